@@ -1,0 +1,63 @@
+"""Settings, with their units in their names and their ranges checked once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stream_mer.errors import SettingError
+from stream_mer.types import SAMPLE_RATE_HZ
+
+
+def _require(ok: bool, message: str) -> None:
+    if not ok:
+        raise SettingError(message)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowSettings:
+    """How the audio is cut.
+
+    Attributes:
+        hop_s: Time between frames, .1..2 s.
+        context_s: Audio that a frame may know, from its end backwards, 3..60 s.
+    """
+
+    hop_s: float = 0.5
+    context_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        _require(0.1 <= self.hop_s <= 2.0, f"hop must be 0.1 to 2 seconds, not {self.hop_s:g}")
+        _require(3.0 <= self.context_s <= 60.0, f"context must be 3 to 60 seconds, not {self.context_s:g}")
+
+    @property
+    def hop_samples(self) -> int:
+        return round(self.hop_s * SAMPLE_RATE_HZ)
+
+    @property
+    def context_samples(self) -> int:
+        return round(self.context_s * SAMPLE_RATE_HZ)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmoothingSettings:
+    """How raw estimates become steady ones.
+
+    Attributes:
+        attack_s: Time constant while a value grows (arousal rises, valence leaves neutral).
+        release_s: Time constant while it falls back.
+        margin: How much likelier a new category must be than the current one before it may take over, 0..1.
+        dwell_s: How long a category is kept at least.
+        min_confidence: Below this probability the category is ``unknown``, 0..1.
+    """
+
+    attack_s: float = 0.3
+    release_s: float = 1.5
+    margin: float = 0.05
+    dwell_s: float = 2.0
+    min_confidence: float = 0.4
+
+    def __post_init__(self) -> None:
+        _require(self.attack_s >= 0 and self.release_s >= 0, "attack and release must not be negative")
+        _require(0 <= self.margin <= 1, f"margin must be 0 to 1, not {self.margin:g}")
+        _require(self.dwell_s >= 0, f"dwell must not be negative, but is {self.dwell_s:g}")
+        _require(0 <= self.min_confidence <= 1, f"minimum confidence must be 0 to 1, not {self.min_confidence:g}")

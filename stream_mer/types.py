@@ -1,0 +1,262 @@
+"""The nouns of stream_mer: what travels between the rooms.
+
+Every value is frozen. The sample index at 16 kHz is the only clock: a time in seconds is always derived from it
+(``t = sample / SAMPLE_RATE_HZ``), never measured. The one exception is ``captured_at``, a reading of the process's
+monotonic clock that rides along so that the age of a result can be told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+SAMPLE_RATE_HZ = 16_000
+"""Rate of all audio inside stream_mer; sources resample to it."""
+
+CATEGORIES = ("happy", "angry", "sad", "relaxed")
+"""Russell's quadrants Q1 (V+ A+), Q2 (V- A+), Q3 (V- A-), Q4 (V+ A-), in this order wherever they are a vector."""
+
+CLUSTERS = ("C1", "C2", "C3", "C4", "C5")
+"""The five MIREX mood clusters (Hu & Downie 2007), in this order wherever they are a vector."""
+
+UNKNOWN = "unknown"
+"""The category of a frame whose confidence is below the threshold."""
+
+Samples: TypeAlias = NDArray[np.float32]
+"""Mono audio, shape ``[n]``, nominal range -1..1, at ``SAMPLE_RATE_HZ``."""
+
+SourceState: TypeAlias = Literal["live", "silent", "stalled", "reconnecting", "ended"]
+LyricsHealth: TypeAlias = Literal["ok", "lagging", "unavailable", "off"]
+
+
+def seconds(samples: int) -> float:
+    """Convert a sample index or length to seconds."""
+    return samples / SAMPLE_RATE_HZ
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class AudioChunk:
+    """A run of audio as a source delivers it; of any length, in order, possibly after a gap.
+
+    Attributes:
+        start_sample: Index of the first sample on the stream's clock. Larger than the end of the chunk before it
+            means that samples were lost.
+        samples: Mono audio, shape ``[n]``.
+        captured_at: Monotonic clock, seconds, when the last of these samples entered the process.
+    """
+
+    start_sample: int
+    samples: Samples
+    captured_at: float = 0.0
+
+    @property
+    def end_sample(self) -> int:
+        return self.start_sample + len(self.samples)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Window:
+    """The audio that one frame is computed from: up to ``context_s`` seconds that end where the newest hop ends.
+
+    Attributes:
+        index: Counts hops from 0; a missing number is a window that was dropped.
+        start_sample: Index of the first sample. Windows overlap: consecutive ones start one hop apart once the
+            context is full, and at the same sample before that.
+        samples: Mono audio, shape ``[n]``, read-only, gaps filled with silence.
+        lost_samples: How many samples of the newest hop are such silence.
+        captured_at: ``AudioChunk.captured_at`` of the chunk that completed this window.
+    """
+
+    index: int
+    start_sample: int
+    samples: Samples
+    lost_samples: int = 0
+    captured_at: float = 0.0
+
+    @property
+    def end_sample(self) -> int:
+        return self.start_sample + len(self.samples)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LyricWord:
+    """One word with its place in the stream, seconds."""
+
+    t0: float
+    t1: float
+    text: str
+    probability: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LyricLine:
+    """A line of lyrics as it stands now; published whenever it changes.
+
+    Attributes:
+        segment: Number of the line in the stream, from 0.
+        revision: Counts the versions of this line, from 0.
+        t0: Start of its first word, seconds.
+        t1: End of its last word, seconds.
+        text: The line.
+        committed: True once the text will not change again.
+        language: ISO 639-1 code, or empty where unknown.
+        words: Its words with their times; empty where only the line's times are known.
+    """
+
+    segment: int
+    revision: int
+    t0: float
+    t1: float
+    text: str
+    committed: bool
+    language: str = ""
+    words: tuple[LyricWord, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class EncodedLine:
+    """A committed line as the text branch reads it.
+
+    Attributes:
+        t1: End of its last word, seconds.
+        vector: Sentence embedding, shape ``[512]``.
+        reliability: How far to trust the words, 0..1 (mean word probability; 1 for known lyrics).
+        n_words: Number of words.
+    """
+
+    t1: float
+    vector: NDArray[np.float32]
+    reliability: float
+    n_words: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LyricState:
+    """What is known of the lyrics at one moment: latched by each window, never waited for.
+
+    Attributes:
+        lines: The newest committed lines of the song, oldest first, bounded.
+        health: State of the recogniser.
+        degraded: Why there is no (or late) text, as short codes for ``EmotionFrame.degraded``; empty when all is well.
+        lag_s: How far the recogniser is behind the audio, seconds.
+    """
+
+    lines: tuple[EncodedLine, ...] = ()
+    health: LyricsHealth = "off"
+    degraded: tuple[str, ...] = ()
+    lag_s: float = 0.0
+
+
+NO_LYRICS = LyricState()
+"""The state of a stream that has no lyrics and wants none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """A prediction interval; holds the true value with probability ``level`` on data like the training corpus."""
+
+    valence: tuple[float, float]
+    arousal: tuple[float, float]
+    level: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmotionEstimate:
+    """What the joint model says of one window, before smoothing.
+
+    Attributes:
+        valence: -1..1.
+        arousal: -1..1.
+        interval: Prediction intervals around both.
+        categories: Probability of each of ``CATEGORIES``; sums to 1.
+        clusters: Probability of each of ``CLUSTERS``; sums to 1.
+        modalities: What had an influence: ``("audio",)`` or ``("audio", "text")``.
+        text_age_s: Age of the newest line used, seconds; None without text.
+        degraded: Reasons why this estimate is worse than it could be.
+        features_ms: Time spent on features and the audio backbone.
+        model_ms: Time spent on the joint model.
+    """
+
+    valence: float
+    arousal: float
+    interval: Interval
+    categories: Mapping[str, float]
+    clusters: Mapping[str, float]
+    modalities: tuple[str, ...] = ("audio",)
+    text_age_s: float | None = None
+    degraded: tuple[str, ...] = ()
+    features_ms: float = 0.0
+    model_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latency:
+    """Where the time of one frame went, milliseconds; ``total`` runs from capture to publication."""
+
+    capture: float = 0.0
+    queue: float = 0.0
+    features: float = 0.0
+    model: float = 0.0
+    total: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmotionFrame:
+    """The published result of one window.
+
+    Attributes:
+        index: ``Window.index``; a gap shows dropped windows.
+        t0: Start of the audio it knows, seconds.
+        t1: End of the audio it knows, seconds; nothing later had an influence.
+        valence: Smoothed, -1..1.
+        arousal: Smoothed, -1..1.
+        raw: The estimate before smoothing.
+        category: One of ``CATEGORIES``, or ``UNKNOWN`` below the confidence threshold; with hysteresis and dwell.
+        confidence: Probability of the likeliest category after smoothing, 0..1.
+        probs: Smoothed probability of each category.
+        held: True while an operator froze or overrode the value.
+        latency: Where the time went.
+        dropped: Windows dropped so far.
+    """
+
+    index: int
+    t0: float
+    t1: float
+    valence: float
+    arousal: float
+    raw: EmotionEstimate
+    category: str
+    confidence: float
+    probs: Mapping[str, float]
+    held: bool = False
+    latency: Latency = field(default_factory=Latency)
+    dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CategoryChange:
+    """The debounced cue trigger: the category changed at ``t`` seconds after ``dwell_s`` seconds in ``before``."""
+
+    t: float
+    before: str
+    after: str
+    dwell_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamStatus:
+    """State of one stream; published when it changes."""
+
+    source: SourceState
+    device: str
+    lyrics: LyricsHealth
+    lag_s: float = 0.0
+    lost_samples: int = 0
+
+
+StreamEvent: TypeAlias = EmotionFrame | LyricLine | CategoryChange | StreamStatus
+"""Everything that a pipeline publishes."""
