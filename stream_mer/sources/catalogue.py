@@ -1,0 +1,81 @@
+"""From what a person types to a source."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from stream_mer.errors import SettingError
+from stream_mer.ports import AudioSource
+from stream_mer.sources.demo import DemoSource, demo_song
+from stream_mer.sources.file import FileSource
+from stream_mer.sources.microphone import MicrophoneSource
+from stream_mer.sources.pcm import PcmSource
+from stream_mer.sources.pcm_format import PcmFormat
+
+POSSIBLE = "a source is: demo, mic, mic:NAME, - (raw PCM on standard input), a file, or file:PATH"
+"""One line for help and errors."""
+
+
+def open_source(
+    spec: str,
+    *,
+    paced: bool = True,
+    rate_hz: int | None = None,
+    sample_format: str | None = None,
+    channels: int | None = None,
+    loop: bool = False,
+) -> AudioSource:
+    """Make the source that ``spec`` names.
+
+    Args:
+        spec: ``demo`` (the packaged song), ``mic`` (the default input) or ``mic:NAME``, ``-`` (raw PCM on standard
+            input), ``file:PATH``, or a plain path.
+        paced: Files: deliver as real time would. The demo song then plays over and over.
+        rate_hz: Raw PCM: its rate; default 44100.
+        sample_format: Raw PCM: as in ``ffmpeg -f``; default ``s16le``.
+        channels: Raw PCM: interleaved; default 2.
+        loop: Files: begin again at the end.
+
+    Raises:
+        SettingError: No source is called so, or an option does not fit it.
+        SourceError: The file is missing, a folder or empty.
+        DeviceError: There is no such sound input.
+    """
+    kind, _, rest = spec.partition(":")
+    if spec != "-" and any(option is not None for option in (rate_hz, sample_format, channels)):
+        raise SettingError(f"rate, format and channels are for raw PCM on standard input (-) alone, not for {spec!r}")
+    if spec == "-":
+        return _stdin(rate_hz, sample_format, channels)
+    if spec == "demo":
+        return DemoSource() if paced else FileSource(demo_song(), loop=loop)
+    if kind == "mic":
+        return MicrophoneSource(rest or None)
+    if kind == "file":
+        if not rest:
+            raise SettingError(f"'file:' names no file; {POSSIBLE}")
+        return FileSource(rest, paced=paced, loop=loop)
+    if not spec or "://" in spec or _is_no_path(spec):
+        raise SettingError(f"no source is called {spec!r}; {POSSIBLE}")
+    return FileSource(spec, paced=paced, loop=loop)
+
+
+def _is_no_path(spec: str) -> bool:
+    """A bare word that names no file: a slip of the pen for one of the other sources."""
+    path = Path(spec)
+    return len(path.parts) == 1 and not path.suffix and not path.exists()
+
+
+def _stdin(rate_hz: int | None, sample_format: str | None, channels: int | None) -> PcmSource:
+    if sys.stdin is None or sys.stdin.isatty():
+        raise SettingError(
+            "standard input is no pipe: send raw PCM into it, "
+            "such as from ffmpeg -i SONG -f s16le -ar 44100 -ac 2 - | stream-mer ..."
+        )
+    default = PcmFormat()
+    return PcmSource(
+        sys.stdin.buffer,
+        rate_hz=default.rate_hz if rate_hz is None else rate_hz,
+        sample_format=default.sample_format if sample_format is None else sample_format,
+        channels=default.channels if channels is None else channels,
+    )

@@ -1,0 +1,210 @@
+"""Decode the audio of a file with PyAV (FFmpeg's libraries)."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_mer.errors import SourceError
+from stream_mer.sources.resampling import to_float32
+
+if TYPE_CHECKING:
+    import av
+    from av.audio.stream import AudioStream
+    from av.container import InputContainer
+
+_LOG = logging.getLogger(__name__)
+
+_MIN_GAP_S = 0.1
+"""Shorter jumps between time stamps are taken for their jitter (Matroska's are whole milliseconds, AVI's worse)..."""
+
+_MIN_GAP_AFTER_DAMAGE_S = 0.005
+"""...except after a damaged packet, where even one packet's length (some 20 ms) is lost audio."""
+
+_MAX_GAP_S = 60.0
+"""Longer jumps are not lost audio but a new count, as where recordings were joined: the audio goes on without a gap."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class DecodedAudio:
+    """A run of audio as the decoder gave it.
+
+    Attributes:
+        samples: Shape ``[n, channels]``, nominal range -1..1.
+        rate_hz: Its rate, which may differ from that of the run before.
+        gap_s: How much audio is missing before it, by the file's time stamps; 0 normally.
+    """
+
+    samples: NDArray[np.float32]
+    rate_hz: int
+    gap_s: float
+
+
+def check_file(path: Path) -> None:
+    """Find out what can be said of a file without decoding it.
+
+    Raises:
+        SourceError: It is missing, a folder or empty.
+    """
+    if not path.exists():
+        raise SourceError(f"no such file: {path}; check the path")
+    if path.is_dir():
+        raise SourceError(f"{path} is a folder; name the audio files in it")
+    if path.is_file() and path.stat().st_size == 0:
+        raise SourceError(f"{path} is empty (0 bytes); copy or download it again")
+
+
+def duration_s(path: Path) -> float | None:
+    """How long a file says that it is, seconds; None if it does not say.
+
+    Raises:
+        SourceError: It cannot be opened, or holds no audio.
+    """
+    with closing(_open(path)) as container:
+        stream = _audio_stream(container, path)
+        if stream.duration is not None and stream.time_base is not None:
+            return float(stream.duration * stream.time_base)
+        return None if container.duration is None else container.duration / 1_000_000
+
+
+def decode_file(path: Path) -> Iterator[DecodedAudio]:
+    """Decode the best audio stream of a file, from its beginning.
+
+    What is damaged is left out with a warning; time stamps tell how much that was where the format has them.
+
+    Raises:
+        SourceError: The file cannot be opened, holds no audio stream, or nothing of it can be decoded.
+    """
+    with closing(_open(path)) as container:
+        yield from _Decoding(container, path).run()
+
+
+class _Decoding:
+    """One pass over one file."""
+
+    def __init__(self, container: InputContainer, path: Path) -> None:
+        self._container = container
+        self._path = path
+        self._stream = _audio_stream(container, path)
+        self._damaged_packets = 0
+        self._after_damage = False
+        self._expected_s: float | None = None
+        self._decoded_s = 0.0
+
+    def run(self) -> Iterator[DecodedAudio]:
+        for packet in self._packets():
+            for block in self._blocks(packet):
+                if not block.samples:
+                    continue
+                yield self._decoded(block)
+        if self._decoded_s == 0.0:
+            raise SourceError(
+                f"nothing in {self._path} can be decoded as audio: it is damaged, or not what its name says; "
+                "try another copy"
+            )
+        if self._damaged_packets > 1:
+            _LOG.warning("%s: %d damaged packets left out in all", self._path.name, self._damaged_packets)
+
+    def _packets(self) -> Iterator[av.Packet[AudioStream]]:
+        """Packets of the audio stream, up to the end or the point that the container cannot be read beyond."""
+        import av.error  # noqa: PLC0415  # takes 0.1 s: only who decodes pays
+
+        packets = self._container.demux(self._stream)
+        while True:
+            try:
+                packet = next(packets)
+            except StopIteration:
+                return
+            except av.error.FFmpegError as error:
+                self._note_damage(error)
+                return
+            yield packet
+
+    def _blocks(self, packet: av.Packet[AudioStream]) -> list[Any]:
+        """What one packet decodes to: nothing if it is damaged."""
+        import av.error  # noqa: PLC0415  # as above
+
+        try:
+            return list(packet.decode())
+        except av.error.FFmpegError as error:
+            self._note_damage(error)
+            return []
+
+    def _note_damage(self, error: Exception) -> None:
+        # Nothing decoded yet: if that stays so, the error raised at the end says all; else this was a broken start.
+        if self._damaged_packets == 0 and self._decoded_s:
+            _LOG.warning(
+                "%s is damaged after %.1f s (%s); going on with what can be decoded",
+                self._path.name,
+                self._decoded_s,
+                getattr(error, "strerror", None) or error,
+            )
+        self._damaged_packets += 1
+        self._after_damage = True
+
+    def _decoded(self, block: Any) -> DecodedAudio:
+        rate_hz = int(block.sample_rate)
+        samples = to_float32(block.to_ndarray())
+        # Planar formats are [channels, n], packed ones [1, n * channels].
+        channels = samples.T if block.format.is_planar else samples.reshape(-1, block.layout.nb_channels)
+        gap_s = self._gap_s(block)
+        self._after_damage = False
+        self._decoded_s += gap_s + len(channels) / rate_hz
+        return DecodedAudio(samples=channels, rate_hz=rate_hz, gap_s=gap_s)
+
+    def _gap_s(self, block: Any) -> float:
+        """Compare a block's time stamp with the end of the block before it."""
+        length_s = block.samples / block.sample_rate
+        if block.pts is None or block.time_base is None:
+            if self._expected_s is not None:
+                self._expected_s += length_s
+            return 0.0
+        start_s = float(block.pts * block.time_base)
+        jump_s = 0.0 if self._expected_s is None else start_s - self._expected_s
+        self._expected_s = start_s + length_s
+        least_s = _MIN_GAP_AFTER_DAMAGE_S if self._after_damage else _MIN_GAP_S
+        if not least_s < jump_s <= _MAX_GAP_S:
+            return 0.0
+        _LOG.warning(
+            "%s: %.2f s of audio missing at %.1f s, taken as silence", self._path.name, jump_s, self._decoded_s
+        )
+        return jump_s
+
+
+def _open(path: Path) -> InputContainer:
+    import av  # noqa: PLC0415  # takes 0.1 s: only who decodes pays
+    import av.error  # noqa: PLC0415
+    import av.logging  # noqa: PLC0415
+
+    check_file(path)
+    # PyAV's default, set again because it holds for the whole process: FFmpeg writes nothing to standard error.
+    av.logging.set_level(None)
+    try:
+        # Absolute, so that no name can be read as a protocol ("concat:..."); and a playlist may not reach the network.
+        return av.open(os.fspath(path.absolute()), container_options={"protocol_whitelist": "file,crypto,data"})
+    except av.error.PermissionError as error:
+        raise SourceError(f"not permitted to read {path}; check its owner and mode") from error
+    except av.error.FFmpegError as error:
+        raise SourceError(
+            f"cannot decode {path}: {error.strerror}; it is damaged, cut short, or no audio file: try another copy"
+        ) from error
+
+
+def _audio_stream(container: InputContainer, path: Path) -> AudioStream:
+    # ``best`` passes over a stream whose rate could not be found out; tried all the same, its error is the true one.
+    stream: Any = container.streams.best("audio") or next(iter(container.streams.audio), None)
+    if stream is None:
+        kinds = ", ".join(sorted({each.type for each in container.streams if each.type})) or "nothing"
+        raise SourceError(f"{path} holds no audio stream (only {kinds}); choose a file with sound")
+    if stream.codec_context is None:
+        raise SourceError(f"the audio in {path} is in a format without a decoder here; convert it to WAV or FLAC")
+    stream.codec_context.thread_count = 1
+    return stream  # type: ignore[no-any-return]  # best() is typed for streams of any kind

@@ -1,0 +1,122 @@
+"""An audio file, or the sound of a video, as a source."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from stream_mer.sources.decoding import DecodedAudio, check_file, decode_file, duration_s
+from stream_mer.sources.pacing import Pacer
+from stream_mer.sources.resampling import MonoResampler
+from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, Samples
+
+CHUNK_SAMPLES = SAMPLE_RATE_HZ // 10
+"""Length of a chunk: 0.1 s, so that paced audio flows smoothly."""
+
+
+class FileSource:
+    """Whatever PyAV decodes: audio files, and the best audio stream of video files.
+
+    Time 0 is the first audio that can be decoded. Damage in the middle is left out with a warning; where the format's
+    time stamps tell how much is missing, it shows as a gap. Every call of ``chunks`` starts at the beginning.
+
+    Args:
+        path: The file.
+        paced: Deliver as real time would, never ahead of the clock; else as fast as the reader takes it.
+        loop: Begin again at the end, without end and without a seam: the sample index goes on.
+
+    Raises:
+        SourceError: The file is missing, a folder or empty.
+    """
+
+    live = False
+
+    def __init__(self, path: str | os.PathLike[str], *, paced: bool = False, loop: bool = False) -> None:
+        self._path = Path(path)
+        check_file(self._path)
+        self.name = self._path.name
+        self._paced = paced
+        self._loop = loop
+        self._closed = threading.Event()
+
+    def duration_s(self) -> float | None:
+        """How long the file says that it is (one pass of it), seconds; None if it does not say.
+
+        Raises:
+            SourceError: It cannot be opened, or holds no audio.
+        """
+        return duration_s(self._path)
+
+    def chunks(self) -> Iterator[AudioChunk]:
+        """Yield the audio in chunks of 0.1 s; shorter only before a gap and at the end.
+
+        Raises:
+            SourceError: The file cannot be opened, holds no audio stream, or nothing of it can be decoded.
+        """
+        pacer = Pacer(self._closed)
+        for start_sample, samples in self._pieces():
+            if self._closed.is_set() or (self._paced and not pacer.hold(start_sample + len(samples))):
+                return
+            yield AudioChunk(start_sample=start_sample, samples=samples, captured_at=time.monotonic())
+
+    def close(self) -> None:
+        self._closed.set()
+
+    def _pieces(self) -> Iterator[tuple[int, Samples]]:
+        assembly = _Assembly()
+        while not self._closed.is_set():
+            for decoded in decode_file(self._path):
+                yield from assembly.feed(decoded)
+            if not self._loop:
+                break
+        yield from assembly.finish()
+
+
+class _Assembly:
+    """Joins what is decoded to mono at 16 kHz on one sample clock, and cuts it into pieces of one length."""
+
+    def __init__(self) -> None:
+        self._resampler: MonoResampler | None = None
+        self._waiting: list[Samples] = []
+        self._n_waiting = 0
+        self._position = 0
+
+    def feed(self, decoded: DecodedAudio) -> Iterator[tuple[int, Samples]]:
+        """Take the next audio; yield (first sample, samples)."""
+        changed = self._resampler is not None and self._resampler.rate_hz != decoded.rate_hz
+        if decoded.gap_s or changed:
+            yield from self.finish()
+            self._position += round(decoded.gap_s * SAMPLE_RATE_HZ)
+        if self._resampler is None:
+            self._resampler = MonoResampler(decoded.rate_hz)
+        yield from self._take(self._resampler.feed(decoded.samples))
+
+    def finish(self) -> Iterator[tuple[int, Samples]]:
+        """End the run of gapless audio: yield all that waits. The next one begins with a fresh resampler."""
+        if self._resampler is not None:
+            yield from self._take(self._resampler.finish())
+            self._resampler = None
+        if self._n_waiting:
+            yield self._give(np.concatenate(self._waiting))
+            self._waiting, self._n_waiting = [], 0
+
+    def _take(self, samples: Samples) -> Iterator[tuple[int, Samples]]:
+        self._waiting.append(samples)
+        self._n_waiting += len(samples)
+        if self._n_waiting < CHUNK_SAMPLES:
+            return
+        joined = np.concatenate(self._waiting)
+        whole = len(joined) - len(joined) % CHUNK_SAMPLES
+        self._waiting, self._n_waiting = [joined[whole:]], len(joined) - whole
+        for start in range(0, whole, CHUNK_SAMPLES):
+            yield self._give(joined[start : start + CHUNK_SAMPLES])
+
+    def _give(self, samples: Samples) -> tuple[int, Samples]:
+        start = self._position
+        self._position += len(samples)
+        return start, samples
