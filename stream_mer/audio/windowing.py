@@ -51,6 +51,11 @@ class Windower:
         self._lost_in_hop = 0
         self._captured_at = 0.0
 
+    @property
+    def hop_samples(self) -> int:
+        """Windows end at the multiples of this on the sample clock."""
+        return self._hop
+
     def feed(self, chunk: AudioChunk) -> list[Window]:
         """Take the next audio and return the windows that it completes, oldest first.
 

@@ -1,0 +1,1 @@
+"""The joint model, its audio backbone, its checkpoints, and how its estimates become steady frames."""

@@ -1,0 +1,148 @@
+"""Checkpoints: ``models/<name>/`` with ``weights.safetensors``, ``config.json`` and ``CARD.md``; never a pickle."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from stream_mer.emotion.backbone import TOKEN_FEATURES, Backbone
+from stream_mer.emotion.model import JointModel, JointModelConfig
+from stream_mer.errors import CheckpointError
+from stream_mer.types import CATEGORIES, CLUSTERS
+
+DEFAULT_MODEL = "joint-v1"
+FORMAT = 1
+"""Raised whenever a checkpoint of before cannot be read any more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """What out-of-fold predictions say of the model's errors.
+
+    Attributes:
+        valence_error: Half width of the prediction interval: ``level`` of the absolute errors are at most this.
+        arousal_error: Likewise.
+        level: 0..1.
+        category_temperature: Divides the category logits, so that probabilities match frequencies.
+        cluster_temperature: Likewise for the clusters.
+    """
+
+    valence_error: float
+    arousal_error: float
+    level: float = 0.8
+    category_temperature: float = 1.0
+    cluster_temperature: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """A trained model, ready to predict.
+
+    Attributes:
+        name: Its folder's name.
+        backbone: The streaming audio network.
+        joint: The joint models of the ensemble (same data, different seeds); their outputs are averaged.
+        calibration: See there.
+        training: How it was trained: settings, data, figures. For people; nothing reads it.
+    """
+
+    name: str
+    backbone: Backbone
+    joint: nn.ModuleList
+    calibration: Calibration
+    training: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def config(self) -> JointModelConfig:
+        """The shape that the models of the ensemble share."""
+        first = self.joint[0]
+        assert isinstance(first, JointModel)  # noqa: S101 - narrows the type
+        return first.config
+
+
+def find_model(name: str) -> Path:
+    """Find a checkpoint: a folder's path, or a name in the package or the repository.
+
+    Raises:
+        CheckpointError: There is none; the message lists those that there are.
+    """
+    package = Path(__file__).parent.parent
+    places = (package / "models", package.parent / "models")
+    candidates = [Path(name), *(place / name for place in places)]
+    for candidate in candidates:
+        if (candidate / "config.json").is_file():
+            return candidate
+    known = sorted({path.parent.name for place in places for path in place.glob("*/config.json")})
+    raise CheckpointError(
+        f"no model {name!r}: give the path of a folder with config.json and weights.safetensors, "
+        f"or one of: {', '.join(known) or '(none is installed)'}"
+    )
+
+
+def load_checkpoint(folder: Path, *, device: str = "cpu") -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises:
+        CheckpointError: A file is missing or damaged, or does not match this version of stream_mer.
+    """
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        tensors = load_file(folder / "weights.safetensors", device=device)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise CheckpointError(f"cannot read the model {folder}: {error}") from error
+    try:
+        _check(config)
+        shape = JointModelConfig(**config["joint"])
+        modules = nn.ModuleDict(
+            {"backbone": Backbone(), "joint": nn.ModuleList(JointModel(shape) for _ in range(config["ensemble"]))}
+        )
+        modules.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+        calibration = Calibration(**config["calibration"])
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).split("\n", 1)[0]
+        raise CheckpointError(f"the model {folder} does not match this version of stream_mer: {reason}") from error
+    modules.to(device).eval().requires_grad_(requires_grad=False)
+    backbone, joint = modules["backbone"], modules["joint"]
+    assert isinstance(backbone, Backbone)  # noqa: S101 - narrows the type
+    assert isinstance(joint, nn.ModuleList)  # noqa: S101 - narrows the type
+    return Checkpoint(
+        name=folder.resolve().name,
+        backbone=backbone,
+        joint=joint,
+        calibration=calibration,
+        training=config.get("training", {}),
+    )
+
+
+def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
+    """Write ``weights.safetensors`` (half precision) and ``config.json``; the card is written by training."""
+    folder.mkdir(parents=True, exist_ok=True)
+    modules = nn.ModuleDict({"backbone": checkpoint.backbone, "joint": checkpoint.joint})
+    tensors = {name: tensor.to(torch.float16).contiguous() for name, tensor in modules.state_dict().items()}
+    save_file(tensors, folder / "weights.safetensors")
+    config = {
+        "format": FORMAT,
+        "categories": CATEGORIES,
+        "clusters": CLUSTERS,
+        "joint": checkpoint.config.to_dict(),
+        "ensemble": len(checkpoint.joint),
+        "calibration": asdict(checkpoint.calibration),
+        "training": checkpoint.training,
+    }
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def _check(config: dict[str, Any]) -> None:
+    if config["format"] != FORMAT:
+        raise ValueError(f"it has format {config['format']}, and this version reads {FORMAT}")
+    if tuple(config["categories"]) != CATEGORIES or tuple(config["clusters"]) != CLUSTERS:
+        raise ValueError("it was trained on other categories or clusters")
+    if config["joint"]["audio_features"] != TOKEN_FEATURES:
+        raise ValueError(f"its audio tokens have {config['joint']['audio_features']} features, not {TOKEN_FEATURES}")

@@ -1,0 +1,274 @@
+"""The joint model: emotion as the main task, emotion category as the auxiliary task, over audio and lyrics.
+
+The method is that of Liu Lingyao, "Joint learning for multi-modal music emotion recognition fusing audio and text",
+Journal of Anhui University (Natural Science) 50(2), 2026, 25-33. Its four parts are the four module names to look for:
+
+1. ``PrivateLayers``: one network for audio and one for text, for the main task: what only that modality says.
+2. ``SharedLayers``: one network that reads both modalities and serves both tasks.
+3. ``JointModel._combine``: the shared representation stands beside the private one of each modality.
+4. ``FusionAttention``: self-attention over these; from it come the emotion and the category.
+
+Shapes: ``B`` batch, ``N`` audio tokens (see ``backbone``), ``L`` lyric lines, ``D`` model width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from stream_mer.types import CATEGORIES, CLUSTERS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JointModelConfig:
+    """The shape of the network; stored beside the weights.
+
+    Attributes:
+        audio_features: Width of an audio token.
+        text_features: Width of a sentence embedding.
+        width: Width ``D`` of every representation.
+        heads: Attention heads.
+        dropout: Within the branches, while training.
+        input_dropout: On audio tokens, while training.
+        private: Build the private layers (switchable for ablations).
+        shared: Build the shared layers (switchable for ablations).
+        attention: Fuse by self-attention; False concatenates (switchable for ablations).
+        text_half_life_s: Age at which a line of lyrics weighs half as much.
+    """
+
+    audio_features: int
+    text_features: int = 512
+    width: int = 128
+    heads: int = 4
+    dropout: float = 0.3
+    input_dropout: float = 0.3
+    private: bool = True
+    shared: bool = True
+    attention: bool = True
+    text_half_life_s: float = 30.0
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class AudioInput(NamedTuple):
+    """Audio tokens: ``tokens`` [B, N, audio_features] oldest first, ``mask`` [B, N] True where a token is present."""
+
+    tokens: Tensor
+    mask: Tensor
+
+
+class TextInput(NamedTuple):
+    """Lyric lines: ``vectors`` [B, L, text_features], ``weights`` [B, L] in 0..1 (reliability), ``ages_s`` [B, L].
+
+    A line with weight 0 is absent, and its vector and age have no influence.
+    """
+
+    vectors: Tensor
+    weights: Tensor
+    ages_s: Tensor
+
+
+class Representations(NamedTuple):
+    """What the four parts computed, each [B, D]; the losses of the method compare them."""
+
+    private_audio: Tensor
+    private_text: Tensor
+    shared_audio: Tensor
+    shared_text: Tensor
+
+
+class Heads(NamedTuple):
+    """``emotion`` [B, 2] valence and arousal in -1..1; ``category`` [B, 4] and ``cluster`` [B, 5] logits."""
+
+    emotion: Tensor
+    category: Tensor
+    cluster: Tensor
+
+
+class JointOutput(NamedTuple):
+    """Everything one pass computes.
+
+    Attributes:
+        fused: The result.
+        audio: The result from audio alone; equal to ``fused`` where a row has no text.
+        text: The result of the light head on text alone; meaningless where a row has no text.
+        text_gate: [B] how far text moved the result from ``audio``, 0..1; exactly 0 without text.
+        representations: For the losses between private and shared layers.
+    """
+
+    fused: Heads
+    audio: Heads
+    text: Heads
+    text_gate: Tensor
+    representations: Representations
+
+
+class TaskHeads(nn.Module):
+    """The main task (valence, arousal) and the auxiliary task (category, cluster) from one representation."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.emotion = nn.Linear(width, 2)
+        self.category = nn.Linear(width, len(CATEGORIES))
+        self.cluster = nn.Linear(width, len(CLUSTERS))
+
+    def forward(self, x: Tensor) -> Heads:
+        """Map [B, width] to the outputs of both tasks."""
+        return Heads(torch.tanh(self.emotion(x)), self.category(x), self.cluster(x))
+
+
+class WeightedPool(nn.Module):
+    """Attention pooling over a sequence, with a weight of its own for every element.
+
+    An element of weight 0 has exactly no influence; a row without any gives zeros.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.score = nn.Linear(width, 1)
+
+    def forward(self, x: Tensor, weights: Tensor) -> Tensor:
+        """Pool ``x`` [B, N, D] with ``weights`` [B, N] >= 0 to [B, D]."""
+        score = self.score(x).squeeze(-1)  # [B, N]
+        score = score.masked_fill(weights <= 0, -torch.inf) + torch.log(weights.clamp(min=1e-6))
+        empty = (weights <= 0).all(dim=1, keepdim=True)  # [B, 1]
+        attention = torch.softmax(score.masked_fill(empty, 0.0), dim=1).masked_fill(empty, 0.0)
+        present = x.masked_fill((weights <= 0).unsqueeze(-1), 0.0)
+        return torch.einsum("bn,bnd->bd", attention, present)
+
+
+def _block(width_in: int, width_out: int, dropout: float) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(width_in, width_out), nn.LayerNorm(width_out), nn.GELU(), nn.Dropout(dropout))
+
+
+class Projection(nn.Module):
+    """Brings one modality to the model's width, element by element."""
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, features: int, config: JointModelConfig, *, input_dropout: float) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("scale", torch.ones(features))
+        self.drop = nn.Dropout(input_dropout)
+        self.block = _block(features, config.width, config.dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, N, features] to [B, N, D], standardised by the training data's mean and scale."""
+        out: Tensor = self.block(self.drop((x - self.mean) * self.scale))
+        return out
+
+
+class PrivateLayers(nn.Module):
+    """What only one modality says, for the main task."""
+
+    def __init__(self, config: JointModelConfig) -> None:
+        super().__init__()
+        self.block = _block(config.width, config.width, config.dropout)
+        self.pool = WeightedPool(config.width)
+
+    def forward(self, x: Tensor, weights: Tensor) -> Tensor:
+        """[B, N, D] and [B, N] to [B, D]."""
+        out: Tensor = self.pool(self.block(x), weights)
+        return out
+
+
+class SharedLayers(PrivateLayers):
+    """The same layers for both modalities and both tasks: what audio and words say alike."""
+
+
+class FusionAttention(nn.Module):
+    """Self-attention over the representations of both modalities."""
+
+    def __init__(self, config: JointModelConfig, parts: int) -> None:
+        super().__init__()
+        self.kind = nn.Parameter(torch.randn(parts, config.width) * 0.02)
+        self.norm = nn.LayerNorm(config.width)
+        self.attention = nn.MultiheadAttention(config.width, config.heads, dropout=config.dropout, batch_first=True)
+        self.feed = nn.Sequential(nn.LayerNorm(config.width), _block(config.width, config.width, config.dropout))
+
+    def forward(self, parts: Tensor, present: Tensor) -> Tensor:
+        """Fuse ``parts`` [B, P, D], of which ``present`` [B, P] are there, to [B, D]; absent ones have no influence."""
+        x = self.norm(parts + self.kind)
+        attended, _ = self.attention(x, x, x, key_padding_mask=~present, need_weights=False)
+        x = parts + attended
+        x = x + self.feed(x)
+        weights = present.to(x.dtype).unsqueeze(-1)
+        fused: Tensor = x.masked_fill(~present.unsqueeze(-1), 0.0).sum(1) / weights.sum(1)
+        return fused
+
+
+class FusionConcatenation(nn.Module):
+    """Concatenation in place of self-attention, for the ablation."""
+
+    def __init__(self, config: JointModelConfig, parts: int) -> None:
+        super().__init__()
+        self.block = _block(parts * config.width, config.width, config.dropout)
+
+    def forward(self, parts: Tensor, present: Tensor) -> Tensor:
+        """As ``FusionAttention.forward``; absent parts count as zeros."""
+        out: Tensor = self.block(parts.masked_fill(~present.unsqueeze(-1), 0.0).flatten(1))
+        return out
+
+
+class JointModel(nn.Module):
+    """The network; see the module's docstring for its parts."""
+
+    def __init__(self, config: JointModelConfig) -> None:
+        super().__init__()
+        if not (config.private or config.shared):
+            raise ValueError("a joint model needs private layers, shared layers or both")
+        self.config = config
+        self.audio_projection = Projection(config.audio_features, config, input_dropout=config.input_dropout)
+        self.text_projection = Projection(config.text_features, config, input_dropout=0.0)
+        if config.private:
+            self.private_audio = PrivateLayers(config)
+            self.private_text = PrivateLayers(config)
+        if config.shared:
+            self.shared = SharedLayers(config)
+        parts = 2 * (config.private + config.shared)
+        self.fusion = (FusionAttention if config.attention else FusionConcatenation)(config, parts)
+        self.heads = TaskHeads(config.width)
+        self.text_heads = TaskHeads(config.width)
+        self.text_gate = nn.Linear(config.width, 1)
+
+    def forward(self, audio: AudioInput, text: TextInput) -> JointOutput:
+        """Compute both tasks for a batch; rows without text give the result of audio alone, exactly."""
+        audio_weights = audio.mask.to(audio.tokens.dtype)
+        text_weights = text.weights * torch.exp2(-text.ages_s.clamp(min=0.0) / self.config.text_half_life_s)
+        reps = self._represent(audio.tokens, audio_weights, text.vectors, text_weights)
+        has_text = (text_weights > 0).any(dim=1)  # [B]
+        audio_only = self.heads(self._combine(reps, torch.zeros_like(has_text)))
+        both = self.heads(self._combine(reps, has_text))
+        text_rep = reps.private_text + reps.shared_text
+        # Text may move the result only as far as its best line is reliable and recent, and as far as it has earned.
+        strength = text_weights.amax(dim=1) if text_weights.shape[1] else has_text.to(text_weights.dtype)
+        gate = torch.sigmoid(self.text_gate(text_rep)).squeeze(-1) * strength * has_text
+        fused = Heads(*(a + gate.unsqueeze(-1) * (b - a) for a, b in zip(audio_only, both, strict=True)))
+        return JointOutput(fused, audio_only, self.text_heads(text_rep), gate, reps)
+
+    def _represent(self, tokens: Tensor, token_weights: Tensor, lines: Tensor, line_weights: Tensor) -> Representations:
+        """Private and shared representation of each modality, each [B, D]; zeros for what is not built."""
+        a, t = self.audio_projection(tokens), self.text_projection(lines)
+        none = a.new_zeros(a.shape[0], self.config.width)
+        return Representations(
+            private_audio=self.private_audio(a, token_weights) if self.config.private else none,
+            private_text=self.private_text(t, line_weights) if self.config.private else none,
+            shared_audio=self.shared(a, token_weights) if self.config.shared else none,
+            shared_text=self.shared(t, line_weights) if self.config.shared else none,
+        )
+
+    def _combine(self, reps: Representations, with_text: Tensor) -> Tensor:
+        """Set shared beside private for each modality and fuse them: [B, D]. ``with_text`` [B] masks the text parts."""
+        audio_parts = [reps.private_audio] * self.config.private + [reps.shared_audio] * self.config.shared
+        text_parts = [reps.private_text] * self.config.private + [reps.shared_text] * self.config.shared
+        parts = torch.stack([*audio_parts, *text_parts], dim=1)  # [B, P, D]
+        present = torch.ones(parts.shape[:2], dtype=torch.bool, device=parts.device)
+        present[:, len(audio_parts) :] = with_text.unsqueeze(1)
+        fused: Tensor = self.fusion(parts, present)
+        return fused

@@ -1,0 +1,50 @@
+"""Reads the published MSD-MusiCNN weights into the backbone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from stream_mer.emotion.backbone import Backbone
+from stream_mer.errors import CheckpointError
+
+_EPSILON = 1e-3  # of every batch norm in the original
+
+
+def load_musicnn(path: Path) -> Backbone:
+    """Build the backbone from an ``.npz`` of the original's tensors, names kept (``conv2d_3/kernel``, ...).
+
+    Raises:
+        CheckpointError: The file is missing or is not of this network.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            tensors = {name: torch.from_numpy(archive[name]) for name in archive.files}
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"cannot read the MSD-MusiCNN weights {path}: {error}") from error
+    backbone = Backbone()
+    try:
+        backbone.load_state_dict(_state(tensors))
+    except (KeyError, RuntimeError) as error:
+        raise CheckpointError(f"{path} does not hold the tensors of MSD-MusiCNN: {error}") from error
+    return backbone.eval().requires_grad_(requires_grad=False)
+
+
+def _state(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def norm(index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        name = f"batch_normalization_{index}" if index else "batch_normalization"
+        scale = tensors[f"{name}/gamma"] / torch.sqrt(tensors[f"{name}/moving_variance"] + _EPSILON)
+        return scale, tensors[f"{name}/beta"] - tensors[f"{name}/moving_mean"] * scale
+
+    state: dict[str, torch.Tensor] = {}
+    state["input_scale"], state["input_offset"] = norm(0)
+    layers = ["front.0", "front.1", "front.2", "front.3", "front.4", "middle.0", "middle.1", "middle.2"]
+    for i, layer in enumerate(layers):
+        name = f"conv2d_{i}" if i else "conv2d"
+        kernel = tensors[f"{name}/kernel"]  # [steps, bands or channels, 1, filters]
+        state[f"{layer}.linear.weight"] = kernel.permute(3, 0, 1, 2).flatten(1).contiguous()
+        state[f"{layer}.linear.bias"] = tensors[f"{name}/bias"]
+        state[f"{layer}.scale"], state[f"{layer}.offset"] = norm(i + 1)
+    return state

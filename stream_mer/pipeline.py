@@ -1,0 +1,281 @@
+"""One stream at work: source → windows → joint model → smoothing → sink, with the lyrics latched beside it.
+
+Two threads do the work. The *listening* thread iterates the source, feeds the lyrics, cuts the windows and latches
+the newest ``LyricState`` to each. The *feeling* thread (the caller of ``run``) predicts, smooths and publishes. Between
+them stands one mailbox of two windows: a live source drops the oldest and counts it, any other source waits. So a file
+gives the same frames at any speed, and a stage never lags behind.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from stream_mer.mailbox import Mailbox, MailboxClosed
+from stream_mer.ports import AudioSource, EmotionStream, EventSink, LyricFeed
+from stream_mer.types import (
+    AudioChunk,
+    CategoryChange,
+    EmotionEstimate,
+    EmotionFrame,
+    Latency,
+    LyricLine,
+    LyricState,
+    Samples,
+    SourceState,
+    StreamStatus,
+    Window,
+    seconds,
+)
+
+log = logging.getLogger(__name__)
+
+WAITING_WINDOWS = 2
+WAITING_LINES = 256
+NEVER_LATER = 2**63  # sample of what became known by the end of the stream only
+STALLED_AFTER_S = 3.0  # opening an idle sound device can take 1.3 s
+SILENCE_DBFS = -60.0
+SILENT_AFTER_S = 3.0
+
+
+class Windowing(Protocol):
+    """What the pipeline needs of ``audio.windowing.Windower``."""
+
+    @property
+    def hop_samples(self) -> int: ...
+
+    def feed(self, chunk: AudioChunk) -> Iterable[Window]: ...
+
+    def finish(self) -> Window | None: ...
+
+
+class Smoothing(Protocol):
+    """What the pipeline needs of ``emotion.smoothing.Smoother``."""
+
+    def feed(self, t: float, estimate: EmotionEstimate) -> SmoothedValues: ...
+
+
+class SmoothedValues(Protocol):
+    """What ``emotion.smoothing.Smoothed`` holds."""
+
+    @property
+    def valence(self) -> float: ...
+    @property
+    def arousal(self) -> float: ...
+    @property
+    def probs(self) -> Mapping[str, float]: ...
+    @property
+    def category(self) -> str: ...
+    @property
+    def confidence(self) -> float: ...
+    @property
+    def change(self) -> CategoryChange | None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Cut:
+    """A window on its way to the model, with the lyrics that were known when it was cut."""
+
+    window: Window
+    lyrics: LyricState
+    cut_at: float
+
+
+class Pipeline:
+    """Runs one stream from its source to its sink.
+
+    Args:
+        source: Where the audio comes from.
+        windower: Cuts it.
+        lyrics: Listens beside the model.
+        emotion: The joint model's stream.
+        smoother: Steadies its estimates.
+        sink: Takes every event.
+    """
+
+    def __init__(
+        self,
+        *,
+        source: AudioSource,
+        windower: Windowing,
+        lyrics: LyricFeed,
+        emotion: EmotionStream,
+        smoother: Smoothing,
+        sink: EventSink,
+    ) -> None:
+        self._source = source
+        self._windower = windower
+        self._lyrics = lyrics
+        self._emotion = emotion
+        self._smoother = smoother
+        self._sink = sink
+        self._windows: Mailbox[_Cut] = Mailbox(
+            capacity=WAITING_WINDOWS, when_full="drop_oldest" if source.live else "block"
+        )
+        # Lines on their way, each with the sample at which it was known; bounded, though lines are few.
+        self._lines: deque[tuple[int, LyricLine]] = deque(maxlen=WAITING_LINES)
+        self._status = _StatusTeller(source, sink)
+        self._failure: BaseException | None = None
+
+    def run(self) -> None:
+        """Work until the source ends or ``stop`` is called; everything heard until then is published.
+
+        Raises:
+            SourceError: The source failed; what came before it was published.
+        """
+        listening = threading.Thread(target=self._listen, name=f"listen {self._source.name}", daemon=True)
+        listening.start()
+        try:
+            self._feel()
+        finally:
+            self.stop()
+            listening.join()
+            self._lyrics.close()
+            self._status.tell("ended", self._lyrics.state())
+        if self._failure is not None:
+            raise self._failure
+
+    def stop(self) -> None:
+        """End the stream soon, from any thread; idempotent."""
+        self._source.close()
+        self._windows.close()
+
+    def _listen(self) -> None:
+        try:
+            for chunk in self._source.chunks():
+                self._status.hear(chunk)
+                for piece in _cut_at_hops(chunk, self._windower.hop_samples):
+                    self._hear(piece)
+            self._lyrics.finish()
+            self._take_lines(known_at=NEVER_LATER)
+            tail = self._windower.finish()
+            if tail is not None:
+                self._hand_over(tail)
+        except MailboxClosed:
+            log.debug("%s: stopped while listening", self._source.name)
+        except BaseException as error:  # noqa: BLE001 - raised again by run, in the caller's thread
+            self._failure = error
+        finally:
+            self._windows.close()
+
+    def _hear(self, piece: AudioChunk) -> None:
+        """Take audio that reaches no further than the next cut, so that a window's lyrics are never newer than it."""
+        self._lyrics.feed(piece)
+        self._take_lines(known_at=piece.end_sample)
+        for window in self._windower.feed(piece):
+            self._hand_over(window)
+
+    def _take_lines(self, known_at: int) -> None:
+        self._lines.extend((known_at, line) for line in self._lyrics.take_lines())
+
+    def _hand_over(self, window: Window) -> None:
+        self._windows.put(_Cut(window=window, lyrics=self._lyrics.state(), cut_at=time.monotonic()))
+
+    def _feel(self) -> None:
+        while True:
+            try:
+                cut = self._windows.get(timeout_s=STALLED_AFTER_S)
+            except TimeoutError:
+                self._status.tell("stalled", self._lyrics.state())
+                continue
+            except MailboxClosed:
+                self._publish_lines()
+                return
+            self._publish_lines(known_at=cut.window.end_sample)
+            self._publish_frame(cut)
+            self._status.tell(self._status.heard_state, cut.lyrics)
+
+    def _publish_lines(self, known_at: int | None = None) -> None:
+        while self._lines and (known_at is None or self._lines[0][0] <= known_at):
+            self._sink.publish(self._lines.popleft()[1])
+
+    def _publish_frame(self, cut: _Cut) -> None:
+        taken_at = time.monotonic()
+        window = cut.window
+        estimate = self._emotion.predict(window, cut.lyrics)
+        t1 = seconds(window.end_sample)
+        smoothed = self._smoother.feed(t1, estimate)
+        self._sink.publish(
+            EmotionFrame(
+                index=window.index,
+                t0=seconds(window.start_sample),
+                t1=t1,
+                valence=smoothed.valence,
+                arousal=smoothed.arousal,
+                raw=estimate,
+                category=smoothed.category,
+                confidence=smoothed.confidence,
+                probs=smoothed.probs,
+                latency=Latency(
+                    capture=1e3 * (cut.cut_at - window.captured_at),
+                    queue=1e3 * (taken_at - cut.cut_at),
+                    features=estimate.features_ms,
+                    model=estimate.model_ms,
+                    total=1e3 * (time.monotonic() - window.captured_at),
+                ),
+                dropped=self._windows.statistics().dropped,
+            )
+        )
+        if smoothed.change is not None:
+            self._sink.publish(smoothed.change)
+
+
+def _cut_at_hops(chunk: AudioChunk, hop_samples: int) -> Iterator[AudioChunk]:
+    """Cut a chunk where windows end."""
+    start = chunk.start_sample
+    while start < chunk.end_sample:
+        stop = min(chunk.end_sample, (start // hop_samples + 1) * hop_samples)
+        samples = chunk.samples[start - chunk.start_sample : stop - chunk.start_sample]
+        yield AudioChunk(start_sample=start, samples=samples, captured_at=chunk.captured_at)
+        start = stop
+
+
+class _StatusTeller:
+    """Publishes a ``StreamStatus`` whenever it differs from the last one."""
+
+    def __init__(self, source: AudioSource, sink: EventSink) -> None:
+        self._source = source
+        self._sink = sink
+        self._last: StreamStatus | None = None
+        self._next_sample = 0
+        self._lost_samples = 0
+        self._silent_s = 0.0
+        self._lock = threading.Lock()
+
+    @property
+    def heard_state(self) -> SourceState:
+        return "silent" if self._silent_s >= SILENT_AFTER_S else "live"
+
+    def hear(self, chunk: AudioChunk) -> None:
+        """Take note of lost samples and silence."""
+        self._lost_samples += max(0, chunk.start_sample - self._next_sample)
+        self._next_sample = chunk.end_sample
+        silent = _level_dbfs(chunk.samples) < SILENCE_DBFS
+        self._silent_s = self._silent_s + seconds(len(chunk.samples)) if silent else 0.0
+
+    def tell(self, state: SourceState, lyrics: LyricState) -> None:
+        """Publish the status if it changed."""
+        with self._lock:
+            status = StreamStatus(
+                source=state,
+                device=self._source.name,
+                lyrics=lyrics.health,
+                lag_s=round(lyrics.lag_s, 1),
+                lost_samples=self._lost_samples,
+            )
+            if status != self._last:
+                self._last = status
+                self._sink.publish(status)
+
+
+def _level_dbfs(samples: Samples) -> float:
+    """Root mean square level, decibels relative to full scale; -200 for digital silence."""
+    power = float(np.mean(np.square(samples))) if len(samples) else 0.0
+    return 10 * float(np.log10(max(power, 1e-20)))

@@ -1,0 +1,84 @@
+"""The audio tokens of every clip, computed once and kept: training then takes minutes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.progress import track
+
+from stream_mer.audio.features import LogMelStream
+from stream_mer.emotion.backbone import BLOCK_STEPS, Backbone, BackboneStream
+from stream_mer.emotion.musicnn import load_musicnn
+from stream_mer.sources.file import FileSource
+from stream_mer.training.corpus import Clip
+from stream_mer.types import Samples
+
+_PIECE_SAMPLES = 160_000  # 10 s at a time bound the memory that the backbone takes
+
+
+def read_audio(path: Path) -> Samples:
+    """Decode a whole file to mono 16 kHz.
+
+    Raises:
+        SourceError: It cannot be decoded.
+    """
+    return np.concatenate([chunk.samples for chunk in FileSource(path).chunks()])
+
+
+def clip_tokens(samples: Samples, backbone: Backbone) -> NDArray[np.float16]:
+    """All tokens of a recording, one a block of 31 steps, [n, 1794], as a stream computes them."""
+    stream = BackboneStream(backbone, context_steps=len(samples))
+    log_mel = LogMelStream()
+    for start in range(0, len(samples), _PIECE_SAMPLES):
+        stream.feed(log_mel.feed(samples[start : start + _PIECE_SAMPLES]))
+    return np.asarray(stream.grid_tokens().numpy(), dtype=np.float16)
+
+
+def cached_tokens(
+    clips: Sequence[Clip], weights: Path, cache: Path, *, workers: int = 2
+) -> dict[str, NDArray[np.float16]]:
+    """Tokens of every clip by clip id; computes what the cache lacks, with a progress bar, and can be interrupted.
+
+    Args:
+        clips: What to compute.
+        weights: The backbone's published weights.
+        cache: A folder; holds one file a clip under a name that changes with the weights.
+        workers: Processes.
+
+    Raises:
+        CheckpointError: The weights cannot be read.
+        SourceError: A clip cannot be decoded.
+    """
+    key = hashlib.sha256(weights.read_bytes() + f"{BLOCK_STEPS}".encode()).hexdigest()[:12]
+    folder = cache / f"tokens-{key}"
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {clip.clip_id: folder / f"{clip.clip_id}.npy" for clip in clips}
+    todo = [(clip.audio, files[clip.clip_id]) for clip in clips if not files[clip.clip_id].is_file()]
+    if todo:
+        with ProcessPoolExecutor(workers, initializer=_start_worker, initargs=(weights,)) as pool:
+            for _ in track(pool.map(_compute, todo), description="Audio tokens", total=len(todo)):
+                pass
+    return {clip_id: np.load(path, allow_pickle=False) for clip_id, path in files.items()}
+
+
+_backbone: Backbone | None = None  # of a worker process
+
+
+def _start_worker(weights: Path) -> None:
+    global _backbone  # noqa: PLW0603 - loaded once a process
+    torch.set_num_threads(1)
+    _backbone = load_musicnn(weights)
+
+
+def _compute(job: tuple[Path, Path]) -> None:
+    audio, target = job
+    assert _backbone is not None, "the pool's initializer ran"  # noqa: S101 - narrows the type
+    part = target.with_suffix(".part.npy")
+    np.save(part, clip_tokens(read_audio(audio), _backbone))
+    part.replace(target)  # whole or not at all
