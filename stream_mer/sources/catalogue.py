@@ -67,15 +67,17 @@ def _is_no_path(spec: str) -> bool:
 
 
 def _stdin(rate_hz: int | None, sample_format: str | None, channels: int | None) -> PcmSource:
+    default = PcmFormat()
+    wanted = PcmFormat(
+        rate_hz=default.rate_hz if rate_hz is None else rate_hz,
+        sample_format=default.sample_format if sample_format is None else sample_format,
+        channels=default.channels if channels is None else channels,
+    )
     if sys.stdin is None or sys.stdin.isatty():
         raise SettingError(
             "standard input is no pipe: send raw PCM into it, "
             "such as from ffmpeg -i SONG -f s16le -ar 44100 -ac 2 - | stream-mer ..."
         )
-    default = PcmFormat()
     return PcmSource(
-        sys.stdin.buffer,
-        rate_hz=default.rate_hz if rate_hz is None else rate_hz,
-        sample_format=default.sample_format if sample_format is None else sample_format,
-        channels=default.channels if channels is None else channels,
+        sys.stdin.buffer, rate_hz=wanted.rate_hz, sample_format=wanted.sample_format, channels=wanted.channels
     )

@@ -33,6 +33,14 @@ _MAX_GAP_S = 60.0
 """Longer jumps are not lost audio but a new count, as where recordings were joined: the audio goes on without a gap."""
 
 
+_TRUSTED_PACKETS = 10
+"""Random bytes hold headers of MP3 and AAC by chance, and one packet in five decodes to noise: audio is let out only
+once so many packets in a row were sound..."""
+
+_DOUBTED_PACKETS = 200
+"""...or, if that does not happen within so many (some 4 s), once it is sure that most were."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DecodedAudio:
     """A run of audio as the decoder gave it.
@@ -81,7 +89,8 @@ def decode_file(path: Path) -> Iterator[DecodedAudio]:
     What is damaged is left out with a warning; time stamps tell how much that was where the format has them.
 
     Raises:
-        SourceError: The file cannot be opened, holds no audio stream, or nothing of it can be decoded.
+        SourceError: The file cannot be opened, holds no audio stream, or nothing (or next to nothing) of it can be
+            decoded.
     """
     with closing(_open(path)) as container:
         yield from _Decoding(container, path).run()
@@ -94,22 +103,26 @@ class _Decoding:
         self._container = container
         self._path = path
         self._stream = _audio_stream(container, path)
+        self._sound_packets = 0
+        self._sound_in_a_row = 0
         self._damaged_packets = 0
+        self._trusted = False
         self._after_damage = False
         self._expected_s: float | None = None
         self._decoded_s = 0.0
 
     def run(self) -> Iterator[DecodedAudio]:
+        doubted: list[DecodedAudio] = []
         for packet in self._packets():
-            for block in self._blocks(packet):
-                if not block.samples:
-                    continue
-                yield self._decoded(block)
-        if self._decoded_s == 0.0:
-            raise SourceError(
-                f"nothing in {self._path} can be decoded as audio: it is damaged, or not what its name says; "
-                "try another copy"
-            )
+            doubted += self._decode(packet)
+            if not self._trusted:
+                self._judge()
+            if self._trusted:
+                yield from doubted
+                doubted.clear()
+        if not self._trusted:
+            self._require_mostly_sound()
+            yield from doubted
         if self._damaged_packets > 1:
             _LOG.warning("%s: %d damaged packets left out in all", self._path.name, self._damaged_packets)
 
@@ -128,19 +141,38 @@ class _Decoding:
                 return
             yield packet
 
-    def _blocks(self, packet: av.Packet[AudioStream]) -> list[Any]:
+    def _decode(self, packet: av.Packet[AudioStream]) -> list[DecodedAudio]:
         """What one packet decodes to: nothing if it is damaged."""
         import av.error  # noqa: PLC0415  # as above
 
         try:
-            return list(packet.decode())
+            blocks = [block for block in packet.decode() if block.samples]
         except av.error.FFmpegError as error:
             self._note_damage(error)
             return []
+        if blocks:
+            self._sound_packets += 1
+            self._sound_in_a_row += 1
+        return [self._decoded(block) for block in blocks]
+
+    def _judge(self) -> None:
+        """Decide whether this is audio at all."""
+        doubted_enough = self._sound_packets + self._damaged_packets >= _DOUBTED_PACKETS
+        if doubted_enough:
+            self._require_mostly_sound()
+        self._trusted = doubted_enough or self._sound_in_a_row >= _TRUSTED_PACKETS
+        if self._trusted and self._damaged_packets:
+            _LOG.warning("%s is damaged at its start; going on with what can be decoded", self._path.name)
+
+    def _require_mostly_sound(self) -> None:
+        if self._sound_packets == 0 or self._sound_packets < self._damaged_packets:
+            raise SourceError(
+                f"nothing in {self._path} can be decoded as audio: it is damaged, or not what its name says; "
+                "try another copy"
+            )
 
     def _note_damage(self, error: Exception) -> None:
-        # Nothing decoded yet: if that stays so, the error raised at the end says all; else this was a broken start.
-        if self._damaged_packets == 0 and self._decoded_s:
+        if self._trusted and self._damaged_packets == 0:
             _LOG.warning(
                 "%s is damaged after %.1f s (%s); going on with what can be decoded",
                 self._path.name,
@@ -148,6 +180,7 @@ class _Decoding:
                 getattr(error, "strerror", None) or error,
             )
         self._damaged_packets += 1
+        self._sound_in_a_row = 0
         self._after_damage = True
 
     def _decoded(self, block: Any) -> DecodedAudio:

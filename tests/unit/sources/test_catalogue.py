@@ -1,0 +1,121 @@
+"""What a person types, and what it gives."""
+
+from __future__ import annotations
+
+import io
+import sys
+import wave
+from pathlib import Path
+
+import pytest
+
+from stream_mer.errors import DeviceError, SettingError, SourceError
+from stream_mer.sources import catalogue
+from stream_mer.sources.catalogue import open_source
+from stream_mer.sources.file import FileSource
+from stream_mer.sources.pcm import PcmSource
+
+
+@pytest.fixture
+def song(tmp_path: Path) -> Path:
+    path = tmp_path / "song.wav"
+    with wave.open(str(path), "wb") as out:
+        out.setnchannels(1)
+        out.setsampwidth(2)
+        out.setframerate(16_000)
+        out.writeframes(bytes(6_400))
+    return path
+
+
+@pytest.fixture
+def piped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(bytes(64_000))))
+
+
+@pytest.mark.parametrize("prefix", ["", "file:"])
+def test_a_path(song: Path, prefix: str) -> None:
+    source = open_source(f"{prefix}{song}", paced=False)
+    assert isinstance(source, FileSource)
+    assert sum(len(chunk.samples) for chunk in source.chunks()) == 3_200
+
+
+def test_a_loop(song: Path) -> None:
+    chunks = open_source(str(song), paced=False, loop=True).chunks()
+    assert [next(chunks).start_sample for _ in range(4)] == [0, 1_600, 3_200, 4_800]
+
+
+def test_a_file_whose_name_is_a_source(song: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(song.parent)
+    song.rename("demo")
+    assert open_source("file:demo").name == "demo"
+    assert isinstance(open_source("file:demo"), FileSource)
+
+
+@pytest.mark.usefixtures("piped")
+@pytest.mark.parametrize(
+    ("options", "length"),
+    [
+        ({}, 64_000 // 4 * 16_000 / 44_100),
+        ({"rate_hz": 16_000}, 16_000),
+        ({"rate_hz": 16_000, "channels": 1}, 32_000),
+        ({"rate_hz": 16_000, "channels": 1, "sample_format": "f32le"}, 16_000),
+    ],
+)
+def test_standard_input(options: dict[str, object], length: float) -> None:
+    source = open_source("-", **options)  # type: ignore[arg-type]
+    assert isinstance(source, PcmSource)
+    assert abs(sum(len(chunk.samples) for chunk in source.chunks()) - length) <= 1
+
+
+@pytest.mark.usefixtures("piped")
+def test_a_bad_option_of_standard_input() -> None:
+    with pytest.raises(SettingError, match="Hz"):
+        open_source("-", rate_hz=0)
+
+
+def test_a_terminal_is_no_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(sys, "stdin", Terminal())
+    with pytest.raises(SettingError, match="no pipe"):
+        open_source("-")
+
+
+def test_no_standard_input_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(SettingError, match="no pipe"):
+        open_source("-")
+
+
+@pytest.mark.parametrize(("spec", "wanted"), [("mic", None), ("mic:", None), ("mic:USB: left", "USB: left")])
+def test_a_microphone(spec: str, wanted: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str | None] = []
+    monkeypatch.setattr(catalogue, "MicrophoneSource", asked.append)
+    open_source(spec)
+    assert asked == [wanted]
+
+
+def test_an_unknown_microphone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stream_mer.sources.microphone.PortAudioBackend.devices", lambda _self: ())
+    with pytest.raises(DeviceError):
+        open_source("mic:none such")
+
+
+@pytest.mark.parametrize("spec", ["", "dmeo", "http://example.org/a.mp3", "file:"])
+def test_what_is_no_source_lists_what_is(spec: str) -> None:
+    with pytest.raises(SettingError, match="demo, mic, mic:NAME, -"):
+        open_source(spec)
+
+
+@pytest.mark.parametrize("spec", ["gone.mp3", "folder/gone", "file:gone"])
+def test_a_file_that_is_not_there(spec: str) -> None:
+    with pytest.raises(SourceError, match="no such file"):
+        open_source(spec)
+
+
+@pytest.mark.parametrize("option", [{"rate_hz": 48_000}, {"sample_format": "s16le"}, {"channels": 2}])
+def test_options_of_raw_audio_are_for_raw_audio(song: Path, option: dict[str, object]) -> None:
+    with pytest.raises(SettingError, match="raw PCM"):
+        open_source(str(song), **option)  # type: ignore[arg-type]

@@ -1,0 +1,167 @@
+"""Files as sources: what every format shares, tried on WAV. Codecs and damage are in tests/integration."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stream_mer.errors import SourceError
+from stream_mer.sources.file import CHUNK_SAMPLES, FileSource
+from stream_mer.sources.pacing import Pacer
+from stream_mer.types import AudioChunk
+
+
+def write_wav(path: Path, samples: np.ndarray, rate_hz: int = 16_000) -> Path:
+    """Samples of int16, shape [n] or [n, channels]."""
+    with wave.open(str(path), "wb") as out:
+        out.setnchannels(1 if samples.ndim == 1 else samples.shape[1])
+        out.setsampwidth(2)
+        out.setframerate(rate_hz)
+        out.writeframes(samples.astype("<i2").tobytes())
+    return path
+
+
+def noise(n: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(-20_000, 20_000, n, dtype=np.int16)
+
+
+def joined(chunks: list[AudioChunk]) -> np.ndarray:
+    assert chunks[0].start_sample == 0
+    for before, after in itertools.pairwise(chunks):
+        assert after.start_sample == before.end_sample
+    return np.concatenate([chunk.samples for chunk in chunks])
+
+
+def test_the_samples_are_those_of_the_file(tmp_path: Path) -> None:
+    audio = noise(20_000)
+    chunks = list(FileSource(write_wav(tmp_path / "a.wav", audio)).chunks())
+    np.testing.assert_array_equal(joined(chunks), audio.astype(np.float32) / 32_768)
+    assert {len(chunk.samples) for chunk in chunks[:-1]} == {CHUNK_SAMPLES}
+    assert len(chunks[-1].samples) == 20_000 % CHUNK_SAMPLES
+
+
+def test_stereo_at_another_rate_has_the_right_length(tmp_path: Path) -> None:
+    path = write_wav(tmp_path / "a.wav", np.stack([noise(44_100), noise(44_100)], axis=1), 44_100)
+    assert abs(len(joined(list(FileSource(path).chunks()))) - 16_000) <= 1
+
+
+def test_the_same_chunks_every_time(tmp_path: Path) -> None:
+    source = FileSource(write_wav(tmp_path / "a.wav", noise(30_000), 44_100))
+    np.testing.assert_array_equal(joined(list(source.chunks())), joined(list(source.chunks())))
+
+
+@pytest.mark.parametrize("rate_hz", [16_000, 44_100])
+def test_a_loop_has_no_seam(tmp_path: Path, rate_hz: int) -> None:
+    # 441 whole periods of a tone: joined end to start it goes on as if it had no end.
+    n = rate_hz // 10
+    period = np.round(10_000 * np.sin(2 * np.pi * 441 * np.arange(n) / n)).astype(np.int16)
+    path = write_wav(tmp_path / "a.wav", period, rate_hz)
+    long = write_wav(tmp_path / "long.wav", np.tile(period, 7), rate_hz)
+    looped = FileSource(path, loop=True)
+    heard = joined(list(itertools.islice(looped.chunks(), 6)))
+    np.testing.assert_array_equal(heard, joined(list(FileSource(long).chunks()))[: len(heard)])
+
+
+def test_close_ends_a_loop(tmp_path: Path) -> None:
+    source = FileSource(write_wav(tmp_path / "a.wav", noise(100)), loop=True)
+    chunks = source.chunks()
+    next(chunks)
+    source.close()
+    source.close()
+    assert list(chunks) == []
+    assert list(source.chunks()) == []
+
+
+def test_close_ends_the_wait_of_a_paced_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = threading.Event()
+
+    class WatchedPacer(Pacer):
+        def hold(self, end_sample: int) -> bool:
+            waiting.set()
+            return super().hold(end_sample)
+
+    monkeypatch.setattr("stream_mer.sources.file.Pacer", WatchedPacer)
+    monkeypatch.setattr("stream_mer.sources.file.CHUNK_SAMPLES", 16_000 * 600)  # the first chunk is due in ten minutes
+    source = FileSource(write_wav(tmp_path / "a.wav", np.zeros(4_000 * 600, np.int16), 4_000), paced=True)
+    heard: list[AudioChunk] = []
+    thread = threading.Thread(target=lambda: heard.extend(source.chunks()), daemon=True)
+    thread.start()
+    assert waiting.wait(60)
+    source.close()
+    thread.join(60)
+    assert not thread.is_alive()
+    assert heard == []
+
+
+@pytest.mark.parametrize("paced", [True, False])
+def test_only_a_paced_file_is_held_until_the_end_of_each_chunk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, paced: bool
+) -> None:
+    held: list[int] = []
+
+    class WatchedPacer(Pacer):
+        def hold(self, end_sample: int) -> bool:
+            held.append(end_sample)
+            return True
+
+    monkeypatch.setattr("stream_mer.sources.file.Pacer", WatchedPacer)
+    ends = []
+    for chunk in FileSource(write_wav(tmp_path / "a.wav", noise(8_000)), paced=paced).chunks():
+        ends.append(chunk.end_sample)
+        assert held == (ends if paced else [])
+
+
+def test_its_name_and_length(tmp_path: Path) -> None:
+    source = FileSource(write_wav(tmp_path / "song.wav", noise(32_000)))
+    assert (source.name, source.live, source.duration_s()) == ("song.wav", False, 2.0)
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"no such file: .*gone\.wav"):
+        FileSource(tmp_path / "gone.wav")
+
+
+def test_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="is a folder"):
+        FileSource(tmp_path)
+
+
+def test_an_empty_file(tmp_path: Path) -> None:
+    (tmp_path / "a.mp3").touch()
+    with pytest.raises(SourceError, match="is empty"):
+        FileSource(tmp_path / "a.mp3")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
+    path = write_wav(tmp_path / "a.wav", noise(100))
+    path.chmod(0)
+    with pytest.raises(SourceError, match="not permitted"):
+        next(FileSource(path).chunks())
+
+
+def test_a_file_that_vanished_after_it_was_named(tmp_path: Path) -> None:
+    source = FileSource(write_wav(tmp_path / "a.wav", noise(100)))
+    (tmp_path / "a.wav").unlink()
+    with pytest.raises(SourceError, match="no such file"):
+        next(source.chunks())
+
+
+def test_a_name_is_never_read_as_a_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_wav(tmp_path / "a.wav", noise(1_600))
+    odd = write_wav(tmp_path / "concat:a.wav", noise(320))
+    monkeypatch.chdir(tmp_path)
+    assert len(joined(list(FileSource(odd.name).chunks()))) == 320
+
+
+def test_a_playlist_does_not_reach_the_network(tmp_path: Path) -> None:
+    playlist = "#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\nhttp://127.0.0.1:9/a.ts\n#EXT-X-ENDLIST\n"
+    (tmp_path / "list.m3u8").write_text(playlist)
+    with pytest.raises(SourceError, match=r"list\.m3u8"):
+        list(FileSource(tmp_path / "list.m3u8").chunks())
