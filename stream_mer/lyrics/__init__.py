@@ -1,0 +1,1 @@
+"""The sung words: recognised on the way or known beforehand, committed, encoded."""

@@ -1,0 +1,140 @@
+"""LocalAgreement-2 over timed words (pure): commit only what two passes in a row agree on.
+
+A recogniser that hears the same seconds again with more context changes its mind about the newest of them. Liu,
+Spanakis and Niehues (Interspeech 2020) make an offline recogniser usable on a stream by showing, of n consecutive
+hypotheses, only their longest common prefix; Macháček, Dabre and Bojar ("Turning Whisper into a real-time
+transcription system", 2023) do so for Whisper with n = 2 and use its word times to line passes up whose audio starts
+at different places. This module does the latter. Words compare without case and punctuation, for those flicker most
+and matter least.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from difflib import SequenceMatcher
+
+from stream_mer.types import LyricWord
+
+_TAIL_WORDS = 5
+
+
+def normalise(text: str) -> str:
+    """Reduce a word to what two passes must agree on: its letters and digits, without case, width and accents' form."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    kept = "".join(char for char in folded if unicodedata.category(char)[0] in "LNM")
+    return kept or folded.strip()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgreementSettings:
+    """How two passes are compared.
+
+    Attributes:
+        bridge_words: Where two passes disagree on a word and then agree on this many in a row, the disagreement is
+            past mending: both heard what follows, and still differ. The newer pass is taken there. 0 waits as the
+            plain method does.
+        sure_probability: A word at least this probable needs no second pass if it also has ``sure_context_s``; above 1
+            none is.
+        sure_context_s: How much audio must have followed such a word for the recogniser to have heard it whole,
+            seconds.
+        overlap_s: How far the start of a word may lie before the end of what is committed and still be heard as the
+            same word said again by the recogniser (its word times jitter by this much).
+    """
+
+    bridge_words: int = 2
+    sure_probability: float = 2.0
+    sure_context_s: float = 1.0
+    overlap_s: float = 0.5
+
+
+class LocalAgreement:
+    """Takes the words of one pass after another and gives out those that are settled.
+
+    What was given out is never changed or withdrawn: the committed words of all calls, one after the other, only grow,
+    and their start times never run backwards.
+    """
+
+    def __init__(self, settings: AgreementSettings | None = None) -> None:
+        self._settings = settings or AgreementSettings()
+        self._tail: list[LyricWord] = []
+        self._pending: list[LyricWord] = []
+        self._until_s = float("-inf")
+
+    @property
+    def committed_until_s(self) -> float:
+        """End of the newest committed word, seconds; minus infinity before the first."""
+        return self._until_s
+
+    @property
+    def pending(self) -> tuple[LyricWord, ...]:
+        """What the newest pass heard beyond the committed words."""
+        return tuple(self._pending)
+
+    def update(self, words: Sequence[LyricWord], *, heard_until_s: float = float("-inf")) -> list[LyricWord]:
+        """Take one pass; return the words that it settles.
+
+        Args:
+            words: What the pass heard, times in stream seconds.
+            heard_until_s: Where the audio of this pass ended, stream seconds.
+        """
+        fresh = self._fresh(words)
+        agreed = _agreed(self._pending, fresh, bridge_words=self._settings.bridge_words)
+        while agreed < len(fresh) and self._is_sure(fresh[agreed], heard_until_s):
+            agreed += 1
+        committed = self._commit(fresh[:agreed])
+        self._pending = fresh[agreed:]
+        return committed
+
+    def commit_before(self, t_s: float) -> list[LyricWord]:
+        """Commit the pending words that end by ``t_s`` without waiting for agreement.
+
+        For audio that is about to leave the buffer: no further pass can hear these words.
+        """
+        count = 0
+        while count < len(self._pending) and self._pending[count].t1 <= t_s:
+            count += 1
+        committed = self._commit(self._pending[:count])
+        self._pending = self._pending[count:]
+        return committed
+
+    def _fresh(self, words: Sequence[LyricWord]) -> list[LyricWord]:
+        """Drop what is committed already: words in committed time, and the tail repeated with shifted times."""
+        fresh = [word for word in words if (word.t0 + word.t1) / 2 > self._until_s]
+        for count in range(min(_TAIL_WORDS, len(self._tail), len(fresh)), 0, -1):
+            tail, head = self._tail[-count:], fresh[:count]
+            same_text = all(normalise(a.text) == normalise(b.text) for a, b in zip(tail, head, strict=True))
+            same_time = all(abs(a.t0 - b.t0) <= self._settings.overlap_s for a, b in zip(tail, head, strict=True))
+            if same_text and same_time:
+                return fresh[count:]
+        return fresh
+
+    def _is_sure(self, word: LyricWord, heard_until_s: float) -> bool:
+        return (
+            word.probability >= self._settings.sure_probability
+            and word.t1 + self._settings.sure_context_s <= heard_until_s
+        )
+
+    def _commit(self, words: Sequence[LyricWord]) -> list[LyricWord]:
+        committed = []
+        for word in words:
+            t0 = max(word.t0, self._tail[-1].t0) if self._tail else word.t0
+            settled = replace(word, t0=t0, t1=max(word.t1, t0))
+            committed.append(settled)
+            self._tail = [*self._tail[-_TAIL_WORDS + 1 :], settled]
+            self._until_s = max(self._until_s, settled.t1)
+        return committed
+
+
+def _agreed(old: Sequence[LyricWord], new: Sequence[LyricWord], *, bridge_words: int) -> int:
+    """Count the words at the head of ``new`` that ``old`` bears out."""
+    old_keys = [normalise(word.text) for word in old]
+    new_keys = [normalise(word.text) for word in new]
+    prefix = 0
+    while prefix < min(len(old_keys), len(new_keys)) and old_keys[prefix] == new_keys[prefix]:
+        prefix += 1
+    if bridge_words < 1:
+        return prefix
+    blocks = SequenceMatcher(None, old_keys, new_keys, autojunk=False).get_matching_blocks()
+    return max([prefix, *(block.b + block.size for block in blocks if block.size >= bridge_words)])

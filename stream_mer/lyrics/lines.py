@@ -1,0 +1,166 @@
+"""Grouping words into lines (pure), the same way on a stream and on a whole transcript.
+
+A line ends after a pause, after sentence-final punctuation, or when it is full. Whether a word starts a new line
+depends on the words before it and on itself alone, so words that arrive one by one give the very lines that all of
+them at once give.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from stream_mer.types import LyricLine, LyricWord
+
+_FINAL_PUNCTUATION = (".", "!", "?", "…", "。", "！", "？")
+_CLOSING_MARKS = "\"'”’)]}»」』"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineSettings:
+    """When a line ends.
+
+    Attributes:
+        pause_s: Silence between two words that ends a line.
+        max_words: Words in a line at most.
+        max_s: Length of a line at most, from its first word's start to its last one's end; one long word may exceed it.
+        wrap_words: From this many words on, a shorter pause (``wrap_pause_s``) ends the line too.
+        wrap_pause_s: See ``wrap_words``.
+    """
+
+    pause_s: float = 0.9
+    max_words: int = 12
+    max_s: float = 8.0
+    wrap_words: int = 6
+    wrap_pause_s: float = 0.5
+
+
+DEFAULT_LINES = LineSettings()
+
+
+def is_full(line: Sequence[LyricWord], settings: LineSettings = DEFAULT_LINES) -> bool:
+    """Say whether no word can follow in this line, whatever the word."""
+    if not line:
+        return False
+    return len(line) >= settings.max_words or _ends_sentence(line[-1].text)
+
+
+def starts_line(line: Sequence[LyricWord], word: LyricWord, settings: LineSettings = DEFAULT_LINES) -> bool:
+    """Say whether ``word`` begins a new line after the open ``line``."""
+    if not line:
+        return False
+    pause_s = word.t0 - line[-1].t1
+    wraps = len(line) >= settings.wrap_words and pause_s > settings.wrap_pause_s
+    too_long = word.t1 - line[0].t0 > settings.max_s
+    return is_full(line, settings) or pause_s > settings.pause_s or wraps or too_long
+
+
+def split_lines(words: Sequence[LyricWord], settings: LineSettings = DEFAULT_LINES) -> list[list[LyricWord]]:
+    """Group the words of a transcript into lines."""
+    lines: list[list[LyricWord]] = []
+    for word in words:
+        if not lines or starts_line(lines[-1], word, settings):
+            lines.append([])
+        lines[-1].append(word)
+    return lines
+
+
+def join_words(words: Sequence[LyricWord]) -> str:
+    """Write words as text: with spaces between them, except in scripts that use none."""
+    text = ""
+    for word in words:
+        piece = word.text.strip()
+        glued = bool(text) and bool(piece) and _is_unspaced(text[-1]) and _is_unspaced(piece[0])
+        text += piece if glued or not text else f" {piece}"
+    return text
+
+
+class LineBuilder:
+    """Builds `LyricLine` revisions from words as they are committed.
+
+    The open line is told as provisional whenever it grows, and once more as committed when it ends.
+    """
+
+    def __init__(self, settings: LineSettings = DEFAULT_LINES) -> None:
+        self._settings = settings
+        self._segment = 0
+        self._revision = 0
+        self._open: list[LyricWord] = []
+        self._language = ""
+        self._not_before_s = float("-inf")
+
+    @property
+    def open_words(self) -> tuple[LyricWord, ...]:
+        """The words of the line that may still grow."""
+        return tuple(self._open)
+
+    def add(self, words: Sequence[LyricWord], *, language: str = "") -> list[LyricLine]:
+        """Take committed words; return the lines that changed, oldest first."""
+        changed: list[LyricLine] = []
+        for word in words:
+            placed = self._placed(word)
+            if starts_line(self._open, placed, self._settings):
+                changed.extend(self._close())
+            self._language = language
+            self._open.append(placed)
+            if is_full(self._open, self._settings):
+                changed.extend(self._close())
+        if words and self._open:
+            changed.append(self._line(committed=False))
+        return changed
+
+    def close_by(self, t_s: float) -> list[LyricLine]:
+        """End the open line if no word that starts at ``t_s`` or later could belong to it.
+
+        The caller vouches that none starts earlier; one that does so all the same is moved to ``t_s``, so that what was
+        closed stays true.
+        """
+        if not self._open or t_s - self._open[-1].t1 <= self._settings.pause_s:
+            return []
+        self._not_before_s = t_s
+        return self._close()
+
+    def finish(self) -> list[LyricLine]:
+        """No more words come: end the open line."""
+        return self._close()
+
+    def _placed(self, word: LyricWord) -> LyricWord:
+        if word.t0 >= self._not_before_s:
+            return word
+        return replace(word, t0=self._not_before_s, t1=max(word.t1, self._not_before_s))
+
+    def _close(self) -> list[LyricLine]:
+        if not self._open:
+            return []
+        line = self._line(committed=True)
+        self._open = []
+        self._segment += 1
+        self._revision = 0
+        return [line]
+
+    def _line(self, *, committed: bool) -> LyricLine:
+        line = LyricLine(
+            segment=self._segment,
+            revision=self._revision,
+            t0=self._open[0].t0,
+            t1=max(word.t1 for word in self._open),
+            text=join_words(self._open),
+            committed=committed,
+            language=self._language,
+            words=tuple(self._open),
+        )
+        self._revision += 1
+        return line
+
+
+def _ends_sentence(text: str) -> bool:
+    return text.strip().rstrip(_CLOSING_MARKS).endswith(_FINAL_PUNCTUATION)
+
+
+def _is_unspaced(char: str) -> bool:
+    """Chinese, Japanese and their punctuation; Thai, Lao, Khmer and Burmese. Korean does use spaces."""
+    point = ord(char)
+    return (
+        0x2E80 <= point <= 0x9FFF or 0xF900 <= point <= 0xFAFF or 0xFF00 <= point <= 0xFFEF or 0x0E00 <= point <= 0x0EFF
+        or 0x1000 <= point <= 0x109F or 0x1780 <= point <= 0x17FF or 0x20000 <= point <= 0x3FFFF
+    )  # fmt: skip

@@ -1,0 +1,105 @@
+"""Which `LyricFeed` a stream gets: the one door to this room for the composition root."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from stream_mer.lyrics.encoder import SentenceEncoder
+from stream_mer.lyrics.known import KnownLyrics, read_lyrics
+from stream_mer.lyrics.live import LiveLyrics, LiveSettings
+from stream_mer.lyrics.memory import MemorySettings
+from stream_mer.lyrics.none import NoLyrics
+from stream_mer.lyrics.offline import OfflineLyrics
+from stream_mer.lyrics.tracker import LyricTracker, TrackerSettings
+from stream_mer.lyrics.transcript import Recogniser, TextEncoder
+from stream_mer.lyrics.whisper import WhisperRecogniser
+from stream_mer.ports import LyricFeed
+
+LyricsMode: TypeAlias = Literal["recognise", "known", "off"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LyricsSettings:
+    """Where the words come from.
+
+    Attributes:
+        mode: ``recognise`` them, take ``known`` ones from ``file``, or ``off``.
+        file: Lyrics file (LRC or plain text) for ``known``.
+        model: Name of a Whisper model, or a folder that holds one.
+        device: ``cpu`` or ``cuda``, for the recogniser.
+        cpu_threads: Threads that one decode may use.
+        allow_download: Whether weights that are not on this machine may be fetched.
+        decode_s: What a decode is taken to last where it is not waited for (files), seconds of audio.
+        tracker: How the recogniser is used on a stream.
+        live: Limits of a live feed.
+        memory: How much is remembered.
+    """
+
+    mode: LyricsMode = "recognise"
+    file: Path | None = None
+    model: str = "base"
+    device: str = "cpu"
+    cpu_threads: int = 2
+    allow_download: bool = True
+    decode_s: float = 1.0
+    tracker: TrackerSettings = field(default_factory=TrackerSettings)
+    live: LiveSettings = field(default_factory=LiveSettings)
+    memory: MemorySettings = field(default_factory=MemorySettings)
+
+
+class LyricsOpener:
+    """Opens feeds for one stream after another, over one recogniser and one encoder, both loaded when first used.
+
+    Args:
+        settings: Where the words come from.
+        recogniser: Instead of Whisper.
+        encoder: Instead of the multilingual sentence encoder.
+    """
+
+    def __init__(
+        self,
+        settings: LyricsSettings | None = None,
+        *,
+        recogniser: Recogniser | None = None,
+        encoder: TextEncoder | None = None,
+    ) -> None:
+        self._settings = settings or LyricsSettings()
+        self._recogniser = recogniser or WhisperRecogniser(
+            self._settings.model,
+            device=self._settings.device,
+            cpu_threads=self._settings.cpu_threads,
+            allow_download=self._settings.allow_download,
+        )
+        self._encoder = encoder or SentenceEncoder()
+
+    def open(self, *, live: bool) -> LyricFeed:
+        """Open a feed for one stream.
+
+        Missing weights are no error here: such a feed says in its state that it is unavailable, and why in its log.
+
+        Args:
+            live: Whether the world does not wait for the recogniser.
+
+        Raises:
+            LyricsError: The lyrics file cannot be used.
+        """
+        settings = self._settings
+        if settings.mode == "off":
+            return NoLyrics()
+        if settings.mode == "known" and settings.file is not None:
+            return KnownLyrics(read_lyrics(settings.file), self._encoder, memory=settings.memory)
+        tracker = LyricTracker(settings.tracker)
+        if live:
+            return LiveLyrics(
+                self._recogniser, self._encoder, tracker=tracker, settings=settings.live, memory=settings.memory
+            )
+        return OfflineLyrics(
+            self._recogniser, self._encoder, tracker=tracker, decode_s=settings.decode_s, memory=settings.memory
+        )
+
+
+def open_lyrics(settings: LyricsSettings | None = None, *, live: bool) -> LyricFeed:
+    """Open a feed for a single stream; `LyricsOpener` shares its models between several."""
+    return LyricsOpener(settings).open(live=live)

@@ -1,0 +1,254 @@
+"""The policy of the lyric side (pure): when to decode what, and what becomes of the answer.
+
+No thread, no clock, no recogniser. A shell feeds audio, asks whether a decode is due, has it done wherever it likes,
+and hands the transcript back::
+
+    tracker.feed(chunk)
+    job = tracker.due()          # at most one at a time
+    if job is not None:
+        tracker.accept(job, recogniser.transcribe(job.samples, language=job.language))
+    lines = tracker.take_lines()
+
+The buffer is longer than the step, so each word is heard several times with growing context and committed when two
+passes agree (`agreement`). All times are seconds on the sample clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from stream_mer.errors import SettingError
+from stream_mer.lyrics.agreement import AgreementSettings, LocalAgreement
+from stream_mer.lyrics.buffer import RollingAudio
+from stream_mer.lyrics.filters import FilterSettings, filter_transcript
+from stream_mer.lyrics.gate import LevelGate
+from stream_mer.lyrics.language import LanguageLock, LanguageSettings
+from stream_mer.lyrics.lines import LineBuilder, LineSettings
+from stream_mer.lyrics.transcript import EMPTY_TRANSCRIPT, Transcript, VocalGate
+from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, LyricLine, LyricWord, Samples, seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackerSettings:
+    """How the recogniser is used on a stream.
+
+    Attributes:
+        step_s: Audio between two decodes, .5..10 s.
+        buffer_s: Audio that one decode hears at most, 5..30 s.
+        keep_s: When the buffer is full, it is cut at the end of a committed line that leaves at least this much.
+        overdue_s: A word this far behind the end of the audio is committed though passes still disagree.
+        min_decode_s: Nothing is decoded before this much audio is there.
+        max_retry_s: Longest wait, in audio, after the recogniser failed several times in a row.
+        agreement: How passes are compared.
+        filters: What is believed.
+        lines: How words become lines.
+        language: How the language is found.
+    """
+
+    step_s: float = 2.5
+    buffer_s: float = 15.0
+    keep_s: float = 6.0
+    overdue_s: float = 10.0
+    min_decode_s: float = 1.0
+    max_retry_s: float = 60.0
+    agreement: AgreementSettings = field(default_factory=AgreementSettings)
+    filters: FilterSettings = field(default_factory=FilterSettings)
+    lines: LineSettings = field(default_factory=LineSettings)
+    language: LanguageSettings = field(default_factory=LanguageSettings)
+
+    def __post_init__(self) -> None:
+        if not 0.5 <= self.step_s <= 10.0:
+            raise SettingError(f"lyric step must be 0.5 to 10 seconds, not {self.step_s:g}")
+        if not 5.0 <= self.buffer_s <= 30.0:
+            raise SettingError(f"lyric buffer must be 5 to 30 seconds, not {self.buffer_s:g}")
+        if not 0 <= self.keep_s < self.buffer_s:
+            raise SettingError(f"lyric buffer cannot keep {self.keep_s:g} of {self.buffer_s:g} seconds")
+        if self.overdue_s <= self.step_s:
+            raise SettingError(f"a word cannot be overdue after {self.overdue_s:g} s with a step of {self.step_s:g} s")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class DecodeJob:
+    """What the recogniser is to be asked.
+
+    Attributes:
+        start_sample: Index of the first sample; the transcript's times count from here.
+        samples: The audio, shape ``[n]``, read-only.
+        language: ISO 639-1 code, or None to detect it.
+    """
+
+    start_sample: int
+    samples: Samples
+    language: str | None
+
+    @property
+    def end_sample(self) -> int:
+        return self.start_sample + len(self.samples)
+
+
+class LyricTracker:
+    """Turns a stream of audio and the recogniser's answers into committed lines. See the module for how to drive it.
+
+    Args:
+        settings: How the recogniser is used.
+        gate: Keeps audio without a voice from the recogniser.
+    """
+
+    def __init__(self, settings: TrackerSettings | None = None, *, gate: VocalGate | None = None) -> None:
+        self._settings = settings or TrackerSettings()
+        self._gate = gate or LevelGate()
+        self._audio = RollingAudio(capacity_samples=round(self._settings.buffer_s * SAMPLE_RATE_HZ))
+        self._agreement = LocalAgreement(self._settings.agreement)
+        self._builder = LineBuilder(self._settings.lines)
+        self._language = LanguageLock(self._settings.language)
+        self._changed: list[LyricLine] = []
+        self._line_ends_s: list[float] = []
+        self._next_due: int | None = None
+        self._decoded_sample: int | None = None
+        self._waiting: DecodeJob | None = None
+        self._failures = 0
+        self._finished = False
+
+    @property
+    def end_sample(self) -> int:
+        """Index after the newest sample fed."""
+        return self._audio.end_sample
+
+    @property
+    def next_due_sample(self) -> int | None:
+        """The sample at whose arrival the next decode becomes due; None before the first audio."""
+        return self._next_due
+
+    @property
+    def lag_s(self) -> float:
+        """Audio that no answer covers yet, seconds."""
+        if self._decoded_sample is None:
+            return 0.0
+        return seconds(self._audio.end_sample - self._decoded_sample)
+
+    @property
+    def failures(self) -> int:
+        """How often the recogniser failed since it last worked."""
+        return self._failures
+
+    def feed(self, chunk: AudioChunk) -> None:
+        """Take the next audio, of any length."""
+        if self._next_due is None:
+            self._decoded_sample = chunk.start_sample
+            self._next_due = chunk.start_sample + self._step_samples
+        self._audio.feed(chunk)
+
+    def due(self) -> DecodeJob | None:
+        """The decode to be done now, over the newest audio; None if it is too early or one is being done."""
+        if self._finished or self._waiting is not None or self._next_due is None:
+            return None
+        if self._audio.end_sample < self._next_due:
+            return None
+        # The grid of due positions stays put, so that it does not depend on when the question was asked.
+        steps = (self._audio.end_sample - self._next_due) // self._step_samples + 1
+        self._next_due += steps * self._step_samples
+        if seconds(self._audio.length_samples) < self._settings.min_decode_s:
+            return None
+        return self._job()
+
+    def accept(self, job: DecodeJob, transcript: Transcript) -> None:
+        """Take the recogniser's answer to the job that `due` gave out last. After `finish` it is ignored."""
+        if job is not self._waiting:
+            return
+        self._waiting = None
+        self._failures = 0
+        self._decoded_sample = job.end_sample
+        self._digest(job, transcript)
+
+    def reject(self, job: DecodeJob) -> None:
+        """The recogniser failed on the job: try again, later each time in a row."""
+        if job is not self._waiting:
+            return
+        self._waiting = None
+        self._failures += 1
+        wait_s = min(self._settings.step_s * 2.0**self._failures, self._settings.max_retry_s)
+        self._next_due = self._audio.end_sample + round(wait_s * SAMPLE_RATE_HZ)
+
+    def last_job(self) -> DecodeJob | None:
+        """A last decode of what came since the newest one; for those who can wait, before `finish`."""
+        if self._finished or self._waiting is not None or self._decoded_sample in (None, self._audio.end_sample):
+            return None
+        return self._job()
+
+    def finish(self) -> None:
+        """The audio ended: commit what the newest pass heard, and the open line."""
+        if self._finished:
+            return
+        self._finished = True
+        self._waiting = None
+        self._add(self._agreement.commit_before(float("inf")))
+        self._changed.extend(self._builder.finish())
+
+    def take_lines(self) -> list[LyricLine]:
+        """New and revised lines since the last call, oldest first."""
+        taken, self._changed = self._changed, []
+        return taken
+
+    @property
+    def _step_samples(self) -> int:
+        return round(self._settings.step_s * SAMPLE_RATE_HZ)
+
+    def _job(self) -> DecodeJob | None:
+        job = DecodeJob(
+            start_sample=self._audio.start_sample,
+            samples=self._audio.snapshot(),
+            language=self._language.wanted(seconds(self._audio.end_sample)),
+        )
+        if not self._gate.may_be_sung(job.samples):
+            self._decoded_sample = job.end_sample
+            self._digest(job, EMPTY_TRANSCRIPT)
+            return None
+        self._waiting = job
+        return job
+
+    def _digest(self, job: DecodeJob, transcript: Transcript) -> None:
+        """Commit words and lines, then let go of audio that is settled."""
+        offset_s, end_s = seconds(job.start_sample), seconds(job.end_sample)
+        heard = filter_transcript(transcript, self._settings.filters)
+        if transcript is not EMPTY_TRANSCRIPT:
+            self._language.heard(
+                end_s,
+                language=transcript.language,
+                probability=transcript.language_probability,
+                detected=job.language is None,
+                believable=bool(heard),
+            )
+        words = [_in_stream(word, offset_s=offset_s, end_s=end_s) for word in heard]
+        language = transcript.language
+        self._add(self._agreement.update(words, heard_until_s=end_s), language=language)
+        self._add(self._agreement.commit_before(end_s - self._settings.overdue_s), language=language)
+        pending = self._agreement.pending
+        # The newest step may still grow words that no pass has heard yet: the line stays open for them.
+        quiet_until_s = min([end_s - self._settings.step_s, *(word.t0 for word in pending[:1])])
+        closed = self._builder.close_by(quiet_until_s)
+        self._note_ends(closed)
+        self._changed.extend(closed)
+        self._trim()
+
+    def _add(self, words: list[LyricWord], *, language: str = "") -> None:
+        lines = self._builder.add(words, language=language or self._language.settled)
+        self._note_ends(lines)
+        self._changed.extend(lines)
+
+    def _note_ends(self, lines: list[LyricLine]) -> None:
+        self._line_ends_s = [*self._line_ends_s, *(line.t1 for line in lines if line.committed)][-32:]
+
+    def _trim(self) -> None:
+        """Cut a full buffer at the end of a committed line, where no word is split and the next pass starts cleanly."""
+        if seconds(self._audio.length_samples) + self._settings.step_s <= self._settings.buffer_s:
+            return
+        latest_s = seconds(self._audio.end_sample) - self._settings.keep_s
+        ends = [end_s for end_s in self._line_ends_s if end_s <= latest_s]
+        if ends:
+            self._audio.drop_before(round(max(ends) * SAMPLE_RATE_HZ))
+
+
+def _in_stream(word: LyricWord, *, offset_s: float, end_s: float) -> LyricWord:
+    """Move a word onto the stream's clock; no word may end after the audio it was heard in."""
+    t0 = min(word.t0 + offset_s, end_s)
+    return replace(word, t0=t0, t1=max(min(word.t1 + offset_s, end_s), t0))
