@@ -1,0 +1,130 @@
+"""Second passage, angry (V- A+): a metal riff around E with tritones, 184 beats a minute, shouted."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from stream_mer.demo import drums, synths
+from stream_mer.demo.amp import Strum, play, power
+from stream_mer.demo.effects import compress, drive, reverberate, room
+from stream_mer.demo.filters import highpass, lowpass
+from stream_mer.demo.score import Line, Tempo, melody
+from stream_mer.demo.signal import Signal, gain, pan
+from stream_mer.demo.stage import Passage, Stage, VocalSound, Voice
+from stream_mer.demo.voice import Singer
+
+_BARS = 16
+_E, _F, _G, _BFLAT, _A = 40, 41, 43, 46, 45
+# Each bar of the riff: (beat, beats, root, muted).
+_CHUG = tuple((i / 2, 0.5, _E, True) for i in range(8))
+_RIFF = (
+    (*_CHUG[:6], (3.0, 0.5, _F, False), (3.5, 0.5, _BFLAT, False)),
+    (*_CHUG[:3], (1.5, 1.0, _F, False), (2.5, 0.5, _E, True), (3.0, 1.0, _BFLAT, False)),
+    (*_CHUG[:6], (3.0, 0.5, _G, False), (3.5, 0.5, _F, False)),
+    ((0.0, 1.5, _BFLAT, False), (1.5, 1.5, _A, False), (3.0, 1.0, _F, False)),
+)
+
+_LINES = (
+    Line(
+        text="Get out of my way, I hate your lies",
+        notes=melody("E3:1 G3:1.5 E3:.5 E3:1 A3:1.5 G3:1 Bb3:1.5 E3:1 G3:2", start_beat=8),
+    ),
+    Line(
+        text="I will burn this world, and hear your cries",
+        notes=melody("E3:.5 E3:1 Bb3:1.5 E3:1 A3:1.5 E3:.5 Bb3:1.5 E3:1 G3:2", start_beat=20),
+    ),
+    Line(
+        text="You broke my trust, you broke my bones",
+        notes=melody("E3:1 Bb3:1.5 E3:1 A3:1.5 E3:1 Bb3:1.5 E3:1 G3:2", start_beat=32),
+    ),
+    Line(
+        text="And rage is all that I have ever known",
+        notes=melody("E3:.5 Bb3:2 E3:1 A3:1.5 E3:.5 E3:1 G3:1 A3:1 G3:.5 E3:2", start_beat=44),
+    ),
+)
+
+
+def _strums(stage: Stage) -> list[Strum]:
+    beat_s = stage.tempo.seconds(1.0)
+    strokes = []
+    for bar in range(_BARS):
+        for at, beats, root, muted in _RIFF[bar % 4]:
+            pairs = 2 if muted else 1  # muted eighths are picked as sixteenths
+            for i in range(pairs):
+                start = (4 * bar + at + i * beats / pairs) * beat_s
+                held = beats / pairs * beat_s * 0.95
+                strokes.append(Strum(start_s=start, held_s=held, chord=power(root), muted=muted))
+    strokes.append(Strum(start_s=stage.beats * beat_s, held_s=1.2, chord=power(_E)))
+    return strokes
+
+
+def _beat(stage: Stage) -> Signal:
+    bus, rng = stage.bus(), stage.rng
+    kick = drums.kick(rng, low_hz=56.0, length_s=0.16, click=0.9, hard=2.5)
+    snare = drums.snare(rng, tone_hz=205.0, rattle_s=0.11, bright_hz=5200.0)
+    cymbals = [drums.crash(rng, length_s=0.5) for _ in range(3)]
+    for bar in range(_BARS):
+        blast = bar % 4 == 3
+        for step in range(16):
+            beat = 4 * bar + step / 4
+            if blast and step % 2 == 1 and step < 12:
+                stage.put(bus, snare, beat, level_db=-5.0, loose_s=0.002)
+            if step % 8 == 4 and not blast:
+                stage.put(bus, snare, beat, level_db=-1.5)
+            stage.put(bus, kick, beat, level_db=-4.0 if step % 4 == 0 else -6.5, loose_s=0.001)
+            if step % 4 == 0:
+                side = 0.45 if bar % 2 else -0.45
+                stage.put(bus, cymbals[step // 4 % 3], beat, level_db=-12.0, position=side, loose_s=0.002)
+        if blast:
+            for i, tone in enumerate((210.0, 160.0, 120.0, 90.0)):
+                stage.put(bus, drums.tom(rng, tone_hz=tone), 4 * bar + 3 + i / 4, level_db=-5.0, position=0.5 - i / 3)
+    for at in (*range(0, stage.beats, 16), stage.beats):
+        stage.put(bus, drums.crash(rng, length_s=1.2), at, level_db=-7.0, position=0.2)
+    stage.put(bus, kick, stage.beats, level_db=-1.0)
+    return bus
+
+
+def _noise_lead(stage: Stage) -> Signal:
+    """Dissonant screams of a synth a semitone apart, in the gaps that the voice leaves."""
+    bus = stage.bus()
+    for start in (0, 4, 54, 58):
+        for beat, midi in ((0.0, 76.0), (1.0, 77.0), (2.0, 82.0), (3.0, 77.0)):
+            for shift in (0.0, 1.0):
+                sound = synths.lead(midi + shift, stage.tempo.seconds(0.9), bright_hz=5000.0, rng=stage.rng)
+                stage.put(bus, sound, start + beat, level_db=-18.0)
+    return drive(bus, 4.0) * 0.16
+
+
+def music(stage: Stage) -> Signal:
+    """Two takes of distorted guitar, left and right, a driven bass, double bass drum, screaming synths."""
+    n, rng = stage.length_samples, stage.rng
+    strokes = _strums(stage)
+    guitars = pan(play(strokes, n, gain=26.0, rng=rng), -0.85) + pan(play(strokes, n, gain=24.0, rng=rng), 0.85)
+    low = np.zeros(n)
+    for stroke in strokes:
+        at = stage.tempo.at(stroke.start_s / stage.tempo.seconds(1.0))
+        sound = synths.bass(stroke.chord[0] - 12, stroke.held_s, bright_hz=2400.0, hard=4.0, rng=rng)
+        low[at : at + len(sound)] += sound[: n - at]
+    beat = _beat(stage)
+    small = room(0.7, damping_hz=6000.0, predelay_s=0.006, rng=rng)
+    wet = reverberate(highpass(beat, 300.0), small)
+    mixed = gain(-10.0) * guitars + gain(-12.0) * lowpass(pan(low, 0.0), 3500.0) + _noise_lead(stage)
+    glued = compress(mixed + beat + gain(-15.0) * wet, threshold_db=-14.0, ratio=3.0)
+    return compress(drive(glued, 1.3), threshold_db=-12.0, ratio=2.0)
+
+
+_SHOUT = Singer(
+    voice="en-us", pitch=99, speed_wpm=150, vibrato_cents=0.0, glide_s=0.05, fall_semitones=1.5, jitter=0.012
+)
+
+PASSAGE = Passage(
+    name="angry",
+    tempo=Tempo(bpm=184.0),
+    beats=4 * _BARS,
+    loudness_lufs=-11.0,
+    voices=(Voice(singer=_SHOUT, lines=_LINES),),
+    vocal=VocalSound(
+        over_music_db=0.0, drive=3.0, presence_db=5.0, room_s=0.5, room_db=-20.0, duck_all_db=2.0, duck_middle_db=5.0
+    ),
+    music=music,
+)

@@ -1,0 +1,127 @@
+"""First passage, happy (V+ A+): a dance tune in D major, 126 beats a minute."""
+
+from __future__ import annotations
+
+from stream_mer.demo import drums, keys, synths
+from stream_mer.demo.effects import compress, echo, reverberate, room
+from stream_mer.demo.envelopes import pump
+from stream_mer.demo.filters import highpass
+from stream_mer.demo.score import Line, Tempo, melody
+from stream_mer.demo.signal import Signal, gain
+from stream_mer.demo.stage import Passage, Stage, VocalSound, Voice
+from stream_mer.demo.voice import Singer
+
+_BARS = 12
+_CHORDS = ((62, 66, 69), (61, 64, 69), (62, 66, 71), (62, 67, 71))  # D, A, B minor, G; one a bar
+_ROOTS = (38, 33, 35, 31)
+_HOOK = "F#5:.75 A5:.75 F#5:.5 E5:.75 D5:.75 E5:.5 F#5:.75 E5:.75 D5:.5 D5:1 B4:.5 D5:.5"
+
+_LINES = (
+    Line(
+        text="Sunny day, we're dancing in the street",
+        notes=melody("F#4:.5 F#4:.5 A4:1.5 F#4:.5 F#4:1 E4:.5 D4:.5 D4:.5 E4:2", start_beat=8),
+    ),
+    Line(
+        text="I can feel the rhythm in my feet",
+        notes=melody("D4:.5 E4:.5 F#4:1.5 E4:.5 F#4:1 E4:.5 D4:.5 D4:.5 D4:2", start_beat=16),
+    ),
+    Line(
+        text="Come on, everybody, sing with me",
+        notes=melody("F#4:.5 A4:1.5 A4:.5 A4:.5 B4:.5 A4:.5 F#4:1 F#4:.5 E4:2", start_beat=24),
+    ),
+    Line(
+        text="Happy days, this love is wild and free",
+        notes=melody("D4:.5 E4:.5 F#4:1.5 F#4:.5 G4:1 F#4:.5 E4:1 E4:.5 D4:1.75", start_beat=32),
+    ),
+)
+
+
+def _beat(stage: Stage) -> Signal:
+    bus, rng = stage.bus(), stage.rng
+    kick, clap, snare = drums.kick(rng), drums.clap(rng), drums.snare(rng, tone_hz=210.0, rattle_s=0.07)
+    closed = [drums.hat(rng) for _ in range(3)]
+    opened, jingle, egg = drums.hat(rng, length_s=0.12), drums.tambourine(rng), drums.shaker(rng)
+    for beat in range(stage.beats):
+        stage.put(bus, kick, beat, level_db=-1.0)
+        stage.put(bus, opened, beat + 0.5, level_db=-13.0, position=0.15)
+        if beat % 2:
+            stage.put(bus, clap, beat, level_db=-6.0, position=-0.05)
+            stage.put(bus, snare, beat, level_db=-9.0)
+            stage.put(bus, jingle, beat, level_db=-15.0, position=0.4)
+        for step in range(4):
+            accent = -17.0 if step % 2 else -20.0
+            stage.put(bus, closed[step % 3], beat + step / 4, level_db=accent, position=-0.3, loose_s=0.002)
+            stage.put(bus, egg, beat + step / 4, level_db=accent - 1.0, position=0.5, loose_s=0.003)
+    for i in range(6):
+        stage.put(bus, snare, stage.beats - 1.5 + i / 4, level_db=-13.0 + i)
+    for bar in (0, 2, 6, 10):
+        stage.put(bus, drums.crash(rng), 4 * bar, level_db=-13.0, position=0.3 if bar % 4 else -0.3)
+    return bus
+
+
+def _harmony(stage: Stage) -> Signal:
+    bus, rng = stage.bus(), stage.rng
+    for bar in range(_BARS):
+        chord = _CHORDS[bar % 4]
+        wide = (*chord, chord[0] + 12)
+        for at, beats in ((0.0, 0.7), (0.75, 0.4), (1.5, 0.7), (2.5, 0.7), (3.25, 0.6)):
+            sound = synths.stab(wide, stage.tempo.seconds(beats), bright_hz=5200.0, rng=rng)
+            stage.put(bus, sound, 4 * bar + at, level_db=-15.0)
+        for at in (0.0, 1.5, 3.0):
+            for note in chord:
+                sound = keys.piano(note, stage.tempo.seconds(1.2), strength=0.85, rng=rng)
+                stage.put(bus, sound, 4 * bar + at, level_db=-15.0, position=(note - 65) / 12, loose_s=0.003)
+        for step in range(16):
+            note = wide[(0, 1, 2, 3, 2, 1)[step % 6]] + 12
+            sound = keys.guitar(note, 0.25, strength=0.7, rng=rng)
+            stage.put(bus, sound, 4 * bar + step / 4, level_db=-19.0, position=0.6 if step % 2 else -0.6)
+    return bus
+
+
+def _low(stage: Stage) -> Signal:
+    bus = stage.bus()
+    for bar in range(_BARS):
+        root = _ROOTS[bar % 4]
+        for step in range(8):
+            note = root + (12 if step % 2 else 0)
+            sound = synths.bass(note, stage.tempo.seconds(0.42), bright_hz=1600.0, rng=stage.rng)
+            stage.put(bus, sound, 4 * bar + step / 2, level_db=-9.0)
+    return bus
+
+
+def _hook(stage: Stage) -> Signal:
+    bus = stage.bus()
+    for start, shift in ((0, 0), (40, 0)):
+        for note in melody(_HOOK, start_beat=start):
+            length = stage.tempo.seconds(note.beats * 0.9)
+            stage.put(bus, synths.lead(note.midi + shift, length, bright_hz=6000.0, rng=stage.rng), note.start_beat)
+            stage.put(bus, keys.bells(note.midi + 12, length, rng=stage.rng), note.start_beat, level_db=-12.0)
+    return bus * gain(-13.0)
+
+
+def music(stage: Stage) -> Signal:
+    """Four on the floor, stabs, piano, plucks and a hook, breathing with the kick."""
+    beat, harmony, low, hook = _beat(stage), _harmony(stage), _low(stage), _hook(stage)
+    beats_at = [stage.tempo.at(b) for b in range(stage.beats)]
+    breathing = pump(stage.length_samples, beats_at, depth=0.45, time_s=0.2)
+    hook = hook + gain(-9.0) * echo(hook, delay_s=stage.tempo.seconds(0.75), feedback=0.6)
+    hall = room(1.1, damping_hz=5000.0, rng=stage.rng)
+    wet = reverberate(highpass(harmony + 0.8 * hook + 0.25 * highpass(beat, 400.0), 250.0), hall)
+    mixed = (harmony + hook + gain(-13.0) * wet) * breathing + low * pump(
+        stage.length_samples, beats_at, depth=0.6, time_s=0.14
+    )
+    return compress(mixed + beat, threshold_db=-14.0, ratio=2.0)
+
+
+PASSAGE = Passage(
+    name="happy",
+    tempo=Tempo(bpm=126.0),
+    beats=4 * _BARS,
+    loudness_lufs=-12.5,
+    voices=(
+        Voice(singer=Singer(voice="en-us+f4", pitch=95, speed_wpm=150), lines=_LINES),
+        Voice(singer=Singer(voice="en-us+f4", pitch=94, speed_wpm=149), lines=_LINES, level_db=-11.0, position=0.6),
+    ),
+    vocal=VocalSound(over_music_db=1.0, room_s=1.0, room_db=-19.0, echo_beats=0.75, echo_db=-24.0, duck_middle_db=5.0),
+    music=music,
+)
