@@ -1,0 +1,314 @@
+"""The words of ``mer.v1``: every message that travels the wire, declared once.
+
+JSON, one object a message, tagged by ``type``. The encoder, the decoders, the JSON Schema and the AsyncAPI document
+all come from these structs. Unknown fields are ignored in both directions, so a field may be added at any time;
+removing or changing one makes ``mer.v2``.
+
+Fields that may be unknown are sent as ``null``: a message of one kind always has the same keys. (Each class says
+``kw_only`` and ``frozen`` itself because a type checker does not inherit them.)
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Annotated, Literal, TypeAlias
+
+from msgspec import Meta, Struct, field
+
+from stream_mer.types import LyricsHealth, SourceState
+
+PROTOCOL = "mer.v1"
+"""Name and major version of the protocol."""
+
+SUBPROTOCOL = "mer.v1.json"
+"""What client and server agree on in ``Sec-WebSocket-Protocol``; a client that offers none gets the same."""
+
+STREAM_PATH = "/v1/stream"
+"""Where the websocket is served."""
+
+EVENT_KINDS = ("emotion", "lyrics", "change", "status")
+"""Messages about a stream that a client may subscribe to; all of them are on by default."""
+
+LATEST_WINS = frozenset({"emotion", "levels"})
+"""Kinds of which a client only ever wants the newest; all others are kept in order."""
+
+
+class CloseCode(IntEnum):
+    """Why the server closes a connection; ``Error.code`` carries the same number."""
+
+    GOING_AWAY = 1001
+    RESTART = 1012
+    FULL = 1013
+    BAD_MESSAGE = 4400
+    BAD_TOKEN = 4401
+    FORBIDDEN = 4403
+    NO_STREAM = 4404
+    IDENTIFY_TIMEOUT = 4408
+    TOO_SLOW = 4410
+    TOO_MANY_MESSAGES = 4429
+
+
+Seconds: TypeAlias = Annotated[float, Meta(description="Seconds of audio since the stream began.")]
+Signed: TypeAlias = Annotated[float, Meta(ge=-1, le=1)]
+Probability: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
+Count: TypeAlias = Annotated[int, Meta(ge=0)]
+Seq: TypeAlias = Annotated[
+    int, Meta(ge=0, description="Counts the messages of this kind and stream from 0; a missing number was dropped.")
+]
+StreamName: TypeAlias = Annotated[str, Meta(description="The stream that this is about, one of hello.streams.")]
+Modality: TypeAlias = Literal["audio", "text"]
+Range: TypeAlias = Annotated[tuple[float, float], Meta(description="Low and high end.")]
+
+
+class Message(Struct, tag_field="type", kw_only=True, frozen=True):
+    """Base of all messages."""
+
+
+class ValenceArousal(Struct, kw_only=True, frozen=True):
+    """A point in the valence-arousal plane."""
+
+    valence: Signed
+    arousal: Signed
+
+
+class IntervalPart(Struct, kw_only=True, frozen=True):
+    """Prediction interval: holds the true value with probability `level` on data like the training corpus."""
+
+    valence: Range
+    arousal: Range
+    level: Probability
+
+
+class CategoryProbs(Struct, kw_only=True, frozen=True):
+    """Probability of each of Russell's quadrants."""
+
+    happy: Annotated[Probability, Meta(description="Q1: valence up, arousal up.")]
+    angry: Annotated[Probability, Meta(description="Q2: valence down, arousal up.")]
+    sad: Annotated[Probability, Meta(description="Q3: valence down, arousal down.")]
+    relaxed: Annotated[Probability, Meta(description="Q4: valence up, arousal down.")]
+
+
+class CategoryPart(Struct, kw_only=True, frozen=True):
+    """The emotion category."""
+
+    top: Annotated[
+        Literal["happy", "angry", "sad", "relaxed", "unknown"],
+        Meta(description="With hysteresis and a minimum dwell; unknown below the confidence threshold."),
+    ]
+    probs: CategoryProbs
+
+
+class ClusterProbs(Struct, kw_only=True, frozen=True):
+    """Probability of each of the five MIREX mood clusters."""
+
+    C1: Annotated[Probability, Meta(description="Passionate, rousing, confident, boisterous, rowdy.")]
+    C2: Annotated[Probability, Meta(description="Rollicking, cheerful, fun, sweet, amiable.")]
+    C3: Annotated[Probability, Meta(description="Literate, poignant, wistful, bittersweet, brooding.")]
+    C4: Annotated[Probability, Meta(description="Humorous, silly, campy, quirky, whimsical, witty.")]
+    C5: Annotated[Probability, Meta(description="Aggressive, fiery, tense, intense, volatile, visceral.")]
+
+
+class LatencyPart(Struct, kw_only=True, frozen=True):
+    """Where the time of this frame went, milliseconds; total runs from capture to publication."""
+
+    capture: float
+    queue: float
+    features: float
+    model: float
+    total: float
+
+
+class WordPart(Struct, kw_only=True, frozen=True):
+    """One word with its place in the stream."""
+
+    t0: Seconds
+    t1: Seconds
+    text: str
+
+
+class Emotion(Message, tag="emotion", kw_only=True, frozen=True):
+    """What the music feels like now: one frame. Latest wins: a slow client misses frames, never falls behind."""
+
+    stream: StreamName
+    seq: Seq
+    index: Annotated[Count, Meta(description="Counts hops of audio; a missing number is a window that was dropped.")]
+    t0: Annotated[Seconds, Meta(description="Start of the audio that this frame knows, seconds.")]
+    t1: Annotated[Seconds, Meta(description="End of that audio, seconds; nothing later had an influence.")]
+    valence: Annotated[Signed, Meta(description="Smoothed: -1 unpleasant, 1 pleasant.")]
+    arousal: Annotated[Signed, Meta(description="Smoothed: -1 calm, 1 excited.")]
+    raw: Annotated[ValenceArousal, Meta(description="Before smoothing.")]
+    interval: IntervalPart
+    category: CategoryPart
+    clusters: ClusterProbs
+    confidence: Annotated[Probability, Meta(description="Probability of the likeliest category after smoothing.")]
+    modalities: Annotated[tuple[Modality, ...], Meta(description="What had an influence on this frame.")]
+    text_age_s: Annotated[float | None, Meta(description="Age of the newest sung line used; null without text.")] = None
+    degraded: Annotated[
+        tuple[str, ...], Meta(description="Why this frame is worse than it could be; short codes.")
+    ] = ()
+    held: Annotated[bool, Meta(description="True while an operator froze or overrode the values.")] = False
+    latency_ms: LatencyPart
+    dropped: Annotated[Count, Meta(description="Windows dropped since the stream began.")] = 0
+
+
+class Lyrics(Message, tag="lyrics", kw_only=True, frozen=True):
+    """A sung line as it stands now; sent whenever it changes, for the last time with `committed` true."""
+
+    stream: StreamName
+    seq: Seq
+    segment: Annotated[Count, Meta(description="Number of the line in the stream.")]
+    revision: Annotated[Count, Meta(description="Counts the versions of this line.")]
+    t0: Seconds
+    t1: Seconds
+    text: str
+    committed: Annotated[bool, Meta(description="True once the text will not change again.")]
+    language: Annotated[str, Meta(description="ISO 639-1 code, empty where unknown.")] = ""
+    words: Annotated[tuple[WordPart, ...], Meta(description="Empty where only the line's times are known.")] = ()
+
+
+class Change(Message, tag="change", kw_only=True, frozen=True):
+    """The category changed: the debounced trigger for cues."""
+
+    stream: StreamName
+    seq: Seq
+    t: Seconds
+    from_: str = field(name="from")
+    to: str
+    dwell_s: Annotated[float, Meta(ge=0, description="How long the category before it lasted, seconds.")]
+
+
+class Status(Message, tag="status", kw_only=True, frozen=True):
+    """State of a stream; sent when it changes."""
+
+    stream: StreamName
+    seq: Seq
+    source: SourceState
+    device: Annotated[str, Meta(description="What a person calls the source: the file's or the device's name.")]
+    lyrics: LyricsHealth
+    lag_s: Annotated[float, Meta(description="How far lyrics recognition is behind the audio, seconds.")] = 0.0
+    lost_samples: Annotated[Count, Meta(description="Audio lost since the stream began, samples at 16 kHz.")] = 0
+
+
+class LimitsPart(Struct, kw_only=True, frozen=True):
+    """The limits that the server applies; each one is a setting of it."""
+
+    max_clients: int
+    max_message_bytes: int
+    max_messages_per_s: int
+    identify_timeout_s: float
+    queued_messages: Annotated[int, Meta(description="Ordered messages that wait for a client before one is dropped.")]
+    stuck_after_s: Annotated[float, Meta(description="A client that takes nothing for so long is closed (4410).")]
+
+
+class Hello(Message, tag="hello", kw_only=True, frozen=True):
+    """The server's first message."""
+
+    protocol: str
+    server: Annotated[str, Meta(description="Name and version of the server.")]
+    auth_required: Annotated[bool, Meta(description="True if `identify` with a token must follow.")]
+    session: Annotated[str, Meta(description="Changes when the server restarts; `seq` starts anew with it.")]
+    streams: tuple[str, ...]
+    categories: tuple[str, ...]
+    clusters: tuple[str, ...]
+    va_range: Range
+    window_s: Annotated[float, Meta(description="How much audio one frame may know, seconds.")]
+    hop_s: Annotated[float, Meta(description="Time between frames, seconds.")]
+    limits: LimitsPart
+
+
+class ClientPart(Struct, kw_only=True, frozen=True):
+    """Who connects, in its own words; for the server's log."""
+
+    name: str = ""
+    kind: str = ""
+
+
+class Subscription(Struct, kw_only=True, frozen=True):
+    """A choice of streams and events."""
+
+    streams: Annotated[tuple[str, ...], Meta(description="Names of streams; empty for all.")] = ()
+    events: Annotated[tuple[str, ...], Meta(description="Kinds of messages; empty for the default ones.")] = ()
+    max_hz: Annotated[
+        Annotated[float, Meta(gt=0)] | None,
+        Meta(description="At most so many messages a second of each latest-wins kind; null for all."),
+    ] = None
+
+
+class ResumePart(Struct, kw_only=True, frozen=True):
+    """Where a client left off. Reserved: for now the snapshot in `ready` is all that a returning client gets."""
+
+    session: str
+    last_seq: Annotated[dict[str, dict[str, int]], Meta(description="The last `seq` seen, by stream and by kind.")] = (
+        field(default_factory=dict)
+    )
+
+
+class Identify(Message, tag="identify", kw_only=True, frozen=True):
+    """The client says who it is and what it wants. Optional where no token is set."""
+
+    token: str | None = None
+    client: ClientPart = ClientPart()
+    subscribe: Annotated[
+        tuple[Subscription, ...] | None, Meta(description="What to get; null for the default events of every stream.")
+    ] = None
+    resume: ResumePart | None = None
+
+
+class SnapshotEntry(Struct, kw_only=True, frozen=True):
+    """The last message of one stream and kind."""
+
+    age_s: Annotated[float, Meta(ge=0, description="How long ago it was published, seconds.")]
+    message: Emotion | Lyrics | Change | Status
+
+
+class Ready(Message, tag="ready", kw_only=True, frozen=True):
+    """The answer to `identify`."""
+
+    client_id: str
+    granted: Annotated[tuple[Subscription, ...], Meta(description="What the client gets from now on.")]
+    snapshot: Annotated[tuple[SnapshotEntry, ...], Meta(description="The last value of each subscribed message.")] = ()
+
+
+class Ping(Message, tag="ping", kw_only=True, frozen=True):
+    """Asks the other side for a `pong`; for browsers, which cannot send protocol pings."""
+
+    id: str | int | None = None
+    t: Annotated[float | None, Meta(description="Any clock of the sender; comes back as it is.")] = None
+
+
+class Pong(Message, tag="pong", kw_only=True, frozen=True):
+    """The answer to `ping`, with its `id` and `t`."""
+
+    id: str | int | None = None
+    t: float | None = None
+
+
+class Error(Message, tag="error", kw_only=True, frozen=True):
+    """Something went wrong; always sent before the server closes."""
+
+    code: Annotated[int, Meta(description="The close code that follows or would follow.")]
+    message: Annotated[str, Meta(description="What happened and what to do.")]
+    fatal: Annotated[bool, Meta(description="True if the server closes the connection now.")]
+    retry_after_s: Annotated[float | None, Meta(description="When to come back, if at all.")] = None
+
+
+class Summary(Message, tag="summary", kw_only=True, frozen=True):
+    """One whole file in one line; written by `stream-mer tag`, never sent over the wire."""
+
+    stream: StreamName
+    duration_s: float
+    valence: Signed
+    arousal: Signed
+    category: CategoryPart
+    clusters: ClusterProbs
+    lyrics: Annotated[str, Meta(description="The committed lines, one a line.")] = ""
+
+
+EventMessage: TypeAlias = Emotion | Lyrics | Change | Status
+"""What a stream's events become."""
+
+ServerMessage: TypeAlias = Hello | Ready | Emotion | Lyrics | Change | Status | Ping | Pong | Error
+"""Everything that the server sends."""
+
+ClientMessage: TypeAlias = Identify | Ping | Pong
+"""Everything that a client sends."""

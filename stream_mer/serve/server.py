@@ -1,0 +1,291 @@
+"""The websockets shell: one port for the stream, the page and the health checks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import functools
+import hmac
+import logging
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+
+from websockets.asyncio.server import Server as WebsocketServer
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.datastructures import Headers
+from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
+from websockets.typing import Subprotocol
+
+from stream_mer import __version__
+from stream_mer.config import WindowSettings
+from stream_mer.errors import ServeError
+from stream_mer.serve import messages as wire
+from stream_mer.serve.hub import Hub
+from stream_mer.serve.pages import Pages
+from stream_mer.serve.session import Goodbye, Session, part
+from stream_mer.serve.settings import ServeSettings, is_address, is_loopback
+from stream_mer.serve.wake import LoopWaker
+from stream_mer.types import CATEGORIES, CLUSTERS
+
+logger = logging.getLogger(__name__)
+
+SEND_BUFFER_BYTES = 8192
+"""Kernel buffer of one client. With the default one, a client that reads nothing looks healthy for many minutes."""
+
+WRITE_LIMIT_BYTES = 4096
+"""What may wait in the process for the kernel before the writer waits: a few messages."""
+
+HARD_LIMIT_FACTOR = 16
+"""Messages over ``max_message_bytes`` get an explanation; over so many times that, the connection is cut unread."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerInfo:
+    """What ``hello`` tells of the process.
+
+    Attributes:
+        window_s: How much audio one frame may know.
+        hop_s: Time between frames.
+        name: Name and version of the server.
+    """
+
+    window_s: float = WindowSettings().context_s
+    hop_s: float = WindowSettings().hop_s
+    name: str = f"stream-mer/{__version__}"
+
+
+class Server:
+    """Serves a hub's events. Everything runs in the event loop that called ``start``; the hub may be fed from threads.
+
+    Args:
+        hub: Where the events come from.
+        settings: Where to listen and what to bear.
+        info: What to tell of the process.
+    """
+
+    def __init__(self, hub: Hub, settings: ServeSettings | None = None, info: ServerInfo | None = None) -> None:
+        self._hub = hub
+        self._settings = settings or ServeSettings()
+        self._info = info or ServerInfo()
+        self._pages = Pages(is_ready=lambda: hub.has_frames)
+        self._sessions: dict[Session, asyncio.Task[object] | None] = {}
+        self._server: WebsocketServer | None = None
+        self._stopping: Goodbye | None = None
+
+    @property
+    def port(self) -> int:
+        """The bound port; differs from the setting where that is 0."""
+        if self._server is None:
+            raise ServeError("the server has no port before it is started")
+        return int(self._server.sockets[0].getsockname()[1])
+
+    @property
+    def page_url(self) -> str:
+        """Address of the page."""
+        return f"http://{_netloc(self._settings.host)}:{self.port}/"
+
+    @property
+    def stream_url(self) -> str:
+        """Address of the websocket."""
+        return f"ws://{_netloc(self._settings.host)}:{self.port}{wire.STREAM_PATH}"
+
+    async def start(self) -> None:
+        """Bind and serve.
+
+        Raises:
+            ServeError: The address cannot be bound.
+        """
+        if self._server is not None:
+            raise ServeError("the server is started already")
+        waker = LoopWaker(asyncio.get_running_loop())
+        self._stopping = None
+        limit = self._settings.max_message_bytes
+        try:
+            self._server = await serve(
+                functools.partial(self._handle, waker=waker),
+                self._settings.host,
+                self._settings.port,
+                subprotocols=[Subprotocol(wire.SUBPROTOCOL)],
+                select_subprotocol=_select_subprotocol,
+                process_request=self._process_request,
+                server_header=None,
+                compression=None,
+                max_size=limit * HARD_LIMIT_FACTOR,
+                max_queue=4,
+                write_limit=WRITE_LIMIT_BYTES,
+                open_timeout=5,
+                close_timeout=self._settings.close_timeout_s,
+            )
+        except OSError as exc:
+            raise ServeError(_why_not_bound(exc, self._settings)) from exc
+
+    async def stop(self, code: int = wire.CloseCode.GOING_AWAY) -> None:
+        """Stop listening, tell every client why, and wait for them for at most a few seconds; idempotent."""
+        server, self._server = self._server, None
+        if server is None:
+            return
+        restart = code == wire.CloseCode.RESTART
+        self._stopping = Goodbye(
+            wire.CloseCode(code),
+            "the server restarts" if restart else "the server is shutting down",
+            retry_after_s=1.0 if restart else None,
+        )
+        # Ours, not the library's, say goodbye: it would wait for ever for a client that reads nothing.
+        server.close(close_connections=False)
+        for session in self._sessions:
+            session.end(self._stopping)
+        conversations = [task for task in self._sessions.values() if task is not None]
+        if conversations:
+            await asyncio.wait(conversations, timeout=2 * self._settings.close_timeout_s + 1)
+        # Connections that never sent a request (browsers open some in advance) are not waited for.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await server.wait_closed()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    def _hello(self) -> wire.Hello:
+        settings = self._settings
+        return wire.Hello(
+            protocol=wire.PROTOCOL,
+            server=self._info.name,
+            auth_required=settings.token is not None,
+            session=self._hub.session,
+            streams=self._hub.streams,
+            categories=CATEGORIES,
+            clusters=CLUSTERS,
+            va_range=(-1.0, 1.0),
+            window_s=self._info.window_s,
+            hop_s=self._info.hop_s,
+            limits=wire.LimitsPart(
+                max_clients=settings.max_clients,
+                max_message_bytes=settings.max_message_bytes,
+                max_messages_per_s=settings.max_messages_per_s,
+                identify_timeout_s=settings.identify_timeout_s,
+                queued_messages=settings.queued_messages,
+                stuck_after_s=settings.stuck_after_s,
+            ),
+        )
+
+    def _process_request(self, connection: ServerConnection, request: Request) -> Response | None:
+        del connection
+        if request.path.partition("?")[0] == wire.STREAM_PATH:
+            return None
+        answer = self._pages.answer(request.path)
+        return Response(answer.status, answer.status.phrase, Headers(answer.headers()), answer.body)
+
+    async def _handle(self, connection: ServerConnection, *, waker: LoopWaker) -> None:
+        kernel = connection.transport.get_extra_info("socket")
+        kernel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+        headers = connection.request.headers if connection.request is not None else Headers()
+        try:
+            refusal = self._why_refused(headers)
+            if refusal is not None:
+                await part(connection, refusal, timeout_s=self._settings.close_timeout_s)
+            else:
+                await self._converse(connection, waker=waker, authorised="Authorization" in headers)
+        except* ConnectionClosed:
+            pass  # how most conversations end
+        finally:
+            # A client that takes nothing would keep its buffers, and a stop waiting.
+            connection.transport.abort()
+
+    async def _converse(self, connection: ServerConnection, *, waker: LoopWaker, authorised: bool) -> None:
+        session = Session(
+            socket=connection,
+            hub=self._hub,
+            settings=self._settings,
+            hello=self._hello(),
+            waker=waker,
+            authorised=authorised,
+        )
+        self._sessions[session] = asyncio.current_task()
+        try:
+            await session.run()
+        finally:
+            del self._sessions[session]
+
+    def _why_refused(self, headers: Headers) -> Goodbye | None:
+        """Return why a client may not even say hello; its ``Authorization`` header, if any, is good otherwise."""
+        if self._stopping is not None:
+            return self._stopping
+        if len(self._sessions) >= self._settings.max_clients:
+            full = f"all {self._settings.max_clients} places are taken; come back later"
+            return Goodbye(wire.CloseCode.FULL, full, retry_after_s=10.0)
+        origin = headers.get("Origin")
+        if origin is not None and not may_connect(origin, host=headers.get("Host", ""), settings=self._settings):
+            return Goodbye(
+                wire.CloseCode.FORBIDDEN,
+                f"pages from {origin[:60]!r} may not connect; start the server with --allow-origin {origin[:60]}",
+            )
+        shown, token = headers.get("Authorization"), self._settings.token
+        if shown is not None and token is not None and not _is_bearer(shown, token):
+            return Goodbye(wire.CloseCode.BAD_TOKEN, 'the header must be "Authorization: Bearer" and the right token')
+        return None
+
+
+def may_connect(origin: str, *, host: str, settings: ServeSettings) -> bool:
+    """Tell whether a web page may open the stream.
+
+    The server's own page may, pages that this very machine serves, on any port, and those that the settings allow.
+    Without a token the own page must have been opened by address: a foreign name can be pointed at this machine (DNS
+    rebinding), and its pages would pass for ours.
+
+    Args:
+        origin: The browser's ``Origin``.
+        host: The browser's ``Host``.
+        settings: The origins allowed in any case, and whether there is a token.
+    """
+    if "*" in settings.allowed_origins or origin in settings.allowed_origins:
+        return True
+    page = urlsplit(origin)
+    if page.hostname is None:
+        return False
+    if is_loopback(page.hostname):
+        return True
+    return page.netloc == host and (settings.token is not None or is_address(page.hostname))
+
+
+def _is_bearer(header: str, token: str) -> bool:
+    scheme, _, shown = header.partition(" ")
+    return scheme.lower() == "bearer" and hmac.compare_digest(shown.strip().encode(), token.encode())
+
+
+def _select_subprotocol(connection: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+    """Agree on ours where it is offered; a client that offers none, or others, is served all the same."""
+    del connection
+    ours = Subprotocol(wire.SUBPROTOCOL)
+    return ours if ours in offered else None
+
+
+def _netloc(host: str) -> str:
+    if host in {"", "0.0.0.0", "::"}:  # noqa: S104 - nothing is bound here; a browser wants an address it can open
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
+
+
+def _why_not_bound(exc: OSError, settings: ServeSettings) -> str:
+    host, port = settings.host, settings.port
+    if exc.errno == errno.EADDRINUSE:
+        return (
+            f"port {port} on {host} is in use, perhaps by another stream-mer: stop that one, "
+            f"or take another port: stream-mer serve --port {port + 1 if port < 65_535 else 8765}"
+        )
+    if exc.errno == errno.EACCES:
+        return f"port {port} may not be opened by this user: take one above 1023, such as --port 8765"
+    if exc.errno == errno.EADDRNOTAVAIL or isinstance(exc, socket.gaierror):
+        return f"{host} is no address of this machine: take one of its own, or leave --host out"
+    return f"cannot listen on {host} port {port}: {exc.strerror or exc}"

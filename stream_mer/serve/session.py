@@ -1,0 +1,210 @@
+"""The conversation with one client, over anything that sends and receives messages.
+
+Four tasks: one reads, one writes what the outbox holds, one waits for the time to identify to pass, one for the server
+to end. Whichever ends first ends the others; every end that is ours says why in an ``error`` before the close.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import logging
+import secrets
+from typing import Protocol
+
+from stream_mer.errors import ServeError
+from stream_mer.serve import messages as wire
+from stream_mer.serve.codec import decode_client, encode
+from stream_mer.serve.hub import DEFAULT_INTEREST, Hub, grant
+from stream_mer.serve.outbox import Outbox
+from stream_mer.serve.settings import ServeSettings
+from stream_mer.serve.wake import LoopWaker
+
+logger = logging.getLogger(__name__)
+
+_LONGEST_REASON = 120
+"""Bytes that fit into a close frame beside its code (RFC 6455, 5.5), less a little."""
+
+
+class Socket(Protocol):
+    """What a session needs of a websocket; each method may raise whatever says that the other side is gone."""
+
+    async def send(self, message: bytes, *, text: bool) -> None: ...
+
+    async def recv(self) -> str | bytes: ...
+
+    async def close(self, code: int, reason: str) -> None: ...
+
+
+class Goodbye(Exception):  # noqa: N818 - it ends a conversation; most often nothing is wrong
+    """The server ends the conversation.
+
+    Attributes:
+        code: Close code.
+        message: What happened and what to do, for the client's people.
+        retry_after_s: When to come back; None for not as things are.
+    """
+
+    def __init__(self, code: wire.CloseCode, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.retry_after_s = retry_after_s
+
+
+class Session:
+    """One client, from ``hello`` to the close.
+
+    Args:
+        socket: The open websocket.
+        hub: Where events come from.
+        settings: Limits, token and times.
+        hello: The first message.
+        waker: Wakes the writer from the hub's threads.
+        authorised: True if the client has shown the token already, in a header.
+    """
+
+    def __init__(
+        self,
+        *,
+        socket: Socket,
+        hub: Hub,
+        settings: ServeSettings,
+        hello: wire.Hello,
+        waker: LoopWaker,
+        authorised: bool = False,
+    ) -> None:
+        self._socket = socket
+        self._hub = hub
+        self._settings = settings
+        self._hello = hello
+        self._authorised = authorised or settings.token is None
+        self._client_id = secrets.token_hex(4)
+        self._identified = False
+        self._something_waits = asyncio.Event()
+        self._outbox = Outbox(capacity=settings.queued_messages, wake=lambda: waker.wake(self._something_waits))
+        self._goodbye: asyncio.Future[Goodbye] = asyncio.get_running_loop().create_future()
+        self._second = 0
+        self._messages_this_second = 0
+
+    async def run(self) -> None:
+        """Talk until one side ends. Raises what the socket raises when the other side went."""
+        try:
+            await self._talk()
+        except* Goodbye as goodbyes:
+            goodbye = _first(goodbyes)
+            logger.debug("client %s: closing with %d: %s", self._client_id, goodbye.code, goodbye.message)
+            await part(self._socket, goodbye, timeout_s=self._settings.close_timeout_s)
+        finally:
+            self._hub.detach(self._outbox)
+
+    def end(self, goodbye: Goodbye) -> None:
+        """End the conversation from the server's side; idempotent. To be called in the loop's thread."""
+        if not self._goodbye.done():
+            self._goodbye.set_result(goodbye)
+
+    async def _talk(self) -> None:
+        self._outbox.put_ordered(encode(self._hello))
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._write())
+            tasks.create_task(self._read())
+            tasks.create_task(self._await_identify())
+            tasks.create_task(self._await_end())
+
+    async def _write(self) -> None:
+        while True:
+            await self._something_waits.wait()
+            self._something_waits.clear()
+            while (data := self._outbox.take()) is not None:
+                try:
+                    async with asyncio.timeout(self._settings.stuck_after_s):
+                        await self._socket.send(data, text=True)
+                except TimeoutError:
+                    raise Goodbye(
+                        wire.CloseCode.TOO_SLOW,
+                        f"this client took nothing for {self._settings.stuck_after_s:g} seconds; read faster",
+                        retry_after_s=1.0,
+                    ) from None
+
+    async def _read(self) -> None:
+        while True:
+            data = await self._socket.recv()
+            self._check_rate()
+            message = self._decode(data)
+            match message:
+                case wire.Identify():
+                    self._identify(message)
+                case wire.Ping():
+                    self._outbox.put_ordered(encode(wire.Pong(id=message.id, t=message.t)))
+                case wire.Pong():
+                    pass
+
+    def _check_rate(self) -> None:
+        second = int(asyncio.get_running_loop().time())
+        if second != self._second:
+            self._second, self._messages_this_second = second, 0
+        self._messages_this_second += 1
+        if self._messages_this_second > self._settings.max_messages_per_s:
+            raise Goodbye(
+                wire.CloseCode.TOO_MANY_MESSAGES,
+                f"more than {self._settings.max_messages_per_s} messages in one second; send fewer",
+                retry_after_s=5.0,
+            )
+
+    def _decode(self, data: str | bytes) -> wire.ClientMessage:
+        bad = wire.CloseCode.BAD_MESSAGE
+        if not isinstance(data, str):
+            raise Goodbye(bad, "a binary message makes no sense here; send JSON as text")
+        size, limit = len(data.encode()), self._settings.max_message_bytes
+        if size > limit:
+            raise Goodbye(bad, f"a message of {size} bytes is too large; at most {limit} bytes")
+        try:
+            return decode_client(data)
+        except ServeError as exc:
+            raise Goodbye(bad, str(exc)) from None
+
+    def _identify(self, message: wire.Identify) -> None:
+        token = self._settings.token
+        if token is not None and message.token is not None:
+            self._authorised = hmac.compare_digest(message.token.encode(), token.encode())
+        if not self._authorised:
+            raise Goodbye(
+                wire.CloseCode.BAD_TOKEN, "the token is missing or wrong; send the server's token in identify"
+            )
+        self._identified = True
+        self._hub.attach(self._outbox, grant(message.subscribe), client_id=self._client_id)
+        logger.debug("client %s is %.40r (%.40r)", self._client_id, message.client.name, message.client.kind)
+
+    async def _await_identify(self) -> None:
+        await asyncio.sleep(self._settings.identify_timeout_s)
+        if self._identified:
+            return
+        if not self._authorised:
+            raise Goodbye(
+                wire.CloseCode.IDENTIFY_TIMEOUT,
+                f"no identify within {self._settings.identify_timeout_s:g} seconds; this server wants a token in it",
+                retry_after_s=0.0,
+            )
+        self._hub.attach(self._outbox, DEFAULT_INTEREST)
+
+    async def _await_end(self) -> None:
+        raise await self._goodbye
+
+
+async def part(socket: Socket, goodbye: Goodbye, *, timeout_s: float) -> None:
+    """Tell a client why, then close; give up on one that takes neither within ``timeout_s`` seconds each."""
+    error = wire.Error(code=goodbye.code, message=goodbye.message, fatal=True, retry_after_s=goodbye.retry_after_s)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(timeout_s):
+            await socket.send(encode(error), text=True)
+    reason = goodbye.message.encode()[:_LONGEST_REASON].decode(errors="ignore")
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(timeout_s):
+            await socket.close(goodbye.code, reason)
+
+
+def _first(group: BaseExceptionGroup[Goodbye]) -> Goodbye:
+    for exc in group.exceptions:
+        return _first(exc) if isinstance(exc, BaseExceptionGroup) else exc
+    raise AssertionError("a group of exceptions is never empty")
