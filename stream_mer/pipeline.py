@@ -160,7 +160,7 @@ class Pipeline:
                 self._hand_over(tail)
         except MailboxClosed:
             log.debug("%s: stopped while listening", self._source.name)
-        except BaseException as error:  # noqa: BLE001 - raised again by run, in the caller's thread
+        except BaseException as error:  # raised again by run, in the caller's thread
             self._failure = error
         finally:
             self._windows.close()

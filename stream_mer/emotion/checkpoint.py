@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -103,7 +102,7 @@ def load_checkpoint(folder: Path, *, device: str = "cpu") -> Checkpoint:
         modules = nn.ModuleDict(
             {"backbone": Backbone(), "joint": nn.ModuleList(JointModel(shape) for _ in range(config["ensemble"]))}
         )
-        modules.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+        modules.load_state_dict(tensors)
         calibration = Calibration(**config["calibration"])
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).split("\n", 1)[0]
@@ -122,10 +121,10 @@ def load_checkpoint(folder: Path, *, device: str = "cpu") -> Checkpoint:
 
 
 def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
-    """Write ``weights.safetensors`` (half precision) and ``config.json``; the card is written by training."""
+    """Write ``weights.safetensors`` and ``config.json``; the card is written by training."""
     folder.mkdir(parents=True, exist_ok=True)
     modules = nn.ModuleDict({"backbone": checkpoint.backbone, "joint": checkpoint.joint})
-    tensors = {name: tensor.to(torch.float16).contiguous() for name, tensor in modules.state_dict().items()}
+    tensors = {name: tensor.contiguous() for name, tensor in modules.state_dict().items()}
     save_file(tensors, folder / "weights.safetensors")
     config = {
         "format": FORMAT,

@@ -1,8 +1,8 @@
 """Reads a labelled corpus: a folder with ``manifest.csv``, audio files, and perhaps lyrics and transcripts.
 
 Columns of the manifest: ``clip_id``, ``audio`` (path within the folder), ``artist`` and ``fold`` (0..4,
-artist-disjoint); and any of ``quadrant`` (Q1..Q4), ``cluster`` (C1..C5), ``valence`` and ``arousal`` (-1..1), ``lyrics``
-(path of the song's printed words). An empty cell is a label that the clip lacks.
+artist-disjoint); and any of ``quadrant`` (Q1..Q4), ``cluster`` (C1..C5), ``valence`` and ``arousal`` (-1..1),
+``lyrics`` (path of the song's printed words). An empty cell is a label that the clip lacks.
 """
 
 from __future__ import annotations

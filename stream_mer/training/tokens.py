@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from stream_mer.audio.features import LogMelStream
-from stream_mer.emotion.backbone import BLOCK_STEPS, Backbone, BackboneStream
-from stream_mer.emotion.musicnn import load_musicnn
+from stream_mer.emotion.backbone import BLOCK_STEPS, TOKEN_BLOCKS, TOKEN_FEATURES, Backbone, BackboneStream
 from stream_mer.sources.file import FileSource
 from stream_mer.training.corpus import Clip
 from stream_mer.types import Samples
@@ -41,39 +40,45 @@ def clip_tokens(samples: Samples, backbone: Backbone) -> NDArray[np.float16]:
 
 
 def cached_tokens(
-    clips: Sequence[Clip], weights: Path, cache: Path, *, workers: int = 2
+    clips: Sequence[Clip], backbone: Backbone, cache: Path, *, workers: int = 2
 ) -> dict[str, NDArray[np.float16]]:
     """Tokens of every clip by clip id; computes what the cache lacks, with a progress bar, and can be interrupted.
 
     Args:
         clips: What to compute.
-        weights: The backbone's published weights.
-        cache: A folder; holds one file a clip under a name that changes with the weights.
+        backbone: The audio network.
+        cache: A folder; holds one file a clip under a name that changes with the backbone.
         workers: Processes.
 
     Raises:
-        CheckpointError: The weights cannot be read.
         SourceError: A clip cannot be decoded.
     """
-    key = hashlib.sha256(weights.read_bytes() + f"{BLOCK_STEPS}".encode()).hexdigest()[:12]
-    folder = cache / f"tokens-{key}"
+    folder = cache / f"tokens-{_fingerprint(backbone)}"
     folder.mkdir(parents=True, exist_ok=True)
     files = {clip.clip_id: folder / f"{clip.clip_id}.npy" for clip in clips}
     todo = [(clip.audio, files[clip.clip_id]) for clip in clips if not files[clip.clip_id].is_file()]
     if todo:
-        with ProcessPoolExecutor(workers, initializer=_start_worker, initargs=(weights,)) as pool:
+        with ProcessPoolExecutor(workers, initializer=_start_worker, initargs=(backbone,)) as pool:
             for _ in track(pool.map(_compute, todo), description="Audio tokens", total=len(todo)):
                 pass
     return {clip_id: np.load(path, allow_pickle=False) for clip_id, path in files.items()}
 
 
+def _fingerprint(backbone: Backbone) -> str:
+    """Changes with the weights and with what a token is."""
+    state = hashlib.sha256(f"{BLOCK_STEPS} {TOKEN_BLOCKS} {TOKEN_FEATURES}".encode())
+    for tensor in backbone.state_dict().values():
+        state.update(tensor.numpy().tobytes())
+    return state.hexdigest()[:12]
+
+
 _backbone: Backbone | None = None  # of a worker process
 
 
-def _start_worker(weights: Path) -> None:
+def _start_worker(backbone: Backbone) -> None:
     global _backbone  # noqa: PLW0603 - loaded once a process
     torch.set_num_threads(1)
-    _backbone = load_musicnn(weights)
+    _backbone = backbone
 
 
 def _compute(job: tuple[Path, Path]) -> None:

@@ -1,0 +1,122 @@
+"""The composition root: joins the rooms into running streams. Nothing else may know all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from stream_mer.audio.windowing import Windower
+from stream_mer.config import SmoothingSettings, WindowSettings
+from stream_mer.emotion.checkpoint import DEFAULT_MODEL, find_model
+from stream_mer.emotion.predictor import EmotionPredictor
+from stream_mer.emotion.smoothing import Smoother
+from stream_mer.lyrics.opening import LyricsOpener, LyricsSettings
+from stream_mer.pipeline import Pipeline
+from stream_mer.ports import AudioSource, EventSink
+from stream_mer.serve.hub import Hub
+from stream_mer.serve.server import Server, ServerInfo
+from stream_mer.serve.settings import ServeSettings
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSettings:
+    """What a stream is computed with.
+
+    Attributes:
+        model: Name or folder of the checkpoint.
+        device: ``cpu``, ``cuda`` or ``cuda:N``.
+        window: How the audio is cut.
+        smoothing: How estimates become steady.
+        lyrics: Where the words come from.
+    """
+
+    model: str = DEFAULT_MODEL
+    device: str = "cpu"
+    window: WindowSettings = field(default_factory=WindowSettings)
+    smoothing: SmoothingSettings = field(default_factory=SmoothingSettings)
+    lyrics: LyricsSettings = field(default_factory=LyricsSettings)
+
+
+class Engine:
+    """The loaded models, from which any number of streams are built.
+
+    Raises:
+        CheckpointError: The checkpoint is missing, damaged or does not match.
+        SettingError: The device is not there.
+    """
+
+    def __init__(self, settings: EngineSettings) -> None:
+        self.settings = settings
+        self._predictor = EmotionPredictor.load(find_model(settings.model), device=settings.device)
+        self._lyrics = LyricsOpener(settings.lyrics)
+
+    def pipeline(self, source: AudioSource, sink: EventSink, *, in_real_time: bool) -> Pipeline:
+        """Build one stream.
+
+        Args:
+            source: Its audio.
+            sink: Takes its events.
+            in_real_time: True while people listen along: lyrics are recognised beside the stream. False to tag a
+                file: they are recognised on its sample clock, so that the result does not depend on speed.
+
+        Raises:
+            LyricsError: The lyrics file cannot be used.
+        """
+        return Pipeline(
+            source=source,
+            windower=Windower(self.settings.window),
+            lyrics=self._lyrics.open(live=in_real_time),
+            emotion=self._predictor.open_stream(self.settings.window),
+            smoother=Smoother(self.settings.smoothing),
+            sink=sink,
+        )
+
+
+async def serve(
+    engine: Engine,
+    source: AudioSource,
+    settings: ServeSettings,
+    *,
+    info: ServerInfo,
+    stream: str,
+    on_ready: Callable[[Server], None],
+) -> None:
+    """Serve one stream until SIGINT or SIGTERM; a source that ends by itself leaves the server up.
+
+    Args:
+        engine: The loaded models.
+        source: The stream's audio.
+        settings: Where to listen.
+        info: What to tell clients of the process.
+        stream: The stream's name on the wire.
+        on_ready: Called once the server listens.
+
+    Raises:
+        ServeError: The server cannot start.
+        SourceError: The source failed.
+    """
+    hub = Hub()
+    pipeline = engine.pipeline(source, hub.sink(stream), in_real_time=True)
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopping.set)
+    async with Server(hub, settings, info) as server:
+        on_ready(server)
+        running = asyncio.create_task(asyncio.to_thread(pipeline.run))
+        stop_asked = asyncio.create_task(stopping.wait())
+        try:
+            await asyncio.wait({running, stop_asked}, return_when=asyncio.FIRST_COMPLETED)
+            if running.done():
+                running.result()  # a source that failed ends the server; one that ended by itself does not
+                log.info("%s has ended; still serving its last values, stop with Ctrl-C", source.name)
+                await stop_asked
+        finally:
+            stop_asked.cancel()
+            pipeline.stop()
+            await asyncio.wait({running})

@@ -1,0 +1,75 @@
+"""The ``stream-mer`` command. Each subcommand lives in ``commands`` and is imported when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+
+import click
+
+from stream_mer import __version__
+from stream_mer.errors import StreamMerError
+
+COMMANDS = {
+    "serve": "Listen to music and stream what it feels like over websockets.",
+    "tag": "Tag audio files: what a live listener would have got, as JSON lines or CSV.",
+    "listen": "Follow a server in the terminal.",
+    "devices": "List the sound inputs of this machine.",
+    "train": "Train a joint model on a labelled corpus.",
+    "evaluate": "Measure a recipe on a corpus by cross-validation.",
+    "protocol": "Print the wire protocol as an AsyncAPI document or JSON Schema.",
+}
+
+
+class _LazyGroup(click.Group):
+    """Imports a command's module only when that command is called, so that ``--help`` is instant."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(f"stream_mer.commands.{cmd_name}").command
+        assert isinstance(command, click.Command)  # noqa: S101 - narrows the type
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="stream-mer")
+@click.option("-v", "--verbose", count=True, help="Say more on stderr; twice for all details.")
+def cli(verbose: int) -> None:
+    """Hear what music feels like, live: valence and arousal, emotion category and sung words.
+
+    Start with `stream-mer serve` (the built-in demo song) and open the address that it prints, or tag a file with
+    `stream-mer tag song.mp3`.
+    """
+    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+
+
+def main() -> None:
+    """Run the command line; an expected error is one line on stderr, never a traceback."""
+    try:
+        sys.exit(cli.main(standalone_mode=False))
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except StreamMerError as error:
+        click.echo(f"stream-mer: {error}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of a pipe has had enough, as with | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)

@@ -1,0 +1,58 @@
+"""Options that ``train`` and ``evaluate`` share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from stream_mer.emotion.checkpoint import DEFAULT_MODEL, find_model
+from stream_mer.training.fit import Recipe
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _cache_folder() -> Path:
+    root = os.environ.get("STREAM_MER_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "stream_mer"
+    return Path(root).expanduser() / "training"
+
+
+_OPTIONS = (
+    click.option(
+        "--corpus",
+        type=click.Path(path_type=Path),
+        envvar="STREAM_MER_CORPUS",
+        required=True,
+        metavar="DIR",
+        help="Folder with manifest.csv (or set STREAM_MER_CORPUS).",
+    ),
+    click.option(
+        "--backbone",
+        type=click.Path(path_type=Path),
+        default=lambda: find_model(DEFAULT_MODEL),
+        metavar="PATH",
+        help="Audio network: a checkpoint's folder, or MSD-MusiCNN as .npz.  [default: that of the shipped checkpoint]",
+    ),
+    click.option(
+        "--cache",
+        type=click.Path(path_type=Path),
+        default=_cache_folder,
+        metavar="DIR",
+        help="Keeps what is computed once.  [default: ~/.cache/stream_mer/training]",
+    ),
+    click.option("--seeds", default=3, show_default=True, type=click.IntRange(1), help="Models in the ensemble."),
+    click.option("--epochs", default=Recipe().epochs, show_default=True, type=click.IntRange(1), help="Rounds."),
+    click.option(
+        "--threads", default=os.cpu_count() or 1, show_default=True, type=click.IntRange(1), help="CPU threads."
+    ),
+)
+
+
+def corpus_options(function: F) -> F:
+    """Add the options that decide on which data and how to train."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function

@@ -1,0 +1,41 @@
+"""``stream-mer train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import torch
+from rich.console import Console
+
+from stream_mer.commands.corpus_options import corpus_options
+from stream_mer.errors import SettingError
+from stream_mer.training.fit import Recipe
+from stream_mer.training.prepare import load_backbone, prepare
+from stream_mer.training.train import train
+
+
+@click.command("train")
+@corpus_options
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Folder to write the checkpoint to."
+)
+def command(*, corpus: Path, backbone: Path, cache: Path, seeds: int, epochs: int, threads: int, out: Path) -> None:
+    """Train a joint model on a labelled corpus: measure on folds, calibrate, then train on all of it.
+
+    The corpus is a folder with manifest.csv and audio files (docs/TRAINING.md). Audio tokens and finished folds are
+    kept in the cache, so an interrupted run goes on where it stopped. 1,443 clips of 30 s take about 20 minutes on two
+    cores.
+
+    \b
+    Example:
+      stream-mer train --corpus ~/corpus --out models/mine
+      stream-mer tag song.mp3 --model models/mine
+    """  # noqa: D301 - \b is click's mark for text that is not to be wrapped
+    if out.exists() and not out.is_dir():
+        raise SettingError(f"--out {out} is a file; give a folder")
+    torch.set_num_threads(threads)
+    data = prepare(corpus, backbone, cache)
+    table = train(data, load_backbone(backbone), Recipe(epochs=epochs), range(seeds), out=out, cache=cache)
+    Console().print(table.rendered())
+    click.echo(f"Wrote {out / 'weights.safetensors'}, config.json and CARD.md")

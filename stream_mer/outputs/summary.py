@@ -1,0 +1,77 @@
+"""Sums up a whole file from its frames (pure)."""
+
+from __future__ import annotations
+
+import math
+
+from stream_mer.types import CATEGORIES, CLUSTERS, EmotionFrame, LyricLine, StreamEvent
+
+
+class FileSummary:
+    """Collects the frames and lines of one file; implements ``ports.EventSink``.
+
+    Valence and arousal are means over all frames before smoothing. Probabilities are geometric means, normalised: a
+    frame that is sure against a category counts as much as one that is sure of it.
+    """
+
+    def __init__(self) -> None:
+        self.n_frames = 0
+        self.duration_s = 0.0
+        self._emotion = [0.0, 0.0]
+        self._category_logs = dict.fromkeys(CATEGORIES, 0.0)
+        self._cluster_logs = dict.fromkeys(CLUSTERS, 0.0)
+        self._lines: dict[int, LyricLine] = {}
+
+    def publish(self, event: StreamEvent) -> None:
+        """Take one event."""
+        if isinstance(event, EmotionFrame):
+            self._add(event)
+        elif isinstance(event, LyricLine) and event.committed:
+            self._lines[event.segment] = event
+
+    @property
+    def valence(self) -> float:
+        """-1..1; 0 without frames."""
+        return self._emotion[0] / max(1, self.n_frames)
+
+    @property
+    def arousal(self) -> float:
+        """-1..1; 0 without frames."""
+        return self._emotion[1] / max(1, self.n_frames)
+
+    @property
+    def categories(self) -> dict[str, float]:
+        """Probability of each category."""
+        return _normalised(self._category_logs, self.n_frames)
+
+    @property
+    def clusters(self) -> dict[str, float]:
+        """Probability of each cluster."""
+        return _normalised(self._cluster_logs, self.n_frames)
+
+    @property
+    def category(self) -> str:
+        """The likeliest category of the file as a whole, however sure."""
+        return max(CATEGORIES, key=self.categories.__getitem__)
+
+    @property
+    def lyrics(self) -> str:
+        """The committed lines, one a line."""
+        return "\n".join(self._lines[segment].text for segment in sorted(self._lines))
+
+    def _add(self, frame: EmotionFrame) -> None:
+        self.n_frames += 1
+        self.duration_s = frame.t1
+        self._emotion[0] += frame.raw.valence
+        self._emotion[1] += frame.raw.arousal
+        for logs, probs in ((self._category_logs, frame.raw.categories), (self._cluster_logs, frame.raw.clusters)):
+            for name, probability in probs.items():
+                logs[name] += math.log(max(probability, 1e-9))
+
+
+def _normalised(logs: dict[str, float], n: int) -> dict[str, float]:
+    means = {name: total / max(1, n) for name, total in logs.items()}
+    top = max(means.values())
+    weights = {name: math.exp(mean - top) for name, mean in means.items()}
+    total = sum(weights.values())
+    return {name: weight / total for name, weight in weights.items()}

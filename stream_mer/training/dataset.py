@@ -1,0 +1,175 @@
+"""Turns a corpus into batches: moments in the middle of clips, with the words that would have been heard by then."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from stream_mer.audio.features import STEP_LENGTH
+from stream_mer.emotion.backbone import BLOCK_STEPS, TOKEN_FEATURES, TOKEN_STEPS
+from stream_mer.emotion.model import AudioInput, TextInput
+from stream_mer.training.corpus import Clip
+from stream_mer.training.losses import Labels
+from stream_mer.training.lyrics import NO_LINES, PRINTED_LINE_S, ClipLines
+from stream_mer.types import seconds
+
+BLOCK_S = seconds(BLOCK_STEPS * STEP_LENGTH)
+MAX_LINES = 64  # the live tracker keeps no more
+TextKind: TypeAlias = Literal["none", "recognised", "printed"]
+
+
+class Batch(NamedTuple):
+    """One step's worth of rows."""
+
+    audio: AudioInput
+    text: TextInput
+    labels: Labels
+
+    @property
+    def has_text(self) -> Tensor:
+        """[B] True where a row has at least one line."""
+        return (self.text.weights > 0).any(dim=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextSampling:
+    """How words are treated while training.
+
+    Attributes:
+        absent: Share of the rows without any words.
+        delay_s: Range of the time from the end of a line until it is known, seconds.
+        lost_lines: Share of the lines that were never recognised.
+        noise: Standard deviation of what is added to a sentence embedding, relative to its length.
+    """
+
+    absent: float = 0.45
+    delay_s: tuple[float, float] = (2.0, 6.0)
+    lost_lines: float = 0.15
+    noise: float = 0.3
+
+
+class ClipSet:
+    """Clips with all that the model reads of them, in memory (16-bit tokens: 0.2 MB a clip of 30 s).
+
+    Args:
+        clips: The clips.
+        tokens: Audio tokens by clip id, each [n, 1794].
+        recognised: Recognised lines by clip id.
+        printed: Printed lines by clip id.
+        context_s: Audio that one moment knows, seconds.
+    """
+
+    def __init__(
+        self,
+        clips: Sequence[Clip],
+        tokens: Mapping[str, NDArray[np.float16]],
+        recognised: Mapping[str, ClipLines],
+        printed: Mapping[str, ClipLines],
+        *,
+        context_s: float = 10.0,
+    ) -> None:
+        self.clips = tuple(clips)
+        self.n_tokens = torch.tensor([len(tokens[clip.clip_id]) for clip in clips])
+        longest = int(self.n_tokens.max())
+        self.tokens = torch.zeros(len(clips), longest, TOKEN_FEATURES, dtype=torch.float16)
+        for i, clip in enumerate(clips):
+            self.tokens[i, : len(tokens[clip.clip_id])] = torch.from_numpy(tokens[clip.clip_id])
+        self._lines: dict[TextKind, list[ClipLines]] = {
+            "recognised": [recognised.get(clip.clip_id, NO_LINES) for clip in clips],
+            "printed": [printed.get(clip.clip_id, NO_LINES) for clip in clips],
+        }
+        steps = int(context_s / seconds(STEP_LENGTH))
+        self.context_tokens = max(1, (steps - TOKEN_STEPS) // BLOCK_STEPS + 1)
+        self.labels = _labels(clips)
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def draw(self, rows: Tensor, rng: np.random.Generator, sampling: TextSampling) -> Batch:
+        """One random moment of each clip in ``rows``, from its third second on, with words treated as told."""
+        n = self.n_tokens[rows].numpy()
+        ends = torch.from_numpy(rng.integers(np.minimum(5, n - 1), n))
+        texts = [
+            self._draw_lines(row, BLOCK_S * (end + 1), rng, sampling)
+            for row, end in zip(rows.tolist(), ends.tolist(), strict=True)
+        ]
+        return Batch(self._audio(rows, ends), _pad(texts), Labels(*(label[rows] for label in self.labels)))
+
+    def moments(self, row: int, kind: TextKind, *, delay_s: float = 3.0) -> Batch:
+        """Every moment of one clip, oldest first, with the words known ``delay_s`` seconds after they end.
+
+        Printed words have no times: the whole song is taken as heard.
+        """
+        ends = torch.arange(int(self.n_tokens[row]))
+        rows = torch.full_like(ends, row)
+        times = [BLOCK_S * (int(end) + 1) for end in ends]
+        lines = self._lines[kind][row] if kind != "none" else NO_LINES
+        if kind == "printed":
+            texts = [_known(lines, len(lines) * PRINTED_LINE_S, 0.0) for _ in times]
+        else:
+            texts = [_known(lines, t, delay_s) for t in times]
+        return Batch(self._audio(rows, ends), _pad(texts), Labels(*(label[rows] for label in self.labels)))
+
+    def has_lines(self, row: int, kind: TextKind) -> bool:
+        return kind != "none" and len(self._lines[kind][row]) > 0
+
+    def _audio(self, rows: Tensor, ends: Tensor) -> AudioInput:
+        places = torch.arange(1 - self.context_tokens, 1)[None] + ends[:, None]  # [B, N]
+        return AudioInput(self.tokens[rows[:, None], places.clamp(min=0)].float(), places >= 0)
+
+    def _draw_lines(self, row: int, t: float, rng: np.random.Generator, sampling: TextSampling) -> _KnownLines:
+        kinds = [kind for kind, lines in self._lines.items() if len(lines[row])]
+        if not kinds or rng.random() < sampling.absent:
+            return _known(NO_LINES, t, 0.0)
+        kind = kinds[int(rng.integers(len(kinds)))]
+        lines, delay_s = self._lines[kind][row], float(rng.uniform(*sampling.delay_s))
+        if kind == "printed":  # a random place in the song
+            t = PRINTED_LINE_S * float(rng.integers(1, len(lines) + 1)) + delay_s
+        known = _known(lines, t, delay_s)
+        kept = rng.random(len(known.ages_s)) >= sampling.lost_lines
+        noise = rng.normal(0.0, sampling.noise / np.sqrt(512), known.vectors.shape).astype(np.float32)
+        return _KnownLines((known.vectors + noise)[kept], known.weights[kept], known.ages_s[kept])
+
+
+class _KnownLines(NamedTuple):
+    vectors: NDArray[np.float32]
+    weights: NDArray[np.float32]
+    ages_s: NDArray[np.float32]
+
+
+def _known(lines: ClipLines, t: float, delay_s: float) -> _KnownLines:
+    """The newest lines that ended ``delay_s`` before ``t`` or earlier."""
+    known = np.flatnonzero(lines.t1 + delay_s <= t)[-MAX_LINES:]
+    return _KnownLines(lines.vectors[known], lines.reliability[known], (t - lines.t1[known]).astype(np.float32))
+
+
+def _pad(texts: Sequence[_KnownLines]) -> TextInput:
+    longest = max(len(text.ages_s) for text in texts)
+    vectors, weights = torch.zeros(len(texts), longest, 512), torch.zeros(len(texts), longest)
+    ages_s = torch.zeros(len(texts), longest)
+    for i, text in enumerate(texts):
+        n = len(text.ages_s)
+        vectors[i, :n] = torch.from_numpy(text.vectors)
+        weights[i, :n] = torch.from_numpy(text.weights)
+        ages_s[i, :n] = torch.from_numpy(text.ages_s)
+    return TextInput(vectors, weights, ages_s)
+
+
+def _labels(clips: Sequence[Clip]) -> Labels:
+    """Labels of the clips. Only clips with a quadrant teach valence and arousal: the others rest on a single tag."""
+    nan = float("nan")
+    emotion = [
+        (nan if c.valence is None or c.category is None else c.valence, nan if c.arousal is None else c.arousal)
+        for c in clips
+    ]
+    return Labels(
+        torch.tensor(emotion),
+        torch.tensor([-1 if clip.category is None else clip.category for clip in clips]),
+        torch.tensor([-1 if clip.cluster is None else clip.cluster for clip in clips]),
+    )

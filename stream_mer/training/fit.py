@@ -1,0 +1,74 @@
+"""Trains one joint model on a set of clips."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from stream_mer.emotion.backbone import TOKEN_FEATURES
+from stream_mer.emotion.model import JointModel, JointModelConfig
+from stream_mer.training.dataset import ClipSet, TextSampling
+from stream_mer.training.losses import JointLoss, LossWeights
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """Everything that decides what training gives, apart from the data and the seed.
+
+    Attributes:
+        epochs: Rounds over the clips; each round draws one moment of every clip.
+        batch_size: Rows.
+        learning_rate: Peak of the one-cycle schedule.
+        weight_decay: Of AdamW.
+        model: Shape of the network.
+        losses: Weights of the losses.
+        text: How words are treated.
+    """
+
+    epochs: int = 15
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-2
+    model: JointModelConfig = field(default_factory=lambda: JointModelConfig(audio_features=TOKEN_FEATURES))
+    losses: LossWeights = field(default_factory=LossWeights)
+    text: TextSampling = field(default_factory=TextSampling)
+
+
+def fit(data: ClipSet, rows: Sequence[int], recipe: Recipe, *, seed: int) -> JointModel:
+    """Train on the clips ``rows``; the same seed, data and machine give the same model."""
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    model = JointModel(recipe.model)
+    _standardise(model, data, rows)
+    loss = JointLoss(recipe.losses)
+    parameters = [*model.parameters(), *loss.parameters()]
+    optimiser = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    per_epoch = max(1, len(rows) // recipe.batch_size)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, recipe.learning_rate, total_steps=recipe.epochs * per_epoch, pct_start=0.1
+    )
+    model.train()
+    for _ in range(recipe.epochs):
+        order = torch.from_numpy(rng.permutation(np.asarray(rows)))
+        for batch_rows in torch.split(order[: per_epoch * recipe.batch_size], recipe.batch_size):
+            batch = data.draw(batch_rows, rng, recipe.text)
+            value = loss(model(batch.audio, batch.text), batch.labels, batch.has_text)
+            optimiser.zero_grad()
+            value.backward()
+            torch.nn.utils.clip_grad_norm_(parameters, 5.0)
+            optimiser.step()
+            schedule.step()
+    return model.eval()
+
+
+def _standardise(model: JointModel, data: ClipSet, rows: Sequence[int]) -> None:
+    """Set mean and scale of the audio features from the training clips; sentence embeddings get a common scale."""
+    chosen = torch.as_tensor(rows)
+    present = torch.arange(data.tokens.shape[1])[None] < data.n_tokens[chosen][:, None]
+    tokens = data.tokens[chosen][present].float()
+    model.audio_projection.mean.copy_(tokens.mean(0))
+    model.audio_projection.scale.copy_(1.0 / (tokens.std(0) + 1e-3))
+    model.text_projection.scale.fill_(float(np.sqrt(model.config.text_features)))

@@ -1,0 +1,130 @@
+"""The losses of the joint model. Labels that a row lacks are masked: NaN for numbers, -1 for classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the usual name
+from torch import Tensor, nn
+
+from stream_mer.emotion.model import Heads, JointOutput, Representations
+
+_MIN_ROWS_FOR_CCC = 8  # a concordance of fewer rows is mostly noise
+
+
+class Labels(NamedTuple):
+    """``emotion`` [B, 2] with NaN, ``category`` and ``cluster`` [B] with -1 where a row has none."""
+
+    emotion: Tensor
+    category: Tensor
+    cluster: Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossWeights:
+    """How much each part counts; 0 switches it off.
+
+    Attributes:
+        emotion: Main task.
+        category: Auxiliary task, quadrants.
+        cluster: Auxiliary task, MIREX clusters.
+        audio: Light head on audio alone (after Self-MM, Yu et al. 2021).
+        text: Light head on text alone.
+        difference: Private and shared representations should differ (after MISA, Hazarika et al. 2020).
+        similarity: Shared representations of both modalities should agree (central moment discrepancy, as in MISA).
+    """
+
+    emotion: float = 1.0
+    category: float = 1.0
+    cluster: float = 0.5
+    audio: float = 1.0
+    text: float = 0.3
+    difference: float = 0.05
+    similarity: float = 0.05
+
+
+def concordance(prediction: Tensor, target: Tensor) -> Tensor:
+    """Lin's concordance correlation coefficient of two vectors, a scalar in -1..1."""
+    covariance = ((prediction - prediction.mean()) * (target - target.mean())).mean()
+    spread = prediction.var(unbiased=False) + target.var(unbiased=False)
+    return 2 * covariance / (spread + (prediction.mean() - target.mean()).square() + 1e-8)
+
+
+class JointLoss(nn.Module):
+    """Both tasks of the fused result and of each modality, and the two losses between private and shared layers.
+
+    Between the tasks stand learnt uncertainty weights (Kendall, Gal & Cipolla 2018).
+    """
+
+    def __init__(self, weights: LossWeights) -> None:
+        super().__init__()
+        self.weights = weights
+        self.log_variance = nn.Parameter(torch.zeros(3))
+
+    def forward(self, output: JointOutput, labels: Labels, has_text: Tensor) -> Tensor:
+        """The loss of a batch, a scalar; ``has_text`` [B]."""
+        w = self.weights
+        loss = self._tasks(output.fused, labels)
+        if w.audio:
+            loss = loss + w.audio * self._tasks(output.audio, labels)
+        if w.text and bool(has_text.any()):
+            spoken = Labels(*(label[has_text] for label in labels))
+            loss = loss + w.text * self._tasks(Heads(*(head[has_text] for head in output.text)), spoken)
+        return loss + self._between(output.representations, has_text)
+
+    def _tasks(self, heads: Heads, labels: Labels) -> Tensor:
+        w = self.weights
+        tasks = torch.stack(
+            [
+                w.emotion * emotion_loss(heads.emotion, labels.emotion),
+                w.category * _cross_entropy(heads.category, labels.category),
+                w.cluster * _cross_entropy(heads.cluster, labels.cluster),
+            ]
+        )
+        return (torch.exp(-self.log_variance) * tasks + 0.5 * self.log_variance).sum()
+
+    def _between(self, reps: Representations, has_text: Tensor) -> Tensor:
+        loss = self.weights.difference * difference_loss(reps.private_audio, reps.shared_audio)
+        if int(has_text.sum()) >= 2:
+            private, shared = reps.private_text[has_text], reps.shared_text[has_text]
+            loss = loss + self.weights.difference * difference_loss(private, shared)
+            loss = loss + self.weights.similarity * similarity_loss(reps.shared_audio[has_text], shared)
+        return loss
+
+
+def emotion_loss(prediction: Tensor, target: Tensor) -> Tensor:
+    """1 - CCC plus twice the squared error, for valence and arousal [B, 2] summed; rows with NaN are left out."""
+    rows = target.isfinite().all(dim=1)
+    if int(rows.sum()) < _MIN_ROWS_FOR_CCC:
+        return prediction.sum() * 0.0
+    p, t = prediction[rows], target[rows]
+    ccc = torch.stack([concordance(p[:, i], t[:, i]) for i in range(p.shape[1])])
+    return (1.0 - ccc).sum() + 2.0 * (p - t).square().mean(0).sum()
+
+
+def difference_loss(private: Tensor, shared: Tensor) -> Tensor:
+    """Squared correlation between the two representations [B, D], each centred and of unit length; mean over D x D."""
+    p = F.normalize(private - private.mean(0), dim=1)
+    s = F.normalize(shared - shared.mean(0), dim=1)
+    return (p.T @ s).square().mean()
+
+
+def similarity_loss(a: Tensor, b: Tensor, *, moments: int = 5) -> Tensor:
+    """Central moment discrepancy (Zellinger et al. 2017) of two sets of representations [B, D]."""
+    a, b = torch.tanh(a), torch.tanh(b)
+    ca, cb = a - a.mean(0), b - b.mean(0)
+    loss = _distance(a.mean(0), b.mean(0))
+    for k in range(2, moments + 1):
+        loss = loss + _distance(ca.pow(k).mean(0), cb.pow(k).mean(0))
+    return loss
+
+
+def _distance(a: Tensor, b: Tensor) -> Tensor:
+    return ((a - b).square().sum() + 1e-8).sqrt()
+
+
+def _cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    rows = target >= 0
+    return F.cross_entropy(logits[rows], target[rows]) if bool(rows.any()) else logits.sum() * 0.0

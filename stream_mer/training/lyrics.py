@@ -1,0 +1,123 @@
+"""The words of every clip as the text branch will meet them: recognised, with errors and times; and printed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.progress import track
+
+from stream_mer.lyrics.encoder import SentenceEncoder
+from stream_mer.lyrics.filters import FilterSettings, filter_transcript
+from stream_mer.lyrics.lines import join_words, split_lines
+from stream_mer.lyrics.transcript import Segment, Transcript
+from stream_mer.training.corpus import Clip, Corpus
+from stream_mer.types import LyricWord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ClipLines:
+    """The lines of one clip.
+
+    Attributes:
+        vectors: Sentence embeddings, [n, 512].
+        t1: End of each line, seconds from the clip's start; for printed words, the line's number times a usual length.
+        reliability: Mean word probability, [n]; 1 for printed words.
+    """
+
+    vectors: NDArray[np.float32]
+    t1: NDArray[np.float32]
+    reliability: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.t1)
+
+
+NO_LINES = ClipLines(
+    vectors=np.zeros((0, 512), np.float32), t1=np.zeros(0, np.float32), reliability=np.zeros(0, np.float32)
+)
+PRINTED_LINE_S = 4.0  # about the length of a sung line; printed lyrics have no times
+
+
+def recognised_lines(corpus: Corpus, cache: Path) -> dict[str, ClipLines]:
+    """Lines of every transcript of the corpus, by clip id; filtered and split as the live recogniser's words are."""
+    wanted = {clip.clip_id: _recognised(corpus.transcripts[clip.clip_id]) for clip in _heard(corpus)}
+    return _encoded(wanted, cache / "lines-recognised.npz", "Recognised lines")
+
+
+def printed_lines(corpus: Corpus, cache: Path) -> dict[str, ClipLines]:
+    """Lines of every clip that has printed lyrics, by clip id."""
+    wanted = {clip.clip_id: _printed(clip.lyrics) for clip in corpus.clips if clip.lyrics is not None}
+    return _encoded(wanted, cache / "lines-printed.npz", "Printed lines")
+
+
+_TimedText = tuple[str, float, float]  # text, end in seconds, reliability
+
+
+def _heard(corpus: Corpus) -> list[Clip]:
+    return [clip for clip in corpus.clips if clip.clip_id in corpus.transcripts]
+
+
+def _recognised(row: Mapping[str, Any]) -> list[_TimedText]:
+    words = filter_transcript(_transcript(row), FilterSettings())
+    return [
+        (join_words(line), line[-1].t1, float(np.mean([word.probability for word in line])))
+        for line in split_lines(words)
+    ]
+
+
+def _transcript(row: Mapping[str, Any]) -> Transcript:
+    segments = tuple(
+        Segment(
+            words=tuple(LyricWord(t0=t0, t1=t1, text=text, probability=p) for t0, t1, text, p in segment["words"]),
+            no_speech_prob=segment["no_speech_prob"],
+            avg_logprob=segment["avg_logprob"],
+            compression_ratio=segment["compression_ratio"],
+        )
+        for segment in row["segments"]
+    )
+    return Transcript(
+        segments=segments, language=row["language"], language_probability=row.get("language_probability", 1.0)
+    )
+
+
+def _printed(path: Path) -> list[_TimedText]:
+    lines = [line.strip() for line in path.read_text(encoding="utf-8", errors="replace").splitlines()]
+    sung = [line for line in lines if line and not line.startswith("[")]
+    return [(line, PRINTED_LINE_S * (i + 1), 1.0) for i, line in enumerate(sung)]
+
+
+def _encoded(wanted: Mapping[str, Sequence[_TimedText]], cache: Path, title: str) -> dict[str, ClipLines]:
+    """Encode every distinct text once; the cache holds the vectors by text."""
+    known = _read_cache(cache)
+    texts = {text for lines in wanted.values() for text, _, _ in lines}
+    todo = sorted(texts - known.keys())
+    if todo:
+        encoder = SentenceEncoder()
+        for text in track(todo, description=title):
+            known[text] = encoder.encode(text)
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        names = sorted(known)
+        np.savez(cache, texts=np.array(names), vectors=np.stack([known[name] for name in names]))
+    return {clip_id: _clip_lines(lines, known) for clip_id, lines in wanted.items()}
+
+
+def _read_cache(cache: Path) -> dict[str, NDArray[np.float32]]:
+    if not cache.is_file():
+        return {}
+    with np.load(cache, allow_pickle=False) as archive:
+        return dict(zip(archive["texts"].tolist(), archive["vectors"], strict=True))
+
+
+def _clip_lines(lines: Sequence[_TimedText], vectors: Mapping[str, NDArray[np.float32]]) -> ClipLines:
+    if not lines:
+        return NO_LINES
+    return ClipLines(
+        vectors=np.stack([vectors[text] for text, _, _ in lines]),
+        t1=np.array([t1 for _, t1, _ in lines], np.float32),
+        reliability=np.array([reliability for _, _, reliability in lines], np.float32),
+    )

@@ -1,0 +1,42 @@
+"""From a corpus folder to a set of clips in memory; everything slow is computed once and cached."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from stream_mer.emotion.backbone import Backbone
+from stream_mer.emotion.checkpoint import load_checkpoint
+from stream_mer.emotion.musicnn import load_musicnn
+from stream_mer.training.corpus import load_corpus
+from stream_mer.training.dataset import ClipSet
+from stream_mer.training.lyrics import printed_lines, recognised_lines
+from stream_mer.training.tokens import cached_tokens
+
+
+def load_backbone(path: Path) -> Backbone:
+    """Read the backbone of a checkpoint's folder, or the published weights from an ``.npz``.
+
+    Raises:
+        CheckpointError: Neither can be read.
+    """
+    return load_checkpoint(path).backbone if path.is_dir() else load_musicnn(path)
+
+
+def prepare(corpus: Path, backbone: Path, cache: Path) -> ClipSet:
+    """Load a corpus with its audio tokens and lyric lines.
+
+    Args:
+        corpus: See ``training.corpus``.
+        backbone: See ``load_backbone``.
+        cache: Folder for what is computed once; a run that was interrupted goes on there.
+
+    Raises:
+        CorpusError: The corpus cannot be read.
+        CheckpointError: The backbone cannot be read.
+        SourceError: A clip cannot be decoded.
+        LyricsError: The sentence encoder cannot be loaded.
+    """
+    found = load_corpus(corpus)
+    tokens = cached_tokens(found.clips, load_backbone(backbone), cache, workers=os.cpu_count() or 1)
+    return ClipSet(found.clips, tokens, recognised_lines(found, cache), printed_lines(found, cache))

@@ -1,0 +1,66 @@
+"""From a corpus to a checkpoint: measured on folds, calibrated on what they say, then trained on everything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.progress import track
+from torch import nn
+
+from stream_mer import __version__
+from stream_mer.emotion.backbone import Backbone
+from stream_mer.emotion.checkpoint import Checkpoint, save_checkpoint
+from stream_mer.training.calibrate import calibrate
+from stream_mer.training.card import write_card
+from stream_mer.training.crossvalidation import cross_validate
+from stream_mer.training.dataset import ClipSet
+from stream_mer.training.evaluate import FoldTable, fold_table
+from stream_mer.training.fit import Recipe, fit
+
+
+def train(
+    data: ClipSet, backbone: Backbone, recipe: Recipe, seeds: Sequence[int], *, out: Path, cache: Path
+) -> FoldTable:
+    """Cross-validate, calibrate, train on all clips, and write the checkpoint with its card.
+
+    Args:
+        data: The corpus.
+        backbone: The audio network that its tokens came from.
+        recipe: How to train.
+        seeds: One model each; the checkpoint averages them.
+        out: Folder of the checkpoint; its name becomes the model's.
+        cache: Keeps finished folds, so that an interrupted run goes on.
+    """
+    results = cross_validate(data, recipe, seeds, cache)
+    table = fold_table(data, results)
+    models = [
+        fit(data, range(len(data)), recipe, seed=seed) for seed in track(seeds, description="Training on all clips")
+    ]
+    checkpoint = Checkpoint(
+        name=out.name,
+        backbone=backbone,
+        joint=nn.ModuleList(models),
+        calibration=calibrate(data, results.frames["recognised"]),
+        training={
+            "version": __version__,
+            "seeds": len(seeds),
+            "recipe": asdict(recipe),
+            "clips": _counts(data),
+            "folds": table.to_dict(),
+        },
+    )
+    save_checkpoint(checkpoint, out)
+    write_card(out, checkpoint, table, version=__version__)
+    return table
+
+
+def _counts(data: ClipSet) -> dict[str, int]:
+    return {
+        "all": len(data),
+        "category": int((data.labels.category >= 0).sum()),
+        "cluster": int((data.labels.cluster >= 0).sum()),
+        "recognised": sum(data.has_lines(row, "recognised") for row in range(len(data))),
+        "printed": sum(data.has_lines(row, "printed") for row in range(len(data))),
+    }
