@@ -46,7 +46,7 @@ class AgreementSettings:
     bridge_words: int = 2
     sure_probability: float = 2.0
     sure_context_s: float = 1.0
-    overlap_s: float = 0.5
+    overlap_s: float = 0.3
 
 
 class LocalAgreement:
@@ -84,7 +84,7 @@ class LocalAgreement:
         while agreed < len(fresh) and self._is_sure(fresh[agreed], heard_until_s):
             agreed += 1
         committed = self._commit(fresh[:agreed])
-        self._pending = fresh[agreed:]
+        self._pending = self._uncommitted(fresh[agreed:])
         return committed
 
     def commit_before(self, t_s: float) -> list[LyricWord]:
@@ -96,12 +96,12 @@ class LocalAgreement:
         while count < len(self._pending) and self._pending[count].t1 <= t_s:
             count += 1
         committed = self._commit(self._pending[:count])
-        self._pending = self._pending[count:]
+        self._pending = self._uncommitted(self._pending[count:])
         return committed
 
     def _fresh(self, words: Sequence[LyricWord]) -> list[LyricWord]:
         """Drop what is committed already: words in committed time, and the tail repeated with shifted times."""
-        fresh = [word for word in words if (word.t0 + word.t1) / 2 > self._until_s]
+        fresh = self._uncommitted(words)
         for count in range(min(_TAIL_WORDS, len(self._tail), len(fresh)), 0, -1):
             tail, head = self._tail[-count:], fresh[:count]
             same_text = all(normalise(a.text) == normalise(b.text) for a, b in zip(tail, head, strict=True))
@@ -109,6 +109,9 @@ class LocalAgreement:
             if same_text and same_time:
                 return fresh[count:]
         return fresh
+
+    def _uncommitted(self, words: Sequence[LyricWord]) -> list[LyricWord]:
+        return [word for word in words if (word.t0 + word.t1) / 2 > self._until_s]
 
     def _is_sure(self, word: LyricWord, heard_until_s: float) -> bool:
         return (

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from stream_mer.types import LyricLine, LyricWord
 
 _FINAL_PUNCTUATION = (".", "!", "?", "…", "。", "！", "？")
+_AFTER_PAUSE_S = 0.01
 _CLOSING_MARKS = "\"'”’)]}»」』"
 
 
@@ -112,12 +113,12 @@ class LineBuilder:
     def close_by(self, t_s: float) -> list[LyricLine]:
         """End the open line if no word that starts at ``t_s`` or later could belong to it.
 
-        The caller vouches that none starts earlier; one that does so all the same is moved to ``t_s``, so that what was
-        closed stays true.
+        The caller expects none earlier; one that comes all the same is moved behind the pause that ended the line, so
+        that the lines stay those which `split_lines` makes of their words.
         """
         if not self._open or t_s - self._open[-1].t1 <= self._settings.pause_s:
             return []
-        self._not_before_s = t_s
+        self._not_before_s = self._open[-1].t1 + self._settings.pause_s + _AFTER_PAUSE_S
         return self._close()
 
     def finish(self) -> list[LyricLine]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from stream_mer.errors import LyricsError
 from stream_mer.lyrics.encoder import SentenceEncoder
 from stream_mer.lyrics.known import KnownLyrics, read_lyrics
 from stream_mer.lyrics.live import LiveLyrics, LiveSettings
@@ -83,12 +84,14 @@ class LyricsOpener:
             live: Whether the world does not wait for the recogniser.
 
         Raises:
-            LyricsError: The lyrics file cannot be used.
+            LyricsError: The lyrics file is missing or cannot be used.
         """
         settings = self._settings
         if settings.mode == "off":
             return NoLyrics()
-        if settings.mode == "known" and settings.file is not None:
+        if settings.mode == "known":
+            if settings.file is None:
+                raise LyricsError("known lyrics were asked for without a file; name one")
             return KnownLyrics(read_lyrics(settings.file), self._encoder, memory=settings.memory)
         tracker = LyricTracker(settings.tracker)
         if live:

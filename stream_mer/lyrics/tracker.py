@@ -218,10 +218,12 @@ class LyricTracker:
                 detected=job.language is None,
                 believable=bool(heard),
             )
-        words = [_in_stream(word, offset_s=offset_s, end_s=end_s) for word in heard]
-        language = transcript.language
-        self._add(self._agreement.update(words, heard_until_s=end_s), language=language)
-        self._add(self._agreement.commit_before(end_s - self._settings.overdue_s), language=language)
+        refused = not heard and any(segment.words for segment in transcript.segments)
+        if not refused:  # a pass that is not believed says nothing for or against what is pending
+            language = transcript.language
+            words = [_in_stream(word, offset_s=offset_s, end_s=end_s) for word in heard]
+            self._add(self._agreement.update(words, heard_until_s=end_s), language=language)
+            self._add(self._agreement.commit_before(end_s - self._settings.overdue_s), language=language)
         pending = self._agreement.pending
         # The newest step may still grow words that no pass has heard yet: the line stays open for them.
         quiet_until_s = min([end_s - self._settings.step_s, *(word.t0 for word in pending[:1])])

@@ -7,6 +7,9 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from stream_mer.errors import LyricsError
 from stream_mer.lyrics import weights
 from stream_mer.lyrics.transcript import Segment, Transcript
@@ -17,10 +20,13 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-TOKENS_PER_S = 12
-"""Tokens allowed for each second of audio: dense rap needs about 8; a loop would run to Whisper's limit of 448."""
+TOKENS_PER_S = 8
+"""Tokens allowed for each second of audio: songs need 3 to 5; a loop would run to Whisper's limit of 448."""
 
 _MIN_TOKENS, _MAX_TOKENS = 32, 360
+
+_STEPS_PER_S = 100
+_MARGIN_STEPS = 200
 
 
 class WhisperRecogniser:
@@ -36,6 +42,7 @@ class WhisperRecogniser:
         compute_type: CTranslate2's name for the arithmetic.
         cpu_threads: Threads that one decode may use.
         beam_size: 1 decodes greedily; more is slower and a little better.
+        encode_s: How much of the 30 s to which Whisper pads its audio is encoded at least; the audio itself always is.
         allow_download: Whether faster-whisper may fetch weights that are not on this machine.
     """
 
@@ -47,6 +54,7 @@ class WhisperRecogniser:
         compute_type: str = "int8",
         cpu_threads: int = 2,
         beam_size: int = 1,
+        encode_s: float = 22.0,
         allow_download: bool = True,
     ) -> None:
         self._name = model
@@ -54,6 +62,7 @@ class WhisperRecogniser:
         self._compute_type = compute_type
         self._cpu_threads = cpu_threads
         self._beam_size = beam_size
+        self._encode_steps = round(encode_s * _STEPS_PER_S)
         self._allow_download = allow_download
         self._loading = threading.Lock()
         self._model: WhisperModel | None = None
@@ -112,8 +121,16 @@ class WhisperRecogniser:
         folder = weights.resolve(self._name, allow_download=self._allow_download, fetch=_fetch)
         from faster_whisper import WhisperModel  # noqa: PLC0415 - heavy; only when lyrics are wanted
 
+        least_steps = self._encode_steps
+
+        class ShortWhisper(WhisperModel):  # type: ignore[misc]
+            """Encodes less of the padding: the encoder's time grows faster than the length it is given."""
+
+            def encode(self, features: NDArray[np.float32]) -> Any:
+                return super().encode(_cut_padding(features, least_steps=least_steps))
+
         try:
-            model = WhisperModel(
+            model = ShortWhisper(
                 str(folder), device=self._device, compute_type=self._compute_type, cpu_threads=self._cpu_threads
             )
         except (RuntimeError, ValueError, OSError) as error:
@@ -145,3 +162,15 @@ def _segment(found: Any) -> Segment:
         avg_logprob=float(found.avg_logprob),
         compression_ratio=float(found.compression_ratio),
     )
+
+
+def _cut_padding(features: NDArray[np.float32], *, least_steps: int) -> NDArray[np.float32]:
+    """Cut most of the padding behind the audio, before the encoder spends its time on it.
+
+    Args:
+        features: Log-mel steps as faster-whisper pads them, with zeros up to 30 s, shape ``[80, 3000]``.
+        least_steps: Steps that are kept in any case.
+    """
+    heard = np.flatnonzero(features.any(axis=0))
+    last = int(heard[-1]) + 1 if len(heard) else 0
+    return np.ascontiguousarray(features[:, : max(least_steps, last + _MARGIN_STEPS)])

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream_mer.lyrics.filters import FilterSettings, cut_loops, filter_transcript, is_believable
+from stream_mer.lyrics.transcript import Segment, Transcript
+from stream_mer.types import LyricWord
+
+SETTINGS = FilterSettings()
+
+
+def sung(text: str, *, word_s: float = 0.4, probability: float = 0.9) -> tuple[LyricWord, ...]:
+    return tuple(
+        LyricWord(t0=index * word_s, t1=(index + 1) * word_s, text=one, probability=probability)
+        for index, one in enumerate(text.split())
+    )
+
+
+GOOD = sung("there is a tall thin man")
+
+
+def test_a_sound_segment_passes_unchanged() -> None:
+    transcript = Transcript(segments=(Segment(words=GOOD, avg_logprob=-0.3),), language="en")
+    assert filter_transcript(transcript, SETTINGS) == list(GOOD)
+
+
+@pytest.mark.parametrize(
+    "segment",
+    [
+        Segment(words=()),
+        Segment(words=GOOD, no_speech_prob=0.8, avg_logprob=-0.95),
+        Segment(words=GOOD, avg_logprob=-1.3),
+        Segment(words=GOOD, compression_ratio=3.0),
+        Segment(words=sung("there is a tall thin man", probability=0.1)),
+        Segment(words=sung("there is a tall thin man", word_s=0.05)),
+        Segment(words=sung("there is", word_s=0.0)),
+    ],
+    ids=["empty", "no voice", "unsure", "loop", "improbable words", "too fast", "no room"],
+)
+def test_what_has_not_the_structure_of_singing_is_dropped(segment: Segment) -> None:
+    assert not is_believable(segment, SETTINGS)
+
+
+def test_doubt_about_a_voice_does_not_count_against_sure_words() -> None:
+    assert is_believable(Segment(words=GOOD, no_speech_prob=0.9, avg_logprob=-0.2), SETTINGS)
+
+
+def test_a_pass_in_a_language_it_is_unsure_of_holds_no_words() -> None:
+    transcript = Transcript(segments=(Segment(words=GOOD),), language="nn", language_probability=0.2)
+    assert filter_transcript(transcript, SETTINGS) == []
+
+
+def test_a_loop_is_cut_after_some_rounds_and_the_rest_of_the_song_stays() -> None:
+    heard = sung("oh " + "thank you " * 20 + "and good night")
+    kept = " ".join(one.text for one in cut_loops(heard, SETTINGS))
+    assert kept == "oh " + "thank you " * SETTINGS.max_repeats + "and good night"
+
+
+@given(st.lists(st.sampled_from(["la", "da", "di"]), max_size=60))
+def test_no_run_of_words_is_left_more_often_than_allowed(names: list[str]) -> None:
+    kept = [one.text for one in cut_loops(sung(" ".join(names)), SETTINGS)]
+    rounds = SETTINGS.max_repeats + 1
+    for size in range(1, SETTINGS.max_repeat_words + 1):
+        for start in range(len(kept) - size * rounds + 1):
+            assert kept[start : start + size * rounds] != kept[start : start + size] * rounds

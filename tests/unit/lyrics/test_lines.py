@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream_mer.lyrics.lines import LineBuilder, LineSettings, join_words, split_lines
+from stream_mer.types import LyricLine, LyricWord
+
+
+def row(*timed: tuple[float, float, str]) -> list[LyricWord]:
+    return [LyricWord(t0=t0, t1=t1, text=text) for t0, t1, text in timed]
+
+
+def texts(lines: list[list[LyricWord]]) -> list[str]:
+    return [join_words(line) for line in lines]
+
+
+def test_a_pause_ends_a_line() -> None:
+    words = row((0.0, 0.5, "so"), (0.6, 1.0, "far"), (2.0, 2.5, "away"))
+    assert texts(split_lines(words)) == ["so far", "away"]
+
+
+def test_sentence_final_punctuation_ends_a_line_behind_closing_marks_too() -> None:
+    words = row((0.0, 0.2, "“Go"), (0.2, 0.4, "home.”"), (0.4, 0.6, "走"), (0.6, 0.8, "吧。"), (0.8, 1.0, "now"))
+    assert texts(split_lines(words)) == ["“Go home.”", "走吧。", "now"]
+
+
+def test_a_line_holds_no_more_words_and_seconds_than_allowed() -> None:
+    many = row(*((i * 0.3, i * 0.3 + 0.2, f"w{i}") for i in range(30)))
+    assert [len(line) for line in split_lines(many)] == [12, 12, 6]
+    slow = row(*((i * 1.5, i * 1.5 + 1.4, f"w{i}") for i in range(12)))
+    assert all(line[-1].t1 - line[0].t0 <= 8.0 for line in split_lines(slow))
+
+
+def test_a_long_line_ends_at_a_shorter_pause() -> None:
+    words = row(*((i * 0.3, i * 0.3 + 0.2, f"w{i}") for i in range(6)), (2.4, 2.6, "next"))
+    assert [len(line) for line in split_lines(words)] == [6, 1]
+    assert [len(line) for line in split_lines(words[3:])] == [4]
+
+
+def test_no_words_make_no_lines() -> None:
+    assert split_lines([]) == []
+    assert LineBuilder().add([]) == []
+    assert LineBuilder().finish() == []
+
+
+def test_the_open_line_is_provisional_until_it_ends() -> None:
+    builder = LineBuilder()
+    words = row((0.0, 0.5, "so"), (0.6, 1.0, "far"), (2.0, 2.5, "away"))
+    first = builder.add(words[:1], language="en")
+    second = builder.add(words[1:2], language="en")
+    third = builder.add(words[2:], language="en")
+    last = builder.finish()
+    told = [(one.segment, one.revision, one.committed, one.text) for one in [*first, *second, *third, *last]]
+    assert told == [
+        (0, 0, False, "so"),
+        (0, 1, False, "so far"),
+        (0, 2, True, "so far"),
+        (1, 0, False, "away"),
+        (1, 1, True, "away"),
+    ]
+    assert {one.language for one in [*first, *last]} == {"en"}
+    assert (third[0].t0, third[0].t1) == (0.0, 1.0)
+
+
+def test_a_quiet_stretch_ends_the_open_line_and_keeps_its_promise() -> None:
+    builder = LineBuilder()
+    builder.add(row((0.0, 1.0, "alone")))
+    assert builder.close_by(1.5) == []
+    (closed,) = builder.close_by(3.0)
+    assert closed.committed
+    (late,) = builder.add(row((1.2, 1.6, "late")))
+    assert late.segment == 1
+    assert late.words[0].t0 == late.words[0].t1 > 1.0 + LineSettings().pause_s
+
+
+def test_scripts_without_spaces_are_joined_without_spaces() -> None:
+    assert join_words(row((0, 1, "我"), (1, 2, "爱"), (2, 3, "you"), (3, 4, "babe"))) == "我爱 you babe"
+    assert join_words(row((0, 1, "사랑"), (1, 2, "해요"))) == "사랑 해요"
+
+
+timed_words = st.lists(
+    st.tuples(st.floats(0.0, 2.0), st.floats(0.0, 3.0), st.sampled_from(["la", "love", "me.", "do!", "我", "。"])),
+    max_size=40,
+)
+
+
+@given(timed_words, st.lists(st.integers(0, 5), max_size=60), st.lists(st.booleans(), min_size=60, max_size=60))
+def test_words_one_by_one_give_the_lines_of_all_at_once(
+    rows: list[tuple[float, float, str]], sizes: list[int], quiet: list[bool]
+) -> None:
+    words: list[LyricWord] = []
+    t = 0.0
+    for pause, length, text in rows:
+        words.append(LyricWord(t0=t + pause, t1=t + pause + length, text=text))
+        t += pause + length
+    builder = LineBuilder(LineSettings())
+    told: list[LyricLine] = []
+    position = 0
+    for index, size in enumerate([*sizes, len(words)]):
+        told += builder.add(words[position : position + size])
+        position += size
+        if quiet[index % len(quiet)] and builder.open_words:
+            told += builder.close_by(builder.open_words[-1].t1 + 1.2)
+    told += builder.finish()
+    committed = [one for one in told if one.committed]
+    emitted = [one for line in committed for one in line.words]
+    assert [one.text for one in emitted] == [one.text for one in words]
+    assert [list(line.words) for line in committed] == split_lines(emitted)
+    assert [line.segment for line in committed] == list(range(len(committed)))
+    for segment in range(len(committed)):
+        versions = [one for one in told if one.segment == segment]
+        assert [one.revision for one in versions] == list(range(len(versions)))
+        assert [one.committed for one in versions] == [False] * (len(versions) - 1) + [True]
+
+
+@pytest.mark.parametrize("language", ["", "ja"])
+def test_the_language_of_a_line_is_told(language: str) -> None:
+    (line,) = LineBuilder().add(row((0, 1, "la")), language=language)
+    assert line.language == language

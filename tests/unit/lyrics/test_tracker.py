@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stream_mer.errors import SettingError
+from stream_mer.lyrics.agreement import normalise
+from stream_mer.lyrics.lines import split_lines
+from stream_mer.lyrics.tracker import LyricTracker, TrackerSettings
+from stream_mer.lyrics.transcript import Segment, Transcript
+from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, LyricLine, LyricWord
+
+HOP = SAMPLE_RATE_HZ // 10
+SETTINGS = TrackerSettings(step_s=2.0, buffer_s=12.0)
+
+
+def drive(tracker: LyricTracker, recogniser: Any, audio: Any, duration_s: float) -> list[LyricLine]:
+    lines: list[LyricLine] = []
+    for start in range(0, round(duration_s * SAMPLE_RATE_HZ), HOP):
+        tracker.feed(audio(start, start + HOP))
+        job = tracker.due()
+        if job is not None:
+            tracker.accept(job, recogniser.transcribe(job.samples, language=job.language))
+        lines += tracker.take_lines()
+    tracker.finish()
+    return lines + tracker.take_lines()
+
+
+def committed_text(lines: list[LyricLine]) -> list[str]:
+    return [one.text for line in lines if line.committed for one in line.words]
+
+
+def test_every_word_of_a_song_is_committed_once_and_in_order(song_of: Any, oracle: Any, audio: Any) -> None:
+    song = song_of(60.0)
+    lines = drive(LyricTracker(SETTINGS), oracle(song), audio, 60.0)
+    assert committed_text(lines) == [one.text for one in song]
+    for line, said in zip((x for x in lines if x.committed), split_lines(song), strict=True):
+        assert [one.text for one in line.words] == [one.text for one in said]
+        np.testing.assert_allclose([one.t0 for one in line.words], [one.t0 for one in said], atol=1e-3)
+
+
+def test_lines_of_the_stream_are_lines_of_the_batch(song_of: Any, oracle: Any, audio: Any) -> None:
+    lines = [one for one in drive(LyricTracker(SETTINGS), oracle(song_of(40.0)), audio, 40.0) if one.committed]
+    words = [one for line in lines for one in line.words]
+    assert [list(line.words) for line in lines] == split_lines(words)
+
+
+def test_the_buffer_stays_bounded_and_is_cut_where_a_line_ended(song_of: Any, oracle: Any, audio: Any) -> None:
+    song = song_of(60.0)
+    recogniser = oracle(song)
+    drive(LyricTracker(SETTINGS), recogniser, audio, 60.0)
+    lengths = [(end - start) / SAMPLE_RATE_HZ for start, end, _ in recogniser.calls]
+    assert max(lengths) <= SETTINGS.buffer_s + 1e-3
+    ends = {round(line[-1].t1, 2) for line in split_lines(song)}
+    starts = {round(start / SAMPLE_RATE_HZ, 2) for start, _, _ in recogniser.calls} - {0.0}
+    assert starts
+    assert starts <= ends
+
+
+def test_one_decode_at_a_time_and_then_on_the_newest_audio(audio: Any) -> None:
+    tracker = LyricTracker(SETTINGS)
+    tracker.feed(audio(0, 5 * SAMPLE_RATE_HZ))
+    job = tracker.due()
+    assert job is not None
+    assert job.end_sample == 5 * SAMPLE_RATE_HZ
+    assert tracker.due() is None
+    tracker.feed(audio(5 * SAMPLE_RATE_HZ, 11 * SAMPLE_RATE_HZ))
+    assert tracker.due() is None
+    assert tracker.lag_s == 11.0
+    tracker.accept(job, Transcript())
+    assert tracker.lag_s == 6.0
+    later = tracker.due()
+    assert later is not None
+    assert later.end_sample == 11 * SAMPLE_RATE_HZ
+    assert tracker.due() is None
+
+
+def test_words_that_no_further_pass_can_hear_are_committed_though_passes_disagree(audio: Any) -> None:
+    tracker = LyricTracker(SETTINGS)
+
+    class Fickle:
+        calls = 0
+
+        def transcribe(self, samples: np.ndarray, *, language: str | None = None) -> Transcript:
+            del samples
+            self.calls += 1
+            found = LyricWord(t0=0.5, t1=0.9, text=f"guess{self.calls}")
+            words = (found,) if self.calls < 7 else ()
+            return Transcript(segments=(Segment(words=words),), language=language or "en")
+
+    lines = drive(tracker, Fickle(), audio, 16.0)
+    assert len(committed_text(lines)) == 1
+    assert normalise(committed_text(lines)[0]) == "guess6"
+
+
+def test_a_pass_that_is_not_believed_changes_nothing(audio: Any) -> None:
+    tracker = LyricTracker(SETTINGS)
+    said = LyricWord(t0=0.5, t1=0.9, text="hello")
+    good = Transcript(segments=(Segment(words=(said,), avg_logprob=-0.2),), language="en")
+    bad = Transcript(segments=(Segment(words=(said,), avg_logprob=-3.0),), language="en")
+    answers = iter([good, bad, good])
+    lines: list[LyricLine] = []
+    for step in range(3):
+        tracker.feed(audio(step * 2 * SAMPLE_RATE_HZ, (step + 1) * 2 * SAMPLE_RATE_HZ))
+        job = tracker.due()
+        assert job is not None
+        assert lines == []
+        tracker.accept(job, next(answers))
+        lines += tracker.take_lines()
+    assert lines[0].text == "hello"
+
+
+def test_silence_is_not_decoded_but_time_goes_on() -> None:
+    tracker = LyricTracker(SETTINGS)
+    tracker.feed(AudioChunk(start_sample=0, samples=np.zeros(10 * SAMPLE_RATE_HZ, dtype=np.float32)))
+    assert tracker.due() is None
+    assert tracker.lag_s == 0.0
+
+
+def test_a_gap_counts_as_silence_and_keeps_the_clock(audio: Any) -> None:
+    tracker = LyricTracker(SETTINGS)
+    tracker.feed(audio(0, SAMPLE_RATE_HZ))
+    tracker.feed(audio(3 * SAMPLE_RATE_HZ, 4 * SAMPLE_RATE_HZ))
+    job = tracker.due()
+    assert job is not None
+    assert (job.start_sample, job.end_sample) == (0, 4 * SAMPLE_RATE_HZ)
+    assert not job.samples[SAMPLE_RATE_HZ : 3 * SAMPLE_RATE_HZ].any()
+
+
+def test_a_stream_that_starts_late_on_the_clock_keeps_its_times(audio: Any) -> None:
+    tracker = LyricTracker(SETTINGS)
+    start = 100 * SAMPLE_RATE_HZ
+    said = LyricWord(t0=0.5, t1=0.9, text="hello")
+    for step in range(2):
+        tracker.feed(audio(start + step * 2 * SAMPLE_RATE_HZ, start + (step + 1) * 2 * SAMPLE_RATE_HZ))
+        job = tracker.due()
+        assert job is not None
+        tracker.accept(job, Transcript(segments=(Segment(words=(said,)),), language="en"))
+    assert {(line.t0, line.t1) for line in tracker.take_lines()} == {(100.5, 100.9)}
+
+
+def test_a_failed_job_is_tried_again_later_each_time(audio: Any) -> None:
+    tracker = LyricTracker(TrackerSettings(step_s=2.0, max_retry_s=10.0))
+    asked: list[float] = []
+    for step in range(500):
+        tracker.feed(audio(step * HOP, (step + 1) * HOP))
+        job = tracker.due()
+        if job is not None:
+            asked.append(job.end_sample / SAMPLE_RATE_HZ)
+            tracker.reject(job)
+    assert asked == [2.0, 6.0, 14.0, 24.0, 34.0, 44.0]
+    assert tracker.failures == 6
+
+
+def test_an_answer_that_comes_after_the_end_is_ignored(audio: Any) -> None:
+    tracker = LyricTracker(SETTINGS)
+    tracker.feed(audio(0, 4 * SAMPLE_RATE_HZ))
+    job = tracker.due()
+    assert job is not None
+    tracker.finish()
+    tracker.accept(job, Transcript(segments=(Segment(words=(LyricWord(t0=0.1, t1=0.5, text="late"),)),)))
+    tracker.finish()
+    assert tracker.take_lines() == []
+    assert tracker.due() is None
+
+
+def test_the_language_is_detected_then_told(song_of: Any, oracle: Any, audio: Any) -> None:
+    recogniser = oracle(song_of(20.0), language="es")
+    lines = drive(LyricTracker(SETTINGS), recogniser, audio, 20.0)
+    told = [language for _, _, language in recogniser.calls]
+    assert told[:2] == [None, None]
+    assert set(told[2:]) == {"es"}
+    assert {line.language for line in lines} == {"es"}
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: TrackerSettings(step_s=0.1),
+        lambda: TrackerSettings(buffer_s=40.0),
+        lambda: TrackerSettings(keep_s=20.0),
+        lambda: TrackerSettings(overdue_s=1.0),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(make: Callable[[], TrackerSettings]) -> None:
+    with pytest.raises(SettingError):
+        make()

