@@ -58,13 +58,14 @@ def command(*, files: tuple[str, ...], output_format: str, out: Path | None, plo
       stream-mer tag song.mp3 --lyrics song.lrc    known lyrics in place of recognition
     """  # noqa: D301 - \b is click's mark for text that is not to be wrapped
     loaded = Engine(engine_settings(**engine))
+    stream_names = _stream_names(files)
     failed = 0
     with _open_output(out) as file, _progress() as progress:
         for i, name in enumerate(files):
             picture = _picture_path(plot, name, several=len(files) > 1)
             try:
-                sinks = _Outputs(file, output_format, name, picture, header=i == 0)
-                _tag(loaded, name, sinks, progress)
+                outputs = _Outputs(file, output_format, stream_names[name], picture, header=i == 0)
+                _tag(loaded, name, outputs, progress)
             except SettingError:
                 raise
             except StreamMerError as error:
@@ -138,6 +139,12 @@ class _Fan:
     def publish(self, event: StreamEvent) -> None:
         for sink in self._sinks:
             sink.publish(event)
+
+
+def _stream_names(files: tuple[str, ...]) -> dict[str, str]:
+    """A file's stream is called by its name; files of one name in several folders by their paths as given."""
+    names = [Path(file).name for file in files]
+    return {file: name if names.count(name) == 1 else file for file, name in zip(files, names, strict=True)}
 
 
 @contextlib.contextmanager

@@ -160,7 +160,9 @@ class Projection(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, N, features] to [B, N, D], standardised by the training data's mean and scale."""
-        out: Tensor = self.block(self.drop((x - self.mean) * self.scale))
+        # A feature is dropped from the whole sequence: its elements are nearly copies of each other.
+        kept: Tensor = self.drop(x.new_ones(x.shape[0], 1, x.shape[2]))
+        out: Tensor = self.block((x - self.mean) * self.scale * kept)
         return out
 
 
