@@ -1,0 +1,168 @@
+// What is shown beside the plane. Text from the stream goes in as text, never as HTML.
+
+export const CATEGORY_NAMES = { happy: "happy", angry: "angry", sad: "sad", relaxed: "relaxed" };
+export const CLUSTER_NAMES = {
+  C1: "passionate, rousing",
+  C2: "cheerful, fun",
+  C3: "poignant, wistful",
+  C4: "humorous, quirky",
+  C5: "aggressive, intense",
+};
+const LINES_SHOWN = 4;
+const LONG_LINE = 60;
+const LEVELS = {
+  source: { live: "good", ended: "off", silent: "warn", stalled: "bad", reconnecting: "bad" },
+  lyrics: { ok: "good", lagging: "warn", unavailable: "bad", off: "off" },
+};
+const SLOW_MS = 500;
+const VERY_SLOW_MS = 2000;
+
+export const $ = (id) => document.getElementById(id);
+
+/** A group of bars, one for each share, with the likeliest one standing out. */
+export class Bars {
+  /**
+   * @param {HTMLElement} root
+   * @param {Record<string, string>} names What people read, by the name on the wire.
+   */
+  constructor(root, names) {
+    this.rows = new Map();
+    for (const [name, label] of Object.entries(names)) {
+      const row = element("div", "bar");
+      row.dataset.name = name;
+      const text = element("span", "");
+      text.textContent = label;
+      const track = element("div", "track");
+      track.setAttribute("role", "meter");
+      track.setAttribute("aria-label", label);
+      track.setAttribute("aria-valuemin", "0");
+      track.setAttribute("aria-valuemax", "1");
+      track.append(element("div", "fill"));
+      row.append(text, track, element("output", ""));
+      root.append(row);
+      this.rows.set(name, row);
+    }
+  }
+
+  /** @param {Record<string, number>} shares @param {string | null} top The one that stands out; null for none. */
+  show(shares, top) {
+    for (const [name, row] of this.rows) {
+      const share = shares[name] ?? 0;
+      const track = row.querySelector(".track");
+      track.setAttribute("aria-valuenow", share.toFixed(2));
+      track.firstChild.style.setProperty("--share", share.toFixed(4));
+      row.querySelector("output").textContent = `${Math.round(100 * share)}%`;
+      row.toggleAttribute("data-top", name === top);
+    }
+  }
+}
+
+/** The last sung lines, the newest largest. */
+export class Lines {
+  /** @param {HTMLElement} root @param {HTMLElement} empty Shown while there are none. */
+  constructor(root, empty) {
+    this.root = root;
+    this.empty = empty;
+    this.items = new Map();
+  }
+
+  clear() {
+    this.items.clear();
+    this.#arrange();
+  }
+
+  show({ segment, revision, text, committed, language }) {
+    const known = this.items.get(segment);
+    if (known && known.revision > revision) return;
+    if (!text) {
+      this.items.delete(segment);
+    } else {
+      const item = known?.item ?? element("li", "");
+      if (item.textContent !== text) item.textContent = text;
+      item.toggleAttribute("data-committed", committed);
+      item.toggleAttribute("data-long", text.length > LONG_LINE);
+      if (language) item.lang = language;
+      this.items.set(segment, { item, revision });
+    }
+    this.#arrange();
+  }
+
+  #arrange() {
+    const order = [...this.items.keys()].sort((a, b) => a - b);
+    for (const old of order.slice(0, -LINES_SHOWN)) this.items.delete(old);
+    const shown = order.slice(-LINES_SHOWN).map((segment) => this.items.get(segment).item);
+    if (shown.length !== this.root.children.length || shown.some((item, i) => item !== this.root.children[i])) {
+      this.root.replaceChildren(...shown);
+    }
+    this.empty.hidden = shown.length > 0;
+  }
+}
+
+/** Set one of the lights in the bar at the top; its shape changes with its colour. */
+export function light(id, level, text) {
+  const item = $(id);
+  item.dataset.level = level;
+  item.querySelector("b").textContent = text;
+}
+
+export function showStatus(status) {
+  light("source", LEVELS.source[status.source] ?? "off", status.source);
+  $("source").title = status.device;
+  light("lyrics", LEVELS.lyrics[status.lyrics] ?? "off", status.lyrics);
+  $("wordless").textContent = status.lyrics === "off" ? "Lyrics are off" : "No words yet";
+}
+
+export function showEmotion(frame, bars) {
+  const { top, probs } = frame.category;
+  document.documentElement.dataset.category = top;
+  $("category").textContent = top;
+  $("confidence").textContent = top === "unknown" ? "not sure enough" : `${Math.round(100 * frame.confidence)}%`;
+  bars.categories.show(probs, top);
+  bars.clusters.show(frame.clusters, likeliest(frame.clusters));
+  $("valence").textContent = signed(frame.valence);
+  $("arousal").textContent = signed(frame.arousal);
+  const total = frame.latency_ms.total;
+  light("latency", total > VERY_SLOW_MS ? "bad" : total > SLOW_MS ? "warn" : "good", `${Math.round(total)} ms`);
+  const reasons = frame.degraded.map((reason) => reason.replaceAll("_", " "));
+  if (frame.held) reasons.unshift("held by an operator");
+  $("degraded").textContent = reasons.join(" · ");
+  $("degraded").hidden = reasons.length === 0;
+  $("plane").setAttribute(
+    "aria-label",
+    `Valence ${signed(frame.valence)}, arousal ${signed(frame.arousal)}: ${top}`,
+  );
+}
+
+/** @param {object | null} frame @param {number} since_s Seconds since it came. */
+export function showAges(frame, since_s) {
+  $("audio-age").textContent = frame ? age(since_s + frame.latency_ms.total / 1000) : "–";
+  const text_s = frame?.text_age_s;
+  $("text-age").textContent = text_s === null || text_s === undefined ? "no text" : age(text_s + since_s);
+}
+
+export function banner(text, level = "bad") {
+  const element = $("banner");
+  if (element.textContent !== text) element.textContent = text;
+  element.dataset.level = level;
+  element.hidden = text === "";
+}
+
+function age(seconds) {
+  if (seconds < 10) return `${seconds.toFixed(1)} s`;
+  if (seconds < 120) return `${Math.round(seconds)} s`;
+  return `${Math.round(seconds / 60)} min`;
+}
+
+function signed(value) {
+  return `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(2)}`;
+}
+
+function likeliest(shares) {
+  return Object.entries(shares).reduce((best, next) => (next[1] > best[1] ? next : best))[0];
+}
+
+function element(tag, name) {
+  const made = document.createElement(tag);
+  if (name) made.className = name;
+  return made;
+}
