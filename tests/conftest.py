@@ -1,0 +1,71 @@
+"""What several rooms' tests share: sound to listen to, and a checkpoint too small to know anything."""
+
+from __future__ import annotations
+
+import os
+
+# The tests' models are tiny, so threads only fight over the cores. Set before torch is first imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import wave
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+RATE_HZ = 16_000
+
+
+def _music(duration_s: float, *, seed: int = 0) -> NDArray[np.float32]:
+    """A chord with a beat and some noise, mono at 16 kHz."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(round(duration_s * RATE_HZ)) / RATE_HZ
+    pitches = 220 * 2 ** (rng.integers(0, 24, size=3) / 12)
+    chord = np.sin(2 * np.pi * pitches[:, None] * t).sum(0) / 6
+    beat = np.exp(-8 * (t * (1.5 + rng.random()) % 1))
+    return (chord * (0.3 + beat) + 0.02 * rng.standard_normal(len(t))).astype(np.float32)
+
+
+def _write_wav(path: Path, samples: NDArray[np.float32]) -> Path:
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(RATE_HZ)
+        file.writeframes((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
+    return path
+
+
+@pytest.fixture(scope="session")
+def music() -> Callable[..., NDArray[np.float32]]:
+    return _music
+
+
+@pytest.fixture(scope="session")
+def write_wav() -> Callable[[Path, NDArray[np.float32]], Path]:
+    return _write_wav
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint's folder: random weights, an ensemble of one, a narrow joint model."""
+    import torch  # noqa: PLC0415 - slow to import; most rooms' tests do without
+    from torch import nn  # noqa: PLC0415 - as above
+
+    from stream_mer.emotion.backbone import TOKEN_FEATURES, Backbone  # noqa: PLC0415 - as above
+    from stream_mer.emotion.checkpoint import Calibration, Checkpoint, save_checkpoint  # noqa: PLC0415 - as above
+    from stream_mer.emotion.model import JointModel, JointModelConfig  # noqa: PLC0415 - as above
+
+    torch.manual_seed(7)
+    config = JointModelConfig(audio_features=TOKEN_FEATURES, width=16, heads=2)
+    checkpoint = Checkpoint(
+        name="tiny",
+        backbone=Backbone(),
+        joint=nn.ModuleList([JointModel(config)]),
+        calibration=Calibration(valence_error=0.4, arousal_error=0.3),
+        training={"note": "random weights"},
+    )
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    save_checkpoint(checkpoint, folder)
+    return folder
