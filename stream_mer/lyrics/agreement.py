@@ -44,8 +44,8 @@ class AgreementSettings:
     """
 
     bridge_words: int = 2
-    sure_probability: float = 2.0
-    sure_context_s: float = 1.0
+    sure_probability: float = 0.7
+    sure_context_s: float = 0.7
     overlap_s: float = 0.3
 
 

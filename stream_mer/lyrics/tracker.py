@@ -45,7 +45,7 @@ class TrackerSettings:
         language: How the language is found.
     """
 
-    step_s: float = 2.5
+    step_s: float = 2.0
     buffer_s: float = 15.0
     keep_s: float = 6.0
     overdue_s: float = 10.0

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from stream_mer.lyrics.agreement import AgreementSettings, LocalAgreement, normalise
 from stream_mer.types import LyricWord
 
-STRICT = AgreementSettings(bridge_words=0)
+STRICT = AgreementSettings(bridge_words=0, sure_probability=2.0)
 
 
 def words(text: str, *, start_s: float = 0.0, step_s: float = 0.5) -> list[LyricWord]:

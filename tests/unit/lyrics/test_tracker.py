@@ -87,7 +87,7 @@ def test_words_that_no_further_pass_can_hear_are_committed_though_passes_disagre
         def transcribe(self, samples: np.ndarray, *, language: str | None = None) -> Transcript:
             del samples
             self.calls += 1
-            found = LyricWord(t0=0.5, t1=0.9, text=f"guess{self.calls}")
+            found = LyricWord(t0=0.5, t1=0.9, text=f"guess{self.calls}", probability=0.6)
             words = (found,) if self.calls < 7 else ()
             return Transcript(segments=(Segment(words=words),), language=language or "en")
 
@@ -98,7 +98,7 @@ def test_words_that_no_further_pass_can_hear_are_committed_though_passes_disagre
 
 def test_a_pass_that_is_not_believed_changes_nothing(audio: Any) -> None:
     tracker = LyricTracker(SETTINGS)
-    said = LyricWord(t0=0.5, t1=0.9, text="hello")
+    said = LyricWord(t0=0.5, t1=0.9, text="hello", probability=0.6)
     good = Transcript(segments=(Segment(words=(said,), avg_logprob=-0.2),), language="en")
     bad = Transcript(segments=(Segment(words=(said,), avg_logprob=-3.0),), language="en")
     answers = iter([good, bad, good])
@@ -133,7 +133,7 @@ def test_a_gap_counts_as_silence_and_keeps_the_clock(audio: Any) -> None:
 def test_a_stream_that_starts_late_on_the_clock_keeps_its_times(audio: Any) -> None:
     tracker = LyricTracker(SETTINGS)
     start = 100 * SAMPLE_RATE_HZ
-    said = LyricWord(t0=0.5, t1=0.9, text="hello")
+    said = LyricWord(t0=0.5, t1=0.9, text="hello", probability=0.6)
     for step in range(2):
         tracker.feed(audio(start + step * 2 * SAMPLE_RATE_HZ, start + (step + 1) * 2 * SAMPLE_RATE_HZ))
         job = tracker.due()
