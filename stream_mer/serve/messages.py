@@ -230,7 +230,7 @@ class Subscription(Struct, kw_only=True, frozen=True):
     events: Annotated[tuple[str, ...], Meta(description="Kinds of messages; empty for the default ones.")] = ()
     max_hz: Annotated[
         Annotated[float, Meta(gt=0)] | None,
-        Meta(description="At most so many messages a second of each latest-wins kind; null for all."),
+        Meta(description="Reserved: at most so many a second of each latest-wins kind; granted as null, which is all."),
     ] = None
 
 

@@ -102,7 +102,7 @@ def render(view: View, *, now: float, connected: bool) -> RenderableType:
     plane = _plane(view, dim=stale)
     return Panel(
         Group(head, Text(), Columns([plane, _bars(view.emotion)], padding=(0, 3)), Text(), _words(view)),
-        title=f"stream_mer · {view.stream}",
+        title=Text(f"stream_mer · {printable(view.stream or '')}"),
         border_style="bright_black" if stale else COLOURS[view.emotion.category.top],
     )
 
@@ -113,7 +113,7 @@ def plain_line(view: View) -> str:
     if frame is None:
         return "waiting for the first frame"
     parts = [
-        f"{frame.stream}",
+        printable(frame.stream),
         f"{clock(frame.t1)}",
         f"valence {frame.valence:+.2f}",
         f"arousal {frame.arousal:+.2f}",
@@ -121,10 +121,10 @@ def plain_line(view: View) -> str:
         "+".join(frame.modalities),
     ]
     if frame.degraded:
-        parts.append("degraded: " + ", ".join(frame.degraded))
+        parts.append("degraded: " + printable(", ".join(frame.degraded)))
     line = view.provisional or (view.lines[-1] if view.lines else None)
     if line is not None:
-        parts.append(repr(line.text))
+        parts.append(f'"{printable(line.text)}"')
     return "  ".join(parts)
 
 
@@ -134,18 +134,23 @@ def clock(t_s: float) -> str:
     return f"{int(minutes)}:{rest:04.1f}"
 
 
+def printable(text: str) -> str:
+    """Return text from elsewhere without what could steer a terminal."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)
+
+
 def _head(view: View, *, now: float, connected: bool) -> Text:
     head = Text()
     if not connected:
         head.append("● not connected, trying again", style="bold red")
         if view.error is not None:
-            head.append(f"  {view.error.message}", style="dim")
+            head.append(f"  {printable(view.error.message)}", style="dim")
         return head
     status = view.status
     if status is not None:
         good = status.source in {"live", "ended"}
         head.append(f"● {status.source}", style="green" if good else "yellow")
-        head.append(f"  {status.device}  ", style="dim")
+        head.append(f"  {printable(status.device)}  ", style="dim")
         head.append(f"lyrics {status.lyrics}", style="dim" if status.lyrics in {"ok", "off"} else "yellow")
     frame = view.emotion
     if frame is not None:
@@ -154,7 +159,7 @@ def _head(view: View, *, now: float, connected: bool) -> Text:
         if age_s > STALE_AFTER_S:
             head.append(f"  stale: {age_s:.0f} s without news", style="bold yellow")
         if frame.degraded:
-            head.append(f"  degraded: {', '.join(frame.degraded)}", style="yellow")
+            head.append(f"  degraded: {printable(', '.join(frame.degraded))}", style="yellow")
         if frame.held:
             head.append("  held by an operator", style="bold magenta")
     return head
@@ -203,7 +208,7 @@ def _bars(frame: wire.Emotion) -> Table:
         ("arousal", frame.arousal, interval.arousal),
     ):
         table.add_row(name, signed_bar(value, low=low, high=high), f"{value:+.2f}")
-    table.add_row("", "", "")
+    table.add_row("", Text(f"shaded: {interval.level:.0%} interval", style="dim"), "")
     for name in CATEGORIES:
         prob = getattr(frame.category.probs, name)
         top = name == frame.category.top
@@ -211,8 +216,6 @@ def _bars(frame: wire.Emotion) -> Table:
         table.add_row(Text(name, style=style), Text("█" * round(prob * BAR_COLUMNS), style=style), f"{prob:.0%}")
     if frame.category.top == UNKNOWN:
         table.add_row(Text(UNKNOWN, style="bold"), Text("not sure enough to say", style="dim"), "")
-    table.add_row("", "", "")
-    table.add_row("level", Text(f"{interval.level:.0%} interval shaded", style="dim"), "")
     return table
 
 
@@ -234,10 +237,10 @@ def _words(view: View) -> Text:
     text = Text()
     for line in view.lines:
         text.append(f"{clock(line.t0):>7}  ", style="dim")
-        text.append(f"{line.text}\n")
+        text.append(f"{printable(line.text)}\n")
     if view.provisional is not None:
         text.append(f"{clock(view.provisional.t0):>7}  ", style="dim")
-        text.append(f"{view.provisional.text} …\n", style="italic dim")
+        text.append(f"{printable(view.provisional.text)} …\n", style="italic dim")
     if not text.plain:
         off = view.status is not None and view.status.lyrics == "off"
         text.append("lyrics are off" if off else "no words yet", style="dim")

@@ -1,0 +1,22 @@
+"""What people type as an address."""
+
+import pytest
+
+from stream_mer.serve.client import complete_url
+
+
+@pytest.mark.parametrize(
+    ("typed", "url"),
+    [
+        ("ws://127.0.0.1:8765/v1/stream", "ws://127.0.0.1:8765/v1/stream"),
+        ("127.0.0.1:9000", "ws://127.0.0.1:9000/v1/stream"),
+        ("stage-pc", "ws://stage-pc:8765/v1/stream"),
+        ("http://127.0.0.1:8765/", "ws://127.0.0.1:8765/v1/stream"),
+        ("https://mer.example", "wss://mer.example/v1/stream"),
+        ("wss://mer.example/proxied/stream", "wss://mer.example/proxied/stream"),
+        ("[::1]", "ws://[::1]:8765/v1/stream"),
+        ("[::1]:9000", "ws://[::1]:9000/v1/stream"),
+    ],
+)
+def test_an_address_is_completed(typed, url):
+    assert complete_url(typed) == url

@@ -1,0 +1,65 @@
+"""Plain HTTP: the page and its files, and nothing beside them."""
+
+import re
+
+import pytest
+
+from stream_mer.serve.pages import CONTENT_SECURITY_POLICY, Pages
+
+
+@pytest.fixture
+def pages():
+    return Pages(is_ready=lambda: False)
+
+
+@pytest.mark.parametrize(
+    ("path", "content_type"),
+    [
+        ("/", "text/html; charset=utf-8"),
+        ("/?stream=main", "text/html; charset=utf-8"),
+        ("/style.css", "text/css; charset=utf-8"),
+        ("/app.js", "text/javascript; charset=utf-8"),
+        ("/icon.svg", "image/svg+xml"),
+        ("/healthz", "text/plain; charset=utf-8"),
+    ],
+)
+def test_files_come_with_their_type(pages, path, content_type):
+    answer = pages.answer(path)
+    assert answer.status == 200
+    headers = dict(answer.headers())
+    assert headers["Content-Type"] == content_type
+    assert headers["Content-Length"] == str(len(answer.body))
+    assert headers["Content-Security-Policy"] == CONTENT_SECURITY_POLICY
+    assert headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/nothing", "/../server.py", "/%2e%2e/server.py", "//etc/passwd", "", "/web/app.js", "/../../pyproject.toml"],
+)
+def test_nothing_else_is_served(pages, path):
+    assert pages.answer(path).status == 404
+
+
+def test_ready_follows_the_emotion():
+    ready = False
+    pages = Pages(is_ready=lambda: ready)
+    assert pages.answer("/readyz").status == 503
+    ready = True
+    assert pages.answer("/readyz").status == 200
+
+
+def test_the_page_wants_nothing_from_elsewhere_and_all_that_it_wants_is_there(pages):
+    html = pages.answer("/").body.decode()
+    wanted = re.findall(r'(?:src|href)="([^"]+)"', html)
+    for path in ["/app.js", "/view.js", "/plane.js", "/stream.js"]:
+        wanted += [f"/{name}" for name in re.findall(r'from "\./([^"]+)"', pages.answer(path).body.decode())]
+    assert len(wanted) > 4
+    for path in wanted:
+        assert pages.answer(path).status == 200, path
+
+
+def test_the_page_never_makes_html_of_text(pages):
+    for path in ["/app.js", "/view.js", "/plane.js", "/stream.js"]:
+        code = pages.answer(path).body.decode()
+        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(", code), path

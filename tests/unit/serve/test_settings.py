@@ -1,0 +1,43 @@
+"""Settings refuse what cannot be, and a public address without a token."""
+
+import pytest
+
+from stream_mer.errors import SettingError
+from stream_mer.serve.settings import ServeSettings, is_loopback
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.8.8.8", "[::1]", "LOCALHOST"])
+def test_this_machine_needs_no_token(host):
+    assert is_loopback(host)
+    assert ServeSettings(host=host).is_private
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.4", "stage-pc.local", ""])  # noqa: S104 - refused, not bound
+def test_a_public_address_without_a_token_is_refused_with_the_line_to_type(host):
+    with pytest.raises(SettingError, match=r"Type: stream-mer serve --host \S+ --token \S+"):
+        ServeSettings(host=host)
+    assert not ServeSettings(host=host, token="secret").is_private  # noqa: S106 - a token of a test
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("port", -1),
+        ("port", 65_536),
+        ("max_clients", 0),
+        ("max_message_bytes", 10),
+        ("max_messages_per_s", 0),
+        ("identify_timeout_s", 0.0),
+        ("queued_messages", 0),
+        ("stuck_after_s", 0.0),
+        ("close_timeout_s", 0.0),
+        ("token", "  "),
+    ],
+)
+def test_what_cannot_be_is_refused(name, value):
+    with pytest.raises(SettingError):
+        ServeSettings(**{name: value})
+
+
+def test_the_token_shows_in_no_log():
+    assert "hush" not in repr(ServeSettings(token="hush"))  # noqa: S106 - a token of a test
