@@ -119,8 +119,9 @@ class Pipeline:
         self._windows: Mailbox[_Cut] = Mailbox(
             capacity=WAITING_WINDOWS, when_full="drop_oldest" if source.live else "block"
         )
-        # Lines on their way, each with the sample at which it was known; bounded, though lines are few.
-        self._lines: deque[tuple[int, LyricLine]] = deque(maxlen=WAITING_LINES)
+        # Lines on their way, each with the sample at which it was known. A file loses none: what waits of its lines is
+        # bounded by the windows that wait, and of known lyrics by the size that a lyrics file may have.
+        self._lines: deque[tuple[int, LyricLine]] = deque(maxlen=WAITING_LINES if source.live else None)
         self._status = _StatusTeller(source, sink)
         self._failure: BaseException | None = None
 
@@ -167,9 +168,13 @@ class Pipeline:
 
     def _hear(self, piece: AudioChunk) -> None:
         """Take audio that reaches no further than the next cut, so that a window's lyrics are never newer than it."""
+        windows = list(self._windower.feed(piece))
+        of_gap = sum(window.end_sample <= piece.start_sample for window in windows)  # of silence for lost audio
+        for window in windows[:of_gap]:
+            self._hand_over(window)
         self._lyrics.feed(piece)
         self._take_lines(known_at=piece.end_sample)
-        for window in self._windower.feed(piece):
+        for window in windows[of_gap:]:
             self._hand_over(window)
 
     def _take_lines(self, known_at: int) -> None:
