@@ -1,0 +1,476 @@
+"""The pipeline with scripted parts: slow, late, dead. Events stand in for time, so nothing here sleeps."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream_mer import pipeline as pipeline_module
+from stream_mer.audio.windowing import Windower
+from stream_mer.config import SmoothingSettings, WindowSettings
+from stream_mer.emotion.smoothing import Smoother
+from stream_mer.errors import SourceError
+from stream_mer.lyrics.known import KnownLyrics, parse_lyrics
+from stream_mer.lyrics.none import NoLyrics, UnavailableLyrics
+from stream_mer.pipeline import WAITING_LINES, WAITING_WINDOWS, Pipeline
+from stream_mer.ports import LyricFeed
+from stream_mer.types import (
+    CATEGORIES,
+    CLUSTERS,
+    AudioChunk,
+    CategoryChange,
+    EmotionEstimate,
+    EmotionFrame,
+    Interval,
+    Latency,
+    LyricLine,
+    LyricState,
+    Samples,
+    StreamEvent,
+    StreamStatus,
+    Window,
+    seconds,
+)
+
+PATIENCE_S = 60.0  # only a broken pipeline makes a test wait so long
+WINDOW = WindowSettings(hop_s=0.1, context_s=3.0)
+HOP = WINDOW.hop_samples
+
+
+def noise(length: int, seed: int = 0) -> Samples:
+    return (0.1 * np.random.default_rng(seed).standard_normal(length)).astype(np.float32)
+
+
+def cut(samples: Samples, lengths: Iterable[int]) -> list[AudioChunk]:
+    """The samples as chunks of these lengths, the last one repeated to the end."""
+    chunks, start, length = [], 0, len(samples)
+    lengths = iter(lengths)
+    while start < len(samples):
+        length = next(lengths, length)
+        chunks.append(AudioChunk(start_sample=start, samples=samples[start : start + length]))
+        start += length
+    return chunks
+
+
+def hops(n: int, *, start: int = 0) -> list[AudioChunk]:
+    return [AudioChunk(start_sample=(start + i) * HOP, samples=noise(HOP, seed=start + i)) for i in range(n)]
+
+
+class ScriptedSource:
+    """Yields what its script yields, and raises what it raises, until it is closed."""
+
+    name = "scripted"
+
+    def __init__(self, script: Iterable[AudioChunk], *, live: bool = False) -> None:
+        self.live = live
+        self.closed = threading.Event()
+        self._script = script
+
+    def chunks(self) -> Iterator[AudioChunk]:
+        for chunk in self._script:
+            if self.closed.is_set():
+                return
+            yield chunk
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+class ScriptedModel:
+    """Says of a window what its samples say, so that a wrong window cannot go unseen."""
+
+    def __init__(self, before: Callable[[Window], None] = lambda _: None) -> None:
+        self.seen: list[tuple[Window, LyricState]] = []
+        self._before = before
+
+    def predict(self, window: Window, lyrics: LyricState) -> EmotionEstimate:
+        self._before(window)
+        self.seen.append((window, lyrics))
+        valence, arousal = float(np.tanh(window.samples.sum())), float(np.tanh(window.samples[-1]))
+        shares = np.abs(window.samples[[0, len(window.samples) // 3, len(window.samples) // 2, -1]]) + 0.01
+        return EmotionEstimate(
+            valence=valence,
+            arousal=arousal,
+            interval=Interval(valence=(-1.0, 1.0), arousal=(-1.0, 1.0), level=0.8),
+            categories=dict(zip(CATEGORIES, (shares / shares.sum()).tolist(), strict=True)),
+            clusters=dict.fromkeys(CLUSTERS, 0.2),
+            degraded=lyrics.degraded,
+        )
+
+
+class ScriptedLyrics(NoLyrics):
+    """Shows each line once the audio has come to the sample that the script names.
+
+    The state's ``lag_s`` carries how much audio the feed had heard: so a test sees how new a state is.
+    """
+
+    def __init__(self, lines: Iterable[tuple[int, str]] = (), *, at_end: Iterable[str] = ()) -> None:
+        super().__init__()
+        self._ahead = list(lines)
+        self._at_end = list(at_end)
+        self._shown: list[LyricLine] = []
+        self._heard = 0
+        self.closed = False
+
+    def feed(self, chunk: AudioChunk) -> None:
+        self._heard = chunk.end_sample
+        while self._ahead and self._ahead[0][0] <= self._heard:
+            self._show(self._ahead.pop(0)[1])
+
+    def finish(self) -> None:
+        for text in self._at_end:
+            self._show(text)
+
+    def state(self) -> LyricState:
+        return LyricState(health="ok", lag_s=seconds(self._heard))
+
+    def take_lines(self) -> list[LyricLine]:
+        taken, self._shown = self._shown, []
+        return taken
+
+    def close(self) -> None:
+        self.closed = True
+
+    def _show(self, text: str) -> None:
+        self._shown.append(LyricLine(segment=0, revision=0, t0=0, t1=0, text=text, committed=True))
+
+
+class Collector:
+    """Keeps every event, and does what a test wants done on it."""
+
+    def __init__(self, on_event: Callable[[StreamEvent], None] = lambda _: None) -> None:
+        self.events: list[StreamEvent] = []
+        self._on_event = on_event
+
+    def publish(self, event: StreamEvent) -> None:
+        self.events.append(event)
+        self._on_event(event)
+
+    @property
+    def frames(self) -> list[EmotionFrame]:
+        return [event for event in self.events if isinstance(event, EmotionFrame)]
+
+    @property
+    def lines(self) -> list[str]:
+        return [event.text for event in self.events if isinstance(event, LyricLine)]
+
+    @property
+    def statuses(self) -> list[StreamStatus]:
+        return [event for event in self.events if isinstance(event, StreamStatus)]
+
+    @property
+    def timeless(self) -> list[StreamEvent]:
+        """Frames, lines and changes, without what a clock measured."""
+        return [
+            replace(event, latency=Latency()) if isinstance(event, EmotionFrame) else event
+            for event in self.events
+            if not isinstance(event, StreamStatus)
+        ]
+
+
+def build(
+    source: ScriptedSource,
+    *,
+    sink: Collector,
+    lyrics: LyricFeed | None = None,
+    model: ScriptedModel | None = None,
+    window: WindowSettings = WINDOW,
+) -> Pipeline:
+    return Pipeline(
+        source=source,
+        windower=Windower(window),
+        lyrics=lyrics or NoLyrics(),
+        emotion=model or ScriptedModel(),
+        smoother=Smoother(SmoothingSettings(dwell_s=0.2)),
+        sink=sink,
+    )
+
+
+def run(script: Iterable[AudioChunk], *, live: bool = False, **parts: object) -> Collector:
+    sink = Collector()
+    build(ScriptedSource(script, live=live), sink=sink, **parts).run()  # type: ignore[arg-type]
+    return sink
+
+
+# Lines that become known in the middle of a hop, at its very end, two at once, and after the audio.
+LINES = [(1, "first"), (700, "mid"), (HOP, "edge"), (HOP, "edge too"), (HOP + 1, "past"), (9 * HOP + 5, "late")]
+
+
+def run_cut(samples: Samples, lengths: Iterable[int]) -> list[StreamEvent]:
+    return run(cut(samples, lengths), lyrics=ScriptedLyrics(LINES, at_end=["end"])).timeless
+
+
+AUDIO = noise(13 * HOP + 411)
+IN_ONE = run_cut(AUDIO, [len(AUDIO)])
+
+
+@pytest.mark.parametrize("length", [1, 7, 256, HOP - 1, HOP, HOP + 1, 5 * HOP, len(AUDIO)])
+def test_frames_and_lines_and_their_order_do_not_depend_on_the_chunks(length: int) -> None:
+    assert run_cut(AUDIO, [length]) == IN_ONE
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.integers(1, 3 * HOP), min_size=1, max_size=12))
+def test_nor_on_chunks_of_any_lengths(lengths: list[int]) -> None:
+    assert run_cut(AUDIO, lengths) == IN_ONE
+
+
+def test_the_reference_itself_holds_every_frame_and_every_line_where_it_belongs() -> None:
+    order = [e.index if isinstance(e, EmotionFrame) else e.text for e in IN_ONE if not isinstance(e, CategoryChange)]
+    expected = ["first", "mid", "edge", "edge too", 0, "past", 1, 2, 3, 4, 5, 6, 7, 8, "late", 9, 10, 11, 12, 13, "end"]
+    assert order == expected
+
+
+@pytest.mark.parametrize("length", [3, HOP, 4 * HOP])
+def test_nor_do_they_where_audio_is_missing(length: int) -> None:
+    def around_a_gap(length: int) -> list[StreamEvent]:
+        before, after = cut(noise(2 * HOP + 99), [length]), cut(noise(7 * HOP + 5, seed=1), [length])
+        moved = [replace(chunk, start_sample=chunk.start_sample + 6 * HOP + 700) for chunk in after]
+        return run([*before, *moved], lyrics=ScriptedLyrics(LINES, at_end=["end"])).timeless
+
+    assert around_a_gap(length) == around_a_gap(100 * HOP)
+
+
+@pytest.mark.parametrize("length", [1, 1000, 48_000])
+def test_known_lyrics_come_with_the_frame_of_their_time(length: int) -> None:
+    class Encoder:
+        def encode(self, text: str) -> Samples:
+            return np.full(512, len(text), np.float32)
+
+    lyrics = KnownLyrics(parse_lyrics("[00:00.10]one\n[00:00.25]two\n[00:09.00]never"), Encoder())
+    model = ScriptedModel()
+    sink = run(cut(noise(5 * HOP), [length]), lyrics=lyrics, model=model)
+    order = [
+        e.index if isinstance(e, EmotionFrame) else e.text for e in sink.timeless if not isinstance(e, CategoryChange)
+    ]
+    assert order == ["one", 0, 1, "two", 2, 3, 4]
+    assert [len(state.lines) for _, state in model.seen] == [1, 1, 2, 2, 2]
+
+
+@pytest.mark.parametrize("length", [1, 999, 3 * HOP])
+def test_lyrics_latched_to_a_window_are_never_newer_than_it(length: int) -> None:
+    model = ScriptedModel()
+    run(cut(noise(6 * HOP + 100), [length]), lyrics=ScriptedLyrics(), model=model)
+    assert [lyrics.lag_s for _, lyrics in model.seen] == [seconds(window.end_sample) for window, _ in model.seen]
+
+
+@pytest.mark.parametrize("gap", [HOP // 2, 3 * HOP, 100 * HOP])
+def test_nor_where_audio_is_missing(gap: int) -> None:
+    model = ScriptedModel()
+    after = AudioChunk(start_sample=2 * HOP + gap, samples=noise(HOP + 7))
+    run([*hops(2), after], lyrics=ScriptedLyrics(), model=model)
+    assert len(model.seen) > 3
+    for window, lyrics in model.seen:
+        assert lyrics.lag_s <= seconds(window.end_sample)
+
+
+def test_every_line_of_a_file_is_published_however_many_come_at_once() -> None:
+    texts = [f"line {i}" for i in range(WAITING_LINES + 50)]
+    sink = run(hops(2), lyrics=ScriptedLyrics([(1, text) for text in texts]))
+    assert sink.lines == texts
+
+
+def test_a_tail_shorter_than_a_hop_is_a_frame_that_ends_where_the_audio_ends() -> None:
+    frames = run(cut(noise(2 * HOP + 1), [640])).frames
+    assert [frame.t1 for frame in frames] == [0.1, 0.2, (2 * HOP + 1) / 16_000]
+    assert [frame.index for frame in frames] == [0, 1, 2]
+    assert {frame.t0 for frame in frames} == {0.0}
+
+
+@pytest.mark.parametrize("script", [[], [AudioChunk(start_sample=0, samples=noise(0))]])
+def test_no_audio_gives_no_frame(script: list[AudioChunk]) -> None:
+    sink = run(script)
+    assert sink.frames == []
+    assert [status.source for status in sink.statuses] == ["ended"]
+
+
+def test_a_live_source_with_a_stuck_model_loses_the_oldest_windows_and_counts_them() -> None:
+    stuck, unstick = threading.Event(), threading.Event()
+
+    def block(_: Window) -> None:
+        stuck.set()
+        assert unstick.wait(PATIENCE_S)
+
+    def script() -> Iterator[AudioChunk]:
+        yield from hops(1)
+        assert stuck.wait(PATIENCE_S)
+        yield from hops(6, start=1)
+        unstick.set()
+
+    frames = run(script(), live=True, model=ScriptedModel(block)).frames
+    assert [frame.index for frame in frames] == [0, 5, 6]
+    assert [frame.dropped for frame in frames] == [4, 4, 4]
+    assert all(frame.latency.queue >= 0 for frame in frames)
+
+
+def test_a_file_waits_for_a_stuck_model_and_loses_nothing() -> None:
+    stuck, unstick, ahead = threading.Event(), threading.Event(), threading.Event()
+    yielded: list[int] = []
+
+    def block(_: Window) -> None:
+        stuck.set()
+        assert unstick.wait(PATIENCE_S)
+
+    def script() -> Iterator[AudioChunk]:
+        for i, chunk in enumerate(hops(9)):
+            yielded.append(i)
+            if i == WAITING_WINDOWS + 1:  # this one's window finds the mailbox full
+                assert stuck.wait(PATIENCE_S)
+                ahead.set()
+            yield chunk
+
+    sink = Collector()
+    pipeline = build(ScriptedSource(script()), sink=sink, model=ScriptedModel(block))
+    running = threading.Thread(target=pipeline.run, daemon=True)
+    running.start()
+    assert ahead.wait(PATIENCE_S)
+    assert max(yielded) == WAITING_WINDOWS + 1  # read no further than there is room
+    unstick.set()
+    running.join(PATIENCE_S)
+    assert [frame.index for frame in sink.frames] == list(range(9))
+    assert {frame.dropped for frame in sink.frames} == {0}
+
+
+def test_dead_lyrics_say_so_in_every_frame_and_in_the_status_and_delay_nothing() -> None:
+    sink = run(hops(4), lyrics=UnavailableLyrics("no weights"))
+    assert [frame.raw.degraded for frame in sink.frames] == [("lyrics_unavailable",)] * 4
+    assert {status.lyrics for status in sink.statuses} == {"unavailable"}
+
+
+def test_a_source_that_fails_is_told_after_what_it_gave() -> None:
+    def script() -> Iterator[AudioChunk]:
+        yield from hops(3)
+        raise SourceError("the cable was pulled")
+
+    sink = Collector()
+    lyrics = ScriptedLyrics([(2 * HOP + 9, "sung")])
+    pipeline = build(ScriptedSource(script()), sink=sink, lyrics=lyrics)
+    with pytest.raises(SourceError, match="cable"):
+        pipeline.run()
+    assert [frame.index for frame in sink.frames] == [0, 1, 2]
+    assert sink.lines == ["sung"]
+    assert sink.statuses[-1].source == "ended"
+    assert lyrics.closed
+
+
+def test_audio_that_goes_back_is_an_error_of_the_source() -> None:
+    sink = Collector()
+    with pytest.raises(SourceError, match="went back"):
+        build(ScriptedSource([*hops(2), *hops(1)]), sink=sink).run()
+    assert len(sink.frames) == 2
+
+
+def test_lyrics_that_raise_end_the_stream_with_their_error_and_not_in_silence() -> None:
+    class Broken(ScriptedLyrics):
+        def feed(self, chunk: AudioChunk) -> None:
+            if chunk.start_sample >= 2 * HOP:
+                raise ZeroDivisionError("a defect")
+            super().feed(chunk)
+
+    sink, lyrics = Collector(), Broken()
+    with pytest.raises(ZeroDivisionError):
+        build(ScriptedSource(hops(5)), sink=sink, lyrics=lyrics).run()
+    assert [frame.index for frame in sink.frames] == [0, 1]
+    assert lyrics.closed
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_a_model_that_raises_ends_the_stream_and_frees_its_source(live: bool) -> None:
+    def fail(window: Window) -> None:
+        if window.index == 1:
+            raise ValueError("a defect")
+
+    def endless() -> Iterator[AudioChunk]:
+        for i in range(10**6):
+            yield from hops(1, start=i)
+
+    source, lyrics = ScriptedSource(endless(), live=live), ScriptedLyrics()
+    with pytest.raises(ValueError, match="a defect"):
+        build(source, sink=Collector(), model=ScriptedModel(fail), lyrics=lyrics).run()
+    assert source.closed.is_set()
+    assert lyrics.closed
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_stop_from_another_thread_ends_an_endless_stream(live: bool) -> None:
+    third = threading.Event()
+
+    def endless() -> Iterator[AudioChunk]:
+        for i in range(10**6):
+            yield from hops(1, start=i)
+
+    sink = Collector(lambda event: third.set() if isinstance(event, EmotionFrame) and event.index >= 2 else None)
+    lyrics = ScriptedLyrics()
+    pipeline = build(ScriptedSource(endless(), live=live), sink=sink, lyrics=lyrics)
+    running = threading.Thread(target=pipeline.run, daemon=True)
+    running.start()
+    assert third.wait(PATIENCE_S)
+    pipeline.stop()
+    pipeline.stop()
+    running.join(PATIENCE_S)
+    assert not running.is_alive()
+    assert sink.statuses[-1].source == "ended"
+    assert lyrics.closed
+
+
+def test_status_tells_life_silence_and_the_end_once_each() -> None:
+    """Each passage is longer than what waits between the threads, so no state can be passed over unseen."""
+    window = WindowSettings(hop_s=0.5, context_s=3.0)
+    loud, quiet = noise(5 * 16_000), np.zeros(6 * 16_000, np.float32)
+    sink = run(cut(np.concatenate([loud, quiet, loud]), [1600]), window=window)
+    assert [status.source for status in sink.statuses] == ["live", "silent", "live", "ended"]
+    assert {(status.device, status.lyrics, status.lost_samples) for status in sink.statuses} == {("scripted", "off", 0)}
+
+
+def test_a_source_that_gives_nothing_for_a_while_is_stalled_until_it_comes_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pipeline_module, "STALLED_AFTER_S", 0.001)
+    stalled = threading.Event()
+
+    def script() -> Iterator[AudioChunk]:
+        yield from hops(1)
+        assert stalled.wait(PATIENCE_S)
+        yield from hops(1, start=1)
+
+    def note(event: StreamEvent) -> None:
+        if isinstance(event, StreamStatus) and event.source == "stalled":
+            stalled.set()
+
+    sink = Collector(note)
+    build(ScriptedSource(script(), live=True), sink=sink).run()
+    assert [frame.index for frame in sink.frames] == [0, 1]
+    states = [status.source for status in sink.statuses]
+    assert "stalled" in states
+    assert "live" in states[states.index("stalled") :]
+    assert states[-1] == "ended"
+
+
+def test_lost_samples_are_counted_and_the_time_stays_true() -> None:
+    chunks = [*hops(2), AudioChunk(start_sample=3 * HOP + 250, samples=noise(2 * HOP - 250))]
+    sink = run(chunks)
+    assert sink.statuses[-1].lost_samples == HOP + 250
+    assert [frame.t1 for frame in sink.frames] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
+
+
+def test_a_change_of_category_follows_its_frame() -> None:
+    class Turning(ScriptedModel):
+        def predict(self, window: Window, lyrics: LyricState) -> EmotionEstimate:
+            top = "happy" if window.index < 10 else "sad"
+            probs = {name: 0.97 if name == top else 0.01 for name in CATEGORIES}
+            return replace(super().predict(window, lyrics), categories=probs)
+
+    events = run(hops(40), model=Turning()).timeless
+    changes = [i for i, event in enumerate(events) if isinstance(event, CategoryChange)]
+    assert len(changes) == 1
+    change, frame = events[changes[0]], events[changes[0] - 1]
+    assert isinstance(change, CategoryChange)
+    assert isinstance(frame, EmotionFrame)
+    assert (change.before, change.after) == ("happy", "sad")
+    assert (change.t, frame.category) == (frame.t1, "sad")
