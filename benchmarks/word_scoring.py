@@ -1,0 +1,157 @@
+"""Compares published words with sung ones (pure): errors, and how late the right words came."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jiwer
+import numpy as np
+
+from stream_mer.types import LyricLine
+
+SAME_WORD_WITHIN_S = 3.0
+"""Farther apart in time than this, an equal word is another occurrence of it, and tells nothing of the lag."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SungWord:
+    """A word of the reference with its place in the song, seconds."""
+
+    t0: float
+    t1: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedLine:
+    """A line with the audio time at which a listener got it; None for what came after the song's end only."""
+
+    line: LyricLine
+    at_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeardWord:
+    """A word of the final text.
+
+    Attributes:
+        text: The word.
+        t0: Where the recogniser heard it, seconds; None if it did not say.
+        shown_s: When a listener first saw it in its place, seconds of audio; None if only after the end.
+        committed_s: When its line was final; None if only after the end.
+    """
+
+    text: str
+    t0: float | None = None
+    shown_s: float | None = None
+    committed_s: float | None = None
+
+
+class WordErrors(NamedTuple):
+    """Counts over a song, and the rate (0 is perfect; more than 1 is possible)."""
+
+    words: int
+    substituted: int
+    deleted: int
+    inserted: int
+
+    @property
+    def rate(self) -> float:
+        return (self.substituted + self.deleted + self.inserted) / max(1, self.words)
+
+
+class Lags(NamedTuple):
+    """Seconds from the end of a sung word to its publication, one value a word that was got right and in time."""
+
+    shown_s: list[float]
+    committed_s: list[float]
+
+
+def normalise(text: str) -> list[str]:
+    """Words in lower case without punctuation; a hyphen separates words, an apostrophe does not."""
+    spaced = text.lower().replace("-", " ")
+    return "".join(char for char in spaced if not unicodedata.category(char).startswith("P")).split()
+
+
+def final_words(published: Sequence[PublishedLine]) -> list[HeardWord]:
+    """The words of the committed lines, in order, each with the time at which it first stood in its place."""
+    revisions: dict[int, list[PublishedLine]] = {}
+    for one in published:
+        revisions.setdefault(one.line.segment, []).append(one)
+    words = []
+    for segment in sorted(revisions):
+        committed = [one for one in revisions[segment] if one.line.committed]
+        if committed:
+            words.extend(_words_of_line(revisions[segment], committed[-1]))
+    return words
+
+
+def _words_of_line(revisions: Sequence[PublishedLine], final: PublishedLine) -> list[HeardWord]:
+    texts = [_texts(one.line) for one in revisions]
+    words = []
+    for i, text in enumerate(_texts(final.line)):
+        first = next(one for one, seen in zip(revisions, texts, strict=True) if seen[i : i + 1] == [text])
+        t0 = final.line.words[i].t0 if final.line.words else None
+        words.append(HeardWord(text=text, t0=t0, shown_s=first.at_s, committed_s=final.at_s))
+    return words
+
+
+def _texts(line: LyricLine) -> list[str]:
+    return [word.text for word in line.words] if line.words else line.text.split()
+
+
+def count_errors(sung: Sequence[str], heard: Sequence[str]) -> WordErrors:
+    """Count the errors between two texts, after normalisation.
+
+    Raises:
+        ValueError: The reference holds no words.
+    """
+    output = jiwer.process_words(" ".join(_flat(sung)), " ".join(_flat(heard)))
+    return WordErrors(
+        words=output.hits + output.substitutions + output.deletions,
+        substituted=output.substitutions,
+        deleted=output.deletions,
+        inserted=output.insertions,
+    )
+
+
+def measure_lags(sung: Sequence[SungWord], heard: Sequence[HeardWord]) -> Lags:
+    """How long after its end each rightly heard word was shown and committed, in audio time.
+
+    Words are paired by the alignment that also gives the word error rate; a pair counts if both are near in time. A
+    lag can be slightly negative: singers hold notes, and the recogniser need not wait for their end.
+    """
+    reference = [(token, word) for word in sung for token in normalise(word.text)]
+    hypothesis = [(token, word) for word in heard for token in normalise(word.text)]
+    lags = Lags([], [])
+    if not reference or not hypothesis:
+        return lags
+    output = jiwer.process_words(" ".join(token for token, _ in reference), " ".join(token for token, _ in hypothesis))
+    for chunk in output.alignments[0]:
+        if chunk.type != "equal":
+            continue
+        pairs = zip(
+            reference[chunk.ref_start_idx : chunk.ref_end_idx],
+            hypothesis[chunk.hyp_start_idx : chunk.hyp_end_idx],
+            strict=True,
+        )
+        for (_, sung_word), (_, heard_word) in pairs:
+            if heard_word.t0 is not None and abs(heard_word.t0 - sung_word.t0) > SAME_WORD_WITHIN_S:
+                continue
+            if heard_word.shown_s is not None:
+                lags.shown_s.append(heard_word.shown_s - sung_word.t1)
+            if heard_word.committed_s is not None:
+                lags.committed_s.append(heard_word.committed_s - sung_word.t1)
+    return lags
+
+
+def percentile(values: Sequence[float], q: float) -> float | None:
+    """The ``q``-th percentile, 0..100; None of nothing."""
+    return float(np.percentile(values, q)) if values else None
+
+
+def _flat(texts: Sequence[str]) -> list[str]:
+    return [token for text in texts for token in normalise(text)]
