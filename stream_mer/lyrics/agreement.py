@@ -6,6 +6,11 @@ hypotheses, only their longest common prefix; Macháček, Dabre and Bojar ("Turn
 transcription system", 2023) do so for Whisper with n = 2 and use its word times to line passes up whose audio starts
 at different places. This module does the latter. Words compare without case and punctuation, for those flicker most
 and matter least.
+
+On songs the plain method is slow, for passes go on differing in a word that is hard to hear, and hold up all that
+follows. Two additions, both settings, keep the text moving. Measured on the first 100 s of three songs (base model, a
+decode every 2.5 s, visible 1 s later): plain, word error rate .194 with a median of 7.0 s from a word's end to its
+being shown; with bridges .228 and 5.1 s; with bridges and sure words .218 and 4.4 s.
 """
 
 from __future__ import annotations

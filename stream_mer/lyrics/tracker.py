@@ -32,6 +32,10 @@ from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, LyricLine, LyricWord, S
 class TrackerSettings:
     """How the recogniser is used on a stream.
 
+    The defaults on three whole songs: word error rate .255, where the whole song at once gives .234; median 3.8 s
+    (90 %: 5.7 s) from a word's end to its being shown, of which 1 s is the allowance for the decode; .51 s of processor
+    time a second of audio. A step of 2.5 s costs a quarter less and shows words .6 s later.
+
     Attributes:
         step_s: Audio between two decodes, .5..10 s.
         buffer_s: Audio that one decode hears at most, 5..30 s.
