@@ -30,7 +30,8 @@ def import_torchaudio() -> ModuleType:
 
 
 def _replace_native_loader() -> None:
-    for name in [name for name in sys.modules if name.partition(".")[0] == "torchaudio"]:
+    # A copy of the names, because other threads may be importing meanwhile.
+    for name in [name for name in list(sys.modules) if name.partition(".")[0] == "torchaudio"]:
         del sys.modules[name]
     package = importlib.util.find_spec("torchaudio")
     if package is None or not package.submodule_search_locations:
