@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import textwrap
+import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -20,15 +23,18 @@ def load_musicnn(path: Path) -> Backbone:
         CheckpointError: The file is missing or is not of this network.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # Opened here, because numpy leaves a damaged archive open.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             tensors = {name: torch.from_numpy(archive[name]) for name in archive.files}
-    except (OSError, ValueError) as error:
+    # Beyond the usual two: an empty file, a damaged archive, and an .npy file or one of other things than numbers.
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, TypeError) as error:
         raise CheckpointError(f"cannot read the MSD-MusiCNN weights {path}: {error}") from error
     backbone = Backbone()
     try:
         backbone.load_state_dict(_state(tensors))
     except (KeyError, RuntimeError) as error:
-        raise CheckpointError(f"{path} does not hold the tensors of MSD-MusiCNN: {error}") from error
+        reason = textwrap.shorten(str(error), 300)
+        raise CheckpointError(f"{path} does not hold the tensors of MSD-MusiCNN: {reason}") from error
     return backbone.eval().requires_grad_(requires_grad=False)
 
 
