@@ -1,0 +1,368 @@
+"""The streaming backbone is the original network, whatever pieces it is fed in, at a cost that does not grow."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812 - the usual name
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from stream_mer.audio.features import MEL_BANDS
+from stream_mer.emotion.backbone import (
+    BLOCK_STEPS,
+    CHANNELS,
+    FRONT_CHANNELS,
+    MEL_STRIDE,
+    MIDDLE_CHANNELS,
+    TEMPORAL_FILTERS,
+    TEMPORAL_STEPS,
+    TIMBRAL_BANDS,
+    TIMBRAL_FILTERS,
+    TOKEN_FEATURES,
+    TOKEN_STEPS,
+    Backbone,
+    BackboneStream,
+)
+from stream_mer.emotion.musicnn import load_musicnn
+from stream_mer.errors import CheckpointError
+
+# float32 sums of up to 4,000 products in another order: a few millionths of the values, which are of order 1.
+TOLERANCE = {"rtol": 1e-4, "atol": 1e-4}
+CONTEXT_STEPS = 625  # 10 s
+
+Tensors = dict[str, np.ndarray]
+
+
+@pytest.fixture(scope="module")
+def backbone() -> Backbone:
+    torch.manual_seed(5)
+    net = Backbone()
+    for name, buffer in net.named_buffers():
+        buffer.copy_(torch.randn_like(buffer) * 0.2 + (1.0 if name.endswith("scale") else 0.0))
+    return net.eval().requires_grad_(requires_grad=False)
+
+
+def log_mel(n: int, seed: int = 0) -> Tensor:
+    return 3 * torch.rand(n, MEL_BANDS, generator=torch.Generator().manual_seed(seed))
+
+
+def fed(backbone: Backbone, pieces: Iterable[Tensor], context_steps: int = CONTEXT_STEPS) -> BackboneStream:
+    stream = BackboneStream(backbone, context_steps=context_steps)
+    for piece in pieces:
+        stream.feed(piece)
+    return stream
+
+
+# --- one pass, any pieces
+
+
+@settings(max_examples=8, deadline=None)
+@given(st.lists(st.integers(0, 100), max_size=8))
+def test_any_pieces_give_the_tokens_of_one_pass(lengths: list[int]) -> None:
+    torch.manual_seed(5)
+    net = Backbone().eval()
+    steps = log_mel(220)
+    edges = [min(edge, len(steps)) for edge in np.cumsum(lengths)]
+    pieces = torch.tensor_split(steps, edges)
+    whole, cut = fed(net, [steps]), fed(net, pieces)
+    torch.testing.assert_close(cut.tokens(), whole.tokens(), **TOLERANCE)
+    torch.testing.assert_close(cut.grid_tokens(), whole.grid_tokens(), **TOLERANCE)
+
+
+def test_single_steps_give_the_tokens_of_one_pass(backbone: Backbone) -> None:
+    steps = log_mel(100)
+    cut = fed(backbone, steps.split(1))
+    torch.testing.assert_close(cut.tokens(), fed(backbone, [steps]).tokens(), **TOLERANCE)
+
+
+def test_what_comes_later_changes_no_token_that_was_kept(backbone: Backbone) -> None:
+    """Causality: the tokens of the first 4 s are the same whatever follows."""
+    start = log_mel(250)
+    stream = fed(backbone, [start])
+    before = stream.grid_tokens()
+    stream.feed(100 * log_mel(100, seed=1))
+    assert torch.equal(stream.grid_tokens()[: len(before)], before)
+
+
+# --- what a token is
+
+
+@pytest.mark.parametrize("n", [1, 30, 31, 32, 185, 186, 187, 400])
+def test_the_last_token_pools_the_newest_three_seconds_that_end_now(backbone: Backbone, n: int) -> None:
+    steps = log_mel(n)
+    with torch.inference_mode():
+        channels = BackboneStream(backbone, context_steps=CONTEXT_STEPS)._new_channels(steps)[-TOKEN_STEPS:].double()
+    rise = torch.diff(steps, dim=0, prepend=steps[:1]).clamp(min=0)[-TOKEN_STEPS:].double()
+    bands = steps[-TOKEN_STEPS:].double()
+    expected = torch.cat(
+        [channels.amax(0), channels.mean(0), bands.mean(0), bands.std(0, unbiased=False), rise.mean(0)]
+    )
+    token = fed(backbone, [steps]).tokens()[-1]
+    assert token.shape == (TOKEN_FEATURES,)
+    # The deviation comes from sums of squares in float32, whose difference loses half of the digits near zero.
+    torch.testing.assert_close(token.double(), expected, rtol=1e-3, atol=2e-3)
+
+
+def test_kept_tokens_end_where_blocks_end(backbone: Backbone) -> None:
+    steps = log_mel(5 * BLOCK_STEPS + 12)
+    grid = fed(backbone, [steps]).grid_tokens()
+    assert len(grid) == 5
+    for i, token in enumerate(grid):
+        at_that_time = fed(backbone, [steps[: (i + 1) * BLOCK_STEPS]]).tokens()[-1]
+        torch.testing.assert_close(token, at_that_time, **TOLERANCE)
+
+
+def test_tokens_are_the_kept_ones_and_the_one_that_ends_now(backbone: Backbone) -> None:
+    stream = BackboneStream(backbone, context_steps=CONTEXT_STEPS)
+    assert stream.tokens().shape == (0, TOKEN_FEATURES)
+    stream.feed(log_mel(10))
+    assert len(stream.tokens()) == 1
+    for i in range(40):
+        stream.feed(log_mel(31, seed=i))
+        tokens, grid = stream.tokens(), stream.grid_tokens()
+        # 10 steps after a block's end: its token nearly repeats the newest, so it is left out.
+        assert torch.equal(tokens[:-1], grid[:-1][-(len(tokens) - 1) :] if len(tokens) > 1 else grid[:0])
+        assert len(tokens) <= (CONTEXT_STEPS - TOKEN_STEPS) // BLOCK_STEPS + 1
+    assert len(stream.tokens()) == (CONTEXT_STEPS - TOKEN_STEPS) // BLOCK_STEPS + 1
+
+
+def test_no_steps_change_nothing(backbone: Backbone) -> None:
+    stream = fed(backbone, [log_mel(50)])
+    before = stream.tokens()
+    stream.feed(log_mel(0))
+    assert torch.equal(stream.tokens(), before)
+
+
+# --- bounds
+
+
+def numbers_held(stream: BackboneStream) -> int:
+    """How many numbers the stream's state keeps alive, views counted with all that they hold on to."""
+    held: dict[int, int] = {}
+
+    def visit(value: object) -> None:
+        if isinstance(value, Tensor):
+            storage = value.untyped_storage()
+            held[storage.data_ptr()] = storage.nbytes() // 4
+        elif isinstance(value, (list, tuple)) or type(value).__name__ == "deque":
+            for item in value:  # type: ignore[attr-defined]
+                visit(item)
+        elif type(value).__name__ == "_BlockStatistics":
+            for slot in type(value).__slots__:  # type: ignore[attr-defined]
+                visit(getattr(value, slot))
+
+    for name, value in vars(stream).items():
+        if name != "_backbone":
+            visit(value)
+    return sum(held.values())
+
+
+def test_the_state_is_bounded(backbone: Backbone) -> None:
+    stream = fed(backbone, [log_mel(31, seed=i) for i in range(25)])
+    early = numbers_held(stream)
+    for i in range(25):
+        stream.feed(log_mel(31, seed=i))
+    assert numbers_held(stream) == early
+    assert early < 1_000_000
+
+
+def rows_computed(backbone: Backbone, *, context_steps: int, before: int, hop: int) -> list[int]:
+    """Rows that each layer multiplies for one hop, after so many steps were heard."""
+    stream = fed(backbone, log_mel(before).split(62), context_steps=context_steps)
+    rows: list[int] = []
+    layers = [module for module in backbone.modules() if isinstance(module, nn.Linear)]
+    hooks = [layer.register_forward_hook(lambda _m, args, _out: rows.append(len(args[0]))) for layer in layers]
+    try:
+        stream.feed(log_mel(hop, seed=1))
+        stream.tokens()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return rows
+
+
+def test_the_cost_of_a_hop_is_its_own_steps_whatever_the_context_and_the_past(backbone: Backbone) -> None:
+    positions = [len(range(0, MEL_BANDS - bands + 1, MEL_STRIDE)) for bands in TIMBRAL_BANDS]
+    positions += [MEL_BANDS // MEL_STRIDE] * len(TEMPORAL_STEPS)
+    for hop in (6, 31):
+        expected = [hop * n for n in positions] + [hop] * 3
+        for context_steps in (187, 3750):
+            for before in (0, 62, 250):
+                assert rows_computed(backbone, context_steps=context_steps, before=before, hop=hop) == expected
+
+
+# --- the same network as the original
+
+
+def random_musicnn() -> Tensors:
+    """Tensors with the names and shapes of the published network."""
+    rng = np.random.default_rng(3)
+    kernels = [(7, bands, 1, TIMBRAL_FILTERS) for bands in TIMBRAL_BANDS]
+    kernels += [(steps, 1, 1, TEMPORAL_FILTERS) for steps in TEMPORAL_STEPS]
+    kernels += [(7, FRONT_CHANNELS, 1, MIDDLE_CHANNELS)] + 2 * [(7, MIDDLE_CHANNELS, 1, MIDDLE_CHANNELS)]
+    tensors: Tensors = {}
+    for i, shape in enumerate(kernels):
+        name = f"conv2d_{i}" if i else "conv2d"
+        tensors[f"{name}/kernel"] = rng.standard_normal(shape) / np.sqrt(np.prod(shape[:3]))
+        tensors[f"{name}/bias"] = 0.1 * rng.standard_normal(shape[3])
+    for i, width in enumerate([1, *(shape[3] for shape in kernels)]):
+        name = f"batch_normalization_{i}" if i else "batch_normalization"
+        tensors[f"{name}/gamma"] = rng.uniform(0.5, 1.5, width)
+        tensors[f"{name}/beta"] = 0.2 * rng.standard_normal(width)
+        tensors[f"{name}/moving_mean"] = 0.2 * rng.standard_normal(width)
+        tensors[f"{name}/moving_variance"] = rng.uniform(0.5, 2.0, width)
+    return {name: tensor.astype(np.float32) for name, tensor in tensors.items()}
+
+
+class Original:
+    """MSD-MusiCNN written the plain way: whole excerpts, two-dimensional convolutions, nothing folded, nothing kept."""
+
+    def __init__(self, tensors: Tensors, *, mel_stride: int = 1) -> None:
+        self._tensors = {name: torch.from_numpy(tensor) for name, tensor in tensors.items()}
+        self._mel_stride = mel_stride
+
+    def _get(self, layer: str, index: int, name: str) -> Tensor:
+        return self._tensors[f"{layer}_{index}/{name}" if index else f"{layer}/{name}"]
+
+    def norm(self, x: Tensor, index: int) -> Tensor:
+        """[T, ..., channels] batch-normalised over its last axis."""
+        mean, variance, gamma, beta = (
+            self._get("batch_normalization", index, name)
+            for name in ("moving_mean", "moving_variance", "gamma", "beta")
+        )
+        return (x - mean) / torch.sqrt(variance + 1e-3) * gamma + beta
+
+    def bank(self, x: Tensor, index: int) -> Tensor:
+        """[T, mel] to [T, filters]: a convolution over time and mel, its maximum over mel."""
+        kernel = self._get("conv2d", index, "kernel").permute(3, 2, 0, 1)  # [filters, 1, steps, bands]
+        steps = kernel.shape[2]
+        padded = F.pad(x[None, None], (0, 0, (steps - 1) // 2, steps // 2))
+        y = F.conv2d(padded, kernel, self._get("conv2d", index, "bias"))[0].permute(1, 2, 0)  # [T, positions, filters]
+        return self.norm(F.relu(y[:, :: self._mel_stride]), index + 1).amax(1)
+
+    def middle_layer(self, x: Tensor, index: int) -> Tensor:
+        kernel = self._get("conv2d", index, "kernel")[:, :, 0].permute(2, 1, 0)  # [filters, channels, steps]
+        y = F.conv1d(x.T[None], kernel, self._get("conv2d", index, "bias"), padding=3)[0].T
+        return self.norm(F.relu(y), index + 1)
+
+    def channels(self, log_mel: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """The five front banks and the three middle layers of [T, 96], each [T, its filters]."""
+        x = self.norm(log_mel[..., None], 0)[..., 0]
+        banks = [self.bank(x, i) for i in range(5)]
+        first = self.middle_layer(torch.cat(banks, dim=1), 5)
+        second = self.middle_layer(first, 6) + first
+        return banks, [first, second, self.middle_layer(second, 7) + second]
+
+    def embedding(self, log_mel: Tensor) -> Tensor:
+        """The 200 numbers that the published reference gives of 3 s."""
+        banks, middle = self.channels(log_mel)
+        x = torch.cat([*banks, *middle], dim=1)
+        pooled = torch.stack([x.amax(0), x.mean(0)], dim=1).flatten()  # maximum and mean interleaved
+        y = F.relu(self.norm(pooled, 9) @ self._get("dense", 0, "kernel") + self._get("dense", 0, "bias"))
+        return self.norm(y, 10)
+
+
+# How far behind the newest step each channel group's value lies: half of its filter; 64, and 3 more a middle layer.
+DELAYS = (3, 3, 64, 32, 16, 67, 70, 73)
+
+
+def assert_stream_is_original(net: Backbone, original: Original, steps: Tensor) -> None:
+    stream = BackboneStream(net, context_steps=CONTEXT_STEPS)
+    with torch.inference_mode():
+        streamed = torch.cat([stream._new_channels(piece) for piece in steps.split(31)])
+        banks, middle = original.channels(steps)
+    assert streamed.shape == (len(steps), CHANNELS)
+    groups = torch.split(streamed, [group.shape[1] for group in (*banks, *middle)], dim=1)
+    for i, (group, expected) in enumerate(zip(groups, (*banks, *middle), strict=True)):
+        # The middle layers' first values read what lies before the start, which a whole excerpt pads otherwise.
+        first = 3 * (i - 4) if i >= 5 else 0
+        delay = DELAYS[i]
+        torch.testing.assert_close(
+            group[delay + first :],
+            expected[first : len(steps) - delay],
+            **TOLERANCE,
+            msg=lambda m, i=i: f"group {i}: {m}",
+        )
+
+
+@pytest.fixture(scope="module")
+def musicnn_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("musicnn") / "random.npz"
+    np.savez(path, **random_musicnn())
+    return path
+
+
+def test_the_stream_computes_what_the_original_computes_with_every_second_mel_position(musicnn_file: Path) -> None:
+    original = Original(random_musicnn(), mel_stride=MEL_STRIDE)
+    assert_stream_is_original(load_musicnn(musicnn_file), original, log_mel(200))
+
+
+@pytest.fixture
+def published() -> Path:
+    path = os.environ.get("STREAM_MER_MUSICNN")
+    if not path:
+        pytest.skip("set STREAM_MER_MUSICNN to the published weights (.npz, their reference beside them)")
+    return Path(path)
+
+
+def test_the_plain_original_gives_the_published_reference(published: Path) -> None:
+    with np.load(published) as archive:
+        original = Original(dict(archive))
+    with np.load(published.with_name(f"{published.stem}_reference.npz")) as reference:
+        named = dict(reference)
+    clips = {name.rpartition("/")[0] for name in named}
+    assert len(clips) >= 4
+    for clip in clips:
+        embedding = original.embedding(torch.from_numpy(named[f"{clip}/log_mel"]))
+        np.testing.assert_allclose(embedding.numpy(), named[f"{clip}/penultimate"], rtol=1e-3, atol=1e-3)
+
+
+def test_the_stream_computes_the_published_network(published: Path) -> None:
+    with np.load(published) as archive:
+        original = Original(dict(archive), mel_stride=MEL_STRIDE)
+    assert_stream_is_original(load_musicnn(published), original, log_mel(200))
+
+
+# --- files that are not the network
+
+
+def test_a_loaded_backbone_is_frozen(musicnn_file: Path) -> None:
+    net = load_musicnn(musicnn_file)
+    assert not net.training
+    assert not any(parameter.requires_grad for parameter in net.parameters())
+
+
+def not_the_network(folder: Path) -> dict[str, Path]:
+    good = random_musicnn()
+    np.savez(folder / "lacking.npz", **{k: v for k, v in good.items() if k != "conv2d_7/kernel"})
+    np.savez(folder / "shape.npz", **{**good, "conv2d_2/kernel": good["conv2d_3/kernel"]})
+    np.savez(folder / "text.npz", **{name: np.array(["words"]) for name in good})
+    np.save(folder / "single.npy", np.zeros(3))
+    (folder / "empty.npz").touch()
+    (folder / "garbage.npz").write_bytes(b"neither an archive nor an array")
+    whole = (folder / "lacking.npz").read_bytes()
+    (folder / "cut.npz").write_bytes(whole[: len(whole) // 2])
+    (folder / "flipped.npz").write_bytes(whole[:5000] + bytes(1000) + whole[6000:])
+    np.savez(folder / "pickle.npz", **{**good, "conv2d/bias": np.array([{"no": "pickle"}])})
+    return {path.stem: path for path in folder.iterdir()} | {"missing": folder / "missing.npz", "folder": folder}
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["missing", "folder", "empty", "garbage", "cut", "flipped", "single", "lacking", "shape", "text", "pickle"],
+)
+def test_a_file_that_is_not_the_network_is_a_checkpoint_error_in_one_line(kind: str, tmp_path: Path) -> None:
+    path = not_the_network(tmp_path)[kind]
+    with pytest.raises(CheckpointError) as caught:
+        load_musicnn(path)
+    message = str(caught.value)
+    assert str(path) in message
+    assert "\n" not in message
+    assert len(message) < 500
