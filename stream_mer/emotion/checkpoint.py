@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -104,8 +105,8 @@ def load_checkpoint(folder: Path, *, device: str = "cpu") -> Checkpoint:
         )
         modules.load_state_dict(tensors)
         calibration = Calibration(**config["calibration"])
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = str(error).split("\n", 1)[0]
+    except (KeyError, TypeError, ValueError, RuntimeError, AssertionError) as error:  # torch asserts some shapes
+        reason = textwrap.shorten(str(error), 300)  # torch lists every tensor, one a line
         raise CheckpointError(f"the model {folder} does not match this version of stream_mer: {reason}") from error
     modules.to(device).eval().requires_grad_(requires_grad=False)
     backbone, joint = modules["backbone"], modules["joint"]
