@@ -1,0 +1,145 @@
+"""A checkpoint comes back as it was written; anything else is one clear line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from stream_mer.emotion import checkpoint as checkpoint_module
+from stream_mer.emotion.checkpoint import FORMAT, Calibration, find_model, load_checkpoint, save_checkpoint
+from stream_mer.errors import CheckpointError
+
+
+def test_what_was_saved_is_what_is_loaded(tiny_model: Path, tmp_path: Path) -> None:
+    first = load_checkpoint(tiny_model)
+    save_checkpoint(first, tmp_path / "copy")
+    second = load_checkpoint(tmp_path / "copy")
+    assert (first.name, second.name) == ("tiny", "copy")
+    assert second.config == first.config
+    assert second.calibration == first.calibration == Calibration(valence_error=0.4, arousal_error=0.3)
+    assert second.training == {"note": "random weights"}
+    for part in ("backbone", "joint"):
+        before, after = getattr(first, part).state_dict(), getattr(second, part).state_dict()
+        assert before.keys() == after.keys()
+        assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_a_loaded_checkpoint_only_predicts(tiny_model: Path) -> None:
+    loaded = load_checkpoint(tiny_model)
+    for module in (loaded.backbone, loaded.joint):
+        assert not module.training
+        assert not any(parameter.requires_grad for parameter in module.parameters())
+
+
+def test_nothing_in_it_is_a_pickle(tiny_model: Path) -> None:
+    assert sorted(path.name for path in tiny_model.iterdir()) == ["config.json", "weights.safetensors"]
+    config = json.loads((tiny_model / "config.json").read_text())
+    assert (config["format"], config["ensemble"]) == (FORMAT, 1)
+
+
+def change(**changes: Any) -> Callable[[Path], None]:
+    """Change entries of the config; ``joint__width=3`` changes one within ``joint``, None takes an entry away."""
+
+    def damage(folder: Path) -> None:
+        config = json.loads((folder / "config.json").read_text())
+        for path, value in changes.items():
+            *outer, last = path.split("__")
+            place = config[outer[0]] if outer else config
+            if value is None:
+                del place[last]
+            else:
+                place[last] = value
+        (folder / "config.json").write_text(json.dumps(config))
+
+    return damage
+
+
+def write(name: str, data: bytes) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).write_bytes(data) and None
+
+
+def halve(name: str) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        data = (folder / name).read_bytes()
+        (folder / name).write_bytes(data[: len(data) // 2])
+
+    return damage
+
+
+def empty(name: str) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        (folder / name).write_bytes(b"")
+
+    return damage
+
+
+DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
+    "no folder": (shutil.rmtree, "cannot read the model"),
+    "no config": (lambda folder: (folder / "config.json").unlink(), "cannot read the model"),
+    "no weights": (lambda folder: (folder / "weights.safetensors").unlink(), "cannot read the model"),
+    "weights empty": (empty("weights.safetensors"), "cannot read the model"),
+    "weights cut": (halve("weights.safetensors"), "cannot read the model"),
+    "weights garbage": (write("weights.safetensors", b"\xff" * 5000), "cannot read the model"),
+    "config empty": (empty("config.json"), "cannot read the model"),
+    "config cut": (halve("config.json"), "cannot read the model"),
+    "config binary": (write("config.json", b"\xff\xfe\x00"), "cannot read the model"),
+    "config a list": (write("config.json", b"[1, 2]"), "does not match"),
+    "config bare": (write("config.json", b"{}"), "does not match"),
+    "other format": (change(format=FORMAT + 1), f"it has format {FORMAT + 1}, and this version reads {FORMAT}"),
+    "other categories": (change(categories=["a", "b"]), "other categories or clusters"),
+    "other clusters": (change(clusters=["C1"]), "other categories or clusters"),
+    "other tokens": (change(joint__audio_features=99), "its audio tokens have 99 features"),
+    "other width": (change(joint__width=32), "size mismatch"),
+    "heads do not divide": (change(joint__heads=3), "does not match"),
+    "no such setting": (change(joint__colour="red"), "colour"),
+    "other ensemble": (change(ensemble=2), "joint.1"),
+    "no ensemble": (change(ensemble=0), "does not match"),
+    "no calibration": (change(calibration=None), "calibration"),
+    "odd calibration": (change(calibration__wisdom=3), "wisdom"),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_checkpoint_that_is_not_whole_is_one_line_that_says_why(kind: str, tiny_model: Path, tmp_path: Path) -> None:
+    damage, says = DAMAGE[kind]
+    folder = tmp_path / "broken"
+    shutil.copytree(tiny_model, folder)
+    damage(folder)
+    with pytest.raises(CheckpointError) as caught:
+        load_checkpoint(folder)
+    message = str(caught.value)
+    assert says in message
+    assert str(folder) in message
+    assert "\n" not in message
+    assert len(message) < 600
+
+
+def test_a_model_is_found_by_its_folder_or_its_name(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert find_model(str(tiny_model)) == tiny_model
+    package = tmp_path / "stream_mer"
+    monkeypatch.setattr(checkpoint_module, "__file__", str(package / "emotion" / "checkpoint.py"))
+    shutil.copytree(tiny_model, tmp_path / "models" / "in-repository")
+    shutil.copytree(tiny_model, package / "models" / "in-package")
+    assert find_model("in-repository") == tmp_path / "models" / "in-repository"
+    assert find_model("in-package") == package / "models" / "in-package"
+
+
+def test_an_unknown_model_is_an_error_that_lists_the_known_ones(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "stream_mer"
+    monkeypatch.setattr(checkpoint_module, "__file__", str(package / "emotion" / "checkpoint.py"))
+    with pytest.raises(CheckpointError, match=r"no model 'x'.*\(none is installed\)"):
+        find_model("x")
+    for name in ("beta", "alpha"):
+        shutil.copytree(tiny_model, package / "models" / name)
+    with pytest.raises(CheckpointError, match="one of: alpha, beta"):
+        find_model("x")

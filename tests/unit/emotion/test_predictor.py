@@ -1,0 +1,200 @@
+"""The predictor on windows: dropped ones are caught up, odd ones do no harm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stream_mer.audio.windowing import Windower
+from stream_mer.config import WindowSettings
+from stream_mer.emotion.checkpoint import load_checkpoint
+from stream_mer.emotion.predictor import EmotionPredictor, JointEmotionStream
+from stream_mer.errors import CheckpointError, SettingError
+from stream_mer.types import (
+    CATEGORIES,
+    CLUSTERS,
+    NO_LYRICS,
+    AudioChunk,
+    EmotionEstimate,
+    EncodedLine,
+    LyricState,
+    Samples,
+    Window,
+)
+
+# Steps computed in other batches round differently in float32; of values of order 1 the fifth decimal holds.
+TOLERANCE = 1e-4
+SETTINGS = WindowSettings(hop_s=0.5, context_s=4.0)
+
+Music = Callable[..., Samples]
+
+
+@pytest.fixture(scope="module")
+def predictor(tiny_model: Path) -> EmotionPredictor:
+    return EmotionPredictor.load(tiny_model)
+
+
+def windows(samples: Samples, settings: WindowSettings = SETTINGS, *, start_sample: int = 0) -> list[Window]:
+    windower = Windower(settings)
+    found = windower.feed(AudioChunk(start_sample=start_sample, samples=samples))
+    tail = windower.finish()
+    return found if tail is None else [*found, tail]
+
+
+def numbers(estimate: EmotionEstimate) -> list[float]:
+    return [estimate.valence, estimate.arousal, *estimate.categories.values(), *estimate.clusters.values()]
+
+
+def estimates(stream: JointEmotionStream, given: Sequence[Window]) -> list[EmotionEstimate]:
+    return [stream.predict(window, NO_LYRICS) for window in given]
+
+
+def lines(*t1: float) -> LyricState:
+    rng = np.random.default_rng(4)
+    encoded = [
+        EncodedLine(t1=t, vector=rng.standard_normal(512).astype(np.float32), reliability=0.8, n_words=5) for t in t1
+    ]
+    return LyricState(lines=tuple(encoded), health="ok")
+
+
+def test_an_estimate_is_whole_and_in_its_ranges(predictor: EmotionPredictor, music: Music) -> None:
+    for estimate in estimates(predictor.open_stream(SETTINGS), windows(music(3.2))):
+        assert list(estimate.categories) == list(CATEGORIES)
+        assert list(estimate.clusters) == list(CLUSTERS)
+        assert sum(estimate.categories.values()) == pytest.approx(1, abs=1e-5)
+        assert sum(estimate.clusters.values()) == pytest.approx(1, abs=1e-5)
+        for name, error in (("valence", 0.4), ("arousal", 0.3)):
+            value, (low, high) = getattr(estimate, name), getattr(estimate.interval, name)
+            assert (low, high) == pytest.approx((max(-1, value - error), min(1, value + error)))
+        assert estimate.interval.level == 0.8
+        assert (estimate.modalities, estimate.text_age_s) == (("audio",), None)
+        assert estimate.features_ms > 0
+        assert estimate.model_ms > 0
+
+
+def test_what_is_heard_matters(predictor: EmotionPredictor, music: Music) -> None:
+    one, other = (
+        numbers(estimates(predictor.open_stream(SETTINGS), windows(music(3, seed=seed)))[-1]) for seed in (0, 1)
+    )
+    assert one != pytest.approx(other, abs=1e-3)
+
+
+@pytest.mark.parametrize("kept", [[0, 1, 2, 6, 7, 8, 13], [5, 13], [0, 7, 13]])
+def test_dropped_windows_are_caught_up_from_the_overlap(
+    kept: list[int], predictor: EmotionPredictor, music: Music
+) -> None:
+    """Each of these windows starts before the one before it ends, so all of the audio reaches the stream."""
+    given = windows(music(7))
+    assert given[13].start_sample == given[5].end_sample == 48_000  # the tightest of them
+    all_of_them = estimates(predictor.open_stream(SETTINGS), given)
+    some = estimates(predictor.open_stream(SETTINGS), [given[i] for i in kept])
+    for i, estimate in zip(kept, some, strict=True):
+        assert numbers(estimate) == pytest.approx(numbers(all_of_them[i]), abs=TOLERANCE)
+
+
+def test_a_gap_longer_than_the_context_starts_anew(predictor: EmotionPredictor, music: Music) -> None:
+    samples = music(12)
+    given = windows(samples)
+    stream = predictor.open_stream(SETTINGS)
+    estimates(stream, given[:3])
+    after_gap = stream.predict(given[-1], NO_LYRICS)
+    heard = given[-1]
+    fresh = windows(samples[heard.start_sample :], start_sample=0)
+    alone = predictor.open_stream(SETTINGS).predict(
+        Window(index=0, start_sample=0, samples=fresh[-1].samples), NO_LYRICS
+    )
+    assert numbers(after_gap) == numbers(alone)
+
+
+def test_a_stream_may_start_anywhere_on_the_clock(predictor: EmotionPredictor, music: Music) -> None:
+    at_zero = estimates(predictor.open_stream(SETTINGS), windows(music(2)))
+    later = estimates(predictor.open_stream(SETTINGS), windows(music(2), start_sample=160_000))
+    assert [numbers(e) for e in later] == [numbers(e) for e in at_zero]
+
+
+@pytest.mark.parametrize("length", [1, 255, 256, 511, 512])
+def test_audio_shorter_than_one_transform_gives_an_estimate(
+    length: int, predictor: EmotionPredictor, music: Music
+) -> None:
+    (window,) = windows(music(1)[:length])
+    assert np.isfinite(numbers(predictor.open_stream(SETTINGS).predict(window, NO_LYRICS))).all()
+
+
+@pytest.mark.parametrize("level", [0.0, 1e-30, 1.0, 1e4])
+def test_silence_and_noise_of_any_level_give_finite_values(level: float, predictor: EmotionPredictor) -> None:
+    samples = (level * np.random.default_rng(0).uniform(-1, 1, 32_000)).astype(np.float32)
+    for estimate in estimates(predictor.open_stream(SETTINGS), windows(samples)):
+        assert np.isfinite(numbers(estimate)).all()
+
+
+@pytest.mark.parametrize("hop_s", [0.1, 0.3, 1.0, 2.0])
+def test_the_hop_does_not_change_what_a_moment_feels_like(
+    hop_s: float, predictor: EmotionPredictor, music: Music
+) -> None:
+    settings = WindowSettings(hop_s=hop_s, context_s=4.0)
+    hopped = estimates(predictor.open_stream(settings), windows(music(6), settings))
+    reference = estimates(predictor.open_stream(SETTINGS), windows(music(6)))
+    assert numbers(hopped[-1]) == pytest.approx(numbers(reference[-1]), abs=TOLERANCE)
+
+
+def test_streams_do_not_hear_each_other(predictor: EmotionPredictor, music: Music) -> None:
+    first, second = predictor.open_stream(SETTINGS), predictor.open_stream(SETTINGS)
+    a, b = windows(music(2, seed=0)), windows(music(2, seed=1))
+    woven = [(first.predict(x, NO_LYRICS), second.predict(y, NO_LYRICS)) for x, y in zip(a, b, strict=True)]
+    assert [numbers(x) for x, _ in woven] == [numbers(e) for e in estimates(predictor.open_stream(SETTINGS), a)]
+    assert [numbers(y) for _, y in woven] == [numbers(e) for e in estimates(predictor.open_stream(SETTINGS), b)]
+
+
+def test_lyrics_move_the_estimate_and_tell_their_age(predictor: EmotionPredictor, music: Music) -> None:
+    given = windows(music(3))
+    plain = estimates(predictor.open_stream(SETTINGS), given)[-1]
+    stream = predictor.open_stream(SETTINGS)
+    sung = [stream.predict(window, lines(0.2, 0.4)) for window in given][-1]
+    assert sung.modalities == ("audio", "text")
+    assert sung.text_age_s == pytest.approx(2.6)
+    assert numbers(sung) != pytest.approx(numbers(plain), abs=1e-4)
+
+
+def test_lyrics_of_long_ago_are_no_modality(predictor: EmotionPredictor, music: Music) -> None:
+    window = windows(music(1), start_sample=16_000 * 600)[-1]
+    estimate = predictor.open_stream(SETTINGS).predict(window, lines(1.0))
+    assert (estimate.modalities, estimate.text_age_s) == (("audio",), None)
+
+
+def test_a_line_that_is_still_sung_has_no_negative_age(predictor: EmotionPredictor, music: Music) -> None:
+    estimate = predictor.open_stream(SETTINGS).predict(windows(music(0.5))[0], lines(3.0))
+    assert estimate.text_age_s == 0
+
+
+def test_why_lyrics_are_missing_is_told(predictor: EmotionPredictor, music: Music) -> None:
+    state = LyricState(health="unavailable", degraded=("lyrics_unavailable",))
+    (window,) = windows(music(0.5))
+    assert predictor.open_stream(SETTINGS).predict(window, state).degraded == ("lyrics_unavailable",)
+
+
+def test_an_ensemble_is_averaged(tiny_model: Path, music: Music) -> None:
+    from torch import nn  # noqa: PLC0415 - one test builds with it
+
+    single = load_checkpoint(tiny_model)
+    values = {field.name: getattr(single, field.name) for field in fields(single)}
+    twice = type(single)(**{**values, "joint": nn.ModuleList([single.joint[0], single.joint[0]])})
+    given = windows(music(1))
+    one, two = (numbers(estimates(EmotionPredictor(c).open_stream(SETTINGS), given)[-1]) for c in (single, twice))
+    assert two == pytest.approx(one, abs=1e-6)
+
+
+@pytest.mark.parametrize("device", ["toaster", "cuda:99", "", "cpu:x"])
+def test_a_device_that_is_not_there_is_a_setting_error_in_one_line(device: str, tiny_model: Path) -> None:
+    with pytest.raises(SettingError) as caught:
+        EmotionPredictor.load(tiny_model, device=device)
+    assert repr(device) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_without_a_checkpoint_is_a_checkpoint_error(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError):
+        EmotionPredictor.load(tmp_path)
