@@ -68,31 +68,37 @@ def load_corpus(root: Path) -> Corpus:
     """Read the manifest and the transcripts.
 
     Raises:
-        CorpusError: The folder or its manifest is missing, a row is malformed, an audio file is missing, or an artist
-            sits in two folds.
+        CorpusError: The folder or its manifest is missing, a row is malformed, two rows have one id, a file is
+            missing, an artist sits in two folds, or there is but one fold.
     """
     manifest = root / "manifest.csv"
     if not manifest.is_file():
         raise CorpusError(f"no corpus at {root}: there is no manifest.csv in it (see docs/TRAINING.md for its columns)")
-    with manifest.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        missing = [column for column in REQUIRED_COLUMNS if column not in (reader.fieldnames or ())]
-        if missing:
-            raise CorpusError(f"{manifest} lacks the column {', '.join(missing)} (see docs/TRAINING.md)")
-        clips = tuple(_read_clip(root, row, reader.line_num) for row in reader)
+    clips = _read_manifest(manifest)
     if not clips:
         raise CorpusError(f"{manifest} has no rows")
-    absent = [clip.audio for clip in clips if not clip.audio.is_file()]
-    if absent:
-        raise CorpusError(f"{len(absent)} audio files of {manifest} are missing, the first one is {absent[0]}")
+    _check_ids(clips, manifest)
+    _check_files(clips, manifest)
     _check_folds(clips, manifest)
     return Corpus(root=root, clips=clips, transcripts=_read_transcripts(root / "transcripts.jsonl"))
+
+
+def _read_manifest(manifest: Path) -> tuple[Clip, ...]:
+    try:
+        with manifest.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file, restval="")
+            missing = [column for column in REQUIRED_COLUMNS if column not in (reader.fieldnames or ())]
+            if missing:
+                raise CorpusError(f"{manifest} lacks the column {', '.join(missing)} (see docs/TRAINING.md)")
+            return tuple(_read_clip(manifest.parent, row, reader.line_num) for row in reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise CorpusError(f"cannot read {manifest}: {error}; it must be CSV in UTF-8") from error
 
 
 def _read_clip(root: Path, row: Mapping[str, str], line: int) -> Clip:
     try:
         return Clip(
-            clip_id=row["clip_id"],
+            clip_id=_clip_id(row["clip_id"]),
             audio=root / row["audio"],
             artist=row["artist"],
             fold=_fold(row["fold"]),
@@ -104,6 +110,12 @@ def _read_clip(root: Path, row: Mapping[str, str], line: int) -> Clip:
         )
     except ValueError as error:
         raise CorpusError(f"{root / 'manifest.csv'}, line {line}: {error}") from error
+
+
+def _clip_id(text: str) -> str:
+    if not text or text != Path(text).name:  # the cache keeps a file of this name
+        raise ValueError(f"clip_id must be a plain name, not {text!r}")
+    return text
 
 
 def _fold(text: str) -> int:
@@ -130,7 +142,26 @@ def _coordinate(text: str | None) -> float | None:
     return value
 
 
+def _check_ids(clips: tuple[Clip, ...], manifest: Path) -> None:
+    seen: set[str] = set()
+    for clip in clips:
+        if clip.clip_id in seen:
+            raise CorpusError(f"{manifest}: the clip {clip.clip_id!r} stands there twice; ids must be unique")
+        seen.add(clip.clip_id)
+
+
+def _check_files(clips: tuple[Clip, ...], manifest: Path) -> None:
+    audio = [clip.audio for clip in clips]
+    lyrics = [clip.lyrics for clip in clips if clip.lyrics is not None]
+    for kind, paths in (("audio", audio), ("lyrics", lyrics)):
+        absent = [path for path in paths if not path.is_file()]
+        if absent:
+            raise CorpusError(f"{len(absent)} {kind} files of {manifest} are missing, the first one is {absent[0]}")
+
+
 def _check_folds(clips: tuple[Clip, ...], manifest: Path) -> None:
+    if len({clip.fold for clip in clips}) < 2:
+        raise CorpusError(f"{manifest}: all clips are in one fold; measuring takes at least two, and five are usual")
     folds: dict[str, int] = {}
     for clip in clips:
         if clip.artist and folds.setdefault(clip.artist, clip.fold) != clip.fold:
