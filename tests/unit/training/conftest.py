@@ -1,0 +1,147 @@
+"""A made-up corpus: a few seconds of chords, with labels, transcripts and printed words."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from stream_mer.emotion.backbone import TOKEN_FEATURES
+from stream_mer.training import lyrics
+from stream_mer.training.corpus import Clip
+from stream_mer.training.dataset import ClipSet
+from stream_mer.training.lyrics import ClipLines
+
+N_CLIPS = 10
+VALENCES = {"Q1": 0.4, "Q2": -0.4, "Q3": -0.3, "Q4": 0.3}
+AROUSALS = {"Q1": 0.3, "Q2": 0.5, "Q3": -0.4, "Q4": -0.2}
+
+
+def rows() -> list[dict[str, str]]:
+    """The manifest: clip ``c9`` lacks every label but its cluster, clips 0 and 3 have printed words."""
+    made = []
+    for i in range(N_CLIPS):
+        quadrant = f"Q{i % 4 + 1}"
+        rated = i != 9
+        made.append(
+            {
+                "clip_id": f"c{i}",
+                "audio": f"audio/c{i}.wav",
+                "artist": f"artist {i // 2}",
+                "fold": str(i // 2),
+                "quadrant": quadrant if rated else "",
+                "cluster": f"C{i % 5 + 1}",
+                "valence": str(VALENCES[quadrant] + i / 50) if rated else "",
+                "arousal": str(AROUSALS[quadrant] - i / 50) if rated else "",
+                "lyrics": f"lyrics/c{i}.txt" if i in (0, 3) else "",
+            }
+        )
+    return made
+
+
+def transcript(i: int) -> dict[str, Any]:
+    words = [[k * 0.5, k * 0.5 + 0.4, f"word{i}{k}", 0.9] for k in range(6)]
+    segment = {"words": words, "no_speech_prob": 0.1, "avg_logprob": -0.3, "compression_ratio": 1.2}
+    return {"clip_id": f"c{i}", "language": "en", "language_probability": 0.98, "segments": [segment]}
+
+
+def write_manifest(root: Path, made: list[dict[str, str]]) -> None:
+    with (root / "manifest.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(made[0]))
+        writer.writeheader()
+        writer.writerows(made)
+
+
+@pytest.fixture
+def manifest_rows() -> list[dict[str, str]]:
+    return rows()
+
+
+@pytest.fixture
+def manifest_writer() -> Callable[[Path, list[dict[str, str]]], None]:
+    return write_manifest
+
+
+@pytest.fixture(scope="session")
+def corpus_folder(
+    tmp_path_factory: pytest.TempPathFactory,
+    music: Callable[..., NDArray[np.float32]],
+    write_wav: Callable[[Path, NDArray[np.float32]], Path],
+) -> Path:
+    """A whole corpus on disk; not to be changed."""
+    root = tmp_path_factory.mktemp("corpus")
+    for name in ("audio", "lyrics"):
+        (root / name).mkdir()
+    write_manifest(root, rows())
+    for i in range(N_CLIPS):
+        write_wav(root / f"audio/c{i}.wav", music(6.0, seed=i))
+    for i in (0, 3):
+        (root / f"lyrics/c{i}.txt").write_text(f"[Chorus]\nline one of {i}\n\nline two of {i}\n", encoding="utf-8")
+    heard = "".join(json.dumps(transcript(i)) + "\n" for i in (0, 1, 4))
+    (root / "transcripts.jsonl").write_text(heard + "\n", encoding="utf-8")
+    return root
+
+
+class HashEncoder:
+    """A sentence encoder that knows nothing, at once: the direction depends on the text alone."""
+
+    encoded: list[str]
+
+    def __init__(self) -> None:
+        type(self).encoded = []
+
+    def encode(self, text: str) -> NDArray[np.float32]:
+        type(self).encoded.append(text)
+        seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "little")
+        vector = np.random.default_rng(seed).standard_normal(512)
+        return (vector / np.linalg.norm(vector)).astype(np.float32)
+
+
+@pytest.fixture
+def quick_encoder(monkeypatch: pytest.MonkeyPatch) -> type[HashEncoder]:
+    monkeypatch.setattr(lyrics, "SentenceEncoder", HashEncoder)
+    HashEncoder.encoded = []
+    return HashEncoder
+
+
+def made_up_clips(n: int, *, seed: int = 0) -> ClipSet:
+    """Clips whose tokens tell their labels, without audio; every third has recognised words, every fourth printed."""
+    rng = np.random.default_rng(seed)
+    clips, tokens, recognised, printed = [], {}, {}, {}
+    for i in range(n):
+        category = i % 4
+        clips.append(
+            Clip(
+                clip_id=f"m{i}",
+                audio=Path(f"m{i}.wav"),
+                artist=f"artist {i // 2}",
+                fold=i // 2 % 5,
+                category=category,
+                cluster=i % 5,
+                valence=(0.5, -0.5, -0.5, 0.5)[category] + 0.1 * rng.standard_normal(),
+                arousal=(0.5, 0.5, -0.5, -0.5)[category] + 0.1 * rng.standard_normal(),
+            )
+        )
+        token = 0.3 * rng.standard_normal((24, TOKEN_FEATURES))
+        token[:, 40 * category : 40 * category + 40] += 1.0
+        tokens[f"m{i}"] = token.astype(np.float16)
+        lines = ClipLines(
+            vectors=rng.standard_normal((3, 512)).astype(np.float32) / 23,
+            t1=np.array([1.0, 4.0, 7.0], np.float32),
+            reliability=np.array([0.9, 0.5, 0.8], np.float32),
+        )
+        recognised |= {f"m{i}": lines} if i % 3 == 0 else {}
+        printed |= {f"m{i}": lines} if i % 4 == 0 else {}
+    return ClipSet(clips, tokens, recognised, printed)
+
+
+@pytest.fixture(scope="session")
+def clip_set() -> Callable[..., ClipSet]:
+    return made_up_clips

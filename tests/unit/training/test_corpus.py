@@ -1,0 +1,130 @@
+"""A corpus is read whole or refused with the place of its fault."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stream_mer.errors import CorpusError
+from stream_mer.training.corpus import load_corpus
+
+Rows = list[dict[str, str]]
+Writer = Callable[[Path, Rows], None]
+
+
+@pytest.fixture
+def root(corpus_folder: Path, tmp_path: Path) -> Path:
+    """A copy that a test may spoil."""
+    return Path(shutil.copytree(corpus_folder, tmp_path / "corpus"))
+
+
+@pytest.fixture
+def spoil(root: Path, manifest_rows: Rows, manifest_writer: Writer) -> Callable[[int, dict[str, str]], None]:
+    """Changes cells of one row of the manifest."""
+
+    def change(row: int, changes: dict[str, str]) -> None:
+        manifest_rows[row] |= changes
+        manifest_writer(root, manifest_rows)
+
+    return change
+
+
+def test_a_whole_corpus_is_read_as_it_is_written(corpus_folder: Path) -> None:
+    corpus = load_corpus(corpus_folder)
+    assert [clip.clip_id for clip in corpus.clips] == [f"c{i}" for i in range(10)]
+    first, last = corpus.clips[0], corpus.clips[9]
+    assert (first.category, first.cluster, first.fold, first.artist) == (0, 0, 0, "artist 0")
+    assert (first.valence, first.arousal) == (0.4, 0.3)
+    assert first.lyrics == corpus_folder / "lyrics/c0.txt"
+    assert first.audio == corpus_folder / "audio/c0.wav"
+    assert (last.category, last.cluster, last.valence, last.arousal, last.lyrics) == (None, 4, None, None, None)
+    assert sorted(corpus.transcripts) == ["c0", "c1", "c4"]
+
+
+def test_labels_and_transcripts_are_optional(root: Path, manifest_rows: Rows, manifest_writer: Writer) -> None:
+    needed = ("clip_id", "audio", "artist", "fold")
+    manifest_writer(root, [{name: row[name] for name in needed} for row in manifest_rows])
+    (root / "transcripts.jsonl").unlink()
+    corpus = load_corpus(root)
+    assert len(corpus.clips) == 10
+    assert all(clip.category is clip.valence is clip.lyrics is None for clip in corpus.clips)
+    assert corpus.transcripts == {}
+
+
+@pytest.mark.parametrize("where", ["nowhere", "."])
+def test_a_folder_without_a_manifest_is_no_corpus(where: str, tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match=r"no corpus at .*there is no manifest\.csv"):
+        load_corpus(tmp_path / where)
+
+
+@pytest.mark.parametrize(
+    ("row", "changes", "says"),
+    [
+        (3, {"fold": "5"}, r"line 5: fold must be 0 to 4, not 5"),
+        (3, {"fold": "-1"}, r"line 5: fold must be 0 to 4"),
+        (3, {"fold": "two"}, r"line 5: .*two"),
+        (3, {"fold": ""}, r"line 5: "),
+        (0, {"quadrant": "Q5"}, r"line 2: expected Q1 to Q4 or nothing, not 'Q5'"),
+        (0, {"quadrant": "happy"}, r"line 2: expected Q1 to Q4"),
+        (0, {"cluster": "C0"}, r"line 2: expected C1 to C5"),
+        (0, {"cluster": "5"}, r"line 2: expected C1 to C5"),
+        (0, {"valence": "1.2"}, r"line 2: valence and arousal lie in -1\.\.1"),
+        (0, {"arousal": "nan"}, r"line 2: valence and arousal lie in -1\.\.1"),
+        (0, {"arousal": "high"}, r"line 2: .*high"),
+        (4, {"audio": "audio/none.wav"}, r"1 audio files .* missing, the first one is .*none\.wav"),
+        (4, {"audio": ""}, r"1 audio files .* missing"),
+        (1, {"fold": "3"}, r"the artist 'artist 0' sits in two folds"),
+        (2, {"clip_id": "c0"}, r"the clip 'c0' stands there twice"),
+        (2, {"clip_id": ""}, r"line 4: .*clip_id"),
+        (2, {"clip_id": "a/b"}, r"line 4: .*clip_id"),
+        (0, {"lyrics": "lyrics/none.txt"}, r"lyrics.*missing.*none\.txt"),
+    ],
+)
+def test_a_fault_is_told_with_its_place(
+    row: int, changes: dict[str, str], says: str, root: Path, spoil: Callable[[int, dict[str, str]], None]
+) -> None:
+    spoil(row, changes)
+    with pytest.raises(CorpusError, match=says) as caught:
+        load_corpus(root)
+    assert "manifest.csv" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_column_is_named(root: Path, manifest_rows: Rows, manifest_writer: Writer) -> None:
+    manifest_writer(root, [{k: v for k, v in row.items() if k not in ("artist", "fold")} for row in manifest_rows])
+    with pytest.raises(CorpusError, match="lacks the column artist, fold"):
+        load_corpus(root)
+
+
+def test_a_manifest_without_rows_is_refused(root: Path) -> None:
+    (root / "manifest.csv").write_text("clip_id,audio,artist,fold\n")
+    with pytest.raises(CorpusError, match="has no rows"):
+        load_corpus(root)
+
+
+def test_a_short_row_is_refused(root: Path) -> None:
+    (root / "manifest.csv").write_text("clip_id,audio,artist,fold\nc0,audio/c0.wav\n")
+    with pytest.raises(CorpusError, match="line 2"):
+        load_corpus(root)
+
+
+def test_a_manifest_that_is_no_text_is_refused(root: Path) -> None:
+    (root / "manifest.csv").write_bytes(b"\xff\xfe\x00clip_id")
+    with pytest.raises(CorpusError, match=r"manifest\.csv"):
+        load_corpus(root)
+
+
+def test_a_single_fold_cannot_be_measured(root: Path, manifest_rows: Rows, manifest_writer: Writer) -> None:
+    manifest_writer(root, [row | {"fold": "2"} for row in manifest_rows])
+    with pytest.raises(CorpusError, match="all clips are in one fold"):
+        load_corpus(root)
+
+
+@pytest.mark.parametrize("text", ["{not json}\n", '{"text": "no clip"}\n', "[1]\n", '"word"\n'])
+def test_transcripts_that_are_none_are_refused(text: str, root: Path) -> None:
+    (root / "transcripts.jsonl").write_text(text)
+    with pytest.raises(CorpusError, match=r"transcripts\.jsonl is not a file of transcripts"):
+        load_corpus(root)
