@@ -66,6 +66,6 @@ def _stroke(stroke: Strum, rng: np.random.Generator) -> Signal:
 
 
 def _loudspeaker(signal: Signal) -> Signal:
-    """A closed box with four 12-inch speakers: no deep bass, scooped middle, bite at 3 kHz, nothing above 6."""
-    box = lowpass(highpass(signal, 75.0, order=3), 5600.0, order=5)
+    """A closed box with four 12-inch speakers: no deep bass, scooped middle, bite at 3 kHz, nothing above 5."""
+    box = lowpass(highpass(signal, 75.0, order=3), 5000.0, order=5)
     return bell(bell(bell(box, 115.0, 5.0, 1.0), 480.0, -4.0, 1.2), 2900.0, 5.0, 1.2)

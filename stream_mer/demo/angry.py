@@ -1,4 +1,4 @@
-"""Second passage, angry (V- A+): a metal riff around E with tritones, 184 beats a minute, shouted."""
+"""Second passage, angry (V- A+): a metal riff around C with tritones, 184 beats a minute, shouted."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from stream_mer.demo.stage import Passage, Stage, VocalSound, Voice
 from stream_mer.demo.voice import Singer
 
 _BARS = 16
-_E, _F, _G, _BFLAT, _A = 40, 41, 43, 46, 45
-# Each bar of the riff: (beat, beats, root, muted).
-_CHUG = tuple((i / 2, 0.5, _E, True) for i in range(8))
+_C, _DFLAT, _EFLAT, _GFLAT, _F = 36, 37, 39, 42, 41
+# Each bar of the riff: (beat, beats, root).
+_CHUG = tuple((i / 2, 0.5, _C) for i in range(8))
 _RIFF = (
-    (*_CHUG[:6], (3.0, 0.5, _F, False), (3.5, 0.5, _BFLAT, False)),
-    (*_CHUG[:3], (1.5, 1.0, _F, False), (2.5, 0.5, _E, True), (3.0, 1.0, _BFLAT, False)),
-    (*_CHUG[:6], (3.0, 0.5, _G, False), (3.5, 0.5, _F, False)),
-    ((0.0, 1.5, _BFLAT, False), (1.5, 1.5, _A, False), (3.0, 1.0, _F, False)),
+    (*_CHUG[:6], (3.0, 0.5, _DFLAT), (3.5, 0.5, _GFLAT)),
+    (*_CHUG[:3], (1.5, 1.0, _DFLAT), (2.5, 0.5, _C), (3.0, 1.0, _GFLAT)),
+    (*_CHUG[:6], (3.0, 0.5, _EFLAT), (3.5, 0.5, _DFLAT)),
+    ((0.0, 1.5, _GFLAT), (1.5, 1.5, _F), (3.0, 1.0, _DFLAT)),
 )
 
 _LINES = (
     Line(
         text="Get out of my way, I hate your lies",
-        notes=melody("E3:1 G3:1.5 E3:.5 E3:1 A3:1.5 G3:1 Bb3:1.5 E3:1 G3:2", start_beat=8),
+        notes=melody("C3:1 Eb3:1.5 C3:.5 C3:1 F3:1.5 Eb3:1 Gb3:1.5 C3:1 Eb3:2", start_beat=8),
     ),
     Line(
         text="I will burn this world, and hear your cries",
-        notes=melody("E3:.5 E3:1 Bb3:1.5 E3:1 A3:1.5 E3:.5 Bb3:1.5 E3:1 G3:2", start_beat=20),
+        notes=melody("C3:.5 C3:1 Gb3:1.5 C3:1 F3:1.5 C3:.5 Gb3:1.5 C3:1 Eb3:2", start_beat=20),
     ),
     Line(
         text="You broke my trust, you broke my bones",
-        notes=melody("E3:1 Bb3:1.5 E3:1 A3:1.5 E3:1 Bb3:1.5 E3:1 G3:2", start_beat=32),
+        notes=melody("C3:1 Gb3:1.5 C3:1 F3:1.5 C3:1 Gb3:1.5 C3:1 Eb3:2", start_beat=32),
     ),
     Line(
         text="And rage is all that I have ever known",
-        notes=melody("E3:.5 Bb3:2 E3:1 A3:1.5 E3:.5 E3:1 G3:1 A3:1 G3:.5 E3:2", start_beat=44),
+        notes=melody("C3:.5 Gb3:2 C3:1 F3:1.5 C3:.5 C3:1 Eb3:1 F3:1 Eb3:.5 C3:2", start_beat=44),
     ),
 )
 
@@ -48,13 +48,12 @@ def _strums(stage: Stage) -> list[Strum]:
     beat_s = stage.tempo.seconds(1.0)
     strokes = []
     for bar in range(_BARS):
-        for at, beats, root, muted in _RIFF[bar % 4]:
-            pairs = 2 if muted else 1  # muted eighths are picked as sixteenths
-            for i in range(pairs):
-                start = (4 * bar + at + i * beats / pairs) * beat_s
-                held = beats / pairs * beat_s * 0.95
-                strokes.append(Strum(start_s=start, held_s=held, chord=power(root), muted=muted))
-    strokes.append(Strum(start_s=stage.beats * beat_s, held_s=1.2, chord=power(_E)))
+        for at, beats, root in _RIFF[bar % 4]:
+            picks = 2 if beats == 0.5 and root == _C else 1  # the low chugging is picked in sixteenths
+            for i in range(picks):
+                start = (4 * bar + at + i * beats / picks) * beat_s
+                strokes.append(Strum(start_s=start, held_s=0.95 * beats / picks * beat_s, chord=power(root)))
+    strokes.append(Strum(start_s=stage.beats * beat_s, held_s=1.2, chord=power(_C)))
     return strokes
 
 
@@ -99,7 +98,7 @@ def music(stage: Stage) -> Signal:
     """Two takes of distorted guitar, left and right, a driven bass, double bass drum, screaming synths."""
     n, rng = stage.length_samples, stage.rng
     strokes = _strums(stage)
-    guitars = pan(play(strokes, n, gain=26.0, rng=rng), -0.85) + pan(play(strokes, n, gain=24.0, rng=rng), 0.85)
+    guitars = pan(play(strokes, n, gain=21.0, rng=rng), -0.85) + pan(play(strokes, n, gain=19.0, rng=rng), 0.85)
     low = np.zeros(n)
     for stroke in strokes:
         at = stage.tempo.at(stroke.start_s / stage.tempo.seconds(1.0))
@@ -108,9 +107,9 @@ def music(stage: Stage) -> Signal:
     beat = _beat(stage)
     small = room(0.7, damping_hz=6000.0, predelay_s=0.006, rng=rng)
     wet = reverberate(highpass(beat, 300.0), small)
-    mixed = gain(-10.0) * guitars + gain(-12.0) * lowpass(pan(low, 0.0), 3500.0) + _noise_lead(stage)
-    glued = compress(mixed + beat + gain(-15.0) * wet, threshold_db=-14.0, ratio=3.0)
-    return compress(drive(glued, 1.3), threshold_db=-12.0, ratio=2.0)
+    strings = gain(-6.0) * guitars + gain(-16.0) * lowpass(pan(low, 0.0), 3500.0)
+    mixed = strings + gain(-9.0) * highpass(beat + gain(-15.0) * wet, 60.0) + gain(-5.0) * _noise_lead(stage)
+    return compress(mixed, threshold_db=-12.0, ratio=2.0)
 
 
 _SHOUT = Singer(

@@ -26,12 +26,12 @@ _LINES = (
         notes=melody("D4:.5 E4:.5 F#4:1.5 E4:.5 F#4:1 E4:.5 D4:.5 D4:.5 D4:2", start_beat=16),
     ),
     Line(
-        text="Come on, everybody, sing with me",
-        notes=melody("F#4:.5 A4:1.5 A4:.5 A4:.5 B4:.5 A4:.5 F#4:1 F#4:.5 E4:2", start_beat=24),
+        text="Clap your hands and come and sing with me",
+        notes=melody("F#4:.5 F#4:.5 A4:1.5 F#4:.5 A4:1 F#4:.5 F#4:.5 F#4:.5 E4:2", start_beat=24),
     ),
     Line(
-        text="Happy days, this love is wild and free",
-        notes=melody("D4:.5 E4:.5 F#4:1.5 F#4:.5 G4:1 F#4:.5 E4:1 E4:.5 D4:1.75", start_beat=32),
+        text="I'm so happy, feeling wild and free",
+        notes=melody("D4:.5 E4:.5 F#4:1 F#4:1 G4:1 F#4:.5 E4:1 E4:.5 D4:1.75", start_beat=32),
     ),
 )
 
@@ -122,6 +122,6 @@ PASSAGE = Passage(
         Voice(singer=Singer(voice="en-us+f4", pitch=95, speed_wpm=150), lines=_LINES),
         Voice(singer=Singer(voice="en-us+f4", pitch=94, speed_wpm=149), lines=_LINES, level_db=-11.0, position=0.6),
     ),
-    vocal=VocalSound(over_music_db=1.0, room_s=1.0, room_db=-19.0, echo_beats=0.75, echo_db=-24.0, duck_middle_db=5.0),
+    vocal=VocalSound(over_music_db=2.0, room_s=1.0, room_db=-19.0, echo_beats=0.75, echo_db=-24.0, duck_middle_db=5.0),
     music=music,
 )

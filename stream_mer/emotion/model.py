@@ -44,11 +44,11 @@ class JointModelConfig:
     width: int = 128
     heads: int = 4
     dropout: float = 0.3
-    input_dropout: float = 0.3
+    input_dropout: float = 0.5
     private: bool = True
     shared: bool = True
     attention: bool = True
-    text_half_life_s: float = 30.0
+    text_half_life_s: float = 120.0
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -40,7 +40,7 @@ class LossWeights:
     category: float = 1.0
     cluster: float = 0.5
     audio: float = 1.0
-    text: float = 0.3
+    text: float = 1.0
     difference: float = 0.05
     similarity: float = 0.05
 
