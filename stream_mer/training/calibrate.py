@@ -33,15 +33,22 @@ def calibrate(data: ClipSet, predictions: Predictions) -> Calibration:
 
 
 def conformal_half_width(errors: NDArray[np.float64], level: float) -> float:
-    """The smallest half width that holds ``level`` of a new error, given exchangeable absolute errors [n]."""
+    """The smallest half width that holds ``level`` of a new error, given exchangeable absolute errors [n].
+
+    Without errors to go by it is 2, the whole range of valence and arousal.
+    """
     n = len(errors)
+    if n == 0:
+        return 2.0
     rank = min(n, int(np.ceil((n + 1) * level)))
     return float(np.sort(errors)[rank - 1])
 
 
 def temperature(truth: NDArray[np.int_], logits: NDArray[np.float64]) -> float:
-    """The temperature that makes the labelled rows likeliest."""
+    """The temperature that makes the labelled rows likeliest; 1 without any."""
     rows = truth >= 0
+    if not rows.any():
+        return 1.0
 
     def loss(t: float) -> float:
         scaled = logits[rows] / t

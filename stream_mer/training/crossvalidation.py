@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from rich.progress import Progress
 
 from stream_mer.emotion.model import JointModel
-from stream_mer.training.corpus import N_FOLDS
 from stream_mer.training.dataset import ClipSet, TextKind
 from stream_mer.training.fit import Recipe, fit
 from stream_mer.types import CATEGORIES, CLUSTERS
@@ -59,17 +58,20 @@ class FoldResults:
 def cross_validate(data: ClipSet, recipe: Recipe, seeds: Sequence[int], cache: Path) -> FoldResults:
     """Train on four folds and predict the fifth, for every fold and seed; seeds are averaged as an ensemble.
 
-    Every finished fold is kept in ``cache``, so that an interrupted run goes on where it stopped.
+    Every finished fold is kept in ``cache``, so that an interrupted run goes on where it stopped; under a name that
+    changes with the recipe and the data, so that no result outlives what it was measured on. A corpus may have fewer
+    folds than five.
     """
-    key = hashlib.sha256(json.dumps([asdict(recipe), len(data)], sort_keys=True).encode()).hexdigest()[:12]
+    key = hashlib.sha256(json.dumps([asdict(recipe), data.fingerprint()], sort_keys=True).encode()).hexdigest()[:12]
     folder = cache / f"folds-{key}"
     folder.mkdir(parents=True, exist_ok=True)
     total = np.zeros((2, len(TEXT_KINDS), len(data), _WIDTH))
     folds = np.array([clip.fold for clip in data.clips])
+    present = sorted(set(folds.tolist()))
     with Progress() as progress:
-        task = progress.add_task("Folds", total=len(seeds) * N_FOLDS)
+        task = progress.add_task("Folds", total=len(seeds) * len(present))
         for seed in seeds:
-            for fold in range(N_FOLDS):
+            for fold in present:
                 rows = np.flatnonzero(folds == fold)
                 path = folder / f"seed{seed}-fold{fold}.npy"
                 if not path.is_file():

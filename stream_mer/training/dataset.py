@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
@@ -14,6 +15,7 @@ from torch import Tensor
 from stream_mer.audio.features import STEP_LENGTH
 from stream_mer.emotion.backbone import BLOCK_STEPS, TOKEN_FEATURES, TOKEN_STEPS
 from stream_mer.emotion.model import AudioInput, TextInput
+from stream_mer.errors import CorpusError
 from stream_mer.training.corpus import Clip
 from stream_mer.training.losses import Labels
 from stream_mer.training.lyrics import NO_LINES, PRINTED_LINE_S, ClipLines
@@ -63,6 +65,9 @@ class ClipSet:
         recognised: Recognised lines by clip id.
         printed: Printed lines by clip id.
         context_s: Audio that one moment knows, seconds.
+
+    Raises:
+        CorpusError: A clip is too short for a single token.
     """
 
     def __init__(
@@ -75,6 +80,9 @@ class ClipSet:
         context_s: float = 10.0,
     ) -> None:
         self.clips = tuple(clips)
+        empty = [clip.clip_id for clip in clips if len(tokens[clip.clip_id]) == 0]
+        if empty:
+            raise CorpusError(f"{len(empty)} clips are shorter than {BLOCK_S:.1f} s, the first one is {empty[0]!r}")
         self.n_tokens = torch.tensor([len(tokens[clip.clip_id]) for clip in clips])
         longest = int(self.n_tokens.max())
         self.tokens = torch.zeros(len(clips), longest, TOKEN_FEATURES, dtype=torch.float16)
@@ -90,6 +98,19 @@ class ClipSet:
 
     def __len__(self) -> int:
         return len(self.clips)
+
+    def fingerprint(self) -> str:
+        """Changes with everything that training and measuring read of the clips."""
+        names = [(clip.clip_id, clip.artist, clip.fold) for clip in self.clips]
+        state = hashlib.sha256(repr([self.context_tokens, names]).encode())
+        for tensor in (self.tokens, self.n_tokens, *self.labels):
+            state.update(tensor.numpy().tobytes())
+        for kind in sorted(self._lines):
+            for lines in self._lines[kind]:
+                state.update(repr(lines.vectors.shape).encode())
+                for array in (lines.vectors, lines.t1, lines.reliability):
+                    state.update(array.tobytes())
+        return state.hexdigest()
 
     def draw(self, rows: Tensor, rng: np.random.Generator, sampling: TextSampling) -> Batch:
         """One random moment of each clip in ``rows``, from its third second on, with words treated as told."""

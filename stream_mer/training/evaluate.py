@@ -38,8 +38,14 @@ class FoldTable:
     figures: dict[TextKind, dict[str, Figure]]
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {kind: {name: asdict(f) for name, f in figures.items()} for kind, figures in self.figures.items()}
+        """For JSON, which knows no NaN: a figure over no clips has null in its place."""
+        return {
+            kind: {
+                name: asdict(f) if f.n else {"value": None, "low": None, "high": None, "n": 0}
+                for name, f in row.items()
+            }
+            for kind, row in self.figures.items()
+        }
 
     def rendered(self) -> Table:
         """For people."""

@@ -47,8 +47,10 @@ def fit(data: ClipSet, rows: Sequence[int], recipe: Recipe, *, seed: int) -> Joi
     parameters = [*model.parameters(), *loss.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     per_epoch = max(1, len(rows) // recipe.batch_size)
+    steps = recipe.epochs * per_epoch
+    warm_up = 0.1 if steps != 10 else 0.2  # OneCycleLR divides by zero where the warm-up is exactly one step
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, recipe.learning_rate, total_steps=recipe.epochs * per_epoch, pct_start=0.1
+        optimiser, recipe.learning_rate, total_steps=steps, pct_start=warm_up
     )
     model.train()
     for _ in range(recipe.epochs):

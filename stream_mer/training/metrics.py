@@ -13,7 +13,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """A figure over ``n`` clips with the 95 % interval of a bootstrap over artists."""
+    """A figure over ``n`` clips with the 95 % interval of a bootstrap over artists; NaN over no clips."""
 
     value: float
     low: float
@@ -21,6 +21,8 @@ class Figure:
     n: int
 
     def __str__(self) -> str:
+        if not self.n:
+            return "-"
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
@@ -42,8 +44,10 @@ def ccc(truth: Floats, prediction: Floats) -> float:
 
 
 def pearson(truth: Floats, prediction: Floats) -> float:
-    """Pearson's correlation coefficient."""
-    return float(np.corrcoef(truth, prediction)[0, 1])
+    """Pearson's correlation coefficient; 0 where one side does not vary."""
+    covariance = float(np.mean((truth - truth.mean()) * (prediction - prediction.mean())))
+    spread = float(truth.std() * prediction.std())
+    return covariance / spread if spread else 0.0
 
 
 def calibration_error(truth: NDArray[np.int_], probs: Floats, *, bins: int = 10) -> float:
@@ -58,6 +62,8 @@ def bootstrap(
     statistic: Callable[[NDArray[np.int_]], float], groups: NDArray[np.str_], *, rounds: int = 1000, seed: int = 0
 ) -> Figure:
     """A statistic of row indices, with its interval over resampled groups: artists, whose clips stay together."""
+    if len(groups) == 0:
+        return Figure(value=float("nan"), low=float("nan"), high=float("nan"), n=0)
     rng = np.random.default_rng(seed)
     names, inverse = np.unique(groups, return_inverse=True)
     rows_of = [np.flatnonzero(inverse == i) for i in range(len(names))]
