@@ -57,3 +57,8 @@ def test_calibration_of_a_set_uses_its_rated_clips(clip_set: Callable[..., ClipS
     assert found.arousal_error == pytest.approx(found.valence_error / 2, abs=1e-6)
     assert found.category_temperature < 1  # always right: it may be surer
     assert len(cluster) == 40
+
+
+def test_without_anything_to_go_by_it_promises_nothing() -> None:
+    assert conformal_half_width(np.zeros(0), 0.8) == 2.0
+    assert temperature(np.full(3, -1), np.ones((3, 4))) == 1.0

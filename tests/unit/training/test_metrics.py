@@ -34,6 +34,19 @@ def test_correlations_by_their_definitions() -> None:
     assert ccc(np.ones(4), np.ones(4)) == 0
 
 
+def test_pearson_is_numpys_and_nothing_where_nothing_varies() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((2, 30))
+    assert pearson(x, y) == pytest.approx(np.corrcoef(x, y)[0, 1])
+    assert pearson(np.zeros(3), np.arange(3.0)) == 0
+    assert pearson(np.ones(1), np.ones(1)) == 0
+
+
+def test_a_figure_over_nothing_is_a_dash() -> None:
+    figure = bootstrap(lambda _: 1.0, np.array([], dtype=str))
+    assert (figure.n, str(figure)) == (0, "-")
+
+
 def test_calibration_error_of_known_cases() -> None:
     right = np.array([0, 0, 0, 0, 1])  # four of five right, at a confidence of .8
     probs = np.tile([0.8, 0.2], (5, 1))

@@ -1,0 +1,125 @@
+"""Audio tokens: as a stream computes them, computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from stream_mer.audio.features import STEP_LENGTH, LogMelStream
+from stream_mer.emotion.backbone import BLOCK_STEPS, TOKEN_FEATURES, Backbone, BackboneStream
+from stream_mer.errors import SourceError
+from stream_mer.training import tokens
+from stream_mer.training.corpus import load_corpus
+from stream_mer.training.tokens import cached_tokens, clip_tokens, read_audio
+
+# Tokens are kept in 16 bits: 11 binary digits of values up to about 10; and float32 rounds differently by piece.
+KEPT_TOLERANCE = {"rtol": 2e-3, "atol": 2e-3}
+
+Music = Callable[..., NDArray[np.float32]]
+
+
+@pytest.fixture(scope="module")
+def backbone() -> Backbone:
+    torch.manual_seed(0)
+    return Backbone().eval().requires_grad_(requires_grad=False)
+
+
+class InThisProcess:
+    """Stands in for the pool of processes, so that a test can count the work."""
+
+    jobs: Sequence[Any] = ()
+
+    def __init__(self, _workers: int, *, initializer: Callable[..., None], initargs: tuple[Any, ...]) -> None:
+        initializer(*initargs)
+
+    def __enter__(self) -> InThisProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def map(self, work: Callable[[Any], None], jobs: Sequence[Any]) -> Any:
+        type(self).jobs = jobs
+        return map(work, jobs)
+
+
+@pytest.fixture
+def jobs(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Sequence[Any]]:
+    """What the last call computed."""
+    monkeypatch.setattr(tokens, "ProcessPoolExecutor", InThisProcess)
+
+    def taken() -> Sequence[Any]:
+        done, InThisProcess.jobs = InThisProcess.jobs, ()
+        return done
+
+    return taken
+
+
+def test_tokens_of_a_clip_are_those_of_a_stream(backbone: Backbone, music: Music) -> None:
+    samples = music(12.3)  # longer than one piece of the offline computation
+    kept = clip_tokens(samples, backbone)
+    stream, log_mel = BackboneStream(backbone, context_steps=10_000), LogMelStream()
+    for start in range(0, len(samples), 8_000):
+        stream.feed(log_mel.feed(samples[start : start + 8_000]))
+    assert kept.dtype == np.float16
+    assert kept.shape == (len(samples) // STEP_LENGTH // BLOCK_STEPS, TOKEN_FEATURES)
+    np.testing.assert_allclose(kept, stream.grid_tokens().numpy(), **KEPT_TOLERANCE)
+
+
+def test_a_clip_shorter_than_a_block_has_no_token(backbone: Backbone, music: Music) -> None:
+    assert clip_tokens(music(0.3), backbone).shape == (0, TOKEN_FEATURES)
+
+
+def test_audio_is_read_whole(corpus_folder: Path, music: Music) -> None:
+    samples = read_audio(corpus_folder / "audio/c2.wav")
+    np.testing.assert_allclose(samples, music(6.0, seed=2), atol=1e-4)  # 16 bits
+
+
+def test_real_processes_compute_what_this_one_would(corpus_folder: Path, backbone: Backbone, tmp_path: Path) -> None:
+    clips = load_corpus(corpus_folder).clips[:2]
+    found = cached_tokens(clips, backbone, tmp_path, workers=1)
+    assert sorted(found) == ["c0", "c1"]
+    np.testing.assert_allclose(found["c1"], clip_tokens(read_audio(clips[1].audio), backbone), **KEPT_TOLERANCE)
+
+
+def test_a_second_call_computes_nothing_and_an_interrupted_one_goes_on(
+    corpus_folder: Path, backbone: Backbone, tmp_path: Path, jobs: Callable[[], Sequence[Any]]
+) -> None:
+    clips = load_corpus(corpus_folder).clips[:4]
+    first = cached_tokens(clips[:3], backbone, tmp_path)
+    assert len(jobs()) == 3
+    second = cached_tokens(clips[:3], backbone, tmp_path)
+    assert len(jobs()) == 0
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+    cached_tokens(clips, backbone, tmp_path)
+    assert [audio.name for audio, _ in jobs()] == ["c3.wav"]
+
+
+def test_another_backbone_has_other_tokens(
+    corpus_folder: Path, backbone: Backbone, tmp_path: Path, jobs: Callable[[], Sequence[Any]]
+) -> None:
+    clips = load_corpus(corpus_folder).clips[:1]
+    cached_tokens(clips, backbone, tmp_path)
+    jobs()
+    torch.manual_seed(1)
+    cached_tokens(clips, Backbone().eval().requires_grad_(requires_grad=False), tmp_path)
+    assert len(jobs()) == 1
+
+
+def test_a_clip_that_cannot_be_decoded_is_an_error_and_leaves_nothing_half_done(
+    corpus_folder: Path, backbone: Backbone, tmp_path: Path, jobs: Callable[[], Sequence[Any]]
+) -> None:
+    broken = tmp_path / "broken.wav"
+    broken.write_bytes(b"no sound")
+    clip = replace(load_corpus(corpus_folder).clips[0], audio=broken)
+    with pytest.raises(SourceError):
+        cached_tokens([clip], backbone, tmp_path / "cache")
+    assert list((tmp_path / "cache").rglob("*.npy")) == []
+    assert len(jobs()) == 1
