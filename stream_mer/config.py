@@ -8,7 +8,7 @@ from stream_mer.errors import SettingError
 from stream_mer.types import SAMPLE_RATE_HZ
 
 
-def _require(ok: bool, message: str) -> None:
+def _require(ok: bool, message: str) -> None:  # noqa: FBT001 - it reads as a sentence
     if not ok:
         raise SettingError(message)
 

@@ -11,7 +11,7 @@ from typing import Generic, Literal, TypeVar
 T = TypeVar("T")
 
 
-class MailboxClosed(Exception):
+class MailboxClosed(Exception):  # noqa: N818 - it ends an iteration, as StopIteration does
     """The mailbox was closed, and (when reading) is empty."""
 
 

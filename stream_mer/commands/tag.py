@@ -65,12 +65,15 @@ def command(*, files: tuple[str, ...], output_format: str, out: Path | None, plo
             picture = _picture_path(plot, name, several=len(files) > 1)
             try:
                 outputs = _Outputs(file, output_format, stream_names[name], picture, header=i == 0)
-                _tag(loaded, name, outputs, progress)
+                with contextlib.closing(outputs):
+                    _tag(loaded, name, outputs, progress)
             except SettingError:
                 raise
             except StreamMerError as error:
                 failed += 1
-                progress.console.print(f"stream-mer: {name}: {error}", style="red", markup=False, highlight=False)
+                progress.console.print(
+                    f"stream-mer: {name}: {error}", style="red", markup=False, highlight=False, soft_wrap=True
+                )
     if failed:
         raise click.exceptions.Exit(1)
 
@@ -123,11 +126,15 @@ class _Outputs:
                     lyrics=self._summary.lyrics,
                 )
             )
-        if self._text is not None:
-            self._text.detach()
         self._file.flush()
         if self._timeline is not None and self._picture is not None:
             self._timeline.save(self._picture, self._name)
+
+    def close(self) -> None:
+        """Let go of the file, finished or not: it is the caller's, and the next one is written to it as well."""
+        if self._text is not None:
+            self._text.detach()  # otherwise it closes the file with itself
+            self._text = None
 
 
 class _Fan:

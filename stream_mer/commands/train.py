@@ -20,7 +20,10 @@ from stream_mer.training.train import train
 @click.option(
     "--out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Folder to write the checkpoint to."
 )
-def command(*, corpus: Path, backbone: Path, cache: Path, seeds: int, epochs: int, threads: int, out: Path) -> None:
+@click.option("--origin", default="", help="For the card: a sentence or two on where the clips come from.")
+def command(
+    *, corpus: Path, backbone: Path, cache: Path, seeds: int, epochs: int, threads: int, out: Path, origin: str
+) -> None:
     """Train a joint model on a labelled corpus: measure on folds, calibrate, then train on all of it.
 
     The corpus is a folder with manifest.csv and audio files (docs/TRAINING.md). Audio tokens and finished folds are
@@ -36,6 +39,8 @@ def command(*, corpus: Path, backbone: Path, cache: Path, seeds: int, epochs: in
         raise SettingError(f"--out {out} is a file; give a folder")
     torch.set_num_threads(threads)
     data = prepare(corpus, backbone, cache)
-    table = train(data, load_backbone(backbone), Recipe(epochs=epochs), range(seeds), out=out, cache=cache)
+    table = train(
+        data, load_backbone(backbone), Recipe(epochs=epochs), range(seeds), out=out, cache=cache, origin=origin
+    )
     Console().print(table.rendered())
     click.echo(f"Wrote {out / 'weights.safetensors'}, config.json and CARD.md")

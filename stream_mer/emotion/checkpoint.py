@@ -127,6 +127,7 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
     modules = nn.ModuleDict({"backbone": checkpoint.backbone, "joint": checkpoint.joint})
     tensors = {name: tensor.contiguous() for name, tensor in modules.state_dict().items()}
     save_file(tensors, folder / "weights.safetensors")
+    (folder / "weights.safetensors").chmod(0o644)  # safetensors makes it private
     config = {
         "format": FORMAT,
         "categories": CATEGORIES,

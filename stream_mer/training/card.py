@@ -6,6 +6,9 @@ from pathlib import Path
 
 from stream_mer.emotion.checkpoint import Calibration, Checkpoint
 from stream_mer.training.evaluate import COLUMNS, FIGURES, FoldTable
+from stream_mer.types import CATEGORIES, CLUSTERS
+
+NAMES = {"category": CATEGORIES, "cluster": CLUSTERS}
 
 _TEXT = """# {name}
 
@@ -21,6 +24,10 @@ the table alone. The shipped weights were then trained on all clips with the sam
 
 {table}
 
+What is taken for what, audio only (clips; the true class in rows, the predicted one in columns):
+
+{confusions}
+
 Prediction intervals at {level:.0%}: valence ± {valence:.2f}, arousal ± {arousal:.2f} (split-conformal, out of fold).
 Temperatures: category {category_t:.2f}, cluster {cluster_t:.2f}.
 
@@ -35,28 +42,27 @@ through the Universal Sentence Encoder multilingual v3 (Apache-2.0), which is no
 
 ## Limits
 
-- Western popular music, mostly; about 30 s excerpts. Other traditions, classical music and speech were hardly heard.
-- Angry against happy (both loud) and sad against relaxed (both calm) are what it confuses most.
-- It says what music is like on average, in the words of music critics; not what one listener feels.
-- Recognised lyrics help little: half of the clips have none, and their words are uncertain.
-- Before 3 s of audio it knows very little; its values are then close to neutral, or unsure.
+- It was taught by excerpts of about 30 s, mostly of Western popular music. Other traditions, classical music and plain
+  speech were hardly among them.
+- The table above shows its blind spots: what is off the diagonal.
+- It says what music is like in the words of music critics, on average; not what one listener feels.
+- Where the columns with lyrics do not differ from audio alone by more than their intervals, words have not paid.
 """
 
 
-def write_card(folder: Path, checkpoint: Checkpoint, table: FoldTable, *, version: str) -> None:
-    """Write ``CARD.md`` beside the weights."""
+def write_card(folder: Path, checkpoint: Checkpoint, table: FoldTable, *, origin: str) -> None:
+    """Write ``CARD.md`` beside the weights; ``origin`` says in a sentence or two where the clips come from."""
     training = checkpoint.training
     calibration: Calibration = checkpoint.calibration
     counts = training["clips"]
     data = (
-        f"{counts['all']} clips of about 30 s: {counts['category']} with a quadrant (4Q audio emotion set, Panda, "
-        f"Malheiro & Paiva 2018), {counts['cluster']} with a cluster (MIREX-like mood set, Panda et al. 2013); "
-        f"{counts['recognised']} with recognised and {counts['printed']} with printed lyrics. Research use; no audio "
-        "or lyrics are part of the checkpoint."
+        f"{counts['all']} clips: {counts['category']} with a quadrant, {counts['cluster']} with a cluster, "
+        f"{counts['recognised']} with recognised and {counts['printed']} with printed lyrics. {origin}"
     )
     text = _TEXT.format(
         name=checkpoint.name,
-        version=version,
+        version=training["version"],
+        confusions="\n\n".join(_matrix(training["confusions"][name], NAMES[name]) for name in NAMES),
         folds="Five folds",
         seeds=training["seeds"],
         table=_markdown(table),
@@ -68,6 +74,12 @@ def write_card(folder: Path, checkpoint: Checkpoint, table: FoldTable, *, versio
         data=data,
     )
     (folder / "CARD.md").write_text(text, encoding="utf-8")
+
+
+def _matrix(rows: list[list[int]], names: tuple[str, ...]) -> str:
+    head = f"| | {' | '.join(names)} |\n| --- | {' | '.join('---' for _ in names)} |"
+    body = [f"| {name} | {' | '.join(str(n) for n in row)} |" for name, row in zip(names, rows, strict=True)]
+    return "\n".join([head, *body])
 
 
 def _markdown(table: FoldTable) -> str:

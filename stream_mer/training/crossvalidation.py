@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.progress import Progress
 
 from stream_mer.emotion.model import JointModel
 from stream_mer.training.dataset import ClipSet, TextKind
 from stream_mer.training.fit import Recipe, fit
+from stream_mer.training.progress import bars
 from stream_mer.types import CATEGORIES, CLUSTERS
 
 TEXT_KINDS: tuple[TextKind, ...] = ("none", "recognised", "printed")
@@ -68,7 +68,7 @@ def cross_validate(data: ClipSet, recipe: Recipe, seeds: Sequence[int], cache: P
     total = np.zeros((2, len(TEXT_KINDS), len(data), _WIDTH))
     folds = np.array([clip.fold for clip in data.clips])
     present = sorted(set(folds.tolist()))
-    with Progress() as progress:
+    with bars() as progress:
         task = progress.add_task("Folds", total=len(seeds) * len(present))
         for seed in seeds:
             for fold in present:

@@ -93,3 +93,17 @@ def _figures(data: ClipSet, clips: Predictions, frames: Predictions) -> dict[str
         "clusters_lyrics_f1": f1((cluster >= 0) & with_lyrics, cluster, clips.cluster, len(CLUSTERS)),
         "frame_quadrants_f1": f1(category >= 0, category, frames.category, len(CATEGORIES)),
     }
+
+
+def confusion_matrices(data: ClipSet, clips: Predictions) -> dict[str, list[list[int]]]:
+    """Counts of clips, true class in rows, predicted class in columns, for ``category`` and ``cluster``."""
+    matrices = {}
+    for name, truth, logits in (
+        ("category", data.labels.category.numpy(), clips.category),
+        ("cluster", data.labels.cluster.numpy(), clips.cluster),
+    ):
+        rows = truth >= 0
+        matrix = np.zeros((logits.shape[1], logits.shape[1]), int)
+        np.add.at(matrix, (truth[rows], logits[rows].argmax(1)), 1)
+        matrices[name] = matrix.tolist()
+    return matrices

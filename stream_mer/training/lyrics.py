@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.progress import track
 
 from stream_mer.lyrics.encoder import SentenceEncoder
 from stream_mer.lyrics.filters import FilterSettings, filter_transcript
 from stream_mer.lyrics.lines import join_words, split_lines
 from stream_mer.lyrics.transcript import Segment, Transcript
 from stream_mer.training.corpus import Clip, Corpus
+from stream_mer.training.progress import track
 from stream_mer.types import LyricWord
 
 
@@ -98,7 +98,7 @@ def _encoded(wanted: Mapping[str, Sequence[_TimedText]], cache: Path, title: str
     todo = sorted(texts - known.keys())
     if todo:
         encoder = SentenceEncoder()
-        for text in track(todo, description=title):
+        for text in track(todo, title, total=len(todo)):
             known[text] = encoder.encode(text)
         cache.parent.mkdir(parents=True, exist_ok=True)
         names = sorted(known)

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.progress import track
 
 from stream_mer.audio.features import LogMelStream
 from stream_mer.emotion.backbone import BLOCK_STEPS, TOKEN_BLOCKS, TOKEN_FEATURES, Backbone, BackboneStream
 from stream_mer.sources.file import FileSource
 from stream_mer.training.corpus import Clip
+from stream_mer.training.progress import track
 from stream_mer.types import Samples
 
 _PIECE_SAMPLES = 160_000  # 10 s at a time bound the memory that the backbone takes
@@ -59,7 +59,7 @@ def cached_tokens(
     todo = [(clip.audio, files[clip.clip_id]) for clip in clips if not files[clip.clip_id].is_file()]
     if todo:
         with ProcessPoolExecutor(workers, initializer=_start_worker, initargs=(backbone,)) as pool:
-            for _ in track(pool.map(_compute, todo), description="Audio tokens", total=len(todo)):
+            for _ in track(pool.map(_compute, todo), "Audio tokens", total=len(todo)):
                 pass
     return {clip_id: np.load(path, allow_pickle=False) for clip_id, path in files.items()}
 

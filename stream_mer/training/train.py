@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from rich.progress import track
 from torch import nn
 
 from stream_mer import __version__
@@ -16,12 +15,13 @@ from stream_mer.training.calibrate import calibrate
 from stream_mer.training.card import write_card
 from stream_mer.training.crossvalidation import cross_validate
 from stream_mer.training.dataset import ClipSet
-from stream_mer.training.evaluate import FoldTable, fold_table
+from stream_mer.training.evaluate import FoldTable, confusion_matrices, fold_table
 from stream_mer.training.fit import Recipe, fit
+from stream_mer.training.progress import track
 
 
 def train(
-    data: ClipSet, backbone: Backbone, recipe: Recipe, seeds: Sequence[int], *, out: Path, cache: Path
+    data: ClipSet, backbone: Backbone, recipe: Recipe, seeds: Sequence[int], *, out: Path, cache: Path, origin: str
 ) -> FoldTable:
     """Cross-validate, calibrate, train on all clips, and write the checkpoint with its card.
 
@@ -32,11 +32,13 @@ def train(
         seeds: One model each; the checkpoint averages them.
         out: Folder of the checkpoint; its name becomes the model's.
         cache: Keeps finished folds, so that an interrupted run goes on.
+        origin: For the card: where the clips come from.
     """
     results = cross_validate(data, recipe, seeds, cache)
     table = fold_table(data, results)
     models = [
-        fit(data, range(len(data)), recipe, seed=seed) for seed in track(seeds, description="Training on all clips")
+        fit(data, range(len(data)), recipe, seed=seed)
+        for seed in track(seeds, "Training on all clips", total=len(seeds))
     ]
     checkpoint = Checkpoint(
         name=out.name,
@@ -49,10 +51,11 @@ def train(
             "recipe": asdict(recipe),
             "clips": _counts(data),
             "folds": table.to_dict(),
+            "confusions": confusion_matrices(data, results.clips["none"]),
         },
     )
     save_checkpoint(checkpoint, out)
-    write_card(out, checkpoint, table, version=__version__)
+    write_card(out, checkpoint, table, origin=origin)
     return table
 
 

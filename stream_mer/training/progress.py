@@ -1,0 +1,23 @@
+"""Bars for work that takes minutes: on stderr, and nothing of the kind where stderr is no terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import Progress
+
+T = TypeVar("T")
+
+
+def bars() -> Progress:
+    """A display for one or more bars; use it as a context manager."""
+    console = Console(stderr=True)
+    return Progress(console=console, disable=not console.is_terminal)
+
+
+def track(items: Iterable[T], title: str, *, total: int) -> Iterator[T]:
+    """Yield the items while a bar shows how many of ``total`` are done."""
+    with bars() as display:
+        yield from display.track(items, total=total, description=title)
