@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 from stream_mer.errors import SettingError
@@ -14,6 +15,13 @@ CATEGORY_COLOURS = {
     "relaxed": "#57a773",
     UNKNOWN: "#8a8a8a",
 }
+
+
+_FONTS = (
+    "DejaVu Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Zen Hei", "PingFang SC", "Hiragino Sans",
+    "Microsoft YaHei", "Malgun Gothic", "Arial Unicode MS",
+)  # fmt: skip
+"""Lyrics come in any script: each character is drawn with the first of these that is installed and has it."""
 
 
 class TimelinePlot:
@@ -37,9 +45,20 @@ class TimelinePlot:
             SettingError: matplotlib is not installed, or the file cannot be written.
         """
         try:
-            from matplotlib.figure import Figure  # noqa: PLC0415 - slow to import, wanted by --plot alone
+            from matplotlib import font_manager, rc_context  # noqa: PLC0415 - slow to import, wanted by --plot alone
         except ImportError as error:
             raise SettingError("--plot needs matplotlib: pip install 'stream-mer[offline]'") from error
+        installed = set(font_manager.get_font_names())
+        # Names and lyrics are plain text: a dollar sign in them begins no formula.
+        style = {"font.family": [font for font in _FONTS if font in installed], "text.parse_math": False}
+        with rc_context(style), warnings.catch_warnings():
+            # Where no font has a character, its place is a box; a line on stderr for each would help nobody.
+            warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+            self._draw(path, title)
+
+    def _draw(self, path: Path, title: str) -> None:
+        from matplotlib.figure import Figure  # noqa: PLC0415 - as in save
+
         figure = Figure(figsize=(12, 6), layout="constrained")
         curves, bands, words = figure.subplots(3, 1, sharex=True, height_ratios=(5, 3, 1))
         times = [frame.t1 for frame in self._frames]
