@@ -21,7 +21,7 @@ from stream_mer.emotion.model import (
     WeightedPool,
 )
 
-CONFIG = JointModelConfig(audio_features=20, text_features=24, width=16, heads=4)
+CONFIG = JointModelConfig(audio_features=20, text_features=24, width=16, heads=4, text_half_life_s=30)
 ABLATIONS = [
     {"private": private, "shared": shared, "attention": attention}
     for private, shared in ((True, True), (True, False), (False, True))

@@ -1,0 +1,85 @@
+"""The timeline is drawn to a file, or one line says why not."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from stream_mer.errors import SettingError
+from stream_mer.outputs.plot import CATEGORY_COLOURS, TimelinePlot
+from stream_mer.types import CATEGORIES, CLUSTERS, UNKNOWN, EmotionEstimate, EmotionFrame, Interval, LyricLine
+
+
+def plot(n: int = 4) -> TimelinePlot:
+    timeline = TimelinePlot()
+    for i in range(n):
+        estimate = EmotionEstimate(
+            valence=0.1 * i,
+            arousal=-0.1 * i,
+            interval=Interval(valence=(-0.5, 0.5), arousal=(-0.4, 0.4), level=0.8),
+            categories=dict.fromkeys(CATEGORIES, 0.25),
+            clusters=dict.fromkeys(CLUSTERS, 0.2),
+        )
+        timeline.publish(
+            EmotionFrame(
+                index=i,
+                t0=0,
+                t1=0.5 * (i + 1),
+                valence=0.1 * i,
+                arousal=-0.1 * i,
+                raw=estimate,
+                category="happy",
+                confidence=0.25,
+                probs=estimate.categories,
+            )
+        )
+    return timeline
+
+
+@pytest.fixture
+def matplotlib() -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib comes with the extra 'offline'")
+
+
+@pytest.mark.usefixtures("matplotlib")
+def test_a_picture_is_written(tmp_path: Path) -> None:
+    timeline = plot()
+    timeline.publish(LyricLine(segment=0, revision=0, t0=0, t1=1, text=r"costs $\fra{5$ _now_", committed=True))
+    timeline.save(tmp_path / "a.png", "a $ong_with_signs$.mp3")
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG\r\n")
+
+
+@pytest.mark.usefixtures("matplotlib")
+@pytest.mark.parametrize("n", [0, 1])
+def test_so_is_one_of_almost_nothing(n: int, tmp_path: Path) -> None:
+    plot(n).save(tmp_path / "a.png", "short.wav")
+    assert (tmp_path / "a.png").stat().st_size > 1000
+
+
+@pytest.mark.usefixtures("matplotlib")
+def test_words_in_another_script_are_drawn_without_a_warning(tmp_path: Path) -> None:
+    timeline = plot()
+    timeline.publish(LyricLine(segment=0, revision=0, t0=0, t1=1, text="月亮代表我的心 кино", committed=True))
+    timeline.save(tmp_path / "a.png", "月亮.mp3")
+    assert (tmp_path / "a.png").stat().st_size > 1000
+
+
+@pytest.mark.usefixtures("matplotlib")
+@pytest.mark.parametrize("name", ["nowhere/a.png", "a.notapicture", "folder.png"])
+def test_a_picture_that_cannot_be_written_is_a_setting_error(name: str, tmp_path: Path) -> None:
+    (tmp_path / "folder.png").mkdir()
+    with pytest.raises(SettingError, match="cannot write the picture") as caught:
+        plot().save(tmp_path / name, "a")
+    assert "\n" not in str(caught.value)
+
+
+def test_without_matplotlib_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(SettingError, match=r"pip install 'stream-mer\[offline\]'"):
+        plot().save(tmp_path / "a.png", "a")
+
+
+def test_every_category_has_a_colour() -> None:
+    assert set(CATEGORY_COLOURS) == {*CATEGORIES, UNKNOWN}

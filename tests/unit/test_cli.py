@@ -1,0 +1,335 @@
+"""The command line: help that works, exit codes as promised, one line for every failure and never a traceback."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from stream_mer import __version__, cli
+from stream_mer.cli import COMMANDS
+from stream_mer.errors import CheckpointError, SettingError, SourceError
+
+Music = Callable[..., NDArray[np.float32]]
+WriteWav = Callable[[Path, NDArray[np.float32]], Path]
+
+
+class Done(NamedTuple):
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+Command = Callable[..., Done]
+
+
+@pytest.fixture
+def stream_mer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Runs the command in this process, as its script would."""
+
+    def run(*args: object) -> Done:
+        monkeypatch.setattr(sys, "argv", ["stream-mer", *map(str, args)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        out, err = capsys.readouterr()
+        return Done(int(stop.value.code or 0), out, err)
+
+    return run
+
+
+@pytest.fixture
+def tag(stream_mer: Command, tiny_model: Path) -> Command:
+    """``stream-mer tag`` with the tiny model and without lyrics."""
+    return lambda *args: stream_mer("tag", "--model", tiny_model, "--no-lyrics", *args)
+
+
+@pytest.fixture(scope="session")
+def song(tmp_path_factory: pytest.TempPathFactory, music: Music, write_wav: WriteWav) -> Path:
+    """2.3 s of audio, so that its last frame is a tail."""
+    return write_wav(tmp_path_factory.mktemp("songs") / "song.wav", music(2.3))
+
+
+def in_one_line(done: Done, *says: str) -> None:
+    """The failure was told in one line on stderr, without a traceback."""
+    assert "Traceback" not in done.err
+    assert len(done.err.strip().splitlines()) == 1, done.err
+    for words in says:
+        assert words in done.err
+
+
+# --- help
+
+
+def test_help_lists_every_command(stream_mer: Command) -> None:
+    done = stream_mer("--help")
+    assert (done.code, done.err) == (0, "")
+    for name in COMMANDS:
+        assert name in done.out
+    assert stream_mer("-h").out == done.out
+
+
+OPTIONS = {
+    "serve": ["--source", "--host", "--port", "--token", "--loop", "--rate", "--model", "--lyrics", "--hop"],
+    "tag": [
+        *["--format", "--out", "--plot", "--lyrics", "--no-lyrics", "--hop", "--device", "--model", "--context"],
+        *["--asr-model", "--min-confidence", "FILE..."],
+    ],
+    "listen": ["--stream", "--token", "--json", "URL"],
+    "devices": [],
+    "train": ["--corpus", "--out", "--backbone", "--cache", "--seeds", "--epochs", "--threads"],
+    "evaluate": ["--corpus", "--backbone", "--cache", "--seeds", "--epochs", "--threads", "--json"],
+    "protocol": ["--schema"],
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_that_names_its_options(name: str, stream_mer: Command) -> None:
+    done = stream_mer(name, "--help")
+    assert (done.code, done.err) == (0, "")
+    assert f"stream-mer {name} " in done.out.splitlines()[0]
+    for option in OPTIONS[name]:
+        assert option in done.out
+
+
+def test_the_version_is_told(stream_mer: Command) -> None:
+    done = stream_mer("--version")
+    assert (done.code, done.out.strip()) == (0, f"stream-mer, version {__version__}")
+
+
+# --- what main makes of errors
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (SettingError("hop is odd; give another"), 2),
+        (SourceError("the cable was pulled; plug it in"), 1),
+        (CheckpointError("the model is damaged; fetch it again"), 1),
+    ],
+)
+def test_an_expected_error_is_its_message_and_its_exit_code(
+    error: Exception, code: int, stream_mer: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cli.cli, "invoke", fail)
+    done = stream_mer("devices")
+    assert done.code == code
+    in_one_line(done, f"stream-mer: {error}")
+
+
+def test_an_interrupt_is_no_failure_of_the_program(stream_mer: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli.cli, "invoke", interrupt)
+    done = stream_mer("devices")
+    assert done.code == 130
+    assert "Traceback" not in done.err
+
+
+# --- bad usage
+
+
+@pytest.mark.parametrize(
+    "args", [["sing"], ["tag"], ["tag", "x.wav", "--hop", "soon"], ["tag", "x.wav", "--format", "xml"]]
+)
+def test_usage_that_cannot_be_exits_with_2(args: list[str], stream_mer: Command) -> None:
+    done = stream_mer(*args)
+    assert done.code == 2
+    assert "Traceback" not in done.err
+    assert done.err.strip().splitlines()[-1].startswith("Error: ")
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["--hop", "0.05"], "hop must be 0.1 to 2 seconds, not 0.05"),
+        (["--hop", "3"], "hop must be 0.1 to 2"),
+        (["--hop", "nan"], "hop must be 0.1 to 2"),
+        (["--context", "1"], "context must be 3 to 60"),
+        (["--min-confidence", "2"], "minimum confidence must be 0 to 1"),
+        (["--device", "toaster"], "the device 'toaster' is not available"),
+        (["--lyrics", "words.txt"], "--lyrics and --no-lyrics contradict each other"),
+        (["--out", "no-such-folder/tags.jsonl"], "cannot write no-such-folder/tags.jsonl"),
+        (["--out", "."], "cannot write ."),
+    ],
+)
+def test_a_setting_that_cannot_be_exits_with_2(args: list[str], says: str, tag: Command, song: Path) -> None:
+    done = tag(song, *args)
+    assert (done.code, done.out) == (2, "")
+    in_one_line(done, says)
+
+
+def test_a_picture_that_cannot_be_written_exits_with_2(tag: Command, song: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib comes with the extra 'offline'")
+    done = tag(song, "--plot", tmp_path / "nowhere" / "song.png")
+    assert done.code == 2
+    in_one_line(done, "cannot write the picture")
+
+
+def test_an_unknown_model_exits_with_1(stream_mer: Command, song: Path) -> None:
+    done = stream_mer("tag", song, "--no-lyrics", "--model", "no-such-model")
+    assert (done.code, done.out) == (1, "")
+    in_one_line(done, "no model 'no-such-model'")
+
+
+def test_lyrics_that_are_missing_exit_with_1(stream_mer: Command, tiny_model: Path, song: Path) -> None:
+    done = stream_mer("tag", song, "--model", tiny_model, "--lyrics", "no-such.lrc")
+    assert done.code == 1
+    in_one_line(done, "no-such.lrc")
+
+
+# --- bad files
+
+
+def video_without_sound(path: Path) -> Path:
+    av = pytest.importorskip("av")
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=5)
+        stream.width = stream.height = 32
+        stream.pix_fmt = "yuv420p"
+        for _ in range(5):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def bad_file(kind: str, folder: Path, song: Path) -> Path:
+    # A long name: what is told of it must still be one line, however narrow a terminal is.
+    path = folder / f"{kind.replace(' ', '-')}-of-a-song-with-a-name-as-long-as-they-are-in-real-collections.mp4"
+    if kind == "empty":
+        path.touch()
+    elif kind == "garbage":
+        path.write_bytes(np.random.default_rng(0).bytes(20_000))
+    elif kind == "header alone":
+        path.write_bytes(song.read_bytes()[:44])
+    elif kind == "no audio stream":
+        video_without_sound(path)
+    elif kind == "folder":
+        path.mkdir()
+    return path
+
+
+BAD = ["missing", "empty", "garbage", "header alone", "no audio stream", "folder"]
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_a_file_that_cannot_be_tagged_exits_with_1_and_is_named(
+    kind: str, tag: Command, tmp_path: Path, song: Path
+) -> None:
+    path = bad_file(kind, tmp_path, song)
+    done = tag(path)
+    assert (done.code, done.out) == (1, "")
+    in_one_line(done, path.name)
+
+
+@pytest.mark.parametrize("output_format", ["jsonl", "csv"])
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("kind", ["missing", "header alone"])  # found before and after it was opened
+def test_of_two_files_the_good_one_is_written_whole(
+    kind: str, first: bool, output_format: str, tag: Command, song: Path
+) -> None:
+    bad = bad_file(kind, song.parent, song)
+    files = [bad, song] if first else [song, bad]
+    done = tag(*files, "--format", output_format)
+    assert done.code == 1
+    in_one_line(done, bad.name)
+    alone = tag(song, "--format", output_format)
+    assert alone.code == 0
+    assert timeless(done, output_format) == timeless(alone, output_format)
+    assert len(timeless(alone, output_format)) == 6
+
+
+def timeless(done: Done, output_format: str) -> list[Any]:
+    if output_format == "csv":
+        return list(csv.reader(io.StringIO(done.out)))
+    return [{key: value for key, value in message.items() if key != "latency_ms"} for message in done.messages]
+
+
+def test_bad_files_alone_are_each_named(tag: Command, tmp_path: Path, song: Path) -> None:
+    bad = [bad_file(kind, tmp_path, song) for kind in BAD]
+    done = tag(*bad, "--out", tmp_path / "tags.jsonl")
+    assert (done.code, done.out) == (1, "")
+    lines = done.err.strip().splitlines()
+    assert len(lines) == len(bad)
+    for line, path in zip(lines, bad, strict=True):
+        assert line.startswith(f"stream-mer: {path}: ")
+    assert (tmp_path / "tags.jsonl").read_bytes() == b""
+
+
+# --- what tag writes
+
+
+def test_jsonl_is_every_frame_then_the_summary(tag: Command, song: Path) -> None:
+    done = tag(song)
+    assert (done.code, done.err) == (0, "")
+    *frames, summary = done.messages
+    assert [frame["type"] for frame in frames] == ["emotion"] * 5
+    assert [frame["t1"] for frame in frames] == [0.5, 1.0, 1.5, 2.0, 2.3]
+    assert [frame["index"] for frame in frames] == [frame["seq"] for frame in frames] == [0, 1, 2, 3, 4]
+    assert {message["stream"] for message in done.messages} == {"song.wav"}
+    assert (summary["type"], summary["duration_s"], summary["lyrics"]) == ("summary", 2.3, "")
+    assert summary["valence"] == pytest.approx(np.mean([frame["raw"]["valence"] for frame in frames]), abs=1e-4)
+    assert sum(summary["category"]["probs"].values()) == pytest.approx(1, abs=1e-3)
+
+
+def test_csv_is_a_header_and_a_row_a_frame(tag: Command, song: Path) -> None:
+    done = tag(song, song, "--format", "csv")
+    assert done.code == 0
+    rows = list(csv.DictReader(io.StringIO(done.out)))
+    assert len(rows) == 10
+    assert [row["t1"] for row in rows[:5]] == ["0.5000", "1.0000", "1.5000", "2.0000", "2.3000"]
+    assert rows[:5] == rows[5:]
+    assert set(rows[0]) >= {"stream", "valence", "arousal", "category", "happy", "C5", "lyrics"}
+
+
+def test_out_and_plot_write_files_and_nothing_else(tag: Command, song: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib comes with the extra 'offline'")
+    done = tag(song, "--out", tmp_path / "tags.jsonl", "--plot", tmp_path / "song.png")
+    assert done == Done(0, "", "")
+    assert len((tmp_path / "tags.jsonl").read_text().splitlines()) == 6
+    assert (tmp_path / "song.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_files_of_one_name_are_told_apart(tag: Command, song: Path, tmp_path: Path) -> None:
+    twin = tmp_path / song.name
+    twin.write_bytes(song.read_bytes())
+    done = tag(song, twin)
+    assert done.code == 0
+    assert {message["stream"] for message in done.messages} == {str(song), str(twin)}
+
+
+def test_known_lyrics_are_published_and_summed_up(
+    stream_mer: Command, tiny_model: Path, song: Path, tmp_path: Path
+) -> None:
+    words = tmp_path / "song.lrc"
+    words.write_text("[00:00.20]hello my darling\n[00:01.20]goodbye\n[00:09.00]never sung\n")
+    done = stream_mer("tag", song, "--model", tiny_model, "--lyrics", words)
+    assert (done.code, done.err) == (0, "")
+    order = [m["text"] if m["type"] == "lyrics" else m["type"] for m in done.messages]
+    assert order == [
+        *["hello my darling", "emotion", "emotion", "goodbye", "emotion", "emotion", "emotion"],
+        "summary",
+    ]
+    assert done.messages[-1]["lyrics"] == "hello my darling\ngoodbye"
+    assert {tuple(m["modalities"]) for m in done.messages if m["type"] == "emotion"} <= {
+        ("audio",),
+        ("audio", "text"),
+    }
