@@ -50,8 +50,8 @@ class TimelinePlot:
             raise SettingError("--plot needs matplotlib: pip install 'stream-mer[offline]'") from error
         installed = set(font_manager.get_font_names())
         # Names and lyrics are plain text: a dollar sign in them begins no formula.
-        style = {"font.family": [font for font in _FONTS if font in installed], "text.parse_math": False}
-        with rc_context(style), warnings.catch_warnings():
+        fonts = [font for font in _FONTS if font in installed]
+        with rc_context({"font.family": fonts, "text.parse_math": False}), warnings.catch_warnings():
             # Where no font has a character, its place is a box; a line on stderr for each would help nobody.
             warnings.filterwarnings("ignore", message="Glyph .* missing from font")
             self._draw(path, title)
