@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import signal
 from collections.abc import Callable
@@ -104,8 +105,9 @@ async def serve(
     pipeline = engine.pipeline(source, hub.sink(stream), in_real_time=True)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopping.set)
+    with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C raises KeyboardInterrupt instead
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stopping.set)
     async with Server(hub, settings, info) as server:
         on_ready(server)
         running = asyncio.create_task(asyncio.to_thread(pipeline.run))
