@@ -1,0 +1,198 @@
+"""The real ``stream-mer tag`` on real files with the shipped checkpoint: the contract that others build on."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from stream_mer.emotion.checkpoint import DEFAULT_MODEL, find_model
+from stream_mer.errors import CheckpointError, SourceError
+from stream_mer.lyrics import weights
+from stream_mer.sources.demo import demo_song
+from stream_mer.sources.file import FileSource
+from stream_mer.types import CATEGORIES, CLUSTERS, SAMPLE_RATE_HZ
+
+Music = Callable[..., NDArray[np.float32]]
+WriteWav = Callable[[Path, NDArray[np.float32]], Path]
+Message = dict[str, Any]
+
+WHOLE_S, CUT_S = 12.3, 8.0
+LRC = "[00:01.00]The morning light is on the river\n[00:05.20]And nobody can take this song away\n[00:09.00]Goodbye\n"
+
+EMOTION_FIELDS = {
+    "type", "stream", "seq", "index", "t0", "t1", "valence", "arousal", "raw", "interval", "category", "clusters",
+    "confidence", "modalities", "text_age_s", "degraded", "held", "latency_ms", "dropped",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shipped() -> None:
+    try:
+        find_model(DEFAULT_MODEL)
+    except CheckpointError:
+        pytest.skip(f"the default checkpoint {DEFAULT_MODEL} is not there")
+
+
+def stream_mer(*args: object) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "stream_mer", *map(str, args)]
+    return subprocess.run(command, capture_output=True, check=False, timeout=170)
+
+
+def tagged(*args: object) -> bytes:
+    done = stream_mer("tag", *args)
+    assert (done.returncode, done.stderr) == (0, b"")
+    return done.stdout
+
+
+def messages(output: bytes) -> list[Message]:
+    return [json.loads(line) for line in output.splitlines()]
+
+
+def timeless(output: bytes) -> list[Message]:
+    """The messages without what a clock measured; their order and every other digit are kept."""
+    return [{key: value for key, value in m.items() if key != "latency_ms"} for m in messages(output)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, music: Music, write_wav: WriteWav) -> Path:
+    """``song.wav`` with its lyrics, and the same song cut at 8 s."""
+    root = tmp_path_factory.mktemp("songs")
+    loud, calm = music(6.0, seed=1), 0.2 * music(WHOLE_S - 6.0, seed=2)
+    samples = np.concatenate([loud, calm])
+    write_wav(root / "song.wav", samples)
+    write_wav(root / "cut.wav", samples[: round(CUT_S * SAMPLE_RATE_HZ)])
+    (root / "song.lrc").write_text(LRC, encoding="utf-8")
+    return root
+
+
+@pytest.fixture(scope="module")
+def whole(folder: Path) -> bytes:
+    return tagged(folder / "song.wav", "--lyrics", folder / "song.lrc")
+
+
+def test_every_emotion_message_holds_what_is_promised(whole: bytes) -> None:
+    frames = [m for m in messages(whole) if m["type"] == "emotion"]
+    assert [frame["t1"] for frame in frames] == [*np.arange(1, 25) / 2, WHOLE_S]
+    for seq, frame in enumerate(frames):
+        assert set(frame) == EMOTION_FIELDS
+        assert (frame["stream"], frame["seq"], frame["index"], frame["dropped"]) == ("song.wav", seq, seq, 0)
+        assert frame["t1"] - frame["t0"] <= 10
+        assert set(frame["category"]["probs"]) == set(CATEGORIES)
+        assert sum(frame["category"]["probs"].values()) == pytest.approx(1, abs=1e-3)
+        assert frame["category"]["top"] in (*CATEGORIES, "unknown")
+        assert frame["confidence"] == pytest.approx(max(frame["category"]["probs"].values()))
+        assert set(frame["clusters"]) == set(CLUSTERS)
+        assert set(frame["latency_ms"]) == {"capture", "queue", "features", "model", "total"}
+        for name in ("valence", "arousal"):
+            assert -1 <= frame[name] <= 1
+            low, high = frame["interval"][name]
+            assert -1 <= low <= frame["raw"][name] <= high <= 1
+        assert frame["degraded"] == []
+        assert ("text" in frame["modalities"]) == (frame["text_age_s"] is not None)
+    assert [frame["modalities"] for frame in frames[:1]] == [["audio"]]
+    assert "text" in frames[4]["modalities"]
+
+
+def test_lyrics_stand_where_they_became_known_and_the_summary_is_last(whole: bytes) -> None:
+    lines = messages(whole)
+    order = [m["text"] if m["type"] == "lyrics" else m.get("t1") for m in lines]
+    assert order.index(1.0) > order.index("The morning light is on the river") > order.index(0.5)
+    assert order.index(5.5) > order.index("And nobody can take this song away") > order.index(5.0)
+    summary = lines[-1]
+    assert set(summary) == {*{"type", "stream", "duration_s", "valence", "arousal", "category", "clusters", "lyrics"}}
+    assert (summary["type"], summary["stream"], summary["duration_s"]) == ("summary", "song.wav", WHOLE_S)
+    assert summary["lyrics"].splitlines() == [line.partition("]")[2] for line in LRC.splitlines()]
+    assert [m["type"] for m in lines].count("summary") == 1
+
+
+def test_the_same_file_gives_the_same_output(whole: bytes, folder: Path) -> None:
+    again = tagged(folder / "song.wav", "--lyrics", folder / "song.lrc")
+    assert [json.dumps(m) for m in timeless(again)] == [json.dumps(m) for m in timeless(whole)]
+
+
+def test_a_frame_knows_nothing_of_what_comes_later(whole: bytes, folder: Path) -> None:
+    cut = timeless(tagged(folder / "cut.wav", "--lyrics", folder / "song.lrc"))[:-1]
+    assert len([m for m in cut if m["type"] == "emotion"]) == CUT_S / 0.5
+    assert [m | {"stream": "song.wav"} for m in cut] == timeless(whole)[: len(cut)]
+
+
+@pytest.mark.whisper
+def test_nor_does_it_with_recognised_words(tmp_path: Path, write_wav: WriteWav) -> None:
+    """The demo song, heard by the real recogniser to its 20th and to its 14th second."""
+    if weights._base_package() is None:
+        pytest.skip("the packages with Whisper's base weights are not installed")
+    try:
+        song = demo_song()
+    except SourceError as error:
+        pytest.skip(str(error))
+    samples = np.concatenate([chunk.samples for chunk in FileSource(song).chunks()])
+    outputs = {}
+    for length_s in (20, 14):
+        path = write_wav(tmp_path / f"{length_s}.wav", samples[: length_s * SAMPLE_RATE_HZ])
+        frames = [m for m in timeless(tagged(path)) if m["type"] == "emotion"]
+        assert len(frames) == 2 * length_s
+        outputs[length_s] = [frame | {"stream": ""} for frame in frames]
+    assert outputs[14] == outputs[20][:28]
+    assert any("text" in frame["modalities"] for frame in outputs[20])
+
+
+def test_csv_tells_the_same_as_jsonl(whole: bytes, folder: Path) -> None:
+    table = tagged(folder / "song.wav", "--lyrics", folder / "song.lrc", "--format", "csv").decode()
+    rows = list(csv.DictReader(io.StringIO(table, newline="")))
+    frames = [m for m in messages(whole) if m["type"] == "emotion"]
+    for row, frame in zip(rows, frames, strict=True):
+        assert (row["stream"], row["category"]) == ("song.wav", frame["category"]["top"])
+        for name, value in (
+            ("t1", frame["t1"]),
+            ("valence", frame["valence"]),
+            ("raw_arousal", frame["raw"]["arousal"]),
+            ("sad", frame["category"]["probs"]["sad"]),
+            ("C4", frame["clusters"]["C4"]),
+        ):
+            assert float(row[name]) == pytest.approx(value, abs=1e-4)
+
+
+def test_out_takes_the_messages_and_plot_draws_each_file(folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib comes with the extra 'offline'")
+    files = [folder / "song.wav", folder / "cut.wav"]
+    output = tagged(*files, "--no-lyrics", "--out", tmp_path / "tags.jsonl", "--plot", tmp_path / "picture.png")
+    assert output == b""
+    streams = [m["stream"] for m in messages((tmp_path / "tags.jsonl").read_bytes()) if m["type"] == "summary"]
+    assert streams == ["song.wav", "cut.wav"]
+    pictures = sorted(tmp_path.glob("*.png"))
+    assert [picture.name for picture in pictures] == ["picture-cut.png", "picture-song.png"]
+    assert all(picture.read_bytes().startswith(b"\x89PNG\r\n") for picture in pictures)
+
+
+def test_a_bad_file_among_good_ones_is_named_and_the_others_are_done(folder: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.mp3"
+    bad.write_bytes(b"no music at all " * 1000)
+    done = stream_mer("tag", bad, folder / "cut.wav", tmp_path / "missing.flac", "--no-lyrics")
+    assert done.returncode == 1
+    lines = done.stderr.decode().splitlines()
+    assert len(lines) == 2
+    assert "bad.mp3" in lines[0]
+    assert "missing.flac" in lines[1]
+    assert [m["stream"] for m in messages(done.stdout)] == ["cut.wav"] * 17
+
+
+def test_a_reader_that_has_had_enough_ends_it_without_a_word(folder: Path) -> None:
+    """As with ``| head -1``: the song is tagged often enough that the pipe is closed long before its end."""
+    command = [sys.executable, "-m", "stream_mer", "tag", *[str(folder / "song.wav")] * 5, "--no-lyrics"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert json.loads(process.stdout.readline())["type"] == "emotion"
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(timeout=170) == 0
