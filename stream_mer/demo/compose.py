@@ -24,7 +24,7 @@ PASSAGES: tuple[Passage, ...] = (happy.PASSAGE, angry.PASSAGE, sad.PASSAGE, rela
 """The song, in the order of Russell's quadrants."""
 
 SEED = 20260
-BITRATE_BPS = 80_000
+BITRATE_BPS = 72_000
 
 
 def starts_s(passages: Iterable[Passage] = PASSAGES) -> tuple[float, ...]:
