@@ -160,7 +160,7 @@ def test_lyrics_move_the_estimate_and_tell_their_age(predictor: EmotionPredictor
 
 
 def test_lyrics_of_long_ago_are_no_modality(predictor: EmotionPredictor, music: Music) -> None:
-    window = windows(music(1), start_sample=16_000 * 600)[-1]
+    window = windows(music(1), start_sample=16_000 * 3600)[-1]
     estimate = predictor.open_stream(SETTINGS).predict(window, lines(1.0))
     assert (estimate.modalities, estimate.text_age_s) == (("audio",), None)
 
