@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from stream_mer.emotion.backbone import TOKEN_FEATURES
-from stream_mer.training import lyrics
+from stream_mer.training import evaluate, lyrics, metrics
 from stream_mer.training.corpus import Clip
 from stream_mer.training.dataset import ClipSet
 from stream_mer.training.lyrics import ClipLines
@@ -140,6 +141,12 @@ def made_up_clips(n: int, *, seed: int = 0) -> ClipSet:
         recognised |= {f"m{i}": lines} if i % 3 == 0 else {}
         printed |= {f"m{i}": lines} if i % 4 == 0 else {}
     return ClipSet(clips, tokens, recognised, printed)
+
+
+@pytest.fixture(autouse=True)
+def quick_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables draw 30 samples in place of 1,000: what an interval is, the tests of ``metrics`` say."""
+    monkeypatch.setattr(evaluate, "bootstrap", partial(metrics.bootstrap, rounds=30))
 
 
 @pytest.fixture(scope="session")

@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from stream_mer import cli
-from stream_mer.emotion.backbone import TOKEN_FEATURES
+from stream_mer.emotion.backbone import TOKEN_FEATURES, Backbone
 from stream_mer.emotion.checkpoint import load_checkpoint
-from stream_mer.training import fit
+from stream_mer.emotion.model import JointModelConfig
+from stream_mer.training.dataset import ClipSet
 from stream_mer.training.evaluate import FIGURES
+from stream_mer.training.fit import Recipe
+from stream_mer.training.train import train
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -71,28 +75,17 @@ def test_train_writes_a_checkpoint_that_evaluate_reads_from_the_cache_and_tag_us
     assert high - low == pytest.approx(2 * loaded.calibration.arousal_error, abs=1e-3) or low == -1 or high == 1
 
 
-def test_the_ensemble_is_one_model_a_seed(
-    command: Run, corpus_folder: Path, tiny_model: Path, tmp_path: Path, quick_encoder: type[Any]
-) -> None:
-    args = [
-        "--corpus",
-        corpus_folder,
-        "--backbone",
-        tiny_model,
-        "--cache",
-        tmp_path / "cache",
-        "--epochs",
-        1,
-        "--threads",
-        1,
-    ]
-    assert command("train", *args, "--seeds", 2, "--out", tmp_path / "two")[0] == 0
-    joint = load_checkpoint(tmp_path / "two").joint
-    assert len(joint) == 2
-    first, second = (model.state_dict()["heads.emotion.weight"] for model in joint)
+def test_the_ensemble_is_one_model_a_seed(clip_set: Callable[..., ClipSet], tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    recipe = Recipe(epochs=1, model=JointModelConfig(audio_features=TOKEN_FEATURES, width=16, heads=2))
+    folders = {"out": tmp_path / "two", "cache": tmp_path / "cache"}
+    table = train(clip_set(10), Backbone(), recipe, range(2), **folders, origin="Made up by a test.")
+    loaded = load_checkpoint(tmp_path / "two")
+    assert len(loaded.joint) == loaded.training["seeds"] == 2
+    assert loaded.training["folds"] == table.to_dict()
+    first, second = (model.state_dict()["heads.emotion.weight"] for model in loaded.joint)
     assert not (first == second).all()
-    assert quick_encoder.encoded
-    assert fit.Recipe().epochs > 1  # what the test asked for was not the default
+    assert "Made up by a test." in (tmp_path / "two" / "CARD.md").read_text()
 
 
 @pytest.mark.parametrize(
