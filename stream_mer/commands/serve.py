@@ -28,7 +28,7 @@ from stream_mer.sources.catalogue import open_source
 @click.option("--loop", is_flag=True, help="Files: begin again at the end.")
 @click.option("--rate", type=int, help="Raw PCM: samples per second.  [default: 44100]")
 @click.option("--format", "sample_format", help="Raw PCM: s16le, s24le, s32le, f32le, u8, ...  [default: s16le]")
-@click.option("--channels", type=int, help="Raw PCM: interleaved channels.  [default: 2]")
+@click.option("--channels", type=int, help="Raw PCM: interleaved channels.  [default: 1]")
 @engine_options
 def command(
     *,
@@ -51,7 +51,7 @@ def command(
       stream-mer serve --source mic                 the default microphone
       stream-mer serve --source "mic:USB Audio"     a device by name
       stream-mer serve --source set.flac --loop     a file, played as live
-      ffmpeg -i URL -f s16le -ar 44100 -ac 2 - | stream-mer serve --source -
+      ffmpeg -i URL -f s16le -ar 44100 -ac 1 - | stream-mer serve --source -
 
     Open the printed address in a browser, or connect any websocket client: without a word from it, it gets every
     emotion, lyrics, change and status message.

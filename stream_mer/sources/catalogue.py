@@ -34,7 +34,7 @@ def open_source(
         paced: Files: deliver as real time would. The demo song then plays over and over.
         rate_hz: Raw PCM: its rate; default 44100.
         sample_format: Raw PCM: as in ``ffmpeg -f``; default ``s16le``.
-        channels: Raw PCM: interleaved; default 2.
+        channels: Raw PCM: interleaved; default 1, as with ffmpeg.
         loop: Files: begin again at the end.
 
     Raises:
@@ -76,7 +76,7 @@ def _stdin(rate_hz: int | None, sample_format: str | None, channels: int | None)
     if sys.stdin is None or sys.stdin.isatty():
         raise SettingError(
             "standard input is no pipe: send raw PCM into it, "
-            "such as from ffmpeg -i SONG -f s16le -ar 44100 -ac 2 - | stream-mer ..."
+            "such as from ffmpeg -i SONG -f s16le -ar 44100 -ac 1 - | stream-mer ..."
         )
     return PcmSource(
         sys.stdin.buffer, rate_hz=wanted.rate_hz, sample_format=wanted.sample_format, channels=wanted.channels

@@ -46,7 +46,7 @@ class PcmSource:
         *,
         rate_hz: int = 44_100,
         sample_format: str = "s16le",
-        channels: int = 2,
+        channels: int = 1,
         name: str = "stdin",
     ) -> None:
         self.name = name

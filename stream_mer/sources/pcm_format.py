@@ -49,7 +49,7 @@ class PcmFormat:
 
     rate_hz: int = 44_100
     sample_format: str = "s16le"
-    channels: int = 2
+    channels: int = 1
 
     def __post_init__(self) -> None:
         if self.sample_format not in _DTYPES:

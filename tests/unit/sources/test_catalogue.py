@@ -55,10 +55,10 @@ def test_a_file_whose_name_is_a_source(song: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("options", "length"),
     [
-        ({}, 64_000 // 4 * 16_000 / 44_100),
-        ({"rate_hz": 16_000}, 16_000),
-        ({"rate_hz": 16_000, "channels": 1}, 32_000),
-        ({"rate_hz": 16_000, "channels": 1, "sample_format": "f32le"}, 16_000),
+        ({}, 64_000 // 2 * 16_000 / 44_100),
+        ({"rate_hz": 16_000}, 32_000),
+        ({"rate_hz": 16_000, "channels": 2}, 16_000),
+        ({"rate_hz": 16_000, "sample_format": "f32le"}, 16_000),
     ],
 )
 def test_standard_input(options: dict[str, object], length: float) -> None:
