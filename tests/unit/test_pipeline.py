@@ -383,7 +383,7 @@ def test_lyrics_that_raise_end_the_stream_with_their_error_and_not_in_silence() 
 @pytest.mark.parametrize("live", [True, False])
 def test_a_model_that_raises_ends_the_stream_and_frees_its_source(live: bool) -> None:
     def fail(window: Window) -> None:
-        if window.index == 1:
+        if window.index >= 1:  # the first may be the only one that a live stream does not drop
             raise ValueError("a defect")
 
     def endless() -> Iterator[AudioChunk]:
