@@ -100,6 +100,20 @@ def test_masked_text_has_exactly_no_influence(switches: dict[str, bool], size: f
             assert torch.equal(fused, alone)
 
 
+@pytest.mark.parametrize("vector", [float("nan"), float("inf"), 3e38])
+def test_not_even_a_masked_line_that_is_no_number_has_an_influence(vector: float) -> None:
+    net, lines = model(), text()
+    weights = lines.weights.clone()
+    weights[:, 2] = 0
+    vectors = lines.vectors.clone()
+    vectors[:, 2] = vector
+    with torch.inference_mode():
+        a = net(audio(), TextInput(lines.vectors, weights, lines.ages_s))
+        b = net(audio(), TextInput(vectors, weights, lines.ages_s))
+    for left, right in zip(results(a), results(b), strict=True):
+        assert torch.equal(left, right)
+
+
 def test_a_masked_line_beside_a_present_one_has_exactly_no_influence() -> None:
     net, lines = model(), text()
     weights = lines.weights.clone()

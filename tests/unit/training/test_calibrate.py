@@ -25,6 +25,7 @@ def test_a_new_error_lies_within_the_half_width_as_often_as_promised(n: int, lev
 def test_the_half_width_is_the_rank_of_the_formula() -> None:
     errors = np.array([0.5, 0.1, 0.4, 0.2, 0.3, 0.6, 0.7, 0.8, 0.9])
     assert conformal_half_width(errors, 0.8) == 0.8  # ceil(10 * .8) = 8th of nine
+    assert conformal_half_width(errors, 0.85) == 0.9  # ceil(8.5); without the one for the new clip it were the 8th
     assert conformal_half_width(errors, 0.5) == 0.5
     assert conformal_half_width(errors, 0.99) == 0.9
 
