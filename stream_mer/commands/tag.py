@@ -71,8 +71,9 @@ def command(*, files: tuple[str, ...], output_format: str, out: Path | None, plo
                 raise
             except StreamMerError as error:
                 failed += 1
+                reason = str(error) if name in str(error) else f"{name}: {error}"
                 progress.console.print(
-                    f"stream-mer: {name}: {error}", style="red", markup=False, highlight=False, soft_wrap=True
+                    f"stream-mer: {reason}", style="red", markup=False, highlight=False, soft_wrap=True
                 )
     if failed:
         raise click.exceptions.Exit(1)
