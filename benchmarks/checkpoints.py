@@ -49,7 +49,7 @@ def open_checkpoint(name: str | None = None) -> Iterator[FoundCheckpoint]:
             yield FoundCheckpoint(
                 folder,
                 f"No model {DEFAULT_MODEL} was found: random weights of the default shape (one joint model). "
-                "The times are those of a trained model of this shape; the emotions mean nothing.",
+                "The times are those of one trained model of this shape; the emotions mean nothing.",
             )
         return
     ensemble = len(load_checkpoint(folder).joint)
