@@ -61,6 +61,27 @@ CHANGE = CategoryChange(t=41.0, before="relaxed", after="happy", dwell_s=18.5)
 
 STATUS = StreamStatus(source="live", device="USB Audio CODEC", lyrics="ok", lag_s=2.8, lost_samples=0)
 
+HELLO = wire.Hello(
+    protocol=wire.PROTOCOL,
+    server="stream-mer/0.1.0",
+    auth_required=False,
+    session="5f0c9a31",
+    streams=(STREAM,),
+    categories=("happy", "angry", "sad", "relaxed"),
+    clusters=("C1", "C2", "C3", "C4", "C5"),
+    va_range=(-1.0, 1.0),
+    window_s=10.0,
+    hop_s=0.5,
+    limits=wire.LimitsPart(
+        max_clients=1000,
+        max_message_bytes=4096,
+        max_messages_per_s=50,
+        identify_timeout_s=5.0,
+        queued_messages=64,
+        stuck_after_s=10.0,
+    ),
+)
+
 
 def examples() -> dict[str, wire.Message]:
     """Return example messages by kind, in the order in which a conversation meets them."""
@@ -69,26 +90,7 @@ def examples() -> dict[str, wire.Message]:
     change, status = encoder.message(CHANGE), encoder.message(STATUS)
     everything = wire.Subscription(events=wire.EVENT_KINDS)
     return {
-        "hello": wire.Hello(
-            protocol=wire.PROTOCOL,
-            server="stream-mer/0.1.0",
-            auth_required=False,
-            session="5f0c9a31",
-            streams=(STREAM,),
-            categories=("happy", "angry", "sad", "relaxed"),
-            clusters=("C1", "C2", "C3", "C4", "C5"),
-            va_range=(-1.0, 1.0),
-            window_s=10.0,
-            hop_s=0.5,
-            limits=wire.LimitsPart(
-                max_clients=1000,
-                max_message_bytes=4096,
-                max_messages_per_s=50,
-                identify_timeout_s=5.0,
-                queued_messages=64,
-                stuck_after_s=10.0,
-            ),
-        ),
+        "hello": HELLO,
         "identify": wire.Identify(
             client=wire.ClientPart(name="front screen", kind="visuals"),
             subscribe=(wire.Subscription(streams=(STREAM,), events=("emotion", "change")),),
