@@ -20,12 +20,11 @@ from stream_mer.demo.signal import Signal, clock, frequency_hz, normal, samples_
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Strum:
-    """One stroke: when, for how long (seconds), which pitches (MIDI), and whether the palm mutes the strings."""
+    """One stroke: when, for how long (seconds), and which pitches (MIDI)."""
 
     start_s: float
     held_s: float
     chord: tuple[float, ...]
-    muted: bool = False
 
 
 def power(root: float) -> tuple[float, ...]:
@@ -49,19 +48,18 @@ def play(strums: Sequence[Strum], n: int, *, gain: float, rng: np.random.Generat
 
 
 def _stroke(stroke: Strum, rng: np.random.Generator) -> Signal:
-    held = min(stroke.held_s, 0.11) if stroke.muted else stroke.held_s
-    n = samples_of(held + 0.05)
+    n = samples_of(stroke.held_s + 0.05)
     out = np.zeros(n)
     for i, midi in enumerate(stroke.chord):
         f = frequency_hz(midi + 0.05 * rng.standard_normal())
         k = np.arange(1, int(np.clip(5000.0 / f, 6, 48)) + 1)
         levels = np.abs(np.sin(np.pi * k * 0.13)) / k**0.9
-        decays = (0.055 / (1.0 + 0.10 * k)) if stroke.muted else (2.2 / (1.0 + 0.05 * k))
+        decays = 2.2 / (1.0 + 0.05 * k)
         tone = partials(f, n, levels=list(levels), decays_s=list(decays), stretch=0.00005, rng=rng)
         late = samples_of(0.002 * i)
         out[late:] += tone[: n - late]
     pick = highpass(noise(n, rng), 1500.0) * decay(n, 0.004)
-    stop = np.clip((held + 0.03 - clock(n)) / 0.02, 0.0, 1.0)
+    stop = np.clip((stroke.held_s + 0.03 - clock(n)) / 0.02, 0.0, 1.0)
     return np.asarray((out + 0.5 * pick) * stop * np.clip(clock(n) / 0.001, 0.0, 1.0))
 
 

@@ -27,19 +27,19 @@ _RIFF = (
 _LINES = (
     Line(
         text="Get out of my way, I hate your lies",
-        notes=melody("C3:1 Eb3:1.5 C3:.5 C3:1 F3:1.5 Eb3:1 Gb3:1.5 C3:1 Eb3:2", start_beat=8),
+        notes=melody("F3:1 Ab3:1.5 F3:.5 F3:1 Bb3:1.5 Ab3:1 B3:1.5 F3:1 Ab3:2", start_beat=8),
     ),
     Line(
         text="I will burn this world, and hear your cries",
-        notes=melody("C3:.5 C3:1 Gb3:1.5 C3:1 F3:1.5 C3:.5 Gb3:1.5 C3:1 Eb3:2", start_beat=20),
+        notes=melody("F3:.5 F3:1 B3:1.5 F3:1 Bb3:1.5 F3:.5 B3:1.5 F3:1 Ab3:2", start_beat=20),
     ),
     Line(
         text="You broke my trust, you broke my bones",
-        notes=melody("C3:1 Gb3:1.5 C3:1 F3:1.5 C3:1 Gb3:1.5 C3:1 Eb3:2", start_beat=32),
+        notes=melody("F3:1 B3:1.5 F3:1 Bb3:1.5 F3:1 B3:1.5 F3:1 Ab3:2", start_beat=32),
     ),
     Line(
-        text="And rage is all that I have ever known",
-        notes=melody("C3:.5 Gb3:2 C3:1 F3:1.5 C3:.5 C3:1 Eb3:1 F3:1 Eb3:.5 C3:2", start_beat=44),
+        text="My hatred is all I have ever known",
+        notes=melody("F3:.5 B3:2 F3:1 Bb3:1.5 F3:.5 F3:1 Ab3:1 Bb3:1 Ab3:.5 F3:2", start_beat=44),
     ),
 )
 
@@ -113,7 +113,7 @@ def music(stage: Stage) -> Signal:
 
 
 _SHOUT = Singer(
-    voice="en-us", pitch=99, speed_wpm=150, vibrato_cents=0.0, glide_s=0.05, fall_semitones=1.5, jitter=0.012
+    voice="en-us+m3", pitch=99, speed_wpm=150, vibrato_cents=0.0, glide_s=0.05, fall_semitones=1.5, jitter=0.012
 )
 
 PASSAGE = Passage(
@@ -123,7 +123,7 @@ PASSAGE = Passage(
     loudness_lufs=-11.0,
     voices=(Voice(singer=_SHOUT, lines=_LINES),),
     vocal=VocalSound(
-        over_music_db=0.0, drive=3.0, presence_db=5.0, room_s=0.5, room_db=-20.0, duck_all_db=2.0, duck_middle_db=5.0
+        over_music_db=-1.5, drive=3.0, presence_db=5.0, room_s=0.5, room_db=-20.0, duck_all_db=0.5, duck_middle_db=3.0
     ),
     music=music,
 )

@@ -24,7 +24,7 @@ PASSAGES: tuple[Passage, ...] = (happy.PASSAGE, angry.PASSAGE, sad.PASSAGE, rela
 """The song, in the order of Russell's quadrants."""
 
 SEED = 20260
-BITRATE_BPS = 72_000
+BITRATE_BPS = 80_000
 
 
 def starts_s(passages: Iterable[Passage] = PASSAGES) -> tuple[float, ...]:
@@ -46,7 +46,7 @@ def encode(song: Signal, path: Path, *, bitrate_bps: int) -> None:
         with av.open(str(path), "w", format="ogg") as container:
             stream = container.add_stream("libopus", rate=RATE_HZ, layout="stereo")
             stream.bit_rate = bitrate_bps
-            stream.options = {"application": "audio", "vbr": "on", "compression_level": "10"}
+            stream.options = {"application": "audio", "vbr": "constrained", "compression_level": "10"}
             frame = av.AudioFrame.from_ndarray(samples, format="flt", layout="stereo")
             frame.sample_rate = RATE_HZ
             for packet in (*stream.encode(frame), *stream.encode(None)):

@@ -18,7 +18,7 @@ _HOOK = "F#5:.75 A5:.75 F#5:.5 E5:.75 D5:.75 E5:.5 F#5:.75 E5:.75 D5:.5 D5:1 B4:
 
 _LINES = (
     Line(
-        text="Sunny day, we're dancing in the street",
+        text="Everybody's dancing in the street",
         notes=melody("F#4:.5 F#4:.5 A4:1.5 F#4:.5 F#4:1 E4:.5 D4:.5 D4:.5 E4:2", start_beat=8),
     ),
     Line(
@@ -119,8 +119,8 @@ PASSAGE = Passage(
     beats=4 * _BARS,
     loudness_lufs=-12.5,
     voices=(
-        Voice(singer=Singer(voice="en-us+f4", pitch=95, speed_wpm=150), lines=_LINES),
-        Voice(singer=Singer(voice="en-us+f4", pitch=94, speed_wpm=149), lines=_LINES, level_db=-11.0, position=0.6),
+        Voice(singer=Singer(voice="en-us+f5", pitch=85, speed_wpm=150), lines=_LINES),
+        Voice(singer=Singer(voice="en-us+f5", pitch=84, speed_wpm=149), lines=_LINES, level_db=-11.0, position=0.6),
     ),
     vocal=VocalSound(over_music_db=2.0, room_s=1.0, room_db=-19.0, echo_beats=0.75, echo_db=-24.0, duck_middle_db=5.0),
     music=music,

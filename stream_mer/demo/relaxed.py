@@ -31,7 +31,9 @@ _LINES = (
         text="Close your eyes and breathe with me",
         notes=melody("D4:1 F4:.5 A4:1.5 A4:.5 G4:1 F4:.5 G4:2", start_beat=12),
     ),
-    Line(text="Gentle waves and golden light", notes=melody("C4:1 F4:.5 A4:1.5 G4:.5 F4:1 G4:.5 A4:2", start_beat=20)),
+    Line(
+        text="Summer breeze and morning light", notes=melody("C4:1 F4:.5 A4:1.5 G4:.5 F4:1 G4:.5 A4:2", start_beat=20)
+    ),
     Line(text="We are safe and warm tonight", notes=melody("D4:1 F4:.5 G4:1.5 F4:.5 G4:1 E4:.5 F4:2", start_beat=28)),
 )
 
@@ -98,10 +100,10 @@ PASSAGE = Passage(
         Voice(singer=replace(_SINGER, pitch=88), lines=_LINES, level_db=-13.0, position=-0.6),
     ),
     vocal=VocalSound(
-        over_music_db=2.5,
+        over_music_db=3.0,
         presence_db=2.5,
         room_s=2.0,
-        room_db=-15.0,
+        room_db=-17.0,
         echo_beats=1.5,
         echo_db=-25.0,
         duck_all_db=1.0,
