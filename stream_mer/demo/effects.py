@@ -6,7 +6,7 @@ import numpy as np
 
 from stream_mer.demo.envelopes import follow
 from stream_mer.demo.filters import highpass, loudness_weighted, lowpass
-from stream_mer.demo.signal import RATE_HZ, Signal, clock, convolve, gain, samples_of, stereo
+from stream_mer.demo.signal import RATE_HZ, Signal, clock, convolve, fast_length, gain, samples_of, stereo
 
 
 def room(decay_s: float, *, damping_hz: float, predelay_s: float = 0.015, rng: np.random.Generator) -> Signal:
@@ -70,9 +70,8 @@ def drive(signal: Signal, amount: float, *, bias: float = 0.0) -> Signal:
         bias: Offset before it: makes even overtones.
     """
     n = signal.shape[-1]
-    padded = np.concatenate([signal, np.zeros((*signal.shape[:-1], 512 + n % 2))], axis=-1)
-    m = padded.shape[-1]
-    spectrum = np.fft.rfft(padded)
+    m = 2 * fast_length(n // 2 + 256)
+    spectrum = np.fft.rfft(signal, m)
     wide = np.zeros((*signal.shape[:-1], 2 * m + 1), dtype=np.complex128)
     wide[..., : spectrum.shape[-1]] = spectrum
     clipped = np.tanh(amount * np.fft.irfft(wide, 4 * m) * 4.0 + bias) - np.tanh(bias)

@@ -18,7 +18,7 @@ _HOOK = "F#5:.75 A5:.75 F#5:.5 E5:.75 D5:.75 E5:.5 F#5:.75 E5:.75 D5:.5 D5:1 B4:
 
 _LINES = (
     Line(
-        text="Everybody's dancing in the street",
+        text="You and I are dancing in the street",
         notes=melody("F#4:.5 F#4:.5 A4:1.5 F#4:.5 F#4:1 E4:.5 D4:.5 D4:.5 E4:2", start_beat=8),
     ),
     Line(
