@@ -249,7 +249,7 @@ class _StatusTeller:
         self._source = source
         self._sink = sink
         self._last: StreamStatus | None = None
-        self._next_sample = 0
+        self._next_sample: int | None = None
         self._lost_samples = 0
         self._silent_s = 0.0
         self._lock = threading.Lock()
@@ -260,7 +260,8 @@ class _StatusTeller:
 
     def hear(self, chunk: AudioChunk) -> None:
         """Take note of lost samples and silence."""
-        self._lost_samples += max(0, chunk.start_sample - self._next_sample)
+        if self._next_sample is not None:
+            self._lost_samples += max(0, chunk.start_sample - self._next_sample)
         self._next_sample = chunk.end_sample
         silent = _level_dbfs(chunk.samples) < SILENCE_DBFS
         self._silent_s = self._silent_s + seconds(len(chunk.samples)) if silent else 0.0

@@ -246,7 +246,8 @@ class JointModel(nn.Module):
         reps = self._represent(audio.tokens, audio_weights, text.vectors, text_weights)
         has_text = (text_weights > 0).any(dim=1)  # [B]
         audio_only = self.heads(self._combine(reps, torch.zeros_like(has_text)))
-        both = self.heads(self._combine(reps, has_text))
+        # A batch without words is spared the second fusion: it would give the first one's result again.
+        both = self.heads(self._combine(reps, has_text)) if bool(has_text.any()) else audio_only
         text_rep = reps.private_text + reps.shared_text
         # Text may move the result only as far as its best line is reliable and recent, and as far as it has earned.
         strength = text_weights.amax(dim=1) if text_weights.shape[1] else has_text.to(text_weights.dtype)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_mer.errors import CorpusError
 from stream_mer.lyrics.encoder import SentenceEncoder
 from stream_mer.lyrics.filters import FilterSettings, filter_transcript
 from stream_mer.lyrics.lines import join_words, split_lines
@@ -44,8 +45,13 @@ PRINTED_LINE_S = 4.0  # about the length of a sung line; printed lyrics have no 
 
 
 def recognised_lines(corpus: Corpus, cache: Path) -> dict[str, ClipLines]:
-    """Lines of every transcript of the corpus, by clip id; filtered and split as the live recogniser's words are."""
-    wanted = {clip.clip_id: _recognised(corpus.transcripts[clip.clip_id]) for clip in _heard(corpus)}
+    """Lines of every transcript of the corpus, by clip id; filtered and split as the live recogniser's words are.
+
+    Raises:
+        CorpusError: A transcript is malformed.
+        LyricsError: The sentence encoder cannot be loaded.
+    """
+    wanted = {clip.clip_id: _read(clip.clip_id, corpus) for clip in _heard(corpus)}
     return _encoded(wanted, cache / "lines-recognised.npz", "Recognised lines")
 
 
@@ -60,6 +66,15 @@ _TimedText = tuple[str, float, float]  # text, end in seconds, reliability
 
 def _heard(corpus: Corpus) -> list[Clip]:
     return [clip for clip in corpus.clips if clip.clip_id in corpus.transcripts]
+
+
+def _read(clip_id: str, corpus: Corpus) -> list[_TimedText]:
+    try:
+        return _recognised(corpus.transcripts[clip_id])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CorpusError(
+            f"{corpus.root / 'transcripts.jsonl'}: the row of {clip_id} is malformed: {error!r} (see docs/TRAINING.md)"
+        ) from error
 
 
 def _recognised(row: Mapping[str, Any]) -> list[_TimedText]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from stream_mer.errors import CorpusError
 from stream_mer.training.corpus import load_corpus
 from stream_mer.training.lyrics import PRINTED_LINE_S, printed_lines, recognised_lines
 
@@ -52,3 +53,13 @@ def test_a_clip_of_which_nothing_was_heard_has_no_lines(
     corpus.transcripts["c0"]["segments"] = []  # type: ignore[index]
     assert len(recognised_lines(corpus, tmp_path)["c0"]) == 0
     assert quick_encoder.encoded != []
+
+
+@pytest.mark.usefixtures("quick_encoder")
+@pytest.mark.parametrize(
+    "row", ['{"clip_id": "c0"}', '{"clip_id": "c0", "language": "en", "segments": [{"words": 3}]}']
+)
+def test_a_malformed_transcript_is_named(corpus_folder: Path, tmp_path: Path, row: str) -> None:
+    (corpus_folder / "transcripts.jsonl").write_text(row + "\n")
+    with pytest.raises(CorpusError, match="the row of c0 is malformed"):
+        recognised_lines(load_corpus(corpus_folder), tmp_path)
