@@ -27,19 +27,19 @@ _RIFF = (
 _LINES = (
     Line(
         text="Get out of my way, I hate your lies",
-        notes=melody("F3:1 Ab3:1.5 F3:.5 F3:1 Bb3:1.5 Ab3:1 B3:1.5 F3:1 Ab3:2", start_beat=8),
+        notes=melody("F3:1 Ab3:1.5 F3:.5 F3:1 Bb3:1.5 Ab3:1 B3:1.5 F3:1 Ab3:2", start_beat=4),
     ),
     Line(
         text="I will burn this world, and hear your cries",
-        notes=melody("F3:.5 F3:1 B3:1.5 F3:1 Bb3:1.5 F3:.5 B3:1.5 F3:1 Ab3:2", start_beat=20),
+        notes=melody("F3:.5 F3:1 B3:1.5 F3:1 Bb3:1.5 F3:.5 B3:1.5 F3:1 Ab3:2", start_beat=16),
     ),
     Line(
         text="You broke my trust, you broke my bones",
-        notes=melody("F3:1 B3:1.5 F3:1 Bb3:1.5 F3:1 B3:1.5 F3:1 Ab3:2", start_beat=32),
+        notes=melody("F3:1 B3:1.5 F3:1 Bb3:1.5 F3:1 B3:1.5 F3:1 Ab3:2", start_beat=28),
     ),
     Line(
         text="My hatred is all I have ever known",
-        notes=melody("F3:.5 B3:2 F3:1 Bb3:1.5 F3:.5 F3:1 Ab3:1 Bb3:1 Ab3:.5 F3:2", start_beat=44),
+        notes=melody("F3:.5 B3:2 F3:1 Bb3:1.5 F3:.5 F3:1 Ab3:1 Bb3:1 Ab3:.5 F3:2", start_beat=40),
     ),
 )
 
@@ -86,7 +86,7 @@ def _beat(stage: Stage) -> Signal:
 def _noise_lead(stage: Stage) -> Signal:
     """Dissonant screams of a synth a semitone apart, in the gaps that the voice leaves."""
     bus = stage.bus()
-    for start in (0, 4, 54, 58):
+    for start in (0, 52, 56, 60):
         for beat, midi in ((0.0, 76.0), (1.0, 77.0), (2.0, 82.0), (3.0, 77.0)):
             for shift in (0.0, 1.0):
                 sound = synths.lead(midi + shift, stage.tempo.seconds(0.9), bright_hz=5000.0, rng=stage.rng)

@@ -43,7 +43,7 @@ def encode(song: Signal, path: Path, *, bitrate_bps: int) -> None:
 
     samples = np.ascontiguousarray(song.T.reshape(1, -1), dtype=np.float32)
     try:
-        with av.open(str(path), "w", format="ogg") as container:
+        with av.open(str(path), "w", format="ogg", options={"fflags": "+bitexact"}) as container:
             stream = container.add_stream("libopus", rate=RATE_HZ, layout="stereo")
             stream.bit_rate = bitrate_bps
             stream.options = {"application": "audio", "vbr": "constrained", "compression_level": "10"}

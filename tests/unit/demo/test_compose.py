@@ -94,6 +94,13 @@ def test_encoding_and_decoding_keep_the_sound(tmp_path):
     assert np.std(back[:, RATE_HZ // 2 : RATE_HZ], axis=1) == pytest.approx(0.3 / np.sqrt(2), rel=0.05)
 
 
+def test_encoding_twice_gives_the_same_file(tmp_path, rng):
+    hiss = 0.1 * rng.standard_normal((2, RATE_HZ))
+    for name in ("a.ogg", "b.ogg"):
+        compose.encode(hiss, tmp_path / name, bitrate_bps=80_000)
+    assert (tmp_path / "a.ogg").read_bytes() == (tmp_path / "b.ogg").read_bytes()
+
+
 def test_the_packaged_song_is_what_the_documentation_says(packaged_song):
     assert packaged_song.stat().st_size <= 1_000_000
     sound, rate = decoded(packaged_song)
