@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,10 +57,8 @@ def test_a_clip_of_which_nothing_was_heard_has_no_lines(
 
 
 @pytest.mark.usefixtures("quick_encoder")
-@pytest.mark.parametrize(
-    "row", ['{"clip_id": "c0"}', '{"clip_id": "c0", "language": "en", "segments": [{"words": 3}]}']
-)
-def test_a_malformed_transcript_is_named(corpus_folder: Path, tmp_path: Path, row: str) -> None:
-    (corpus_folder / "transcripts.jsonl").write_text(row + "\n")
+@pytest.mark.parametrize("row", [{}, {"language": "en", "segments": [{"words": 3}]}])
+def test_a_malformed_transcript_is_named(corpus_folder: Path, tmp_path: Path, row: dict[str, Any]) -> None:
+    corpus = replace(load_corpus(corpus_folder), transcripts={"c0": row})
     with pytest.raises(CorpusError, match="the row of c0 is malformed"):
-        recognised_lines(load_corpus(corpus_folder), tmp_path)
+        recognised_lines(corpus, tmp_path)
