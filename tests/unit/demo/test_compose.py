@@ -124,7 +124,7 @@ def test_the_command_composes_a_song(tmp_path, monkeypatch):
     done = CliRunner().invoke(compose.main, ["--out", str(tmp_path / "song.ogg"), "--no-voice"])
     assert done.exit_code == 0, done.output
     sound, _ = decoded(tmp_path / "song.ogg")
-    assert sound.shape[1] / RATE_HZ == pytest.approx(8 * 60 / 126 + 1.0, abs=0.1)
+    assert sound.shape[1] / RATE_HZ == pytest.approx(compose.PASSAGES[0].tempo.seconds(8) + 1.0, abs=0.1)
 
 
 def test_a_place_that_cannot_be_written_gives_one_line(tmp_path, monkeypatch):
