@@ -1,6 +1,8 @@
-"""First passage, happy (V+ A+): a dance tune in D major, 126 beats a minute."""
+"""First passage, happy (V+ A+): a dance tune in D major, 132 beats a minute."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from stream_mer.demo import drums, keys, synths
 from stream_mer.demo.effects import compress, echo, reverberate, room
@@ -13,25 +15,27 @@ from stream_mer.demo.voice import Singer
 
 _BARS = 12
 _CHORDS = ((62, 66, 69), (61, 64, 69), (62, 66, 71), (62, 67, 71))  # D, A, B minor, G; one a bar
-_ROOTS = (38, 33, 35, 31)
+_ROOTS = (38, 33, 35, 43)
+# A bar of the bass: (beat, beats, semitones above the root).
+_BASS = ((0.0, 0.4, 0), (0.75, 0.2, 0), (1.0, 0.3, 12), (1.5, 0.4, 0), (2.25, 0.2, 7), (2.5, 0.4, 12), (3.5, 0.4, 12))
 _HOOK = "F#5:.75 A5:.75 F#5:.5 E5:.75 D5:.75 E5:.5 F#5:.75 E5:.75 D5:.5 D5:1 B4:.5 D5:.5"
 
 _LINES = (
     Line(
         text="You and I are dancing in the street",
-        notes=melody("F#4:.5 F#4:.5 A4:1.5 F#4:.5 F#4:1 E4:.5 D4:.5 D4:.5 E4:2", start_beat=8),
+        notes=melody("F#4:.5 F#4:.5 A4:1 -:.5 F#4:.5 F#4:1 E4:.5 D4:.5 D4:.5 E4:1.25", start_beat=8),
     ),
     Line(
         text="I can feel the rhythm in my feet",
-        notes=melody("D4:.5 E4:.5 F#4:1.5 E4:.5 F#4:1 E4:.5 D4:.5 D4:.5 D4:2", start_beat=16),
+        notes=melody("D4:.5 E4:.5 F#4:1 -:.5 E4:.5 F#4:1 E4:.5 D4:.5 D4:.5 D4:1.25", start_beat=16),
     ),
     Line(
         text="Clap your hands and come and sing with me",
-        notes=melody("F#4:.5 F#4:.5 A4:1.5 F#4:.5 A4:1 F#4:.5 F#4:.5 F#4:.5 E4:2", start_beat=24),
+        notes=melody("F#4:.5 F#4:.5 A4:1 -:.5 F#4:.5 A4:1 F#4:.5 F#4:.5 F#4:.5 E4:1.25", start_beat=24),
     ),
     Line(
         text="I'm so happy, feeling wild and free",
-        notes=melody("D4:.5 E4:.5 F#4:1 F#4:1 G4:1 F#4:.5 E4:1 E4:.5 D4:1.75", start_beat=32),
+        notes=melody("D4:.5 E4:.5 F#4:1 F#4:1 G4:1 F#4:.5 E4:1 E4:.5 D4:1.25", start_beat=32),
     ),
 )
 
@@ -60,32 +64,29 @@ def _beat(stage: Stage) -> Signal:
 
 
 def _harmony(stage: Stage) -> Signal:
+    """Stabs on the syncopated beats, and brass between them."""
     bus, rng = stage.bus(), stage.rng
     for bar in range(_BARS):
         chord = _CHORDS[bar % 4]
         wide = (*chord, chord[0] + 12)
         for at, beats in ((0.0, 0.7), (0.75, 0.4), (1.5, 0.7), (2.5, 0.7), (3.25, 0.6)):
-            sound = synths.stab(wide, stage.tempo.seconds(beats), bright_hz=5200.0, rng=rng)
-            stage.put(bus, sound, 4 * bar + at, level_db=-15.0)
-        for at in (0.0, 1.5, 3.0):
-            for note in chord:
-                sound = keys.piano(note, stage.tempo.seconds(1.2), strength=0.85, rng=rng)
-                stage.put(bus, sound, 4 * bar + at, level_db=-15.0, position=(note - 65) / 12, loose_s=0.003)
-        for step in range(16):
-            note = wide[(0, 1, 2, 3, 2, 1)[step % 6]] + 12
-            sound = keys.guitar(note, 0.25, strength=0.7, rng=rng)
-            stage.put(bus, sound, 4 * bar + step / 4, level_db=-19.0, position=0.6 if step % 2 else -0.6)
+            sound = synths.stab(wide, stage.tempo.seconds(beats), bright_hz=8000.0, rng=rng)
+            stage.put(bus, sound, 4 * bar + at, level_db=-13.0)
+        for at, beats in ((0.0, 0.35), (1.5, 0.3), (2.0, 0.3), (3.5, 0.35)):
+            for midi in wide:
+                sound = synths.lead(midi + 12, stage.tempo.seconds(beats), bright_hz=5000.0, rng=rng)
+                stage.put(bus, sound, 4 * bar + at, level_db=-20.0, loose_s=0.002)
     return bus
 
 
 def _low(stage: Stage) -> Signal:
+    """A bass that dances."""
     bus = stage.bus()
     for bar in range(_BARS):
-        root = _ROOTS[bar % 4]
-        for step in range(8):
-            note = root + (12 if step % 2 else 0)
-            sound = synths.bass(note, stage.tempo.seconds(0.42), bright_hz=1600.0, rng=stage.rng)
-            stage.put(bus, sound, 4 * bar + step / 2, level_db=-9.0)
+        for at, beats, shift in _BASS:
+            midi = _ROOTS[bar % 4] + shift
+            sound = synths.bass(midi, stage.tempo.seconds(beats), bright_hz=2600.0, hard=2.5, rng=stage.rng)
+            stage.put(bus, sound, 4 * bar + at, level_db=-8.0)
     return bus
 
 
@@ -100,28 +101,30 @@ def _hook(stage: Stage) -> Signal:
 
 
 def music(stage: Stage) -> Signal:
-    """Four on the floor, stabs, piano, plucks and a hook, breathing with the kick."""
+    """Four on the floor, stabs, brass, a dancing bass and a hook; the chords breathe with the kick."""
     beat, harmony, low, hook = _beat(stage), _harmony(stage), _low(stage), _hook(stage)
     beats_at = [stage.tempo.at(b) for b in range(stage.beats)]
-    breathing = pump(stage.length_samples, beats_at, depth=0.45, time_s=0.2)
+    breathing = pump(stage.length_samples, beats_at, depth=0.25, time_s=0.16)
     hook = hook + gain(-9.0) * echo(hook, delay_s=stage.tempo.seconds(0.75), feedback=0.6)
     hall = room(1.1, damping_hz=5000.0, rng=stage.rng)
     wet = reverberate(highpass(harmony + 0.8 * hook + 0.25 * highpass(beat, 400.0), 250.0), hall)
-    mixed = (harmony + hook + gain(-13.0) * wet) * breathing + low * pump(
-        stage.length_samples, beats_at, depth=0.6, time_s=0.14
+    mixed = (harmony + hook + gain(-17.0) * wet) * breathing + low * pump(
+        stage.length_samples, beats_at, depth=0.3, time_s=0.1
     )
     return compress(mixed + beat, threshold_db=-14.0, ratio=2.0)
 
 
+_SINGER = Singer(voice="en-us+f5", pitch=85, speed_wpm=150, vibrato_cents=8.0)
+
 PASSAGE = Passage(
     name="happy",
-    tempo=Tempo(bpm=126.0),
+    tempo=Tempo(bpm=132.0),
     beats=4 * _BARS,
-    loudness_lufs=-12.5,
+    loudness_lufs=-11.5,
     voices=(
-        Voice(singer=Singer(voice="en-us+f5", pitch=85, speed_wpm=150), lines=_LINES),
-        Voice(singer=Singer(voice="en-us+f5", pitch=84, speed_wpm=149), lines=_LINES, level_db=-11.0, position=0.6),
+        Voice(singer=_SINGER, lines=_LINES),
+        Voice(singer=replace(_SINGER, pitch=84, speed_wpm=149), lines=_LINES, level_db=-11.0, position=0.6),
     ),
-    vocal=VocalSound(over_music_db=2.0, room_s=1.0, room_db=-19.0, echo_beats=0.75, echo_db=-24.0, duck_middle_db=5.0),
+    vocal=VocalSound(over_music_db=0.5, room_s=0.8, room_db=-24.0, duck_all_db=0.5, duck_middle_db=2.0),
     music=music,
 )
