@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
@@ -21,3 +22,8 @@ def track(items: Iterable[T], title: str, *, total: int) -> Iterator[T]:
     """Yield the items while a bar shows how many of ``total`` are done."""
     with bars() as display:
         yield from display.track(items, total=total, description=title)
+
+
+def announce(text: str) -> None:
+    """Tell on stderr, terminal or not, what is about to take minutes."""
+    print(text, file=sys.stderr)  # plainly: a bar that is being shown takes it in and stays below it

@@ -55,7 +55,7 @@ def cached_tokens(
     """
     folder = cache / f"tokens-{_fingerprint(backbone)}"
     folder.mkdir(parents=True, exist_ok=True)
-    files = {clip.clip_id: folder / f"{clip.clip_id}-{_audio_fingerprint(clip.audio)}.npy" for clip in clips}
+    files = {clip.clip_id: folder / f"{clip.clip_id}-{audio_fingerprint(clip.audio)}.npy" for clip in clips}
     todo = [(clip.audio, files[clip.clip_id]) for clip in clips if not files[clip.clip_id].is_file()]
     if todo:
         with ProcessPoolExecutor(workers, initializer=_start_worker, initargs=(backbone,)) as pool:
@@ -72,7 +72,7 @@ def _fingerprint(backbone: Backbone) -> str:
     return state.hexdigest()[:12]
 
 
-def _audio_fingerprint(audio: Path) -> str:
+def audio_fingerprint(audio: Path) -> str:
     """Changes when another file takes the clip's place; cheap, because it does not read it."""
     about = audio.stat()
     return hashlib.sha256(f"{audio.resolve()} {about.st_size} {about.st_mtime_ns}".encode()).hexdigest()[:8]
