@@ -1,8 +1,9 @@
 """Reads a labelled corpus: a folder with ``manifest.csv``, audio files, and perhaps lyrics and transcripts.
 
-Columns of the manifest: ``clip_id``, ``audio`` (path within the folder), ``artist`` and ``fold`` (0..4,
-artist-disjoint); and any of ``quadrant`` (Q1..Q4), ``cluster`` (C1..C5), ``valence`` and ``arousal`` (-1..1),
-``lyrics`` (path of the song's printed words). An empty cell is a label that the clip lacks.
+Columns of the manifest: ``clip_id``, ``audio`` (path within the folder) and ``artist``; and any of ``fold`` (0..4,
+artist-disjoint; made where there is none), ``quadrant`` (Q1..Q4), ``cluster`` (C1..C5), ``valence`` and ``arousal``
+(-1..1), ``rated_by`` (``tags`` or ``listeners``), ``lyrics`` (path of the song's printed words). An empty cell is a
+label that the clip lacks. Public data sets in their own layouts are read by ``training.corpora``.
 """
 
 from __future__ import annotations
@@ -10,16 +11,20 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+import statistics
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias, cast, get_args
 
 from stream_mer.errors import CorpusError
+from stream_mer.training.corpora.folds import N_FOLDS, balanced_folds, lead_artist
 from stream_mer.types import CATEGORIES, CLUSTERS
 
-REQUIRED_COLUMNS = ("clip_id", "audio", "artist", "fold")
-N_FOLDS = 5
+REQUIRED_COLUMNS = ("clip_id", "audio", "artist")
+
+RatedBy: TypeAlias = Literal["tags", "listeners"]
+"""Where valence and arousal come from: the mood words that somebody gave, or ratings of this very recording."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +41,8 @@ class Clip:
         valence: -1..1, or None.
         arousal: -1..1, or None.
         lyrics: File with the song's printed words, or None.
+        rated_by: Where valence and arousal come from; see ``teaches_emotion``.
+        middle_s: Of a longer recording only the middle so many seconds are the clip; None for all of it.
     """
 
     clip_id: str
@@ -47,6 +54,13 @@ class Clip:
     valence: float | None = None
     arousal: float | None = None
     lyrics: Path | None = None
+    rated_by: RatedBy = "tags"
+    middle_s: float | None = None
+
+    @property
+    def teaches_emotion(self) -> bool:
+        """Whether valence and arousal are sure enough to learn from: a single tag alone is too coarse."""
+        return self.rated_by == "listeners" or self.category is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,11 +71,13 @@ class Corpus:
         root: Its folder.
         clips: In the manifest's order.
         transcripts: What a recogniser heard, by clip id; the rows of ``transcripts.jsonl`` as they are. May be empty.
+        notes: What its user should know, a line each: what was left out and why, how the folds came about.
     """
 
     root: Path
     clips: tuple[Clip, ...]
     transcripts: Mapping[str, Mapping[str, Any]]
+    notes: tuple[str, ...] = ()
 
 
 def load_corpus(root: Path) -> Corpus:
@@ -74,39 +90,81 @@ def load_corpus(root: Path) -> Corpus:
     manifest = root / "manifest.csv"
     if not manifest.is_file():
         raise CorpusError(f"no corpus at {root}: there is no manifest.csv in it (see docs/TRAINING.md for its columns)")
-    clips = _read_manifest(manifest)
+    clips, has_folds = _read_manifest(manifest)
     if not clips:
         raise CorpusError(f"{manifest} has no rows")
-    _check_ids(clips, manifest)
+    check_ids(clips, manifest)
     _check_files(clips, manifest)
+    notes: tuple[str, ...] = ()
+    if not has_folds:
+        clips, notes = with_folds(clips, manifest)
     _check_folds(clips, manifest)
-    return Corpus(root=root, clips=clips, transcripts=_read_transcripts(root / "transcripts.jsonl"))
+    return Corpus(root=root, clips=clips, transcripts=read_transcripts(root), notes=notes)
 
 
-def _read_manifest(manifest: Path) -> tuple[Clip, ...]:
+def with_folds(clips: Sequence[Clip], source: Path) -> tuple[tuple[Clip, ...], tuple[str, ...]]:
+    """Give every clip a fold: artist-disjoint, and even in its labels; and notes that say so.
+
+    Raises:
+        CorpusError: All clips are by one artist.
+    """
+    unknown = sum(not clip.artist for clip in clips)
+    groups = [f"artist {lead_artist(c.artist)}" if c.artist else f"clip {c.clip_id}" for c in clips]
+    if len(set(groups)) < 2:
+        raise CorpusError(f"{source}: all clips are by one artist; measuring takes at least two, and many are better")
+    folds = balanced_folds(groups, _strata(clips))
+    notes = [f"{source}: it brings no folds, so {len(set(folds))} were made, each with other artists than the rest"]
+    if unknown:
+        notes.append(
+            f"{source}: {unknown} of {len(clips)} clips name no artist, so one artist may sit on both sides of a split "
+            "and the figures may be better than the truth"
+        )
+    return tuple(replace(clip, fold=fold) for clip, fold in zip(clips, folds, strict=True)), tuple(notes)
+
+
+def _strata(clips: Sequence[Clip]) -> list[Hashable]:
+    """What should be even over folds: category, cluster, or on which side of the medians valence and arousal lie."""
+    rated = [(c.valence, c.arousal) for c in clips if c.valence is not None and c.arousal is not None]
+    middle_v, middle_a = (statistics.median(values) for values in zip(*rated, strict=True)) if rated else (0.0, 0.0)
+
+    def stratum(clip: Clip) -> Hashable:
+        if clip.category is not None or clip.cluster is not None:
+            return clip.category, clip.cluster
+        if clip.valence is None or clip.arousal is None:
+            return "unlabelled"
+        return clip.valence > middle_v, clip.arousal > middle_a, "rated"
+
+    return [stratum(clip) for clip in clips]
+
+
+def _read_manifest(manifest: Path) -> tuple[tuple[Clip, ...], bool]:
+    """The clips, and whether they have folds: a column without a single entry counts as none."""
     try:
         with manifest.open(newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file, restval="")
             missing = [column for column in REQUIRED_COLUMNS if column not in (reader.fieldnames or ())]
             if missing:
                 raise CorpusError(f"{manifest} lacks the column {', '.join(missing)} (see docs/TRAINING.md)")
-            return tuple(_read_clip(manifest.parent, row, reader.line_num) for row in reader)
+            rows = [(reader.line_num, row) for row in reader]
+            has_folds = any(row.get("fold") for _, row in rows)
+            return tuple(_read_clip(manifest.parent, row, line, has_folds) for line, row in rows), has_folds
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise CorpusError(f"cannot read {manifest}: {error}; it must be CSV in UTF-8") from error
 
 
-def _read_clip(root: Path, row: Mapping[str, str], line: int) -> Clip:
+def _read_clip(root: Path, row: Mapping[str, str], line: int, has_folds: bool) -> Clip:  # noqa: FBT001 - private
     try:
         return Clip(
             clip_id=_clip_id(row["clip_id"]),
             audio=root / row["audio"],
             artist=row["artist"],
-            fold=_fold(row["fold"]),
+            fold=_fold(row["fold"]) if has_folds else 0,
             category=_label(row.get("quadrant"), "Q", len(CATEGORIES)),
             cluster=_label(row.get("cluster"), "C", len(CLUSTERS)),
             valence=_coordinate(row.get("valence")),
             arousal=_coordinate(row.get("arousal")),
             lyrics=root / row["lyrics"] if row.get("lyrics") else None,
+            rated_by=_rated_by(row.get("rated_by")),
         )
     except ValueError as error:
         raise CorpusError(f"{root / 'manifest.csv'}, line {line}: {error}") from error
@@ -142,7 +200,18 @@ def _coordinate(text: str | None) -> float | None:
     return value
 
 
-def _check_ids(clips: tuple[Clip, ...], manifest: Path) -> None:
+def _rated_by(text: str | None) -> RatedBy:
+    if text and text not in get_args(RatedBy):
+        raise ValueError(f"rated_by must be tags or listeners or nothing, not {text!r}")
+    return cast("RatedBy", text or "tags")
+
+
+def check_ids(clips: Sequence[Clip], manifest: Path) -> None:
+    """Refuse ids that stand for two clips.
+
+    Raises:
+        CorpusError: One does.
+    """
     seen: set[str] = set()
     for clip in clips:
         if clip.clip_id in seen:
@@ -170,7 +239,13 @@ def _check_folds(clips: tuple[Clip, ...], manifest: Path) -> None:
             )
 
 
-def _read_transcripts(path: Path) -> dict[str, dict[str, Any]]:
+def read_transcripts(root: Path) -> dict[str, dict[str, Any]]:
+    """The rows of ``transcripts.jsonl`` in a corpus's folder, by clip id; none where there is no such file.
+
+    Raises:
+        CorpusError: It is malformed.
+    """
+    path = root / "transcripts.jsonl"
     if not path.is_file():
         return {}
     try:

@@ -183,10 +183,10 @@ def _pad(texts: Sequence[_KnownLines]) -> TextInput:
 
 
 def _labels(clips: Sequence[Clip]) -> Labels:
-    """Labels of the clips. Only clips with a quadrant teach valence and arousal: the others rest on a single tag."""
+    """Labels of the clips; a row without valence is left out of the main task."""
     nan = float("nan")
     emotion = [
-        (nan if c.valence is None or c.category is None else c.valence, nan if c.arousal is None else c.arousal)
+        (c.valence if c.valence is not None and c.teaches_emotion else nan, nan if c.arousal is None else c.arousal)
         for c in clips
     ]
     return Labels(

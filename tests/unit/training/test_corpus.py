@@ -74,6 +74,7 @@ def test_a_folder_without_a_manifest_is_no_corpus(where: str, tmp_path: Path) ->
         (0, {"valence": "1.2"}, r"line 2: valence and arousal lie in -1\.\.1"),
         (0, {"arousal": "nan"}, r"line 2: valence and arousal lie in -1\.\.1"),
         (0, {"arousal": "high"}, r"line 2: .*high"),
+        (0, {"rated_by": "me"}, r"line 2: rated_by must be tags or listeners or nothing, not 'me'"),
         (4, {"audio": "audio/none.wav"}, r"1 audio files .* missing, the first one is .*none\.wav"),
         (4, {"audio": ""}, r"1 audio files .* missing"),
         (1, {"fold": "3"}, r"the artist 'artist 0' sits in two folds"),
@@ -95,8 +96,54 @@ def test_a_fault_is_told_with_its_place(
 
 def test_a_missing_column_is_named(root: Path, manifest_rows: Rows, manifest_writer: Writer) -> None:
     manifest_writer(root, [{k: v for k, v in row.items() if k not in ("artist", "fold")} for row in manifest_rows])
-    with pytest.raises(CorpusError, match="lacks the column artist, fold"):
+    with pytest.raises(CorpusError, match=r"lacks the column artist \("):
         load_corpus(root)
+
+
+@pytest.mark.parametrize("how", ["no column", "empty cells"])
+def test_folds_are_made_where_the_manifest_has_none(
+    how: str, root: Path, manifest_rows: Rows, manifest_writer: Writer
+) -> None:
+    for row in manifest_rows:
+        row["fold"] = ""
+    bare = [{k: v for k, v in row.items() if k != "fold"} for row in manifest_rows]
+    manifest_writer(root, bare if how == "no column" else manifest_rows)
+    corpus = load_corpus(root)
+    assert {clip.fold for clip in corpus.clips} == set(range(5))
+    of_artist = {(clip.artist, clip.fold) for clip in corpus.clips}
+    assert len(of_artist) == len({clip.artist for clip in corpus.clips}) == 5
+    (note,) = corpus.notes
+    assert "manifest.csv: it brings no folds, so 5 were made" in note
+
+
+def test_folds_that_rest_on_unknown_artists_say_so(root: Path, manifest_rows: Rows, manifest_writer: Writer) -> None:
+    for i, row in enumerate(manifest_rows):
+        row |= {"fold": "", "artist": "" if i < 4 else row["artist"]}
+    manifest_writer(root, manifest_rows)
+    corpus = load_corpus(root)
+    assert "4 of 10 clips name no artist" in corpus.notes[1]
+    assert len({clip.fold for clip in corpus.clips[:4]}) > 1  # nothing says that they belong together
+
+
+def test_a_single_artist_cannot_be_split(root: Path, manifest_rows: Rows, manifest_writer: Writer) -> None:
+    manifest_writer(root, [row | {"fold": "", "artist": "The One"} for row in manifest_rows])
+    with pytest.raises(CorpusError, match="all clips are by one artist"):
+        load_corpus(root)
+
+
+def test_a_manifest_with_folds_gives_no_notes(corpus_folder: Path) -> None:
+    assert load_corpus(corpus_folder).notes == ()
+
+
+def test_ratings_of_listeners_are_told_from_those_of_tags(
+    root: Path, manifest_rows: Rows, manifest_writer: Writer
+) -> None:
+    blank = {"quadrant": "", "valence": "0.5", "arousal": "-0.5"}
+    ratings = ["listeners", *["tags", ""] * 4, ""]
+    manifest_writer(root, [row | blank | {"rated_by": by} for row, by in zip(manifest_rows, ratings, strict=True)])
+    clips = load_corpus(root).clips
+    assert [clip.rated_by for clip in clips[:3]] == ["listeners", "tags", "tags"]
+    assert [clip.teaches_emotion for clip in clips[:3]] == [True, False, False]
 
 
 def test_a_manifest_without_rows_is_refused(root: Path) -> None:
@@ -106,8 +153,8 @@ def test_a_manifest_without_rows_is_refused(root: Path) -> None:
 
 
 def test_a_short_row_is_refused(root: Path) -> None:
-    (root / "manifest.csv").write_text("clip_id,audio,artist,fold\nc0,audio/c0.wav\n")
-    with pytest.raises(CorpusError, match="line 2"):
+    (root / "manifest.csv").write_text("clip_id,audio,artist,fold\nc0,audio/c0.wav,one,0\nc1,audio/c1.wav\n")
+    with pytest.raises(CorpusError, match="line 3"):
         load_corpus(root)
 
 

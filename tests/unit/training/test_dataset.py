@@ -107,6 +107,14 @@ def test_only_clips_with_a_quadrant_teach_valence_and_arousal(clip_set: Maker) -
     assert not data.labels.emotion.isfinite().all(dim=1).any()
 
 
+def test_ratings_of_listeners_teach_without_a_quadrant(clip_set: Maker) -> None:
+    source = clip_set(4)
+    clips = [replace(source.clips[0], category=None, rated_by="listeners"), replace(source.clips[1], category=None)]
+    data = ClipSet(clips, {f"m{i}": source.tokens[i].numpy() for i in range(2)}, {}, {})
+    assert data.labels.emotion.isfinite().all(dim=1).tolist() == [True, False]
+    assert data.labels.emotion[0].tolist() == pytest.approx([clips[0].valence, clips[0].arousal])
+
+
 def test_a_clip_without_a_single_token_is_refused_by_its_name(clip_set: Maker) -> None:
     source = clip_set(2)
     tokens = {"m0": source.tokens[0].numpy(), "m1": source.tokens[1, :0].numpy()}
