@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from stream_mer.errors import CorpusError
 from stream_mer.lyrics.encoder import SentenceEncoder
 from stream_mer.lyrics.filters import FilterSettings, filter_transcript
+from stream_mer.lyrics.known import parse_lyrics
 from stream_mer.lyrics.lines import join_words, split_lines
 from stream_mer.lyrics.transcript import Segment, Transcript
 from stream_mer.training.corpus import Clip, Corpus
@@ -100,9 +102,13 @@ def _transcript(row: Mapping[str, Any]) -> Transcript:
     )
 
 
+# Who wrote, composed, arranged or produced it: the first lines of many LRC files from Chinese services.
+_CREDIT = re.compile(r"(作词|作詞|作曲|编曲|編曲|制作人|製作人)\s*[:：]")
+
+
 def _printed(path: Path) -> list[_TimedText]:
-    lines = [line.strip() for line in path.read_text(encoding="utf-8", errors="replace").splitlines()]
-    sung = [line for line in lines if line and not line.startswith("[")]
+    lines = [line.text for line in parse_lyrics(path.read_text(encoding="utf-8-sig", errors="replace"))]
+    sung = [line for line in lines if not line.startswith("[") and not _CREDIT.match(line)]
     return [(line, PRINTED_LINE_S * (i + 1), 1.0) for i, line in enumerate(sung)]
 
 

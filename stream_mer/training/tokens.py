@@ -16,18 +16,23 @@ from stream_mer.emotion.backbone import BLOCK_STEPS, TOKEN_BLOCKS, TOKEN_FEATURE
 from stream_mer.sources.file import FileSource
 from stream_mer.training.corpus import Clip
 from stream_mer.training.progress import track
-from stream_mer.types import Samples
+from stream_mer.types import SAMPLE_RATE_HZ, Samples
 
 _PIECE_SAMPLES = 160_000  # 10 s at a time bound the memory that the backbone takes
 
 
-def read_audio(path: Path) -> Samples:
-    """Decode a whole file to mono 16 kHz.
+def read_audio(path: Path, middle_s: float | None = None) -> Samples:
+    """Decode a file to mono 16 kHz: all of it, or its middle ``middle_s`` seconds.
 
     Raises:
         SourceError: It cannot be decoded.
     """
-    return np.concatenate([chunk.samples for chunk in FileSource(path).chunks()])
+    samples = np.concatenate([chunk.samples for chunk in FileSource(path).chunks()])
+    if middle_s is None:
+        return samples
+    length = round(middle_s * SAMPLE_RATE_HZ)
+    start = max(0, (len(samples) - length) // 2)
+    return samples[start : start + length]
 
 
 def clip_tokens(samples: Samples, backbone: Backbone) -> NDArray[np.float16]:
@@ -55,8 +60,9 @@ def cached_tokens(
     """
     folder = cache / f"tokens-{_fingerprint(backbone)}"
     folder.mkdir(parents=True, exist_ok=True)
-    files = {clip.clip_id: folder / f"{clip.clip_id}-{audio_fingerprint(clip.audio)}.npy" for clip in clips}
-    todo = [(clip.audio, files[clip.clip_id]) for clip in clips if not files[clip.clip_id].is_file()]
+    marks = {clip.clip_id: audio_fingerprint(clip.audio, clip.middle_s) for clip in clips}
+    files = {clip_id: folder / f"{clip_id}-{mark}.npy" for clip_id, mark in marks.items()}
+    todo = [(clip.audio, clip.middle_s, files[clip.clip_id]) for clip in clips if not files[clip.clip_id].is_file()]
     if todo:
         with ProcessPoolExecutor(workers, initializer=_start_worker, initargs=(backbone,)) as pool:
             for _ in track(pool.map(_compute, todo), "Audio tokens", total=len(todo)):
@@ -72,10 +78,11 @@ def _fingerprint(backbone: Backbone) -> str:
     return state.hexdigest()[:12]
 
 
-def audio_fingerprint(audio: Path) -> str:
-    """Changes when another file takes the clip's place; cheap, because it does not read it."""
+def audio_fingerprint(audio: Path, middle_s: float | None = None) -> str:
+    """Changes when another file, or another part of it, takes the clip's place; cheap, because it does not read it."""
     about = audio.stat()
-    return hashlib.sha256(f"{audio.resolve()} {about.st_size} {about.st_mtime_ns}".encode()).hexdigest()[:8]
+    part = "" if middle_s is None else f" {middle_s:g}"
+    return hashlib.sha256(f"{audio.resolve()} {about.st_size} {about.st_mtime_ns}{part}".encode()).hexdigest()[:8]
 
 
 _backbone: Backbone | None = None  # of a worker process
@@ -87,9 +94,9 @@ def _start_worker(backbone: Backbone) -> None:
     _backbone = backbone
 
 
-def _compute(job: tuple[Path, Path]) -> None:
-    audio, target = job
+def _compute(job: tuple[Path, float | None, Path]) -> None:
+    audio, middle_s, target = job
     assert _backbone is not None, "the pool's initializer ran"  # noqa: S101 - narrows the type
     part = target.with_suffix(".part.npy")
-    np.save(part, clip_tokens(read_audio(audio), _backbone))
+    np.save(part, clip_tokens(read_audio(audio, middle_s), _backbone))
     part.replace(target)  # whole or not at all

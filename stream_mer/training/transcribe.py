@@ -48,7 +48,8 @@ def with_transcripts(corpus: Corpus, cache: Path, recogniser: Recogniser) -> Cor
     if not missing:
         return corpus
     folder = cache / _FOLDER
-    files = {clip.clip_id: folder / f"{clip.clip_id}-{audio_fingerprint(clip.audio)}.json" for clip in missing}
+    marks = {clip.clip_id: audio_fingerprint(clip.audio, clip.middle_s) for clip in missing}
+    files = {clip_id: folder / f"{clip_id}-{mark}.json" for clip_id, mark in marks.items()}
     rows = {clip_id: row for clip_id, path in files.items() if (row := _read(path)) is not None}
     todo = [clip for clip in missing if clip.clip_id not in rows]
     if todo and _ready(recogniser, len(todo)):
@@ -99,7 +100,7 @@ def _listen(todo: Sequence[Clip], files: Mapping[str, Path], recogniser: Recogni
     for done, clip in enumerate(track(todo, "Transcripts", total=len(todo))):
         if done == _PACED_CLIPS:
             announce(_time_left((time.monotonic() - begun_s) / done, len(todo) - done))
-        samples = read_audio(clip.audio)
+        samples = read_audio(clip.audio, clip.middle_s)
         try:
             heard = recogniser.transcribe(samples) if len(samples) else EMPTY_TRANSCRIPT
         except LyricsError as error:
@@ -110,7 +111,9 @@ def _listen(todo: Sequence[Clip], files: Mapping[str, Path], recogniser: Recogni
         part.write_text(json.dumps(row, ensure_ascii=False), encoding="utf-8")
         part.replace(files[clip.clip_id])  # whole or not at all
     if failed:
-        _log.warning("the recogniser failed on %d clips, which are taken to be without words; %s", len(failed), failed[0])
+        _log.warning(
+            "the recogniser failed on %d clips, which are taken to be without words; %s", len(failed), failed[0]
+        )
     return rows
 
 

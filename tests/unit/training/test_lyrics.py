@@ -38,6 +38,21 @@ def test_printed_words_are_lines_without_headings(
     assert sorted(quick_encoder.encoded) == ["line one of 0", "line one of 3", "line two of 0", "line two of 3"]
 
 
+LRC = (
+    "[ti:Song]\n[00:00.00] 作曲 : Someone\n[00:01.00] 作词: Another\n"
+    "[00:12.50]first line\n[00:20.00][00:40.00]again\n[00:30.00]\n"
+)
+
+
+def test_printed_words_may_be_lrc(corpus_folder: Path, tmp_path: Path, quick_encoder: type[Any]) -> None:
+    corpus = load_corpus(corpus_folder)
+    (tmp_path / "song.lrc").write_text(LRC, encoding="utf-8-sig")
+    song = replace(corpus.clips[0], lyrics=tmp_path / "song.lrc")
+    lines = printed_lines(replace(corpus, clips=(song,)), tmp_path)["c0"]
+    assert lines.t1.tolist() == [PRINTED_LINE_S, 2 * PRINTED_LINE_S, 3 * PRINTED_LINE_S]
+    assert sorted(quick_encoder.encoded) == ["again", "first line"]
+
+
 def test_every_text_is_encoded_once(corpus_folder: Path, tmp_path: Path, quick_encoder: type[Any]) -> None:
     corpus = load_corpus(corpus_folder)
     first = printed_lines(corpus, tmp_path)

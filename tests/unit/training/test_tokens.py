@@ -82,6 +82,23 @@ def test_audio_is_read_whole(corpus_folder: Path, music: Music) -> None:
     np.testing.assert_allclose(samples, music(6.0, seed=2), atol=1e-4)  # 16 bits
 
 
+@pytest.mark.parametrize(("middle_s", "start", "end"), [(2.0, 32_000, 64_000), (6.0, 0, 96_000), (60.0, 0, 96_000)])
+def test_of_a_longer_recording_the_middle_is_read(middle_s: float, start: int, end: int, corpus_folder: Path) -> None:
+    audio = corpus_folder / "audio/c2.wav"
+    assert np.array_equal(read_audio(audio, middle_s), read_audio(audio)[start:end])
+
+
+def test_another_part_of_a_recording_has_other_tokens(
+    corpus_folder: Path, backbone: Backbone, tmp_path: Path, jobs: Callable[[], Sequence[Any]]
+) -> None:
+    whole = load_corpus(corpus_folder).clips[0]
+    middle = replace(whole, middle_s=3.0)
+    kept = [cached_tokens([clip], backbone, tmp_path)["c0"] for clip in (whole, middle)]
+    assert len(jobs()) == 1
+    assert len(kept[1]) < len(kept[0])
+    np.testing.assert_allclose(kept[1], clip_tokens(read_audio(whole.audio, 3.0), backbone), **KEPT_TOLERANCE)
+
+
 def test_real_processes_compute_what_this_one_would(corpus_folder: Path, backbone: Backbone, tmp_path: Path) -> None:
     clips = load_corpus(corpus_folder).clips[:2]
     found = cached_tokens(clips, backbone, tmp_path, workers=1)
@@ -99,7 +116,7 @@ def test_a_second_call_computes_nothing_and_an_interrupted_one_goes_on(
     assert len(jobs()) == 0
     assert all(np.array_equal(first[name], second[name]) for name in first)
     cached_tokens(clips, backbone, tmp_path)
-    assert [audio.name for audio, _ in jobs()] == ["c3.wav"]
+    assert [audio.name for audio, *_ in jobs()] == ["c3.wav"]
 
 
 def test_another_backbone_has_other_tokens(
