@@ -43,6 +43,11 @@ _OPTIONS = (
         metavar="DIR",
         help="Keeps what is computed once.  [default: ~/.cache/stream_mer/training]",
     ),
+    click.option(
+        "--no-transcripts",
+        is_flag=True,
+        help="Do not let the recogniser listen to the clips that have no transcript.",
+    ),
     click.option("--seeds", default=3, show_default=True, type=click.IntRange(1), help="Models in the ensemble."),
     click.option("--epochs", default=Recipe().epochs, show_default=True, type=click.IntRange(1), help="Rounds."),
     click.option(

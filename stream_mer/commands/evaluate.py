@@ -22,7 +22,15 @@ from stream_mer.training.prepare import prepare
     "--json", "json_path", type=click.Path(path_type=Path), metavar="FILE", help="Also write the figures there."
 )
 def command(
-    *, corpus: Path, backbone: Path, cache: Path, seeds: int, epochs: int, threads: int, json_path: Path | None
+    *,
+    corpus: Path,
+    backbone: Path,
+    cache: Path,
+    no_transcripts: bool,
+    seeds: int,
+    epochs: int,
+    threads: int,
+    json_path: Path | None,
 ) -> None:
     """Measure how well the joint model does on a labelled corpus, and print the fold table.
 
@@ -30,7 +38,7 @@ def command(
     artist. Folds that `stream-mer train` or an earlier run finished are read from the cache.
     """
     torch.set_num_threads(threads)
-    data = prepare(corpus, backbone, cache)
+    data = prepare(corpus, backbone, cache, transcripts=not no_transcripts)
     table = fold_table(data, cross_validate(data, Recipe(epochs=epochs), range(seeds), cache))
     Console().print(table.rendered())
     if json_path is not None:

@@ -22,7 +22,16 @@ from stream_mer.training.train import train
 )
 @click.option("--origin", default="", help="For the card: a sentence or two on where the clips come from.")
 def command(
-    *, corpus: Path, backbone: Path, cache: Path, seeds: int, epochs: int, threads: int, out: Path, origin: str
+    *,
+    corpus: Path,
+    backbone: Path,
+    cache: Path,
+    no_transcripts: bool,
+    seeds: int,
+    epochs: int,
+    threads: int,
+    out: Path,
+    origin: str,
 ) -> None:
     """Train a joint model on a labelled corpus: measure on folds, calibrate, then train on all of it.
 
@@ -38,7 +47,7 @@ def command(
     if out.exists() and not out.is_dir():
         raise SettingError(f"--out {out} is a file; give a folder")
     torch.set_num_threads(threads)
-    data = prepare(corpus, backbone, cache)
+    data = prepare(corpus, backbone, cache, transcripts=not no_transcripts)
     table = train(
         data, load_backbone(backbone), Recipe(epochs=epochs), range(seeds), out=out, cache=cache, origin=origin
     )

@@ -12,6 +12,7 @@ from stream_mer.training.corpus import load_corpus
 from stream_mer.training.dataset import ClipSet
 from stream_mer.training.lyrics import printed_lines, recognised_lines
 from stream_mer.training.tokens import cached_tokens
+from stream_mer.training.transcribe import whole_clips, with_transcripts
 
 
 def load_backbone(path: Path) -> Backbone:
@@ -23,13 +24,14 @@ def load_backbone(path: Path) -> Backbone:
     return load_checkpoint(path).backbone if path.is_dir() else load_musicnn(path)
 
 
-def prepare(corpus: Path, backbone: Path, cache: Path) -> ClipSet:
+def prepare(corpus: Path, backbone: Path, cache: Path, *, transcripts: bool = True) -> ClipSet:
     """Load a corpus with its audio tokens and lyric lines.
 
     Args:
         corpus: See ``training.corpus``.
         backbone: See ``load_backbone``.
         cache: Folder for what is computed once; a run that was interrupted goes on there.
+        transcripts: Whether the recogniser listens to the clips that the corpus has no transcript of.
 
     Raises:
         CorpusError: The corpus cannot be read.
@@ -39,4 +41,6 @@ def prepare(corpus: Path, backbone: Path, cache: Path) -> ClipSet:
     """
     found = load_corpus(corpus)
     tokens = cached_tokens(found.clips, load_backbone(backbone), cache, workers=os.cpu_count() or 1)
+    if transcripts:
+        found = with_transcripts(found, cache, whole_clips(cpu_threads=os.cpu_count() or 1))
     return ClipSet(found.clips, tokens, recognised_lines(found, cache), printed_lines(found, cache))

@@ -91,8 +91,8 @@ OPTIONS = {
     ],
     "listen": ["--stream", "--token", "--json", "URL"],
     "devices": [],
-    "train": ["--corpus", "--out", "--backbone", "--cache", "--seeds", "--epochs", "--threads"],
-    "evaluate": ["--corpus", "--backbone", "--cache", "--seeds", "--epochs", "--threads", "--json"],
+    "train": ["--corpus", "--out", "--backbone", "--cache", "--no-transcripts", "--seeds", "--epochs", "--threads"],
+    "evaluate": ["--corpus", "--backbone", "--cache", "--no-transcripts", "--seeds", "--epochs", "--threads", "--json"],
     "protocol": ["--schema"],
 }
 
