@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from stream_mer.emotion.checkpoint import DEFAULT_MODEL, find_model
+from stream_mer.training.corpora.registry import AUTO, FORMAT_NAMES
 from stream_mer.training.fit import Recipe
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -27,7 +28,15 @@ _OPTIONS = (
         envvar="STREAM_MER_CORPUS",
         required=True,
         metavar="DIR",
-        help="Folder with manifest.csv (or set STREAM_MER_CORPUS).",
+        help="Folder with manifest.csv, or of a public data set (or set STREAM_MER_CORPUS).",
+    ),
+    click.option(
+        "--format",
+        "corpus_format",
+        type=click.Choice(FORMAT_NAMES),
+        default=AUTO,
+        show_default=True,
+        help="Layout of the corpus; auto recognises it.",
     ),
     click.option(
         "--backbone",

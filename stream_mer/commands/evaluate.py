@@ -24,6 +24,7 @@ from stream_mer.training.prepare import prepare
 def command(
     *,
     corpus: Path,
+    corpus_format: str,
     backbone: Path,
     cache: Path,
     no_transcripts: bool,
@@ -38,7 +39,7 @@ def command(
     artist. Folds that `stream-mer train` or an earlier run finished are read from the cache.
     """
     torch.set_num_threads(threads)
-    data = prepare(corpus, backbone, cache, transcripts=not no_transcripts)
+    data = prepare(corpus, backbone, cache, corpus_format=corpus_format, transcripts=not no_transcripts)
     table = fold_table(data, cross_validate(data, Recipe(epochs=epochs), range(seeds), cache))
     Console().print(table.rendered())
     if json_path is not None:

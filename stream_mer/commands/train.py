@@ -24,6 +24,7 @@ from stream_mer.training.train import train
 def command(
     *,
     corpus: Path,
+    corpus_format: str,
     backbone: Path,
     cache: Path,
     no_transcripts: bool,
@@ -35,9 +36,9 @@ def command(
 ) -> None:
     """Train a joint model on a labelled corpus: measure on folds, calibrate, then train on all of it.
 
-    The corpus is a folder with manifest.csv and audio files (docs/TRAINING.md). Audio tokens and finished folds are
-    kept in the cache, so an interrupted run goes on where it stopped. 1,443 clips of 30 s take about 20 minutes on two
-    cores.
+    The corpus is a folder with manifest.csv and audio files, or one of DEAM, PMEmo, MERGE and MTG-Jamendo as published
+    (docs/TRAINING.md). Audio tokens and finished folds are kept in the cache, so an interrupted run goes on where it
+    stopped. 1,443 clips of 30 s take about 20 minutes on two cores.
 
     \b
     Example:
@@ -47,7 +48,7 @@ def command(
     if out.exists() and not out.is_dir():
         raise SettingError(f"--out {out} is a file; give a folder")
     torch.set_num_threads(threads)
-    data = prepare(corpus, backbone, cache, transcripts=not no_transcripts)
+    data = prepare(corpus, backbone, cache, corpus_format=corpus_format, transcripts=not no_transcripts)
     table = train(
         data, load_backbone(backbone), Recipe(epochs=epochs), range(seeds), out=out, cache=cache, origin=origin
     )

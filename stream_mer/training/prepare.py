@@ -8,9 +8,10 @@ from pathlib import Path
 from stream_mer.emotion.backbone import Backbone
 from stream_mer.emotion.checkpoint import load_checkpoint
 from stream_mer.emotion.musicnn import load_musicnn
-from stream_mer.training.corpus import load_corpus
+from stream_mer.training.corpora.registry import AUTO, open_corpus
 from stream_mer.training.dataset import ClipSet
 from stream_mer.training.lyrics import printed_lines, recognised_lines
+from stream_mer.training.progress import announce
 from stream_mer.training.tokens import cached_tokens
 from stream_mer.training.transcribe import whole_clips, with_transcripts
 
@@ -24,13 +25,16 @@ def load_backbone(path: Path) -> Backbone:
     return load_checkpoint(path).backbone if path.is_dir() else load_musicnn(path)
 
 
-def prepare(corpus: Path, backbone: Path, cache: Path, *, transcripts: bool = True) -> ClipSet:
-    """Load a corpus with its audio tokens and lyric lines.
+def prepare(
+    corpus: Path, backbone: Path, cache: Path, *, corpus_format: str = AUTO, transcripts: bool = True
+) -> ClipSet:
+    """Load a corpus with its audio tokens and lyric lines; what there is to know of it is told on stderr.
 
     Args:
-        corpus: See ``training.corpus``.
+        corpus: Its folder.
         backbone: See ``load_backbone``.
         cache: Folder for what is computed once; a run that was interrupted goes on there.
+        corpus_format: Its layout; see ``training.corpora.registry``.
         transcripts: Whether the recogniser listens to the clips that the corpus has no transcript of.
 
     Raises:
@@ -39,7 +43,9 @@ def prepare(corpus: Path, backbone: Path, cache: Path, *, transcripts: bool = Tr
         SourceError: A clip cannot be decoded.
         LyricsError: The sentence encoder cannot be loaded.
     """
-    found = load_corpus(corpus)
+    found = open_corpus(corpus, corpus_format)
+    for note in found.notes:
+        announce(note)
     tokens = cached_tokens(found.clips, load_backbone(backbone), cache, workers=os.cpu_count() or 1)
     if transcripts:
         found = with_transcripts(found, cache, whole_clips(cpu_threads=os.cpu_count() or 1))

@@ -91,8 +91,14 @@ OPTIONS = {
     ],
     "listen": ["--stream", "--token", "--json", "URL"],
     "devices": [],
-    "train": ["--corpus", "--out", "--backbone", "--cache", "--no-transcripts", "--seeds", "--epochs", "--threads"],
-    "evaluate": ["--corpus", "--backbone", "--cache", "--no-transcripts", "--seeds", "--epochs", "--threads", "--json"],
+    "train": [
+        *["--corpus", "--format", "--out", "--backbone", "--cache", "--no-transcripts", "--seeds", "--epochs"],
+        *["--threads", "--origin"],
+    ],
+    "evaluate": [
+        *["--corpus", "--format", "--backbone", "--cache", "--no-transcripts", "--seeds", "--epochs", "--threads"],
+        *["--json"],
+    ],
     "protocol": ["--schema"],
 }
 
