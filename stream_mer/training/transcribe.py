@@ -112,14 +112,16 @@ def _listen(todo: Sequence[Clip], files: Mapping[str, Path], recogniser: Recogni
         part.replace(files[clip.clip_id])  # whole or not at all
     if failed:
         _log.warning(
-            "the recogniser failed on %d clips, which are taken to be without words; %s", len(failed), failed[0]
+            "the recogniser failed on %d of %d clips, which are taken to be without words; %s",
+            *(len(failed), len(todo), failed[0]),
         )
     return rows
 
 
 def _time_left(pace_s: float, n: int) -> str:
+    about_min = max(1, round(pace_s * n / 60))
     return (
-        f"at {pace_s:.1f} s a clip, the other {n} take about {max(1, round(pace_s * n / 60))} minutes; "
+        f"at {pace_s:.1f} s a clip, the other {n} take about {about_min} min; "
         "interrupt it when you like, the same command goes on"
     )
 
