@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stream_mer.errors import CorpusError, SettingError
@@ -43,7 +43,7 @@ FORMAT_NAMES = (AUTO, *(known.name for known in FORMATS))
 
 
 def open_corpus(root: Path, name: str = AUTO) -> Corpus:
-    """Read a corpus.
+    """Read a corpus; its notes say too which of the outputs it cannot teach.
 
     Args:
         root: Its folder.
@@ -57,7 +57,7 @@ def open_corpus(root: Path, name: str = AUTO) -> Corpus:
         chosen = [known for known in FORMATS if known.name == name]
         if not chosen:
             raise SettingError(f"there is no corpus format {name!r}; choose one of {', '.join(FORMAT_NAMES)}")
-        return chosen[0].load(root)
+        return _with_gaps(chosen[0].load(root))
     if not root.is_dir():
         raise CorpusError(f"no corpus at {root}: there is no such folder")
     found = [known for known in FORMATS if known.recognises(root)]
@@ -70,4 +70,15 @@ def open_corpus(root: Path, name: str = AUTO) -> Corpus:
     if len(found) > 1 and found[0].name != "manifest":
         names = " and ".join(known.title for known in found)
         raise CorpusError(f"{root} holds {names}; choose one with --format, or give its own folder")
-    return found[0].load(root)
+    return _with_gaps(found[0].load(root))
+
+
+def _with_gaps(corpus: Corpus) -> Corpus:
+    """Add notes on kinds of labels that no clip has."""
+    gaps = []
+    if not any(c.teaches_emotion and c.valence is not None and c.arousal is not None for c in corpus.clips):
+        gaps.append("valence and arousal")
+    if all(clip.category is None for clip in corpus.clips):
+        gaps.append("the quadrant")
+    notes = [f"{corpus.root}: no clip teaches {gap}; that output of a model trained here is chance" for gap in gaps]
+    return replace(corpus, notes=(*corpus.notes, *notes))
