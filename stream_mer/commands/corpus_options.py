@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -57,12 +58,25 @@ _OPTIONS = (
         is_flag=True,
         help="Do not let the recogniser listen to the clips that have no transcript.",
     ),
-    click.option("--seeds", default=3, show_default=True, type=click.IntRange(1), help="Models in the ensemble."),
+    click.option(
+        "--members",
+        default=Recipe().model.members,
+        show_default=True,
+        type=click.IntRange(1),
+        help="Networks in the ensemble; each starts from other weights.",
+    ),
+    click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of everything random."),
     click.option("--epochs", default=Recipe().epochs, show_default=True, type=click.IntRange(1), help="Rounds."),
     click.option(
         "--threads", default=os.cpu_count() or 1, show_default=True, type=click.IntRange(1), help="CPU threads."
     ),
 )
+
+
+def recipe_of(*, members: int, epochs: int) -> Recipe:
+    """The recipe that the options ask for."""
+    recipe = Recipe(epochs=epochs)
+    return replace(recipe, model=replace(recipe.model, members=members))
 
 
 def corpus_options(function: F) -> F:

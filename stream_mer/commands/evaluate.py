@@ -9,10 +9,9 @@ import click
 import torch
 from rich.console import Console
 
-from stream_mer.commands.corpus_options import corpus_options
+from stream_mer.commands.corpus_options import corpus_options, recipe_of
 from stream_mer.training.crossvalidation import cross_validate
 from stream_mer.training.evaluate import fold_table
-from stream_mer.training.fit import Recipe
 from stream_mer.training.prepare import prepare
 
 
@@ -28,19 +27,20 @@ def command(
     backbone: Path,
     cache: Path,
     no_transcripts: bool,
-    seeds: int,
+    members: int,
+    seed: int,
     epochs: int,
     threads: int,
     json_path: Path | None,
 ) -> None:
     """Measure how well the joint model does on a labelled corpus, and print the fold table.
 
-    Trains on four folds and predicts the fifth, five times a seed, so no clip is judged by a model that heard its
+    Trains on four folds and predicts the fifth, for each fold, so no clip is judged by a model that heard its
     artist. Folds that `stream-mer train` or an earlier run finished are read from the cache.
     """
     torch.set_num_threads(threads)
     data = prepare(corpus, backbone, cache, corpus_format=corpus_format, transcripts=not no_transcripts)
-    table = fold_table(data, cross_validate(data, Recipe(epochs=epochs), range(seeds), cache))
+    table = fold_table(data, cross_validate(data, recipe_of(members=members, epochs=epochs), seed, cache))
     Console().print(table.rendered())
     if json_path is not None:
         json_path.write_text(json.dumps(table.to_dict(), indent=2) + "\n", encoding="utf-8")

@@ -8,9 +8,8 @@ import click
 import torch
 from rich.console import Console
 
-from stream_mer.commands.corpus_options import corpus_options
+from stream_mer.commands.corpus_options import corpus_options, recipe_of
 from stream_mer.errors import SettingError
-from stream_mer.training.fit import Recipe
 from stream_mer.training.prepare import load_backbone, prepare
 from stream_mer.training.train import train
 
@@ -28,7 +27,8 @@ def command(
     backbone: Path,
     cache: Path,
     no_transcripts: bool,
-    seeds: int,
+    members: int,
+    seed: int,
     epochs: int,
     threads: int,
     out: Path,
@@ -49,8 +49,7 @@ def command(
         raise SettingError(f"--out {out} is a file; give a folder")
     torch.set_num_threads(threads)
     data = prepare(corpus, backbone, cache, corpus_format=corpus_format, transcripts=not no_transcripts)
-    table = train(
-        data, load_backbone(backbone), Recipe(epochs=epochs), range(seeds), out=out, cache=cache, origin=origin
-    )
+    recipe = recipe_of(members=members, epochs=epochs)
+    table = train(data, load_backbone(backbone), recipe, seed, out=out, cache=cache, origin=origin)
     Console().print(table.rendered())
     click.echo(f"Wrote {out / 'weights.safetensors'}, config.json and CARD.md")

@@ -14,11 +14,11 @@ from torch import nn
 
 from stream_mer.emotion.backbone import TOKEN_FEATURES, Backbone
 from stream_mer.emotion.model import JointModel, JointModelConfig
-from stream_mer.errors import CheckpointError
+from stream_mer.errors import CheckpointError, SettingError
 from stream_mer.types import CATEGORIES, CLUSTERS
 
-DEFAULT_MODEL = "joint-v1"
-FORMAT = 1
+DEFAULT_MODEL = "joint-v2"
+FORMAT = 2
 """Raised whenever a checkpoint of before cannot be read any more."""
 
 
@@ -32,6 +32,8 @@ class Calibration:
         level: 0..1.
         category_temperature: Divides the category logits, so that probabilities match frequencies.
         cluster_temperature: Likewise for the clusters.
+        category_accuracy: How often the likeliest category is right at a confidence: pairs of confidence and expected
+            accuracy, both rising, each 0..1. Empty in checkpoints of before 0.2.
     """
 
     valence_error: float
@@ -39,6 +41,31 @@ class Calibration:
     level: float = 0.8
     category_temperature: float = 1.0
     cluster_temperature: float = 1.0
+    category_accuracy: tuple[tuple[float, float], ...] = ()
+
+    def confidence_for(self, accuracy: float) -> float:
+        """The lowest confidence at which the likeliest category is expected to be right so often (0..1).
+
+        Raises:
+            SettingError: No confidence gives that, or nothing is known of it.
+        """
+        if not self.category_accuracy:
+            raise SettingError(
+                "this model does not tell how often it is right at which confidence; "
+                "set a minimum confidence in place of an accuracy, or train it again"
+            )
+        below = (0.0, 0.0)
+        for confidence, expected in self.category_accuracy:
+            if expected >= accuracy:
+                if below == (0.0, 0.0):
+                    return 0.0  # even the least sure clips were right so often
+                share = (accuracy - below[1]) / (expected - below[1])
+                return below[0] + share * (confidence - below[0])
+            below = (confidence, expected)
+        raise SettingError(
+            f"this model is nowhere expected to be right in {accuracy:.0%} of the cases; "
+            f"ask for at most {int(100 * below[1]) / 100:g}"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,23 +75,16 @@ class Checkpoint:
     Attributes:
         name: Its folder's name.
         backbone: The streaming audio network.
-        joint: The joint models of the ensemble (same data, different seeds); their outputs are averaged.
+        joint: The joint model; the outputs of its members are averaged.
         calibration: See there.
         training: How it was trained: settings, data, figures. For people; nothing reads it.
     """
 
     name: str
     backbone: Backbone
-    joint: nn.ModuleList
+    joint: JointModel
     calibration: Calibration
     training: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def config(self) -> JointModelConfig:
-        """The shape that the models of the ensemble share."""
-        first = self.joint[0]
-        assert isinstance(first, JointModel)  # noqa: S101 - narrows the type
-        return first.config
 
 
 def find_model(name: str) -> Path:
@@ -99,19 +119,14 @@ def load_checkpoint(folder: Path, *, device: str = "cpu") -> Checkpoint:
         raise CheckpointError(f"cannot read the model {folder}: {error}") from error
     try:
         _check(config)
-        shape = JointModelConfig(**config["joint"])
-        modules = nn.ModuleDict(
-            {"backbone": Backbone(), "joint": nn.ModuleList(JointModel(shape) for _ in range(config["ensemble"]))}
-        )
+        backbone, joint = Backbone(), JointModel(JointModelConfig(**config["joint"]))
+        modules = nn.ModuleDict({"backbone": backbone, "joint": joint})
         modules.load_state_dict(tensors)
-        calibration = Calibration(**config["calibration"])
+        calibration = _calibration(config["calibration"])
     except (KeyError, TypeError, ValueError, RuntimeError, AssertionError) as error:  # torch asserts some shapes
         reason = textwrap.shorten(str(error), 300)  # torch lists every tensor, one a line
         raise CheckpointError(f"the model {folder} does not match this version of stream_mer: {reason}") from error
     modules.to(device).eval().requires_grad_(requires_grad=False)
-    backbone, joint = modules["backbone"], modules["joint"]
-    assert isinstance(backbone, Backbone)  # noqa: S101 - narrows the type
-    assert isinstance(joint, nn.ModuleList)  # noqa: S101 - narrows the type
     return Checkpoint(
         name=folder.resolve().name,
         backbone=backbone,
@@ -132,12 +147,16 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
         "format": FORMAT,
         "categories": CATEGORIES,
         "clusters": CLUSTERS,
-        "joint": checkpoint.config.to_dict(),
-        "ensemble": len(checkpoint.joint),
+        "joint": checkpoint.joint.config.to_dict(),
         "calibration": asdict(checkpoint.calibration),
         "training": checkpoint.training,
     }
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def _calibration(told: dict[str, Any]) -> Calibration:
+    pairs = tuple((float(confidence), float(accuracy)) for confidence, accuracy in told.get("category_accuracy", ()))
+    return Calibration(**told | {"category_accuracy": pairs})
 
 
 def _check(config: dict[str, Any]) -> None:

@@ -8,7 +8,10 @@ Journal of Anhui University (Natural Science) 50(2), 2026, 25-33. Its four parts
 3. ``JointModel._combine``: the shared representation stands beside the private one of each modality.
 4. ``FusionAttention``: self-attention over these; from it come the emotion and the category.
 
-Shapes: ``B`` batch, ``N`` audio tokens (see ``backbone``), ``L`` lyric lines, ``D`` model width.
+Several networks of one shape stand side by side as the members of an ensemble (see ``members``); what is published is
+their mean.
+
+Shapes: ``E`` members, ``B`` batch, ``N`` audio tokens (see ``backbone``), ``L`` lyric lines, ``D`` model width.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from stream_mer.emotion.members import Block, Linear, Norm, SelfAttention, WeightedPool
 from stream_mer.types import CATEGORIES, CLUSTERS
 
 
@@ -29,6 +33,7 @@ class JointModelConfig:
     Attributes:
         audio_features: Width of an audio token.
         text_features: Width of a sentence embedding.
+        members: Networks ``E`` in the ensemble.
         width: Width ``D`` of every representation.
         heads: Attention heads.
         dropout: Within the branches, while training.
@@ -41,6 +46,7 @@ class JointModelConfig:
 
     audio_features: int
     text_features: int = 512
+    members: int = 1
     width: int = 128
     heads: int = 4
     dropout: float = 0.3
@@ -72,8 +78,19 @@ class TextInput(NamedTuple):
     ages_s: Tensor
 
 
+class Encoded(NamedTuple):
+    """Each element of one modality, by itself, as the private and the shared layers see it before pooling.
+
+    Both are [E, B, N or L, D]; None where the layers are not built. An element's encoding does not depend on its
+    neighbours, so a stream may keep it.
+    """
+
+    private: Tensor | None
+    shared: Tensor | None
+
+
 class Representations(NamedTuple):
-    """What the four parts computed, each [B, D]; the losses of the method compare them."""
+    """What the four parts computed, each [E, B, D]; the losses of the method compare them."""
 
     private_audio: Tensor
     private_text: Tensor
@@ -82,7 +99,7 @@ class Representations(NamedTuple):
 
 
 class Heads(NamedTuple):
-    """``emotion`` [B, 2] valence and arousal in -1..1; ``category`` [B, 4] and ``cluster`` [B, 5] logits."""
+    """``emotion`` [E, B, 2] valence and arousal in -1..1; ``category`` [E, B, 4] and ``cluster`` [E, B, 5] logits."""
 
     emotion: Tensor
     category: Tensor
@@ -96,7 +113,7 @@ class JointOutput(NamedTuple):
         fused: The result.
         audio: The result from audio alone; equal to ``fused`` where a row has no text.
         text: The result of the light head on text alone; meaningless where a row has no text.
-        text_gate: [B] how far text moved the result from ``audio``, 0..1; exactly 0 without text.
+        text_gate: [E, B] how far text moved the result from ``audio``, 0..1; exactly 0 without text.
         representations: For the losses between private and shared layers.
     """
 
@@ -110,39 +127,15 @@ class JointOutput(NamedTuple):
 class TaskHeads(nn.Module):
     """The main task (valence, arousal) and the auxiliary task (category, cluster) from one representation."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, config: JointModelConfig) -> None:
         super().__init__()
-        self.emotion = nn.Linear(width, 2)
-        self.category = nn.Linear(width, len(CATEGORIES))
-        self.cluster = nn.Linear(width, len(CLUSTERS))
+        self.emotion = Linear(config.members, config.width, 2)
+        self.category = Linear(config.members, config.width, len(CATEGORIES))
+        self.cluster = Linear(config.members, config.width, len(CLUSTERS))
 
     def forward(self, x: Tensor) -> Heads:
-        """Map [B, width] to the outputs of both tasks."""
+        """Map [E, B, D] to the outputs of both tasks."""
         return Heads(torch.tanh(self.emotion(x)), self.category(x), self.cluster(x))
-
-
-class WeightedPool(nn.Module):
-    """Attention pooling over a sequence, with a weight of its own for every element.
-
-    An element of weight 0 has exactly no influence; a row without any gives zeros.
-    """
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.score = nn.Linear(width, 1)
-
-    def forward(self, x: Tensor, weights: Tensor) -> Tensor:
-        """Pool ``x`` [B, N, D] with ``weights`` [B, N] >= 0 to [B, D]."""
-        score = self.score(x).squeeze(-1)  # [B, N]
-        score = score.masked_fill(weights <= 0, -torch.inf) + torch.log(weights.clamp(min=1e-6))
-        empty = (weights <= 0).all(dim=1, keepdim=True)  # [B, 1]
-        attention = torch.softmax(score.masked_fill(empty, 0.0), dim=1).masked_fill(empty, 0.0)
-        present = x.masked_fill((weights <= 0).unsqueeze(-1), 0.0)
-        return torch.einsum("bn,bnd->bd", attention, present)
-
-
-def _block(width_in: int, width_out: int, dropout: float) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(width_in, width_out), nn.LayerNorm(width_out), nn.GELU(), nn.Dropout(dropout))
 
 
 class Projection(nn.Module):
@@ -153,16 +146,19 @@ class Projection(nn.Module):
 
     def __init__(self, features: int, config: JointModelConfig, *, input_dropout: float) -> None:
         super().__init__()
+        self.members = config.members
         self.register_buffer("mean", torch.zeros(features))
         self.register_buffer("scale", torch.ones(features))
         self.drop = nn.Dropout(input_dropout)
-        self.block = _block(features, config.width, config.dropout)
+        self.block = Block(config.members, features, config.width, config.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, N, features] to [B, N, D], standardised by the training data's mean and scale."""
-        # A feature is dropped from the whole sequence: its elements are nearly copies of each other.
-        kept: Tensor = self.drop(x.new_ones(x.shape[0], 1, x.shape[2]))
-        out: Tensor = self.block((x - self.mean) * self.scale * kept)
+        """[B, N, features] to [E, B, N, D], standardised by the training data's mean and scale."""
+        x = ((x - self.mean) * self.scale).expand(self.members, *x.shape)
+        if self.training and self.drop.p:
+            # A feature is dropped from the whole sequence: its elements are nearly copies of each other.
+            x = x * self.drop(x.new_ones(self.members, x.shape[1], 1, x.shape[3]))
+        out: Tensor = self.block(x)
         return out
 
 
@@ -171,13 +167,8 @@ class PrivateLayers(nn.Module):
 
     def __init__(self, config: JointModelConfig) -> None:
         super().__init__()
-        self.block = _block(config.width, config.width, config.dropout)
-        self.pool = WeightedPool(config.width)
-
-    def forward(self, x: Tensor, weights: Tensor) -> Tensor:
-        """[B, N, D] and [B, N] to [B, D]."""
-        out: Tensor = self.pool(self.block(x), weights)
-        return out
+        self.block = Block(config.members, config.width, config.width, config.dropout)
+        self.pool = WeightedPool(config.members, config.width)
 
 
 class SharedLayers(PrivateLayers):
@@ -189,19 +180,22 @@ class FusionAttention(nn.Module):
 
     def __init__(self, config: JointModelConfig, parts: int) -> None:
         super().__init__()
-        self.kind = nn.Parameter(torch.randn(parts, config.width) * 0.02)
-        self.norm = nn.LayerNorm(config.width)
-        self.attention = nn.MultiheadAttention(config.width, config.heads, dropout=config.dropout, batch_first=True)
-        self.feed = nn.Sequential(nn.LayerNorm(config.width), _block(config.width, config.width, config.dropout))
+        self.kind = nn.Parameter(torch.randn(config.members, 1, parts, config.width) * 0.02)
+        self.norm = Norm(config.members, config.width)
+        self.attention = SelfAttention(config.members, config.width, config.heads, config.dropout)
+        self.feed = nn.Sequential(
+            Norm(config.members, config.width), Block(config.members, config.width, config.width, config.dropout)
+        )
 
     def forward(self, parts: Tensor, present: Tensor) -> Tensor:
-        """Fuse ``parts`` [B, P, D], of which ``present`` [B, P] are there, to [B, D]; absent ones have no influence."""
-        x = self.norm(parts + self.kind)
-        attended, _ = self.attention(x, x, x, key_padding_mask=~present, need_weights=False)
-        x = parts + attended
+        """Fuse ``parts`` [E, B, P, D], of which ``present`` [B, P] are there, to [E, B, D].
+
+        Absent parts have no influence.
+        """
+        x = parts + self.attention(self.norm(parts + self.kind), present)
         x = x + self.feed(x)
-        weights = present.to(x.dtype).unsqueeze(-1)
-        fused: Tensor = x.masked_fill(~present.unsqueeze(-1), 0.0).sum(1) / weights.sum(1)
+        absent = ~present.unsqueeze(-1)
+        fused: Tensor = x.masked_fill(absent, 0.0).sum(2) / present.to(x.dtype).sum(1, keepdim=True)
         return fused
 
 
@@ -210,11 +204,11 @@ class FusionConcatenation(nn.Module):
 
     def __init__(self, config: JointModelConfig, parts: int) -> None:
         super().__init__()
-        self.block = _block(parts * config.width, config.width, config.dropout)
+        self.block = Block(config.members, parts * config.width, config.width, config.dropout)
 
     def forward(self, parts: Tensor, present: Tensor) -> Tensor:
         """As ``FusionAttention.forward``; absent parts count as zeros."""
-        out: Tensor = self.block(parts.masked_fill(~present.unsqueeze(-1), 0.0).flatten(1))
+        out: Tensor = self.block(parts.masked_fill(~present.unsqueeze(-1), 0.0).flatten(2))
         return out
 
 
@@ -235,43 +229,64 @@ class JointModel(nn.Module):
             self.shared = SharedLayers(config)
         parts = 2 * (config.private + config.shared)
         self.fusion = (FusionAttention if config.attention else FusionConcatenation)(config, parts)
-        self.heads = TaskHeads(config.width)
-        self.text_heads = TaskHeads(config.width)
-        self.text_gate = nn.Linear(config.width, 1)
+        self.heads = TaskHeads(config)
+        self.text_heads = TaskHeads(config)
+        self.text_gate = Linear(config.members, config.width, 1)
 
     def forward(self, audio: AudioInput, text: TextInput) -> JointOutput:
         """Compute both tasks for a batch; rows without text give the result of audio alone, exactly."""
-        audio_weights = audio.mask.to(audio.tokens.dtype)
+        return self.fuse(self.encode_audio(audio.tokens), audio.mask, self.encode_text(text.vectors), text)
+
+    def encode_audio(self, tokens: Tensor) -> Encoded:
+        """Encode audio tokens [B, N, audio_features] one by one."""
+        x = self.audio_projection(tokens)
+        return Encoded(
+            self.private_audio.block(x) if self.config.private else None,
+            self.shared.block(x) if self.config.shared else None,
+        )
+
+    def encode_text(self, vectors: Tensor) -> Encoded:
+        """Encode lyric lines [B, L, text_features] one by one."""
+        x = self.text_projection(vectors)
+        return Encoded(
+            self.private_text.block(x) if self.config.private else None,
+            self.shared.block(x) if self.config.shared else None,
+        )
+
+    def fuse(self, audio: Encoded, mask: Tensor, lines: Encoded, text: TextInput) -> JointOutput:
+        """As ``forward``, from elements that are encoded; of ``text`` it reads weights and ages alone."""
         text_weights = text.weights * torch.exp2(-text.ages_s.clamp(min=0.0) / self.config.text_half_life_s)
-        reps = self._represent(audio.tokens, audio_weights, text.vectors, text_weights)
         has_text = (text_weights > 0).any(dim=1)  # [B]
+        reps = self._represent(audio, mask, lines, text_weights)
         audio_only = self.heads(self._combine(reps, torch.zeros_like(has_text)))
         # A batch without words is spared the second fusion: it would give the first one's result again.
         both = self.heads(self._combine(reps, has_text)) if bool(has_text.any()) else audio_only
         text_rep = reps.private_text + reps.shared_text
         # Text may move the result only as far as its best line is reliable and recent, and as far as it has earned.
         strength = text_weights.amax(dim=1) if text_weights.shape[1] else has_text.to(text_weights.dtype)
-        gate = torch.sigmoid(self.text_gate(text_rep)).squeeze(-1) * strength * has_text
+        gate = torch.sigmoid(self.text_gate(text_rep)).squeeze(-1) * strength * has_text  # [E, B]
         fused = Heads(*(a + gate.unsqueeze(-1) * (b - a) for a, b in zip(audio_only, both, strict=True)))
         return JointOutput(fused, audio_only, self.text_heads(text_rep), gate, reps)
 
-    def _represent(self, tokens: Tensor, token_weights: Tensor, lines: Tensor, line_weights: Tensor) -> Representations:
-        """Private and shared representation of each modality, each [B, D]; zeros for what is not built."""
-        a, t = self.audio_projection(tokens), self.text_projection(lines)
-        none = a.new_zeros(a.shape[0], self.config.width)
+    def _represent(self, audio: Encoded, mask: Tensor, lines: Encoded, line_weights: Tensor) -> Representations:
+        """Private and shared representation of each modality, each [E, B, D]; zeros for what is not there."""
+        audio_weights = mask.to(line_weights.dtype)
+        none = line_weights.new_zeros(self.config.members, len(mask), self.config.width)
+        private, shared = self.config.private, self.config.shared
+        spoken = line_weights.shape[1] > 0
         return Representations(
-            private_audio=self.private_audio(a, token_weights) if self.config.private else none,
-            private_text=self.private_text(t, line_weights) if self.config.private else none,
-            shared_audio=self.shared(a, token_weights) if self.config.shared else none,
-            shared_text=self.shared(t, line_weights) if self.config.shared else none,
+            private_audio=self.private_audio.pool(audio.private, audio_weights) if private else none,
+            private_text=self.private_text.pool(lines.private, line_weights) if private and spoken else none,
+            shared_audio=self.shared.pool(audio.shared, audio_weights) if shared else none,
+            shared_text=self.shared.pool(lines.shared, line_weights) if shared and spoken else none,
         )
 
     def _combine(self, reps: Representations, with_text: Tensor) -> Tensor:
-        """Set shared beside private for each modality and fuse them: [B, D]. ``with_text`` [B] masks the text parts."""
+        """Set shared beside private for each modality and fuse them: [E, B, D]; ``with_text`` [B] masks the text."""
         audio_parts = [reps.private_audio] * self.config.private + [reps.shared_audio] * self.config.shared
         text_parts = [reps.private_text] * self.config.private + [reps.shared_text] * self.config.shared
-        parts = torch.stack([*audio_parts, *text_parts], dim=1)  # [B, P, D]
-        present = torch.ones(parts.shape[:2], dtype=torch.bool, device=parts.device)
+        parts = torch.stack([*audio_parts, *text_parts], dim=2)  # [E, B, P, D]
+        present = parts.new_ones(parts.shape[1:3], dtype=torch.bool)
         present[:, len(audio_parts) :] = with_text.unsqueeze(1)
         fused: Tensor = self.fusion(parts, present)
         return fused

@@ -83,9 +83,9 @@ class JointEmotionStream:
         listened = time.perf_counter()
         audio = AudioInput(tokens.unsqueeze(0), torch.ones(1, len(tokens), dtype=torch.bool, device=self._device))
         t1 = seconds(window.end_sample)
-        outputs = [model(audio, self._read(lyrics, t1)) for model in self._checkpoint.joint]
-        heads = _mean_heads([output.fused for output in outputs], self._checkpoint)
-        gate = max(float(output.text_gate) for output in outputs)
+        output = self._checkpoint.joint(audio, self._read(lyrics, t1))
+        heads = _mean_heads(output.fused, self._checkpoint)
+        gate = float(output.text_gate.max())
         return self._estimate(heads, gate, lyrics, t1, (started, listened))
 
     def _restart(self, *, at_sample: int) -> None:
@@ -145,15 +145,13 @@ class JointEmotionStream:
         )
 
 
-def _mean_heads(heads: list[Heads], checkpoint: Checkpoint) -> Heads:
-    """Average an ensemble: emotion, and category and cluster as probabilities after temperature scaling."""
+def _mean_heads(heads: Heads, checkpoint: Checkpoint) -> Heads:
+    """Average the members: emotion, and category and cluster as probabilities after temperature scaling; [1, ...]."""
     calibration = checkpoint.calibration
     return Heads(
-        torch.stack([head.emotion for head in heads]).mean(0),
-        torch.softmax(
-            torch.stack([head.category for head in heads]).mean(0) / calibration.category_temperature, dim=-1
-        ),
-        torch.softmax(torch.stack([head.cluster for head in heads]).mean(0) / calibration.cluster_temperature, dim=-1),
+        heads.emotion.mean(0),
+        torch.softmax(heads.category.mean(0) / calibration.category_temperature, dim=-1),
+        torch.softmax(heads.cluster.mean(0) / calibration.cluster_temperature, dim=-1),
     )
 
 

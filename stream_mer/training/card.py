@@ -18,7 +18,7 @@ A joint model of music emotion: valence and arousal (main task), Russell's quadr
 
 ## Figures
 
-{folds}, artist-disjoint, causal frames averaged over the clip, {seeds} seeds averaged as an ensemble, 95 % intervals
+{folds}, artist-disjoint, causal frames averaged over the clip, {members} networks averaged as an ensemble, 95 % intervals
 of a bootstrap over artists. The command is `stream-mer train --corpus CORPUS --out {name}`; `stream-mer evaluate` gives
 the table alone. The shipped weights were then trained on all clips with the same recipe.
 
@@ -66,7 +66,7 @@ def write_card(folder: Path, checkpoint: Checkpoint, table: FoldTable, *, origin
         version=training["version"],
         confusions="\n\n".join(_matrix(training["confusions"][name], NAMES[name]) for name in NAMES),
         folds="Five folds",
-        seeds=training["seeds"],
+        members=training["members"],
         table=_markdown(table),
         level=calibration.level,
         valence=calibration.valence_error,

@@ -4,27 +4,51 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from stream_mer.emotion.model import JointModel
-from stream_mer.training.dataset import ClipSet, TextKind
+from stream_mer.emotion.model import Encoded, JointModel
+from stream_mer.training.dataset import ClipSet
 from stream_mer.training.fit import Recipe, fit
 from stream_mer.training.progress import bars
 from stream_mer.types import CATEGORIES, CLUSTERS
 
-TEXT_KINDS: tuple[TextKind, ...] = ("none", "recognised", "printed")
 FRAME_TOKEN = 19  # the block that ends 9.92 s after the start: one frame with 10 s heard
 
 _EMOTION = slice(0, 2)
 _CATEGORY = slice(2, 2 + len(CATEGORIES))
 _CLUSTER = slice(2 + len(CATEGORIES), 2 + len(CATEGORIES) + len(CLUSTERS))
 _WIDTH = _CLUSTER.stop
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """What words a model is given when it is measured.
+
+    Attributes:
+        name: Short, unique.
+        text: A kind of text of the clip set; one that it lacks gives audio alone.
+        delay_s: Time from the end of a line until it is known, seconds.
+        head: The fused result, or that of the light head on text alone.
+    """
+
+    name: str
+    text: str
+    delay_s: float = 3.0
+    head: Literal["fused", "text"] = "fused"
+
+
+AUDIO_ONLY = Condition(name="none", text="none")
+RECOGNISED = Condition(name="recognised", text="recognised")
+PRINTED = Condition(name="printed", text="printed")
+STANDARD_CONDITIONS = (AUDIO_ONLY, RECOGNISED, PRINTED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -44,61 +68,85 @@ class Predictions:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FoldResults:
-    """What cross-validation gives, by kind of text.
+    """What cross-validation gives, by the name of the condition; the members are averaged.
 
     Attributes:
         clips: Mean over all moments of a clip.
         frames: The one moment with 10 s heard.
+        members: As ``clips``, for each member of the ensemble by itself.
     """
 
-    clips: dict[TextKind, Predictions]
-    frames: dict[TextKind, Predictions]
+    clips: dict[str, Predictions]
+    frames: dict[str, Predictions]
+    members: dict[str, tuple[Predictions, ...]]
 
 
-def cross_validate(data: ClipSet, recipe: Recipe, seeds: Sequence[int], cache: Path) -> FoldResults:
-    """Train on four folds and predict the fifth, for every fold and seed; seeds are averaged as an ensemble.
+def cross_validate(
+    data: ClipSet,
+    recipe: Recipe,
+    seed: int,
+    cache: Path,
+    *,
+    conditions: Sequence[Condition] = STANDARD_CONDITIONS,
+    title: str = "Folds",
+) -> FoldResults:
+    """Train on all folds but one and predict that one, for every fold.
 
     Every finished fold is kept in ``cache``, so that an interrupted run goes on where it stopped; under a name that
     changes with the recipe and the data, so that no result outlives what it was measured on. A corpus may have fewer
     folds than five.
     """
-    key = hashlib.sha256(json.dumps([asdict(recipe), data.fingerprint()], sort_keys=True).encode()).hexdigest()[:12]
-    folder = cache / f"folds-{key}"
+    folder = cache / f"folds-{_fingerprint(data, recipe, seed, conditions)}"
     folder.mkdir(parents=True, exist_ok=True)
-    total = np.zeros((2, len(TEXT_KINDS), len(data), _WIDTH))
     folds = np.array([clip.fold for clip in data.clips])
     present = sorted(set(folds.tolist()))
+    outputs = np.zeros((recipe.model.members, 2, len(conditions), len(data), _WIDTH))
     with bars() as progress:
-        task = progress.add_task("Folds", total=len(seeds) * len(present))
-        for seed in seeds:
-            for fold in present:
-                rows = np.flatnonzero(folds == fold)
-                path = folder / f"seed{seed}-fold{fold}.npy"
-                if not path.is_file():
-                    model = fit(data, np.flatnonzero(folds != fold).tolist(), recipe, seed=seed)
-                    part = path.with_suffix(".part.npy")
-                    np.save(part, np.stack([_predict(model, data, int(row)) for row in rows], axis=2))
-                    part.replace(path)
-                total[:, :, rows] += np.load(path, allow_pickle=False) / len(seeds)
-                progress.advance(task)
-    clips, frames = ({kind: _split(total[i, k]) for k, kind in enumerate(TEXT_KINDS)} for i in range(2))
-    return FoldResults(clips=clips, frames=frames)
+        task = progress.add_task(title, total=len(present))
+        for fold in present:
+            rows = np.flatnonzero(folds == fold)
+            path = folder / f"fold{fold}.npy"
+            if not path.is_file():
+                model = fit(data, np.flatnonzero(folds != fold).tolist(), recipe, seed=seed)
+                part = path.with_suffix(".part.npy")
+                np.save(part, np.stack([predict_clip(model, data, int(row), conditions) for row in rows], axis=3))
+                part.replace(path)
+            outputs[:, :, :, rows] = np.load(path, allow_pickle=False)
+            progress.advance(task)
+    mean = outputs.mean(0)
+    return FoldResults(
+        clips={condition.name: _split(mean[0, i]) for i, condition in enumerate(conditions)},
+        frames={condition.name: _split(mean[1, i]) for i, condition in enumerate(conditions)},
+        members={
+            condition.name: tuple(_split(member[0, i]) for member in outputs)
+            for i, condition in enumerate(conditions)
+        },
+    )
 
 
 @torch.inference_mode()
-def _predict(model: JointModel, data: ClipSet, row: int) -> NDArray[np.float64]:
-    """One clip with every kind of text: [2 (clip, frame), kinds, outputs]."""
-    out = np.zeros((2, len(TEXT_KINDS), _WIDTH))
-    for k, kind in enumerate(TEXT_KINDS):
-        if k > 0 and not data.has_lines(row, kind):
-            out[:, k] = out[:, 0]  # no words: the same as audio alone
-            continue
-        batch = data.moments(row, kind)
-        heads = model(batch.audio, batch.text).fused
-        moments = torch.cat([heads.emotion, heads.category, heads.cluster], dim=1).double().numpy()
-        out[0, k] = moments.mean(0)
-        out[1, k] = moments[min(FRAME_TOKEN, len(moments) - 1)]
-    return out
+def predict_clip(model: JointModel, data: ClipSet, row: int, conditions: Sequence[Condition]) -> NDArray[np.float64]:
+    """One clip under every condition, causally: [members, 2 (mean over the clip, frame), conditions, outputs]."""
+    places, mask = data.contexts(row)
+    audio = _each(model.encode_audio(data.clip_tokens(row)), lambda x: x[:, 0][:, places])  # [E, moments, context, D]
+    out = []
+    for condition in conditions:
+        text = data.heard_lines(row, condition.text, delay_s=condition.delay_s)
+        lines = _each(model.encode_text(text.vectors), lambda x: x.expand(-1, len(places), -1, -1))
+        output = model.fuse(audio, mask, lines, text)
+        heads = output.fused if condition.head == "fused" else output.text
+        moments = torch.cat(heads, dim=2).double().numpy()  # [E, moments, outputs]
+        out.append(np.stack([moments.mean(1), moments[:, min(FRAME_TOKEN, len(places) - 1)]], axis=1))
+    return np.stack(out, axis=2)
+
+
+def _each(encoded: Encoded, function: Callable[[Tensor], Tensor]) -> Encoded:
+    return Encoded(*(None if part is None else function(part) for part in encoded))
+
+
+def _fingerprint(data: ClipSet, recipe: Recipe, seed: int, conditions: Sequence[Condition]) -> str:
+    told = [asdict(recipe), seed, [asdict(condition) for condition in conditions], data.fingerprint()]
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _split(rows: NDArray[np.float64]) -> Predictions:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,7 +23,8 @@ from stream_mer.types import seconds
 
 BLOCK_S = seconds(BLOCK_STEPS * STEP_LENGTH)
 MAX_LINES = 64  # the live tracker keeps no more
-TextKind: TypeAlias = Literal["none", "recognised", "printed"]
+TAUGHT_TEXT = ("recognised", "printed")
+"""The kinds of text that training draws from; others are there to be measured on."""
 
 
 class Batch(NamedTuple):
@@ -62,8 +63,7 @@ class ClipSet:
     Args:
         clips: The clips.
         tokens: Audio tokens by clip id, each [n, 1794].
-        recognised: Recognised lines by clip id.
-        printed: Printed lines by clip id.
+        lines: Lyric lines by kind of text, then by clip id. ``TAUGHT_TEXT`` names the kinds that training draws from.
         context_s: Audio that one moment knows, seconds.
 
     Raises:
@@ -74,8 +74,7 @@ class ClipSet:
         self,
         clips: Sequence[Clip],
         tokens: Mapping[str, NDArray[np.float16]],
-        recognised: Mapping[str, ClipLines],
-        printed: Mapping[str, ClipLines],
+        lines: Mapping[str, Mapping[str, ClipLines]],
         *,
         context_s: float = 10.0,
     ) -> None:
@@ -88,10 +87,7 @@ class ClipSet:
         self.tokens = torch.zeros(len(clips), longest, TOKEN_FEATURES, dtype=torch.float16)
         for i, clip in enumerate(clips):
             self.tokens[i, : len(tokens[clip.clip_id])] = torch.from_numpy(tokens[clip.clip_id])
-        self._lines: dict[TextKind, list[ClipLines]] = {
-            "recognised": [recognised.get(clip.clip_id, NO_LINES) for clip in clips],
-            "printed": [printed.get(clip.clip_id, NO_LINES) for clip in clips],
-        }
+        self._lines = {kind: [by_id.get(clip.clip_id, NO_LINES) for clip in clips] for kind, by_id in lines.items()}
         steps = int(context_s / seconds(STEP_LENGTH))
         self.context_tokens = max(1, (steps - TOKEN_STEPS) // BLOCK_STEPS + 1)
         self.labels = _labels(clips)
@@ -100,19 +96,19 @@ class ClipSet:
         return len(self.clips)
 
     def fingerprint(self) -> str:
-        """Changes with everything that training and measuring read of the clips."""
+        """Changes with everything that training reads of the clips."""
         names = [(clip.clip_id, clip.artist, clip.fold) for clip in self.clips]
         state = hashlib.sha256(repr([self.context_tokens, names]).encode())
         for tensor in (self.tokens, self.n_tokens, *self.labels):
             state.update(tensor.numpy().tobytes())
-        for kind in sorted(self._lines):
+        for kind in sorted(set(self._lines) & set(TAUGHT_TEXT)):
             for lines in self._lines[kind]:
                 state.update(repr(lines.vectors.shape).encode())
                 for array in (lines.vectors, lines.t1, lines.reliability):
                     state.update(array.tobytes())
         return state.hexdigest()
 
-    def draw(self, rows: Tensor, rng: np.random.Generator, sampling: TextSampling) -> Batch:
+    def draw(self, rows: Tensor, rng: np.random.Generator, sampling: TextSampling, *, tokens_kept: int) -> Batch:
         """One random moment of each clip in ``rows``, from its third second on, with words treated as told."""
         n = self.n_tokens[rows].numpy()
         ends = torch.from_numpy(rng.integers(np.minimum(5, n - 1), n))
@@ -120,32 +116,55 @@ class ClipSet:
             self._draw_lines(row, BLOCK_S * (end + 1), rng, sampling)
             for row, end in zip(rows.tolist(), ends.tolist(), strict=True)
         ]
-        return Batch(self._audio(rows, ends), _pad(texts), Labels(*(label[rows] for label in self.labels)))
+        audio = self._draw_audio(rows, ends, rng, tokens_kept)
+        return Batch(audio, _pad(texts), Labels(*(label[rows] for label in self.labels)))
 
-    def moments(self, row: int, kind: TextKind, *, delay_s: float = 3.0) -> Batch:
-        """Every moment of one clip, oldest first, with the words known ``delay_s`` seconds after they end.
+    def clip_tokens(self, row: int) -> Tensor:
+        """All audio tokens of one clip, [1, n, 1794]."""
+        return self.tokens[row : row + 1, : int(self.n_tokens[row])].float()
 
-        Printed words have no times: the whole song is taken as heard.
+    def contexts(self, row: int) -> tuple[Tensor, Tensor]:
+        """What each moment of a clip knows, one moment a token, oldest first.
+
+        Returns:
+            The places of the tokens, and whether there is one, both [moments, context].
         """
-        ends = torch.arange(int(self.n_tokens[row]))
-        rows = torch.full_like(ends, row)
-        times = [BLOCK_S * (int(end) + 1) for end in ends]
-        lines = self._lines[kind][row] if kind != "none" else NO_LINES
-        if kind == "printed":
-            texts = [_known(lines, len(lines) * PRINTED_LINE_S, 0.0) for _ in times]
-        else:
-            texts = [_known(lines, t, delay_s) for t in times]
-        return Batch(self._audio(rows, ends), _pad(texts), Labels(*(label[rows] for label in self.labels)))
+        places = self._context(torch.arange(int(self.n_tokens[row])))
+        return places.clamp(min=0), places >= 0
 
-    def has_lines(self, row: int, kind: TextKind) -> bool:
-        return kind != "none" and len(self._lines[kind][row]) > 0
+    def heard_lines(self, row: int, kind: str, *, delay_s: float) -> TextInput:
+        """The lines of one clip as they are known at each of its moments, ``delay_s`` after they end.
 
-    def _audio(self, rows: Tensor, ends: Tensor) -> AudioInput:
-        places = torch.arange(1 - self.context_tokens, 1)[None] + ends[:, None]  # [B, N]
+        Printed words have no times: all of them are known from the start, as with a plain text file in a live run.
+
+        Returns:
+            Vectors [1, L, 512]; weights and ages [moments, L], with weight 0 where a line is not known yet.
+        """
+        lines = self._lines[kind][row] if self.has_lines(row, kind) else NO_LINES
+        t = torch.arange(1, int(self.n_tokens[row]) + 1).unsqueeze(1) * BLOCK_S  # [moments, 1]
+        ends = torch.from_numpy(lines.t1).unsqueeze(0)
+        ages_s = t - (torch.zeros_like(ends) if kind == "printed" else ends)
+        known = torch.ones_like(ages_s, dtype=torch.bool) if kind == "printed" else ages_s >= delay_s
+        newer = known.flip(1).cumsum(1).flip(1)
+        weights = torch.from_numpy(lines.reliability) * (known & (newer <= MAX_LINES))
+        return TextInput(torch.from_numpy(lines.vectors).unsqueeze(0), weights, ages_s)
+
+    def has_lines(self, row: int, kind: str) -> bool:
+        return kind in self._lines and len(self._lines[kind][row]) > 0
+
+    def _context(self, ends: Tensor) -> Tensor:
+        """Places of the tokens that the moments ``ends`` [B] know, [B, context]; negative before the start."""
+        return torch.arange(1 - self.context_tokens, 1)[None] + ends[:, None]
+
+    def _draw_audio(self, rows: Tensor, ends: Tensor, rng: np.random.Generator, kept: int) -> AudioInput:
+        """The newest token of each moment and ``kept`` - 1 others of its context, drawn anew each time."""
+        others = rng.permuted(np.tile(np.arange(self.context_tokens - 1), (len(rows), 1)), axis=1)[:, : kept - 1]
+        chosen = torch.from_numpy(np.pad(others, ((0, 0), (0, 1)), constant_values=self.context_tokens - 1))
+        places = self._context(ends).gather(1, chosen)
         return AudioInput(self.tokens[rows[:, None], places.clamp(min=0)].float(), places >= 0)
 
     def _draw_lines(self, row: int, t: float, rng: np.random.Generator, sampling: TextSampling) -> _KnownLines:
-        kinds = [kind for kind, lines in self._lines.items() if len(lines[row])]
+        kinds = [kind for kind in TAUGHT_TEXT if self.has_lines(row, kind)]
         if not kinds or rng.random() < sampling.absent:
             return _known(NO_LINES, t, 0.0)
         kind = kinds[int(rng.integers(len(kinds)))]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from stream_mer.training.crossvalidation import FoldResults, Predictions
-from stream_mer.training.dataset import ClipSet, TextKind
+from stream_mer.training.dataset import ClipSet
 from stream_mer.training.metrics import Figure, bootstrap, ccc, macro_f1, pearson
 from stream_mer.types import CATEGORIES, CLUSTERS
 
@@ -24,7 +24,7 @@ FIGURES = {
     "clusters_lyrics_f1": "Clusters macro-F1, clips with printed lyrics",
     "frame_quadrants_f1": "Quadrants macro-F1, one frame, 10 s heard",
 }
-COLUMNS: dict[TextKind, str] = {
+COLUMNS: dict[str, str] = {
     "none": "audio only",
     "recognised": "+ recognised lyrics",
     "printed": "+ printed lyrics",
@@ -35,7 +35,7 @@ COLUMNS: dict[TextKind, str] = {
 class FoldTable:
     """Figures by kind of text, then by the names of ``FIGURES``."""
 
-    figures: dict[TextKind, dict[str, Figure]]
+    figures: dict[str, dict[str, Figure]]
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON, which knows no NaN: a figure over no clips has null in its place."""

@@ -1,4 +1,8 @@
-"""The losses of the joint model. Labels that a row lacks are masked: NaN for numbers, -1 for classes."""
+"""The losses of the joint model. Labels that a row lacks are masked: NaN for numbers, -1 for classes.
+
+Every loss is computed for each member of the ensemble by itself and summed over them, so no member's gradient knows of
+another. Shapes: ``E`` members, ``B`` rows, ``D`` model width.
+"""
 
 from __future__ import annotations
 
@@ -46,10 +50,11 @@ class LossWeights:
 
 
 def concordance(prediction: Tensor, target: Tensor) -> Tensor:
-    """Lin's concordance correlation coefficient of two vectors, a scalar in -1..1."""
-    covariance = ((prediction - prediction.mean()) * (target - target.mean())).mean()
-    spread = prediction.var(unbiased=False) + target.var(unbiased=False)
-    return 2 * covariance / (spread + (prediction.mean() - target.mean()).square() + 1e-8)
+    """Lin's concordance correlation coefficient over the last dimension: [..., B] and [B] to [...], in -1..1."""
+    p, t = prediction.mean(-1, keepdim=True), target.mean(-1, keepdim=True)
+    covariance = ((prediction - p) * (target - t)).mean(-1)
+    spread = prediction.var(-1, unbiased=False) + target.var(-1, unbiased=False)
+    return 2 * covariance / (spread + (p - t).squeeze(-1).square() + 1e-8)
 
 
 class JointLoss(nn.Module):
@@ -58,10 +63,10 @@ class JointLoss(nn.Module):
     Between the tasks stand learnt uncertainty weights (Kendall, Gal & Cipolla 2018).
     """
 
-    def __init__(self, weights: LossWeights) -> None:
+    def __init__(self, weights: LossWeights, members: int = 1) -> None:
         super().__init__()
         self.weights = weights
-        self.log_variance = nn.Parameter(torch.zeros(3))
+        self.log_variance = nn.Parameter(torch.zeros(members, 3))
 
     def forward(self, output: JointOutput, labels: Labels, has_text: Tensor) -> Tensor:
         """The loss of a batch, a scalar; ``has_text`` [B]."""
@@ -71,7 +76,7 @@ class JointLoss(nn.Module):
             loss = loss + w.audio * self._tasks(output.audio, labels)
         if w.text and bool(has_text.any()):
             spoken = Labels(*(label[has_text] for label in labels))
-            loss = loss + w.text * self._tasks(Heads(*(head[has_text] for head in output.text)), spoken)
+            loss = loss + w.text * self._tasks(Heads(*(head[:, has_text] for head in output.text)), spoken)
         return loss + self._between(output.representations, has_text)
 
     def _tasks(self, heads: Heads, labels: Labels) -> Tensor:
@@ -81,50 +86,65 @@ class JointLoss(nn.Module):
                 w.emotion * emotion_loss(heads.emotion, labels.emotion),
                 w.category * _cross_entropy(heads.category, labels.category),
                 w.cluster * _cross_entropy(heads.cluster, labels.cluster),
-            ]
-        )
+            ],
+            dim=1,
+        )  # [E, 3]
         return (torch.exp(-self.log_variance) * tasks + 0.5 * self.log_variance).sum()
 
     def _between(self, reps: Representations, has_text: Tensor) -> Tensor:
-        loss = self.weights.difference * difference_loss(reps.private_audio, reps.shared_audio)
+        loss = self.weights.difference * difference_loss(reps.private_audio, reps.shared_audio).sum()
         if int(has_text.sum()) >= 2:
-            private, shared = reps.private_text[has_text], reps.shared_text[has_text]
-            loss = loss + self.weights.difference * difference_loss(private, shared)
-            loss = loss + self.weights.similarity * similarity_loss(reps.shared_audio[has_text], shared)
+            private, shared = reps.private_text[:, has_text], reps.shared_text[:, has_text]
+            loss = loss + self.weights.difference * difference_loss(private, shared).sum()
+            loss = loss + self.weights.similarity * similarity_loss(reps.shared_audio[:, has_text], shared).sum()
         return loss
 
 
 def emotion_loss(prediction: Tensor, target: Tensor) -> Tensor:
-    """1 - CCC plus twice the squared error, for valence and arousal [B, 2] summed; rows with NaN are left out."""
+    """1 - CCC plus twice the squared error, for valence and arousal summed; rows with NaN are left out.
+
+    Args:
+        prediction: [E, B, 2].
+        target: [B, 2].
+
+    Returns:
+        [E].
+    """
     rows = target.isfinite().all(dim=1)
     if int(rows.sum()) < _MIN_ROWS_FOR_CCC:
-        return prediction.sum() * 0.0
-    p, t = prediction[rows], target[rows]
-    ccc = torch.stack([concordance(p[:, i], t[:, i]) for i in range(p.shape[1])])
-    return (1.0 - ccc).sum() + 2.0 * (p - t).square().mean(0).sum()
+        return prediction.sum((1, 2)) * 0.0
+    p, t = prediction[:, rows], target[rows]
+    ccc = concordance(p.transpose(1, 2), t.T)  # [E, 2]
+    return (1.0 - ccc).sum(1) + 2.0 * (p - t).square().mean(1).sum(1)
 
 
 def difference_loss(private: Tensor, shared: Tensor) -> Tensor:
-    """Squared correlation between the two representations [B, D], each centred and of unit length; mean over D x D."""
-    p = F.normalize(private - private.mean(0), dim=1)
-    s = F.normalize(shared - shared.mean(0), dim=1)
-    return (p.T @ s).square().mean()
+    """Mean squared correlation between the features of two representations [E, B, D], rows of unit length: [E]."""
+    p = F.normalize(private - private.mean(1, keepdim=True), dim=2)
+    s = F.normalize(shared - shared.mean(1, keepdim=True), dim=2)
+    return (p.transpose(1, 2) @ s).square().mean((1, 2))
 
 
 def similarity_loss(a: Tensor, b: Tensor, *, moments: int = 5) -> Tensor:
-    """Central moment discrepancy (Zellinger et al. 2017) of two sets of representations [B, D]."""
+    """Central moment discrepancy (Zellinger et al. 2017) of two sets of representations [E, B, D]: [E]."""
     a, b = torch.tanh(a), torch.tanh(b)
-    ca, cb = a - a.mean(0), b - b.mean(0)
-    loss = _distance(a.mean(0), b.mean(0))
+    mean_a, mean_b = a.mean(1, keepdim=True), b.mean(1, keepdim=True)
+    ca, cb = a - mean_a, b - mean_b
+    loss = _distance(mean_a.squeeze(1), mean_b.squeeze(1))
     for k in range(2, moments + 1):
-        loss = loss + _distance(ca.pow(k).mean(0), cb.pow(k).mean(0))
+        loss = loss + _distance(ca.pow(k).mean(1), cb.pow(k).mean(1))
     return loss
 
 
 def _distance(a: Tensor, b: Tensor) -> Tensor:
-    return ((a - b).square().sum() + 1e-8).sqrt()
+    return ((a - b).square().sum(-1) + 1e-8).sqrt()
 
 
 def _cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """Mean over the labelled rows of ``logits`` [E, B, classes] and ``target`` [B]: [E]."""
     rows = target >= 0
-    return F.cross_entropy(logits[rows], target[rows]) if bool(rows.any()) else logits.sum() * 0.0
+    if not bool(rows.any()):
+        return logits.sum((1, 2)) * 0.0
+    chosen = logits[:, rows]
+    losses = F.cross_entropy(chosen.flatten(0, 1), target[rows].repeat(len(chosen)), reduction="none")
+    return losses.view(len(chosen), -1).mean(1)

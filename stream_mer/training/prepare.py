@@ -49,4 +49,5 @@ def prepare(
     tokens = cached_tokens(found.clips, load_backbone(backbone), cache, workers=os.cpu_count() or 1)
     if transcripts:
         found = with_transcripts(found, cache, whole_clips(cpu_threads=os.cpu_count() or 1))
-    return ClipSet(found.clips, tokens, recognised_lines(found, cache), printed_lines(found, cache))
+    lines = {"recognised": recognised_lines(found, cache), "printed": printed_lines(found, cache)}
+    return ClipSet(found.clips, tokens, lines)

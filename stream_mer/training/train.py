@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-
-from torch import nn
 
 from stream_mer import __version__
 from stream_mer.emotion.backbone import Backbone
@@ -17,11 +14,11 @@ from stream_mer.training.crossvalidation import cross_validate
 from stream_mer.training.dataset import ClipSet
 from stream_mer.training.evaluate import FoldTable, confusion_matrices, fold_table
 from stream_mer.training.fit import Recipe, fit
-from stream_mer.training.progress import track
+from stream_mer.training.progress import announce
 
 
 def train(
-    data: ClipSet, backbone: Backbone, recipe: Recipe, seeds: Sequence[int], *, out: Path, cache: Path, origin: str
+    data: ClipSet, backbone: Backbone, recipe: Recipe, seed: int, *, out: Path, cache: Path, origin: str
 ) -> FoldTable:
     """Cross-validate, calibrate, train on all clips, and write the checkpoint with its card.
 
@@ -29,25 +26,23 @@ def train(
         data: The corpus.
         backbone: The audio network that its tokens came from.
         recipe: How to train.
-        seeds: One model each; the checkpoint averages them.
+        seed: Of everything random.
         out: Folder of the checkpoint; its name becomes the model's.
         cache: Keeps finished folds, so that an interrupted run goes on.
         origin: For the card: where the clips come from.
     """
-    results = cross_validate(data, recipe, seeds, cache)
+    results = cross_validate(data, recipe, seed, cache)
     table = fold_table(data, results)
-    models = [
-        fit(data, range(len(data)), recipe, seed=seed)
-        for seed in track(seeds, "Training on all clips", total=len(seeds))
-    ]
+    announce(f"Training on all {len(data)} clips, about as long as a fold")
     checkpoint = Checkpoint(
         name=out.name,
         backbone=backbone,
-        joint=nn.ModuleList(models),
+        joint=fit(data, range(len(data)), recipe, seed=seed),
         calibration=calibrate(data, results.frames["recognised"]),
         training={
             "version": __version__,
-            "seeds": len(seeds),
+            "members": recipe.model.members,
+            "seed": seed,
             "recipe": asdict(recipe),
             "clips": _counts(data),
             "folds": table.to_dict(),
