@@ -1,11 +1,13 @@
-"""The audio tokens of every clip, computed once and kept: training then takes minutes."""
+"""The audio tokens of every clip, clean and as a stage would sound, computed once and kept: training takes minutes."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,12 +15,25 @@ from numpy.typing import NDArray
 
 from stream_mer.audio.features import LogMelStream
 from stream_mer.emotion.backbone import BLOCK_STEPS, TOKEN_BLOCKS, TOKEN_FEATURES, Backbone, BackboneStream
+from stream_mer.errors import SettingError
 from stream_mer.sources.file import FileSource
+from stream_mer.training.augment import CONDITIONS, STAGE, Degradation, StageSound, degrade
 from stream_mer.training.corpus import Clip
 from stream_mer.training.progress import track
 from stream_mer.types import SAMPLE_RATE_HZ, Samples
 
 _PIECE_SAMPLES = 160_000  # 10 s at a time bound the memory that the backbone takes
+_DEGRADING = 1  # count up when ``degrade`` gives another sound for the same settings: the cache then starts anew
+
+
+class _Job(NamedTuple):
+    """One file of tokens to be made; clean where there is no sound to degrade it to."""
+
+    audio: Path
+    middle_s: float | None
+    target: Path
+    sound: StageSound | Degradation | None = None
+    seed: int = 0
 
 
 def read_audio(path: Path, middle_s: float | None = None) -> Samples:
@@ -58,16 +73,103 @@ def cached_tokens(
     Raises:
         SourceError: A clip cannot be decoded.
     """
-    folder = cache / f"tokens-{_fingerprint(backbone)}"
-    folder.mkdir(parents=True, exist_ok=True)
-    marks = {clip.clip_id: audio_fingerprint(clip.audio, clip.middle_s) for clip in clips}
-    files = {clip_id: folder / f"{clip_id}-{mark}.npy" for clip_id, mark in marks.items()}
-    todo = [(clip.audio, clip.middle_s, files[clip.clip_id]) for clip in clips if not files[clip.clip_id].is_file()]
+    folder = _folder(backbone, cache)
+    files = [folder / f"{name}.npy" for name in _names(clips)]
+    jobs = [_Job(clip.audio, clip.middle_s, target) for clip, target in zip(clips, files, strict=True)]
+    _complete(jobs, backbone, "Audio tokens", workers)
+    return {clip.clip_id: _load(target) for clip, target in zip(clips, files, strict=True)}
+
+
+def degraded_tokens(
+    clips: Sequence[Clip],
+    backbone: Backbone,
+    cache: Path,
+    *,
+    sound: StageSound | Degradation = STAGE,
+    copies: int = 1,
+    workers: int = 2,
+) -> dict[str, list[NDArray[np.float16]]]:
+    """Tokens of every clip as ``degrade`` makes it sound, ``copies`` times by other chances; else as the clean ones.
+
+    What chance decides depends on clip id and copy alone, so more copies later keep those that there are, and the
+    k-th tokens of every copy end at the same moment as the k-th clean ones.
+
+    Args:
+        clips: What to compute.
+        backbone: The audio network.
+        cache: A folder; holds one file a clip and copy, in a folder whose name changes with backbone and sound.
+        sound: What to draw from, or one fixed chain.
+        copies: Copies of each clip, 1 or more.
+        workers: Processes.
+
+    Returns:
+        By clip id, copy 0 first; 0.2 MB a copy of 30 s.
+
+    Raises:
+        SourceError: A clip cannot be decoded.
+    """
+    folder = _folder(backbone, cache) / f"stage-{_sound_fingerprint(sound)}"
+    folder.mkdir(exist_ok=True)
+    files = {
+        clip.clip_id: [folder / f"{name}-{copy}.npy" for copy in range(copies)]
+        for clip, name in zip(clips, _names(clips), strict=True)
+    }
+    jobs = [
+        _Job(clip.audio, clip.middle_s, files[clip.clip_id][copy], sound, _seed(clip.clip_id, copy))
+        for copy in range(copies)
+        for clip in clips
+    ]
+    _complete(jobs, backbone, "Audio tokens of degraded copies", workers)
+    return {clip_id: [_load(target) for target in targets] for clip_id, targets in files.items()}
+
+
+def conditioned_tokens(
+    clips: Sequence[Clip], backbone: Backbone, cache: Path, condition: str, *, workers: int = 2
+) -> dict[str, NDArray[np.float16]]:
+    """Tokens of every clip under one of ``CONDITIONS``; otherwise like ``cached_tokens``.
+
+    Raises:
+        SettingError: There is no such condition.
+        SourceError: A clip cannot be decoded.
+    """
+    if condition not in CONDITIONS:
+        raise SettingError(f"no condition is called {condition!r}; there are {', '.join(CONDITIONS)}")
+    found = degraded_tokens(clips, backbone, cache, sound=CONDITIONS[condition], workers=workers)
+    return {clip_id: copies[0] for clip_id, copies in found.items()}
+
+
+def _complete(jobs: Sequence[_Job], backbone: Backbone, title: str, workers: int) -> None:
+    """Do what is not done yet."""
+    todo = [job for job in jobs if not job.target.is_file()]
     if todo:
         with ProcessPoolExecutor(workers, initializer=_start_worker, initargs=(backbone,)) as pool:
-            for _ in track(pool.map(_compute, todo), "Audio tokens", total=len(todo)):
+            for _ in track(pool.map(_compute, todo), title, total=len(todo)):
                 pass
-    return {clip_id: np.load(path, allow_pickle=False) for clip_id, path in files.items()}
+
+
+def _load(path: Path) -> NDArray[np.float16]:
+    kept: NDArray[np.float16] = np.load(path, allow_pickle=False)
+    return kept
+
+
+def _folder(backbone: Backbone, cache: Path) -> Path:
+    folder = cache / f"tokens-{_fingerprint(backbone)}"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _names(clips: Sequence[Clip]) -> list[str]:
+    return [f"{clip.clip_id}-{audio_fingerprint(clip.audio, clip.middle_s)}" for clip in clips]
+
+
+def _sound_fingerprint(sound: StageSound | Degradation) -> str:
+    """Changes with the settings; they are plain values, whose representation says all."""
+    return hashlib.sha256(f"{_DEGRADING} {sound!r}".encode()).hexdigest()[:12]
+
+
+def _seed(clip_id: str, copy: int) -> int:
+    """The same on every machine, and unlike any other clip's or copy's."""
+    return int.from_bytes(hashlib.sha256(f"{copy} {clip_id}".encode()).digest()[:16], "little")
 
 
 def _fingerprint(backbone: Backbone) -> str:
@@ -94,9 +196,11 @@ def _start_worker(backbone: Backbone) -> None:
     _backbone = backbone
 
 
-def _compute(job: tuple[Path, float | None, Path]) -> None:
-    audio, middle_s, target = job
+def _compute(job: _Job) -> None:
     assert _backbone is not None, "the pool's initializer ran"  # noqa: S101 - narrows the type
-    part = target.with_suffix(".part.npy")
-    np.save(part, clip_tokens(read_audio(audio, middle_s), _backbone))
-    part.replace(target)  # whole or not at all
+    samples = read_audio(job.audio, job.middle_s)
+    if job.sound is not None:
+        samples = degrade(samples, np.random.default_rng(job.seed), job.sound)
+    part = job.target.with_suffix(f".{os.getpid()}.part.npy")  # another command may be at the same clip
+    np.save(part, clip_tokens(samples, _backbone))
+    part.replace(job.target)  # whole or not at all

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from stream_mer.audio.features import STEP_LENGTH, LogMelStream
 from stream_mer.emotion.backbone import BLOCK_STEPS, TOKEN_FEATURES, Backbone, BackboneStream
-from stream_mer.errors import SourceError
+from stream_mer.errors import SettingError, SourceError
 from stream_mer.training import tokens
+from stream_mer.training.augment import CONDITIONS, STAGE, Degradation, degrade
 from stream_mer.training.corpus import load_corpus
-from stream_mer.training.tokens import cached_tokens, clip_tokens, read_audio
+from stream_mer.training.tokens import cached_tokens, clip_tokens, conditioned_tokens, degraded_tokens, read_audio
 
 # Tokens are kept in 16 bits: 11 binary digits of values up to about 10; and float32 rounds differently by piece.
 KEPT_TOLERANCE = {"rtol": 2e-3, "atol": 2e-3}
@@ -140,3 +141,108 @@ def test_a_clip_that_cannot_be_decoded_is_an_error_and_leaves_nothing_half_done(
         cached_tokens([clip], backbone, tmp_path / "cache")
     assert list((tmp_path / "cache").rglob("*.npy")) == []
     assert len(jobs()) == 1
+
+
+def test_names_of_clean_tokens_stay_as_they_are(corpus_folder: Path, backbone: Backbone, tmp_path: Path) -> None:
+    clips = load_corpus(corpus_folder).clips[:1]
+    cached_tokens(clips, backbone, tmp_path, workers=1)
+    (kept,) = tmp_path.rglob("*.npy")
+    assert kept.parent.name.startswith("tokens-")
+    assert kept.parent.parent == tmp_path
+    assert kept.name == f"c0-{tokens.audio_fingerprint(clips[0].audio)}.npy"
+
+
+def test_degraded_copies_differ_by_chance_alone(
+    corpus_folder: Path, backbone: Backbone, tmp_path: Path, jobs: Callable[[], Sequence[Any]]
+) -> None:
+    clips = load_corpus(corpus_folder).clips[:3]
+    clean = cached_tokens(clips, backbone, tmp_path / "a")
+    once = degraded_tokens(clips, backbone, tmp_path / "a", copies=2)
+    other_order = degraded_tokens(clips[::-1], backbone, tmp_path / "b", copies=2)
+    for clip_id, copies in once.items():
+        assert len(copies) == 2
+        assert all(copy.dtype == np.float16 and copy.shape == clean[clip_id].shape for copy in copies)
+        assert not np.array_equal(copies[0], copies[1])
+        assert not np.array_equal(copies[0], clean[clip_id])
+        assert all(np.array_equal(x, y) for x, y in zip(copies, other_order[clip_id], strict=True))
+    assert len(jobs()) == 6
+
+
+def test_degraded_tokens_are_those_of_the_degraded_audio(
+    corpus_folder: Path, backbone: Backbone, tmp_path: Path
+) -> None:
+    clips = load_corpus(corpus_folder).clips[:1]
+    quiet = Degradation(gain_db=-20.0)
+    kept = degraded_tokens(clips, backbone, tmp_path, sound=quiet, workers=1)["c0"][0]
+    expected = clip_tokens(degrade(read_audio(clips[0].audio), np.random.default_rng(0), quiet), backbone)
+    assert np.array_equal(kept, expected)  # a level leaves nothing to chance
+
+
+def test_copies_are_computed_once_and_more_of_them_keep_the_first(
+    corpus_folder: Path, backbone: Backbone, tmp_path: Path, jobs: Callable[[], Sequence[Any]]
+) -> None:
+    clips = load_corpus(corpus_folder).clips[:2]
+    first = degraded_tokens(clips, backbone, tmp_path)
+    assert len(jobs()) == 2
+    again = degraded_tokens(clips, backbone, tmp_path)
+    assert len(jobs()) == 0
+    more = degraded_tokens(clips, backbone, tmp_path, copies=2)
+    assert len(jobs()) == 2
+    assert all(np.array_equal(first[name][0], again[name][0]) for name in first)
+    assert all(np.array_equal(first[name][0], more[name][0]) for name in first)
+
+
+def test_another_sound_and_the_clean_one_have_tokens_of_their_own(
+    corpus_folder: Path, backbone: Backbone, tmp_path: Path, jobs: Callable[[], Sequence[Any]]
+) -> None:
+    clips = load_corpus(corpus_folder).clips[:1]
+    degraded_tokens(clips, backbone, tmp_path, sound=replace(STAGE, codec=0.0))
+    jobs()
+    degraded_tokens(clips, backbone, tmp_path, sound=replace(STAGE, codec=0.0, room=0.0))
+    assert len(jobs()) == 1
+    cached_tokens(clips, backbone, tmp_path)
+    assert len(jobs()) == 1
+    assert len(list(tmp_path.rglob("*.npy"))) == 3
+
+
+def test_an_interrupted_copy_goes_on_where_it_was(
+    corpus_folder: Path,
+    backbone: Backbone,
+    tmp_path: Path,
+    jobs: Callable[[], Sequence[Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clips, done = load_corpus(corpus_folder).clips[:3], []
+
+    def stops_at_the_second(*args: Any) -> Any:
+        done.append(args)
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        return degrade(*args)
+
+    monkeypatch.setattr(tokens, "degrade", stops_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        degraded_tokens(clips, backbone, tmp_path)
+    assert len(list(tmp_path.rglob("*.npy"))) == 1
+    monkeypatch.undo()
+    monkeypatch.setattr(tokens, "ProcessPoolExecutor", InThisProcess)
+    degraded_tokens(clips, backbone, tmp_path)
+    assert [job.target.name.split("-")[0] for job in jobs()] == ["c1", "c2"]
+
+
+def test_a_condition_is_one_chain_for_all_clips(
+    corpus_folder: Path, backbone: Backbone, tmp_path: Path, jobs: Callable[[], Sequence[Any]]
+) -> None:
+    clips = load_corpus(corpus_folder).clips[:2]
+    found = conditioned_tokens(clips, backbone, tmp_path, "level -30 dB")
+    assert [job.sound for job in jobs()] == 2 * [CONDITIONS["level -30 dB"]]
+    clean = cached_tokens(clips, backbone, tmp_path)
+    jobs()
+    assert all(found[name].mean() < clean[name].mean() and found[name].shape == clean[name].shape for name in clean)
+    conditioned_tokens(clips, backbone, tmp_path, "level -30 dB")
+    assert len(jobs()) == 0
+
+
+def test_a_condition_that_there_is_not_is_an_error(backbone: Backbone, tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match=r"'under water'.*room RT60 1 s"):
+        conditioned_tokens([], backbone, tmp_path, "under water")
