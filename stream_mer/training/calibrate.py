@@ -1,6 +1,9 @@
-"""What out-of-fold predictions say of the errors to expect: intervals and temperatures."""
+"""What out-of-fold predictions say of the errors to expect: intervals, temperatures, and when to say ``unknown``."""
 
 from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,9 +11,86 @@ from numpy.typing import NDArray
 from stream_mer.emotion.checkpoint import Calibration
 from stream_mer.training.crossvalidation import Predictions
 from stream_mer.training.dataset import ClipSet
+from stream_mer.training.metrics import Figure, bootstrap, calibration_error
 
 LEVEL = 0.8
+CONFIDENCES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+"""For people: at these the report tells what `unknown` below them costs and brings."""
+
 _TEMPERATURES = np.geomspace(0.3, 4.0, 60)
+_BINS = 8  # of equal size: some 90 clips each, where an accuracy is known to within .1
+_MIN_BIN = 20  # clips; with fewer of them there are fewer bins
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReliabilityBin:
+    """Clips of like confidence.
+
+    Attributes:
+        confidence: Their mean, 0..1.
+        accuracy: How often the likeliest class was right.
+    """
+
+    confidence: float
+    accuracy: Figure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfidenceRow:
+    """What happens where everything below a confidence is ``unknown``.
+
+    Attributes:
+        confidence: 0..1.
+        expected: Accuracy to expect of a frame of just this confidence, 0..1.
+        share: Share of the clips that are kept, 0..1.
+        kept: Accuracy of those.
+    """
+
+    confidence: float
+    expected: float
+    share: float
+    kept: Figure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassCalibration:
+    """How far probabilities can be taken at their word: each fold with a temperature that the others gave.
+
+    Attributes:
+        before: Expected calibration error of the bare softmax, ten bins.
+        after: The same with the temperature.
+        bins: Reliability with the temperature, by rising confidence.
+    """
+
+    before: Figure
+    after: Figure
+    bins: tuple[ReliabilityBin, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationReport:
+    """Whether calibration keeps its promises: on each fold, what the other folds promised of it.
+
+    Attributes:
+        level: Share that the intervals promise to hold.
+        valence_coverage: Share that they held.
+        arousal_coverage: Likewise.
+        category: Of the category.
+        cluster: Of the cluster.
+        unknown: Of the category, by ``CONFIDENCES``.
+    """
+
+    level: float
+    valence_coverage: Figure
+    arousal_coverage: Figure
+    category: ClassCalibration
+    cluster: ClassCalibration
+    unknown: tuple[ConfidenceRow, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON, which knows no NaN: a figure over no clips has null in its place."""
+        told: dict[str, Any] = _without_nan(asdict(self))
+        return told
 
 
 def calibrate(data: ClipSet, predictions: Predictions) -> Calibration:
@@ -23,13 +103,99 @@ def calibrate(data: ClipSet, predictions: Predictions) -> Calibration:
     emotion, category, cluster = (label.numpy() for label in data.labels)
     rated = np.isfinite(emotion).all(1)
     errors = np.abs(emotion[rated] - predictions.emotion[rated])
+    category_temperature = temperature(category, predictions.category)
+    labelled = category >= 0
     return Calibration(
         valence_error=conformal_half_width(errors[:, 0], LEVEL),
         arousal_error=conformal_half_width(errors[:, 1], LEVEL),
         level=LEVEL,
-        category_temperature=temperature(category, predictions.category),
+        category_temperature=category_temperature,
         cluster_temperature=temperature(cluster, predictions.cluster),
+        category_accuracy=expected_accuracy(
+            category[labelled], softmax(predictions.category[labelled], category_temperature)
+        ),
     )
+
+
+def measure_calibration(data: ClipSet, predictions: Predictions) -> CalibrationReport:
+    """Calibrate on all folds but one and look at that one, for each in turn; intervals are a bootstrap over artists.
+
+    Args:
+        data: The clips.
+        predictions: As for ``calibrate``.
+    """
+    emotion, category, cluster = (label.numpy() for label in data.labels)
+    folds = np.array([clip.fold for clip in data.clips])
+    artists = np.array([clip.artist or clip.clip_id for clip in data.clips])
+    rated = np.isfinite(emotion).all(1)
+    held = coverage(np.abs(emotion - predictions.emotion)[rated], folds[rated], LEVEL)
+    of_category = _Labelled.of(category, predictions.category, folds, artists)
+    of_cluster = _Labelled.of(cluster, predictions.cluster, folds, artists)
+    return CalibrationReport(
+        level=LEVEL,
+        valence_coverage=_share(held[:, 0], artists[rated]),
+        arousal_coverage=_share(held[:, 1], artists[rated]),
+        category=of_category.calibration(),
+        cluster=of_cluster.calibration(),
+        unknown=of_category.unknown(),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Labelled:
+    """The clips that have a label: its index [n], and the bare and the scaled probabilities [n, classes]."""
+
+    truth: NDArray[np.int_]
+    bare: NDArray[np.float64]
+    scaled: NDArray[np.float64]
+    artists: NDArray[np.str_]
+
+    @classmethod
+    def of(
+        cls, truth: NDArray[np.int_], logits: NDArray[np.float64], folds: NDArray[np.int_], artists: NDArray[np.str_]
+    ) -> _Labelled:
+        rows = truth >= 0
+        truth, logits, folds, artists = truth[rows], logits[rows], folds[rows], artists[rows]
+        scaled = scale_by_other_folds(truth, logits, folds)
+        return cls(truth=truth, bare=softmax(logits), scaled=scaled, artists=artists)
+
+    def calibration(self) -> ClassCalibration:
+        return ClassCalibration(
+            before=bootstrap(lambda i: calibration_error(self.truth[i], self.bare[i]), self.artists),
+            after=bootstrap(lambda i: calibration_error(self.truth[i], self.scaled[i]), self.artists),
+            bins=tuple(
+                ReliabilityBin(
+                    confidence=float(self._confidence[rows].mean()),
+                    accuracy=_share(self._right[rows], self.artists[rows]),
+                )
+                for rows in equal_bins(self._confidence)
+            ),
+        )
+
+    def unknown(self) -> tuple[ConfidenceRow, ...]:
+        knots = expected_accuracy(self.truth, self.scaled)
+        if not knots:
+            return ()
+        at, expected = np.array(knots).T
+        return tuple(
+            ConfidenceRow(
+                confidence=confidence,
+                expected=float(np.interp(confidence, at, expected)),
+                share=float(np.mean(self._confidence >= confidence)),
+                kept=_share(self._right[self._confidence >= confidence], self.artists[self._confidence >= confidence]),
+            )
+            for confidence in CONFIDENCES
+        )
+
+    @property
+    def _confidence(self) -> NDArray[np.float64]:
+        found: NDArray[np.float64] = self.scaled.max(1)
+        return found
+
+    @property
+    def _right(self) -> NDArray[np.bool_]:
+        found: NDArray[np.bool_] = self.scaled.argmax(1) == self.truth
+        return found
 
 
 def conformal_half_width(errors: NDArray[np.float64], level: float) -> float:
@@ -42,6 +208,17 @@ def conformal_half_width(errors: NDArray[np.float64], level: float) -> float:
         return 2.0
     rank = min(n, int(np.ceil((n + 1) * level)))
     return float(np.sort(errors)[rank - 1])
+
+
+def coverage(errors: NDArray[np.float64], folds: NDArray[np.int_], level: float) -> NDArray[np.bool_]:
+    """Where the interval that the other folds give holds the error: ``errors`` [n, 2] to [n, 2]."""
+    held = np.zeros(errors.shape, bool)
+    for fold in set(folds.tolist()):
+        inside = folds == fold
+        for dimension in range(errors.shape[1]):
+            half_width = conformal_half_width(errors[~inside, dimension], level)
+            held[inside, dimension] = errors[inside, dimension] <= half_width
+    return held
 
 
 def temperature(truth: NDArray[np.int_], logits: NDArray[np.float64]) -> float:
@@ -57,3 +234,55 @@ def temperature(truth: NDArray[np.int_], logits: NDArray[np.float64]) -> float:
         return -float(log_probs[np.arange(len(log_probs)), truth[rows]].mean())
 
     return float(min(_TEMPERATURES, key=loss))
+
+
+def scale_by_other_folds(
+    truth: NDArray[np.int_], logits: NDArray[np.float64], folds: NDArray[np.int_]
+) -> NDArray[np.float64]:
+    """Probabilities [n, classes], each fold's with the temperature of the others."""
+    probs = np.zeros(logits.shape)
+    for fold in set(folds.tolist()):
+        inside = folds == fold
+        probs[inside] = softmax(logits[inside], temperature(truth[~inside], logits[~inside]))
+    return probs
+
+
+def softmax(logits: NDArray[np.float64], t: float = 1.0) -> NDArray[np.float64]:
+    """Probabilities of logits [n, classes] at temperature ``t``."""
+    scaled = np.exp((logits - logits.max(1, keepdims=True)) / t)
+    probs: NDArray[np.float64] = scaled / scaled.sum(1, keepdims=True)
+    return probs
+
+
+def expected_accuracy(truth: NDArray[np.int_], probs: NDArray[np.float64]) -> tuple[tuple[float, float], ...]:
+    """Accuracy of the likeliest class against its probability: pairs of both, each rising.
+
+    Isotonic regression (pool adjacent violators, Ayer et al. 1955) over bins of equal size, since a surer frame is not
+    expected to be wrong more often; pooled bins are one pair.
+    """
+    confidence, right = probs.max(1), probs.argmax(1) == truth
+    pools: list[NDArray[np.float64]] = []  # sums of confidence and clips, then of hits and trials
+    for rows in equal_bins(confidence):
+        # One hit and one miss more in each bin (Laplace), so that nothing is ever promised to be always right.
+        pools.append(np.array([confidence[rows].sum(), len(rows), right[rows].sum() + 1.0, len(rows) + 2.0]))
+        while len(pools) > 1 and pools[-2][2] / pools[-2][3] >= pools[-1][2] / pools[-1][3]:
+            pools[-2:] = [pools[-2] + pools[-1]]
+    return tuple((round(float(c / n), 4), round(float(hits / trials), 4)) for c, n, hits, trials in pools)
+
+
+def equal_bins(values: NDArray[np.float64]) -> list[NDArray[np.int_]]:
+    """Rows of like value, in up to eight bins of equal size, by rising value."""
+    n_bins = min(_BINS, max(1, len(values) // _MIN_BIN))
+    return [rows for rows in np.array_split(np.argsort(values, kind="stable"), n_bins) if len(rows)]
+
+
+def _share(held: NDArray[np.bool_], artists: NDArray[np.str_]) -> Figure:
+    return bootstrap(lambda i: float(held[i].mean()), artists)
+
+
+def _without_nan(told: Any) -> Any:
+    if isinstance(told, dict):
+        return {name: _without_nan(value) for name, value in told.items()}
+    if isinstance(told, list | tuple):
+        return [_without_nan(value) for value in told]
+    return None if isinstance(told, float) and np.isnan(told) else told
