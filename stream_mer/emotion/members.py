@@ -25,7 +25,7 @@ class Linear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[E, ..., inputs] to [E, ..., outputs]."""
         out = torch.baddbmm(self.bias, x.flatten(1, -2), self.weight)
-        return out.unflatten(1, x.shape[1:-1])
+        return out.view(*x.shape[:-1], out.shape[-1])
 
 
 class Norm(nn.Module):
@@ -39,7 +39,8 @@ class Norm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[E, ..., width] to the same shape."""
         flat = F.layer_norm(x.flatten(1, -2), x.shape[-1:])
-        return (flat * self.scale + self.offset).view_as(x)
+        out: Tensor = flat * self.scale + self.offset
+        return out.view_as(x)
 
 
 class Block(nn.Sequential):
@@ -67,7 +68,8 @@ class WeightedPool(nn.Module):
         score = score.masked_fill(absent, -torch.inf).masked_fill(empty, 0.0)
         attention = torch.softmax(score, dim=-1).masked_fill(empty, 0.0)
         present = x.masked_fill(absent.unsqueeze(-1), 0.0)
-        return (attention.unsqueeze(-2) @ present).squeeze(-2)
+        pooled: Tensor = attention.unsqueeze(-2) @ present
+        return pooled.squeeze(-2)
 
 
 class SelfAttention(nn.Module):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from stream_mer.emotion.checkpoint import Calibration, Checkpoint
-from stream_mer.training.evaluate import COLUMNS, FIGURES, FoldTable
+from stream_mer.training.evaluate import COLUMNS, FoldTable
+from stream_mer.training.scores import SCORES
 from stream_mer.types import CATEGORIES, CLUSTERS
 
 NAMES = {"category": CATEGORIES, "cluster": CLUSTERS}
@@ -18,9 +19,9 @@ A joint model of music emotion: valence and arousal (main task), Russell's quadr
 
 ## Figures
 
-{folds}, artist-disjoint, causal frames averaged over the clip, {members} networks averaged as an ensemble, 95 % intervals
-of a bootstrap over artists. The command is `stream-mer train --corpus CORPUS --out {name}`; `stream-mer evaluate` gives
-the table alone. The shipped weights were then trained on all clips with the same recipe.
+{folds}, artist-disjoint, causal frames averaged over the clip, {members} networks averaged as an ensemble,
+95 % intervals of a bootstrap over artists. The command is `stream-mer train --corpus CORPUS --out {name}`;
+`stream-mer evaluate` gives the table alone. The shipped weights were then trained on all clips with the same recipe.
 
 {table}
 
@@ -90,6 +91,6 @@ def _markdown(table: FoldTable) -> str:
         f"| {title} | {table.figures['none'][name].n} | "
         + " | ".join(str(table.figures[kind][name]) for kind in COLUMNS)
         + " |"
-        for name, title in FIGURES.items()
+        for name, title in SCORES.items()
     ]
     return "\n".join([head, *rows])

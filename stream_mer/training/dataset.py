@@ -27,6 +27,11 @@ TAUGHT_TEXT = ("recognised", "printed")
 """The kinds of text that training draws from; others are there to be measured on."""
 
 
+def corrupted_kind(text: str, share: float) -> str:
+    """The name of a kind of text with this share of its words replaced by others."""
+    return f"{text}, {share:.0%} corrupted"
+
+
 class Batch(NamedTuple):
     """One step's worth of rows."""
 

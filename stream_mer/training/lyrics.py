@@ -46,21 +46,26 @@ NO_LINES = ClipLines(
 PRINTED_LINE_S = 4.0  # about the length of a sung line; printed lyrics have no times
 
 
-def recognised_lines(corpus: Corpus, cache: Path) -> dict[str, ClipLines]:
+def recognised_lines(corpus: Corpus, cache: Path, *, corrupted: float = 0.0) -> dict[str, ClipLines]:
     """Lines of every transcript of the corpus, by clip id; filtered and split as the live recogniser's words are.
+
+    Args:
+        corpus: The corpus.
+        cache: Folder that keeps what is encoded.
+        corrupted: Share of the words that are replaced by others of the same corpus, 0..1.
 
     Raises:
         CorpusError: A transcript is malformed.
         LyricsError: The sentence encoder cannot be loaded.
     """
     wanted = {clip.clip_id: _read(clip.clip_id, corpus) for clip in _heard(corpus)}
-    return _encoded(wanted, cache / "lines-recognised.npz", "Recognised lines")
+    return _encoded(wanted, cache, "recognised", corrupted)
 
 
-def printed_lines(corpus: Corpus, cache: Path) -> dict[str, ClipLines]:
-    """Lines of every clip that has printed lyrics, by clip id."""
+def printed_lines(corpus: Corpus, cache: Path, *, corrupted: float = 0.0) -> dict[str, ClipLines]:
+    """Lines of every clip that has printed lyrics, by clip id; see ``recognised_lines``."""
     wanted = {clip.clip_id: _printed(clip.lyrics) for clip in corpus.clips if clip.lyrics is not None}
-    return _encoded(wanted, cache / "lines-printed.npz", "Printed lines")
+    return _encoded(wanted, cache, "printed", corrupted)
 
 
 _TimedText = tuple[str, float, float]  # text, end in seconds, reliability
@@ -112,8 +117,27 @@ def _printed(path: Path) -> list[_TimedText]:
     return [(line, PRINTED_LINE_S * (i + 1), 1.0) for i, line in enumerate(sung)]
 
 
-def _encoded(wanted: Mapping[str, Sequence[_TimedText]], cache: Path, title: str) -> dict[str, ClipLines]:
+def _corrupt(wanted: Mapping[str, Sequence[_TimedText]], share: float) -> dict[str, list[_TimedText]]:
+    """Replace this share of the words by words drawn from all of them; always the same ones."""
+    vocabulary = [word for lines in wanted.values() for text, _, _ in lines for word in text.split()]
+    rng = np.random.default_rng(int(1000 * share))
+
+    def corrupt(text: str) -> str:
+        words = text.split()
+        drawn = rng.integers(len(vocabulary), size=len(words))
+        return " ".join(vocabulary[k] if rng.random() < share else word for k, word in zip(drawn, words, strict=True))
+
+    return {clip_id: [(corrupt(text), t1, sure) for text, t1, sure in lines] for clip_id, lines in wanted.items()}
+
+
+def _encoded(
+    wanted: Mapping[str, Sequence[_TimedText]], folder: Path, kind: str, corrupted: float
+) -> dict[str, ClipLines]:
     """Encode every distinct text once; the cache holds the vectors by text."""
+    cache, title = folder / f"lines-{kind}.npz", f"{kind.capitalize()} lines"
+    if corrupted:
+        wanted = _corrupt(wanted, corrupted)
+        cache, title = folder / f"lines-{kind}-corrupted-{corrupted:g}.npz", f"{title}, {corrupted:.0%} corrupted"
     known = _read_cache(cache)
     texts = {text for lines in wanted.values() for text, _, _ in lines}
     todo = sorted(texts - known.keys())

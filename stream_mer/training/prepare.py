@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from stream_mer.emotion.backbone import Backbone
 from stream_mer.emotion.checkpoint import load_checkpoint
 from stream_mer.emotion.musicnn import load_musicnn
 from stream_mer.training.corpora.registry import AUTO, open_corpus
-from stream_mer.training.dataset import ClipSet
+from stream_mer.training.dataset import ClipSet, corrupted_kind
 from stream_mer.training.lyrics import printed_lines, recognised_lines
 from stream_mer.training.progress import announce
 from stream_mer.training.tokens import cached_tokens
@@ -26,7 +27,13 @@ def load_backbone(path: Path) -> Backbone:
 
 
 def prepare(
-    corpus: Path, backbone: Path, cache: Path, *, corpus_format: str = AUTO, transcripts: bool = True
+    corpus: Path,
+    backbone: Path,
+    cache: Path,
+    *,
+    corpus_format: str = AUTO,
+    transcripts: bool = True,
+    corrupted: Sequence[float] = (),
 ) -> ClipSet:
     """Load a corpus with its audio tokens and lyric lines; what there is to know of it is told on stderr.
 
@@ -35,6 +42,7 @@ def prepare(
         backbone: See ``load_backbone``.
         cache: Folder for what is computed once; a run that was interrupted goes on there.
         corpus_format: Its layout; see ``training.corpora.registry``.
+        corrupted: Adds kinds of text to measure on, with these shares of their words replaced.
         transcripts: Whether the recogniser listens to the clips that the corpus has no transcript of.
 
     Raises:
@@ -49,5 +57,8 @@ def prepare(
     tokens = cached_tokens(found.clips, load_backbone(backbone), cache, workers=os.cpu_count() or 1)
     if transcripts:
         found = with_transcripts(found, cache, whole_clips(cpu_threads=os.cpu_count() or 1))
-    lines = {"recognised": recognised_lines(found, cache), "printed": printed_lines(found, cache)}
+    readers = {"recognised": recognised_lines, "printed": printed_lines}
+    lines = {kind: read(found, cache) for kind, read in readers.items()}
+    for share in corrupted:
+        lines |= {corrupted_kind(kind, share): read(found, cache, corrupted=share) for kind, read in readers.items()}
     return ClipSet(found.clips, tokens, lines)
