@@ -7,7 +7,7 @@ import contextlib
 import logging
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from stream_mer.audio.windowing import Windower
 from stream_mer.config import SmoothingSettings, WindowSettings
@@ -33,6 +33,9 @@ class EngineSettings:
         device: ``cpu``, ``cuda`` or ``cuda:N``.
         window: How the audio is cut.
         smoothing: How estimates become steady.
+        min_accuracy: Where the category is expected to be right less often than this, it is ``unknown``, 0..1. Takes
+            the place of the minimum confidence in ``smoothing``, by what the checkpoint knows of itself; None keeps
+            that.
         lyrics: Where the words come from.
     """
 
@@ -40,6 +43,7 @@ class EngineSettings:
     device: str = "cpu"
     window: WindowSettings = field(default_factory=WindowSettings)
     smoothing: SmoothingSettings = field(default_factory=SmoothingSettings)
+    min_accuracy: float | None = None
     lyrics: LyricsSettings = field(default_factory=LyricsSettings)
 
 
@@ -48,12 +52,17 @@ class Engine:
 
     Raises:
         CheckpointError: The checkpoint is missing, damaged or does not match.
-        SettingError: The device is not there.
+        SettingError: The device is not there, or the checkpoint nowhere reaches ``min_accuracy``.
     """
 
     def __init__(self, settings: EngineSettings) -> None:
         self.settings = settings
         self._predictor = EmotionPredictor.load(find_model(settings.model), device=settings.device)
+        self._smoothing = settings.smoothing
+        if settings.min_accuracy is not None:
+            confidence = self._predictor.checkpoint.calibration.confidence_for(settings.min_accuracy)
+            log.info("expected accuracy %g: unknown below confidence %.3f", settings.min_accuracy, confidence)
+            self._smoothing = replace(settings.smoothing, min_confidence=confidence)
         self._lyrics = LyricsOpener(settings.lyrics)
 
     def pipeline(self, source: AudioSource, sink: EventSink, *, in_real_time: bool) -> Pipeline:
@@ -73,7 +82,7 @@ class Engine:
             windower=Windower(self.settings.window),
             lyrics=self._lyrics.open(live=in_real_time),
             emotion=self._predictor.open_stream(self.settings.window),
-            smoother=Smoother(self.settings.smoothing),
+            smoother=Smoother(self._smoothing),
             sink=sink,
         )
 

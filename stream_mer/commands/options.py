@@ -43,6 +43,11 @@ _ENGINE_OPTIONS = (
         show_default=True,
         help="Below this probability the category is 'unknown'.",
     ),
+    click.option(
+        "--min-accuracy",
+        type=click.FloatRange(0, 1),
+        help="In its place: 'unknown' where the category is expected to be right less often than this.",
+    ),
 )
 
 
@@ -64,6 +69,7 @@ def engine_settings(
     asr_model: str,
     asr_device: str,
     min_confidence: float,
+    min_accuracy: float | None,
 ) -> EngineSettings:
     """Make settings of the options.
 
@@ -78,6 +84,7 @@ def engine_settings(
         device=device,
         window=WindowSettings(hop_s=hop, context_s=context),
         smoothing=SmoothingSettings(min_confidence=min_confidence),
+        min_accuracy=min_accuracy,
         lyrics=LyricsSettings(
             mode="off" if no_lyrics else "known" if known else "recognise",
             file=lyrics_file,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -155,8 +155,9 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
 
 
 def _calibration(told: dict[str, Any]) -> Calibration:
-    pairs = tuple((float(confidence), float(accuracy)) for confidence, accuracy in told.get("category_accuracy", ()))
-    return Calibration(**told | {"category_accuracy": pairs})
+    found = Calibration(**told)
+    pairs = tuple((float(confidence), float(accuracy)) for confidence, accuracy in found.category_accuracy)
+    return replace(found, category_accuracy=pairs)
 
 
 def _check(config: dict[str, Any]) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from stream_mer.emotion.checkpoint import Calibration, Checkpoint
+from stream_mer.training.calibrate import CalibrationReport
 from stream_mer.training.evaluate import COLUMNS, FoldTable
+from stream_mer.training.pictures import RELIABILITY, write_pictures
 from stream_mer.training.scores import SCORES
 from stream_mer.types import CATEGORIES, CLUSTERS
 
@@ -29,8 +32,11 @@ What is taken for what, audio only (clips; the true class in rows, the predicted
 
 {confusions}
 
+## Calibration
+
 Prediction intervals at {level:.0%}: valence ± {valence:.2f}, arousal ± {arousal:.2f} (split-conformal, out of fold).
 Temperatures: category {category_t:.2f}, cluster {cluster_t:.2f}.
+{calibration}
 
 ## Data
 
@@ -53,8 +59,38 @@ through the Universal Sentence Encoder multilingual v3 (Apache-2.0), which is no
 """
 
 
-def write_card(folder: Path, checkpoint: Checkpoint, table: FoldTable, *, origin: str) -> None:
-    """Write ``CARD.md`` beside the weights; ``origin`` says in a sentence or two where the clips come from."""
+_KEPT_PROMISES = """
+Whether that holds was measured on each fold with what the other four gave, on single frames with 10 s heard and the
+recognised lyrics of that time:
+
+| promise | kept |
+| --- | --- |
+| {level:.0%} of the valences lie within their interval | {valence} |
+| {level:.0%} of the arousals lie within their interval | {arousal} |
+| calibration error of the category, bare → with its temperature | {category_bare} → {category} |
+| calibration error of the cluster, bare → with its temperature | {cluster_bare} → {cluster} |
+
+What it costs and brings to call the category `unknown` below a confidence (`--min-confidence`). The accuracy expected
+of a frame of just that confidence is what `--min-accuracy` asks for.
+
+| confidence | accuracy expected there | frames kept | accuracy of those |
+| --- | --- | --- | --- |
+{unknown}
+"""
+
+
+def write_card(
+    folder: Path, checkpoint: Checkpoint, table: FoldTable, *, origin: str, report: CalibrationReport | None = None
+) -> None:
+    """Write ``CARD.md`` with its pictures beside the weights.
+
+    Args:
+        folder: Of the checkpoint.
+        checkpoint: Its ``training`` tells the rest.
+        table: Its figures.
+        origin: Where the clips come from, in a sentence or two.
+        report: How well it is calibrated; without it the card is silent about that.
+    """
     training = checkpoint.training
     calibration: Calibration = checkpoint.calibration
     counts = training["clips"]
@@ -62,10 +98,12 @@ def write_card(folder: Path, checkpoint: Checkpoint, table: FoldTable, *, origin
         f"{counts['all']} clips: {counts['category']} with a quadrant, {counts['cluster']} with a cluster, "
         f"{counts['recognised']} with recognised and {counts['printed']} with printed lyrics. {origin}"
     )
+    pictures = write_pictures(folder, {name: (training["confusions"][name], NAMES[name]) for name in NAMES}, report)
     text = _TEXT.format(
         name=checkpoint.name,
         version=training["version"],
-        confusions="\n\n".join(_matrix(training["confusions"][name], NAMES[name]) for name in NAMES),
+        confusions=_confusions(training["confusions"], pictures),
+        calibration="" if report is None else _kept_promises(report, pictures),
         folds="Five folds",
         members=training["members"],
         table=_markdown(table),
@@ -77,6 +115,33 @@ def write_card(folder: Path, checkpoint: Checkpoint, table: FoldTable, *, origin
         data=data,
     )
     (folder / "CARD.md").write_text(text, encoding="utf-8")
+
+
+def _confusions(counts: Mapping[str, list[list[int]]], pictures: Sequence[str]) -> str:
+    shown = [
+        f"![Confusion matrix of the {name}, the same numbers as in the table](confusion-{name}.svg)"
+        for name in NAMES
+        if f"confusion-{name}.svg" in pictures
+    ]
+    return "\n\n".join([*shown, *(_matrix(counts[name], NAMES[name]) for name in NAMES)])
+
+
+def _kept_promises(report: CalibrationReport, pictures: Sequence[str]) -> str:
+    text = _KEPT_PROMISES.format(
+        level=report.level,
+        valence=report.valence_coverage,
+        arousal=report.arousal_coverage,
+        category_bare=report.category.before,
+        category=report.category.after,
+        cluster_bare=report.cluster.before,
+        cluster=report.cluster.after,
+        unknown="\n".join(
+            f"| {row.confidence:g} | {row.expected:.2f} | {row.share:.0%} | {row.kept} |" for row in report.unknown
+        ),
+    )
+    if RELIABILITY in pictures:
+        text += f"\n![Accuracy against confidence, and what unknown costs and brings]({RELIABILITY})\n"
+    return text
 
 
 def _matrix(rows: list[list[int]], names: tuple[str, ...]) -> str:

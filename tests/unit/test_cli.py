@@ -87,7 +87,7 @@ OPTIONS = {
     "serve": ["--source", "--host", "--port", "--token", "--loop", "--rate", "--model", "--lyrics", "--hop"],
     "tag": [
         *["--format", "--out", "--plot", "--lyrics", "--no-lyrics", "--hop", "--device", "--model", "--context"],
-        *["--asr-model", "--min-confidence", "FILE..."],
+        *["--asr-model", "--min-confidence", "--min-accuracy", "FILE..."],
     ],
     "listen": ["--stream", "--token", "--json", "URL"],
     "devices": [],
