@@ -8,6 +8,7 @@ import logging
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from stream_mer.audio.windowing import Windower
 from stream_mer.config import SmoothingSettings, WindowSettings
@@ -65,7 +66,9 @@ class Engine:
             self._smoothing = replace(settings.smoothing, min_confidence=confidence)
         self._lyrics = LyricsOpener(settings.lyrics)
 
-    def pipeline(self, source: AudioSource, sink: EventSink, *, in_real_time: bool) -> Pipeline:
+    def pipeline(
+        self, source: AudioSource, sink: EventSink, *, in_real_time: bool, lyrics: Path | None = None
+    ) -> Pipeline:
         """Build one stream.
 
         Args:
@@ -73,6 +76,7 @@ class Engine:
             sink: Takes its events.
             in_real_time: True while people listen along: lyrics are recognised beside the stream. False to tag a
                 file: they are recognised on its sample clock, so that the result does not depend on speed.
+            lyrics: A file with the words of this stream, in place of what the settings say.
 
         Raises:
             LyricsError: The lyrics file cannot be used.
@@ -80,7 +84,7 @@ class Engine:
         return Pipeline(
             source=source,
             windower=Windower(self.settings.window),
-            lyrics=self._lyrics.open(live=in_real_time),
+            lyrics=self._lyrics.open(live=in_real_time, file=lyrics),
             emotion=self._predictor.open_stream(self.settings.window),
             smoother=Smoother(self._smoothing),
             sink=sink,

@@ -174,7 +174,8 @@ class EmotionEstimate:
         interval: Prediction intervals around both.
         categories: Probability of each of ``CATEGORIES``; sums to 1.
         clusters: Probability of each of ``CLUSTERS``; sums to 1.
-        modalities: What had an influence: ``("audio",)`` or ``("audio", "text")``.
+        modalities: What had an influence: ``("audio",)``, ``("audio", "text")``, or ``("text",)`` where there is no
+            sound but words are known.
         text_age_s: Age of the newest line used, seconds; None without text.
         degraded: Reasons why this estimate is worse than it could be.
         features_ms: Time spent on features and the audio backbone.

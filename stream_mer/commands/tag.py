@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from stream_mer.app import Engine
 from stream_mer.commands.options import engine_options, engine_settings
 from stream_mer.errors import SettingError, StreamMerError
+from stream_mer.lyrics.known import LYRICS_SUFFIXES, words_duration_s
 from stream_mer.outputs.jsonl import JsonlWriter
 from stream_mer.outputs.plot import TimelinePlot
 from stream_mer.outputs.summary import FileSummary
@@ -23,6 +24,7 @@ from stream_mer.outputs.table import CsvWriter
 from stream_mer.ports import EventSink
 from stream_mer.serve.codec import summary as summary_message
 from stream_mer.sources.file import FileSource
+from stream_mer.sources.silence import SilenceSource
 from stream_mer.types import EmotionFrame, StreamEvent
 
 
@@ -45,7 +47,7 @@ from stream_mer.types import EmotionFrame, StreamEvent
 )
 @engine_options
 def command(*, files: tuple[str, ...], output_format: str, out: Path | None, plot: Path | None, **engine: Any) -> None:
-    """Tag audio files: the messages that a live listener would have got, then one summary a file.
+    """Tag audio files, or lyrics alone: the messages that a live listener would have got, then one summary a file.
 
     A frame at t1 knows nothing later than t1. Results do not depend on the speed of the machine. Exit code 0 if all
     files were tagged, 1 if some failed (each is named with its reason; the others are done).
@@ -56,6 +58,7 @@ def command(*, files: tuple[str, ...], output_format: str, out: Path | None, plo
       stream-mer tag *.flac --out tags.jsonl       many files through one loaded model
       stream-mer tag song.mp3 --format csv --plot song.png
       stream-mer tag song.mp3 --lyrics song.lrc    known lyrics in place of recognition
+      stream-mer tag song.lrc                      what the words alone say (LRC, or plain text as .txt)
     """  # noqa: D301 - \b is click's mark for text that is not to be wrapped
     loaded = Engine(engine_settings(**engine))
     stream_names = _stream_names(files)
@@ -80,7 +83,8 @@ def command(*, files: tuple[str, ...], output_format: str, out: Path | None, plo
 
 
 def _tag(engine: Engine, name: str, outputs: _Outputs, progress: Progress) -> None:
-    source = FileSource(name)
+    words = Path(name) if Path(name).suffix.lower() in LYRICS_SUFFIXES else None
+    source = FileSource(name) if words is None else SilenceSource(name, words_duration_s(words))
     task = progress.add_task(Path(name).name, total=source.duration_s())
 
     class Bar:
@@ -89,7 +93,7 @@ def _tag(engine: Engine, name: str, outputs: _Outputs, progress: Progress) -> No
                 progress.update(task, completed=event.t1)
 
     try:
-        engine.pipeline(source, _Fan(*outputs.sinks, Bar()), in_real_time=False).run()
+        engine.pipeline(source, _Fan(*outputs.sinks, Bar()), in_real_time=False, lyrics=words).run()
         outputs.finish()
     finally:
         progress.remove_task(task)

@@ -27,6 +27,7 @@ from stream_mer.types import (
 )
 
 MIN_TEXT_GATE = 0.01  # below this influence the text is not called a modality of the estimate
+_SILENCE = 1e-5  # -100 dBFS
 _MIN_SAMPLES = 512  # one FFT: less audio than this is continued with silence
 
 
@@ -84,9 +85,12 @@ class JointEmotionStream:
         audio = AudioInput(tokens.unsqueeze(0), torch.ones(1, len(tokens), dtype=torch.bool, device=self._device))
         t1 = seconds(window.end_sample)
         output = self._checkpoint.joint(audio, self._read(lyrics, t1))
-        heads = _mean_heads(output.fused, self._checkpoint)
         gate = float(output.text_gate.max())
-        return self._estimate(heads, gate, lyrics, t1, (started, listened))
+        # Silence says nothing of a song whose words are known.
+        words_alone = self._silent_samples >= window.end_sample - window.start_sample and gate >= MIN_TEXT_GATE
+        heads = _mean_heads(output.text if words_alone else output.fused, self._checkpoint)
+        used = ("text",) if words_alone else ("audio", "text") if gate >= MIN_TEXT_GATE else ("audio",)
+        return self._estimate(heads, used, lyrics, t1, (started, listened))
 
     def _restart(self, *, at_sample: int) -> None:
         self._log_mel = LogMelStream()
@@ -94,6 +98,7 @@ class JointEmotionStream:
             self._checkpoint.backbone, context_steps=self._context_steps, device=self._device
         )
         self._heard = at_sample
+        self._silent_samples = 0  # at the end of what was heard
 
     def _listen(self, window: Window) -> Tensor:
         """Feed what is new in the window, with what dropped windows left out; the context's tokens [N, 1794]."""
@@ -108,6 +113,10 @@ class JointEmotionStream:
         return tokens
 
     def _feed(self, samples: Samples) -> None:
+        sounding = np.flatnonzero(np.abs(samples) > _SILENCE)
+        self._silent_samples = (
+            len(samples) - 1 - int(sounding[-1]) if len(sounding) else self._silent_samples + len(samples)
+        )
         self._backbone.feed(self._log_mel.feed(samples).to(self._device))
 
     def _read(self, lyrics: LyricState, t1: float) -> TextInput:
@@ -121,11 +130,10 @@ class JointEmotionStream:
         )
 
     def _estimate(
-        self, heads: Heads, gate: float, lyrics: LyricState, t1: float, clock: tuple[float, float]
+        self, heads: Heads, used: tuple[str, ...], lyrics: LyricState, t1: float, clock: tuple[float, float]
     ) -> EmotionEstimate:
         calibration = self._checkpoint.calibration
         valence, arousal = (float(value) for value in heads.emotion[0])
-        uses_text = gate >= MIN_TEXT_GATE
         started, listened = clock
         return EmotionEstimate(
             valence=valence,
@@ -137,8 +145,8 @@ class JointEmotionStream:
             ),
             categories=dict(zip(CATEGORIES, heads.category[0].tolist(), strict=True)),
             clusters=dict(zip(CLUSTERS, heads.cluster[0].tolist(), strict=True)),
-            modalities=("audio", "text") if uses_text else ("audio",),
-            text_age_s=max(0.0, t1 - max(line.t1 for line in lyrics.lines)) if uses_text else None,
+            modalities=used,
+            text_age_s=max(0.0, t1 - max(line.t1 for line in lyrics.lines)) if "text" in used else None,
             degraded=lyrics.degraded,
             features_ms=1e3 * (listened - started),
             model_ms=1e3 * (time.perf_counter() - listened),

@@ -23,6 +23,9 @@ MAX_FILE_BYTES = 1 << 20
 MAX_LINE_S = 10.0
 """A line ends at the latest this long after it started."""
 
+LYRICS_SUFFIXES = (".lrc", ".txt")
+"""How the names of lyrics files end."""
+
 _LINE_TAG = re.compile(r"\s*\[(\d{1,3}):(\d{1,2}(?:[.:]\d{1,3})?)\]")
 _WORD_TAG = re.compile(r"<(\d{1,3}):(\d{1,2}(?:[.:]\d{1,3})?)>")
 _META_TAG = re.compile(r"^\s*\[([A-Za-z#][\w#]*):(.*)\]\s*$")
@@ -60,6 +63,15 @@ def parse_lyrics(text: str) -> list[LyricLine]:
     rows = (row.strip() for row in text.splitlines())
     spoken = [row for row in rows if row and not _META_TAG.match(row)]
     return [_line(segment=index, t0=0.0, t1=0.0, text=row) for index, row in enumerate(spoken)]
+
+
+def words_duration_s(path: Path) -> float:
+    """How long the words of a lyrics file go on: to the end of the last line, and a second at least.
+
+    Raises:
+        LyricsError: As ``read_lyrics``.
+    """
+    return max(1.0, *(line.t1 for line in read_lyrics(path)))
 
 
 class KnownLyrics:

@@ -75,18 +75,21 @@ class LyricsOpener:
         )
         self._encoder = encoder or SentenceEncoder()
 
-    def open(self, *, live: bool) -> LyricFeed:
+    def open(self, *, live: bool, file: Path | None = None) -> LyricFeed:
         """Open a feed for one stream.
 
         Missing weights are no error here: such a feed says in its state that it is unavailable, and why in its log.
 
         Args:
             live: Whether the world does not wait for the recogniser.
+            file: The lyrics of this stream, whatever the settings say.
 
         Raises:
             LyricsError: The lyrics file is missing or cannot be used.
         """
         settings = self._settings
+        if file is not None:
+            return KnownLyrics(read_lyrics(file), self._encoder, memory=settings.memory)
         if settings.mode == "off":
             return NoLyrics()
         if settings.mode == "known":
