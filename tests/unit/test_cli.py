@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -171,6 +172,7 @@ def test_usage_that_cannot_be_exits_with_2(args: list[str], stream_mer: Command)
         (["--hop", "nan"], "hop must be 0.1 to 2"),
         (["--context", "1"], "context must be 3 to 60"),
         (["--min-confidence", "2"], "minimum confidence must be 0 to 1"),
+        (["--min-accuracy", "0.7"], "does not tell how often it is right"),
         (["--device", "toaster"], "the device 'toaster' is not available"),
         (["--lyrics", "words.txt"], "--lyrics and --no-lyrics contradict each other"),
         (["--out", "no-such-folder/tags.jsonl"], "cannot write no-such-folder/tags.jsonl"),
@@ -181,6 +183,27 @@ def test_a_setting_that_cannot_be_exits_with_2(args: list[str], says: str, tag: 
     done = tag(song, *args)
     assert (done.code, done.out) == (2, "")
     in_one_line(done, says)
+
+
+def test_the_category_is_unknown_below_an_expected_accuracy(
+    stream_mer: Command, tiny_model: Path, song: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(tiny_model, tmp_path / "model")
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    # Random weights are unsure of everything: by this table right in 30 % of the cases, and never surer than .99.
+    config["calibration"]["category_accuracy"] = [[0.25, 0.3], [0.99, 0.9]]
+    (tmp_path / "model" / "config.json").write_text(json.dumps(config))
+
+    def categories(*args: str) -> set[str]:
+        done = stream_mer("tag", "--model", tmp_path / "model", "--no-lyrics", song, *args)
+        assert (done.code, done.err) == (0, "")
+        return {message["category"]["top"] for message in done.messages if message["type"] == "emotion"}
+
+    assert "unknown" not in categories("--min-accuracy", "0.3")
+    assert categories("--min-accuracy", "0.9") == {"unknown"}
+    done = stream_mer("tag", "--model", tmp_path / "model", "--no-lyrics", song, "--min-accuracy", "0.95")
+    assert (done.code, done.out) == (2, "")
+    in_one_line(done, "nowhere expected to be right in 95%", "ask for at most 0.9")
 
 
 def test_a_picture_that_cannot_be_written_exits_with_2(tag: Command, song: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,19 @@ def test_what_was_saved_is_what_is_loaded(tiny_model: Path, tmp_path: Path) -> N
         before, after = getattr(first, part).state_dict(), getattr(second, part).state_dict()
         assert before.keys() == after.keys()
         assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_the_accuracy_of_each_confidence_is_read_back(tiny_model: Path, tmp_path: Path) -> None:
+    first = load_checkpoint(tiny_model)
+    assert first.calibration.category_accuracy == ()  # as in checkpoints of before
+    pairs = ((0.4, 0.45), (0.9, 0.88))
+    told = replace(first, calibration=replace(first.calibration, category_accuracy=pairs))
+    save_checkpoint(told, tmp_path / "told")
+    assert load_checkpoint(tmp_path / "told").calibration == told.calibration
+    config = json.loads((tmp_path / "told" / "config.json").read_text())
+    del config["calibration"]["category_accuracy"]
+    (tmp_path / "told" / "config.json").write_text(json.dumps(config))
+    assert load_checkpoint(tmp_path / "told").calibration == first.calibration
 
 
 def test_a_loaded_checkpoint_only_predicts(tiny_model: Path) -> None:
@@ -102,6 +116,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     "no ensemble": (change(ensemble=0), "does not match"),
     "no calibration": (change(calibration=None), "calibration"),
     "odd calibration": (change(calibration__wisdom=3), "wisdom"),
+    "odd accuracy": (change(calibration__category_accuracy=[[0.5]]), "does not match"),
 }
 
 

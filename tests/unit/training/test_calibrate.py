@@ -2,14 +2,47 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from stream_mer.training.calibrate import LEVEL, calibrate, conformal_half_width, temperature
+from stream_mer.emotion.checkpoint import Calibration
+from stream_mer.errors import SettingError
+from stream_mer.training import calibrate as calibrate_module
+from stream_mer.training import metrics
+from stream_mer.training.calibrate import (
+    CONFIDENCES,
+    LEVEL,
+    calibrate,
+    conformal_half_width,
+    coverage,
+    equal_bins,
+    expected_accuracy,
+    measure_calibration,
+    scale_by_other_folds,
+    softmax,
+    temperature,
+)
 from stream_mer.training.crossvalidation import Predictions
 from stream_mer.training.dataset import ClipSet
+
+
+@pytest.fixture(autouse=True)
+def quick_bootstrap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """30 samples in place of 1,000: what an interval is, the tests of ``metrics`` say."""
+    monkeypatch.setattr(calibrate_module, "bootstrap", partial(metrics.bootstrap, rounds=30))
+
+
+def overconfident(n: int, *, by: float = 2.0, seed: int = 3) -> tuple[NDArray[np.int_], NDArray[np.float64]]:
+    """Classes drawn from honest probabilities, and logits that claim them ``by`` times too loudly."""
+    rng = np.random.default_rng(seed)
+    honest = 1.5 * rng.standard_normal((n, 4))
+    truth = (softmax(honest).cumsum(1) > rng.random((n, 1))).argmax(1)
+    return truth, honest * by
 
 
 @pytest.mark.parametrize("n", [9, 50, 400])
@@ -63,3 +96,133 @@ def test_calibration_of_a_set_uses_its_rated_clips(clip_set: Callable[..., ClipS
 def test_without_anything_to_go_by_it_promises_nothing() -> None:
     assert conformal_half_width(np.zeros(0), 0.8) == 2.0
     assert temperature(np.full(3, -1), np.ones((3, 4))) == 1.0
+
+
+# --- whether it holds on clips that it did not see
+
+
+def test_coverage_is_measured_with_the_half_width_of_the_other_folds() -> None:
+    errors = np.array([[0.1, 1.0], [0.2, 1.0], [0.3, 1.0], [0.4, 1.0], [5.0, 0.5], [0.35, 2.0]])
+    folds = np.array([0, 0, 0, 0, 1, 1])
+    # Fold 1 is held to the third of [.1 .2 .3 .4], as ceil(5 * .6) = 3; fold 0 to the second of two, ceil(3 * .6) = 2.
+    held = coverage(errors, folds, 0.6)
+    assert held[:, 0].tolist() == [True, True, True, True, False, False]
+    assert held[:, 1].tolist() == [True, True, True, True, True, False]
+
+
+def test_coverage_of_like_folds_is_the_level() -> None:
+    rng = np.random.default_rng(4)
+    held = coverage(np.abs(rng.standard_normal((5000, 2))), np.arange(5000) % 5, LEVEL)
+    assert held.mean(0) == pytest.approx([LEVEL, LEVEL], abs=0.02)  # three standard errors are .017
+
+
+def test_a_fold_that_is_harder_than_the_others_shows() -> None:
+    rng = np.random.default_rng(4)
+    folds = np.arange(1000) % 5
+    errors = np.abs(rng.standard_normal((1000, 1))) * np.where(folds == 0, 5.0, 1.0)[:, None]
+    held = coverage(errors, folds, LEVEL)
+    assert held[folds == 0].mean() < 0.5 < LEVEL <= held[folds != 0].mean()
+
+
+def test_each_fold_is_scaled_by_what_the_others_say() -> None:
+    truth, logits = overconfident(6000)
+    folds = np.arange(6000) % 2
+    logits[folds == 1] /= 2.0  # fold 1 is honest, fold 0 twice too loud
+    probs = scale_by_other_folds(truth, logits, folds)
+    assert probs.sum(1) == pytest.approx(1)
+    assert probs[folds == 0] == pytest.approx(softmax(logits[folds == 0], 1.0), abs=0.03)
+    assert probs[folds == 1] == pytest.approx(softmax(logits[folds == 1], 2.0), abs=0.03)
+
+
+def test_the_report_of_overconfident_predictions(clip_set: Callable[..., ClipSet]) -> None:
+    data = clip_set(400)
+    n = len(data)
+    truth, logits = overconfident(n, by=4.0)
+    logits = np.roll(logits, 1, axis=0)
+    emotion = data.labels.emotion.numpy()
+    category = data.labels.category.numpy()
+    # The made-up labels are what they are, so the columns of the logits are moved to where each truth should be.
+    shift = (category - np.roll(truth, 1)) % 4
+    moved = np.stack([np.roll(row, by) for row, by in zip(logits, shift, strict=True)])
+    rng = np.random.default_rng(5)
+    predictions = Predictions(
+        emotion=emotion + 0.3 * rng.standard_normal((n, 2)), category=moved, cluster=np.zeros((n, 5))
+    )
+    report = measure_calibration(data, predictions)
+    assert report.level == LEVEL
+    for figure in (report.valence_coverage, report.arousal_coverage):
+        assert figure.value == pytest.approx(LEVEL, abs=0.06)  # three standard errors of 400 clips
+        assert figure.n == n
+        assert figure.low <= figure.value <= figure.high
+    assert report.category.before.value > 0.15
+    assert report.category.after.value < report.category.before.value / 2
+    assert [one.confidence for one in report.category.bins] == sorted(one.confidence for one in report.category.bins)
+    assert sum(one.accuracy.n for one in report.category.bins) == n
+    assert tuple(row.confidence for row in report.unknown) == CONFIDENCES
+    shares = [row.share for row in report.unknown]
+    assert shares == sorted(shares, reverse=True)
+    assert all(row.kept.n == round(row.share * n) for row in report.unknown)
+    assert report.unknown[-1].kept.value > report.unknown[0].kept.value
+    assert report.unknown[-1].expected > report.unknown[0].expected
+    told = json.loads(json.dumps(report.to_dict(), allow_nan=False))
+    assert told["category"]["after"]["value"] == report.category.after.value
+
+
+def test_a_corpus_without_such_labels_has_a_report_without_figures(clip_set: Callable[..., ClipSet]) -> None:
+    data = clip_set(10)
+    data.labels.category.fill_(-1)
+    data.labels.emotion.fill_(float("nan"))
+    predictions = Predictions(emotion=np.zeros((10, 2)), category=np.zeros((10, 4)), cluster=np.zeros((10, 5)))
+    assert calibrate(data, predictions).category_accuracy == ()
+    report = measure_calibration(data, predictions)
+    assert (report.valence_coverage.n, report.category.after.n, report.category.bins, report.unknown) == (0, 0, (), ())
+    assert report.cluster.after.n == 10
+    assert report.to_dict()["valence_coverage"] == {"value": None, "low": None, "high": None, "n": 0}
+    json.dumps(report.to_dict(), allow_nan=False)
+
+
+# --- which confidence gives which accuracy
+
+
+def test_honest_probabilities_are_expected_to_be_right_as_often_as_they_say() -> None:
+    truth, logits = overconfident(8000, by=1.0)
+    for confidence, accuracy in expected_accuracy(truth, softmax(logits)):
+        assert accuracy == pytest.approx(confidence, abs=0.05)  # three standard errors of 1,000 clips
+
+
+def test_expected_accuracy_never_falls_and_never_promises_everything() -> None:
+    rng = np.random.default_rng(6)
+    for seed in range(20):
+        probs = softmax(3 * np.random.default_rng(seed).standard_normal((200, 4)))
+        truth = np.where(rng.random(200) < 0.5, probs.argmax(1), rng.integers(0, 4, 200))
+        confidence, accuracy = np.array(expected_accuracy(truth, probs)).T
+        assert (np.diff(confidence) > 0).all()
+        assert (np.diff(accuracy) > 0).all()
+        assert accuracy.min() > 0
+        assert accuracy.max() < 1
+    always_right = softmax(3 * rng.standard_normal((200, 4)))
+    ((_, accuracy),) = expected_accuracy(always_right.argmax(1), always_right)
+    assert accuracy == pytest.approx(208 / 216, abs=1e-4)  # one hit and one miss more in each of eight bins
+
+
+def test_bins_are_of_equal_size_and_hold_every_clip_once() -> None:
+    values = np.random.default_rng(7).random(205)
+    bins = equal_bins(values)
+    assert [len(rows) for rows in bins] == [26] * 5 + [25] * 3
+    assert sorted(np.concatenate(bins).tolist()) == list(range(205))
+    assert all(values[low].max() <= values[high].min() for low, high in zip(bins, bins[1:], strict=False))  # noqa: RUF007 - reads as meant
+    assert [len(equal_bins(values[:n])) for n in (0, 1, 30, 45)] == [0, 1, 1, 2]
+
+
+def test_the_confidence_for_an_accuracy_is_where_the_table_reaches_it() -> None:
+    table = ((0.4, 0.5), (0.6, 0.6), (0.8, 0.9))
+    found = Calibration(valence_error=0.4, arousal_error=0.3, category_accuracy=table)
+    assert found.confidence_for(0.0) == found.confidence_for(0.5) == 0.0
+    assert found.confidence_for(0.55) == pytest.approx(0.5)
+    assert found.confidence_for(0.6) == pytest.approx(0.6)
+    assert found.confidence_for(0.75) == pytest.approx(0.7)
+    assert found.confidence_for(0.9) == pytest.approx(0.8)
+    with pytest.raises(SettingError, match=r"right in 95% of the cases; ask for at most 0.9"):
+        found.confidence_for(0.95)
+    with pytest.raises(SettingError, match="set a minimum confidence in place of an accuracy"):
+        Calibration(valence_error=0.4, arousal_error=0.3).confidence_for(0.5)

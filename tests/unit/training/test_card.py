@@ -1,0 +1,90 @@
+"""The card tells what was measured, and shows its pictures where there are any."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch import nn
+
+from stream_mer.emotion.checkpoint import Calibration, Checkpoint
+from stream_mer.training import card as card_module
+from stream_mer.training.calibrate import CalibrationReport, ClassCalibration, ConfidenceRow
+from stream_mer.training.card import write_card
+from stream_mer.training.evaluate import COLUMNS, FoldTable
+from stream_mer.training.metrics import Figure
+from stream_mer.training.scores import SCORES
+
+FIGURE = Figure(value=0.5, low=0.4, high=0.6, n=90)
+TABLE = FoldTable(figures={kind: dict.fromkeys(SCORES, FIGURE) for kind in COLUMNS})
+
+
+@pytest.fixture
+def checkpoint() -> Checkpoint:
+    four = [[40, 1, 2, 3], [4, 50, 5, 6], [7, 8, 60, 9], [10, 11, 12, 70]]
+    five = [[20 + row, 1, 2, 3, 4] for row in range(5)]
+    counts = {"all": 99, "category": 90, "cluster": 80, "recognised": 70, "printed": 60}
+    training: dict[str, Any] = {"version": "9.9", "members": 3, "clips": counts}
+    modules: Any = nn.Linear(1, 1)
+    return Checkpoint(
+        name="mine",
+        backbone=modules,
+        joint=modules,
+        calibration=Calibration(valence_error=0.44, arousal_error=0.21, category_temperature=1.33),
+        training=training | {"confusions": {"category": four, "cluster": five}},
+    )
+
+
+@pytest.fixture
+def report() -> CalibrationReport:
+    found = ClassCalibration(before=replace(FIGURE, value=0.068), after=replace(FIGURE, value=0.033), bins=())
+    return CalibrationReport(
+        level=0.8,
+        valence_coverage=replace(FIGURE, value=0.801),
+        arousal_coverage=replace(FIGURE, value=0.799),
+        category=found,
+        cluster=replace(found, before=replace(FIGURE, value=0.042)),
+        unknown=(ConfidenceRow(confidence=0.6, expected=0.571, share=0.706, kept=replace(FIGURE, value=0.805)),),
+    )
+
+
+def test_it_tells_what_calibration_promised_and_kept(
+    tmp_path: Path, checkpoint: Checkpoint, report: CalibrationReport
+) -> None:
+    write_card(tmp_path, checkpoint, TABLE, origin="Made up by a test.", report=report)
+    card = (tmp_path / "CARD.md").read_text(encoding="utf-8")
+    assert card.startswith("# mine")
+    assert "valence ± 0.44, arousal ± 0.21" in card
+    assert "| 80% of the valences lie within their interval | 0.801 [0.400, 0.600] |" in card
+    assert "| 80% of the arousals lie within their interval | 0.799 [0.400, 0.600] |" in card
+    assert "| 0.068 [0.400, 0.600] → 0.033 [0.400, 0.600] |" in card
+    assert "| 0.042 [0.400, 0.600] → 0.033 [0.400, 0.600] |" in card
+    assert "| 0.6 | 0.57 | 71% | 0.805 [0.400, 0.600] |" in card
+    assert "| sad | 7 | 8 | 60 | 9 |" in card
+    assert "{" not in card
+
+
+def test_every_picture_that_it_shows_lies_beside_it(
+    tmp_path: Path, checkpoint: Checkpoint, report: CalibrationReport
+) -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib comes with the extra 'train'")
+    write_card(tmp_path, checkpoint, TABLE, origin="", report=report)
+    shown = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", (tmp_path / "CARD.md").read_text(encoding="utf-8"))
+    assert shown == ["confusion-category.svg", "confusion-cluster.svg", "reliability.svg"]
+    assert all((tmp_path / name).is_file() for name in shown)
+
+
+def test_without_pictures_or_a_report_it_shows_none(
+    tmp_path: Path, checkpoint: Checkpoint, report: CalibrationReport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(card_module, "write_pictures", lambda *_: ())
+    write_card(tmp_path, checkpoint, TABLE, origin="", report=report)
+    assert "![" not in (tmp_path / "CARD.md").read_text(encoding="utf-8")
+    write_card(tmp_path, checkpoint, TABLE, origin="")
+    card = (tmp_path / "CARD.md").read_text(encoding="utf-8")
+    assert "![" not in card
+    assert "valence ± 0.44" in card
+    assert "--min-accuracy" not in card
