@@ -123,7 +123,7 @@ class EncodedLine:
 
     Attributes:
         t1: End of its last word, seconds.
-        vector: Sentence embedding, shape ``[512]``.
+        vector: Its meaning and its style, shape ``[lyrics.reader.LINE_FEATURES]``.
         reliability: How far to trust the words, 0..1 (mean word probability; 1 for known lyrics).
         n_words: Number of words.
     """

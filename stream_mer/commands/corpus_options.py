@@ -59,6 +59,14 @@ _OPTIONS = (
         help="Do not let the recogniser listen to the clips that have no transcript.",
     ),
     click.option(
+        "--words",
+        "words",
+        type=click.Path(path_type=Path),
+        multiple=True,
+        metavar="CSV",
+        help="Songs of which there are words alone, to teach the text branch; may be repeated.",
+    ),
+    click.option(
         "--members",
         default=Recipe().model.members,
         show_default=True,

@@ -35,6 +35,7 @@ def command(
     backbone: Path,
     cache: Path,
     no_transcripts: bool,
+    words: tuple[Path, ...],
     members: int,
     seed: int,
     epochs: int,
@@ -57,6 +58,7 @@ def command(
         cache,
         corpus_format=corpus_format,
         transcripts=not no_transcripts,
+        words=words,
         corrupted=CORRUPTED if ablations else (),
     )
     console = Console()

@@ -27,6 +27,7 @@ def command(
     backbone: Path,
     cache: Path,
     no_transcripts: bool,
+    words: tuple[Path, ...],
     members: int,
     seed: int,
     epochs: int,
@@ -48,7 +49,7 @@ def command(
     if out.exists() and not out.is_dir():
         raise SettingError(f"--out {out} is a file; give a folder")
     torch.set_num_threads(threads)
-    data = prepare(corpus, backbone, cache, corpus_format=corpus_format, transcripts=not no_transcripts)
+    data = prepare(corpus, backbone, cache, corpus_format=corpus_format, transcripts=not no_transcripts, words=words)
     recipe = recipe_of(members=members, epochs=epochs)
     table = train(data, load_backbone(backbone), recipe, seed, out=out, cache=cache, origin=origin)
     Console().print(table.rendered())

@@ -32,36 +32,43 @@ class JointModelConfig:
 
     Attributes:
         audio_features: Width of an audio token.
-        text_features: Width of a sentence embedding.
+        text_features: Width of the vector of a line of lyrics.
         members: Networks ``E`` in the ensemble.
         width: Width ``D`` of every representation.
         heads: Attention heads.
         dropout: Within the branches, while training.
         input_dropout: On audio tokens, while training.
+        text_dropout: On the mean of the lines, while training.
         private: Build the private layers (switchable for ablations).
         shared: Build the shared layers (switchable for ablations).
         attention: Fuse by self-attention; False concatenates (switchable for ablations).
         text_half_life_s: Age at which a line of lyrics weighs half as much.
+        text_half_lines: Lines, each fully sure and new, that move the result half as far as words may.
     """
 
     audio_features: int
-    text_features: int = 512
+    text_features: int
     members: int = 1
     width: int = 128
     heads: int = 4
     dropout: float = 0.3
     input_dropout: float = 0.5
+    text_dropout: float = 0.5
     private: bool = True
     shared: bool = True
     attention: bool = True
     text_half_life_s: float = 120.0
+    text_half_lines: float = 2.0
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
 
 class AudioInput(NamedTuple):
-    """Audio tokens: ``tokens`` [B, N, audio_features] oldest first, ``mask`` [B, N] True where a token is present."""
+    """Audio tokens: ``tokens`` [B, N, audio_features] oldest first, ``mask`` [B, N] True where a token is present.
+
+    A row without any token is judged by its words alone.
+    """
 
     tokens: Tensor
     mask: Tensor
@@ -81,8 +88,8 @@ class TextInput(NamedTuple):
 class Encoded(NamedTuple):
     """Each element of one modality, by itself, as the private and the shared layers see it before pooling.
 
-    Both are [E, B, N or L, D]; None where the layers are not built. An element's encoding does not depend on its
-    neighbours, so a stream may keep it.
+    Both are [E, B, elements, D]; None where the layers are not built. An element's encoding does not depend on its
+    neighbours, so it may be kept.
     """
 
     private: Tensor | None
@@ -113,7 +120,7 @@ class JointOutput(NamedTuple):
         fused: The result.
         audio: The result from audio alone; equal to ``fused`` where a row has no text.
         text: The result of the light head on text alone; meaningless where a row has no text.
-        text_gate: [E, B] how far text moved the result from ``audio``, 0..1; exactly 0 without text.
+        text_gate: [B] how far text moved the result from ``audio``, 0..1; exactly 0 without text.
         representations: For the losses between private and shared layers.
     """
 
@@ -221,7 +228,7 @@ class JointModel(nn.Module):
             raise ValueError("a joint model needs private layers, shared layers or both")
         self.config = config
         self.audio_projection = Projection(config.audio_features, config, input_dropout=config.input_dropout)
-        self.text_projection = Projection(config.text_features, config, input_dropout=0.0)
+        self.text_projection = Projection(config.text_features, config, input_dropout=config.text_dropout)
         if config.private:
             self.private_audio = PrivateLayers(config)
             self.private_text = PrivateLayers(config)
@@ -231,11 +238,10 @@ class JointModel(nn.Module):
         self.fusion = (FusionAttention if config.attention else FusionConcatenation)(config, parts)
         self.heads = TaskHeads(config)
         self.text_heads = TaskHeads(config)
-        self.text_gate = Linear(config.members, config.width, 1)
 
     def forward(self, audio: AudioInput, text: TextInput) -> JointOutput:
         """Compute both tasks for a batch; rows without text give the result of audio alone, exactly."""
-        return self.fuse(self.encode_audio(audio.tokens), audio.mask, self.encode_text(text.vectors), text)
+        return self.fuse(self.encode_audio(audio.tokens), audio.mask, text)
 
     def encode_audio(self, tokens: Tensor) -> Encoded:
         """Encode audio tokens [B, N, audio_features] one by one."""
@@ -245,48 +251,62 @@ class JointModel(nn.Module):
             self.shared.block(x) if self.config.shared else None,
         )
 
-    def encode_text(self, vectors: Tensor) -> Encoded:
-        """Encode lyric lines [B, L, text_features] one by one."""
-        x = self.text_projection(vectors)
+    def fuse(self, audio: Encoded, mask: Tensor, text: TextInput) -> JointOutput:
+        """As ``forward``, from audio tokens that are encoded, and their mask [B, N]."""
+        weights = text.weights * torch.exp2(-text.ages_s.clamp(min=0.0) / self.config.text_half_life_s)  # [B, L]
+        has_text = (weights > 0).any(dim=1)  # [B]
+        has_audio = mask.any(dim=1) | ~has_text
+        reps = self._represent(audio, mask, self._encode_text(text.vectors, weights), has_text)
+        audio_only = self.heads(self._combine(reps, torch.ones_like(has_text), torch.zeros_like(has_text)))
+        # A batch without words is spared the second fusion: it would give the first one's result again.
+        both = self.heads(self._combine(reps, has_audio, has_text)) if bool(has_text.any()) else audio_only
+        gate = self._gate(weights, has_audio)  # [B]
+        fused = Heads(*(a + gate[:, None] * (b - a) for a, b in zip(audio_only, both, strict=True)))
+        return JointOutput(fused, audio_only, self.text_heads(reps.private_text + reps.shared_text), gate, reps)
+
+    def _encode_text(self, vectors: Tensor, weights: Tensor) -> Encoded:
+        """Encode what was sung so far: the mean of its lines, since a single line says little; [E, B, 1, D].
+
+        Args:
+            vectors: [B, L, text_features].
+            weights: [B, L]; a line of weight 0 has exactly no influence.
+        """
+        present = vectors.masked_fill((weights <= 0).unsqueeze(-1), 0.0)
+        mean = torch.einsum("bl,bld->bd", weights, present) / weights.sum(1, keepdim=True).clamp(min=1e-9)
+        x = self.text_projection(mean.unsqueeze(1))
         return Encoded(
             self.private_text.block(x) if self.config.private else None,
             self.shared.block(x) if self.config.shared else None,
         )
 
-    def fuse(self, audio: Encoded, mask: Tensor, lines: Encoded, text: TextInput) -> JointOutput:
-        """As ``forward``, from elements that are encoded; of ``text`` it reads weights and ages alone."""
-        text_weights = text.weights * torch.exp2(-text.ages_s.clamp(min=0.0) / self.config.text_half_life_s)
-        has_text = (text_weights > 0).any(dim=1)  # [B]
-        reps = self._represent(audio, mask, lines, text_weights)
-        audio_only = self.heads(self._combine(reps, torch.zeros_like(has_text)))
-        # A batch without words is spared the second fusion: it would give the first one's result again.
-        both = self.heads(self._combine(reps, has_text)) if bool(has_text.any()) else audio_only
-        text_rep = reps.private_text + reps.shared_text
-        # Text may move the result only as far as its best line is reliable and recent, and as far as it has earned.
-        strength = text_weights.amax(dim=1) if text_weights.shape[1] else has_text.to(text_weights.dtype)
-        gate = torch.sigmoid(self.text_gate(text_rep)).squeeze(-1) * strength * has_text  # [E, B]
-        fused = Heads(*(a + gate.unsqueeze(-1) * (b - a) for a, b in zip(audio_only, both, strict=True)))
-        return JointOutput(fused, audio_only, self.text_heads(text_rep), gate, reps)
+    def _gate(self, weights: Tensor, has_audio: Tensor) -> Tensor:
+        """How far words may move the result, [B]: further the more lines there are, the surer and the more recent.
 
-    def _represent(self, audio: Encoded, mask: Tensor, lines: Encoded, line_weights: Tensor) -> Representations:
+        Exactly 0 without words, and 1 where nothing else is known.
+        """
+        heard = weights.sum(1)
+        return torch.where(has_audio, heard / (heard + self.config.text_half_lines), 1.0)
+
+    def _represent(self, audio: Encoded, mask: Tensor, text: Encoded, has_text: Tensor) -> Representations:
         """Private and shared representation of each modality, each [E, B, D]; zeros for what is not there."""
-        audio_weights = mask.to(line_weights.dtype)
-        none = line_weights.new_zeros(self.config.members, len(mask), self.config.width)
+        heard, spoken = (m.to(self.audio_projection.mean.dtype) for m in (mask, has_text.unsqueeze(1)))
+        none = heard.new_zeros(self.config.members, len(mask), self.config.width)
         private, shared = self.config.private, self.config.shared
-        spoken = line_weights.shape[1] > 0
         return Representations(
-            private_audio=self.private_audio.pool(audio.private, audio_weights) if private else none,
-            private_text=self.private_text.pool(lines.private, line_weights) if private and spoken else none,
-            shared_audio=self.shared.pool(audio.shared, audio_weights) if shared else none,
-            shared_text=self.shared.pool(lines.shared, line_weights) if shared and spoken else none,
+            private_audio=self.private_audio.pool(audio.private, heard) if private else none,
+            private_text=self.private_text.pool(text.private, spoken) if private else none,
+            shared_audio=self.shared.pool(audio.shared, heard) if shared else none,
+            shared_text=self.shared.pool(text.shared, spoken) if shared else none,
         )
 
-    def _combine(self, reps: Representations, with_text: Tensor) -> Tensor:
-        """Set shared beside private for each modality and fuse them: [E, B, D]; ``with_text`` [B] masks the text."""
+    def _combine(self, reps: Representations, with_audio: Tensor, with_text: Tensor) -> Tensor:
+        """Set shared beside private for each modality and fuse them: [E, B, D].
+
+        ``with_audio`` and ``with_text`` [B] say which modalities take part.
+        """
         audio_parts = [reps.private_audio] * self.config.private + [reps.shared_audio] * self.config.shared
         text_parts = [reps.private_text] * self.config.private + [reps.shared_text] * self.config.shared
         parts = torch.stack([*audio_parts, *text_parts], dim=2)  # [E, B, P, D]
-        present = parts.new_ones(parts.shape[1:3], dtype=torch.bool)
-        present[:, len(audio_parts) :] = with_text.unsqueeze(1)
+        present = torch.stack([with_audio] * len(audio_parts) + [with_text] * len(text_parts), dim=1)  # [B, P]
         fused: Tensor = self.fusion(parts, present)
         return fused

@@ -82,14 +82,15 @@ class JointEmotionStream:
         started = time.perf_counter()
         tokens = self._listen(window)
         listened = time.perf_counter()
-        audio = AudioInput(tokens.unsqueeze(0), torch.ones(1, len(tokens), dtype=torch.bool, device=self._device))
         t1 = seconds(window.end_sample)
-        output = self._checkpoint.joint(audio, self._read(lyrics, t1))
-        gate = float(output.text_gate.max())
+        text = self._read(lyrics, t1)
         # Silence says nothing of a song whose words are known.
-        words_alone = self._silent_samples >= window.end_sample - window.start_sample and gate >= MIN_TEXT_GATE
-        heads = _mean_heads(output.text if words_alone else output.fused, self._checkpoint)
-        used = ("text",) if words_alone else ("audio", "text") if gate >= MIN_TEXT_GATE else ("audio",)
+        silent = self._silent_samples >= window.end_sample - window.start_sample and bool((text.weights > 0).any())
+        heard = torch.full((1, len(tokens)), not silent, device=self._device)
+        output = self._checkpoint.joint(AudioInput(tokens.unsqueeze(0), heard), text)
+        heads = _mean_heads(output.fused, self._checkpoint)
+        spoken = float(output.text_gate) >= MIN_TEXT_GATE
+        used = ("audio",) * (not silent) + ("text",) * spoken
         return self._estimate(heads, used, lyrics, t1, (started, listened))
 
     def _restart(self, *, at_sample: int) -> None:
@@ -122,7 +123,8 @@ class JointEmotionStream:
     def _read(self, lyrics: LyricState, t1: float) -> TextInput:
         """The lyric lines as the joint model reads them; no lines give shapes [1, 0, ...]."""
         lines = lyrics.lines
-        vectors = np.stack([line.vector for line in lines]) if lines else np.zeros((0, 512), np.float32)
+        width = self._checkpoint.joint.config.text_features
+        vectors = np.stack([line.vector for line in lines]) if lines else np.zeros((0, width), np.float32)
         return TextInput(
             torch.from_numpy(vectors).unsqueeze(0).to(self._device),
             torch.tensor([[line.reliability for line in lines]], device=self._device),

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stream_mer.errors import LyricsError
-from stream_mer.lyrics.memory import LineMemory, MemorySettings, encode_line
+from stream_mer.lyrics.memory import LineMemory, MemorySettings
+from stream_mer.lyrics.reader import LineReader
 from stream_mer.lyrics.transcript import TextEncoder
 from stream_mer.types import AudioChunk, LyricLine, LyricState, LyricWord, seconds
 
@@ -86,7 +87,7 @@ class KnownLyrics:
 
     def __init__(self, lines: list[LyricLine], encoder: TextEncoder, *, memory: MemorySettings | None = None) -> None:
         self._ahead = deque(lines)
-        self._encoder = encoder
+        self._reader = LineReader(encoder)
         self._memory = LineMemory(memory)
         self._visible: list[LyricLine] = []
         self._end_sample = 0
@@ -97,7 +98,7 @@ class KnownLyrics:
         while self._ahead and self._ahead[0].t0 <= now_s:
             line = self._ahead.popleft()
             self._visible.append(line)
-            self._memory.add(encode_line(line, self._encoder))
+            self._memory.add(self._reader.read(line))
 
     def finish(self) -> None:
         """Nothing: lines whose time did not come were not sung."""

@@ -13,7 +13,8 @@ from collections import deque
 from dataclasses import dataclass
 
 from stream_mer.errors import LyricsError
-from stream_mer.lyrics.memory import LineMemory, MemorySettings, encode_line
+from stream_mer.lyrics.memory import LineMemory, MemorySettings
+from stream_mer.lyrics.reader import LineReader
 from stream_mer.lyrics.tracker import DecodeJob, LyricTracker
 from stream_mer.lyrics.transcript import Recogniser, TextEncoder
 from stream_mer.types import AudioChunk, LyricLine, LyricsHealth, LyricState, seconds
@@ -65,7 +66,7 @@ class LiveLyrics:
         memory: MemorySettings | None = None,
     ) -> None:
         self._recogniser = recogniser
-        self._encoder = encoder
+        self._reader = LineReader(encoder)
         self._tracker = tracker or LyricTracker()
         self._settings = settings or LiveSettings()
         self._memory = LineMemory(memory)
@@ -135,7 +136,7 @@ class LiveLyrics:
         """Body of the worker thread."""
         try:
             self._recogniser.load()
-            self._encoder.encode("ready")
+            self._reader.prepare()
         except Exception as error:
             # Whatever it is, it must end in the state that listeners see, not in a dead thread that nobody looks at.
             self._fail(error)
@@ -162,7 +163,7 @@ class LiveLyrics:
             self._to_encode.clear()
         try:
             for line in lines:
-                encoded = encode_line(line, self._encoder)
+                encoded = self._reader.read(line)
                 with self._changed:
                     self._memory.add(encoded)
             if job is not None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, replace
 
-from stream_mer.lyrics.transcript import TextEncoder
-from stream_mer.types import EncodedLine, LyricLine
+from stream_mer.types import EncodedLine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,18 +20,6 @@ class MemorySettings:
 
     max_lines: int = 64
     forget_s: float = 180.0
-
-
-def encode_line(line: LyricLine, encoder: TextEncoder) -> EncodedLine:
-    """Encode a committed line; its reliability is the mean probability of its words, or 1 where these are not known."""
-    words = line.words
-    reliability = sum(word.probability for word in words) / len(words) if words else 1.0
-    return EncodedLine(
-        t1=line.t1,
-        vector=encoder.encode(line.text),
-        reliability=min(max(reliability, 0.0), 1.0),
-        n_words=len(words) or len(line.text.split()),
-    )
 
 
 class LineMemory:

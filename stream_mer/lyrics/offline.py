@@ -13,7 +13,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from stream_mer.errors import LyricsError
-from stream_mer.lyrics.memory import LineMemory, MemorySettings, encode_line
+from stream_mer.lyrics.memory import LineMemory, MemorySettings
+from stream_mer.lyrics.reader import LineReader
 from stream_mer.lyrics.tracker import DecodeJob, LyricTracker
 from stream_mer.lyrics.transcript import Recogniser, TextEncoder
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, LyricLine, LyricsHealth, LyricState, seconds
@@ -46,7 +47,7 @@ class OfflineLyrics:
         memory: MemorySettings | None = None,
     ) -> None:
         self._recogniser = recogniser
-        self._encoder = encoder
+        self._reader = LineReader(encoder)
         self._tracker = tracker or LyricTracker()
         self._decode_samples = round(decode_s * SAMPLE_RATE_HZ)
         self._memory = LineMemory(memory)
@@ -149,6 +150,6 @@ class OfflineLyrics:
 
     def _remember(self, line: LyricLine) -> None:
         try:
-            self._memory.add(encode_line(line, self._encoder))
+            self._memory.add(self._reader.read(line))
         except LyricsError as error:
             self._fail(str(error), final=True)

@@ -39,7 +39,7 @@ def _conditions(text: str, title: str) -> tuple[Condition, ...]:
     return (
         *(Condition(name=corrupted_kind(text, share), text=corrupted_kind(text, share)) for share in CORRUPTED),
         *late,
-        Condition(name=f"{title}, without audio", text=text, head="text"),
+        Condition(name=f"{title}, without audio", text=text, audio=False),
     )
 
 

@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -36,13 +35,13 @@ class Condition:
         name: Short, unique.
         text: A kind of text of the clip set; one that it lacks gives audio alone.
         delay_s: Time from the end of a line until it is known, seconds.
-        head: The fused result, or that of the light head on text alone.
+        audio: Whether it hears the music too; False leaves words alone.
     """
 
     name: str
     text: str
     delay_s: float = 3.0
-    head: Literal["fused", "text"] = "fused"
+    audio: bool = True
 
 
 AUDIO_ONLY = Condition(name="none", text="none")
@@ -118,8 +117,7 @@ def cross_validate(
         clips={condition.name: _split(mean[0, i]) for i, condition in enumerate(conditions)},
         frames={condition.name: _split(mean[1, i]) for i, condition in enumerate(conditions)},
         members={
-            condition.name: tuple(_split(member[0, i]) for member in outputs)
-            for i, condition in enumerate(conditions)
+            condition.name: tuple(_split(member[0, i]) for member in outputs) for i, condition in enumerate(conditions)
         },
     )
 
@@ -132,9 +130,8 @@ def predict_clip(model: JointModel, data: ClipSet, row: int, conditions: Sequenc
     out = []
     for condition in conditions:
         text = data.heard_lines(row, condition.text, delay_s=condition.delay_s)
-        lines = _each(model.encode_text(text.vectors), lambda x: x.expand(-1, len(places), -1, -1))
-        output = model.fuse(audio, mask, lines, text)
-        heads = output.fused if condition.head == "fused" else output.text
+        heard = mask if condition.audio else torch.zeros_like(mask)
+        heads = model.fuse(audio, heard, text._replace(vectors=text.vectors.expand(len(places), -1, -1))).fused
         moments = torch.cat(heads, dim=2).double().numpy()  # [E, moments, outputs]
         out.append(np.stack([moments.mean(1), moments[:, min(FRAME_TOKEN, len(places) - 1)]], axis=1))
     return np.stack(out, axis=2)

@@ -16,9 +16,10 @@ from stream_mer.audio.features import STEP_LENGTH
 from stream_mer.emotion.backbone import BLOCK_STEPS, TOKEN_FEATURES, TOKEN_STEPS
 from stream_mer.emotion.model import AudioInput, TextInput
 from stream_mer.errors import CorpusError
+from stream_mer.lyrics.reader import LINE_FEATURES
 from stream_mer.training.corpus import Clip
 from stream_mer.training.losses import Labels
-from stream_mer.training.lyrics import NO_LINES, PRINTED_LINE_S, ClipLines
+from stream_mer.training.lyrics import NO_LINES, ClipLines
 from stream_mer.types import seconds
 
 BLOCK_S = seconds(BLOCK_STEPS * STEP_LENGTH)
@@ -40,6 +41,11 @@ class Batch(NamedTuple):
     labels: Labels
 
     @property
+    def has_audio(self) -> Tensor:
+        """[B] True where a row has at least one audio token."""
+        return self.audio.mask.any(dim=1)
+
+    @property
     def has_text(self) -> Tensor:
         """[B] True where a row has at least one line."""
         return (self.text.weights > 0).any(dim=1)
@@ -51,15 +57,16 @@ class TextSampling:
 
     Attributes:
         absent: Share of the rows without any words.
+        alone: Share of the rows with words that have no audio: modality dropout the other way round. Else the audio,
+            which is easier to learn by heart, leaves nothing for the words to explain.
         delay_s: Range of the time from the end of a line until it is known, seconds.
         lost_lines: Share of the lines that were never recognised.
-        noise: Standard deviation of what is added to a sentence embedding, relative to its length.
     """
 
     absent: float = 0.45
+    alone: float = 0.4
     delay_s: tuple[float, float] = (2.0, 6.0)
     lost_lines: float = 0.15
-    noise: float = 0.3
 
 
 class ClipSet:
@@ -69,6 +76,7 @@ class ClipSet:
         clips: The clips.
         tokens: Audio tokens by clip id, each [n, 1794].
         lines: Lyric lines by kind of text, then by clip id. ``TAUGHT_TEXT`` names the kinds that training draws from.
+        songs: Songs of which there are words alone, by the name of their set; their lines are of the kind ``printed``.
         context_s: Audio that one moment knows, seconds.
 
     Raises:
@@ -80,22 +88,30 @@ class ClipSet:
         clips: Sequence[Clip],
         tokens: Mapping[str, NDArray[np.float16]],
         lines: Mapping[str, Mapping[str, ClipLines]],
+        songs: Mapping[str, Sequence[Clip]] | None = None,
         *,
         context_s: float = 10.0,
     ) -> None:
-        self.clips = tuple(clips)
+        songs = songs or {}
+        self.clips = (*clips, *(song for of_set in songs.values() for song in of_set))
+        self.sets = np.array([""] * len(clips) + [name for name, of_set in songs.items() for _ in of_set])
+        self.with_audio = self.sets == ""
         empty = [clip.clip_id for clip in clips if len(tokens[clip.clip_id]) == 0]
         if empty:
             raise CorpusError(f"{len(empty)} clips are shorter than {BLOCK_S:.1f} s, the first one is {empty[0]!r}")
-        self.n_tokens = torch.tensor([len(tokens[clip.clip_id]) for clip in clips])
+        self.n_tokens = torch.tensor(
+            [len(tokens[clip.clip_id]) for clip in clips] + [0] * int((~self.with_audio).sum())
+        )
         longest = int(self.n_tokens.max())
         self.tokens = torch.zeros(len(clips), longest, TOKEN_FEATURES, dtype=torch.float16)
         for i, clip in enumerate(clips):
             self.tokens[i, : len(tokens[clip.clip_id])] = torch.from_numpy(tokens[clip.clip_id])
-        self._lines = {kind: [by_id.get(clip.clip_id, NO_LINES) for clip in clips] for kind, by_id in lines.items()}
+        self._lines = {
+            kind: [by_id.get(clip.clip_id, NO_LINES) for clip in self.clips] for kind, by_id in lines.items()
+        }
         steps = int(context_s / seconds(STEP_LENGTH))
         self.context_tokens = max(1, (steps - TOKEN_STEPS) // BLOCK_STEPS + 1)
-        self.labels = _labels(clips)
+        self.labels = _labels(self.clips)
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -104,6 +120,7 @@ class ClipSet:
         """Changes with everything that training reads of the clips."""
         names = [(clip.clip_id, clip.artist, clip.fold) for clip in self.clips]
         state = hashlib.sha256(repr([self.context_tokens, names]).encode())
+        state.update(repr(self.sets.tolist()).encode())
         for tensor in (self.tokens, self.n_tokens, *self.labels):
             state.update(tensor.numpy().tobytes())
         for kind in sorted(set(self._lines) & set(TAUGHT_TEXT)):
@@ -113,29 +130,42 @@ class ClipSet:
                     state.update(array.tobytes())
         return state.hexdigest()
 
+    def epoch(self, rows: Sequence[int], rng: np.random.Generator, *, songs: int) -> Tensor:
+        """The rows of one round in random order: every clip, and of each set of songs at most ``songs``."""
+        chosen = np.asarray(rows)
+        parts = [chosen[self.with_audio[chosen]]]
+        for name in sorted(set(self.sets.tolist()) - {""}):
+            of_set = chosen[self.sets[chosen] == name]
+            parts.append(rng.permutation(of_set)[:songs])
+        return torch.from_numpy(rng.permutation(np.concatenate(parts)))
+
     def draw(self, rows: Tensor, rng: np.random.Generator, sampling: TextSampling, *, tokens_kept: int) -> Batch:
         """One random moment of each clip in ``rows``, from its third second on, with words treated as told."""
-        n = self.n_tokens[rows].numpy()
+        n = self.n_tokens[rows].clamp(min=1).numpy()
         ends = torch.from_numpy(rng.integers(np.minimum(5, n - 1), n))
         texts = [
             self._draw_lines(row, BLOCK_S * (end + 1), rng, sampling)
             for row, end in zip(rows.tolist(), ends.tolist(), strict=True)
         ]
         audio = self._draw_audio(rows, ends, rng, tokens_kept)
-        return Batch(audio, _pad(texts), Labels(*(label[rows] for label in self.labels)))
+        batch = Batch(audio, _pad(texts), Labels(*(label[rows] for label in self.labels)))
+        alone = batch.has_text & torch.from_numpy(rng.random(len(rows)) < sampling.alone)
+        return batch._replace(audio=audio._replace(mask=audio.mask & ~alone.unsqueeze(1)))
 
     def clip_tokens(self, row: int) -> Tensor:
-        """All audio tokens of one clip, [1, n, 1794]."""
+        """All audio tokens of one clip, [1, n, 1794]; a zero one for a song without audio."""
+        if not self.with_audio[row]:
+            return self.tokens.new_zeros(1, 1, TOKEN_FEATURES).float()
         return self.tokens[row : row + 1, : int(self.n_tokens[row])].float()
 
     def contexts(self, row: int) -> tuple[Tensor, Tensor]:
-        """What each moment of a clip knows, one moment a token, oldest first.
+        """What each moment of a clip knows, one moment a token, oldest first; a song without audio has one moment.
 
         Returns:
             The places of the tokens, and whether there is one, both [moments, context].
         """
-        places = self._context(torch.arange(int(self.n_tokens[row])))
-        return places.clamp(min=0), places >= 0
+        places = self._context(torch.arange(max(1, int(self.n_tokens[row]))))
+        return places.clamp(min=0), (places >= 0) & bool(self.with_audio[row])
 
     def heard_lines(self, row: int, kind: str, *, delay_s: float) -> TextInput:
         """The lines of one clip as they are known at each of its moments, ``delay_s`` after they end.
@@ -143,16 +173,25 @@ class ClipSet:
         Printed words have no times: all of them are known from the start, as with a plain text file in a live run.
 
         Returns:
-            Vectors [1, L, 512]; weights and ages [moments, L], with weight 0 where a line is not known yet.
+            Vectors [1, L, LINE_FEATURES]; weights and ages [moments, L], with weight 0 where a line is not known yet.
         """
         lines = self._lines[kind][row] if self.has_lines(row, kind) else NO_LINES
-        t = torch.arange(1, int(self.n_tokens[row]) + 1).unsqueeze(1) * BLOCK_S  # [moments, 1]
         ends = torch.from_numpy(lines.t1).unsqueeze(0)
+        t = torch.arange(1, int(self.n_tokens[row]) + 1).unsqueeze(1) * BLOCK_S  # [moments, 1]
+        if not self.with_audio[row]:  # its one moment is the end of the song
+            t = ends[:, -1:] if len(lines) else torch.zeros(1, 1)
         ages_s = t - (torch.zeros_like(ends) if kind == "printed" else ends)
         known = torch.ones_like(ages_s, dtype=torch.bool) if kind == "printed" else ages_s >= delay_s
         newer = known.flip(1).cumsum(1).flip(1)
         weights = torch.from_numpy(lines.reliability) * (known & (newer <= MAX_LINES))
         return TextInput(torch.from_numpy(lines.vectors).unsqueeze(0), weights, ages_s)
+
+    def song_means(self, rows: Sequence[int]) -> Tensor:
+        """Mean of the lines of every clip in ``rows`` that has some, one row a kind of text, [n, text_features]."""
+        means = [
+            self._lines[kind][row].vectors.mean(0) for kind in TAUGHT_TEXT for row in rows if self.has_lines(row, kind)
+        ]
+        return torch.from_numpy(np.stack(means)) if means else torch.zeros(0, LINE_FEATURES)
 
     def has_lines(self, row: int, kind: str) -> bool:
         return kind in self._lines and len(self._lines[kind][row]) > 0
@@ -166,20 +205,22 @@ class ClipSet:
         others = rng.permuted(np.tile(np.arange(self.context_tokens - 1), (len(rows), 1)), axis=1)[:, : kept - 1]
         chosen = torch.from_numpy(np.pad(others, ((0, 0), (0, 1)), constant_values=self.context_tokens - 1))
         places = self._context(ends).gather(1, chosen)
-        return AudioInput(self.tokens[rows[:, None], places.clamp(min=0)].float(), places >= 0)
+        heard = (places >= 0) & torch.from_numpy(self.with_audio)[rows].unsqueeze(1)
+        rows = rows.clamp(max=len(self.tokens) - 1)  # whatever stands in for a song's audio is masked
+        return AudioInput(self.tokens[rows[:, None], places.clamp(min=0)].float(), heard)
 
     def _draw_lines(self, row: int, t: float, rng: np.random.Generator, sampling: TextSampling) -> _KnownLines:
         kinds = [kind for kind in TAUGHT_TEXT if self.has_lines(row, kind)]
-        if not kinds or rng.random() < sampling.absent:
+        if not kinds or (self.with_audio[row] and rng.random() < sampling.absent):
             return _known(NO_LINES, t, 0.0)
         kind = kinds[int(rng.integers(len(kinds)))]
         lines, delay_s = self._lines[kind][row], float(rng.uniform(*sampling.delay_s))
         if kind == "printed":  # a random place in the song
-            t = PRINTED_LINE_S * float(rng.integers(1, len(lines) + 1)) + delay_s
+            t = float(lines.t1[rng.integers(len(lines))]) + delay_s
         known = _known(lines, t, delay_s)
         kept = rng.random(len(known.ages_s)) >= sampling.lost_lines
-        noise = rng.normal(0.0, sampling.noise / np.sqrt(512), known.vectors.shape).astype(np.float32)
-        return _KnownLines((known.vectors + noise)[kept], known.weights[kept], known.ages_s[kept])
+        kept[-1:] = True
+        return _KnownLines(known.vectors[kept], known.weights[kept], known.ages_s[kept])
 
 
 class _KnownLines(NamedTuple):
@@ -196,7 +237,7 @@ def _known(lines: ClipLines, t: float, delay_s: float) -> _KnownLines:
 
 def _pad(texts: Sequence[_KnownLines]) -> TextInput:
     longest = max(len(text.ages_s) for text in texts)
-    vectors, weights = torch.zeros(len(texts), longest, 512), torch.zeros(len(texts), longest)
+    vectors, weights = torch.zeros(len(texts), longest, LINE_FEATURES), torch.zeros(len(texts), longest)
     ages_s = torch.zeros(len(texts), longest)
     for i, text in enumerate(texts):
         n = len(text.ages_s)

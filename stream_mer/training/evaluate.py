@@ -19,21 +19,26 @@ COLUMNS: dict[str, str] = {
     "printed": "+ printed lyrics",
 }
 
+WORD_SCORES = ("quadrants_accuracy", "quadrants_f1", "valence_ccc", "arousal_ccc")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoldTable:
-    """Figures by kind of text, then by the names of ``SCORES``."""
+    """What cross-validation says.
+
+    Attributes:
+        figures: By kind of text, then by the names of ``SCORES``.
+        words: Of songs without audio, by set, then by the names of ``WORD_SCORES``.
+    """
 
     figures: dict[str, dict[str, Figure]]
+    words: dict[str, dict[str, Figure]]
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON, which knows no NaN: a figure over no clips has null in its place."""
         return {
-            kind: {
-                name: asdict(f) if f.n else {"value": None, "low": None, "high": None, "n": 0}
-                for name, f in row.items()
-            }
-            for kind, row in self.figures.items()
+            kind: {name: _told(figure) for name, figure in row.items()}
+            for kind, row in (self.figures | self.words).items()
         }
 
     def rendered(self) -> Table:
@@ -48,6 +53,24 @@ class FoldTable:
             table.add_row(title, str(figures[0].n), *(str(figure) for figure in figures))
         return table
 
+    def rendered_words(self) -> Table | None:
+        """For people; None without songs that have words alone."""
+        if not self.words:
+            return None
+        table = Table(title="Words alone: songs without audio, five folds; 95 % intervals")
+        table.add_column("set")
+        table.add_column("songs", justify="right")
+        for name in WORD_SCORES:
+            table.add_column(SCORES[name], justify="right")
+        for title, figures in self.words.items():
+            songs = max(figure.n for figure in figures.values())
+            table.add_row(title, str(songs), *(str(figures[name]) for name in WORD_SCORES))
+        return table
+
+
+def _told(figure: Figure) -> dict[str, Any]:
+    return asdict(figure) if figure.n else {"value": None, "low": None, "high": None, "n": 0}
+
 
 def fold_table(data: ClipSet, results: FoldResults) -> FoldTable:
     """Compute every figure for every kind of text."""
@@ -55,6 +78,14 @@ def fold_table(data: ClipSet, results: FoldResults) -> FoldTable:
         figures={
             kind: {name: s.figure() for name, s in score(data, results.clips[kind], results.frames[kind]).items()}
             for kind in COLUMNS
+        },
+        words={
+            str(name): {
+                kind: scores[kind].figure()
+                for scores in [score(data, results.clips["printed"], among=data.sets == name)]
+                for kind in WORD_SCORES
+            }
+            for name in sorted(set(data.sets.tolist()) - {""})
         },
     )
 
@@ -66,7 +97,7 @@ def confusion_matrices(data: ClipSet, clips: Predictions) -> dict[str, list[list
         ("category", data.labels.category.numpy(), clips.category),
         ("cluster", data.labels.cluster.numpy(), clips.cluster),
     ):
-        rows = truth >= 0
+        rows = (truth >= 0) & data.with_audio
         matrix = np.zeros((logits.shape[1], logits.shape[1]), int)
         np.add.at(matrix, (truth[rows], logits[rows].argmax(1)), 1)
         matrices[name] = matrix.tolist()

@@ -10,8 +10,11 @@ import torch
 
 from stream_mer.emotion.backbone import TOKEN_FEATURES
 from stream_mer.emotion.model import JointModel, JointModelConfig
+from stream_mer.lyrics.reader import LINE_FEATURES
 from stream_mer.training.dataset import ClipSet, TextSampling
 from stream_mer.training.losses import JointLoss, LossWeights
+
+_SMALLEST_SPREAD = 1e-2  # relative to the median of all features: a constant one stays small
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +30,7 @@ class Recipe:
         losses: Weights of the losses.
         tokens_kept: Audio tokens of a moment that a step reads. They overlap, so a few say nearly as much as all 15 do,
             and leaving others out each time is a mild augmentation.
+        songs_per_epoch: Of each set of songs without audio, at most so many a round.
         text: How words are treated.
     """
 
@@ -35,7 +39,10 @@ class Recipe:
     learning_rate: float = 1e-3
     weight_decay: float = 1e-2
     tokens_kept: int = 5
-    model: JointModelConfig = field(default_factory=lambda: JointModelConfig(audio_features=TOKEN_FEATURES, members=3))
+    songs_per_epoch: int = 400
+    model: JointModelConfig = field(
+        default_factory=lambda: JointModelConfig(audio_features=TOKEN_FEATURES, text_features=LINE_FEATURES, members=3)
+    )
     losses: LossWeights = field(default_factory=LossWeights)
     text: TextSampling = field(default_factory=TextSampling)
 
@@ -49,7 +56,8 @@ def fit(data: ClipSet, rows: Sequence[int], recipe: Recipe, *, seed: int) -> Joi
     loss = JointLoss(recipe.losses, recipe.model.members)
     parameters = [*model.parameters(), *loss.parameters()]
     optimiser = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-    per_epoch = max(1, len(rows) // recipe.batch_size)
+    round_rows = len(data.epoch(rows, np.random.default_rng(seed), songs=recipe.songs_per_epoch))
+    per_epoch = max(1, round_rows // recipe.batch_size)
     steps = recipe.epochs * per_epoch
     warm_up = 0.1 if steps != 10 else 0.2  # OneCycleLR divides by zero where the warm-up is exactly one step
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -57,10 +65,10 @@ def fit(data: ClipSet, rows: Sequence[int], recipe: Recipe, *, seed: int) -> Joi
     )
     model.train()
     for _ in range(recipe.epochs):
-        order = torch.from_numpy(rng.permutation(np.asarray(rows)))
+        order = data.epoch(rows, rng, songs=recipe.songs_per_epoch)
         for batch_rows in torch.split(order[: per_epoch * recipe.batch_size], recipe.batch_size):
             batch = data.draw(batch_rows, rng, recipe.text, tokens_kept=recipe.tokens_kept)
-            value = loss(model(batch.audio, batch.text), batch.labels, batch.has_text)
+            value = loss(model(batch.audio, batch.text), batch.labels, batch.has_audio, batch.has_text)
             optimiser.zero_grad()
             value.backward()
             _clip_gradients(parameters)
@@ -79,10 +87,14 @@ def _clip_gradients(parameters: Sequence[torch.nn.Parameter], *, longest: float 
 
 
 def _standardise(model: JointModel, data: ClipSet, rows: Sequence[int]) -> None:
-    """Set mean and scale of the audio features from the training clips; sentence embeddings get a common scale."""
-    chosen = torch.as_tensor(rows)
+    """Set mean and scale of the features of both modalities from the training clips."""
+    chosen = torch.as_tensor([row for row in rows if data.with_audio[row]])
     present = torch.arange(data.tokens.shape[1])[None] < data.n_tokens[chosen][:, None]
-    tokens = data.tokens[chosen][present].float()
-    model.audio_projection.mean.copy_(tokens.mean(0))
-    model.audio_projection.scale.copy_(1.0 / (tokens.std(0) + 1e-3))
-    model.text_projection.scale.fill_(float(np.sqrt(model.config.text_features)))
+    for projection, seen in (
+        (model.audio_projection, data.tokens[chosen][present].float()),
+        (model.text_projection, data.song_means(rows)),
+    ):
+        if len(seen) >= 2:
+            projection.mean.copy_(seen.mean(0))
+            spread = seen.std(0)
+            projection.scale.copy_(1.0 / (spread + _SMALLEST_SPREAD * spread.median()))

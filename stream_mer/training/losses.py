@@ -68,16 +68,15 @@ class JointLoss(nn.Module):
         self.weights = weights
         self.log_variance = nn.Parameter(torch.zeros(members, 3))
 
-    def forward(self, output: JointOutput, labels: Labels, has_text: Tensor) -> Tensor:
-        """The loss of a batch, a scalar; ``has_text`` [B]."""
+    def forward(self, output: JointOutput, labels: Labels, has_audio: Tensor, has_text: Tensor) -> Tensor:
+        """The loss of a batch, a scalar; ``has_audio`` and ``has_text`` [B] say which modalities a row has."""
         w = self.weights
         loss = self._tasks(output.fused, labels)
-        if w.audio:
-            loss = loss + w.audio * self._tasks(output.audio, labels)
-        if w.text and bool(has_text.any()):
-            spoken = Labels(*(label[has_text] for label in labels))
-            loss = loss + w.text * self._tasks(Heads(*(head[:, has_text] for head in output.text)), spoken)
-        return loss + self._between(output.representations, has_text)
+        for weight, heads, rows in ((w.audio, output.audio, has_audio), (w.text, output.text, has_text)):
+            if weight and bool(rows.any()):
+                chosen = Labels(*(label[rows] for label in labels))
+                loss = loss + weight * self._tasks(Heads(*(head[:, rows] for head in heads)), chosen)
+        return loss + self._between(output.representations, has_audio, has_text)
 
     def _tasks(self, heads: Heads, labels: Labels) -> Tensor:
         w = self.weights
@@ -91,12 +90,17 @@ class JointLoss(nn.Module):
         )  # [E, 3]
         return (torch.exp(-self.log_variance) * tasks + 0.5 * self.log_variance).sum()
 
-    def _between(self, reps: Representations, has_text: Tensor) -> Tensor:
-        loss = self.weights.difference * difference_loss(reps.private_audio, reps.shared_audio).sum()
-        if int(has_text.sum()) >= 2:
-            private, shared = reps.private_text[:, has_text], reps.shared_text[:, has_text]
-            loss = loss + self.weights.difference * difference_loss(private, shared).sum()
-            loss = loss + self.weights.similarity * similarity_loss(reps.shared_audio[:, has_text], shared).sum()
+    def _between(self, reps: Representations, has_audio: Tensor, has_text: Tensor) -> Tensor:
+        w, both = self.weights, has_audio & has_text
+        loss = self.log_variance.new_zeros(())
+        for private, shared, rows in (
+            (reps.private_audio, reps.shared_audio, has_audio),
+            (reps.private_text, reps.shared_text, has_text),
+        ):
+            if w.difference and int(rows.sum()) >= 2:
+                loss = loss + w.difference * difference_loss(private[:, rows], shared[:, rows]).sum()
+        if w.similarity and int(both.sum()) >= 2:
+            loss = loss + w.similarity * similarity_loss(reps.shared_audio[:, both], reps.shared_text[:, both]).sum()
         return loss
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,8 @@ from stream_mer.lyrics.encoder import SentenceEncoder
 from stream_mer.lyrics.filters import FilterSettings, filter_transcript
 from stream_mer.lyrics.known import parse_lyrics
 from stream_mer.lyrics.lines import join_words, split_lines
+from stream_mer.lyrics.reader import LINE_FEATURES, line_vector
+from stream_mer.lyrics.style import LyricStyle
 from stream_mer.lyrics.transcript import Segment, Transcript
 from stream_mer.training.corpus import Clip, Corpus
 from stream_mer.training.progress import track
@@ -27,7 +29,7 @@ class ClipLines:
     """The lines of one clip.
 
     Attributes:
-        vectors: Sentence embeddings, [n, 512].
+        vectors: What the text branch reads of each line, [n, LINE_FEATURES].
         t1: End of each line, seconds from the clip's start; for printed words, the line's number times a usual length.
         reliability: Mean word probability, [n]; 1 for printed words.
     """
@@ -41,7 +43,7 @@ class ClipLines:
 
 
 NO_LINES = ClipLines(
-    vectors=np.zeros((0, 512), np.float32), t1=np.zeros(0, np.float32), reliability=np.zeros(0, np.float32)
+    vectors=np.zeros((0, LINE_FEATURES), np.float32), t1=np.zeros(0, np.float32), reliability=np.zeros(0, np.float32)
 )
 PRINTED_LINE_S = 4.0  # about the length of a sung line; printed lyrics have no times
 
@@ -59,23 +61,29 @@ def recognised_lines(corpus: Corpus, cache: Path, *, corrupted: float = 0.0) -> 
         LyricsError: The sentence encoder cannot be loaded.
     """
     wanted = {clip.clip_id: _read(clip.clip_id, corpus) for clip in _heard(corpus)}
-    return _encoded(wanted, cache, "recognised", corrupted)
+    return encode_songs(wanted, cache, "recognised", corrupted)
 
 
 def printed_lines(corpus: Corpus, cache: Path, *, corrupted: float = 0.0) -> dict[str, ClipLines]:
     """Lines of every clip that has printed lyrics, by clip id; see ``recognised_lines``."""
     wanted = {clip.clip_id: _printed(clip.lyrics) for clip in corpus.clips if clip.lyrics is not None}
-    return _encoded(wanted, cache, "printed", corrupted)
+    return encode_songs(wanted, cache, "printed", corrupted)
 
 
-_TimedText = tuple[str, float, float]  # text, end in seconds, reliability
+class TimedText(NamedTuple):
+    """One line: its words, its times in seconds (``t0`` = ``t1`` where it has none of its own), its reliability."""
+
+    text: str
+    t0: float
+    t1: float
+    reliability: float
 
 
 def _heard(corpus: Corpus) -> list[Clip]:
     return [clip for clip in corpus.clips if clip.clip_id in corpus.transcripts]
 
 
-def _read(clip_id: str, corpus: Corpus) -> list[_TimedText]:
+def _read(clip_id: str, corpus: Corpus) -> list[TimedText]:
     try:
         return _recognised(corpus.transcripts[clip_id])
     except (KeyError, TypeError, ValueError) as error:
@@ -84,10 +92,10 @@ def _read(clip_id: str, corpus: Corpus) -> list[_TimedText]:
         ) from error
 
 
-def _recognised(row: Mapping[str, Any]) -> list[_TimedText]:
+def _recognised(row: Mapping[str, Any]) -> list[TimedText]:
     words = filter_transcript(_transcript(row), FilterSettings())
     return [
-        (join_words(line), line[-1].t1, float(np.mean([word.probability for word in line])))
+        TimedText(join_words(line), line[0].t0, line[-1].t1, float(np.mean([word.probability for word in line])))
         for line in split_lines(words)
     ]
 
@@ -111,15 +119,16 @@ def _transcript(row: Mapping[str, Any]) -> Transcript:
 _CREDIT = re.compile(r"(作词|作詞|作曲|编曲|編曲|制作人|製作人)\s*[:：]")
 
 
-def _printed(path: Path) -> list[_TimedText]:
+def _printed(path: Path) -> list[TimedText]:
     lines = [line.text for line in parse_lyrics(path.read_text(encoding="utf-8-sig", errors="replace"))]
     sung = [line for line in lines if not line.startswith("[") and not _CREDIT.match(line)]
-    return [(line, PRINTED_LINE_S * (i + 1), 1.0) for i, line in enumerate(sung)]
+    ends = [PRINTED_LINE_S * (i + 1) for i in range(len(sung))]
+    return [TimedText(line, end, end, 1.0) for line, end in zip(sung, ends, strict=True)]
 
 
-def _corrupt(wanted: Mapping[str, Sequence[_TimedText]], share: float) -> dict[str, list[_TimedText]]:
+def _corrupt(wanted: Mapping[str, Sequence[TimedText]], share: float) -> dict[str, list[TimedText]]:
     """Replace this share of the words by words drawn from all of them; always the same ones."""
-    vocabulary = [word for lines in wanted.values() for text, _, _ in lines for word in text.split()]
+    vocabulary = [word for lines in wanted.values() for line in lines for word in line.text.split()]
     rng = np.random.default_rng(int(1000 * share))
 
     def corrupt(text: str) -> str:
@@ -127,19 +136,19 @@ def _corrupt(wanted: Mapping[str, Sequence[_TimedText]], share: float) -> dict[s
         drawn = rng.integers(len(vocabulary), size=len(words))
         return " ".join(vocabulary[k] if rng.random() < share else word for k, word in zip(drawn, words, strict=True))
 
-    return {clip_id: [(corrupt(text), t1, sure) for text, t1, sure in lines] for clip_id, lines in wanted.items()}
+    return {clip_id: [line._replace(text=corrupt(line.text)) for line in lines] for clip_id, lines in wanted.items()}
 
 
-def _encoded(
-    wanted: Mapping[str, Sequence[_TimedText]], folder: Path, kind: str, corrupted: float
+def encode_songs(
+    wanted: Mapping[str, Sequence[TimedText]], folder: Path, kind: str, corrupted: float = 0.0
 ) -> dict[str, ClipLines]:
-    """Encode every distinct text once; the cache holds the vectors by text."""
+    """Turn the lines of songs into what the text branch reads; every distinct text is encoded once, and kept."""
     cache, title = folder / f"lines-{kind}.npz", f"{kind.capitalize()} lines"
     if corrupted:
         wanted = _corrupt(wanted, corrupted)
         cache, title = folder / f"lines-{kind}-corrupted-{corrupted:g}.npz", f"{title}, {corrupted:.0%} corrupted"
     known = _read_cache(cache)
-    texts = {text for lines in wanted.values() for text, _, _ in lines}
+    texts = {line.text for lines in wanted.values() for line in lines}
     todo = sorted(texts - known.keys())
     if todo:
         encoder = SentenceEncoder()
@@ -158,11 +167,12 @@ def _read_cache(cache: Path) -> dict[str, NDArray[np.float32]]:
         return dict(zip(archive["texts"].tolist(), archive["vectors"], strict=True))
 
 
-def _clip_lines(lines: Sequence[_TimedText], vectors: Mapping[str, NDArray[np.float32]]) -> ClipLines:
+def _clip_lines(lines: Sequence[TimedText], embeddings: Mapping[str, NDArray[np.float32]]) -> ClipLines:
     if not lines:
         return NO_LINES
+    style = LyricStyle()
     return ClipLines(
-        vectors=np.stack([vectors[text] for text, _, _ in lines]),
-        t1=np.array([t1 for _, t1, _ in lines], np.float32),
-        reliability=np.array([reliability for _, _, reliability in lines], np.float32),
+        vectors=np.stack([line_vector(embeddings[line.text], style, line.text, line.t1 - line.t0) for line in lines]),
+        t1=np.array([line.t1 for line in lines], np.float32),
+        reliability=np.array([line.reliability for line in lines], np.float32),
     )

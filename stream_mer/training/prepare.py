@@ -11,10 +11,11 @@ from stream_mer.emotion.checkpoint import load_checkpoint
 from stream_mer.emotion.musicnn import load_musicnn
 from stream_mer.training.corpora.registry import AUTO, open_corpus
 from stream_mer.training.dataset import ClipSet, corrupted_kind
-from stream_mer.training.lyrics import printed_lines, recognised_lines
+from stream_mer.training.lyrics import encode_songs, printed_lines, recognised_lines
 from stream_mer.training.progress import announce
 from stream_mer.training.tokens import cached_tokens
 from stream_mer.training.transcribe import whole_clips, with_transcripts
+from stream_mer.training.words import load_words
 
 
 def load_backbone(path: Path) -> Backbone:
@@ -33,6 +34,7 @@ def prepare(
     *,
     corpus_format: str = AUTO,
     transcripts: bool = True,
+    words: Sequence[Path] = (),
     corrupted: Sequence[float] = (),
 ) -> ClipSet:
     """Load a corpus with its audio tokens and lyric lines; what there is to know of it is told on stderr.
@@ -42,6 +44,7 @@ def prepare(
         backbone: See ``load_backbone``.
         cache: Folder for what is computed once; a run that was interrupted goes on there.
         corpus_format: Its layout; see ``training.corpora.registry``.
+        words: Files of songs without audio; see ``training.words``.
         corrupted: Adds kinds of text to measure on, with these shares of their words replaced.
         transcripts: Whether the recogniser listens to the clips that the corpus has no transcript of.
 
@@ -61,4 +64,10 @@ def prepare(
     lines = {kind: read(found, cache) for kind, read in readers.items()}
     for share in corrupted:
         lines |= {corrupted_kind(kind, share): read(found, cache, corrupted=share) for kind, read in readers.items()}
-    return ClipSet(found.clips, tokens, lines)
+    songs = {}
+    for word_set in map(load_words, words):
+        for note in word_set.notes:
+            announce(note)
+        songs[word_set.name] = word_set.songs
+        lines["printed"] = lines["printed"] | encode_songs(word_set.lines, cache, word_set.name)
+    return ClipSet(found.clips, tokens, lines, songs)

@@ -14,6 +14,7 @@ from stream_mer.training.metrics import Figure, bootstrap, ccc, macro_f1, pearso
 from stream_mer.types import CATEGORIES, CLUSTERS
 
 SCORES = {
+    "quadrants_accuracy": "Quadrants accuracy",
     "quadrants_f1": "Quadrants macro-F1",
     "valence_ccc": "Valence CCC",
     "valence_r": "Valence r",
@@ -57,14 +58,14 @@ def score(
         data: The clips.
         clips: One prediction a clip.
         frames: One frame's prediction a clip; without it there is no ``frame_quadrants_f1``.
-        among: Which clips count, [n]; all of them unless told.
+        among: Which clips count, [n]; unless told, all that have audio.
 
     Returns:
         Scores by the names of ``SCORES``.
     """
     emotion, category, cluster = (label.numpy() for label in data.labels)
     artists = np.array([clip.artist or clip.clip_id for clip in data.clips])
-    counted = np.ones(len(data), dtype=np.bool_) if among is None else among
+    counted = data.with_audio if among is None else among
     printed = np.array([data.has_lines(row, "printed") for row in range(len(data))])
     rated = counted & np.isfinite(emotion).all(1)
 
@@ -72,12 +73,17 @@ def score(
         t, p = truth[rows], logits[rows].argmax(1)
         return Score(statistic=lambda i: macro_f1(t[i], p[i], n), artists=artists[rows])
 
+    def accuracy(rows: Rows, truth: NDArray[np.int_], logits: NDArray[np.float64]) -> Score:
+        right = truth[rows] == logits[rows].argmax(1)
+        return Score(statistic=lambda i: float(right[i].mean()), artists=artists[rows])
+
     def agreement(measure: Callable[[NDArray[np.float64], NDArray[np.float64]], float], dimension: int) -> Score:
         t, p = emotion[rated, dimension].astype(np.float64), clips.emotion[rated, dimension]
         return Score(statistic=lambda i: measure(t[i], p[i]), artists=artists[rated])
 
     with_category, with_cluster = counted & (category >= 0), counted & (cluster >= 0)
     scores = {
+        "quadrants_accuracy": accuracy(with_category, category, clips.category),
         "quadrants_f1": f1(with_category, category, clips.category, len(CATEGORIES)),
         "valence_ccc": agreement(ccc, 0),
         "valence_r": agreement(pearson, 0),

@@ -1,0 +1,220 @@
+"""How the words of a line are used, beside what they mean (pure).
+
+A sentence embedding tells what a line is about, and little of how it is said: slang, shouting, la-la-la, who speaks to
+whom, how much is said over and over, how fast. These numbers do, in some microseconds a word, line by line as the lines
+come. The word groups are our own short lists of frequent words in lyrics; nothing is looked up in a rated lexicon.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+_CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
+_TOKEN = re.compile(rf"[{_CJK}]|[^\W\d_{_CJK}]+(?:'[^\W\d_{_CJK}]+)*'?|\d+")
+_IS_CJK = re.compile(rf"[{_CJK}]")
+
+_WORD_GROUPS: dict[str, frozenset[str]] = {
+    name: frozenset(words.split())
+    for name, words in {
+        "i": "i i'm i'll i've i'd me my mine myself 我",
+        "we": "we we're we'll we've we'd us our ours ourselves let's 我們 们 們",
+        "you": "you you're you'll you've you'd your yours yourself ya u ye 你 妳 您",
+        "she_he": "he he's he'll he'd him his she she's she'll she'd her hers it it's 他 她 它",
+        "they": "they they're they'll they've they'd them their theirs people folks 'em em",
+        "negation": (
+            "no not never none nothing nobody nowhere neither nor without ain't don't can't won't didn't "
+            "isn't wasn't aren't couldn't wouldn't shouldn't doesn't haven't hasn't cannot dont cant "
+            "wont aint 不 沒 没 無 别 別"
+        ),
+        "past": (
+            "was were had did been gone went said told came knew thought felt left lost made wasn't "
+            "weren't didn't used took gave saw heard kept fell broke loved wanted tried 過 了 曾"
+        ),
+        "future": ("will i'll you'll we'll they'll he'll she'll won't shall gonna going tomorrow someday 將 會 要"),
+        "modal": "can could would should might may must maybe perhaps if wish 若 想 能",
+        "question": "what what's why how who who's where when which whose 誰 什 嗎 何 怎",
+        "time": (
+            "now tonight today yesterday always forever never again still day days night nights time years 今 昨 永 夜"
+        ),
+        "interjection": (
+            "oh ooh oooh ah ahh aah uh uhh huh hey yeah yea yes yo whoa woah wow la na da doo do-do "
+            "shoop sha hoo ha haha mmm hmm boom bang c'mon come'on hallelujah 啊 哦 啦 喔 嘿 耶 呀"
+        ),
+        "slang": (
+            "ain't gonna wanna gotta ya y'all yall 'cause cause cuz coz em 'em lil 'til til kinda outta "
+            "dunno lemme gimme gotcha homie homies shawty yo dawg thang dem dis dat wit nuttin nothin "
+            "somethin ol"
+        ),
+        "coarse": (
+            "fuck fucking fuckin fucked fucker motherfucker motherfuckers shit bullshit ass asshole "
+            "bitch bitches damn goddamn hell bastard piss crap"
+        ),
+        "endearment": (
+            "baby babe honey sugar darling dear sweetheart love lover girl boy mama papa kiss sweet 愛 爱 吻 寶"
+        ),
+        "violence": (
+            "kill kills killed killing die dies died dead death blood bleed fight fighting war gun guns "
+            "hate hated burn burning destroy pain rage scream screaming break hell evil knife hit crush "
+            "fire murder grave 殺 血 死 恨 戰"
+        ),
+        "sorrow": (
+            "cry cries crying cried tear tears sad sorrow lonely alone lonesome goodbye gone lost hurt "
+            "hurts miss missing sorry heartache broken empty cold rain grey gray blue fade 哭 淚 泪 傷 "
+            "伤 孤 寂 離 痛 悲 別"
+        ),
+        "joy": (
+            "happy happiness joy fun smile smiling laugh laughing sunshine sun dance dancing party "
+            "celebrate shine bright beautiful wonderful sing singing good great sunny summer 快 樂 乐 笑 "
+            "陽 歡 幸 福"
+        ),
+        "calm": (
+            "dream dreams dreaming sleep gentle soft quiet slow slowly still river sea ocean sky stars "
+            "moon wind breathe peace light home drift rest wave waves garden 夢 梦 靜 風 月 星 海"
+        ),
+        "comic": (
+            "funny silly crazy clown monkey pig cow chicken dog cat fat stupid dumb weird nose pants "
+            "toilet beer cheese pizza candy banana robot zombie alien dinosaur cartoon tv doctor weasel "
+            "butt"
+        ),
+        "swagger": (
+            "rock roll party money cash club car drive road ride crowd loud hands up dj beat groove jump "
+            "stand king win power free run wild ready tonight alive fly high"
+        ),
+        "article": "the a an this that these those",
+        "preposition": "in on at by of from to with under over through into between beneath behind upon 在 從",
+        "conjunction": "and but or so because though although while until then 和 但 而 卻",
+    }.items()
+}
+
+_SHARES = ("words_that_repeat_in_line", "ends_in_ing", "drops_the_g", "stretched", "digits", "long_words", "new_words")
+_FLAGS = (
+    "question_mark",
+    "exclamation_mark",
+    "comma",
+    "capitals",
+    "rhymes_with_last",
+    "rhymes_with_last_but_one",
+    "heard_before",
+    "starts_as_last",
+    "parenthesis",
+    "cjk",
+    "latin_beyond_english",
+)
+_SIZES = ("log_words", "log_letters_a_word", "log_vocabulary", "share_of_lines_repeated", "word_overlap_with_last")
+
+_PACE = ("log_words_a_second", "timed")
+
+STYLE_NAMES: tuple[str, ...] = (*_WORD_GROUPS, *_SHARES, *_FLAGS, *_SIZES, *_PACE)
+"""What each number of a style vector is."""
+STYLE_SIZE = len(STYLE_NAMES)
+_GROUPS_OF: dict[str, tuple[int, ...]] = {}
+for _column, _words in enumerate(_WORD_GROUPS.values()):
+    for _word in _words:
+        _GROUPS_OF[_word] = (*_GROUPS_OF.get(_word, ()), _column)
+
+
+def tokens(text: str) -> list[str]:
+    """Split text into lower-case words; where a script has no spaces, into characters."""
+    plain = unicodedata.normalize("NFKC", text).replace("\u2019", "'").lower()
+    return _TOKEN.findall(plain)
+
+
+class LyricStyle:
+    """Reads a song line by line and describes the style of each line; one instance a song.
+
+    Memory grows with the distinct lines and words of one song only.
+    """
+
+    def __init__(self) -> None:
+        self._lines: Counter[str] = Counter()
+        self._vocabulary: set[str] = set()
+        self._endings: list[str] = []
+        self._last: list[str] = []
+
+    def feed(self, text: str, duration_s: float = 0.0) -> NDArray[np.float32]:
+        """Describe one committed line, shape ``[STYLE_SIZE]``; all zeros for a line without words.
+
+        Args:
+            text: The line.
+            duration_s: How long it is sung, seconds; 0 where that is not known.
+        """
+        words = tokens(text)
+        if not words:
+            return np.zeros(STYLE_SIZE, np.float32)
+        n = len(words)
+        groups = np.zeros(len(_WORD_GROUPS))
+        for word in words:
+            for column in _GROUPS_OF.get(word, ()):
+                groups[column] += 1
+        # A share under a root: one coarse word among ten is far more than none, two are little more than one.
+        style = np.concatenate([np.sqrt(groups / n), self._shares(words), self._flags(text, words)])
+        sizes = self._sizes(words)
+        self._remember(words)
+        timed = duration_s > 0
+        pace = [np.log1p(n / max(duration_s, 0.2)) if timed else 0.0, float(timed)]
+        return np.concatenate([style, sizes, pace]).astype(np.float32)
+
+    def _shares(self, words: Sequence[str]) -> NDArray[np.float64]:
+        n = len(words)
+        counts = [
+            n - len(set(words)),
+            sum(len(word) > 4 and word.endswith("ing") for word in words),
+            sum(len(word) > 3 and word.endswith(("in'", "in\u2019")) for word in words),
+            sum(_STRETCHED.search(word) is not None for word in words),
+            sum(word.isdigit() for word in words),
+            sum(len(word) > 6 for word in words),
+            len(set(words) - self._vocabulary),
+        ]
+        return np.sqrt(np.array(counts) / n)
+
+    def _flags(self, text: str, words: Sequence[str]) -> NDArray[np.float64]:
+        line, ending = " ".join(words), _ending(words[-1])
+        return np.array(
+            [
+                "?" in text or "\uff1f" in text,
+                "!" in text or "\uff01" in text,
+                "," in text or "\uff0c" in text,
+                len(words) > 1 and text.upper() == text and text.lower() != text,
+                self._endings[-1:] == [ending],
+                self._endings[-2:-1] == [ending],
+                self._lines[line] > 0,
+                bool(self._last) and self._last[0] == words[0],
+                "(" in text,
+                _IS_CJK.search(text) is not None,
+                any("\u00c0" <= letter <= "\u024f" for letter in text),
+            ],
+            dtype=np.float64,
+        )
+
+    def _sizes(self, words: Sequence[str]) -> NDArray[np.float64]:
+        heard = self._lines.total()
+        last = set(self._last)
+        return np.array(
+            [
+                np.log1p(len(words)),
+                np.log(np.mean([len(word) for word in words])),
+                np.log1p(len(self._vocabulary)) / 6.0,
+                1.0 - len(self._lines) / heard if heard else 0.0,
+                len(last & set(words)) / len(last | set(words)),
+            ]
+        )
+
+    def _remember(self, words: list[str]) -> None:
+        self._lines[" ".join(words)] += 1
+        self._vocabulary.update(words)
+        self._endings = [*self._endings[-1:], _ending(words[-1])]
+        self._last = words
+
+
+_STRETCHED = re.compile(r"([^\W\d_])\1\1")
+
+
+def _ending(word: str) -> str:
+    """The last vowel and what follows it, at most three letters: a cheap stand-in for a rhyme."""
+    return word.strip("'")[-3:] if not _IS_CJK.match(word) else word
