@@ -173,6 +173,15 @@ def test_another_recording_under_the_same_id_is_listened_to(
     assert recogniser.heard == [32_000]
 
 
+def test_of_a_longer_recording_only_the_clip_is_heard(corpus: Corpus, tmp_path: Path) -> None:
+    middle = replace(corpus, clips=(replace(corpus.clips[2], middle_s=2.5),))
+    recogniser = Scripted()
+    with_transcripts(middle, tmp_path, recogniser)
+    assert recogniser.heard == [40_000]
+    with_transcripts(replace(corpus, clips=corpus.clips[2:3]), tmp_path, recogniser)
+    assert recogniser.heard == [40_000, 96_000]  # what was heard of the middle is no transcript of the whole
+
+
 def test_without_weights_it_goes_on_with_one_warning(
     corpus: Corpus, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
