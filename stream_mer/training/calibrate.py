@@ -96,11 +96,13 @@ class CalibrationReport:
 def calibrate(data: ClipSet, predictions: Predictions) -> Calibration:
     """Split-conformal half widths (Lei et al. 2018) and softmax temperatures (Guo et al. 2017), both out of fold.
 
+    Songs of which there are words alone do not count: nobody listens to them live.
+
     Args:
         data: The clips.
         predictions: Of single frames, since that is what a live listener gets.
     """
-    emotion, category, cluster = (label.numpy() for label in data.labels)
+    emotion, category, cluster = _labels(data)
     rated = np.isfinite(emotion).all(1)
     errors = np.abs(emotion[rated] - predictions.emotion[rated])
     category_temperature = temperature(category, predictions.category)
@@ -124,7 +126,7 @@ def measure_calibration(data: ClipSet, predictions: Predictions) -> CalibrationR
         data: The clips.
         predictions: As for ``calibrate``.
     """
-    emotion, category, cluster = (label.numpy() for label in data.labels)
+    emotion, category, cluster = _labels(data)
     folds = np.array([clip.fold for clip in data.clips])
     artists = np.array([clip.artist or clip.clip_id for clip in data.clips])
     rated = np.isfinite(emotion).all(1)
@@ -274,6 +276,13 @@ def equal_bins(values: NDArray[np.float64]) -> list[NDArray[np.int_]]:
     """Rows of like value, in up to eight bins of equal size, by rising value."""
     n_bins = min(_BINS, max(1, len(values) // _MIN_BIN))
     return [rows for rows in np.array_split(np.argsort(values, kind="stable"), n_bins) if len(rows)]
+
+
+def _labels(data: ClipSet) -> tuple[NDArray[np.float32], NDArray[np.int_], NDArray[np.int_]]:
+    """Emotion, category and cluster of the clips; rows without audio as if they had no labels."""
+    emotion, category, cluster = (label.numpy() for label in data.labels)
+    silent = ~data.with_audio
+    return np.where(silent[:, None], np.nan, emotion), np.where(silent, -1, category), np.where(silent, -1, cluster)
 
 
 def _share(held: NDArray[np.bool_], artists: NDArray[np.str_]) -> Figure:

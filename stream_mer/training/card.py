@@ -7,7 +7,7 @@ from pathlib import Path
 
 from stream_mer.emotion.checkpoint import Calibration, Checkpoint
 from stream_mer.training.calibrate import CalibrationReport
-from stream_mer.training.evaluate import COLUMNS, FoldTable
+from stream_mer.training.evaluate import COLUMNS, WORD_SCORES, FoldTable
 from stream_mer.training.pictures import RELIABILITY, write_pictures
 from stream_mer.training.scores import SCORES
 from stream_mer.types import CATEGORIES, CLUSTERS
@@ -27,7 +27,7 @@ A joint model of music emotion: valence and arousal (main task), Russell's quadr
 `stream-mer evaluate` gives the table alone. The shipped weights were then trained on all clips with the same recipe.
 
 {table}
-
+{words}
 What is taken for what, audio only (clips; the true class in rows, the predicted one in columns):
 
 {confusions}
@@ -107,6 +107,7 @@ def write_card(
         folds="Five folds",
         members=training["members"],
         table=_markdown(table),
+        words=_words(table),
         level=calibration.level,
         valence=calibration.valence_error,
         arousal=calibration.arousal_error,
@@ -159,3 +160,17 @@ def _markdown(table: FoldTable) -> str:
         for name, title in SCORES.items()
     ]
     return "\n".join([head, *rows])
+
+
+def _words(table: FoldTable) -> str:
+    if not table.words:
+        return ""
+    head = f"| set | songs | {' | '.join(SCORES[name] for name in WORD_SCORES)} |"
+    line = f"| --- | --- | {' | '.join('---' for _ in WORD_SCORES)} |"
+    rows = [
+        f"| {title} | {max(figure.n for figure in figures.values())} | "
+        + " | ".join(str(figures[name]) for name in WORD_SCORES)
+        + " |"
+        for title, figures in table.words.items()
+    ]
+    return "\n".join(["", "Words alone, songs without audio:", "", head, line, *rows, ""])

@@ -168,6 +168,18 @@ def test_the_report_of_overconfident_predictions(clip_set: Callable[..., ClipSet
     assert told["category"]["after"]["value"] == report.category.after.value
 
 
+def test_songs_of_words_alone_do_not_count(clip_set: Callable[..., ClipSet]) -> None:
+    data, fewer = clip_set(60), clip_set(40)  # the first 40 clips of both are the same
+    data.with_audio[40:] = False
+    rng = np.random.default_rng(8)
+    emotion, category, cluster = rng.random((60, 2)), 3 * rng.random((60, 4)), 3 * rng.random((60, 5))
+    category[40:] = 50 * np.eye(4)[0]  # sure, and mostly wrong
+    predictions = Predictions(emotion=emotion, category=category, cluster=cluster)
+    of_clips = Predictions(emotion=emotion[:40], category=category[:40], cluster=cluster[:40])
+    assert calibrate(data, predictions) == calibrate(fewer, of_clips)
+    assert measure_calibration(data, predictions).to_dict() == measure_calibration(fewer, of_clips).to_dict()
+
+
 def test_a_corpus_without_such_labels_has_a_report_without_figures(clip_set: Callable[..., ClipSet]) -> None:
     data = clip_set(10)
     data.labels.category.fill_(-1)

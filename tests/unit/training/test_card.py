@@ -14,12 +14,15 @@ from stream_mer.emotion.checkpoint import Calibration, Checkpoint
 from stream_mer.training import card as card_module
 from stream_mer.training.calibrate import CalibrationReport, ClassCalibration, ConfidenceRow
 from stream_mer.training.card import write_card
-from stream_mer.training.evaluate import COLUMNS, FoldTable
+from stream_mer.training.evaluate import COLUMNS, WORD_SCORES, FoldTable
 from stream_mer.training.metrics import Figure
 from stream_mer.training.scores import SCORES
 
 FIGURE = Figure(value=0.5, low=0.4, high=0.6, n=90)
-TABLE = FoldTable(figures={kind: dict.fromkeys(SCORES, FIGURE) for kind in COLUMNS})
+TABLE = FoldTable(
+    figures={kind: dict.fromkeys(SCORES, FIGURE) for kind in COLUMNS},
+    words={"verses": dict.fromkeys(WORD_SCORES, replace(FIGURE, value=0.625))},
+)
 
 
 @pytest.fixture
@@ -63,6 +66,7 @@ def test_it_tells_what_calibration_promised_and_kept(
     assert "| 0.068 [0.400, 0.600] → 0.033 [0.400, 0.600] |" in card
     assert "| 0.042 [0.400, 0.600] → 0.033 [0.400, 0.600] |" in card
     assert "| 0.6 | 0.57 | 71% | 0.805 [0.400, 0.600] |" in card
+    assert "| verses | 90 | 0.625 [0.400, 0.600] |" in card
     assert "| sad | 7 | 8 | 60 | 9 |" in card
     assert "{" not in card
 
@@ -83,8 +87,9 @@ def test_without_pictures_or_a_report_it_shows_none(
     monkeypatch.setattr(card_module, "write_pictures", lambda *_: ())
     write_card(tmp_path, checkpoint, TABLE, origin="", report=report)
     assert "![" not in (tmp_path / "CARD.md").read_text(encoding="utf-8")
-    write_card(tmp_path, checkpoint, TABLE, origin="")
+    write_card(tmp_path, checkpoint, replace(TABLE, words={}), origin="")
     card = (tmp_path / "CARD.md").read_text(encoding="utf-8")
     assert "![" not in card
     assert "valence ± 0.44" in card
     assert "--min-accuracy" not in card
+    assert "Words alone" not in card
