@@ -59,6 +59,13 @@ _OPTIONS = (
         help="Do not let the recogniser listen to the clips that have no transcript.",
     ),
     click.option(
+        "--stage-copies",
+        default=0,
+        show_default=True,
+        type=click.IntRange(0),
+        help="Copies of each clip to train on as a stage microphone hears it: level, band, room, codec, noise.",
+    ),
+    click.option(
         "--words",
         "words",
         type=click.Path(path_type=Path),

@@ -14,6 +14,7 @@ from stream_mer.training.ablations import CORRUPTED, run_ablations
 from stream_mer.training.crossvalidation import cross_validate
 from stream_mer.training.evaluate import fold_table
 from stream_mer.training.prepare import prepare
+from stream_mer.training.text_strength import with_earned_strength
 
 ABLATION_SEEDS = 5
 
@@ -35,6 +36,7 @@ def command(
     backbone: Path,
     cache: Path,
     no_transcripts: bool,
+    stage_copies: int,
     words: tuple[Path, ...],
     members: int,
     seed: int,
@@ -58,12 +60,14 @@ def command(
         cache,
         corpus_format=corpus_format,
         transcripts=not no_transcripts,
+        copies=stage_copies,
         words=words,
         corrupted=CORRUPTED if ablations else (),
     )
     console = Console()
-    table = fold_table(data, cross_validate(data, recipe_of(members=members, epochs=epochs), seed, cache))
-    console.print(table.rendered())
+    results = cross_validate(data, recipe_of(members=members, epochs=epochs), seed, cache)
+    table = fold_table(data, with_earned_strength(data, results))
+    console.print(*table.rendered())
     told = table.to_dict()
     if ablations:
         report = run_ablations(data, recipe_of(members=max(members, ABLATION_SEEDS), epochs=epochs), seed, cache)

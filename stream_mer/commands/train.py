@@ -27,6 +27,7 @@ def command(
     backbone: Path,
     cache: Path,
     no_transcripts: bool,
+    stage_copies: int,
     words: tuple[Path, ...],
     members: int,
     seed: int,
@@ -49,8 +50,16 @@ def command(
     if out.exists() and not out.is_dir():
         raise SettingError(f"--out {out} is a file; give a folder")
     torch.set_num_threads(threads)
-    data = prepare(corpus, backbone, cache, corpus_format=corpus_format, transcripts=not no_transcripts, words=words)
+    data = prepare(
+        corpus,
+        backbone,
+        cache,
+        corpus_format=corpus_format,
+        transcripts=not no_transcripts,
+        copies=stage_copies,
+        words=words,
+    )
     recipe = recipe_of(members=members, epochs=epochs)
     table = train(data, load_backbone(backbone), recipe, seed, out=out, cache=cache, origin=origin)
-    Console().print(table.rendered())
+    Console().print(*table.rendered())
     click.echo(f"Wrote {out / 'weights.safetensors'}, config.json and CARD.md")

@@ -23,6 +23,21 @@ FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TextStrength:
+    """How far words may move each output from what audio alone says; what they earned on clips never learnt from.
+
+    Attributes:
+        emotion: Of valence and arousal: 0 ignores words, 1 is the model's own fusion, more goes beyond it.
+        category: Of the category's logits.
+        cluster: Of the cluster's logits.
+    """
+
+    emotion: float = 1.0
+    category: float = 1.0
+    cluster: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
     """What out-of-fold predictions say of the model's errors.
 
@@ -34,6 +49,7 @@ class Calibration:
         cluster_temperature: Likewise for the clusters.
         category_accuracy: How often the likeliest category is right at a confidence: pairs of confidence and expected
             accuracy, both rising, each 0..1. Empty in checkpoints of before 0.2.
+        text_strength: How far words may move each output.
     """
 
     valence_error: float
@@ -42,6 +58,7 @@ class Calibration:
     category_temperature: float = 1.0
     cluster_temperature: float = 1.0
     category_accuracy: tuple[tuple[float, float], ...] = ()
+    text_strength: TextStrength = field(default_factory=TextStrength)
 
     def confidence_for(self, accuracy: float) -> float:
         """The lowest confidence at which the likeliest category is expected to be right so often (0..1).

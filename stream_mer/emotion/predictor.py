@@ -13,7 +13,7 @@ from stream_mer.audio.features import STEP_LENGTH, LogMelStream
 from stream_mer.config import WindowSettings
 from stream_mer.emotion.backbone import BackboneStream
 from stream_mer.emotion.checkpoint import Checkpoint, load_checkpoint
-from stream_mer.emotion.model import AudioInput, Heads, TextInput
+from stream_mer.emotion.model import AudioInput, Heads, JointOutput, TextInput
 from stream_mer.errors import SettingError
 from stream_mer.types import (
     CATEGORIES,
@@ -88,10 +88,21 @@ class JointEmotionStream:
         silent = self._silent_samples >= window.end_sample - window.start_sample and bool((text.weights > 0).any())
         heard = torch.full((1, len(tokens)), not silent, device=self._device)
         output = self._checkpoint.joint(AudioInput(tokens.unsqueeze(0), heard), text)
-        heads = _mean_heads(output.fused, self._checkpoint)
+        heads = _mean_heads(output.fused if silent else self._strengthened(output), self._checkpoint)
         spoken = float(output.text_gate) >= MIN_TEXT_GATE
         used = ("audio",) * (not silent) + ("text",) * spoken
         return self._estimate(heads, used, lyrics, t1, (started, listened))
+
+    def _strengthened(self, output: JointOutput) -> Heads:
+        """Let words move each output as far as they have earned; without words exactly that of audio alone."""
+        strength = self._checkpoint.calibration.text_strength
+        emotion, category, cluster = (
+            audio + factor * (fused - audio)
+            for audio, fused, factor in zip(
+                output.audio, output.fused, (strength.emotion, strength.category, strength.cluster), strict=True
+            )
+        )
+        return Heads(emotion.clamp(-1.0, 1.0), category, cluster)
 
     def _restart(self, *, at_sample: int) -> None:
         self._log_mel = LogMelStream()

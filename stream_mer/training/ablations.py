@@ -25,10 +25,11 @@ from stream_mer.training.crossvalidation import (
     FoldResults,
     cross_validate,
 )
-from stream_mer.training.dataset import ClipSet, corrupted_kind
+from stream_mer.training.dataset import ClipSet, TextSampling, corrupted_kind
 from stream_mer.training.fit import Recipe
 from stream_mer.training.metrics import Figure
 from stream_mer.training.scores import SCORES, Score, score
+from stream_mer.training.text_strength import with_earned_strength
 
 CORRUPTED = (0.25, 0.5)
 """Shares of the words that are replaced by others."""
@@ -70,8 +71,12 @@ def _model(**switches: bool) -> Callable[[Recipe], Recipe]:
     return lambda recipe: replace(recipe, model=replace(recipe.model, **switches))
 
 
-def _absent_text(share: float) -> Callable[[Recipe], Recipe]:
-    return lambda recipe: replace(recipe, text=replace(recipe.text, absent=share))
+def _text(**shares: float) -> Callable[[Recipe], Recipe]:
+    return lambda recipe: replace(recipe, text=_treated(recipe.text, **shares))
+
+
+def _treated(text: TextSampling, *, absent: float | None = None, alone: float | None = None) -> TextSampling:
+    return replace(text, absent=text.absent if absent is None else absent, alone=text.alone if alone is None else alone)
 
 
 _CLASSES = frozenset(name for name in SCORES if "f1" in name)
@@ -82,8 +87,9 @@ VARIANTS = (
     Variant(title="no shared layers", change=_model(shared=False)),
     Variant(title="concatenation, no self-attention", change=_model(attention=False)),
     Variant(title="no difference and similarity losses", change=_losses(difference=0.0, similarity=0.0)),
-    Variant(title="no modality dropout", change=_absent_text(0.0)),
-    Variant(title="taught by audio only", change=_absent_text(1.0)),
+    Variant(title="no modality dropout", change=_text(absent=0.0, alone=0.0)),
+    Variant(title="words never without music", change=_text(alone=0.0)),
+    Variant(title="taught by audio only", change=_text(absent=1.0)),
 )
 COLUMNS: Mapping[str, Condition] = {
     "quadrants_f1": RECOGNISED,
@@ -152,18 +158,14 @@ def run_ablations(data: ClipSet, recipe: Recipe, seed: int, cache: Path) -> Abla
         seed: Of the first of everything random.
         cache: See ``cross_validate``.
     """
-    whole = cross_validate(
-        data, recipe, seed, cache, conditions=(*STANDARD_CONDITIONS, *WORD_CONDITIONS), title="The whole method"
-    )
-    parts = {
-        variant.title: _cells(
-            data,
-            cross_validate(data, variant.change(recipe), seed, cache, title=variant.title.capitalize()),
-            whole,
-            variant.mute,
-        )
-        for variant in VARIANTS
-    }
+    conditions = (*STANDARD_CONDITIONS, *WORD_CONDITIONS)
+    alone = frozenset(condition.name for condition in conditions if not condition.audio)
+    whole = cross_validate(data, recipe, seed, cache, conditions=conditions, title="The whole method")
+    whole = with_earned_strength(data, whole, words_alone=alone)
+    parts = {}
+    for variant in VARIANTS:
+        bare = cross_validate(data, variant.change(recipe), seed, cache, title=variant.title.capitalize())
+        parts[variant.title] = _cells(data, with_earned_strength(data, bare), whole, variant.mute)
     return AblationReport(
         members=recipe.model.members,
         whole=_cells(data, whole, whole, frozenset()),
@@ -188,7 +190,7 @@ def _members(results: FoldResults, name: str, condition: str) -> Sequence[Any]:
 
 
 def _words(data: ClipSet, whole: FoldResults, text: str) -> dict[str, Cells]:
-    spoken: NDArray[np.bool_] = np.array([data.has_lines(row, text) for row in range(len(data))])
+    spoken: NDArray[np.bool_] = np.array([data.has_lines(row, text) for row in range(len(data))]) & data.with_audio
     names = ("quadrants_f1", "valence_ccc", "arousal_ccc", "clusters_f1") if text == "recognised" else ("clusters_f1",)
     given = {condition.name: condition for condition in (*STANDARD_CONDITIONS[:1], *WORD_CONDITIONS)}
     chosen = [text, "none", *(name for name, c in given.items() if c.text.startswith(text))]

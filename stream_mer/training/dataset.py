@@ -77,6 +77,8 @@ class ClipSet:
         tokens: Audio tokens by clip id, each [n, 1794].
         lines: Lyric lines by kind of text, then by clip id. ``TAUGHT_TEXT`` names the kinds that training draws from.
         songs: Songs of which there are words alone, by the name of their set; their lines are of the kind ``printed``.
+        degraded: Tokens of further copies of each clip, by clip id, as a stage microphone might hear it; equally many of
+            each. Training draws from them too.
         context_s: Audio that one moment knows, seconds.
 
     Raises:
@@ -90,6 +92,7 @@ class ClipSet:
         lines: Mapping[str, Mapping[str, ClipLines]],
         songs: Mapping[str, Sequence[Clip]] | None = None,
         *,
+        degraded: Mapping[str, Sequence[NDArray[np.float16]]] | None = None,
         context_s: float = 10.0,
     ) -> None:
         songs = songs or {}
@@ -103,9 +106,12 @@ class ClipSet:
             [len(tokens[clip.clip_id]) for clip in clips] + [0] * int((~self.with_audio).sum())
         )
         longest = int(self.n_tokens.max())
-        self.tokens = torch.zeros(len(clips), longest, TOKEN_FEATURES, dtype=torch.float16)
-        for i, clip in enumerate(clips):
-            self.tokens[i, : len(tokens[clip.clip_id])] = torch.from_numpy(tokens[clip.clip_id])
+        copies = [[tokens[clip.clip_id], *(degraded or {}).get(clip.clip_id, ())] for clip in clips]
+        # [copies, clips, tokens, features]; copy 0 is the clip as it is
+        self.tokens = torch.zeros(len(copies[0]), len(clips), longest, TOKEN_FEATURES, dtype=torch.float16)
+        for i, of_clip in enumerate(copies):
+            for k, copy in enumerate(of_clip):
+                self.tokens[k, i, : len(copy)] = torch.from_numpy(copy)
         self._lines = {
             kind: [by_id.get(clip.clip_id, NO_LINES) for clip in self.clips] for kind, by_id in lines.items()
         }
@@ -156,7 +162,7 @@ class ClipSet:
         """All audio tokens of one clip, [1, n, 1794]; a zero one for a song without audio."""
         if not self.with_audio[row]:
             return self.tokens.new_zeros(1, 1, TOKEN_FEATURES).float()
-        return self.tokens[row : row + 1, : int(self.n_tokens[row])].float()
+        return self.tokens[0, row : row + 1, : int(self.n_tokens[row])].float()
 
     def contexts(self, row: int) -> tuple[Tensor, Tensor]:
         """What each moment of a clip knows, one moment a token, oldest first; a song without audio has one moment.
@@ -206,8 +212,9 @@ class ClipSet:
         chosen = torch.from_numpy(np.pad(others, ((0, 0), (0, 1)), constant_values=self.context_tokens - 1))
         places = self._context(ends).gather(1, chosen)
         heard = (places >= 0) & torch.from_numpy(self.with_audio)[rows].unsqueeze(1)
-        rows = rows.clamp(max=len(self.tokens) - 1)  # whatever stands in for a song's audio is masked
-        return AudioInput(self.tokens[rows[:, None], places.clamp(min=0)].float(), heard)
+        copy = torch.from_numpy(rng.integers(len(self.tokens), size=len(rows)))
+        rows = rows.clamp(max=self.tokens.shape[1] - 1)  # whatever stands in for a song's audio is masked
+        return AudioInput(self.tokens[copy[:, None], rows[:, None], places.clamp(min=0)].float(), heard)
 
     def _draw_lines(self, row: int, t: float, rng: np.random.Generator, sampling: TextSampling) -> _KnownLines:
         kinds = [kind for kind in TAUGHT_TEXT if self.has_lines(row, kind)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -41,8 +42,13 @@ class FoldTable:
             for kind, row in (self.figures | self.words).items()
         }
 
-    def rendered(self) -> Table:
-        """For people."""
+    def rendered(self) -> Iterator[Table]:
+        """For people: the table of the clips, and that of songs that have words alone."""
+        yield self._clips_table()
+        if self.words:
+            yield self._words_table()
+
+    def _clips_table(self) -> Table:
         table = Table(title="Five artist-disjoint folds; causal frames averaged over the clip; 95 % intervals")
         table.add_column("figure")
         table.add_column("clips", justify="right")
@@ -53,10 +59,7 @@ class FoldTable:
             table.add_row(title, str(figures[0].n), *(str(figure) for figure in figures))
         return table
 
-    def rendered_words(self) -> Table | None:
-        """For people; None without songs that have words alone."""
-        if not self.words:
-            return None
+    def _words_table(self) -> Table:
         table = Table(title="Words alone: songs without audio, five folds; 95 % intervals")
         table.add_column("set")
         table.add_column("songs", justify="right")

@@ -14,7 +14,7 @@ from stream_mer.lyrics.reader import LINE_FEATURES
 from stream_mer.training.dataset import ClipSet, TextSampling
 from stream_mer.training.losses import JointLoss, LossWeights
 
-_SMALLEST_SPREAD = 1e-2  # relative to the median of all features: a constant one stays small
+_SMALLEST_SPREAD = 1e-2  # relative to the mean of all features: a constant one stays small
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,12 +89,12 @@ def _clip_gradients(parameters: Sequence[torch.nn.Parameter], *, longest: float 
 def _standardise(model: JointModel, data: ClipSet, rows: Sequence[int]) -> None:
     """Set mean and scale of the features of both modalities from the training clips."""
     chosen = torch.as_tensor([row for row in rows if data.with_audio[row]])
-    present = torch.arange(data.tokens.shape[1])[None] < data.n_tokens[chosen][:, None]
+    present = torch.arange(data.tokens.shape[2])[None] < data.n_tokens[chosen][:, None]
     for projection, seen in (
-        (model.audio_projection, data.tokens[chosen][present].float()),
+        (model.audio_projection, data.tokens[0, chosen][present].float()),
         (model.text_projection, data.song_means(rows)),
     ):
         if len(seen) >= 2:
             projection.mean.copy_(seen.mean(0))
             spread = seen.std(0)
-            projection.scale.copy_(1.0 / (spread + _SMALLEST_SPREAD * spread.median()))
+            projection.scale.copy_(1.0 / (spread + _SMALLEST_SPREAD * spread.mean()))

@@ -13,7 +13,7 @@ from stream_mer.training.corpora.registry import AUTO, open_corpus
 from stream_mer.training.dataset import ClipSet, corrupted_kind
 from stream_mer.training.lyrics import encode_songs, printed_lines, recognised_lines
 from stream_mer.training.progress import announce
-from stream_mer.training.tokens import cached_tokens
+from stream_mer.training.tokens import cached_tokens, degraded_tokens
 from stream_mer.training.transcribe import whole_clips, with_transcripts
 from stream_mer.training.words import load_words
 
@@ -34,6 +34,7 @@ def prepare(
     *,
     corpus_format: str = AUTO,
     transcripts: bool = True,
+    copies: int = 0,
     words: Sequence[Path] = (),
     corrupted: Sequence[float] = (),
 ) -> ClipSet:
@@ -44,6 +45,7 @@ def prepare(
         backbone: See ``load_backbone``.
         cache: Folder for what is computed once; a run that was interrupted goes on there.
         corpus_format: Its layout; see ``training.corpora.registry``.
+        copies: Degraded copies of every clip to train on beside it; see ``training.augment``.
         words: Files of songs without audio; see ``training.words``.
         corrupted: Adds kinds of text to measure on, with these shares of their words replaced.
         transcripts: Whether the recogniser listens to the clips that the corpus has no transcript of.
@@ -57,7 +59,9 @@ def prepare(
     found = open_corpus(corpus, corpus_format)
     for note in found.notes:
         announce(note)
-    tokens = cached_tokens(found.clips, load_backbone(backbone), cache, workers=os.cpu_count() or 1)
+    network, workers = load_backbone(backbone), os.cpu_count() or 1
+    tokens = cached_tokens(found.clips, network, cache, workers=workers)
+    degraded = degraded_tokens(found.clips, network, cache, copies=copies, workers=workers) if copies else None
     if transcripts:
         found = with_transcripts(found, cache, whole_clips(cpu_threads=os.cpu_count() or 1))
     readers = {"recognised": recognised_lines, "printed": printed_lines}
@@ -70,4 +74,4 @@ def prepare(
             announce(note)
         songs[word_set.name] = word_set.songs
         lines["printed"] = lines["printed"] | encode_songs(word_set.lines, cache, word_set.name)
-    return ClipSet(found.clips, tokens, lines, songs)
+    return ClipSet(found.clips, tokens, lines, songs, degraded=degraded)

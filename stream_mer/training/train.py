@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+
+import numpy as np
 
 from stream_mer import __version__
 from stream_mer.emotion.backbone import Backbone
@@ -15,6 +17,7 @@ from stream_mer.training.dataset import ClipSet
 from stream_mer.training.evaluate import FoldTable, confusion_matrices, fold_table
 from stream_mer.training.fit import Recipe, fit
 from stream_mer.training.progress import announce
+from stream_mer.training.text_strength import earned_strength, with_earned_strength
 
 
 def train(
@@ -31,14 +34,16 @@ def train(
         cache: Keeps finished folds, so that an interrupted run goes on.
         origin: For the card: where the clips come from.
     """
-    results = cross_validate(data, recipe, seed, cache)
+    bare = cross_validate(data, recipe, seed, cache)
+    results = with_earned_strength(data, bare)
+    strength = earned_strength(data, bare, np.ones(len(data), dtype=np.bool_))
     table = fold_table(data, results)
     announce(f"Training on all {len(data)} clips, about as long as a fold")
     checkpoint = Checkpoint(
         name=out.name,
         backbone=backbone,
         joint=fit(data, range(len(data)), recipe, seed=seed),
-        calibration=calibrate(data, results.frames["recognised"]),
+        calibration=replace(calibrate(data, results.frames["recognised"]), text_strength=strength),
         training={
             "version": __version__,
             "members": recipe.model.members,
@@ -55,10 +60,12 @@ def train(
 
 
 def _counts(data: ClipSet) -> dict[str, int]:
+    clips = np.flatnonzero(data.with_audio).tolist()
     return {
-        "all": len(data),
-        "category": int((data.labels.category >= 0).sum()),
-        "cluster": int((data.labels.cluster >= 0).sum()),
-        "recognised": sum(data.has_lines(row, "recognised") for row in range(len(data))),
-        "printed": sum(data.has_lines(row, "printed") for row in range(len(data))),
+        "all": len(clips),
+        "category": int((data.labels.category[clips] >= 0).sum()),
+        "cluster": int((data.labels.cluster[clips] >= 0).sum()),
+        "recognised": sum(data.has_lines(row, "recognised") for row in clips),
+        "printed": sum(data.has_lines(row, "printed") for row in clips),
+        "words alone": int((~data.with_audio).sum()),
     }
