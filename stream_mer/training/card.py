@@ -141,8 +141,8 @@ def _kept_promises(report: CalibrationReport, pictures: Sequence[str]) -> str:
         ),
     )
     if RELIABILITY in pictures:
-        text += f"\n![Accuracy against confidence, and what unknown costs and brings]({RELIABILITY})\n"
-    return text
+        text += f"\n![Accuracy against confidence, and what unknown costs and brings]({RELIABILITY})"
+    return text.rstrip()
 
 
 def _matrix(rows: list[list[int]], names: tuple[str, ...]) -> str:
