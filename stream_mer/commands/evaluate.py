@@ -54,7 +54,7 @@ def command(
     missing: every difference paired by clip, with its 95 % interval.
     """
     torch.set_num_threads(threads)
-    data = prepare(
+    prepared = prepare(
         corpus,
         backbone,
         cache,
@@ -64,7 +64,7 @@ def command(
         words=words,
         corrupted=CORRUPTED if ablations else (),
     )
-    console = Console()
+    data, console = prepared.data, Console()
     results = cross_validate(data, recipe_of(members=members, epochs=epochs), seed, cache)
     table = fold_table(data, with_earned_strength(data, results))
     console.print(*table.rendered())

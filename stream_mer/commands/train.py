@@ -10,7 +10,7 @@ from rich.console import Console
 
 from stream_mer.commands.corpus_options import corpus_options, recipe_of
 from stream_mer.errors import SettingError
-from stream_mer.training.prepare import load_backbone, prepare
+from stream_mer.training.prepare import prepare
 from stream_mer.training.train import train
 
 
@@ -50,7 +50,7 @@ def command(
     if out.exists() and not out.is_dir():
         raise SettingError(f"--out {out} is a file; give a folder")
     torch.set_num_threads(threads)
-    data = prepare(
+    prepared = prepare(
         corpus,
         backbone,
         cache,
@@ -60,6 +60,6 @@ def command(
         words=words,
     )
     recipe = recipe_of(members=members, epochs=epochs)
-    table = train(data, load_backbone(backbone), recipe, seed, out=out, cache=cache, origin=origin)
+    table = train(prepared.data, prepared.backbone, recipe, seed, out=out, cache=cache, origin=origin)
     Console().print(*table.rendered())
     click.echo(f"Wrote {out / 'weights.safetensors'}, config.json and CARD.md")

@@ -9,16 +9,20 @@ pooling is a convolution over time, so a stream computes only its new steps. Thr
 - The front evaluates every second mel position, which halves its cost; accuracy on the folds stays within its
   interval (`docs/decisions/0002-backbone.md`).
 - It stops at the pooling: in place of the tagger's dense layers, the joint model reads the pooled channels.
+- It may be slim: 523 of its 753 channels say nothing, because their filters never fire on music; ``emotion.slim``
+  leaves them out.
 
-A *token* is what the joint model reads: maximum and mean of all 753 channels over the last 186 steps (3 s), and mean,
-deviation and rise of each log-mel band over the same steps. One token is kept every 31 steps (0.5 s).
+A *token* is what the joint model reads: maximum and mean of every channel that says something over the last 186 steps
+(3 s), and mean, deviation and rise of each log-mel band over the same steps. One token is kept every 31 steps (0.5 s).
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,19 +31,14 @@ from stream_mer.audio.features import MEL_BANDS
 
 TIMBRAL_STEPS = 7  # length of the timbral filters, and of the middle layers
 TIMBRAL_BANDS = (38, 67)  # height of the two timbral filter banks, mel bands
-TIMBRAL_FILTERS = 204
 TEMPORAL_STEPS = (128, 64, 32)  # length of the three temporal filter banks
-TEMPORAL_FILTERS = 51
-FRONT_CHANNELS = len(TIMBRAL_BANDS) * TIMBRAL_FILTERS + len(TEMPORAL_STEPS) * TEMPORAL_FILTERS  # 561
 MIDDLE_CHANNELS = 64
 MIDDLE_LAYERS = 3
-CHANNELS = FRONT_CHANNELS + MIDDLE_LAYERS * MIDDLE_CHANNELS  # 753
 MEL_STRIDE = 2  # every second mel position of the front
 
 BLOCK_STEPS = 31  # one token a block: 0.496 s
 TOKEN_BLOCKS = 6  # a token pools 186 steps: 2.976 s; the original's windows have 187
 TOKEN_STEPS = BLOCK_STEPS * TOKEN_BLOCKS
-TOKEN_FEATURES = 2 * CHANNELS + 3 * MEL_BANDS  # 1794
 
 _HISTORY_STEPS = max(TEMPORAL_STEPS) - 1  # normalised log-mel that the longest filter still reads
 # A filter of length n delivers the value of the step n/2 before the newest (3 for the timbral ones). To meet the
@@ -48,22 +47,59 @@ _ALIGNMENT = (64 - 3, 64 - 3, 0, 64 - 32, 64 - 16)
 _FRONT_HISTORY = max(_ALIGNMENT) + TIMBRAL_STEPS - 1
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackboneShape:
+    """How much of the network there is; the default is all that was published.
+
+    Attributes:
+        filters: Filters of each bank of the front: two timbral ones, three temporal ones.
+        pooled: Channels that a token tells of.
+    """
+
+    filters: tuple[int, ...] = (204, 204, 51, 51, 51)
+    pooled: int = 753
+
+    @property
+    def front_channels(self) -> int:
+        return sum(self.filters)
+
+    @property
+    def channels(self) -> int:
+        return self.front_channels + MIDDLE_LAYERS * MIDDLE_CHANNELS
+
+    @property
+    def token_features(self) -> int:
+        """Width of a token: 1794 of the published network."""
+        return 2 * self.pooled + 3 * MEL_BANDS
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+TOKEN_FEATURES = BackboneShape().token_features
+"""Width of a token of the network as published."""
+
+
 class Backbone(nn.Module):
     """The network's weights, batch norms folded to a scale and an offset; see ``BackboneStream`` for its state."""
 
     input_scale: Tensor
     input_offset: Tensor
+    pooled: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, shape: BackboneShape | None = None) -> None:
         super().__init__()
+        self.shape = shape or BackboneShape()
+        timbral, temporal = self.shape.filters[: len(TIMBRAL_BANDS)], self.shape.filters[len(TIMBRAL_BANDS) :]
         self.register_buffer("input_scale", torch.ones(1))
         self.register_buffer("input_offset", torch.zeros(1))
+        self.register_buffer("pooled", torch.arange(self.shape.pooled))  # places of the channels that a token tells of
         self.front = nn.ModuleList(
-            [_Layer(TIMBRAL_STEPS * bands, TIMBRAL_FILTERS) for bands in TIMBRAL_BANDS]
-            + [_Layer(steps, TEMPORAL_FILTERS) for steps in TEMPORAL_STEPS]
+            [Layer(TIMBRAL_STEPS * bands, n) for bands, n in zip(TIMBRAL_BANDS, timbral, strict=True)]
+            + [Layer(steps, n) for steps, n in zip(TEMPORAL_STEPS, temporal, strict=True)]
         )
         self.middle = nn.ModuleList(
-            _Layer(TIMBRAL_STEPS * (FRONT_CHANNELS if i == 0 else MIDDLE_CHANNELS), MIDDLE_CHANNELS)
+            Layer(TIMBRAL_STEPS * (self.shape.front_channels if i == 0 else MIDDLE_CHANNELS), MIDDLE_CHANNELS)
             for i in range(MIDDLE_LAYERS)
         )
 
@@ -74,15 +110,15 @@ class Backbone(nn.Module):
         for layer, bands in zip(self.front, TIMBRAL_BANDS, strict=False):
             # [n, positions, 7, bands] -> one row for each step and mel position
             patches = x[-(n + TIMBRAL_STEPS - 1) :].unfold(0, TIMBRAL_STEPS, 1).unfold(1, bands, 1)[:, ::MEL_STRIDE]
-            rows = patches.reshape(-1, TIMBRAL_STEPS * bands)
-            out.append(layer(rows).view(n, -1, TIMBRAL_FILTERS).amax(1))
+            positions, rows = patches.shape[1], patches.reshape(-1, TIMBRAL_STEPS * bands)
+            out.append(layer(rows).view(n, positions, -1).amax(1))
         for layer, steps in zip(self.front[len(TIMBRAL_BANDS) :], TEMPORAL_STEPS, strict=True):
-            rows = x[-(n + steps - 1) :, ::MEL_STRIDE].unfold(0, steps, 1).reshape(-1, steps)  # [n * 48, steps]
-            out.append(layer(rows).view(n, -1, TEMPORAL_FILTERS).amax(1))
+            patches = x[-(n + steps - 1) :, ::MEL_STRIDE].unfold(0, steps, 1)  # [n, 48, steps]
+            out.append(layer(patches.reshape(-1, steps)).view(n, patches.shape[1], -1).amax(1))
         return out
 
 
-class _Layer(nn.Module):
+class Layer(nn.Module):
     """A convolution as a matrix product over unfolded rows, then ReLU and batch norm."""
 
     scale: Tensor
@@ -114,9 +150,9 @@ class BackboneStream:
         zeros = partial(torch.zeros, device=device)
         self._log_mel = zeros(_HISTORY_STEPS, MEL_BANDS)
         self._last_step = zeros(1, MEL_BANDS)
-        self._front = zeros(_FRONT_HISTORY, FRONT_CHANNELS)
+        self._front = zeros(_FRONT_HISTORY, backbone.shape.front_channels)
         self._middle = [zeros(TIMBRAL_STEPS - 1, MIDDLE_CHANNELS) for _ in range(MIDDLE_LAYERS - 1)]
-        self._channels = zeros(0, CHANNELS)  # up to 186 newest steps, for the token that ends now
+        self._channels = zeros(0, backbone.shape.pooled)  # up to 186 newest steps, for the token that ends now
         self._bands = zeros(0, 2 * MEL_BANDS)  # log-mel and its rise, for the same steps
         self._blocks: deque[_BlockStatistics] = deque(maxlen=TOKEN_BLOCKS)
         self._steps = 0
@@ -141,12 +177,12 @@ class BackboneStream:
             start = stop
 
     def tokens(self) -> Tensor:
-        """The context as the joint model reads it: [N, 1794], oldest first; the last one ends at the newest step.
+        """The context as the joint model reads it, [N, token_features], oldest first; the last ends at the newest step.
 
         N is 0 before the first step. Kept tokens so young that they nearly repeat the last one are left out.
         """
         if self._steps == 0:
-            return self._channels.new_zeros(0, TOKEN_FEATURES)
+            return self._channels.new_zeros(0, self._backbone.shape.token_features)
         now = _pool([_BlockStatistics(self._channels, self._bands)])
         older = [token for end, token in self._grid if end <= self._steps - BLOCK_STEPS // 2]
         if self._grid.maxlen is not None:
@@ -154,11 +190,11 @@ class BackboneStream:
         return torch.stack([*older, now])
 
     def grid_tokens(self) -> Tensor:
-        """The kept tokens alone, one a block, [n, 1794]; what training reads."""
+        """The kept tokens alone, one a block, [n, token_features]; what training reads."""
         return (
             torch.stack([token for _, token in self._grid])
             if self._grid
-            else self._channels.new_zeros(0, TOKEN_FEATURES)
+            else self._channels.new_zeros(0, self._backbone.shape.token_features)
         )
 
     def _new_bands(self, log_mel: Tensor) -> Tensor:
@@ -168,7 +204,7 @@ class BackboneStream:
         return torch.cat([log_mel, (log_mel - previous).clamp(min=0.0)], dim=1)
 
     def _new_channels(self, log_mel: Tensor) -> Tensor:
-        """All channels of the new steps, [n, 753], each as fresh as its filter allows."""
+        """The channels that a token tells of at the new steps, [n, pooled], each as fresh as its filter allows."""
         net, n = self._backbone, len(log_mel)
         x = torch.cat([self._log_mel, log_mel * net.input_scale + net.input_offset])
         self._log_mel = x[-_HISTORY_STEPS:]
@@ -182,11 +218,11 @@ class BackboneStream:
                 for bank, delay in zip(torch.split(front, [p.shape[1] for p in parts], dim=1), _ALIGNMENT, strict=True)
             ],
             dim=1,
-        )  # [6 + n, 561], all banks at the same step
-        return torch.cat([front[-n:], *self._middle_channels(aligned)], dim=1)
+        )  # [6 + n, front_channels], all banks at the same step
+        return torch.cat([front[-n:], *self._middle_channels(aligned)], dim=1)[:, net.pooled]
 
     def _middle_channels(self, x: Tensor) -> Iterator[Tensor]:
-        """The three middle layers over [6 + n, 561]; the second and third are residual."""
+        """The three middle layers over [6 + n, front_channels]; the second and third are residual."""
         for i, layer in enumerate(self._backbone.middle):
             out = layer(x.unfold(0, TIMBRAL_STEPS, 1).transpose(1, 2).flatten(1))  # rows [n, 7 * channels] to [n, 64]
             if i > 0:
@@ -211,7 +247,7 @@ class _BlockStatistics:
 
 
 def _pool(blocks: deque[_BlockStatistics] | list[_BlockStatistics]) -> Tensor:
-    """One token [1794] over consecutive blocks."""
+    """One token [token_features] over consecutive blocks."""
     length = sum(block.length for block in blocks)
     maximum = torch.stack([block.channels_max for block in blocks]).amax(0)
     mean = torch.stack([block.channels_sum for block in blocks]).sum(0) / length

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from stream_mer.emotion.backbone import TOKEN_FEATURES, Backbone
+from stream_mer.emotion.backbone import Backbone, BackboneShape
 from stream_mer.emotion.model import JointModel, JointModelConfig
 from stream_mer.errors import CheckpointError, SettingError
 from stream_mer.types import CATEGORIES, CLUSTERS
@@ -136,7 +136,7 @@ def load_checkpoint(folder: Path, *, device: str = "cpu") -> Checkpoint:
         raise CheckpointError(f"cannot read the model {folder}: {error}") from error
     try:
         _check(config)
-        backbone, joint = Backbone(), JointModel(JointModelConfig(**config["joint"]))
+        backbone, joint = Backbone(_shape(config)), JointModel(JointModelConfig(**config["joint"]))
         modules = nn.ModuleDict({"backbone": backbone, "joint": joint})
         modules.load_state_dict(tensors)
         calibration = _calibration(config["calibration"])
@@ -164,6 +164,7 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
         "format": FORMAT,
         "categories": CATEGORIES,
         "clusters": CLUSTERS,
+        "backbone": checkpoint.backbone.shape.to_dict(),
         "joint": checkpoint.joint.config.to_dict(),
         "calibration": asdict(checkpoint.calibration),
         "training": checkpoint.training,
@@ -182,5 +183,11 @@ def _check(config: dict[str, Any]) -> None:
         raise ValueError(f"it has format {config['format']}, and this version reads {FORMAT}")
     if tuple(config["categories"]) != CATEGORIES or tuple(config["clusters"]) != CLUSTERS:
         raise ValueError("it was trained on other categories or clusters")
-    if config["joint"]["audio_features"] != TOKEN_FEATURES:
-        raise ValueError(f"its audio tokens have {config['joint']['audio_features']} features, not {TOKEN_FEATURES}")
+    read, made = config["joint"]["audio_features"], _shape(config).token_features
+    if read != made:
+        raise ValueError(f"it reads tokens of {read} features, but its backbone makes {made}")
+
+
+def _shape(config: dict[str, Any]) -> BackboneShape:
+    told = config["backbone"]
+    return BackboneShape(filters=tuple(told["filters"]), pooled=told["pooled"])

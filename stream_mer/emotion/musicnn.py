@@ -31,7 +31,7 @@ def load_musicnn(path: Path) -> Backbone:
         raise CheckpointError(f"cannot read the MSD-MusiCNN weights {path}: {error}") from error
     backbone = Backbone()
     try:
-        backbone.load_state_dict(_state(tensors))
+        backbone.load_state_dict({"pooled": backbone.pooled, **_state(tensors)})
     except (KeyError, RuntimeError) as error:
         reason = textwrap.shorten(str(error), 300)
         raise CheckpointError(f"{path} does not hold the tensors of MSD-MusiCNN: {reason}") from error

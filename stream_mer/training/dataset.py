@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stream_mer.audio.features import STEP_LENGTH
-from stream_mer.emotion.backbone import BLOCK_STEPS, TOKEN_FEATURES, TOKEN_STEPS
+from stream_mer.emotion.backbone import BLOCK_STEPS, TOKEN_STEPS
 from stream_mer.emotion.model import AudioInput, TextInput
 from stream_mer.errors import CorpusError
 from stream_mer.lyrics.reader import LINE_FEATURES
@@ -74,10 +74,10 @@ class ClipSet:
 
     Args:
         clips: The clips.
-        tokens: Audio tokens by clip id, each [n, 1794].
+        tokens: Audio tokens by clip id, each [n, token_features].
         lines: Lyric lines by kind of text, then by clip id. ``TAUGHT_TEXT`` names the kinds that training draws from.
         songs: Songs of which there are words alone, by the name of their set; their lines are of the kind ``printed``.
-        degraded: Tokens of further copies of each clip, by clip id, as a stage microphone might hear it; equally many of
+        degraded: Tokens of further copies of each clip, by clip id, as a stage microphone might hear it; as many of
             each. Training draws from them too.
         context_s: Audio that one moment knows, seconds.
 
@@ -108,7 +108,7 @@ class ClipSet:
         longest = int(self.n_tokens.max())
         copies = [[tokens[clip.clip_id], *(degraded or {}).get(clip.clip_id, ())] for clip in clips]
         # [copies, clips, tokens, features]; copy 0 is the clip as it is
-        self.tokens = torch.zeros(len(copies[0]), len(clips), longest, TOKEN_FEATURES, dtype=torch.float16)
+        self.tokens = torch.zeros(len(copies[0]), len(clips), longest, copies[0][0].shape[1], dtype=torch.float16)
         for i, of_clip in enumerate(copies):
             for k, copy in enumerate(of_clip):
                 self.tokens[k, i, : len(copy)] = torch.from_numpy(copy)
@@ -159,9 +159,9 @@ class ClipSet:
         return batch._replace(audio=audio._replace(mask=audio.mask & ~alone.unsqueeze(1)))
 
     def clip_tokens(self, row: int) -> Tensor:
-        """All audio tokens of one clip, [1, n, 1794]; a zero one for a song without audio."""
+        """All audio tokens of one clip, [1, n, token_features]; a zero one for a song without audio."""
         if not self.with_audio[row]:
-            return self.tokens.new_zeros(1, 1, TOKEN_FEATURES).float()
+            return self.tokens.new_zeros(1, 1, self.tokens.shape[3]).float()
         return self.tokens[0, row : row + 1, : int(self.n_tokens[row])].float()
 
     def contexts(self, row: int) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ class Recipe:
         batch_size: Rows.
         learning_rate: Peak of the one-cycle schedule.
         weight_decay: Of AdamW.
-        model: Shape of the network.
+        model: Shape of the network; how wide an audio token is, the data say.
         losses: Weights of the losses.
         tokens_kept: Audio tokens of a moment that a step reads. They overlap, so a few say nearly as much as all 15 do,
             and leaving others out each time is a mild augmentation.
@@ -51,7 +51,7 @@ def fit(data: ClipSet, rows: Sequence[int], recipe: Recipe, *, seed: int) -> Joi
     """Train on the clips ``rows``; the same seed, data and machine give the same model."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    model = JointModel(recipe.model)
+    model = JointModel(replace(recipe.model, audio_features=data.tokens.shape[3]))
     _standardise(model, data, rows)
     loss = JointLoss(recipe.losses, recipe.model.members)
     parameters = [*model.parameters(), *loss.parameters()]

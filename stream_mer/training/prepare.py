@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+
+import torch
 
 from stream_mer.emotion.backbone import Backbone
 from stream_mer.emotion.checkpoint import load_checkpoint
 from stream_mer.emotion.musicnn import load_musicnn
+from stream_mer.emotion.slim import living_channels, slim
 from stream_mer.training.corpora.registry import AUTO, open_corpus
+from stream_mer.training.corpus import Clip
 from stream_mer.training.dataset import ClipSet, corrupted_kind
 from stream_mer.training.lyrics import encode_songs, printed_lines, recognised_lines
 from stream_mer.training.progress import announce
@@ -18,13 +23,34 @@ from stream_mer.training.transcribe import whole_clips, with_transcripts
 from stream_mer.training.words import load_words
 
 
-def load_backbone(path: Path) -> Backbone:
-    """Read the backbone of a checkpoint's folder, or the published weights from an ``.npz``.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """What training reads.
+
+    Attributes:
+        data: The clips.
+        backbone: The audio network that their tokens came from.
+    """
+
+    data: ClipSet
+    backbone: Backbone
+
+
+def load_backbone(path: Path, clips: Sequence[Clip], cache: Path, *, workers: int) -> Backbone:
+    """Read the backbone of a checkpoint's folder; or the published weights from an ``.npz``, made slim.
+
+    To make them slim, the whole network listens to all clips once.
 
     Raises:
         CheckpointError: Neither can be read.
+        SourceError: A clip cannot be decoded.
     """
-    return load_checkpoint(path).backbone if path.is_dir() else load_musicnn(path)
+    if path.is_dir():
+        return load_checkpoint(path).backbone
+    whole = load_musicnn(path)
+    announce(f"Listening with the whole network of {path.name}, to find out which of its filters ever fire")
+    tokens = cached_tokens(clips, whole, cache, workers=workers)
+    return slim(whole, living_channels(map(torch.from_numpy, tokens.values()), whole))
 
 
 def prepare(
@@ -37,7 +63,7 @@ def prepare(
     copies: int = 0,
     words: Sequence[Path] = (),
     corrupted: Sequence[float] = (),
-) -> ClipSet:
+) -> Prepared:
     """Load a corpus with its audio tokens and lyric lines; what there is to know of it is told on stderr.
 
     Args:
@@ -59,7 +85,8 @@ def prepare(
     found = open_corpus(corpus, corpus_format)
     for note in found.notes:
         announce(note)
-    network, workers = load_backbone(backbone), os.cpu_count() or 1
+    workers = os.cpu_count() or 1
+    network = load_backbone(backbone, found.clips, cache, workers=workers)
     tokens = cached_tokens(found.clips, network, cache, workers=workers)
     degraded = degraded_tokens(found.clips, network, cache, copies=copies, workers=workers) if copies else None
     if transcripts:
@@ -74,4 +101,5 @@ def prepare(
             announce(note)
         songs[word_set.name] = word_set.songs
         lines["printed"] = lines["printed"] | encode_songs(word_set.lines, cache, word_set.name)
-    return ClipSet(found.clips, tokens, lines, songs, degraded=degraded)
+    data = ClipSet(found.clips, tokens, lines, songs, degraded=degraded)
+    return Prepared(data=data, backbone=network)

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from stream_mer.audio.features import LogMelStream
-from stream_mer.emotion.backbone import BLOCK_STEPS, TOKEN_BLOCKS, TOKEN_FEATURES, Backbone, BackboneStream
+from stream_mer.emotion.backbone import BLOCK_STEPS, TOKEN_BLOCKS, Backbone, BackboneStream
 from stream_mer.errors import SettingError
 from stream_mer.sources.file import FileSource
 from stream_mer.training.augment import CONDITIONS, STAGE, Degradation, StageSound, degrade
@@ -51,7 +51,7 @@ def read_audio(path: Path, middle_s: float | None = None) -> Samples:
 
 
 def clip_tokens(samples: Samples, backbone: Backbone) -> NDArray[np.float16]:
-    """All tokens of a recording, one a block of 31 steps, [n, 1794], as a stream computes them."""
+    """All tokens of a recording, one a block of 31 steps, [n, token_features], as a stream computes them."""
     stream = BackboneStream(backbone, context_steps=len(samples))
     log_mel = LogMelStream()
     for start in range(0, len(samples), _PIECE_SAMPLES):
@@ -174,7 +174,7 @@ def _seed(clip_id: str, copy: int) -> int:
 
 def _fingerprint(backbone: Backbone) -> str:
     """Changes with the weights and with what a token is."""
-    state = hashlib.sha256(f"{BLOCK_STEPS} {TOKEN_BLOCKS} {TOKEN_FEATURES}".encode())
+    state = hashlib.sha256(f"{BLOCK_STEPS} {TOKEN_BLOCKS} {backbone.shape.token_features}".encode())
     for tensor in backbone.state_dict().values():
         state.update(tensor.numpy().tobytes())
     return state.hexdigest()[:12]

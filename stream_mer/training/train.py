@@ -10,7 +10,7 @@ import numpy as np
 from stream_mer import __version__
 from stream_mer.emotion.backbone import Backbone
 from stream_mer.emotion.checkpoint import Checkpoint, save_checkpoint
-from stream_mer.training.calibrate import calibrate
+from stream_mer.training.calibrate import calibrate, measure_calibration
 from stream_mer.training.card import write_card
 from stream_mer.training.crossvalidation import cross_validate
 from stream_mer.training.dataset import ClipSet
@@ -38,6 +38,7 @@ def train(
     results = with_earned_strength(data, bare)
     strength = earned_strength(data, bare, np.ones(len(data), dtype=np.bool_))
     table = fold_table(data, results)
+    report = measure_calibration(data, results.frames["recognised"])
     announce(f"Training on all {len(data)} clips, about as long as a fold")
     checkpoint = Checkpoint(
         name=out.name,
@@ -51,11 +52,12 @@ def train(
             "recipe": asdict(recipe),
             "clips": _counts(data),
             "folds": table.to_dict(),
+            "calibration": report.to_dict(),
             "confusions": confusion_matrices(data, results.clips["none"]),
         },
     )
     save_checkpoint(checkpoint, out)
-    write_card(out, checkpoint, table, origin=origin)
+    write_card(out, checkpoint, table, origin=origin, report=report)
     return table
 
 
