@@ -49,20 +49,23 @@ def write_wav() -> Callable[[Path, NDArray[np.float32]], Path]:
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint's folder: random weights, an ensemble of one, a narrow joint model."""
+    """A checkpoint's folder: random weights, an ensemble of two, a slim backbone, a narrow joint model."""
     import torch  # noqa: PLC0415 - slow to import; most rooms' tests do without
-    from torch import nn  # noqa: PLC0415 - as above
 
-    from stream_mer.emotion.backbone import TOKEN_FEATURES, Backbone  # noqa: PLC0415 - as above
+    from stream_mer.emotion.backbone import Backbone, BackboneShape  # noqa: PLC0415 - as above
     from stream_mer.emotion.checkpoint import Calibration, Checkpoint, save_checkpoint  # noqa: PLC0415 - as above
     from stream_mer.emotion.model import JointModel, JointModelConfig  # noqa: PLC0415 - as above
+    from stream_mer.lyrics.reader import LINE_FEATURES  # noqa: PLC0415 - as above
 
     torch.manual_seed(7)
-    config = JointModelConfig(audio_features=TOKEN_FEATURES, width=16, heads=2)
+    shape = BackboneShape(filters=(20, 16, 8, 6, 4), pooled=200)
+    config = JointModelConfig(
+        audio_features=shape.token_features, text_features=LINE_FEATURES, members=2, width=16, heads=2
+    )
     checkpoint = Checkpoint(
         name="tiny",
-        backbone=Backbone(),
-        joint=nn.ModuleList([JointModel(config)]),
+        backbone=Backbone(shape),
+        joint=JointModel(config),
         calibration=Calibration(valence_error=0.4, arousal_error=0.3),
         training={"note": "random weights"},
     )

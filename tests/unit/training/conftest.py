@@ -14,13 +14,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from stream_mer.emotion.backbone import TOKEN_FEATURES
-from stream_mer.training import evaluate, lyrics, metrics
+from stream_mer.lyrics.encoder import VECTOR_SIZE
+from stream_mer.lyrics.reader import LINE_FEATURES
+from stream_mer.training import lyrics, metrics, scores
 from stream_mer.training.corpus import Clip
 from stream_mer.training.dataset import ClipSet
 from stream_mer.training.lyrics import ClipLines
 
 N_CLIPS = 10
+TOKEN_FEATURES = 200  # narrower than real tokens: training asks the data how wide they are
 VALENCES = {"Q1": 0.4, "Q2": -0.4, "Q3": -0.3, "Q4": 0.3}
 AROUSALS = {"Q1": 0.3, "Q2": 0.5, "Q3": -0.4, "Q4": -0.2}
 
@@ -101,7 +103,7 @@ class HashEncoder:
     def encode(self, text: str) -> NDArray[np.float32]:
         type(self).encoded.append(text)
         seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "little")
-        vector = np.random.default_rng(seed).standard_normal(512)
+        vector = np.random.default_rng(seed).standard_normal(VECTOR_SIZE)
         return (vector / np.linalg.norm(vector)).astype(np.float32)
 
 
@@ -112,41 +114,58 @@ def quick_encoder(monkeypatch: pytest.MonkeyPatch) -> type[HashEncoder]:
     return HashEncoder
 
 
-def made_up_clips(n: int, *, seed: int = 0) -> ClipSet:
-    """Clips whose tokens tell their labels, without audio; every third has recognised words, every fourth printed."""
+def made_up_lines(rng: np.random.Generator) -> ClipLines:
+    return ClipLines(
+        vectors=rng.standard_normal((3, LINE_FEATURES)).astype(np.float32) / 23,
+        t1=np.array([1.0, 4.0, 7.0], np.float32),
+        reliability=np.array([0.9, 0.5, 0.8], np.float32),
+    )
+
+
+def made_up_clip(name: str, i: int, rng: np.random.Generator) -> Clip:
+    category = i % 4
+    return Clip(
+        clip_id=name,
+        audio=Path(f"{name}.wav"),
+        artist=f"artist {i // 2}",
+        fold=i // 2 % 5,
+        category=category,
+        cluster=i % 5,
+        valence=(0.5, -0.5, -0.5, 0.5)[category] + 0.1 * rng.standard_normal(),
+        arousal=(0.5, 0.5, -0.5, -0.5)[category] + 0.1 * rng.standard_normal(),
+    )
+
+
+def made_up_clips(n: int, *, seed: int = 0, songs: int = 0, copies: int = 0) -> ClipSet:
+    """Clips whose tokens tell their labels, without audio; every third has recognised words, every fourth printed.
+
+    Beside them so many ``songs`` of which there are words alone, and of each clip so many degraded ``copies``.
+    """
     rng = np.random.default_rng(seed)
     clips, tokens, recognised, printed = [], {}, {}, {}
     for i in range(n):
-        category = i % 4
-        clips.append(
-            Clip(
-                clip_id=f"m{i}",
-                audio=Path(f"m{i}.wav"),
-                artist=f"artist {i // 2}",
-                fold=i // 2 % 5,
-                category=category,
-                cluster=i % 5,
-                valence=(0.5, -0.5, -0.5, 0.5)[category] + 0.1 * rng.standard_normal(),
-                arousal=(0.5, 0.5, -0.5, -0.5)[category] + 0.1 * rng.standard_normal(),
-            )
-        )
+        clips.append(made_up_clip(f"m{i}", i, rng))
         token = 0.3 * rng.standard_normal((24, TOKEN_FEATURES))
-        token[:, 40 * category : 40 * category + 40] += 1.0
+        token[:, 40 * (i % 4) : 40 * (i % 4) + 40] += 1.0
         tokens[f"m{i}"] = token.astype(np.float16)
-        lines = ClipLines(
-            vectors=rng.standard_normal((3, 512)).astype(np.float32) / 23,
-            t1=np.array([1.0, 4.0, 7.0], np.float32),
-            reliability=np.array([0.9, 0.5, 0.8], np.float32),
-        )
+        lines = made_up_lines(rng)
         recognised |= {f"m{i}": lines} if i % 3 == 0 else {}
         printed |= {f"m{i}": lines} if i % 4 == 0 else {}
-    return ClipSet(clips, tokens, recognised, printed)
+    verses = [made_up_clip(f"s{i}", i, rng) for i in range(songs)]
+    printed |= {song.clip_id: made_up_lines(rng) for song in verses}
+    return ClipSet(
+        clips,
+        tokens,
+        {"recognised": recognised, "printed": printed},
+        {"verses": verses} if songs else None,
+        degraded={name: [of_one + np.float16(k + 1) for k in range(copies)] for name, of_one in tokens.items()},
+    )
 
 
 @pytest.fixture(autouse=True)
 def quick_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tables draw 30 samples in place of 1,000: what an interval is, the tests of ``metrics`` say."""
-    monkeypatch.setattr(evaluate, "bootstrap", partial(metrics.bootstrap, rounds=30))
+    monkeypatch.setattr(scores, "bootstrap", partial(metrics.bootstrap, rounds=30))
 
 
 @pytest.fixture(scope="session")
