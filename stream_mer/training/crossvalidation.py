@@ -124,7 +124,12 @@ def cross_validate(
 
 @torch.inference_mode()
 def predict_clip(model: JointModel, data: ClipSet, row: int, conditions: Sequence[Condition]) -> NDArray[np.float64]:
-    """One clip under every condition, causally: [members, 2 (mean over the clip, frame), conditions, outputs]."""
+    """One clip under every condition, causally: [members, 2 (mean over the clip, frame), conditions, outputs].
+
+    A song without audio has but one condition, its words; it stands in every place.
+    """
+    if not data.with_audio[row] and len(conditions) > 1:
+        return predict_clip(model, data, row, (PRINTED,)).repeat(len(conditions), axis=2)
     places, mask = data.contexts(row)
     audio = _each(model.encode_audio(data.clip_tokens(row)), lambda x: x[:, 0][:, places])  # [E, moments, context, D]
     out = []
