@@ -181,10 +181,11 @@ def _fingerprint(backbone: Backbone) -> str:
 
 
 def audio_fingerprint(audio: Path, middle_s: float | None = None) -> str:
-    """Changes when another file, or another part of it, takes the clip's place; cheap, because it does not read it."""
-    about = audio.stat()
-    part = "" if middle_s is None else f" {middle_s:g}"
-    return hashlib.sha256(f"{audio.resolve()} {about.st_size} {about.st_mtime_ns}{part}".encode()).hexdigest()[:8]
+    """Changes with what is in the file and with the part that is taken; not when the corpus moves or is copied."""
+    with audio.open("rb") as file:
+        content = hashlib.file_digest(file, "sha256")
+    content.update(b"" if middle_s is None else f" {middle_s:g}".encode())
+    return content.hexdigest()[:8]
 
 
 _backbone: Backbone | None = None  # of a worker process
