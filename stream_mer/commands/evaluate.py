@@ -11,9 +11,11 @@ from rich.console import Console
 
 from stream_mer.commands.corpus_options import corpus_options, recipe_of
 from stream_mer.training.ablations import CORRUPTED, run_ablations
+from stream_mer.training.augment import CONDITIONS
 from stream_mer.training.crossvalidation import cross_validate
 from stream_mer.training.evaluate import fold_table
 from stream_mer.training.prepare import prepare
+from stream_mer.training.stage import measure_stage
 from stream_mer.training.text_strength import with_earned_strength
 
 ABLATION_SEEDS = 5
@@ -23,6 +25,11 @@ ABLATION_SEEDS = 5
 @corpus_options
 @click.option(
     "--json", "json_path", type=click.Path(path_type=Path), metavar="FILE", help="Also write the figures there."
+)
+@click.option(
+    "--stage",
+    is_flag=True,
+    help="Also measure how far it holds at lower level, through a narrow band, in a room, in noise, through a codec.",
 )
 @click.option(
     "--ablations",
@@ -43,6 +50,7 @@ def command(
     epochs: int,
     threads: int,
     json_path: Path | None,
+    stage: bool,
     ablations: bool,
 ) -> None:
     """Measure how well the joint model does on a labelled corpus, and print the fold table.
@@ -63,15 +71,20 @@ def command(
         copies=stage_copies,
         words=words,
         corrupted=CORRUPTED if ablations else (),
+        sounds=tuple(CONDITIONS) if stage else (),
     )
     data, console = prepared.data, Console()
     results = cross_validate(data, recipe_of(members=members, epochs=epochs), seed, cache)
     table = fold_table(data, with_earned_strength(data, results))
     console.print(*table.rendered())
     told = table.to_dict()
+    if stage:
+        on_stage = measure_stage(data, recipe_of(members=members, epochs=epochs), seed, cache)
+        console.print(*on_stage.rendered())
+        told["stage"] = on_stage.to_dict()
     if ablations:
         report = run_ablations(data, recipe_of(members=max(members, ABLATION_SEEDS), epochs=epochs), seed, cache)
         console.print(*report.rendered())
-        told = {"folds": told, "ablations": report.to_dict()}
+        told["ablations"] = report.to_dict()
     if json_path is not None:
         json_path.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
+from stream_mer.training.comparison import Cells, compare, comparison_table
 from stream_mer.training.crossvalidation import (
     AUDIO_ONLY,
     PRINTED,
@@ -27,8 +28,7 @@ from stream_mer.training.crossvalidation import (
 )
 from stream_mer.training.dataset import ClipSet, TextSampling, corrupted_kind
 from stream_mer.training.fit import Recipe
-from stream_mer.training.metrics import Figure
-from stream_mer.training.scores import SCORES, Score, score
+from stream_mer.training.scores import SCORES, score
 from stream_mer.training.text_strength import with_earned_strength
 
 CORRUPTED = (0.25, 0.5)
@@ -102,24 +102,6 @@ COLUMNS: Mapping[str, Condition] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
-    """One figure of one row.
-
-    Attributes:
-        figure: Of the ensemble.
-        difference: To the row of comparison, paired by clip.
-        seeds: Of each member by itself: mean and standard deviation; None where members are not told apart.
-    """
-
-    figure: Figure
-    difference: Figure
-    seeds: tuple[float, float] | None = None
-
-
-Cells = dict[str, Cell | None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class AblationReport:
     """Both tables.
 
@@ -142,11 +124,11 @@ class AblationReport:
     def rendered(self) -> Iterator[Table]:
         """For people."""
         title = f"Parts of the method: {self.members} networks each, the same folds; difference to the whole, paired"
-        yield _table(title, "without", {"the whole": self.whole} | self.parts, list(COLUMNS))
+        yield comparison_table(title, "without", {"the whole": self.whole} | self.parts, list(COLUMNS))
         for text, rows in self.words.items():
             names = list(next(iter(rows.values())))
             title = f"Words: clips with {text} words alone; difference to these words as they are, paired"
-            yield _table(title, "given", rows, names)
+            yield comparison_table(title, "given", rows, names)
 
 
 def run_ablations(data: ClipSet, recipe: Recipe, seed: int, cache: Path) -> AblationReport:
@@ -181,7 +163,7 @@ def _cells(data: ClipSet, results: FoldResults, whole: FoldResults, mute: frozen
             cells[name] = None
             continue
         ours, theirs = (score(data, r.clips[condition.name], r.frames[condition.name])[name] for r in (results, whole))
-        cells[name] = _cell(ours, theirs, [score(data, p, p)[name] for p in _members(results, name, condition.name)])
+        cells[name] = compare(ours, theirs, [score(data, p, p)[name] for p in _members(results, name, condition.name)])
     return cells
 
 
@@ -198,34 +180,7 @@ def _words(data: ClipSet, whole: FoldResults, text: str) -> dict[str, Cells]:
     rows: dict[str, Cells] = {}
     for name in chosen:
         here = score(data, whole.clips[name], among=spoken)
-        rows["audio only" if name == "none" else name] = {figure: _cell(here[figure], base[figure]) for figure in names}
+        rows["audio only" if name == "none" else name] = {
+            figure: compare(here[figure], base[figure]) for figure in names
+        }
     return rows
-
-
-def _cell(ours: Score, theirs: Score, members: Sequence[Score] = ()) -> Cell:
-    alone = [member.statistic(np.arange(len(member.artists))) for member in members]
-    return Cell(
-        figure=ours.figure(),
-        difference=ours.difference(theirs),
-        seeds=(float(np.mean(alone)), float(np.std(alone))) if alone else None,
-    )
-
-
-def _table(title: str, what: str, rows: Mapping[str, Cells], names: Sequence[str]) -> Table:
-    table = Table(title=title)
-    table.add_column(what)
-    for name in names:
-        table.add_column(SCORES[name], justify="right")
-    for i, (row, cells) in enumerate(rows.items()):
-        table.add_row(row, *(_told(cells[name], compared=i > 0) for name in names))
-    return table
-
-
-def _told(cell: Cell | None, *, compared: bool) -> str:
-    if cell is None or not cell.figure.n:
-        return "-"
-    seeds = f"\none by one {cell.seeds[0]:.3f} ± {cell.seeds[1]:.3f}" if cell.seeds else ""
-    if not compared:
-        return f"{cell.figure}{seeds}"
-    d = cell.difference
-    return f"{cell.figure.value:.3f} ({d.value:+.3f} [{d.low:+.3f}, {d.high:+.3f}]){seeds}"

@@ -29,19 +29,21 @@ _WIDTH = _CLUSTER.stop
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """What words a model is given when it is measured.
+    """What a model is given when it is measured.
 
     Attributes:
         name: Short, unique.
         text: A kind of text of the clip set; one that it lacks gives audio alone.
         delay_s: Time from the end of a line until it is known, seconds.
         audio: Whether it hears the music too; False leaves words alone.
+        sound: How the music sounds, one of the clip set's ``sounds``; empty for as it was recorded.
     """
 
     name: str
     text: str
     delay_s: float = 3.0
     audio: bool = True
+    sound: str = ""
 
 
 AUDIO_ONLY = Condition(name="none", text="none")
@@ -131,12 +133,17 @@ def predict_clip(model: JointModel, data: ClipSet, row: int, conditions: Sequenc
     if not data.with_audio[row] and len(conditions) > 1:
         return predict_clip(model, data, row, (PRINTED,)).repeat(len(conditions), axis=2)
     places, mask = data.contexts(row)
-    audio = _each(model.encode_audio(data.clip_tokens(row)), lambda x: x[:, 0][:, places])  # [E, moments, context, D]
+    sounds = {
+        sound: _each(model.encode_audio(data.clip_tokens(row, sound)), lambda x: x[:, 0][:, places])
+        for sound in {condition.sound for condition in conditions}
+    }  # each [E, moments, context, D]
     out = []
     for condition in conditions:
         text = data.heard_lines(row, condition.text, delay_s=condition.delay_s)
         heard = mask if condition.audio else torch.zeros_like(mask)
-        heads = model.fuse(audio, heard, text._replace(vectors=text.vectors.expand(len(places), -1, -1))).fused
+        heads = model.fuse(
+            sounds[condition.sound], heard, text._replace(vectors=text.vectors.expand(len(places), -1, -1))
+        ).fused
         moments = torch.cat(heads, dim=2).double().numpy()  # [E, moments, outputs]
         out.append(np.stack([moments.mean(1), moments[:, min(FRAME_TOKEN, len(places) - 1)]], axis=1))
     return np.stack(out, axis=2)

@@ -79,6 +79,8 @@ class ClipSet:
         songs: Songs of which there are words alone, by the name of their set; their lines are of the kind ``printed``.
         degraded: Tokens of further copies of each clip, by clip id, as a stage microphone might hear it; as many of
             each. Training draws from them too.
+        sounds: Tokens of each clip as it sounds under some trouble, by the trouble's name and clip id; to measure on,
+            training does not draw from them.
         context_s: Audio that one moment knows, seconds.
 
     Raises:
@@ -93,6 +95,7 @@ class ClipSet:
         songs: Mapping[str, Sequence[Clip]] | None = None,
         *,
         degraded: Mapping[str, Sequence[NDArray[np.float16]]] | None = None,
+        sounds: Mapping[str, Mapping[str, NDArray[np.float16]]] | None = None,
         context_s: float = 10.0,
     ) -> None:
         songs = songs or {}
@@ -112,6 +115,7 @@ class ClipSet:
         for i, of_clip in enumerate(copies):
             for k, copy in enumerate(of_clip):
                 self.tokens[k, i, : len(copy)] = torch.from_numpy(copy)
+        self.sounds = sounds or {}
         self._lines = {
             kind: [by_id.get(clip.clip_id, NO_LINES) for clip in self.clips] for kind, by_id in lines.items()
         }
@@ -158,10 +162,15 @@ class ClipSet:
         alone = batch.has_text & torch.from_numpy(rng.random(len(rows)) < sampling.alone)
         return batch._replace(audio=audio._replace(mask=audio.mask & ~alone.unsqueeze(1)))
 
-    def clip_tokens(self, row: int) -> Tensor:
-        """All audio tokens of one clip, [1, n, token_features]; a zero one for a song without audio."""
+    def clip_tokens(self, row: int, sound: str = "") -> Tensor:
+        """All audio tokens of one clip, [1, n, token_features]; a zero one for a song without audio.
+
+        ``sound`` names one of ``sounds``; empty is the clip as it is.
+        """
         if not self.with_audio[row]:
             return self.tokens.new_zeros(1, 1, self.tokens.shape[3]).float()
+        if sound:
+            return torch.from_numpy(self.sounds[sound][self.clips[row].clip_id]).unsqueeze(0).float()
         return self.tokens[0, row : row + 1, : int(self.n_tokens[row])].float()
 
     def contexts(self, row: int) -> tuple[Tensor, Tensor]:

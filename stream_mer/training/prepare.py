@@ -18,7 +18,7 @@ from stream_mer.training.corpus import Clip
 from stream_mer.training.dataset import ClipSet, corrupted_kind
 from stream_mer.training.lyrics import encode_songs, printed_lines, recognised_lines
 from stream_mer.training.progress import announce
-from stream_mer.training.tokens import cached_tokens, degraded_tokens
+from stream_mer.training.tokens import cached_tokens, conditioned_tokens, degraded_tokens
 from stream_mer.training.transcribe import whole_clips, with_transcripts
 from stream_mer.training.words import load_words
 
@@ -63,6 +63,7 @@ def prepare(
     copies: int = 0,
     words: Sequence[Path] = (),
     corrupted: Sequence[float] = (),
+    sounds: Sequence[str] = (),
 ) -> Prepared:
     """Load a corpus with its audio tokens and lyric lines; what there is to know of it is told on stderr.
 
@@ -74,6 +75,7 @@ def prepare(
         copies: Degraded copies of every clip to train on beside it; see ``training.augment``.
         words: Files of songs without audio; see ``training.words``.
         corrupted: Adds kinds of text to measure on, with these shares of their words replaced.
+        sounds: Adds troubles of the sound to measure on, names of ``training.augment.CONDITIONS``.
         transcripts: Whether the recogniser listens to the clips that the corpus has no transcript of.
 
     Raises:
@@ -89,6 +91,7 @@ def prepare(
     network = load_backbone(backbone, found.clips, cache, workers=workers)
     tokens = cached_tokens(found.clips, network, cache, workers=workers)
     degraded = degraded_tokens(found.clips, network, cache, copies=copies, workers=workers) if copies else None
+    troubled = {name: conditioned_tokens(found.clips, network, cache, name, workers=workers) for name in sounds}
     if transcripts:
         found = with_transcripts(found, cache, whole_clips(cpu_threads=os.cpu_count() or 1))
     readers = {"recognised": recognised_lines, "printed": printed_lines}
@@ -101,5 +104,5 @@ def prepare(
             announce(note)
         songs[word_set.name] = word_set.songs
         lines["printed"] = lines["printed"] | encode_songs(word_set.lines, cache, word_set.name)
-    data = ClipSet(found.clips, tokens, lines, songs, degraded=degraded)
+    data = ClipSet(found.clips, tokens, lines, songs, degraded=degraded, sounds=troubled)
     return Prepared(data=data, backbone=network)
