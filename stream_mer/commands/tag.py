@@ -83,7 +83,7 @@ def command(*, files: tuple[str, ...], output_format: str, out: Path | None, plo
 
 
 def _tag(engine: Engine, name: str, outputs: _Outputs, progress: Progress) -> None:
-    words = Path(name) if Path(name).suffix.lower() in LYRICS_SUFFIXES else None
+    words = Path(name) if _is_lyrics(name) else None
     source = FileSource(name) if words is None else SilenceSource(name, words_duration_s(words))
     task = progress.add_task(Path(name).name, total=source.duration_s())
 
@@ -99,6 +99,10 @@ def _tag(engine: Engine, name: str, outputs: _Outputs, progress: Progress) -> No
         progress.remove_task(task)
 
 
+def _is_lyrics(name: str) -> bool:
+    return Path(name).suffix.lower() in LYRICS_SUFFIXES
+
+
 class _Outputs:
     """Everything that is made of one file."""
 
@@ -106,7 +110,7 @@ class _Outputs:
         self._name = name
         self._picture = picture
         self._file = file
-        self._summary = FileSummary()
+        self._summary = FileSummary(words_alone=_is_lyrics(name))
         self._timeline = TimelinePlot() if picture else None
         self._jsonl = JsonlWriter(file, name) if output_format == "jsonl" else None
         self._text = None if self._jsonl else io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)

@@ -12,15 +12,18 @@ class FileSummary:
 
     Valence and arousal are means over all frames before smoothing. Probabilities are geometric means, normalised: a
     frame that is sure against a category counts as much as one that is sure of it.
+
+    Args:
+        words_alone: The file has words and no sound. Then each frame reads all the words so far, and what comes before
+            the first one says nothing, so the newest frame stands for the file.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, words_alone: bool = False) -> None:
+        self._words_alone = words_alone
         self.n_frames = 0
         self.duration_s = 0.0
-        self._emotion = [0.0, 0.0]
-        self._category_logs = dict.fromkeys(CATEGORIES, 0.0)
-        self._cluster_logs = dict.fromkeys(CLUSTERS, 0.0)
         self._lines: dict[int, LyricLine] = {}
+        self._start_anew()
 
     def publish(self, event: StreamEvent) -> None:
         """Take one event."""
@@ -32,22 +35,22 @@ class FileSummary:
     @property
     def valence(self) -> float:
         """-1..1; 0 without frames."""
-        return self._emotion[0] / max(1, self.n_frames)
+        return self._emotion[0] / max(1, self._n_counted)
 
     @property
     def arousal(self) -> float:
         """-1..1; 0 without frames."""
-        return self._emotion[1] / max(1, self.n_frames)
+        return self._emotion[1] / max(1, self._n_counted)
 
     @property
     def categories(self) -> dict[str, float]:
         """Probability of each category."""
-        return _normalised(self._category_logs, self.n_frames)
+        return _normalised(self._category_logs, self._n_counted)
 
     @property
     def clusters(self) -> dict[str, float]:
         """Probability of each cluster."""
-        return _normalised(self._cluster_logs, self.n_frames)
+        return _normalised(self._cluster_logs, self._n_counted)
 
     @property
     def category(self) -> str:
@@ -59,9 +62,18 @@ class FileSummary:
         """The committed lines, one a line."""
         return "\n".join(self._lines[segment].text for segment in sorted(self._lines))
 
+    def _start_anew(self) -> None:
+        self._n_counted = 0
+        self._emotion = [0.0, 0.0]
+        self._category_logs = dict.fromkeys(CATEGORIES, 0.0)
+        self._cluster_logs = dict.fromkeys(CLUSTERS, 0.0)
+
     def _add(self, frame: EmotionFrame) -> None:
         self.n_frames += 1
         self.duration_s = frame.t1
+        if self._words_alone:
+            self._start_anew()
+        self._n_counted += 1
         self._emotion[0] += frame.raw.valence
         self._emotion[1] += frame.raw.arousal
         for logs, probs in ((self._category_logs, frame.raw.categories), (self._cluster_logs, frame.raw.clusters)):

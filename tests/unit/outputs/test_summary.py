@@ -56,6 +56,15 @@ def test_emotion_is_the_mean_before_smoothing() -> None:
     assert (summary.n_frames, summary.duration_s) == (2, 1.0)
 
 
+def test_of_words_alone_the_newest_frame_stands_for_the_file() -> None:
+    summary = FileSummary(words_alone=True)
+    for event in (frame(0, probs=(0.7, 0.1, 0.1, 0.1)), frame(1, raw=(-0.1, 0.6), probs=(0.1, 0.1, 0.6, 0.2))):
+        summary.publish(event)
+    assert (summary.valence, summary.arousal) == pytest.approx((-0.1, 0.6))
+    assert summary.categories == pytest.approx(dict(zip(CATEGORIES, (0.1, 0.1, 0.6, 0.2), strict=True)))
+    assert (summary.n_frames, summary.duration_s) == (2, 1.0)
+
+
 def test_probabilities_are_geometric_means() -> None:
     summary = summed(frame(0, probs=(0.7, 0.1, 0.1, 0.1)), frame(1, probs=(0.1, 0.4, 0.4, 0.1)))
     roots = [math.sqrt(x * y) for x, y in zip((0.7, 0.1, 0.1, 0.1), (0.1, 0.4, 0.4, 0.1), strict=True)]
