@@ -13,9 +13,8 @@ from torch import Tensor, nn
 
 from stream_mer.emotion.backbone import TIMBRAL_STEPS, Backbone, BackboneShape, Layer
 
-_CONSTANT = (
-    1e-3  # channels that vary by less than this over all music say nothing; those that speak vary by .3 and more
-)
+# A channel that varies by less than this over all music says nothing; those that speak vary by .3 and more.
+_CONSTANT = 1e-3
 
 
 def living_channels(tokens: Iterable[Tensor], backbone: Backbone) -> Tensor:

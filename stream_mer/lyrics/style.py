@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
 _TOKEN = re.compile(rf"[{_CJK}]|[^\W\d_{_CJK}]+(?:'[^\W\d_{_CJK}]+)*'?|\d+")
 _IS_CJK = re.compile(rf"[{_CJK}]")
+_STRETCHED = re.compile(r"([^\W\d_])\1\1")
+_REMEMBERED_LINES = 200  # more than a song has: a show of hours is forgotten from its beginning on
 
 _WORD_GROUPS: dict[str, frozenset[str]] = {
     name: frozenset(words.split())
@@ -126,14 +128,15 @@ def tokens(text: str) -> list[str]:
 
 
 class LyricStyle:
-    """Reads a song line by line and describes the style of each line; one instance a song.
+    """Reads a song line by line and describes the style of each line; one instance a stream.
 
-    Memory grows with the distinct lines and words of one song only.
+    What a line repeats is told from the newest lines, about a song's worth, so a stream may go on for ever.
     """
 
     def __init__(self) -> None:
+        self._remembered: deque[list[str]] = deque()
         self._lines: Counter[str] = Counter()
-        self._vocabulary: set[str] = set()
+        self._vocabulary: Counter[str] = Counter()
         self._endings: list[str] = []
         self._last: list[str] = []
 
@@ -169,7 +172,7 @@ class LyricStyle:
             sum(_STRETCHED.search(word) is not None for word in words),
             sum(word.isdigit() for word in words),
             sum(len(word) > 6 for word in words),
-            len(set(words) - self._vocabulary),
+            len(set(words) - self._vocabulary.keys()),
         ]
         return np.sqrt(np.array(counts) / n)
 
@@ -206,13 +209,15 @@ class LyricStyle:
         )
 
     def _remember(self, words: list[str]) -> None:
+        self._remembered.append(words)
         self._lines[" ".join(words)] += 1
         self._vocabulary.update(words)
+        if len(self._remembered) > _REMEMBERED_LINES:
+            oldest = self._remembered.popleft()
+            self._lines -= Counter([" ".join(oldest)])
+            self._vocabulary -= Counter(oldest)
         self._endings = [*self._endings[-1:], _ending(words[-1])]
         self._last = words
-
-
-_STRETCHED = re.compile(r"([^\W\d_])\1\1")
 
 
 def _ending(word: str) -> str:
