@@ -41,7 +41,7 @@ class Recipe:
     tokens_kept: int = 5
     songs_per_epoch: int = 400
     model: JointModelConfig = field(
-        default_factory=lambda: JointModelConfig(audio_features=TOKEN_FEATURES, text_features=LINE_FEATURES, members=3)
+        default_factory=lambda: JointModelConfig(audio_features=TOKEN_FEATURES, text_features=LINE_FEATURES, members=5)
     )
     losses: LossWeights = field(default_factory=LossWeights)
     text: TextSampling = field(default_factory=TextSampling)
