@@ -149,15 +149,28 @@ class ClipSet:
             parts.append(rng.permutation(of_set)[:songs])
         return torch.from_numpy(rng.permutation(np.concatenate(parts)))
 
-    def draw(self, rows: Tensor, rng: np.random.Generator, sampling: TextSampling, *, tokens_kept: int) -> Batch:
-        """One random moment of each clip in ``rows``, from its third second on, with words treated as told."""
+    def draw(
+        self,
+        rows: Tensor,
+        rng: np.random.Generator,
+        sampling: TextSampling,
+        *,
+        tokens_kept: int,
+        degraded_share: float = 0.5,
+    ) -> Batch:
+        """One random moment of each clip in ``rows``, from its third second on, with words treated as told.
+
+        Where there are degraded copies, ``degraded_share`` of the rows hear one of them in place of the clip.
+        """
         n = self.n_tokens[rows].clamp(min=1).numpy()
         ends = torch.from_numpy(rng.integers(np.minimum(5, n - 1), n))
         texts = [
             self._draw_lines(row, BLOCK_S * (end + 1), rng, sampling)
             for row, end in zip(rows.tolist(), ends.tolist(), strict=True)
         ]
-        audio = self._draw_audio(rows, ends, rng, tokens_kept)
+        copies = rng.integers(1, max(2, len(self.tokens)), size=len(rows)) * (rng.random(len(rows)) < degraded_share)
+        copy = torch.from_numpy(copies % len(self.tokens))  # 0 is the clip as it is, also where there is no other
+        audio = self._draw_audio(rows, ends, copy, rng, tokens_kept)
         batch = Batch(audio, _pad(texts), Labels(*(label[rows] for label in self.labels)))
         alone = batch.has_text & torch.from_numpy(rng.random(len(rows)) < sampling.alone)
         return batch._replace(audio=audio._replace(mask=audio.mask & ~alone.unsqueeze(1)))
@@ -215,13 +228,12 @@ class ClipSet:
         """Places of the tokens that the moments ``ends`` [B] know, [B, context]; negative before the start."""
         return torch.arange(1 - self.context_tokens, 1)[None] + ends[:, None]
 
-    def _draw_audio(self, rows: Tensor, ends: Tensor, rng: np.random.Generator, kept: int) -> AudioInput:
+    def _draw_audio(self, rows: Tensor, ends: Tensor, copy: Tensor, rng: np.random.Generator, kept: int) -> AudioInput:
         """The newest token of each moment and ``kept`` - 1 others of its context, drawn anew each time."""
         others = rng.permuted(np.tile(np.arange(self.context_tokens - 1), (len(rows), 1)), axis=1)[:, : kept - 1]
         chosen = torch.from_numpy(np.pad(others, ((0, 0), (0, 1)), constant_values=self.context_tokens - 1))
         places = self._context(ends).gather(1, chosen)
         heard = (places >= 0) & torch.from_numpy(self.with_audio)[rows].unsqueeze(1)
-        copy = torch.from_numpy(rng.integers(len(self.tokens), size=len(rows)))
         rows = rows.clamp(max=self.tokens.shape[1] - 1)  # whatever stands in for a song's audio is masked
         return AudioInput(self.tokens[copy[:, None], rows[:, None], places.clamp(min=0)].float(), heard)
 

@@ -30,6 +30,7 @@ class Recipe:
         losses: Weights of the losses.
         tokens_kept: Audio tokens of a moment that a step reads. They overlap, so a few say nearly as much as all 15 do,
             and leaving others out each time is a mild augmentation.
+        degraded_share: Share of the rows that hear a degraded copy of the clip, where the data have some.
         songs_per_epoch: Of each set of songs without audio, at most so many a round.
         text: How words are treated.
     """
@@ -39,6 +40,7 @@ class Recipe:
     learning_rate: float = 1e-3
     weight_decay: float = 1e-2
     tokens_kept: int = 5
+    degraded_share: float = 0.5
     songs_per_epoch: int = 400
     model: JointModelConfig = field(
         default_factory=lambda: JointModelConfig(audio_features=TOKEN_FEATURES, text_features=LINE_FEATURES, members=5)
@@ -67,7 +69,9 @@ def fit(data: ClipSet, rows: Sequence[int], recipe: Recipe, *, seed: int) -> Joi
     for _ in range(recipe.epochs):
         order = data.epoch(rows, rng, songs=recipe.songs_per_epoch)
         for batch_rows in torch.split(order[: per_epoch * recipe.batch_size], recipe.batch_size):
-            batch = data.draw(batch_rows, rng, recipe.text, tokens_kept=recipe.tokens_kept)
+            batch = data.draw(
+                batch_rows, rng, recipe.text, tokens_kept=recipe.tokens_kept, degraded_share=recipe.degraded_share
+            )
             value = loss(model(batch.audio, batch.text), batch.labels, batch.has_audio, batch.has_text)
             optimiser.zero_grad()
             value.backward()
