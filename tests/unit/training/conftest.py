@@ -136,10 +136,11 @@ def made_up_clip(name: str, i: int, rng: np.random.Generator) -> Clip:
     )
 
 
-def made_up_clips(n: int, *, seed: int = 0, songs: int = 0, copies: int = 0) -> ClipSet:
+def made_up_clips(n: int, *, seed: int = 0, songs: int = 0, copies: int = 0, troubles: tuple[str, ...] = ()) -> ClipSet:
     """Clips whose tokens tell their labels, without audio; every third has recognised words, every fourth printed.
 
-    Beside them so many ``songs`` of which there are words alone, and of each clip so many degraded ``copies``.
+    Beside them so many ``songs`` of which there are words alone, and of each clip so many degraded ``copies``. Under
+    each of the ``troubles`` a clip sounds like the one after it.
     """
     rng = np.random.default_rng(seed)
     clips, tokens, recognised, printed = [], {}, {}, {}
@@ -159,6 +160,7 @@ def made_up_clips(n: int, *, seed: int = 0, songs: int = 0, copies: int = 0) -> 
         {"recognised": recognised, "printed": printed},
         {"verses": verses} if songs else None,
         degraded={name: [of_one + np.float16(k + 1) for k in range(copies)] for name, of_one in tokens.items()},
+        sounds={trouble: {f"m{i}": tokens[f"m{(i + 1) % n}"] for i in range(n)} for trouble in troubles},
     )
 
 
