@@ -175,7 +175,8 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
 def _calibration(told: dict[str, Any]) -> Calibration:
     found = Calibration(**told)
     pairs = tuple((float(confidence), float(accuracy)) for confidence, accuracy in found.category_accuracy)
-    return replace(found, category_accuracy=pairs)
+    strength = TextStrength(**told["text_strength"]) if "text_strength" in told else TextStrength()
+    return replace(found, category_accuracy=pairs, text_strength=strength)
 
 
 def _check(config: dict[str, Any]) -> None:

@@ -73,10 +73,16 @@ class WeightedPool(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Scaled dot-product self-attention with several heads (Vaswani et al. 2017)."""
+    """Scaled dot-product self-attention with several heads (Vaswani et al. 2017).
+
+    Raises:
+        ValueError: The heads do not share the width evenly.
+    """
 
     def __init__(self, members: int, width: int, heads: int, dropout: float) -> None:
         super().__init__()
+        if heads < 1 or width % heads:
+            raise ValueError(f"{heads} heads cannot share a width of {width} evenly")
         self.heads, self.dropout = heads, dropout
         self.read = Linear(members, width, 3 * width)
         self.write = Linear(members, width, width)

@@ -13,7 +13,14 @@ import pytest
 import torch
 
 from stream_mer.emotion import checkpoint as checkpoint_module
-from stream_mer.emotion.checkpoint import FORMAT, Calibration, find_model, load_checkpoint, save_checkpoint
+from stream_mer.emotion.checkpoint import (
+    FORMAT,
+    Calibration,
+    TextStrength,
+    find_model,
+    load_checkpoint,
+    save_checkpoint,
+)
 from stream_mer.errors import CheckpointError
 
 
@@ -22,7 +29,8 @@ def test_what_was_saved_is_what_is_loaded(tiny_model: Path, tmp_path: Path) -> N
     save_checkpoint(first, tmp_path / "copy")
     second = load_checkpoint(tmp_path / "copy")
     assert (first.name, second.name) == ("tiny", "copy")
-    assert second.config == first.config
+    assert second.joint.config == first.joint.config
+    assert second.backbone.shape == first.backbone.shape
     assert second.calibration == first.calibration == Calibration(valence_error=0.4, arousal_error=0.3)
     assert second.training == {"note": "random weights"}
     for part in ("backbone", "joint"):
@@ -44,6 +52,18 @@ def test_the_accuracy_of_each_confidence_is_read_back(tiny_model: Path, tmp_path
     assert load_checkpoint(tmp_path / "told").calibration == first.calibration
 
 
+def test_how_far_words_may_move_each_output_is_read_back(tiny_model: Path, tmp_path: Path) -> None:
+    first = load_checkpoint(tiny_model)
+    strength = TextStrength(emotion=0.25, category=1.5, cluster=0.0)
+    told = replace(first, calibration=replace(first.calibration, text_strength=strength))
+    save_checkpoint(told, tmp_path / "told")
+    assert load_checkpoint(tmp_path / "told").calibration == told.calibration
+    config = json.loads((tmp_path / "told" / "config.json").read_text())
+    del config["calibration"]["text_strength"]
+    (tmp_path / "told" / "config.json").write_text(json.dumps(config))
+    assert load_checkpoint(tmp_path / "told").calibration.text_strength == TextStrength()
+
+
 def test_a_loaded_checkpoint_only_predicts(tiny_model: Path) -> None:
     loaded = load_checkpoint(tiny_model)
     for module in (loaded.backbone, loaded.joint):
@@ -54,7 +74,8 @@ def test_a_loaded_checkpoint_only_predicts(tiny_model: Path) -> None:
 def test_nothing_in_it_is_a_pickle(tiny_model: Path) -> None:
     assert sorted(path.name for path in tiny_model.iterdir()) == ["config.json", "weights.safetensors"]
     config = json.loads((tiny_model / "config.json").read_text())
-    assert (config["format"], config["ensemble"]) == (FORMAT, 1)
+    assert (config["format"], config["joint"]["members"]) == (FORMAT, 2)
+    assert config["backbone"] == {"filters": [20, 16, 8, 6, 4], "pooled": 200}
 
 
 def change(**changes: Any) -> Callable[[Path], None]:
@@ -108,14 +129,19 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     "other format": (change(format=FORMAT + 1), f"it has format {FORMAT + 1}, and this version reads {FORMAT}"),
     "other categories": (change(categories=["a", "b"]), "other categories or clusters"),
     "other clusters": (change(clusters=["C1"]), "other categories or clusters"),
-    "other tokens": (change(joint__audio_features=99), "its audio tokens have 99 features"),
+    "other tokens": (change(joint__audio_features=99), "tokens of 99 features, but its backbone makes 688"),
+    "other backbone": (change(backbone__pooled=3), "but its backbone makes 294"),
+    "other filters": (change(backbone__filters=[20, 16, 8, 6, 5]), "size mismatch"),
+    "a bank too few": (change(backbone__filters=[20, 16, 8, 6]), "does not match"),
+    "no backbone": (change(backbone=None), "backbone"),
     "other width": (change(joint__width=32), "size mismatch"),
-    "heads do not divide": (change(joint__heads=3), "does not match"),
+    "heads do not divide": (change(joint__heads=3), "3 heads cannot share a width of 16 evenly"),
     "no such setting": (change(joint__colour="red"), "colour"),
-    "other ensemble": (change(ensemble=2), "joint.1"),
-    "no ensemble": (change(ensemble=0), "does not match"),
+    "other ensemble": (change(joint__members=3), "size mismatch"),
+    "no ensemble": (change(joint__members=0), "does not match"),
     "no calibration": (change(calibration=None), "calibration"),
     "odd calibration": (change(calibration__wisdom=3), "wisdom"),
+    "odd strength": (change(calibration__text_strength={"wisdom": 3}), "wisdom"),
     "odd accuracy": (change(calibration__category_accuracy=[[0.5]]), "does not match"),
 }
 
