@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch import nn
 
-from stream_mer.emotion.backbone import TOKEN_FEATURES, Backbone
+from stream_mer.emotion.backbone import Backbone
 from stream_mer.emotion.checkpoint import (
     DEFAULT_MODEL,
     Calibration,
@@ -22,6 +21,7 @@ from stream_mer.emotion.checkpoint import (
 )
 from stream_mer.emotion.model import JointModel, JointModelConfig
 from stream_mer.errors import CheckpointError
+from stream_mer.lyrics.reader import LINE_FEATURES
 
 
 class FoundCheckpoint(NamedTuple):
@@ -48,27 +48,26 @@ def open_checkpoint(name: str | None = None) -> Iterator[FoundCheckpoint]:
             save_random_checkpoint(folder)
             yield FoundCheckpoint(
                 folder,
-                f"No model {DEFAULT_MODEL} was found: random weights of the default shape (one joint model). "
-                "The times are those of one trained model of this shape; the emotions mean nothing.",
+                f"No model {DEFAULT_MODEL} was found: random weights of the whole backbone and of one joint model. "
+                "The times are those of a trained model of this shape; the emotions mean nothing.",
             )
         return
-    ensemble = len(load_checkpoint(folder).joint)
-    yield FoundCheckpoint(folder, f"Model {folder.resolve().name}, an ensemble of {ensemble}.")
+    joint = load_checkpoint(folder).joint
+    yield FoundCheckpoint(folder, f"Model {folder.resolve().name}, an ensemble of {joint.config.members}.")
 
 
-def save_random_checkpoint(folder: Path, *, ensemble: int = 1) -> None:
+def save_random_checkpoint(folder: Path, *, members: int = 1) -> None:
     """Write a checkpoint of the default shape with random weights; the same ones each time."""
-    state = torch.get_rng_state()
-    torch.manual_seed(0)
-    try:
-        config = JointModelConfig(audio_features=TOKEN_FEATURES)
-        joint = nn.ModuleList(JointModel(config) for _ in range(ensemble))
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(0)
+        backbone = Backbone()
+        config = JointModelConfig(
+            audio_features=backbone.shape.token_features, text_features=LINE_FEATURES, members=members
+        )
         checkpoint = Checkpoint(
             name=folder.name,
-            backbone=Backbone(),
-            joint=joint,
+            backbone=backbone,
+            joint=JointModel(config),
             calibration=Calibration(valence_error=0.5, arousal_error=0.5),
         )
-        save_checkpoint(checkpoint, folder)
-    finally:
-        torch.set_rng_state(state)
+    save_checkpoint(checkpoint, folder)

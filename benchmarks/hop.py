@@ -27,6 +27,7 @@ from stream_mer.audio.windowing import Windower
 from stream_mer.config import WindowSettings
 from stream_mer.emotion.backbone import TOKEN_STEPS, Backbone, BackboneStream
 from stream_mer.emotion.predictor import EmotionPredictor
+from stream_mer.lyrics.reader import LINE_FEATURES
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, EncodedLine, LyricState, Samples, Window, seconds
 
 NAIVE_WINDOW_S = 3.0  # what the original network hears at once
@@ -189,7 +190,7 @@ def _lyrics(n_lines: int, t1: float) -> LyricState:
     rng = np.random.default_rng(_SEED)
     lines = []
     for i in reversed(range(n_lines)):
-        vector = rng.standard_normal(512).astype(np.float32)
+        vector = rng.standard_normal(LINE_FEATURES).astype(np.float32)
         vector /= np.linalg.norm(vector)
         lines.append(EncodedLine(t1=t1 - 1.0 - LINES_AGE_S * i, vector=vector, reliability=0.8, n_words=7))
     return LyricState(lines=tuple(lines), health="ok")

@@ -21,7 +21,7 @@ def test_a_model_that_was_named_must_be_there(tmp_path: Path) -> None:
 
 
 def test_a_trained_model_is_used_and_named(tmp_path: Path) -> None:
-    save_random_checkpoint(tmp_path / "trained", ensemble=2)
+    save_random_checkpoint(tmp_path / "trained", members=2)
     with open_checkpoint(str(tmp_path / "trained")) as found:
         assert found.folder == tmp_path / "trained"
         assert "trained, an ensemble of 2" in found.note
