@@ -66,6 +66,11 @@ _OPTIONS = (
         help="Copies of each clip to train on as a stage microphone hears it: level, band, room, codec, noise.",
     ),
     click.option(
+        "--stage",
+        is_flag=True,
+        help="Also measure how far it holds at lower level, in a narrow band, a room, noise, and through a codec.",
+    ),
+    click.option(
         "--words",
         "words",
         type=click.Path(path_type=Path),

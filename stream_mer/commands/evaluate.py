@@ -12,10 +12,10 @@ from rich.console import Console
 from stream_mer.commands.corpus_options import corpus_options, recipe_of
 from stream_mer.training.ablations import CORRUPTED, run_ablations
 from stream_mer.training.augment import CONDITIONS
-from stream_mer.training.crossvalidation import cross_validate
+from stream_mer.training.crossvalidation import STANDARD_CONDITIONS, cross_validate
 from stream_mer.training.evaluate import fold_table
 from stream_mer.training.prepare import prepare
-from stream_mer.training.stage import measure_stage
+from stream_mer.training.stage import stage_conditions, stage_report
 from stream_mer.training.text_strength import with_earned_strength
 
 ABLATION_SEEDS = 5
@@ -25,11 +25,6 @@ ABLATION_SEEDS = 5
 @corpus_options
 @click.option(
     "--json", "json_path", type=click.Path(path_type=Path), metavar="FILE", help="Also write the figures there."
-)
-@click.option(
-    "--stage",
-    is_flag=True,
-    help="Also measure how far it holds at lower level, through a narrow band, in a room, in noise, through a codec.",
 )
 @click.option(
     "--ablations",
@@ -44,13 +39,13 @@ def command(
     cache: Path,
     no_transcripts: bool,
     stage_copies: int,
+    stage: bool,
     words: tuple[Path, ...],
     members: int,
     seed: int,
     epochs: int,
     threads: int,
     json_path: Path | None,
-    stage: bool,
     ablations: bool,
 ) -> None:
     """Measure how well the joint model does on a labelled corpus, and print the fold table.
@@ -74,12 +69,13 @@ def command(
         sounds=tuple(CONDITIONS) if stage else (),
     )
     data, console = prepared.data, Console()
-    results = cross_validate(data, recipe_of(members=members, epochs=epochs), seed, cache)
-    table = fold_table(data, with_earned_strength(data, results))
+    recipe, sounds = recipe_of(members=members, epochs=epochs), stage_conditions(data)
+    results = cross_validate(data, recipe, seed, cache, conditions=(*STANDARD_CONDITIONS, *sounds))
+    table = fold_table(data, with_earned_strength(data, results, as_they_are=frozenset(data.sounds)))
     console.print(*table.rendered())
     told = table.to_dict()
     if stage:
-        on_stage = measure_stage(data, recipe_of(members=members, epochs=epochs), seed, cache)
+        on_stage = stage_report(data, results)
         console.print(*on_stage.rendered())
         told["stage"] = on_stage.to_dict()
     if ablations:

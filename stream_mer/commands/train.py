@@ -10,6 +10,7 @@ from rich.console import Console
 
 from stream_mer.commands.corpus_options import corpus_options, recipe_of
 from stream_mer.errors import SettingError
+from stream_mer.training.augment import CONDITIONS
 from stream_mer.training.prepare import prepare
 from stream_mer.training.train import train
 
@@ -28,6 +29,7 @@ def command(
     cache: Path,
     no_transcripts: bool,
     stage_copies: int,
+    stage: bool,
     words: tuple[Path, ...],
     members: int,
     seed: int,
@@ -58,6 +60,7 @@ def command(
         transcripts=not no_transcripts,
         copies=stage_copies,
         words=words,
+        sounds=tuple(CONDITIONS) if stage else (),
     )
     recipe = recipe_of(members=members, epochs=epochs)
     table = train(prepared.data, prepared.backbone, recipe, seed, out=out, cache=cache, origin=origin)

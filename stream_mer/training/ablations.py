@@ -143,7 +143,7 @@ def run_ablations(data: ClipSet, recipe: Recipe, seed: int, cache: Path) -> Abla
     conditions = (*STANDARD_CONDITIONS, *WORD_CONDITIONS)
     alone = frozenset(condition.name for condition in conditions if not condition.audio)
     whole = cross_validate(data, recipe, seed, cache, conditions=conditions, title="The whole method")
-    whole = with_earned_strength(data, whole, words_alone=alone)
+    whole = with_earned_strength(data, whole, as_they_are=alone)
     parts = {}
     for variant in VARIANTS:
         bare = cross_validate(data, variant.change(recipe), seed, cache, title=variant.title.capitalize())

@@ -55,11 +55,12 @@ def comparison_table(title: str, what: str, rows: Mapping[str, Cells], names: Se
     for name in names:
         table.add_column(SCORES[name], justify="right")
     for i, (row, cells) in enumerate(rows.items()):
-        table.add_row(row, *(_told(cells[name], compared=i > 0) for name in names))
+        table.add_row(row, *(told(cells[name], compared=i > 0) for name in names))
     return table
 
 
-def _told(cell: Cell | None, *, compared: bool) -> str:
+def told(cell: Cell | None, *, compared: bool) -> str:
+    """A cell in words: its figure with interval; or, ``compared``, its figure, and its difference with interval."""
     if cell is None or not cell.figure.n:
         return "-"
     seeds = f"\none by one {cell.seeds[0]:.3f} ± {cell.seeds[1]:.3f}" if cell.seeds else ""

@@ -66,14 +66,14 @@ def blend(audio: Predictions, both: Predictions, strength: Mapping[str, Column |
 
 
 def with_earned_strength(
-    data: ClipSet, results: FoldResults, *, words_alone: frozenset[str] = frozenset()
+    data: ClipSet, results: FoldResults, *, as_they_are: frozenset[str] = frozenset()
 ) -> FoldResults:
     """The results as they are with the strength that the other folds chose for each fold.
 
     Args:
         data: The clips.
         results: Of the model's own fusion.
-        words_alone: Conditions without audio: these are left as they are.
+        as_they_are: Conditions that are left alone: those without audio, or with another sound than as recorded.
     """
     folds = np.array([clip.fold for clip in data.clips])
     chosen = {fold: asdict(earned_strength(data, results, folds != fold)) for fold in sorted(set(folds.tolist()))}
@@ -84,7 +84,7 @@ def with_earned_strength(
     def moved(predictions: Mapping[str, Predictions]) -> dict[str, Predictions]:
         audio = predictions[AUDIO_ONLY.name]
         return {
-            name: both if name in words_alone else blend(audio, both, strength) for name, both in predictions.items()
+            name: both if name in as_they_are else blend(audio, both, strength) for name, both in predictions.items()
         }
 
     members = [

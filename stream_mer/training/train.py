@@ -12,11 +12,12 @@ from stream_mer.emotion.backbone import Backbone
 from stream_mer.emotion.checkpoint import Checkpoint, save_checkpoint
 from stream_mer.training.calibrate import calibrate, measure_calibration
 from stream_mer.training.card import write_card
-from stream_mer.training.crossvalidation import cross_validate
+from stream_mer.training.crossvalidation import STANDARD_CONDITIONS, cross_validate
 from stream_mer.training.dataset import ClipSet
 from stream_mer.training.evaluate import FoldTable, confusion_matrices, fold_table
 from stream_mer.training.fit import Recipe, fit
 from stream_mer.training.progress import announce
+from stream_mer.training.stage import stage_conditions, stage_report
 from stream_mer.training.text_strength import earned_strength, with_earned_strength
 
 
@@ -34,11 +35,12 @@ def train(
         cache: Keeps finished folds, so that an interrupted run goes on.
         origin: For the card: where the clips come from.
     """
-    bare = cross_validate(data, recipe, seed, cache)
-    results = with_earned_strength(data, bare)
+    bare = cross_validate(data, recipe, seed, cache, conditions=(*STANDARD_CONDITIONS, *stage_conditions(data)))
+    results = with_earned_strength(data, bare, as_they_are=frozenset(data.sounds))
     strength = earned_strength(data, bare, np.ones(len(data), dtype=np.bool_))
     table = fold_table(data, results)
     report = measure_calibration(data, results.frames["recognised"])
+    on_stage = stage_report(data, results)
     announce(f"Training on all {len(data)} clips, about as long as a fold")
     checkpoint = Checkpoint(
         name=out.name,
@@ -51,13 +53,15 @@ def train(
             "seed": seed,
             "recipe": asdict(recipe),
             "clips": _counts(data),
+            "stage_copies": len(data.tokens) - 1,
             "folds": table.to_dict(),
             "calibration": report.to_dict(),
+            "stage": on_stage.to_dict(),
             "confusions": confusion_matrices(data, results.clips["none"]),
         },
     )
     save_checkpoint(checkpoint, out)
-    write_card(out, checkpoint, table, origin=origin, report=report)
+    write_card(out, checkpoint, table, origin=origin, report=report, stage=on_stage)
     return table
 
 

@@ -18,7 +18,7 @@ from stream_mer.lyrics.reader import LINE_FEATURES
 from stream_mer.training.crossvalidation import AUDIO_ONLY, Condition, cross_validate
 from stream_mer.training.dataset import ClipSet
 from stream_mer.training.fit import Recipe
-from stream_mer.training.stage import AS_RECORDED, measure_stage
+from stream_mer.training.stage import AS_RECORDED, StageReport, stage_conditions, stage_report
 
 Maker = Callable[..., ClipSet]
 SMALL = Recipe(
@@ -30,8 +30,13 @@ SMALL = Recipe(
 )
 
 
+def measured(data: ClipSet, recipe: Recipe, cache: Path) -> StageReport:
+    results = cross_validate(data, recipe, 0, cache, conditions=(AUDIO_ONLY, *stage_conditions(data)))
+    return stage_report(data, results)
+
+
 def test_a_trouble_that_swaps_the_sounds_is_told_as_what_it_costs(clip_set: Maker, tmp_path: Path) -> None:
-    report = measure_stage(clip_set(80, troubles=("swapped",)), replace(SMALL, epochs=30), 0, tmp_path)
+    report = measured(clip_set(80, troubles=("swapped",)), replace(SMALL, epochs=30), tmp_path)
     assert list(report.sounds) == [AS_RECORDED, "swapped"]
     recorded, swapped = (report.sounds[sound]["quadrants_f1"] for sound in report.sounds)
     assert recorded is not None
@@ -53,7 +58,7 @@ def test_a_trouble_changes_what_is_heard_and_nothing_else(clip_set: Maker, tmp_p
 
 
 def test_the_report_reads_as_a_table_and_as_json(clip_set: Maker, tmp_path: Path) -> None:
-    report = measure_stage(clip_set(40, troubles=("swapped",)), SMALL, 0, tmp_path)
+    report = measured(clip_set(40, troubles=("swapped",)), SMALL, tmp_path)
     text = io.StringIO()
     Console(width=200, file=text).print(*report.rendered())
     row = next(line for line in text.getvalue().splitlines() if "swapped" in line)
