@@ -42,9 +42,19 @@ def living_channels(tokens: Iterable[Tensor], backbone: Backbone) -> Tensor:
 def slim(backbone: Backbone, living: Tensor) -> Backbone:
     """The network without the filters of its front that are not ``living`` [channels], and with tokens of the living.
 
-    The filters of the middle layers are all kept: they cost little.
+    The filters of the middle layers are all kept: they cost little. From where the silence before the stream is out of
+    the middle layers' reach (1.3 s), every channel that is kept has the value that the whole network gives it.
+
+    Raises:
+        ValueError: The network is slim already, ``living`` is not of its channels, or a bank has no living filter.
     """
+    if backbone.shape.pooled != backbone.shape.channels:
+        raise ValueError("this backbone is slim already; begin with the whole one")
+    if living.dtype != torch.bool or living.shape != (backbone.shape.channels,):
+        raise ValueError(f"living must be {backbone.shape.channels} truth values, one a channel")
     banks = torch.split(living[: backbone.shape.front_channels], list(backbone.shape.filters))
+    if not all(bool(bank.any()) for bank in banks):
+        raise ValueError("a bank of the front has no living filter; listen to more music before slimming")
     shape = BackboneShape(filters=tuple(int(bank.sum()) for bank in banks), pooled=int(living.sum()))
     small = Backbone(shape)
     small.input_scale, small.input_offset = backbone.input_scale.clone(), backbone.input_offset.clone()
