@@ -17,17 +17,14 @@ from torch import Tensor, nn
 from stream_mer.audio.features import MEL_BANDS
 from stream_mer.emotion.backbone import (
     BLOCK_STEPS,
-    CHANNELS,
-    FRONT_CHANNELS,
     MEL_STRIDE,
     MIDDLE_CHANNELS,
-    TEMPORAL_FILTERS,
     TEMPORAL_STEPS,
     TIMBRAL_BANDS,
-    TIMBRAL_FILTERS,
     TOKEN_FEATURES,
     TOKEN_STEPS,
     Backbone,
+    BackboneShape,
     BackboneStream,
 )
 from stream_mer.emotion.musicnn import load_musicnn
@@ -36,16 +33,19 @@ from stream_mer.errors import CheckpointError
 # float32 sums of up to 4,000 products in another order: a few millionths of the values, which are of order 1.
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-4}
 CONTEXT_STEPS = 625  # 10 s
+WHOLE, SLIM = BackboneShape(), BackboneShape(filters=(20, 16, 8, 6, 4), pooled=200)
 
 Tensors = dict[str, np.ndarray]
 
 
-@pytest.fixture(scope="module")
-def backbone() -> Backbone:
+@pytest.fixture(scope="module", params=[WHOLE, SLIM], ids=["whole", "slim"])
+def backbone(request: pytest.FixtureRequest) -> Backbone:
     torch.manual_seed(5)
-    net = Backbone()
+    net = Backbone(request.param)
     for name, buffer in net.named_buffers():
-        buffer.copy_(torch.randn_like(buffer) * 0.2 + (1.0 if name.endswith("scale") else 0.0))
+        if buffer.is_floating_point():
+            buffer.copy_(torch.randn_like(buffer) * 0.2 + (1.0 if name.endswith("scale") else 0.0))
+    net.pooled = torch.randperm(net.shape.channels)[: net.shape.pooled].sort().values
     return net.eval().requires_grad_(requires_grad=False)
 
 
@@ -67,7 +67,7 @@ def fed(backbone: Backbone, pieces: Iterable[Tensor], context_steps: int = CONTE
 @given(st.lists(st.integers(0, 100), max_size=8))
 def test_any_pieces_give_the_tokens_of_one_pass(lengths: list[int]) -> None:
     torch.manual_seed(5)
-    net = Backbone().eval()
+    net = Backbone(SLIM).eval()
     steps = log_mel(220)
     edges = [min(edge, len(steps)) for edge in np.cumsum(lengths)]
     pieces = torch.tensor_split(steps, edges)
@@ -94,6 +94,31 @@ def test_what_comes_later_changes_no_token_that_was_kept(backbone: Backbone) -> 
 # --- what a token is
 
 
+def test_the_whole_network_is_the_published_one() -> None:
+    assert (WHOLE.front_channels, WHOLE.channels, WHOLE.token_features) == (561, 753, 1794)
+    assert WHOLE.channels == WHOLE.pooled
+    assert WHOLE.token_features == TOKEN_FEATURES
+
+
+def test_a_slim_network_holds_and_tells_less() -> None:
+    net = Backbone(SLIM)
+    assert (SLIM.front_channels, SLIM.channels, SLIM.token_features) == (54, 246, 688)
+    assert [layer.linear.out_features for layer in net.front] == [20, 16, 8, 6, 4]
+    assert net.middle[0].linear.in_features == 7 * 54
+
+
+def test_a_token_tells_of_the_pooled_channels_alone() -> None:
+    torch.manual_seed(5)
+    everything = Backbone(BackboneShape(filters=SLIM.filters, pooled=SLIM.channels)).eval()
+    some = Backbone(SLIM).eval()
+    chosen = torch.arange(SLIM.channels)[-SLIM.pooled :]
+    some.load_state_dict({**everything.state_dict(), "pooled": chosen})
+    steps = log_mel(200)
+    full, told = (fed(net, [steps]).tokens() for net in (everything, some))
+    columns = torch.cat([chosen, SLIM.channels + chosen, torch.arange(2 * SLIM.channels, full.shape[1])])
+    torch.testing.assert_close(told, full[:, columns], **TOLERANCE)
+
+
 @pytest.mark.parametrize("n", [1, 30, 31, 32, 185, 186, 187, 400])
 def test_the_last_token_pools_the_newest_three_seconds_that_end_now(backbone: Backbone, n: int) -> None:
     steps = log_mel(n)
@@ -105,7 +130,7 @@ def test_the_last_token_pools_the_newest_three_seconds_that_end_now(backbone: Ba
         [channels.amax(0), channels.mean(0), bands.mean(0), bands.std(0, unbiased=False), rise.mean(0)]
     )
     token = fed(backbone, [steps]).tokens()[-1]
-    assert token.shape == (TOKEN_FEATURES,)
+    assert token.shape == (backbone.shape.token_features,)
     # The deviation comes from sums of squares in float32, whose difference loses half of the digits near zero.
     torch.testing.assert_close(token.double(), expected, rtol=1e-3, atol=2e-3)
 
@@ -121,7 +146,7 @@ def test_kept_tokens_end_where_blocks_end(backbone: Backbone) -> None:
 
 def test_tokens_are_the_kept_ones_and_the_one_that_ends_now(backbone: Backbone) -> None:
     stream = BackboneStream(backbone, context_steps=CONTEXT_STEPS)
-    assert stream.tokens().shape == (0, TOKEN_FEATURES)
+    assert stream.tokens().shape == (0, backbone.shape.token_features)
     stream.feed(log_mel(10))
     assert len(stream.tokens()) == 1
     for i in range(40):
@@ -204,9 +229,9 @@ def test_the_cost_of_a_hop_is_its_own_steps_whatever_the_context_and_the_past(ba
 def random_musicnn() -> Tensors:
     """Tensors with the names and shapes of the published network."""
     rng = np.random.default_rng(3)
-    kernels = [(7, bands, 1, TIMBRAL_FILTERS) for bands in TIMBRAL_BANDS]
-    kernels += [(steps, 1, 1, TEMPORAL_FILTERS) for steps in TEMPORAL_STEPS]
-    kernels += [(7, FRONT_CHANNELS, 1, MIDDLE_CHANNELS)] + 2 * [(7, MIDDLE_CHANNELS, 1, MIDDLE_CHANNELS)]
+    kernels = [(7, bands, 1, 204) for bands in TIMBRAL_BANDS]
+    kernels += [(steps, 1, 1, 51) for steps in TEMPORAL_STEPS]
+    kernels += [(7, 561, 1, MIDDLE_CHANNELS)] + 2 * [(7, MIDDLE_CHANNELS, 1, MIDDLE_CHANNELS)]
     tensors: Tensors = {}
     for i, shape in enumerate(kernels):
         name = f"conv2d_{i}" if i else "conv2d"
@@ -278,7 +303,7 @@ def assert_stream_is_original(net: Backbone, original: Original, steps: Tensor) 
     with torch.inference_mode():
         streamed = torch.cat([stream._new_channels(piece) for piece in steps.split(31)])
         banks, middle = original.channels(steps)
-    assert streamed.shape == (len(steps), CHANNELS)
+    assert streamed.shape == (len(steps), 753)
     groups = torch.split(streamed, [group.shape[1] for group in (*banks, *middle)], dim=1)
     for i, (group, expected) in enumerate(zip(groups, (*banks, *middle), strict=True)):
         # The middle layers' first values read what lies before the start, which a whole excerpt pads otherwise.
