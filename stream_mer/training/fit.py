@@ -35,7 +35,7 @@ class Recipe:
         text: How words are treated.
     """
 
-    epochs: int = 25
+    epochs: int = 40
     batch_size: int = 64
     learning_rate: float = 1e-3
     weight_decay: float = 1e-2

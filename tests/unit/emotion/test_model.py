@@ -1,13 +1,16 @@
-"""The joint model: its parts have names, its text can be switched off exactly, and all of it learns."""
+"""The joint model: its parts have names, each modality can be switched off exactly, and all of it learns."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from stream_mer.emotion.members import SelfAttention
 from stream_mer.emotion.model import (
     AudioInput,
     FusionAttention,
@@ -18,10 +21,12 @@ from stream_mer.emotion.model import (
     PrivateLayers,
     SharedLayers,
     TextInput,
-    WeightedPool,
 )
 
-CONFIG = JointModelConfig(audio_features=20, text_features=24, width=16, heads=4, text_half_life_s=30)
+MEMBERS = 2
+CONFIG = JointModelConfig(
+    audio_features=20, text_features=24, members=MEMBERS, width=16, heads=4, text_half_life_s=30, text_half_lines=2
+)
 ABLATIONS = [
     {"private": private, "shared": shared, "attention": attention}
     for private, shared in ((True, True), (True, False), (False, True))
@@ -31,7 +36,7 @@ ABLATIONS = [
 ORDER_TOLERANCE = 1e-5
 
 
-def model(**changes: bool) -> JointModel:
+def model(**changes: Any) -> JointModel:
     torch.manual_seed(1)
     return JointModel(replace(CONFIG, **changes)).eval()
 
@@ -50,6 +55,10 @@ def text(batch: int = 3, n: int = 4, *, weight: float = 0.9) -> TextInput:
     )
 
 
+def no_audio(batch: int = 3, n: int = 5) -> AudioInput:
+    return audio(batch, n)._replace(mask=torch.zeros(batch, n, dtype=torch.bool))
+
+
 def no_text(batch: int = 3) -> TextInput:
     return TextInput(torch.zeros(batch, 0, 24), torch.zeros(batch, 0), torch.zeros(batch, 0))
 
@@ -65,18 +74,18 @@ def test_the_four_parts_of_the_method_have_names() -> None:
     assert parts["private_audio"] is not parts["private_text"]
     assert type(parts["shared"]) is SharedLayers
     assert type(parts["fusion"]) is FusionAttention
-    assert isinstance(parts["fusion.attention"], torch.nn.MultiheadAttention)
+    assert isinstance(parts["fusion.attention"], SelfAttention)
 
 
 def test_shapes_and_ranges() -> None:
     with torch.inference_mode():
         output = model()(audio(), text())
     for heads in (output.fused, output.audio, output.text):
-        assert [tuple(head.shape) for head in heads] == [(3, 2), (3, 4), (3, 5)]
+        assert [tuple(head.shape) for head in heads] == [(MEMBERS, 3, 2), (MEMBERS, 3, 4), (MEMBERS, 3, 5)]
         assert float(heads.emotion.abs().max()) <= 1
     assert output.text_gate.shape == (3,)
     assert 0 < float(output.text_gate.min()) <= float(output.text_gate.max()) < 1
-    assert [tuple(rep.shape) for rep in output.representations] == [(3, 16)] * 4
+    assert [tuple(rep.shape) for rep in output.representations] == [(MEMBERS, 3, 16)] * 4
 
 
 def test_emotion_stays_in_range_for_any_audio() -> None:
@@ -135,19 +144,58 @@ def test_the_text_of_one_row_does_not_reach_another() -> None:
         mixed = net(audio(), TextInput(lines.vectors, weights, lines.ages_s))
     assert float(mixed.text_gate[1]) == 0
     for fused, alone in zip(mixed.fused, mixed.audio, strict=True):
-        assert torch.equal(fused[1], alone[1])
-        assert not torch.equal(fused[0], alone[0])
+        assert torch.equal(fused[:, 1], alone[:, 1])
+        assert not torch.equal(fused[:, 0], alone[:, 0])
 
 
-def test_present_text_moves_the_result_as_far_as_the_gate_says() -> None:
+def faded(lines: TextInput) -> Tensor:
+    """The weight of each line [B, L] as it ages: half of it every 30 s."""
+    return lines.weights * 0.5 ** (lines.ages_s / 30)
+
+
+@pytest.mark.parametrize("weight", [0.01, 0.5, 1.0])
+def test_text_moves_the_result_as_far_as_the_gate_says(weight: float) -> None:
+    """From what audio alone gives towards what the fusion of both gives, by the share that the lines have earned."""
+    lines = text(weight=weight)
     with torch.inference_mode():
-        output = model()(audio(), text())
-        weak = model()(audio(), text(weight=0.01))
-    assert not torch.equal(output.fused.category, output.audio.category)
-    assert float(output.text_gate.max()) <= 0.9
-    assert float(weak.text_gate.max()) <= 0.01
-    near = (weak.fused.category - weak.audio.category).abs().max()
-    assert float(near) < 0.1 * float((output.fused.category - output.audio.category).abs().max())
+        output = model()(audio(), lines)
+        certain = model(text_half_lines=1e-9)(audio(), lines)  # the same weights, words believed at once
+    heard = faded(lines).sum(1)
+    torch.testing.assert_close(output.text_gate, heard / (heard + 2))
+    assert float(certain.text_gate.min()) == pytest.approx(1)
+    for fused, alone, both in zip(output.fused, output.audio, certain.fused, strict=True):
+        assert not torch.equal(both, alone)
+        expected = alone + output.text_gate[:, None] * (both - alone)
+        torch.testing.assert_close(fused, expected, rtol=0, atol=ORDER_TOLERANCE)
+
+
+def test_the_gate_grows_with_every_line_and_stays_below_1() -> None:
+    with torch.inference_mode():
+        gates = [float(model()(audio(1), text(1, n)).text_gate) for n in (0, 1, 2, 4, 8, 16, 64)]
+    assert gates[0] == 0
+    assert all(fewer < more < 1 for fewer, more in pairwise(gates))
+
+
+def test_two_sure_lines_of_now_move_the_result_half_the_way() -> None:
+    lines = TextInput(torch.randn(1, 2, 24), torch.ones(1, 2), torch.zeros(1, 2))
+    with torch.inference_mode():
+        assert float(model()(audio(1), lines).text_gate) == pytest.approx(0.5)
+
+
+def test_a_line_that_is_surer_or_newer_moves_the_result_further() -> None:
+    with torch.inference_mode():
+        sure, unsure = (model()(audio(), text(weight=weight)).text_gate for weight in (0.9, 0.3))
+    assert bool((sure > unsure).all())
+
+
+def test_the_words_so_far_are_read_as_their_weighted_mean() -> None:
+    net, lines = model(), text()
+    weights = faded(lines)
+    mean = torch.einsum("bl,bld->bd", weights, lines.vectors) / weights.sum(1, keepdim=True)
+    as_one = TextInput(mean.unsqueeze(1), weights.sum(1, keepdim=True), torch.zeros(3, 1))
+    with torch.inference_mode():
+        for a, b in zip(results(net(audio(), lines)), results(net(audio(), as_one)), strict=True):
+            torch.testing.assert_close(a, b, rtol=0, atol=ORDER_TOLERANCE)
 
 
 def test_old_text_fades() -> None:
@@ -158,8 +206,109 @@ def test_old_text_fades() -> None:
             for age_s in (0, 30, 300, 1e5)
         ]
     assert gates == sorted(gates, reverse=True)
-    assert gates[1] < 0.6 * gates[0]
+    for gate, halved in zip(gates, (1, 0.5, 2**-10, 0), strict=True):
+        heard = float(faded(lines)[0].sum()) * halved
+        assert gate == pytest.approx(heard / (heard + 2))
     assert gates[-1] == 0
+
+
+# --- words alone
+
+
+@pytest.mark.parametrize("switches", ABLATIONS)
+def test_a_row_without_audio_is_judged_by_its_words_alone(switches: dict[str, bool]) -> None:
+    """Whatever stands where no audio is, and whatever the other rows hear."""
+    net = model(**switches)
+    quiet = audio().mask.clone()
+    quiet[1] = False
+    tokens = audio().tokens.clone()
+    tokens[1] = -7e3
+    with torch.inference_mode():
+        one = net(audio()._replace(mask=quiet), text())
+        other = net(AudioInput(tokens, quiet), text())
+        by_itself = net(no_audio(1, 0), TextInput(*(part[1:2] for part in text())))
+    assert float(one.text_gate[1]) == float(other.text_gate[1]) == 1
+    for a, b, c in zip(one.fused, other.fused, by_itself.fused, strict=True):
+        assert torch.equal(a[:, 1], b[:, 1])
+        torch.testing.assert_close(a[:, 1], c[:, 0], rtol=0, atol=ORDER_TOLERANCE)
+    assert bool((one.text_gate[[0, 2]] < 1).all())
+
+
+@pytest.mark.parametrize("value", [1e18, float("inf"), float("nan")])
+def test_absent_audio_has_exactly_no_influence_on_words_alone(value: float) -> None:
+    net = model()
+    odd = torch.full_like(no_audio().tokens, value)
+    with torch.inference_mode():
+        one, other = net(no_audio(), text()), net(no_audio()._replace(tokens=odd), text())
+    for a, b in zip(one.fused, other.fused, strict=True):
+        assert torch.equal(a, b)
+        assert a.isfinite().all()
+
+
+def test_what_the_words_are_matters_without_audio() -> None:
+    net = model()
+    with torch.inference_mode():
+        one, other = net(no_audio(), text()), net(no_audio(), text()._replace(vectors=-text().vectors))
+    assert not torch.allclose(one.fused.emotion, other.fused.emotion, atol=1e-3)
+
+
+@pytest.mark.parametrize("attention", [True, False])
+def test_a_row_with_neither_says_nothing_that_is_no_number(attention: bool) -> None:
+    with torch.inference_mode():
+        output = model(attention=attention)(no_audio(), no_text())
+    assert not output.text_gate.any()
+    for heads in (output.fused, output.audio):
+        assert all(head.isfinite().all() for head in heads)
+
+
+def test_words_alone_teach_nothing_to_the_audio_branch() -> None:
+    net = model().train()
+    sum(head.square().sum() for head in net(no_audio(), text()).fused).backward()
+    for name, parameter in net.named_parameters():
+        if name.startswith(("private_audio", "audio_projection")):
+            assert parameter.grad is None or not parameter.grad.any(), name
+        assert parameter.grad is None or parameter.grad.isfinite().all(), name
+    assert net.private_text.block[0].weight.grad.any()
+
+
+# --- members
+
+
+def test_each_member_is_a_model_of_its_own() -> None:
+    """The ensemble gives what its members give, each alone with its weights."""
+    net = model()
+    with torch.inference_mode():
+        together = net(audio(), text())
+        for member in range(MEMBERS):
+            one = model(members=1)
+            shared = {name for name, _ in net.named_buffers()}  # mean and scale of the training data
+            one.load_state_dict(
+                {
+                    name: tensor if name in shared else tensor[member : member + 1]
+                    for name, tensor in net.state_dict().items()
+                }
+            )
+            alone = one(audio(), text())
+            for a, b in zip(results(together), results(alone), strict=True):
+                torch.testing.assert_close(a[member], b[0], rtol=0, atol=ORDER_TOLERANCE)
+
+
+def test_members_begin_differently() -> None:
+    with torch.inference_mode():
+        first, second = model()(audio(), text()).fused.emotion
+    assert not torch.allclose(first, second, atol=1e-3)
+
+
+def test_audio_may_be_encoded_once_and_fused_again_with_other_words() -> None:
+    net, sound = model(), audio()
+    with torch.inference_mode():
+        kept = net.encode_audio(sound.tokens)
+        for words in (text(), no_text(), text(weight=0.1)):
+            for a, b in zip(results(net.fuse(kept, sound.mask, words)), results(net(sound, words)), strict=True):
+                assert torch.equal(a, b)
+
+
+# --- padding, ablations, learning
 
 
 def test_where_the_padding_stands_does_not_matter() -> None:
@@ -222,14 +371,3 @@ def test_without_text_the_text_branch_learns_nothing_and_nothing_breaks() -> Non
 def test_a_model_without_layers_is_refused() -> None:
     with pytest.raises(ValueError, match="private layers, shared layers or both"):
         model(private=False, shared=False)
-
-
-def test_pooling_weighs_its_elements() -> None:
-    torch.manual_seed(0)
-    pool, x = WeightedPool(8), torch.randn(1, 2, 8)
-    torch.nn.init.zeros_(pool.score.weight)
-    with torch.inference_mode():
-        pooled = pool(x, torch.tensor([[0.75, 0.25]]))
-        nothing = pool(x, torch.zeros(1, 2))
-    torch.testing.assert_close(pooled, 0.75 * x[:, 0] + 0.25 * x[:, 1])
-    assert torch.equal(nothing, torch.zeros(1, 8))
