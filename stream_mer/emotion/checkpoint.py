@@ -36,6 +36,11 @@ class TextStrength:
     category: float = 1.0
     cluster: float = 1.0
 
+    @property
+    def greatest(self) -> float:
+        """How far words may move the output that they may move furthest."""
+        return max(self.emotion, self.category, self.cluster)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:

@@ -89,7 +89,8 @@ class JointEmotionStream:
         heard = torch.full((1, len(tokens)), not silent, device=self._device)
         output = self._checkpoint.joint(AudioInput(tokens.unsqueeze(0), heard), text)
         heads = _mean_heads(output.fused if silent else self._strengthened(output), self._checkpoint)
-        spoken = float(output.text_gate) >= MIN_TEXT_GATE
+        strength = 1.0 if silent else self._checkpoint.calibration.text_strength.greatest
+        spoken = strength * float(output.text_gate) >= MIN_TEXT_GATE
         used = ("audio",) * (not silent) + ("text",) * spoken
         return self._estimate(heads, used, lyrics, t1, (started, listened))
 

@@ -1,9 +1,9 @@
-"""The predictor on windows: dropped ones are caught up, odd ones do no harm."""
+"""The predictor on windows: dropped ones are caught up, odd ones do no harm, and words move what they have earned."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +11,11 @@ import pytest
 
 from stream_mer.audio.windowing import Windower
 from stream_mer.config import WindowSettings
-from stream_mer.emotion.checkpoint import load_checkpoint
+from stream_mer.emotion.checkpoint import Checkpoint, TextStrength, load_checkpoint
+from stream_mer.emotion.model import JointModel
 from stream_mer.emotion.predictor import EmotionPredictor, JointEmotionStream
 from stream_mer.errors import CheckpointError, SettingError
+from stream_mer.lyrics.reader import LINE_FEATURES
 from stream_mer.types import (
     CATEGORIES,
     CLUSTERS,
@@ -53,12 +55,24 @@ def estimates(stream: JointEmotionStream, given: Sequence[Window]) -> list[Emoti
     return [stream.predict(window, NO_LYRICS) for window in given]
 
 
-def lines(*t1: float) -> LyricState:
-    rng = np.random.default_rng(4)
+def lines(*t1: float, seed: int = 4) -> LyricState:
+    rng = np.random.default_rng(seed)
+    vectors = [rng.standard_normal(LINE_FEATURES).astype(np.float32) for _ in t1]
     encoded = [
-        EncodedLine(t1=t, vector=rng.standard_normal(512).astype(np.float32), reliability=0.8, n_words=5) for t in t1
+        EncodedLine(t1=t, vector=vector, reliability=0.8, n_words=5) for t, vector in zip(t1, vectors, strict=True)
     ]
     return LyricState(lines=tuple(encoded), health="ok")
+
+
+def last(predictor: EmotionPredictor, samples: Samples, lyrics: LyricState) -> EmotionEstimate:
+    """The newest estimate of a stream that heard these samples from its beginning."""
+    stream = predictor.open_stream(SETTINGS)
+    return [stream.predict(window, lyrics) for window in windows(samples)][-1]
+
+
+def with_strength(predictor: EmotionPredictor, strength: TextStrength) -> EmotionPredictor:
+    checkpoint = predictor.checkpoint
+    return EmotionPredictor(replace(checkpoint, calibration=replace(checkpoint.calibration, text_strength=strength)))
 
 
 def test_an_estimate_is_whole_and_in_its_ranges(predictor: EmotionPredictor, music: Music) -> None:
@@ -176,15 +190,150 @@ def test_why_lyrics_are_missing_is_told(predictor: EmotionPredictor, music: Musi
     assert predictor.open_stream(SETTINGS).predict(window, state).degraded == ("lyrics_unavailable",)
 
 
-def test_an_ensemble_is_averaged(tiny_model: Path, music: Music) -> None:
-    from torch import nn  # noqa: PLC0415 - one test builds with it
+# --- silence and words
 
-    single = load_checkpoint(tiny_model)
-    values = {field.name: getattr(single, field.name) for field in fields(single)}
-    twice = type(single)(**{**values, "joint": nn.ModuleList([single.joint[0], single.joint[0]])})
-    given = windows(music(1))
-    one, two = (numbers(estimates(EmotionPredictor(c).open_stream(SETTINGS), given)[-1]) for c in (single, twice))
-    assert two == pytest.approx(one, abs=1e-6)
+
+def silence(duration_s: float) -> Samples:
+    return np.zeros(round(16_000 * duration_s), np.float32)
+
+
+def test_where_nothing_sounds_known_words_answer_alone(predictor: EmotionPredictor) -> None:
+    said = last(predictor, silence(3), lines(0.2, 0.4))
+    assert said.modalities == ("text",)
+    assert said.text_age_s == pytest.approx(2.6)
+    assert numbers(said) != pytest.approx(numbers(last(predictor, silence(3), NO_LYRICS)), abs=1e-3)
+    assert numbers(said) != pytest.approx(numbers(last(predictor, silence(3), lines(0.2, 0.4, seed=5))), abs=1e-3)
+
+
+def test_silence_without_words_is_judged_as_audio(predictor: EmotionPredictor) -> None:
+    said = last(predictor, silence(3), NO_LYRICS)
+    assert (said.modalities, said.text_age_s) == (("audio",), None)
+
+
+def test_words_alone_do_not_depend_on_what_sounded_before_the_window(predictor: EmotionPredictor, music: Music) -> None:
+    after_music = last(predictor, np.concatenate([music(2), silence(4)]), lines(1.0))
+    assert after_music.modalities == ("text",)
+    assert numbers(after_music) == numbers(last(predictor, silence(6), lines(1.0)))
+
+
+@pytest.mark.parametrize(("level", "heard"), [(0.9e-5, False), (1.1e-5, True)])
+@pytest.mark.parametrize("at", [0, 1, 31_999, 63_999])
+def test_one_sample_that_sounds_anywhere_in_the_window_is_audio(
+    at: int, level: float, heard: bool, predictor: EmotionPredictor
+) -> None:
+    samples = silence(4)
+    samples[at] = -level
+    assert last(predictor, samples, lines(1.0)).modalities == (("audio", "text") if heard else ("text",))
+
+
+def test_music_that_begins_after_silence_is_heard_at_once(predictor: EmotionPredictor, music: Music) -> None:
+    stream = predictor.open_stream(SETTINGS)
+    given = windows(np.concatenate([silence(2), music(2)]))
+    told = [stream.predict(window, lines(0.2)).modalities for window in given]
+    assert told == [("text",)] * 4 + [("audio", "text")] * 4
+
+
+def test_lines_of_no_weight_do_not_make_silence_speak(predictor: EmotionPredictor) -> None:
+    unsure = tuple(replace(line, reliability=0.0) for line in lines(0.2, 0.4).lines)
+    said = last(predictor, silence(2), LyricState(lines=unsure, health="ok"))
+    assert (said.modalities, said.text_age_s) == (("audio",), None)
+    assert numbers(said) == numbers(last(predictor, silence(2), NO_LYRICS))
+
+
+# --- how far words may move each output
+
+
+def test_words_of_strength_0_leave_the_result_of_audio_exactly(predictor: EmotionPredictor, music: Music) -> None:
+    deaf_to_words = with_strength(predictor, TextStrength(emotion=0, category=0, cluster=0))
+    sung = last(deaf_to_words, music(3), lines(0.2, 0.4))
+    assert numbers(sung) == numbers(last(predictor, music(3), NO_LYRICS))
+    assert (sung.modalities, sung.text_age_s) == (("audio",), None)
+
+
+def test_words_of_strength_1_give_the_fusion(tiny_model: Path, music: Music) -> None:
+    checkpoint = load_checkpoint(tiny_model)
+    assert checkpoint.calibration.text_strength == TextStrength()
+    outputs = []
+    checkpoint.joint.register_forward_hook(lambda _module, _given, output: outputs.append(output))
+    sung = last(EmotionPredictor(checkpoint), music(3), lines(0.2, 0.4))
+    fused = outputs[-1].fused
+    expected = [
+        *fused.emotion.mean(0)[0].tolist(),
+        *fused.category.mean(0)[0].softmax(-1).tolist(),
+        *fused.cluster.mean(0)[0].softmax(-1).tolist(),
+    ]
+    assert numbers(sung) == pytest.approx(expected, abs=1e-6)
+    assert expected != pytest.approx(numbers(last(EmotionPredictor(checkpoint), music(3), NO_LYRICS)), abs=1e-3)
+
+
+def test_each_output_is_moved_by_its_own_strength(predictor: EmotionPredictor, music: Music) -> None:
+    mixed = with_strength(predictor, TextStrength(emotion=0.5, category=0, cluster=1))
+    plain, fused, told = (
+        last(one, music(3), words)
+        for one, words in ((predictor, NO_LYRICS), (predictor, lines(0.2)), (mixed, lines(0.2)))
+    )
+    assert told.valence == pytest.approx((plain.valence + fused.valence) / 2, abs=1e-6)
+    assert told.arousal == pytest.approx((plain.arousal + fused.arousal) / 2, abs=1e-6)
+    assert told.categories == plain.categories
+    assert told.clusters == pytest.approx(fused.clusters, abs=1e-6)
+    assert told.modalities == ("audio", "text")
+
+
+def test_no_strength_leads_out_of_the_range(predictor: EmotionPredictor, music: Music) -> None:
+    beyond = with_strength(predictor, TextStrength(emotion=1e4))
+    told = last(beyond, music(3), lines(0.2))
+    assert {abs(told.valence), abs(told.arousal)} == {1.0}
+    for low, high in (told.interval.valence, told.interval.arousal):
+        assert -1 <= low <= high <= 1
+
+
+def test_the_strength_of_words_does_not_matter_where_they_are_all_there_is(predictor: EmotionPredictor) -> None:
+    deaf_to_words = with_strength(predictor, TextStrength(emotion=0, category=0, cluster=0))
+    told, expected = (last(one, silence(3), lines(0.2)) for one in (deaf_to_words, predictor))
+    assert numbers(told) == numbers(expected)
+    assert told.modalities == ("text",)
+
+
+# --- ensembles and temperatures
+
+
+def one_member(checkpoint: Checkpoint, member: int) -> Checkpoint:
+    """The checkpoint with a single one of its networks."""
+    joint = JointModel(replace(checkpoint.joint.config, members=1)).eval()
+    shared = {name for name, _ in joint.named_buffers()}
+    joint.load_state_dict(
+        {
+            name: tensor if name in shared else tensor[member : member + 1]
+            for name, tensor in checkpoint.joint.state_dict().items()
+        }
+    )
+    return replace(checkpoint, joint=joint)
+
+
+@pytest.mark.parametrize("words", [NO_LYRICS, lines(0.2)], ids=["audio alone", "with words"])
+def test_an_ensemble_is_averaged(words: LyricState, predictor: EmotionPredictor, music: Music) -> None:
+    """Emotion by its mean, probabilities by the mean of their logits: the geometric mean, normalised."""
+    both = last(predictor, music(2), words)
+    one, other = (last(EmotionPredictor(one_member(predictor.checkpoint, i)), music(2), words) for i in (0, 1))
+    assert numbers(one) != pytest.approx(numbers(other), abs=1e-3)
+    assert both.valence == pytest.approx((one.valence + other.valence) / 2, abs=1e-5)
+    assert both.arousal == pytest.approx((one.arousal + other.arousal) / 2, abs=1e-5)
+    for name in ("categories", "clusters"):
+        means = np.sqrt([[*getattr(one, name).values()], [*getattr(other, name).values()]]).prod(0)
+        assert [*getattr(both, name).values()] == pytest.approx(means / means.sum(), abs=1e-5)
+
+
+def test_a_temperature_makes_probabilities_flatter_and_nothing_else(predictor: EmotionPredictor, music: Music) -> None:
+    checkpoint = predictor.checkpoint
+    calibration = replace(checkpoint.calibration, category_temperature=2.0)
+    plain = last(predictor, music(2), NO_LYRICS)
+    flatter = last(EmotionPredictor(replace(checkpoint, calibration=calibration)), music(2), NO_LYRICS)
+    roots = np.sqrt([*plain.categories.values()])
+    assert [*flatter.categories.values()] == pytest.approx(roots / roots.sum(), abs=1e-6)
+    assert (flatter.clusters, flatter.valence, flatter.arousal) == (plain.clusters, plain.valence, plain.arousal)
+
+
+# --- what cannot be loaded
 
 
 @pytest.mark.parametrize("device", ["toaster", "cuda:99", "", "cpu:x"])
