@@ -60,6 +60,7 @@ def command(*, files: tuple[str, ...], output_format: str, out: Path | None, plo
       stream-mer tag song.mp3 --lyrics song.lrc    known lyrics in place of recognition
       stream-mer tag song.lrc                      what the words alone say (LRC, or plain text as .txt)
     """  # noqa: D301 - \b is click's mark for text that is not to be wrapped
+    _refuse_other_words(files, engine["lyrics_file"], no_lyrics=engine["no_lyrics"])
     loaded = Engine(engine_settings(**engine))
     stream_names = _stream_names(files)
     failed = 0
@@ -101,6 +102,18 @@ def _tag(engine: Engine, name: str, outputs: _Outputs, progress: Progress) -> No
 
 def _is_lyrics(name: str) -> bool:
     return Path(name).suffix.lower() in LYRICS_SUFFIXES
+
+
+def _refuse_other_words(files: tuple[str, ...], lyrics_file: Path | None, *, no_lyrics: bool) -> None:
+    """A file of lyrics is its own words: an option that gives it others, or none, is a mistake.
+
+    Raises:
+        SettingError: There is such a file, and such an option.
+    """
+    option = "--lyrics" if lyrics_file is not None else "--no-lyrics" if no_lyrics else None
+    words = next(filter(_is_lyrics, files), None)
+    if option is not None and words is not None:
+        raise SettingError(f"{words} is lyrics itself, so {option} contradicts it: leave {option} out, or give audio")
 
 
 class _Outputs:

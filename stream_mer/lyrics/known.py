@@ -53,7 +53,7 @@ def read_lyrics(path: Path) -> list[LyricLine]:
         raise LyricsError(f"cannot read lyrics from {path}: {error.strerror or error}; check the path") from error
     lines = parse_lyrics(_decode(data, path))
     if not lines:
-        raise LyricsError(f"{path} holds no lyrics; give LRC or plain text, or leave the option out")
+        raise LyricsError(f"{path} holds no lyrics; give LRC or plain text with a line of words")
     return lines
 
 

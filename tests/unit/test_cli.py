@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from stream_mer import __version__, cli
 from stream_mer.cli import COMMANDS
 from stream_mer.errors import CheckpointError, SettingError, SourceError
+from stream_mer.lyrics import opening
+from stream_mer.lyrics.encoder import VECTOR_SIZE
 
 Music = Callable[..., NDArray[np.float32]]
 WriteWav = Callable[[Path, NDArray[np.float32]], Path]
@@ -344,6 +346,125 @@ def test_files_of_one_name_are_told_apart(tag: Command, song: Path, tmp_path: Pa
     done = tag(song, twin)
     assert done.code == 0
     assert {message["stream"] for message in done.messages} == {str(song), str(twin)}
+
+
+# --- words alone
+
+
+@pytest.fixture
+def read(stream_mer: Command, tiny_model: Path, tmp_path: Path, plain_encoder: None) -> Command:  # noqa: ARG001 - replaces the encoder
+    """Writes a lyrics file and tags it with the tiny model: ``read(name, its text or bytes, *options)``."""
+
+    def run(name: str, words: str | bytes, *args: object) -> Done:
+        path = tmp_path / name
+        path.write_bytes(words.encode() if isinstance(words, str) else words)
+        return stream_mer("tag", "--model", tiny_model, path, *args)
+
+    return run
+
+
+@pytest.fixture
+def plain_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sentence embeddings of any text at once: which ones does not matter to the command line."""
+
+    class Encoder:
+        def encode(self, text: str) -> NDArray[np.float32]:
+            vector = np.random.default_rng(list(text.encode())).standard_normal(VECTOR_SIZE).astype(np.float32)
+            return vector / np.linalg.norm(vector)
+
+    monkeypatch.setattr(opening, "SentenceEncoder", Encoder)
+
+
+def test_an_lrc_file_is_tagged_by_its_words_as_their_times_come(read: Command) -> None:
+    done = read("song.lrc", "[00:01.00]我愛你\n[00:02.20]你是我的寶貝\n[00:03.00]\n")
+    assert (done.code, done.err) == (0, "")
+    order = [m["text"] if m["type"] == "lyrics" else m.get("t1", m["type"]) for m in done.messages]
+    assert order == [0.5, "我愛你", 1.0, 1.5, 2.0, "你是我的寶貝", 2.5, 3.0, "summary"]
+    frames = [m for m in done.messages if m["type"] == "emotion"]
+    assert [frame["modalities"] for frame in frames] == [["audio"]] + [["text"]] * 5
+    assert [frame["text_age_s"] for frame in frames][-1] == 0
+    *_, newest, summary = (m for m in done.messages if m["type"] != "lyrics")
+    # The newest frame has read all the words, so it stands for the song.
+    assert (summary["valence"], summary["arousal"]) == (newest["raw"]["valence"], newest["raw"]["arousal"])
+    assert (summary["stream"], summary["duration_s"]) == ("song.lrc", 3.0)
+    assert summary["lyrics"] == "我愛你\n你是我的寶貝"
+
+
+def test_a_text_file_is_tagged_by_all_its_words_at_once(read: Command) -> None:
+    done = read("poem.TXT", "¿Dónde estás, corazón?\n\nNo te vayas\n")
+    assert (done.code, done.err) == (0, "")
+    kinds = [m["type"] for m in done.messages]
+    assert kinds == ["lyrics", "lyrics", "emotion", "emotion", "summary"]
+    assert [m["modalities"] for m in done.messages if m["type"] == "emotion"] == [["text"]] * 2
+    assert done.messages[-1]["lyrics"] == "¿Dónde estás, corazón?\nNo te vayas"
+
+
+def test_the_words_decide_what_words_alone_feel_like(read: Command) -> None:
+    one, again, other = (
+        read("poem.txt", words).messages[-1] for words in ("Come with me\n", "Come with me\n", "Leave me be\n")
+    )
+    assert one == again
+    assert one["valence"] != other["valence"]
+    assert one["category"]["probs"] != other["category"]["probs"]
+
+
+def test_words_alone_have_rows_in_a_table_too(read: Command) -> None:
+    done = read("poem.txt", "Come with me\n", "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(done.out)))
+    assert [(row["t1"], row["modalities"]) for row in rows] == [("0.5000", "text"), ("1.0000", "text")]
+
+
+@pytest.mark.parametrize("name", ["song.lrc", "song.txt"])
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (b"", "holds no lyrics"),
+        (b"\n  \n", "holds no lyrics"),
+        (b"[ti:Only]\n[00:01.00]\n", "holds no lyrics"),
+        (bytes(range(256)) * 40, "is not a text file"),
+        (b"\xff\xfe\x00", "is not a text file"),
+        (b"la " * 400_000, "is larger than a megabyte"),
+    ],
+    ids=["empty", "blank", "no words", "garbage", "half a character", "huge"],
+)
+def test_a_file_without_lyrics_exits_with_1_and_is_named(words: bytes, says: str, name: str, read: Command) -> None:
+    done = read(name, words)
+    assert (done.code, done.out) == (1, "")
+    in_one_line(done, name, says)
+    assert "--" not in done.err  # no option is at fault
+
+
+def test_lyrics_that_are_not_there_exit_with_1(stream_mer: Command, tiny_model: Path, tmp_path: Path) -> None:
+    done = stream_mer("tag", "--model", tiny_model, tmp_path / "song.lrc")
+    assert (done.code, done.out) == (1, "")
+    in_one_line(done, "song.lrc", "check the path")
+
+
+@pytest.mark.parametrize("option", [["--lyrics", "other.lrc"], ["--no-lyrics"]])
+@pytest.mark.parametrize("name", ["song.lrc", "song.Txt"])
+def test_lyrics_with_an_option_that_says_otherwise_exit_with_2(name: str, option: list[str], read: Command) -> None:
+    done = read(name, "[00:01.00]Come with me\n", *option)
+    assert (done.code, done.out) == (2, "")
+    in_one_line(done, name, f"is lyrics itself, so {option[0]} contradicts it")
+
+
+def test_audio_and_lyrics_may_be_tagged_together(
+    stream_mer: Command,
+    tiny_model: Path,
+    song: Path,
+    tmp_path: Path,
+    plain_encoder: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(opening, "OfflineLyrics", lambda *_, **__: opening.NoLyrics())  # no recogniser in this test
+    (tmp_path / "poem.txt").write_text("Come with me\n")
+    done = stream_mer("tag", "--model", tiny_model, tmp_path / "poem.txt", song)
+    assert (done.code, done.err) == (0, "")
+    told = {(m["stream"], *m["modalities"]) for m in done.messages if m["type"] == "emotion"}
+    assert told == {("poem.txt", "text"), ("song.wav", "audio")}
+
+
+# --- known words beside the sound
 
 
 def test_known_lyrics_are_published_and_summed_up(
