@@ -1,4 +1,4 @@
-"""The losses: right by their formulas, blind to what is masked."""
+"""The losses: right by their formulas, blind to what is masked, and each member's its own."""
 
 from __future__ import annotations
 
@@ -21,6 +21,10 @@ from stream_mer.training.losses import (
 )
 
 
+MEMBERS = 2
+ALL = torch.ones(16, dtype=torch.bool)
+
+
 def drawn(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
@@ -41,38 +45,57 @@ def test_concordance_knows_agreement_opposition_and_offset() -> None:
     assert float(concordance(torch.zeros(20), x)) == 0
 
 
+def test_each_member_has_a_concordance_of_its_own() -> None:
+    p, t = drawn(3, 2, 50), drawn(50, seed=1)
+    found = concordance(p, t)
+    assert found.shape == (3, 2)
+    assert float(found[2, 1]) == pytest.approx(float(concordance(p[2, 1], t)), abs=1e-6)
+
+
 def test_a_perfect_prediction_costs_nothing_and_a_wrong_one_does() -> None:
     target = drawn(20, 2).tanh()
-    assert float(emotion_loss(target, target)) == pytest.approx(0, abs=1e-5)
-    assert float(emotion_loss(-target, target)) > 4
+    right, wrong = emotion_loss(torch.stack([target, -target]), target).tolist()
+    assert right == pytest.approx(0, abs=1e-5)
+    assert wrong > 4
+
+
+def test_the_emotion_loss_is_its_formula() -> None:
+    prediction, target = drawn(20, 2).tanh(), drawn(20, 2, seed=1).tanh()
+    p, t = prediction.double().numpy(), target.double().numpy()
+    expected = 2 * ((p - t) ** 2).mean(0).sum()
+    for k in range(2):
+        both = p[:, k].var() + t[:, k].var() + (p[:, k].mean() - t[:, k].mean()) ** 2
+        expected += 1 - 2 * np.cov(p[:, k], t[:, k], bias=True)[0, 1] / both
+    assert emotion_loss(prediction[None], target).item() == pytest.approx(expected, abs=1e-5)
 
 
 def test_rows_without_a_rating_have_no_effect() -> None:
-    prediction, target = drawn(20, 2).tanh(), drawn(20, 2, seed=1).tanh()
+    prediction, target = drawn(MEMBERS, 20, 2).tanh(), drawn(20, 2, seed=1).tanh()
     expected = emotion_loss(prediction, target)
     more = torch.cat([target, torch.tensor([[float("nan"), 0.1], [0.1, float("nan")]])])
-    odd = torch.cat([prediction, torch.tensor([[99.0, 99.0], [-99.0, 99.0]])]).requires_grad_()
+    strange = torch.tensor([[99.0, 99.0], [-99.0, 99.0]]).expand(MEMBERS, 2, 2)
+    odd = torch.cat([prediction, strange], dim=1).requires_grad_()
     loss = emotion_loss(odd, more)
-    assert loss.item() == pytest.approx(expected.item(), abs=1e-6)
-    loss.backward()
+    torch.testing.assert_close(loss, expected)
+    loss.sum().backward()
     assert odd.grad is not None
-    assert not odd.grad[20:].any()
-    assert odd.grad[:20].any()
+    assert not odd.grad[:, 20:].any()
+    assert odd.grad[:, :20].any()
     assert odd.grad.isfinite().all()
 
 
 def test_too_few_rows_cost_nothing_but_can_be_differentiated() -> None:
-    prediction = drawn(5, 2).requires_grad_()
+    prediction = drawn(MEMBERS, 5, 2).requires_grad_()
     loss = emotion_loss(prediction, drawn(5, 2, seed=1))
-    loss.backward()
-    assert loss.item() == 0
+    loss.sum().backward()
+    assert loss.tolist() == [0] * MEMBERS
     assert prediction.grad is not None
     assert not prediction.grad.any()
 
 
 def test_similarity_is_zero_for_one_distribution_and_grows_with_distance() -> None:
-    a = drawn(64, 8)
-    shuffled = a[torch.randperm(64, generator=torch.Generator().manual_seed(1))]
+    a = drawn(1, 64, 8)
+    shuffled = a[:, torch.randperm(64, generator=torch.Generator().manual_seed(1))]
     same, near, far = (float(similarity_loss(a, b)) for b in (shuffled, shuffled + 0.1, shuffled + 1.0))
     assert same < 1e-3  # five roots of the 1e-8 that keeps the gradient finite at zero
     assert same < near < far
@@ -80,32 +103,41 @@ def test_similarity_is_zero_for_one_distribution_and_grows_with_distance() -> No
 
 
 def test_similarity_is_the_sum_over_central_moments() -> None:
-    a, b = drawn(30, 4), drawn(40, 4, seed=1) * 0.5 + 0.2
-    x, y = (np.tanh(v.double().numpy()) for v in (a, b))
-    expected = np.linalg.norm(x.mean(0) - y.mean(0))
-    for k in range(2, 6):
-        expected += np.linalg.norm(((x - x.mean(0)) ** k).mean(0) - ((y - y.mean(0)) ** k).mean(0))
-    assert float(similarity_loss(a, b)) == pytest.approx(expected, abs=1e-3)
+    a, b = drawn(MEMBERS, 30, 4), drawn(MEMBERS, 40, 4, seed=1) * 0.5 + 0.2
+    found = similarity_loss(a, b)
+    for member in range(MEMBERS):
+        x, y = (np.tanh(v[member].double().numpy()) for v in (a, b))
+        expected = np.linalg.norm(x.mean(0) - y.mean(0))
+        for k in range(2, 6):
+            expected += np.linalg.norm(((x - x.mean(0)) ** k).mean(0) - ((y - y.mean(0)) ** k).mean(0))
+        assert float(found[member]) == pytest.approx(expected, abs=1e-3)
 
 
 def test_difference_is_zero_for_orthogonal_and_large_for_equal_representations() -> None:
     rows = torch.eye(4).repeat_interleave(2, 0) * torch.tensor([1.0, -1.0]).repeat(4)[:, None]  # centred, unit length
     private, shared = torch.cat([rows, 0 * rows]), torch.cat([0 * rows, rows])
-    assert float(difference_loss(private, shared)) == pytest.approx(0, abs=1e-9)
-    assert float(difference_loss(rows, rows)) == pytest.approx(float((rows.T @ rows).square().mean()))
-    assert float(difference_loss(rows, rows)) > 0.5
+    orthogonal, equal = difference_loss(torch.stack([private, private]), torch.stack([shared, private])).tolist()
+    assert orthogonal == pytest.approx(0, abs=1e-9)
+    assert equal == pytest.approx(float((private.T @ private).square().mean()))
+    assert float(difference_loss(rows[None], rows[None])) > 0.5
 
 
 def output(n: int = 16, seed: int = 0) -> JointOutput:
     def heads(k: int) -> Heads:
-        return Heads(drawn(n, 2, seed=seed + k).tanh(), drawn(n, 4, seed=seed + k + 1), drawn(n, 5, seed=seed + k + 2))
+        shapes = ((MEMBERS, n, 2), (MEMBERS, n, 4), (MEMBERS, n, 5))
+        emotion, category, cluster = (drawn(*shape, seed=seed + k + i) for i, shape in enumerate(shapes))
+        return Heads(emotion.tanh(), category, cluster)
 
-    reps = Representations(*(drawn(n, 8, seed=seed + 50 + k) for k in range(4)))
+    reps = Representations(*(drawn(MEMBERS, n, 8, seed=seed + 50 + k) for k in range(4)))
     return JointOutput(heads(0), heads(10), heads(20), torch.full((n,), 0.5), reps)
 
 
 def labels(n: int = 16) -> Labels:
     return Labels(drawn(n, 2, seed=7).tanh(), torch.arange(n) % 4, torch.arange(n) % 5)
+
+
+def joint_loss(weights: LossWeights | None = None) -> JointLoss:
+    return JointLoss(weights or LossWeights(), MEMBERS)
 
 
 def changed_rows(given: JointOutput, rows: Tensor) -> JointOutput:
@@ -125,42 +157,91 @@ def test_rows_without_any_label_have_no_effect_on_the_tasks() -> None:
         given.category.masked_fill(rows, -1),
         given.cluster.masked_fill(rows, -1),
     )
-    loss, with_text = JointLoss(LossWeights()), torch.ones(16, dtype=torch.bool)
-    before = loss(output(), masked, with_text).item()
-    assert loss(changed_rows(output(), rows), masked, with_text).item() == pytest.approx(before, abs=1e-6)
-    assert loss(changed_rows(output(), rows), given, with_text).item() != pytest.approx(before, abs=1e-3)
+    loss = joint_loss()
+    before = loss(output(), masked, ALL, ALL).item()
+    assert loss(changed_rows(output(), rows), masked, ALL, ALL).item() == pytest.approx(before, abs=1e-5)
+    assert loss(changed_rows(output(), rows), given, ALL, ALL).item() != pytest.approx(before, abs=1e-3)
 
 
-def test_what_the_text_head_says_of_rows_without_text_has_no_effect() -> None:
-    given, with_text = output(), torch.arange(16) < 10
-    other = given._replace(text=Heads(*(torch.where(with_text[:, None], h, h + 9) for h in given.text)))
-    loss = JointLoss(LossWeights())
-    expected = loss(given, labels(), with_text).item()
-    assert loss(other, labels(), with_text).item() == pytest.approx(expected, abs=1e-6)
+@pytest.mark.parametrize("modality", ["audio", "text"])
+def test_what_a_light_head_says_of_rows_without_its_modality_has_no_effect(modality: str) -> None:
+    given, there = output(), torch.arange(16) < 10
+    heads: Heads = getattr(given, modality)
+    absent, present = (
+        given._replace(**{modality: Heads(*(torch.where(rows[:, None], h + 9 * h.abs(), h) for h in heads))})
+        for rows in (~there, there)
+    )
+    which = (there, ALL) if modality == "audio" else (ALL, there)
+    loss = joint_loss()
+    expected = loss(given, labels(), *which).item()
+    assert loss(absent, labels(), *which).item() == pytest.approx(expected, abs=1e-5)
+    assert loss(present, labels(), *which).item() != pytest.approx(expected, abs=1e-2)
 
 
-@pytest.mark.parametrize("with_text", [torch.zeros(16, dtype=torch.bool), torch.arange(16) < 1, torch.arange(16) < 9])
-def test_any_share_of_text_and_no_labels_at_all_give_a_finite_loss(with_text: Tensor) -> None:
+@pytest.mark.parametrize("modality", ["audio", "text"])
+def test_what_is_represented_of_a_modality_that_a_row_lacks_has_no_effect(modality: str) -> None:
+    given, there = output(), torch.arange(16) < 10
+    reps = given.representations
+    names = (f"private_{modality}", f"shared_{modality}")
+    other = given._replace(
+        representations=reps._replace(
+            **{name: torch.where(there[:, None], getattr(reps, name), torch.tensor(9.0)) for name in names}
+        )
+    )
+    which = (there, ALL) if modality == "audio" else (ALL, there)
+    loss = joint_loss()
+    expected = loss(given, labels(), *which).item()
+    assert loss(other, labels(), *which).item() == pytest.approx(expected, abs=1e-5)
+    assert loss(other, labels(), ALL, ALL).item() != pytest.approx(loss(given, labels(), ALL, ALL).item(), abs=1e-4)
+
+
+NONE = torch.zeros(16, dtype=torch.bool)
+
+
+@pytest.mark.parametrize(
+    ("has_audio", "has_text"),
+    [(ALL, NONE), (NONE, ALL), (ALL, torch.arange(16) < 1), (torch.arange(16) >= 9, torch.arange(16) < 9)],
+    ids=["no words", "no music", "one row with words", "each row one of them"],
+)
+def test_any_share_of_a_modality_and_no_labels_at_all_give_a_finite_loss(has_audio: Tensor, has_text: Tensor) -> None:
     bare = Labels(torch.full((16, 2), float("nan")), torch.full((16,), -1), torch.full((16,), -1))
     for given in (labels(), bare):
-        assert np.isfinite(JointLoss(LossWeights())(output(), given, with_text).item())
+        assert np.isfinite(joint_loss()(output(), given, has_audio, has_text).item())
 
 
 @pytest.mark.parametrize("part", ["emotion", "category", "cluster", "audio", "text", "difference", "similarity"])
 def test_every_weight_counts_and_zero_switches_its_part_off(part: str) -> None:
-    with_text = torch.ones(16, dtype=torch.bool)
-
     def value(weight: float) -> float:
-        loss = JointLoss(replace(LossWeights(), **{part: weight}))
-        return loss(output(), labels(), with_text).item()
+        return float(joint_loss(replace(LossWeights(), **{part: weight}))(output(), labels(), ALL, ALL).item())
 
     off, half, whole = value(0.0), value(0.5), value(1.0)
     assert whole > off
     assert half == pytest.approx((off + whole) / 2, abs=1e-4)  # before anything is learnt, weights are linear
 
 
-def test_the_uncertainty_weights_learn() -> None:
-    loss = JointLoss(LossWeights())
-    loss(output(), labels(), torch.ones(16, dtype=torch.bool)).backward()
+def test_the_uncertainty_weights_of_every_member_learn() -> None:
+    loss = joint_loss()
+    loss(output(), labels(), ALL, ALL).backward()
     assert loss.log_variance.grad is not None
+    assert loss.log_variance.grad.shape == (MEMBERS, 3)
     assert loss.log_variance.grad.all()
+
+
+def test_the_loss_is_the_sum_of_what_each_member_would_have_alone() -> None:
+    def only(member: int, value: Heads | Representations) -> tuple[Tensor, ...]:
+        return tuple(tensor[member : member + 1] for tensor in value)
+
+    given, there = output(), torch.arange(16) % 3 > 0
+    alone = [
+        given._replace(
+            fused=Heads(*only(member, given.fused)),
+            audio=Heads(*only(member, given.audio)),
+            text=Heads(*only(member, given.text)),
+            representations=Representations(*only(member, given.representations)),
+        )
+        for member in range(MEMBERS)
+    ]
+    whole = joint_loss()(given, labels(), ALL, there).item()
+    by_member = [JointLoss(LossWeights())(one, labels(), ALL, there).item() for one in alone]
+    assert whole == pytest.approx(sum(by_member), rel=1e-5)
+    assert by_member[0] != pytest.approx(by_member[1], abs=1e-2)
