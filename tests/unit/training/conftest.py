@@ -14,11 +14,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from stream_mer.emotion.model import JointModelConfig
 from stream_mer.lyrics.encoder import VECTOR_SIZE
 from stream_mer.lyrics.reader import LINE_FEATURES
 from stream_mer.training import lyrics, metrics, scores
 from stream_mer.training.corpus import Clip
 from stream_mer.training.dataset import ClipSet
+from stream_mer.training.fit import Recipe
 from stream_mer.training.lyrics import ClipLines
 
 N_CLIPS = 10
@@ -173,3 +175,10 @@ def quick_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def clip_set() -> Callable[..., ClipSet]:
     return made_up_clips
+
+
+@pytest.fixture(scope="session")
+def small_recipe() -> Recipe:
+    """One round of a narrow ensemble of two, for what ``clip_set`` makes."""
+    model = JointModelConfig(audio_features=TOKEN_FEATURES, text_features=LINE_FEATURES, members=2, width=16, heads=2)
+    return Recipe(epochs=1, batch_size=16, model=model)

@@ -1,31 +1,49 @@
-"""Moments of clips: what had been heard by then, and no more."""
+"""Moments of clips: what had been heard by then, and no more; and songs of which there are words alone."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from stream_mer.errors import CorpusError
-from stream_mer.training.dataset import BLOCK_S, ClipSet, TextSampling
+from stream_mer.lyrics.reader import LINE_FEATURES
+from stream_mer.training.corpus import Clip
+from stream_mer.training.dataset import BLOCK_S, MAX_LINES, ClipSet, TextSampling, corrupted_kind
+from stream_mer.training.lyrics import ClipLines
 
-PLAIN = TextSampling(absent=0.0, delay_s=(3.0, 3.0), lost_lines=0.0, noise=0.0)
+PLAIN = TextSampling(absent=0.0, alone=0.0, delay_s=(3.0, 3.0), lost_lines=0.0)
+EVERY_TOKEN = 15
 
 Maker = Callable[..., ClipSet]
 
 
+def numbered(n_lines: int = 3) -> ClipSet:
+    """Two clips whose k-th token says k; the first has recognised lines that say their number, a second apart."""
+    clips = [Clip(clip_id=f"m{i}", audio=Path("m.wav"), artist=f"artist {i}", fold=i, category=i) for i in range(2)]
+    told = np.arange(20, dtype=np.float16)[:, None] + np.zeros((1, 7), np.float16)
+    lines = ClipLines(
+        vectors=np.arange(n_lines, dtype=np.float32)[:, None] + np.zeros((1, LINE_FEATURES), np.float32),
+        t1=np.linspace(0.0, 9.0, n_lines, dtype=np.float32),
+        reliability=np.ones(n_lines, np.float32),
+    )
+    return ClipSet(clips, {"m0": told, "m1": told}, {"recognised": {"m0": lines}})
+
+
+# --- what a moment knows when it is measured
+
+
 def test_a_moment_sees_its_past_alone(clip_set: Maker) -> None:
     data = clip_set(4)
-    batch = data.moments(1, "none")
+    places, there = data.contexts(1)
     n = int(data.n_tokens[1])
-    assert batch.audio.tokens.shape == (n, data.context_tokens, data.tokens.shape[2])
-    for moment in (0, 3, n - 1):
-        seen = batch.audio.tokens[moment][batch.audio.mask[moment]]
-        past = data.tokens[1, max(0, moment + 1 - data.context_tokens) : moment + 1].float()
-        assert torch.equal(seen, past)
+    assert places.shape == there.shape == (n, data.context_tokens)
+    for moment in range(n):
+        assert places[moment][there[moment]].tolist() == list(range(max(0, moment - 14), moment + 1))
 
 
 def test_a_context_of_10_s_holds_15_tokens(clip_set: Maker) -> None:
@@ -33,76 +51,259 @@ def test_a_context_of_10_s_holds_15_tokens(clip_set: Maker) -> None:
 
 
 def test_words_are_known_once_their_delay_has_passed(clip_set: Maker) -> None:
-    batch = clip_set(4).moments(0, "recognised", delay_s=3.0)  # lines end at 1, 4 and 7 s
-    for moment, weights in enumerate(batch.text.weights):
+    text = clip_set(4).heard_lines(0, "recognised", delay_s=3.0)  # lines end at 1, 4 and 7 s
+    for moment, weights in enumerate(text.weights):
         t = BLOCK_S * (moment + 1)
-        assert int((weights > 0).sum()) == sum(end + 3.0 <= t for end in (1.0, 4.0, 7.0))
-    last = batch.text
-    t = BLOCK_S * len(last.weights)
-    assert last.ages_s[-1].tolist() == pytest.approx([t - 1, t - 4, t - 7], abs=1e-4)
-    assert last.weights[-1].tolist() == pytest.approx([0.9, 0.5, 0.8])
+        assert (weights > 0).tolist() == [end + 3.0 <= t for end in (1.0, 4.0, 7.0)]
+    t = BLOCK_S * len(text.weights)
+    assert text.ages_s[-1].tolist() == pytest.approx([t - 1, t - 4, t - 7], abs=1e-4)
+    assert text.weights[-1].tolist() == pytest.approx([0.9, 0.5, 0.8])
 
 
-def test_printed_words_are_all_known(clip_set: Maker) -> None:
-    batch = clip_set(4).moments(0, "printed")
-    assert (batch.text.weights > 0).all()
-    assert (batch.text.ages_s >= 0).all()
+def test_later_words_are_known_later(clip_set: Maker) -> None:
+    data = clip_set(4)
+    known = [int((data.heard_lines(0, "recognised", delay_s=s).weights > 0).sum()) for s in (0.0, 3.0, 6.0, 60.0)]
+    assert known == sorted(known, reverse=True)
+    assert len(set(known)) == 4
+    assert known[-1] == 0
 
 
-def test_clips_without_words_have_none(clip_set: Maker) -> None:
+def test_printed_words_are_all_known_from_the_start(clip_set: Maker) -> None:
+    text = clip_set(4).heard_lines(0, "printed", delay_s=3.0)
+    assert (text.weights > 0).all()
+    assert (text.ages_s >= 0).all()
+
+
+def test_the_live_tracker_keeps_no_more_lines_than_are_told_of() -> None:
+    data = numbered(MAX_LINES + 6)
+    known = (data.heard_lines(0, "recognised", delay_s=0.0).weights[-1] > 0).tolist()
+    assert known == [False] * 6 + [True] * MAX_LINES
+    drawn = data.draw(torch.zeros(200, dtype=torch.long), np.random.default_rng(0), PLAIN, tokens_kept=1)
+    assert int((drawn.text.weights > 0).sum(1).max()) <= MAX_LINES
+
+
+def test_clips_without_words_and_kinds_that_there_are_not_have_none(clip_set: Maker) -> None:
     data = clip_set(4)
     assert not data.has_lines(1, "recognised")
     assert data.has_lines(0, "recognised")
     assert not data.has_lines(0, "none")
-    assert not data.moments(1, "recognised").has_text.any()
+    for row, kind in ((1, "recognised"), (0, "none")):
+        text = data.heard_lines(row, kind, delay_s=3.0)
+        assert text.vectors.shape == (1, 0, LINE_FEATURES)
+        assert text.weights.shape == (24, 0)
+
+
+def test_a_clip_is_told_as_it_is_or_under_a_trouble(clip_set: Maker) -> None:
+    data = clip_set(4, troubles=("in a hall",))
+    assert torch.equal(data.clip_tokens(1)[0], data.tokens[0, 1].float())
+    assert torch.equal(data.clip_tokens(1, "in a hall"), data.clip_tokens(2))
+
+
+# --- what training draws
 
 
 def test_draws_are_of_the_rows_asked_for_and_repeat_with_their_seed(clip_set: Maker) -> None:
     data, rows = clip_set(12), torch.tensor([7, 2, 2, 11])
-    a, b = (data.draw(rows, np.random.default_rng(3), PLAIN) for _ in range(2))
-    other = data.draw(rows, np.random.default_rng(4), PLAIN)
+    a, b = (data.draw(rows, np.random.default_rng(3), PLAIN, tokens_kept=5) for _ in range(2))
+    other = data.draw(rows, np.random.default_rng(4), PLAIN, tokens_kept=5)
     assert torch.equal(a.audio.tokens, b.audio.tokens)
     assert torch.equal(a.text.vectors, b.text.vectors)
     assert not torch.equal(a.audio.tokens, other.audio.tokens)
     assert a.labels.category.tolist() == [3, 2, 2, 3]
     for row, tokens, mask in zip(rows, a.audio.tokens, a.audio.mask, strict=True):
-        newest = tokens[mask][-1]
-        assert (data.tokens[row].float() == newest).all(dim=1).any()
+        assert all((data.tokens[0, row].float() == token).all(dim=1).any() for token in tokens[mask])
 
 
-def test_draws_begin_with_the_third_second(clip_set: Maker) -> None:
-    data, rng = clip_set(4), np.random.default_rng(0)
-    lengths = torch.cat([data.draw(torch.arange(4), rng, PLAIN).audio.mask.sum(1) for _ in range(50)])
-    assert int(lengths.min()) == 6
-    assert int(lengths.max()) == data.context_tokens
+def test_draws_begin_with_the_third_second_and_know_their_past_alone() -> None:
+    rows = torch.zeros(400, dtype=torch.long)
+    batch = numbered().draw(rows, np.random.default_rng(0), PLAIN, tokens_kept=EVERY_TOKEN)
+    newest = batch.audio.tokens[:, -1, 0]
+    assert sorted(set(newest.tolist())) == list(range(5, 20))
+    for end, tokens, mask in zip(newest.tolist(), batch.audio.tokens, batch.audio.mask, strict=True):
+        assert sorted(tokens[mask][:, 0].tolist()) == list(range(max(0, int(end) - 14), int(end) + 1))
+
+
+def test_a_step_reads_as_many_tokens_as_told_and_always_the_newest() -> None:
+    rows = torch.zeros(400, dtype=torch.long)
+    batch = numbered().draw(rows, np.random.default_rng(0), PLAIN, tokens_kept=4)
+    assert batch.audio.tokens.shape[:2] == (400, 4)
+    assert batch.audio.mask[:, -1].all()
+    for tokens, mask in zip(batch.audio.tokens[:, :, 0], batch.audio.mask, strict=True):
+        heard = tokens[mask].tolist()
+        assert len(set(heard)) == len(heard)
+        assert max(heard) == heard[-1]
+        assert min(heard) >= heard[-1] - 14
+    assert len({tuple(sorted(tokens.tolist())) for tokens in batch.audio.tokens[:, :, 0]}) > 100  # drawn anew each time
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_so_many_rows_hear_one_of_the_degraded_copies(share: float, clip_set: Maker) -> None:
+    data, rows = clip_set(4, copies=2), torch.arange(4).repeat(100)
+    assert data.tokens.shape[:2] == (3, 4)
+    batch = data.draw(rows, np.random.default_rng(0), PLAIN, tokens_kept=1, degraded_share=share)
+    heard = torch.zeros(3)
+    for row, token in zip(rows, batch.audio.tokens[:, 0], strict=True):
+        same = (data.tokens[:, row].float() == token).all(2).any(1)  # [copies]
+        assert int(same.sum()) == 1
+        heard += same
+    assert float(heard[0]) / 400 == pytest.approx(1 - share, abs=0.08)  # three standard errors of 400 rows
+    assert float(heard[1]) == pytest.approx(float(heard[2]), abs=60)
+    assert int(heard.sum()) == 400
+
+
+def test_a_copy_is_heard_through_the_whole_moment(clip_set: Maker) -> None:
+    data, rows = clip_set(4, copies=1), torch.arange(4).repeat(20)
+    batch = data.draw(rows, np.random.default_rng(0), PLAIN, tokens_kept=EVERY_TOKEN)
+    for row, tokens, mask in zip(rows, batch.audio.tokens, batch.audio.mask, strict=True):
+        copies = [all((of_copy[row].float() == t).all(1).any() for t in tokens[mask]) for of_copy in data.tokens]
+        assert sorted(copies) == [False, True]
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_without_copies_every_row_hears_the_clip(share: float, clip_set: Maker) -> None:
+    data, rows = clip_set(4), torch.arange(4).repeat(5)
+    batch = data.draw(rows, np.random.default_rng(0), PLAIN, tokens_kept=1, degraded_share=share)
+    for row, token in zip(rows, batch.audio.tokens[:, 0], strict=True):
+        assert (data.tokens[0, row].float() == token).all(1).any()
 
 
 @pytest.mark.parametrize(("absent", "expected"), [(0.0, 1.0), (0.45, 0.55), (1.0, 0.0)])
 def test_words_are_absent_as_often_as_told(absent: float, expected: float, clip_set: Maker) -> None:
-    data, rng = clip_set(24), np.random.default_rng(0)
-    sampling = replace(PLAIN, absent=absent, delay_s=(0.0, 0.0))
-    with_both = torch.tensor([row for row in range(24) if data.has_lines(row, "printed")])
-    shares = [data.draw(with_both, rng, sampling).has_text.float().mean() for _ in range(100)]
-    # 600 draws; some fall before the first line ends.
-    assert float(torch.stack(shares).mean()) == pytest.approx(expected, abs=0.1)
+    data, rows = clip_set(24), torch.full((600,), 8)  # a clip with printed words alone
+    batch = data.draw(rows, np.random.default_rng(0), replace(PLAIN, absent=absent), tokens_kept=1)
+    assert float(batch.has_text.float().mean()) == pytest.approx(expected, abs=0.062)  # three standard errors
+    assert batch.has_audio.all()
 
 
-def test_noise_and_lost_lines_are_as_large_as_told(clip_set: Maker) -> None:
-    data, rows = clip_set(4), torch.zeros(200, dtype=torch.long)
-    clean = data.draw(rows, np.random.default_rng(1), PLAIN).text
-    noisy = data.draw(rows, np.random.default_rng(1), replace(PLAIN, noise=0.3)).text
-    lossy = data.draw(rows, np.random.default_rng(1), replace(PLAIN, lost_lines=0.5)).text
-    assert float((noisy.weights > 0).sum()) == pytest.approx(float((clean.weights > 0).sum()), rel=0.3)
-    lengths = noisy.vectors[noisy.weights > 0].norm(dim=1)
-    originals = clean.vectors[clean.weights > 0].norm(dim=1)
-    assert float(lengths.square().mean() - originals.square().mean()) == pytest.approx(0.09, rel=0.2)
-    assert float((lossy.weights > 0).sum()) == pytest.approx(0.5 * float((clean.weights > 0).sum()), rel=0.25)
+@pytest.mark.parametrize("alone", [0.0, 0.6, 1.0])
+def test_of_the_rows_with_words_so_many_have_no_music(alone: float, clip_set: Maker) -> None:
+    data, rows = clip_set(24), torch.full((800,), 8)
+    batch = data.draw(rows, np.random.default_rng(0), replace(PLAIN, absent=0.5, alone=alone), tokens_kept=3)
+    assert batch.has_audio[~batch.has_text].all()  # nothing is left without both
+    spoken = batch.has_audio[batch.has_text].float()
+    assert float(spoken.mean()) == pytest.approx(1 - alone, abs=0.074)  # three standard errors of 400 rows
+
+
+def test_recognised_words_are_drawn_as_they_were_known_by_then() -> None:
+    data, rows = numbered(10), torch.zeros(200, dtype=torch.long)
+    batch = data.draw(rows, np.random.default_rng(0), PLAIN, tokens_kept=1)
+    for token, vectors, weights, ages_s in zip(batch.audio.tokens[:, 0, 0], *batch.text, strict=True):
+        t = BLOCK_S * (float(token) + 1)
+        known = vectors[weights > 0][:, 0].tolist()
+        assert known == [float(k) for k in range(10) if k + 3.0 <= t]  # line k ends at k seconds
+        assert ages_s[weights > 0].tolist() == pytest.approx([t - k for k in known], abs=1e-4)
+
+
+def test_printed_words_are_drawn_from_any_place_in_the_song(clip_set: Maker) -> None:
+    data, rows = clip_set(24), torch.full((300,), 8)
+    batch = data.draw(rows, np.random.default_rng(0), PLAIN, tokens_kept=1)
+    counts = (batch.text.weights > 0).sum(1)
+    assert sorted(set(counts.tolist())) == [1, 2, 3]
+    newest = batch.text.ages_s.gather(1, counts[:, None] - 1)
+    torch.testing.assert_close(newest, torch.full_like(newest, 3.0), rtol=0, atol=1e-4)  # as old as the delay
+
+
+def test_both_kinds_of_words_are_drawn_where_a_clip_has_both_and_no_others(clip_set: Maker) -> None:
+    data = clip_set(24)  # clip 12 has both
+    for kind, value in (("recognised", 1.0), ("printed", 2.0)):
+        of_kind = data._lines[kind]
+        of_kind[12] = replace(of_kind[12], vectors=np.full_like(of_kind[12].vectors, value))
+    wrong = corrupted_kind("printed", 0.5)
+    data._lines[wrong] = [replace(lines, vectors=np.full_like(lines.vectors, 3.0)) for lines in data._lines["printed"]]
+    assert data.has_lines(12, wrong)
+    assert data.heard_lines(12, wrong, delay_s=0.0).vectors.unique().tolist() == [3.0]
+    batch = data.draw(torch.full((200,), 12), np.random.default_rng(0), PLAIN, tokens_kept=1)
+    told = [float(row[0, 0]) for row, spoken in zip(batch.text.vectors, batch.has_text, strict=True) if spoken]
+    assert set(told) == {1.0, 2.0}
+    assert told.count(1.0) > 30
+    assert told.count(2.0) > 30
+
+
+def test_lost_lines_are_as_many_as_told_and_never_the_newest() -> None:
+    data, rows = numbered(10), torch.zeros(400, dtype=torch.long)
+    whole, lossy = (
+        data.draw(rows, np.random.default_rng(1), replace(PLAIN, lost_lines=share), tokens_kept=1).text
+        for share in (0.0, 0.5)
+    )
+    counts, kept = (whole.weights > 0).sum(1), (lossy.weights > 0).sum(1)
+    spoken = counts > 0
+    assert float((kept[spoken] - 1).sum()) == pytest.approx(0.5 * float((counts[spoken] - 1).sum()), rel=0.1)
+    newest = [float(v[w > 0][-1, 0]) for v, w in zip(lossy.vectors, lossy.weights, strict=True) if (w > 0).any()]
+    assert newest == [
+        float(v[w > 0][-1, 0]) for v, w in zip(whole.vectors, whole.weights, strict=True) if (w > 0).any()
+    ]
+
+
+# --- songs of which there are words alone
+
+
+def test_songs_stand_behind_the_clips_and_have_no_audio(clip_set: Maker) -> None:
+    data = clip_set(6, songs=4)
+    assert len(data) == 10
+    assert [clip.clip_id for clip in data.clips[6:]] == ["s0", "s1", "s2", "s3"]
+    assert data.with_audio.tolist() == [True] * 6 + [False] * 4
+    assert data.sets.tolist() == [""] * 6 + ["verses"] * 4
+    assert data.labels.category.tolist() == [0, 1, 2, 3, 0, 1, 0, 1, 2, 3]
+    assert data.n_tokens.tolist() == [24] * 6 + [0] * 4
+    assert data.has_lines(7, "printed")
+
+
+def test_the_one_moment_of_a_song_is_its_end(clip_set: Maker) -> None:
+    data = clip_set(6, songs=4)
+    places, there = data.contexts(7)
+    assert places.shape == (1, data.context_tokens)
+    assert not there.any()
+    assert data.clip_tokens(7).shape == (1, 1, data.tokens.shape[3])
+    text = data.heard_lines(7, "printed", delay_s=3.0)
+    assert (text.weights > 0).tolist() == [[True] * 3]
+    assert text.ages_s.tolist() == [[7.0, 7.0, 7.0]]
+    assert data.heard_lines(7, "recognised", delay_s=3.0).weights.shape == (1, 0)
+
+
+def test_songs_are_drawn_with_their_words_and_never_with_music(clip_set: Maker) -> None:
+    data, rows = clip_set(6, songs=4, copies=1), torch.arange(10).repeat(20)
+    batch = data.draw(rows, np.random.default_rng(0), replace(PLAIN, absent=1.0), tokens_kept=5)
+    songs = ~torch.from_numpy(data.with_audio)[rows]
+    assert not batch.has_audio[songs].any()
+    assert batch.has_text[songs].all()  # words are left out where there is music in their place, else never
+    assert batch.has_audio[~songs].all()
+    assert not batch.has_text[~songs].any()
+
+
+def test_a_round_is_every_clip_once_and_at_most_so_many_songs_of_each_set(clip_set: Maker) -> None:
+    data = clip_set(6, songs=8)
+    data.sets[10:] = "poems"  # 4 verses, 4 poems
+    rng = np.random.default_rng(0)
+    rounds = [data.epoch(range(14), rng, songs=3).tolist() for _ in range(20)]
+    for rows in rounds:
+        assert len(set(rows)) == len(rows) == 12
+        assert set(rows) >= set(range(6))
+        assert [sum(data.sets[row] == name for row in rows) for name in ("verses", "poems")] == [3, 3]
+    assert {row for rows in rounds for row in rows} == set(range(14))
+    assert len({tuple(rows) for rows in rounds}) == 20
+    assert set(data.epoch([1, 2, 12], rng, songs=3).tolist()) == {1, 2, 12}
+    assert sorted(data.epoch(range(14), rng, songs=0).tolist()) == list(range(6))
+
+
+def test_the_means_of_songs_are_of_the_rows_asked_for(clip_set: Maker) -> None:
+    data = clip_set(6, songs=2)
+    means = data.song_means([0, 1, 7])  # both kinds, none, printed
+    expected = [data._lines[kind][row].vectors.mean(0) for kind, row in (("recognised", 0), ("printed", 0))]
+    expected.append(data._lines["printed"][7].vectors.mean(0))
+    np.testing.assert_allclose(means.numpy(), np.stack(expected))
+    assert data.song_means([1]).shape == (0, LINE_FEATURES)
+
+
+# --- labels, and what is refused
+
+
+def alike(source: ClipSet, clips: list[Clip]) -> ClipSet:
+    return ClipSet(clips, {clip.clip_id: source.tokens[0, i].numpy() for i, clip in enumerate(clips)}, {})
 
 
 def test_only_clips_with_a_quadrant_teach_valence_and_arousal(clip_set: Maker) -> None:
     source = clip_set(4)
-    clips = [replace(source.clips[0], category=None), replace(source.clips[1], valence=None)]
-    data = ClipSet(clips, {f"m{i}": source.tokens[i].numpy() for i in range(2)}, {}, {})
+    data = alike(source, [replace(source.clips[0], category=None), replace(source.clips[1], valence=None)])
     assert data.labels.category.tolist() == [-1, 1]
     assert not data.labels.emotion.isfinite().all(dim=1).any()
 
@@ -110,13 +311,24 @@ def test_only_clips_with_a_quadrant_teach_valence_and_arousal(clip_set: Maker) -
 def test_ratings_of_listeners_teach_without_a_quadrant(clip_set: Maker) -> None:
     source = clip_set(4)
     clips = [replace(source.clips[0], category=None, rated_by="listeners"), replace(source.clips[1], category=None)]
-    data = ClipSet(clips, {f"m{i}": source.tokens[i].numpy() for i in range(2)}, {}, {})
+    data = alike(source, clips)
     assert data.labels.emotion.isfinite().all(dim=1).tolist() == [True, False]
     assert data.labels.emotion[0].tolist() == pytest.approx([clips[0].valence, clips[0].arousal])
 
 
+def test_clips_may_differ_in_length(clip_set: Maker) -> None:
+    source = clip_set(2)
+    tokens = {"m0": source.tokens[0, 0].numpy(), "m1": source.tokens[0, 1, :3].numpy()}
+    data = ClipSet(source.clips, tokens, {})
+    assert data.n_tokens.tolist() == [24, 3]
+    assert data.clip_tokens(1).shape[1] == 3
+    assert not data.tokens[0, 1, 3:].any()
+    batch = data.draw(torch.ones(50, dtype=torch.long), np.random.default_rng(0), PLAIN, tokens_kept=EVERY_TOKEN)
+    assert int(batch.audio.mask.sum(1).max()) == 3
+
+
 def test_a_clip_without_a_single_token_is_refused_by_its_name(clip_set: Maker) -> None:
     source = clip_set(2)
-    tokens = {"m0": source.tokens[0].numpy(), "m1": source.tokens[1, :0].numpy()}
+    tokens = {"m0": source.tokens[0, 0].numpy(), "m1": source.tokens[0, 1, :0].numpy()}
     with pytest.raises(CorpusError, match=r"shorter than 0\.5 s, the first one is 'm1'"):
-        ClipSet(source.clips, tokens, {}, {})
+        ClipSet(source.clips, tokens, {})

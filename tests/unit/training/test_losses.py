@@ -20,7 +20,6 @@ from stream_mer.training.losses import (
     similarity_loss,
 )
 
-
 MEMBERS = 2
 ALL = torch.ones(16, dtype=torch.bool)
 
