@@ -6,6 +6,7 @@ starts. Plain text has no times, so all of its lines are known from the start, w
 
 from __future__ import annotations
 
+import math
 import re
 from collections import deque
 from collections.abc import Iterator
@@ -139,17 +140,28 @@ def _parse_lrc(text: str) -> list[LyricLine]:
         timed.extend(_timed_row(row))
     # The sort is stable: lines of one time (an original and its translation) stay in the file's order.
     ordered = sorted(timed, key=lambda one: one.t0)
+    later = _later_starts([one.t0 for one in ordered])
     lines: list[LyricLine] = []
-    for index, one in enumerate(ordered):
+    for one, later_t0 in zip(ordered, later, strict=True):
         if not one.text:
             continue  # an empty line says that the one before it ends here
-        later = [other.t0 for other in ordered[index + 1 :] if other.t0 > one.t0]
-        end = min([one.t0 + MAX_LINE_S, *later[:1]])
+        end = min(one.t0 + MAX_LINE_S, later_t0)
         # A positive offset shows lyrics sooner, by the format's convention.
         shift = -offset_s
         words = tuple(_words(one, end, shift))
         lines.append(_line(segment=len(lines), t0=_at(one.t0, shift), t1=_at(end, shift), text=one.text, words=words))
     return lines
+
+
+def _later_starts(starts: list[float]) -> list[float]:
+    """For each of these rising times the first one that is later; infinity where there is none."""
+    later: list[float] = []
+    newest = following = math.inf
+    for start in reversed(starts):
+        if start < newest:
+            newest, following = start, newest
+        later.append(following)
+    return later[::-1]
 
 
 def _timed_row(row: str) -> Iterator[_TimedText]:

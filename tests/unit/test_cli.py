@@ -448,13 +448,9 @@ def test_lyrics_with_an_option_that_says_otherwise_exit_with_2(name: str, option
     in_one_line(done, name, f"is lyrics itself, so {option[0]} contradicts it")
 
 
+@pytest.mark.usefixtures("plain_encoder")
 def test_audio_and_lyrics_may_be_tagged_together(
-    stream_mer: Command,
-    tiny_model: Path,
-    song: Path,
-    tmp_path: Path,
-    plain_encoder: None,
-    monkeypatch: pytest.MonkeyPatch,
+    stream_mer: Command, tiny_model: Path, song: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(opening, "OfflineLyrics", lambda *_, **__: opening.NoLyrics())  # no recogniser in this test
     (tmp_path / "poem.txt").write_text("Come with me\n")

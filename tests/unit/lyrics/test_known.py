@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from stream_mer.errors import LyricsError
-from stream_mer.lyrics.known import KnownLyrics, parse_lyrics, read_lyrics
+from stream_mer.lyrics.known import MAX_FILE_BYTES, KnownLyrics, parse_lyrics, read_lyrics
 from stream_mer.types import SAMPLE_RATE_HZ, LyricLine
 
 LRC = """[ti:A Song]
@@ -38,6 +38,16 @@ def test_an_empty_line_ends_the_one_before_it() -> None:
         (1.0, 3.0, "Sung"),
         (9.0, 19.0, "Again"),
     ]
+
+
+def test_the_largest_file_that_is_read_is_parsed_in_one_pass() -> None:
+    """Every line looks for the next later one; done the plain way, this many lines outlast the test's time limit."""
+    row = "[0:{:02d}]a\n"
+    text = "".join(row.format(i % 60) for i in range(MAX_FILE_BYTES // len(row.format(0))))
+    lines = parse_lyrics(text)
+    assert len(lines) == text.count("\n") > 100_000
+    assert {round(line.t1 - line.t0, 3) for line in lines[: -len(lines) // 60 - 1]} == {1.0}
+    assert (lines[-1].t0, lines[-1].t1) == (59.0, 69.0)
 
 
 @pytest.mark.parametrize(("offset", "t0"), [("+500", 1.5), ("-1000", 3.0), ("9999", 0.0), ("soon", 2.0)])
