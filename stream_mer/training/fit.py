@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from stream_mer.lyrics.reader import LINE_FEATURES
 from stream_mer.training.dataset import ClipSet, TextSampling
 from stream_mer.training.losses import JointLoss, LossWeights
 
+_TEXT_LAYERS = ("text_projection", "private_text", "text_heads")
 _SMALLEST_SPREAD = 1e-2  # relative to the mean of all features: a constant one stays small
 
 
@@ -26,6 +28,7 @@ class Recipe:
         batch_size: Rows.
         learning_rate: Peak of the one-cycle schedule.
         weight_decay: Of AdamW.
+        text_weight_decay: Of the layers that read words alone: there are few songs to learn from, again and again.
         model: Shape of the network; how wide an audio token is, the data say.
         losses: Weights of the losses.
         tokens_kept: Audio tokens of a moment that a step reads. They overlap, so a few say nearly as much as all 15 do,
@@ -39,9 +42,10 @@ class Recipe:
     batch_size: int = 64
     learning_rate: float = 1e-3
     weight_decay: float = 1e-2
+    text_weight_decay: float = 3.0
     tokens_kept: int = 5
-    degraded_share: float = 0.5
-    songs_per_epoch: int = 400
+    degraded_share: float = 0.4
+    songs_per_epoch: int = 250
     model: JointModelConfig = field(
         default_factory=lambda: JointModelConfig(audio_features=TOKEN_FEATURES, text_features=LINE_FEATURES, members=5)
     )
@@ -57,7 +61,7 @@ def fit(data: ClipSet, rows: Sequence[int], recipe: Recipe, *, seed: int) -> Joi
     _standardise(model, data, rows)
     loss = JointLoss(recipe.losses, recipe.model.members)
     parameters = [*model.parameters(), *loss.parameters()]
-    optimiser = torch.optim.AdamW(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    optimiser = torch.optim.AdamW(_groups(model, loss, recipe), lr=recipe.learning_rate)
     round_rows = len(data.epoch(rows, np.random.default_rng(seed), songs=recipe.songs_per_epoch))
     per_epoch = max(1, round_rows // recipe.batch_size)
     steps = recipe.epochs * per_epoch
@@ -79,6 +83,16 @@ def fit(data: ClipSet, rows: Sequence[int], recipe: Recipe, *, seed: int) -> Joi
             optimiser.step()
             schedule.step()
     return model.eval()
+
+
+def _groups(model: JointModel, loss: JointLoss, recipe: Recipe) -> list[dict[str, Any]]:
+    """The parameters, each with its weight decay."""
+    named = [(name.startswith(_TEXT_LAYERS), parameter) for name, parameter in model.named_parameters()]
+    text, others = ([parameter for is_text, parameter in named if is_text is wanted] for wanted in (True, False))
+    return [
+        {"params": [*others, *loss.parameters()], "weight_decay": recipe.weight_decay},
+        {"params": text, "weight_decay": recipe.text_weight_decay},
+    ]
 
 
 def _clip_gradients(parameters: Sequence[torch.nn.Parameter], *, longest: float = 5.0) -> None:
