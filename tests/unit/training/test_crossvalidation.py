@@ -8,58 +8,143 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from stream_mer.emotion.backbone import TOKEN_FEATURES
-from stream_mer.emotion.model import JointModel, JointModelConfig
+from stream_mer.emotion.model import AudioInput, Heads, JointModel, TextInput
 from stream_mer.training import crossvalidation
-from stream_mer.training.crossvalidation import TEXT_KINDS, FoldResults, cross_validate
+from stream_mer.training.crossvalidation import (
+    AUDIO_ONLY,
+    FRAME_TOKEN,
+    PRINTED,
+    RECOGNISED,
+    STANDARD_CONDITIONS,
+    Condition,
+    FoldResults,
+    Predictions,
+    cross_validate,
+    predict_clip,
+)
 from stream_mer.training.dataset import ClipSet
-from stream_mer.training.evaluate import COLUMNS, FIGURES, fold_table
 from stream_mer.training.fit import Recipe, fit
 
-RECIPE = Recipe(epochs=1, batch_size=16, model=JointModelConfig(audio_features=TOKEN_FEATURES, width=16, heads=2))
-
 Maker = Callable[..., ClipSet]
-Calls = list[tuple[int, list[int]]]
+Calls = list[list[int]]
+HEADS = ("emotion", "category", "cluster")
+KINDS = tuple(condition.name for condition in STANDARD_CONDITIONS)
+# Sums in another order: a clip's moments all at once, or one by one.
+TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}
 
 
 @pytest.fixture
 def fits(monkeypatch: pytest.MonkeyPatch) -> Calls:
-    """Seed and rows of every training."""
+    """The rows of every training."""
     calls: Calls = []
 
     def noted(data: ClipSet, rows: Sequence[int], recipe: Recipe, *, seed: int) -> JointModel:
-        calls.append((seed, list(rows)))
+        calls.append(list(rows))
         return fit(data, rows, recipe, seed=seed)
 
     monkeypatch.setattr(crossvalidation, "fit", noted)
     return calls
 
 
+@pytest.fixture
+def model(small_recipe: Recipe) -> JointModel:
+    torch.manual_seed(2)
+    return JointModel(small_recipe.model).eval()
+
+
+def rows_of(results: FoldResults) -> list[Predictions]:
+    members = [member for kind in KINDS for member in results.members[kind]]
+    return [*(results.clips[kind] for kind in KINDS), *(results.frames[kind] for kind in KINDS), *members]
+
+
 def same(a: FoldResults, b: FoldResults) -> bool:
-    pairs = [(x[kind], y[kind]) for x, y in ((a.clips, b.clips), (a.frames, b.frames)) for kind in TEXT_KINDS]
-    return all(
-        np.array_equal(getattr(p, name), getattr(q, name))
-        for p, q in pairs
-        for name in ("emotion", "category", "cluster")
-    )
+    pairs = zip(rows_of(a), rows_of(b), strict=True)
+    return all(np.array_equal(getattr(p, name), getattr(q, name)) for p, q in pairs for name in HEADS)
 
 
-def test_every_fold_is_predicted_by_models_of_the_others(clip_set: Maker, tmp_path: Path, fits: Calls) -> None:
-    data = clip_set(20)
-    cross_validate(data, RECIPE, [0, 1], tmp_path)
-    assert [seed for seed, _ in fits] == [0] * 5 + [1] * 5
-    for i, (_, rows) in enumerate(fits):
-        left_out = set(range(20)) - set(rows)
-        assert {data.clips[row].fold for row in left_out} == {i % 5}
+# --- folds
+
+
+def test_every_fold_is_predicted_by_a_model_of_the_others(
+    clip_set: Maker, small_recipe: Recipe, tmp_path: Path, fits: Calls
+) -> None:
+    data = clip_set(20, songs=20, copies=1)
+    cross_validate(data, small_recipe, 0, tmp_path)
+    assert len(fits) == 5
+    for fold, rows in enumerate(fits):
+        left_out = set(range(40)) - set(rows)
+        assert {data.clips[row].fold for row in left_out} == {fold}
+        assert {data.with_audio[row] for row in left_out} == {True, False}
+        # The made-up songs are by the clips' artists: nobody is on both sides, with music or without.
         assert not {data.clips[row].artist for row in rows} & {data.clips[row].artist for row in left_out}
 
 
-def test_an_interrupted_run_goes_on_where_it_stopped(
-    clip_set: Maker, tmp_path: Path, fits: Calls, monkeypatch: pytest.MonkeyPatch
+def test_a_clip_is_told_what_the_model_of_its_fold_says(clip_set: Maker, small_recipe: Recipe, tmp_path: Path) -> None:
+    data = clip_set(20, songs=5)
+    results = cross_validate(data, small_recipe, 7, tmp_path)
+    for row in (0, 6, 13, 22):
+        others = [i for i in range(25) if data.clips[i].fold != data.clips[row].fold]
+        told = predict_clip(fit(data, others, small_recipe, seed=7), data, row, STANDARD_CONDITIONS)
+        for i, kind in enumerate(KINDS):
+            of_members = [np.concatenate([getattr(p, head)[row] for head in HEADS]) for p in results.members[kind]]
+            np.testing.assert_allclose(of_members, told[:, 0, i])
+            frame = np.concatenate([getattr(results.frames[kind], head)[row] for head in HEADS])
+            np.testing.assert_allclose(frame, told[:, 1, i].mean(0))
+
+
+def test_what_is_told_of_a_fold_does_not_change_with_its_labels(
+    clip_set: Maker, small_recipe: Recipe, tmp_path: Path
 ) -> None:
+    data, other = clip_set(20, songs=10), clip_set(20, songs=10)
+    inside = np.array([clip.fold == 2 for clip in data.clips])
+    other.labels.category[inside] = (other.labels.category[inside] + 1) % 4
+    other.labels.emotion[inside] *= -1
+    a, b = (cross_validate(d, small_recipe, 0, tmp_path) for d in (data, other))
+    for p, q in zip(rows_of(a), rows_of(b), strict=True):
+        for head in HEADS:
+            assert np.array_equal(getattr(p, head)[inside], getattr(q, head)[inside])
+            assert not np.array_equal(getattr(p, head)[~inside], getattr(q, head)[~inside])
+
+
+def test_the_members_are_averaged(clip_set: Maker, small_recipe: Recipe, tmp_path: Path) -> None:
+    results = cross_validate(clip_set(20), small_recipe, 0, tmp_path)
+    for kind in KINDS:
+        assert len(results.members[kind]) == 2
+        for head in HEADS:
+            members = [getattr(member, head) for member in results.members[kind]]
+            assert not np.array_equal(*members)
+            np.testing.assert_allclose(getattr(results.clips[kind], head), np.mean(members, axis=0))
+
+
+def test_clips_without_words_are_judged_by_audio_alone(clip_set: Maker, small_recipe: Recipe, tmp_path: Path) -> None:
     data = clip_set(20)
-    whole = cross_validate(data, RECIPE, [0], tmp_path / "whole")
+    clips = cross_validate(data, small_recipe, 0, tmp_path).clips
+    for kind in ("recognised", "printed"):
+        with_words = np.array([data.has_lines(row, kind) for row in range(20)])
+        moved = (clips[kind].category != clips["none"].category).any(1)
+        assert np.array_equal(moved, with_words)
+
+
+def test_a_corpus_of_fewer_folds_is_measured_on_those_it_has(
+    clip_set: Maker, small_recipe: Recipe, tmp_path: Path, fits: Calls
+) -> None:
+    data = clip_set(12)
+    data.clips = tuple(replace(clip, fold=3 * (clip.fold % 2)) for clip in data.clips)
+    results = cross_validate(data, small_recipe, 0, tmp_path)
+    assert len(fits) == 2
+    assert (results.clips["none"].category != 0).all()
+
+
+# --- what is kept
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(
+    clip_set: Maker, small_recipe: Recipe, tmp_path: Path, fits: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = clip_set(20, songs=5)
+    whole = cross_validate(data, small_recipe, 0, tmp_path / "whole")
     fits.clear()
 
     noted = crossvalidation.fit
@@ -72,102 +157,155 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
     with monkeypatch.context() as patch:
         patch.setattr(crossvalidation, "fit", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            cross_validate(data, RECIPE, [0], tmp_path / "cut")
-    resumed = cross_validate(data, RECIPE, [0], tmp_path / "cut")
+            cross_validate(data, small_recipe, 0, tmp_path / "cut")
+    resumed = cross_validate(data, small_recipe, 0, tmp_path / "cut")
     assert len(fits) == 5
     assert same(resumed, whole)
-    assert same(cross_validate(data, RECIPE, [0], tmp_path / "cut"), whole)
+    assert same(cross_validate(data, small_recipe, 0, tmp_path / "cut"), whole)
     assert len(fits) == 5
 
 
-def test_another_recipe_is_computed_anew(clip_set: Maker, tmp_path: Path, fits: Calls) -> None:
-    data = clip_set(20)
-    cross_validate(data, RECIPE, [0], tmp_path)
-    cross_validate(data, replace(RECIPE, learning_rate=2e-3), [0], tmp_path)
-    assert len(fits) == 10
+@pytest.mark.parametrize("what", ["recipe", "seed", "condition"])
+def test_another_way_to_measure_is_computed_anew(
+    what: str, clip_set: Maker, small_recipe: Recipe, tmp_path: Path, fits: Calls
+) -> None:
+    data = clip_set(8)
+    cross_validate(data, small_recipe, 0, tmp_path)
+    n = len(fits)
+    late = (AUDIO_ONLY, replace(RECOGNISED, delay_s=6.0), PRINTED)
+    cross_validate(
+        data,
+        replace(small_recipe, learning_rate=2e-3) if what == "recipe" else small_recipe,
+        1 if what == "seed" else 0,
+        tmp_path,
+        conditions=late if what == "condition" else STANDARD_CONDITIONS,
+    )
+    assert len(fits) == 2 * n
 
 
-@pytest.mark.parametrize("what", ["tokens", "labels", "folds", "words"])
-def test_other_data_are_computed_anew(what: str, clip_set: Maker, tmp_path: Path, fits: Calls) -> None:
-    cross_validate(clip_set(20), RECIPE, [0], tmp_path)
-    changed = clip_set(20)
+@pytest.mark.parametrize("what", ["tokens", "copies", "labels", "folds", "artists", "words", "songs", "sets"])
+def test_other_data_are_computed_anew(
+    what: str, clip_set: Maker, small_recipe: Recipe, tmp_path: Path, fits: Calls
+) -> None:
+    cross_validate(clip_set(8, songs=4), small_recipe, 0, tmp_path)
+    n = len(fits)
+    changed = clip_set(8, songs=5 if what == "songs" else 4, copies=int(what == "copies"))
     if what == "tokens":
         changed.tokens += 1
     elif what == "labels":
         changed.labels.category[3] = 0
     elif what == "folds":
-        changed.clips = tuple(replace(clip, fold=(clip.fold + 1) % 5) for clip in changed.clips)
-    else:
-        changed._lines["printed"][0] = changed._lines["printed"][1]
-    cross_validate(changed, RECIPE, [0], tmp_path)
-    assert len(fits) == 10
+        changed.clips = tuple(replace(clip, fold=(clip.fold + 1) % 4) for clip in changed.clips)
+    elif what == "artists":
+        changed.clips = tuple(replace(clip, artist=f"{clip.artist}, too") for clip in changed.clips)
+    elif what == "words":
+        changed._lines["printed"][0] = changed._lines["printed"][4]
+    elif what == "sets":
+        changed.sets[-1] = "poems"
+    cross_validate(changed, small_recipe, 0, tmp_path)
+    assert len(fits) == n + len({clip.fold for clip in changed.clips})
 
 
-def test_seeds_are_averaged(clip_set: Maker, tmp_path: Path) -> None:
-    data = clip_set(20)
-    zero, one, both = (cross_validate(data, RECIPE, seeds, tmp_path).clips["none"] for seeds in ([0], [1], [0, 1]))
-    np.testing.assert_allclose(both.category, (zero.category + one.category) / 2)
+# --- one clip
 
 
-def test_clips_without_words_are_judged_by_audio_alone(clip_set: Maker, tmp_path: Path) -> None:
-    data = clip_set(20)
-    clips = cross_validate(data, RECIPE, [0], tmp_path).clips
-    for kind in ("recognised", "printed"):
-        with_words = np.array([data.has_lines(row, kind) for row in range(20)])
-        moved = (clips[kind].category != clips["none"].category).any(1)
-        assert np.array_equal(moved, with_words)
+def one_by_one(model: JointModel, data: ClipSet, row: int, condition: Condition) -> torch.Tensor:
+    """What the model says of each moment of a clip, given nothing but what is known by then; [E, moments, 11]."""
+    tokens, said = data.clip_tokens(row, condition.sound), []
+    text = data.heard_lines(row, condition.text, delay_s=condition.delay_s)
+    for end in range(1, tokens.shape[1] + 1):
+        context = tokens[:, max(0, end - data.context_tokens) : end]
+        mask = torch.full(context.shape[:2], condition.audio)
+        known = TextInput(text.vectors, text.weights[end - 1 : end], text.ages_s[end - 1 : end])
+        with torch.inference_mode():
+            said.append(torch.cat(model(AudioInput(context, mask), known).fused, dim=2))
+    return torch.cat(said, dim=1)
 
 
-def test_a_corpus_of_fewer_folds_is_measured_on_those_it_has(clip_set: Maker, tmp_path: Path, fits: Calls) -> None:
-    data = clip_set(12)
-    data.clips = tuple(replace(clip, fold=clip.fold % 2) for clip in data.clips)
-    results = cross_validate(data, RECIPE, [0], tmp_path)
-    assert len(fits) == 2
-    assert (results.clips["none"].category != 0).all()
-
-
-def test_the_table_holds_every_figure_with_its_interval(clip_set: Maker, tmp_path: Path) -> None:
-    data = clip_set(40)
-    table = fold_table(data, cross_validate(data, replace(RECIPE, epochs=4), [0], tmp_path))
-    assert list(table.figures) == list(COLUMNS)
-    for figures in table.figures.values():
-        assert list(figures) == list(FIGURES)
-        assert all(-1 <= f.low <= f.high <= 1 for f in figures.values())
-        assert figures["quadrants_f1"].n == 40
-        assert figures["clusters_lyrics_f1"].n == 10
-    assert table.to_dict()["none"]["arousal_r"]["n"] == 40
-    assert table.rendered().row_count == len(FIGURES)
-
-
-def without(data: ClipSet, what: str) -> ClipSet:
-    if what == "quadrants":  # and with them valence and arousal, which such clips alone teach
-        data.labels.category[:] = -1
-        data.labels.emotion[:] = float("nan")
-    elif what == "ratings":
-        data.labels.emotion[:] = float("nan")
-    elif what == "clusters":
-        data.labels.cluster[:] = -1
-    else:
-        for lines in data._lines.values():
-            lines[:] = [lines[1]] * len(lines)  # clip 1 has none
-    return data
-
-
-@pytest.mark.parametrize("what", ["quadrants", "ratings", "clusters", "words"])
-def test_a_corpus_that_lacks_a_kind_of_label_has_a_table_all_the_same(
-    what: str, clip_set: Maker, tmp_path: Path
+@pytest.mark.parametrize(
+    "condition",
+    [
+        AUDIO_ONLY,
+        RECOGNISED,
+        PRINTED,
+        replace(RECOGNISED, name="late", delay_s=6.0),
+        replace(PRINTED, name="read", audio=False),
+        replace(AUDIO_ONLY, name="in a hall", sound="in a hall"),
+    ],
+    ids=lambda condition: condition.name,
+)
+def test_a_clip_is_judged_moment_by_moment_as_a_listener_hears_it(
+    condition: Condition, model: JointModel, clip_set: Maker
 ) -> None:
-    data = without(clip_set(20), what)
-    table = fold_table(data, cross_validate(data, RECIPE, [0], tmp_path))
-    empty = {name for name, figure in table.figures["none"].items() if figure.n == 0}
-    assert (
-        empty
-        == {
-            "quadrants": {"quadrants_f1", "frame_quadrants_f1", "valence_ccc", "valence_r", "arousal_ccc", "arousal_r"},
-            "ratings": {"valence_ccc", "valence_r", "arousal_ccc", "arousal_r"},
-            "clusters": {"clusters_f1", "clusters_lyrics_f1"},
-            "words": {"clusters_lyrics_f1"},
-        }[what]
+    data = clip_set(4, troubles=("in a hall",))
+    told = predict_clip(model, data, 0, (PRINTED, condition))
+    moments = one_by_one(model, data, 0, condition).double().numpy()
+    assert told.shape == (2, 2, 2, 11)
+    np.testing.assert_allclose(told[:, 0, 1], moments.mean(1), **TOLERANCE)
+    np.testing.assert_allclose(told[:, 1, 1], moments[:, FRAME_TOKEN], **TOLERANCE)
+
+
+def test_every_condition_gives_something_else(model: JointModel, clip_set: Maker) -> None:
+    data = clip_set(4, troubles=("in a hall",))
+    conditions = (
+        *STANDARD_CONDITIONS,
+        replace(RECOGNISED, name="late", delay_s=6.0),
+        replace(PRINTED, name="read", audio=False),
+        replace(AUDIO_ONLY, name="in a hall", sound="in a hall"),
     )
-    assert all(str(table.figures["none"][name]) == "-" for name in empty)
-    assert table.rendered().row_count == len(FIGURES)
+    told = predict_clip(model, data, 0, conditions)[:, 0]
+    for i in range(len(conditions)):
+        for k in range(i):
+            assert np.abs(told[:, i] - told[:, k]).max() > 1e-4, (conditions[i].name, conditions[k].name)
+
+
+def test_words_without_audio_say_the_same_whatever_is_played(model: JointModel, clip_set: Maker) -> None:
+    data, other = clip_set(4), clip_set(4)
+    other.tokens += 3
+    alone = (replace(PRINTED, name="read", audio=False),)
+    assert np.array_equal(predict_clip(model, data, 0, alone), predict_clip(model, other, 0, alone))
+    assert not np.array_equal(predict_clip(model, data, 0, (PRINTED,)), predict_clip(model, other, 0, (PRINTED,)))
+
+
+def test_a_clip_shorter_than_10_s_is_told_by_its_last_frame(model: JointModel, clip_set: Maker) -> None:
+    data = clip_set(4)
+    data.n_tokens[0] = 7
+    told = predict_clip(model, data, 0, (AUDIO_ONLY,))[:, 1, 0]
+    np.testing.assert_allclose(told, one_by_one(model, data, 0, AUDIO_ONLY)[:, -1], **TOLERANCE)
+
+
+# --- songs of words alone
+
+
+def test_a_song_without_audio_is_predicted_from_its_words_alone(model: JointModel, clip_set: Maker) -> None:
+    data = clip_set(4, songs=2)
+    told = predict_clip(model, data, 4, STANDARD_CONDITIONS)
+    lines = data._lines["printed"][4]
+    text = TextInput(
+        torch.from_numpy(lines.vectors)[None],
+        torch.from_numpy(lines.reliability)[None],
+        torch.full((1, 3), float(lines.t1[-1])),
+    )
+    silence = AudioInput(torch.full((1, 5, 200), 9.0), torch.zeros(1, 5, dtype=torch.bool))
+    with torch.inference_mode():
+        expected = torch.cat(model(silence, text).fused, dim=2)[:, 0].numpy()
+    for place in (*told[:, 0].transpose(1, 0, 2), *told[:, 1].transpose(1, 0, 2)):  # every condition, clip and frame
+        np.testing.assert_allclose(place, expected, **TOLERANCE)
+
+
+def test_a_song_does_not_change_with_the_music_of_others_but_with_its_words(model: JointModel, clip_set: Maker) -> None:
+    data, louder, other = (clip_set(4, songs=2) for _ in range(3))
+    louder.tokens += 3
+    other._lines["printed"][4] = other._lines["printed"][5]
+    told = [predict_clip(model, d, 4, STANDARD_CONDITIONS) for d in (data, louder, other)]
+    assert np.array_equal(told[0], told[1])
+    assert np.abs(told[0] - told[2]).max() > 1e-3
+
+
+def test_the_modality_that_a_song_lacks_is_no_silent_one(model: JointModel, clip_set: Maker) -> None:
+    data = clip_set(4, songs=1)
+    told = predict_clip(model, data, 4, (PRINTED,))[:, 0, 0]
+    text = data.heard_lines(4, "printed", delay_s=3.0)
+    with torch.inference_mode():
+        heads: Heads = model(AudioInput(data.clip_tokens(4), torch.ones(1, 1, dtype=torch.bool)), text).fused
+    assert np.abs(told - torch.cat(heads, dim=2)[:, 0].numpy()).max() > 1e-3

@@ -1,4 +1,4 @@
-"""Training learns what there is to learn, and gives the same model for the same seed."""
+"""Training learns what there is to learn, member by member, and gives the same model for the same seed."""
 
 from __future__ import annotations
 
@@ -8,57 +8,202 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
-from stream_mer.emotion.backbone import TOKEN_FEATURES
-from stream_mer.emotion.model import JointModelConfig
-from stream_mer.training.dataset import ClipSet
-from stream_mer.training.fit import Recipe, fit
-
-SMALL = Recipe(
-    epochs=2, batch_size=16, model=JointModelConfig(audio_features=TOKEN_FEATURES, width=16, heads=2, input_dropout=0)
-)
+from stream_mer.emotion.model import JointModel
+from stream_mer.training.crossvalidation import AUDIO_ONLY, PRINTED, predict_clip
+from stream_mer.training.dataset import ClipSet, TextSampling
+from stream_mer.training.fit import Recipe, _clip_gradients, fit
+from stream_mer.training.losses import JointLoss, LossWeights
 
 Maker = Callable[..., ClipSet]
+Weights = dict[str, Tensor]
 
 
-def test_the_same_seed_gives_the_same_model_and_another_seed_another(clip_set: Maker) -> None:
-    data = clip_set(32)
-    first, second, other = (fit(data, range(32), SMALL, seed=seed).state_dict() for seed in (1, 1, 2))
-    assert all(torch.equal(first[name], second[name]) for name in first)
-    assert not all(torch.equal(first[name], other[name]) for name in first)
+def weights_of(model: JointModel) -> Weights:
+    return model.state_dict()
 
 
-def test_only_the_rows_asked_for_have_an_influence(clip_set: Maker) -> None:
-    data, spoiled = clip_set(32), clip_set(32)
-    spoiled.tokens[20:] = 60_000
-    spoiled.labels.category[20:] = 0
-    a, b = (fit(d, range(20), SMALL, seed=1).state_dict() for d in (data, spoiled))
-    assert all(torch.equal(a[name], b[name]) for name in a)
+def equal(a: Weights, b: Weights) -> bool:
+    return all(torch.equal(a[name], b[name]) for name in a)
 
 
-def test_features_are_standardised_by_the_training_clips(clip_set: Maker) -> None:
+@pytest.fixture
+def recipe(small_recipe: Recipe) -> Recipe:
+    """Two rounds, without what blurs what is learnt."""
+    return replace(small_recipe, epochs=2, model=replace(small_recipe.model, input_dropout=0.0, text_dropout=0.0))
+
+
+def test_the_same_seed_gives_the_same_model_and_another_seed_another(clip_set: Maker, recipe: Recipe) -> None:
+    data = clip_set(32, songs=8, copies=1)
+    first, second, other = (fit(data, range(40), recipe, seed=seed) for seed in (1, 1, 2))
+    assert equal(weights_of(first), weights_of(second))
+    for (name, ours), theirs in zip(first.named_parameters(), other.parameters(), strict=True):
+        assert not torch.equal(ours, theirs), name
+
+
+def test_the_members_are_different_networks(clip_set: Maker, recipe: Recipe) -> None:
+    for name, parameter in fit(clip_set(32), range(32), recipe, seed=1).named_parameters():
+        assert not torch.equal(parameter[0], parameter[1]), name
+
+
+def test_only_the_rows_asked_for_have_an_influence(clip_set: Maker, recipe: Recipe) -> None:
+    data, spoiled = clip_set(32, songs=8, copies=1), clip_set(32, songs=8, copies=1)
+    rows = [*range(20), 32, 33, 34, 35]
+    others = [row for row in range(40) if row not in rows]
+    spoiled.tokens[:, 20:] = 60_000
+    spoiled.labels.category[others] = 0
+    spoiled.labels.emotion[others] = 1.0
+    for kind in ("recognised", "printed"):
+        for row in others:
+            lines = spoiled._lines[kind][row]
+            spoiled._lines[kind][row] = replace(lines, vectors=lines.vectors + 100, t1=lines.t1 / 2)
+    a, b = (weights_of(fit(d, rows, recipe, seed=1)) for d in (data, spoiled))
+    assert equal(a, b)
+
+
+def test_what_is_measured_under_a_trouble_is_not_learnt(clip_set: Maker, recipe: Recipe) -> None:
+    a, b = (weights_of(fit(d, range(16), recipe, seed=1)) for d in (clip_set(16), clip_set(16, troubles=("a hall",))))
+    assert equal(a, b)
+
+
+def test_songs_of_words_alone_and_degraded_copies_are_learnt_from(clip_set: Maker, recipe: Recipe) -> None:
+    plain = weights_of(fit(clip_set(32), range(32), recipe, seed=1))
+    for other in (clip_set(32, songs=4), clip_set(32, copies=1)):
+        assert not equal(weights_of(fit(other, range(len(other)), recipe, seed=1)), plain)
+    copies = clip_set(32, copies=1)
+    assert equal(weights_of(fit(copies, range(32), replace(recipe, degraded_share=0.0), seed=1)), plain)
+
+
+def test_features_of_both_modalities_are_standardised_by_the_training_clips(clip_set: Maker, recipe: Recipe) -> None:
+    data, rows = clip_set(8, songs=3, copies=1), [0, 2, 5, 9, 10]
+    data.n_tokens[2] = 10
+    model = fit(data, rows, recipe, seed=0)
+    heard = torch.cat(
+        [data.tokens[0, row, : data.n_tokens[row]].float() for row in (0, 2, 5)]
+    )  # as they are, no copies
+    for projection, seen in ((model.audio_projection, heard), (model.text_projection, data.song_means(rows))):
+        torch.testing.assert_close(projection.mean, seen.mean(0))
+        spread = seen.std(0)
+        torch.testing.assert_close(projection.scale, 1 / (spread + 0.01 * spread.mean()))
+
+
+def test_a_feature_that_never_changes_stays_small(clip_set: Maker, recipe: Recipe) -> None:
     data = clip_set(8)
-    model = fit(data, [0, 2, 5], SMALL, seed=0)
-    present = torch.cat([data.tokens[row, : data.n_tokens[row]].float() for row in (0, 2, 5)])
-    torch.testing.assert_close(model.audio_projection.mean, present.mean(0))
-    torch.testing.assert_close(model.audio_projection.scale, 1 / (present.std(0) + 1e-3))
+    data.tokens[..., 3] = 0.5
+    model = fit(data, range(8), recipe, seed=0)
+    seen = model.audio_projection
+    assert float(seen.scale[3] * (0.5 - seen.mean[3]).abs()) < 1e-2
+    assert bool(seen.scale.isfinite().all())
 
 
-def test_it_learns_clips_whose_tokens_tell_their_labels(clip_set: Maker) -> None:
+def test_it_learns_clips_whose_tokens_tell_their_labels(clip_set: Maker, recipe: Recipe) -> None:
     data = clip_set(80)
-    model = fit(data, range(60), replace(SMALL, epochs=10, learning_rate=1e-2), seed=0)
+    model = fit(data, range(60), replace(recipe, epochs=25, learning_rate=1e-2), seed=0)
     assert not model.training
-    with torch.inference_mode():
-        batches = [data.moments(row, "none") for row in range(60, 80)]
-        heads = [model(batch.audio, batch.text).fused for batch in batches]
-    guessed = torch.stack([h.category.mean(0) for h in heads]).argmax(1)
-    emotion = torch.stack([h.emotion.mean(0) for h in heads])
-    assert float((guessed == data.labels.category[60:]).float().mean()) >= 0.9
-    for dimension in range(2):
-        assert np.corrcoef(emotion[:, dimension], data.labels.emotion[60:, dimension])[0, 1] > 0.8
+    told = np.stack([predict_clip(model, data, row, (AUDIO_ONLY,))[:, 0, 0] for row in range(60, 80)], axis=1)
+    assert told.shape == (2, 20, 11)
+    for member in told:  # each of them has learnt it by itself
+        guessed = member[:, 2:6].argmax(1)
+        assert (guessed == data.labels.category[60:].numpy()).mean() >= 0.9
+        for dimension in range(2):
+            assert np.corrcoef(member[:, dimension], data.labels.emotion[60:, dimension])[0, 1] > 0.8
+
+
+def test_it_learns_from_words_alone_what_they_tell(clip_set: Maker, recipe: Recipe) -> None:
+    data = clip_set(8, songs=80)
+    for row in range(8, 88):
+        lines = data._lines["printed"][row]
+        lines.vectors[:, 100 * (row % 4) : 100 * (row % 4) + 100] += 0.2
+    model = fit(data, range(68), replace(recipe, epochs=30, learning_rate=1e-2), seed=0)
+    told = np.stack([predict_clip(model, data, row, (PRINTED,))[:, 0, 0] for row in range(68, 88)], axis=1).mean(0)
+    assert (told[:, 2:6].argmax(1) == np.arange(68, 88) % 4).mean() >= 0.9
 
 
 @pytest.mark.parametrize("epochs", [1, 2, 9, 10, 11, 20])
-def test_any_number_of_steps_can_be_trained(epochs: int, clip_set: Maker) -> None:
-    model = fit(clip_set(8), range(8), replace(SMALL, epochs=epochs, batch_size=64), seed=0)
+def test_any_number_of_steps_can_be_trained(epochs: int, clip_set: Maker, recipe: Recipe) -> None:
+    model = fit(clip_set(8), range(8), replace(recipe, epochs=epochs, batch_size=64), seed=0)
     assert all(parameter.isfinite().all() for parameter in model.parameters())
+
+
+def test_a_corpus_without_any_words_can_be_trained(clip_set: Maker, recipe: Recipe) -> None:
+    data = clip_set(16)
+    data._lines = {}
+    model = fit(data, range(16), recipe, seed=0)
+    assert all(parameter.isfinite().all() for parameter in model.parameters())
+    assert not model.text_projection.mean.any()  # nothing to standardise by
+
+
+# --- the members of an ensemble do not know of each other
+
+BATCH = 12
+
+
+def gradients(data: ClipSet, model: JointModel, *, spoil: int | None) -> dict[str, Tensor]:
+    """Gradients of one step's loss; of the loss of member ``spoil`` a hundred times over, where there is one."""
+    loss = JointLoss(LossWeights(), 2)
+    batch = data.draw(torch.arange(BATCH), np.random.default_rng(0), TextSampling(absent=0.2), tokens_kept=3)
+    torch.manual_seed(9)  # for the dropout
+    output = model.train()(batch.audio, batch.text)
+    if spoil is not None:
+        weight = torch.ones(2, 1, 1)
+        weight[spoil] = 100.0
+        fused = output.fused._replace(category=output.fused.category * weight)
+        output = output._replace(fused=fused)
+    model.zero_grad()
+    loss(output, batch.labels, batch.has_audio, batch.has_text).backward()
+    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+def test_the_gradient_of_a_member_knows_nothing_of_the_others_losses(clip_set: Maker, recipe: Recipe) -> None:
+    data, model = clip_set(BATCH), JointModel(recipe.model)
+    plain, other = gradients(data, model, spoil=None), gradients(data, model, spoil=1)
+    assert len(plain) == len(list(model.parameters()))
+    assert all(torch.equal(plain[name][0], other[name][0]) for name in plain)
+    assert not torch.equal(plain["heads.category.weight"][1], other["heads.category.weight"][1])
+
+
+def test_gradients_are_shortened_member_by_member() -> None:
+    weights = [torch.nn.Parameter(torch.zeros(3, 4, 2)), torch.nn.Parameter(torch.zeros(3, 5))]
+    unused = torch.nn.Parameter(torch.zeros(3, 2))
+    rng = torch.Generator().manual_seed(0)
+    for weight in weights:
+        weight.grad = torch.randn(weight.shape, generator=rng)
+        weight.grad[1] *= 100
+        weight.grad[2] *= 0
+    before = [weight.grad.clone() for weight in weights if weight.grad is not None]
+    _clip_gradients([*weights, unused], longest=5.0)
+    after = [weight.grad for weight in weights if weight.grad is not None]
+    for a, b in zip(after, before, strict=True):
+        assert torch.equal(a[0], b[0])  # shorter than 5 already, whatever its neighbour's is
+        torch.testing.assert_close(a[1] / a[1].norm(), b[1] / b[1].norm())
+        assert not a[2].any()
+    assert float(torch.cat([a[1].flatten() for a in after]).norm()) == pytest.approx(5.0, rel=1e-4)
+
+
+def test_a_member_is_what_it_would_be_beside_any_other(
+    clip_set: Maker, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Dropout draws for all members at once, so it is off; what is left is the arithmetic.
+    quiet = replace(recipe, model=replace(recipe.model, dropout=0.0))
+    data = clip_set(32, songs=8)
+    ensemble = fit(data, range(40), quiet, seed=3)
+    starts: list[Weights] = []
+
+    class Begun(JointModel):
+        """An ensemble whose second member begins elsewhere than it would have."""
+
+        def __init__(self, *args: object) -> None:
+            super().__init__(*args)  # type: ignore[arg-type]
+            with torch.no_grad():
+                for parameter in self.parameters():
+                    parameter[1] *= 0.5
+            starts.append({name: tensor.clone() for name, tensor in self.state_dict().items()})
+
+    monkeypatch.setattr("stream_mer.training.fit.JointModel", Begun)
+    other = fit(data, range(40), quiet, seed=3)
+    assert len(starts) == 1
+    for (name, ours), theirs in zip(ensemble.named_parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(ours[0], theirs[0], msg=name)
+        if ours[1].abs().max() > 1e-3:
+            assert not torch.allclose(ours[1], theirs[1]), name
