@@ -47,15 +47,25 @@ class AudioChunk:
             means that samples were lost.
         samples: Mono audio, shape ``[n]``.
         captured_at: Monotonic clock, seconds, when the last of these samples entered the process.
+        source: ``live``, or why these samples are nothing but silence in place of audio that did not come: ``stalled``
+            or ``reconnecting``. A chunk without samples tells no more than that.
+        clipped_samples: How many samples of the input, of all channels, were clipped.
     """
 
     start_sample: int
     samples: Samples
     captured_at: float = 0.0
+    source: SourceState = "live"
+    clipped_samples: int = 0
 
     @property
     def end_sample(self) -> int:
         return self.start_sample + len(self.samples)
+
+    @property
+    def lost(self) -> bool:
+        """Whether its samples stand in for audio that was lost."""
+        return self.source != "live"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -250,13 +260,27 @@ class CategoryChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamStatus:
-    """State of one stream; published when it changes."""
+    """State of one stream; published when it changes, levels aside.
+
+    Attributes:
+        source: What comes of the input.
+        device: The source's name.
+        lyrics: State of the recogniser.
+        lag_s: How far the recogniser is behind the audio, seconds.
+        lost_samples: Audio lost since the stream began, samples at 16 kHz.
+        clipping: Whether the input clipped lately.
+        peak_db: Largest sample lately, decibels relative to full scale; None before there was audio.
+        rms_db: Root mean square lately, likewise.
+    """
 
     source: SourceState
     device: str
     lyrics: LyricsHealth
     lag_s: float = 0.0
     lost_samples: int = 0
+    clipping: bool = False
+    peak_db: float | None = None
+    rms_db: float | None = None
 
 
 StreamEvent: TypeAlias = EmotionFrame | LyricLine | CategoryChange | StreamStatus

@@ -1,68 +1,50 @@
-"""What is captured live, to chunks on the sample clock; knows nothing of how it is captured.
+"""A supervised capture as chunks without end; knows nothing of how it is captured.
 
-The seam for capture: a ``CaptureBackend`` opens a ``Capture``, which puts blocks into a bounded mailbox from a thread
-(or process) of its own, and ``read_capture`` turns these into chunks.
+The seam for capture: a ``CaptureBackend`` starts a ``Capture``, which puts blocks into a bounded mailbox from a thread
+or process of its own and can be closed at any time. ``listen`` keeps one at work, starts it again whenever it is in
+trouble, and fills in silence meanwhile.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from stream_mer.errors import DeviceError
 from stream_mer.mailbox import Mailbox, MailboxClosed
 from stream_mer.sources.devices import InputDevice
-from stream_mer.sources.resampling import MonoResampler
-from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, Samples
+from stream_mer.sources.supervision import Action, Health, Patience, Supervisor
+from stream_mer.sources.timeline import CapturedBlock, Timeline
+from stream_mer.types import AudioChunk, SourceState
 
-STALL_S = 3.0
-"""An input that gives nothing for so long has stalled. The first block of an idle one was seen to take 0.8-1.3 s."""
+_LOG = logging.getLogger(__name__)
 
-_POLL_S = 0.1
-"""How soon the loss of a device is noticed."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class CapturedBlock:
-    """A run of audio as the device gave it.
-
-    Attributes:
-        start: Index of its first sample at the device's rate; samples known to be lost before it are counted.
-        samples: Shape ``[n, channels]``.
-        captured_at: Monotonic clock, seconds, when it entered the process.
-    """
-
-    start: int
-    samples: NDArray[np.float32]
-    captured_at: float
+_LOOK_S = 0.05
+"""How often the capture is looked after while it gives nothing."""
 
 
 class Capture(Protocol):
-    """An open device at work."""
+    """A device being captured."""
 
     @property
-    def device(self) -> InputDevice: ...
-
-    @property
-    def rate_hz(self) -> int: ...
+    def rate_hz(self) -> int:
+        """Rate of the blocks; known once there is one."""
+        ...
 
     @property
     def blocks(self) -> Mailbox[CapturedBlock]:
         """Bounded, drops the oldest: the world does not wait."""
         ...
 
-    def is_active(self) -> bool:
-        """False once the device is gone. True through a stall."""
-        ...
+    def health(self) -> Health: ...
 
     def close(self) -> None:
-        """Stop and free the device; from the thread that opened it; idempotent."""
+        """End it, whatever state it is in; blocks that wait can still be read. Idempotent."""
         ...
 
 
@@ -71,140 +53,148 @@ class CaptureBackend(Protocol):
 
     def devices(self) -> tuple[InputDevice, ...]: ...
 
-    def open(self, device: InputDevice) -> Capture:
-        """Start to capture.
-
-        Raises:
-            DeviceError: The device is gone or busy.
-        """
+    def open(self, device: InputDevice, channels: int) -> Capture:
+        """Start to capture; whether that works shows in the capture's health."""
         ...
 
 
-class LossDetector:
-    """Finds audio that was lost without a word, by counting samples against the monotonic clock.
-
-    Sound servers drop audio without setting PortAudio's overflow flags. Each block tells by how much the count of
-    samples trails the clock; scheduling makes that larger now and then, lost audio makes it larger for good. So only
-    the smallest lag of each ``PERIOD_S`` counts: if it is ``TOLERANCE_S`` above the one known, that much was lost.
-    What is known follows the device's own clock, which is allowed to differ by ``DRIFT``.
-
-    Args:
-        rate_hz: The device's nominal rate.
-    """
-
-    PERIOD_S = 2.0
-    TOLERANCE_S = 0.1
-    DRIFT = 5e-4
-
-    def __init__(self, rate_hz: int) -> None:
-        self._rate_hz = rate_hz
-        self._counted = 0
-        self._began_at: float | None = None
-        self._period_at = 0.0
-        self._period_lag_s = float("inf")
-        self._known_lag_s: float | None = None
-
-    def observe(self, n_samples: int, at: float) -> int:
-        """Take note of a block.
-
-        Args:
-            n_samples: Its length.
-            at: Monotonic clock, seconds, when it came.
-
-        Returns:
-            How many samples were found to be lost before it.
-        """
-        if self._began_at is None:
-            self._began_at = self._period_at = at
-        self._counted += n_samples
-        lag_s = (at - self._began_at) - self._counted / self._rate_hz
-        self._period_lag_s = min(self._period_lag_s, lag_s)
-        if at - self._period_at < self.PERIOD_S:
-            return 0
-        least_s, length_s = self._period_lag_s, at - self._period_at
-        self._period_at, self._period_lag_s = at, float("inf")
-        if self._known_lag_s is None or least_s < self._known_lag_s:
-            self._known_lag_s = least_s
-            return 0
-        excess_s = least_s - self._known_lag_s
-        if excess_s > self.TOLERANCE_S:
-            lost = round(excess_s * self._rate_hz)
-            self._counted += lost
-            return lost
-        self._known_lag_s += min(excess_s, self.DRIFT * length_s)
-        return 0
-
-
-def read_capture(
-    capture: Capture,
+def listen(
+    backend: CaptureBackend,
+    device: InputDevice,
     *,
+    channels: tuple[int, ...],
+    gain: float = 1.0,
     stop: threading.Event,
-    stall_s: float = STALL_S,
+    patience: Patience | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[AudioChunk]:
-    """Turn captured blocks into chunks until ``stop`` is set or the mailbox is closed.
-
-    Blocks that were dropped, and samples known to be lost, show as a gap in ``start_sample``.
+    """Capture from a device until ``stop`` is set, whatever happens to it on the way.
 
     Args:
-        capture: An open device.
+        backend: The way to it.
+        device: The device; found again by its name, and no other one is ever taken.
+        channels: Which ones to mix, from 1.
+        gain: Factor on every sample.
         stop: Ends the iteration.
-        stall_s: How long to wait for audio, seconds.
-        clock: Monotonic, seconds.
+        patience: How long to wait for what.
+        clock: Monotonic, seconds; the one that stamps the blocks.
+
+    Yields:
+        Mono chunks at 16 kHz. While audio is missing they are silence at the rate of time, and ``AudioChunk.source``
+        says why; each change of that is told at once, if need be by a chunk without samples.
 
     Raises:
-        DeviceError: The device is gone, or gave nothing for ``stall_s``.
+        DeviceError: The device could not be opened to begin with. Once it was open, it is waited for without end.
     """
-    run = _Run(capture.rate_hz)
-    heard_at = clock()
-    while not stop.is_set():
-        try:
-            block = capture.blocks.get(timeout_s=_POLL_S)
-        except MailboxClosed:
-            return
-        except TimeoutError:
-            _require_alive(capture, silent_s=clock() - heard_at, stall_s=stall_s)
-            continue
-        for start_sample, samples in run.feed(block):
-            yield AudioChunk(start_sample=start_sample, samples=samples, captured_at=block.captured_at)
-        heard_at = clock()  # After the reader took it: a slow reader is no silent device.
+    listener = _Listener(
+        backend=backend, device=device, channels=channels, gain=gain, supervisor=Supervisor(patience), clock=clock
+    )
+    try:
+        while not stop.is_set():
+            yield from listener.turn(stop)
+    finally:
+        listener.close()
 
 
-def _require_alive(capture: Capture, *, silent_s: float, stall_s: float) -> None:
-    name = capture.device.name
-    if not capture.is_active():
-        raise DeviceError(
-            f"the sound input {name!r} is gone (unplugged, or its sound server ended); connect it again and restart"
-        )
-    if silent_s > stall_s:
-        raise DeviceError(
-            f"the sound input {name!r} gave no audio for {silent_s:.1f} s; check its connection and the sound server"
-        )
+class _Listener:
+    """One device, one capture of it at a time, and the timeline that all of them share."""
+
+    def __init__(
+        self,
+        *,
+        backend: CaptureBackend,
+        device: InputDevice,
+        channels: tuple[int, ...],
+        gain: float,
+        supervisor: Supervisor,
+        clock: Callable[[], float],
+    ) -> None:
+        self._backend = backend
+        self._device = device
+        self._n_channels = max(channels)
+        self._picked = np.array(channels) - 1
+        self._supervisor = supervisor
+        self._clock = clock
+        self._timeline = Timeline(gain=gain)
+        self._capture: Capture | None = None
+        self._begun = False  # whether the timeline knows of this capture
+        self._told: SourceState = "live"
+
+    def turn(self, stop: threading.Event) -> list[AudioChunk]:
+        """Look after the capture and take what it gives, waiting ``_LOOK_S`` at most."""
+        capture = self._capture
+        action = self._supervisor.step(self._clock(), None if capture is None else capture.health())
+        blocks: list[CapturedBlock] = []
+        if action is Action.START:
+            self._capture, self._begun = self._backend.open(self._device, self._n_channels), False
+        elif capture is None:
+            stop.wait(_LOOK_S)
+        elif action is Action.STOP:
+            blocks = self._stop(capture)
+        else:
+            blocks = _next_block(capture)
+        chunks = self._place(capture, blocks) if capture is not None and blocks else []
+        now = self._clock()
+        if self._supervisor.state != self._told:
+            self._told = self._supervisor.state
+            _log(self._device, self._supervisor)
+            if self._told != "live":
+                chunks += self._timeline.flush(now)
+            nothing = np.empty(0, np.float32)
+            chunks.append(
+                AudioChunk(start_sample=self._timeline.end_sample, samples=nothing, captured_at=now, source=self._told)
+            )
+        if self._told != "live" and not blocks:
+            chunks += self._timeline.fill(now, self._told)
+        return chunks
+
+    def close(self) -> None:
+        if self._capture is not None:
+            self._capture.close()
+
+    def _stop(self, capture: Capture) -> list[CapturedBlock]:
+        """End the capture; return what it told before.
+
+        Raises:
+            DeviceError: It never worked.
+        """
+        capture.close()
+        self._capture = None
+        if not self._supervisor.ever_opened:
+            raise DeviceError(_first_failure(self._device, self._supervisor.trouble))
+        return list(capture.blocks)
+
+    def _place(self, capture: Capture, blocks: list[CapturedBlock]) -> list[AudioChunk]:
+        if not self._begun:
+            self._timeline.begin(capture.rate_hz)
+            self._begun = True
+        return [
+            chunk
+            for block in blocks
+            for chunk in self._timeline.feed(
+                CapturedBlock(start=block.start, samples=block.samples[:, self._picked], captured_at=block.captured_at)
+            )
+        ]
 
 
-class _Run:
-    """Resamples block after block; begins anew after each gap."""
+def _next_block(capture: Capture) -> list[CapturedBlock]:
+    try:
+        return [capture.blocks.get(timeout_s=_LOOK_S)]
+    except (TimeoutError, MailboxClosed):
+        return []
 
-    def __init__(self, rate_hz: int) -> None:
-        self._rate_hz = rate_hz
-        self._resampler = MonoResampler(rate_hz)
-        self._expected: int | None = None
-        self._position = 0
 
-    def feed(self, block: CapturedBlock) -> list[tuple[int, Samples]]:
-        """Take a block; return (first sample, samples) of what is ready, without empty ones."""
-        ready = []
-        if self._expected is not None and block.start > self._expected:
-            ready.append(self._place(self._resampler.finish()))
-            self._resampler = MonoResampler(self._rate_hz)
-        if self._expected is None or block.start > self._expected:
-            # Rounding may put a gap of a sample or two before the end of what was given: the clock never goes back.
-            self._position = max(self._position, round(block.start * SAMPLE_RATE_HZ / self._rate_hz))
-        self._expected = block.start + len(block.samples)
-        ready.append(self._place(self._resampler.feed(block.samples)))
-        return [(start, samples) for start, samples in ready if len(samples)]
+def _first_failure(device: InputDevice, trouble: str) -> str:
+    return (
+        f"the sound input {device.name!r} {trouble}; check its connection and the sound server, "
+        "close other programs that use it, or choose another one (stream-mer devices lists them)"
+    )
 
-    def _place(self, samples: Samples) -> tuple[int, Samples]:
-        start = self._position
-        self._position += len(samples)
-        return start, samples
+
+def _log(device: InputDevice, supervisor: Supervisor) -> None:
+    if supervisor.state == "live":
+        _LOG.warning("%s: audio again after %.1f s", device.name, supervisor.last_outage_s)
+    elif supervisor.state == "stalled":
+        _LOG.warning("%s: no audio comes; waiting for it", device.name)
+    else:
+        _LOG.warning("%s %s; opening it again until it is there", device.name, supervisor.trouble)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from stream_mer.errors import DeviceError
+from stream_mer.errors import DeviceError, SettingError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +27,52 @@ class InputDevice:
     rate_hz: int
     is_default: bool = False
     is_monitor: bool = False
+
+
+_MONITOR_MARKS = (
+    "monitor",  # PulseAudio and PipeWire
+    "loopback",  # WASAPI by way of PyAudio builds that know it, Rogue Amoeba's Loopback, ALSA's snd-aloop
+    "stereo mix",  # Windows drivers; some say it otherwise:
+    "what u hear",
+    "wave out mix",
+    "blackhole",  # macOS
+    "soundflower",
+    "cable output",  # VB-Audio
+)
+
+
+def is_monitor_name(name: str) -> bool:
+    """Whether a device called so seems to carry what the computer plays."""
+    lower = name.casefold()
+    return any(mark in lower for mark in _MONITOR_MARKS)
+
+
+def parse_channels(text: str) -> tuple[int, ...]:
+    """Read which channels to hear: ``3,4`` gives (3, 4). Channels count from 1, as on the sockets.
+
+    Raises:
+        SettingError: It is no list of such numbers, or one comes twice.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and int(part) >= 1 for part in parts):
+        raise SettingError(f"channels are numbers from 1 with commas between them, such as 3,4; not {text!r}")
+    channels = tuple(int(part) for part in parts)
+    if len(set(channels)) < len(channels):
+        raise SettingError(f"a channel is named twice in {text!r}; name each one once")
+    return channels
+
+
+def require_channels(device: InputDevice, channels: Sequence[int]) -> None:
+    """Check that a device has these channels.
+
+    Raises:
+        DeviceError: It has not.
+    """
+    missing = [channel for channel in channels if channel > device.channels]
+    if missing:
+        what = "1 channel" if device.channels == 1 else f"{device.channels} channels"
+        named = " and ".join(str(channel) for channel in missing)
+        raise DeviceError(f"the sound input {device.name!r} has {what}; there is no channel {named}")
 
 
 def choose_device(wanted: str | None, devices: Sequence[InputDevice]) -> InputDevice:

@@ -1,199 +1,220 @@
-"""Captured blocks become chunks whose clock stays true."""
+"""A supervised capture, with a scripted device and a clock of the test's own: chunks go on, whatever happens."""
 
 from __future__ import annotations
 
 import itertools
 import threading
+from collections import deque
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
 from stream_mer.errors import DeviceError
-from stream_mer.mailbox import Mailbox
-from stream_mer.sources.capture import CapturedBlock, LossDetector, read_capture
+from stream_mer.mailbox import MailboxClosed
+from stream_mer.sources.capture import listen
 from stream_mer.sources.devices import InputDevice
-from stream_mer.sources.resampling import MonoResampler
-from stream_mer.types import AudioChunk
+from stream_mer.sources.supervision import Health
+from stream_mer.sources.timeline import CapturedBlock
+from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk
 
-DEVICE = InputDevice(name="scripted", host_api="none", channels=1, rate_hz=16_000)
+DEVICE = InputDevice(name="scripted", host_api="none", channels=4, rate_hz=16_000)
+BLOCK = 320
+OPENING_S = 0.1
+
+
+class World(threading.Event):
+    """Time, and what happens to the device in it. It is the iteration's stop event too, so that waiting is time.
+
+    Channel k (from 1) of the device sounds k / 10 as long as it works.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 500.0
+        self.gone: list[tuple[float, float]] = []
+        self.stalled: list[tuple[float, float]] = []
+        self.captures: list[ScriptedCapture] = []
+        self.opened: list[tuple[str, int]] = []
+
+    def clock(self) -> float:
+        self.now += 1e-6
+        return self.now
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.now += timeout or 0.0
+        return self.is_set()
+
+    def within(self, spans: list[tuple[float, float]], t: float | None = None) -> bool:
+        return any(begin <= (self.now if t is None else t) < end for begin, end in spans)
+
+    def devices(self) -> tuple[InputDevice, ...]:
+        return (DEVICE,)
+
+    def open(self, device: InputDevice, channels: int) -> ScriptedCapture:
+        self.opened.append((device.name, channels))
+        self.captures.append(ScriptedCapture(self, channels))
+        return self.captures[-1]
+
+    def listen(self, duration_s: float, *, channels: tuple[int, ...] = (1, 2), gain: float = 1.0) -> list[AudioChunk]:
+        """Iterate for so long of the world's time."""
+        end, chunks = self.now + duration_s, []
+        for chunk in listen(self, DEVICE, channels=channels, gain=gain, stop=self, clock=self.clock):
+            chunks.append(chunk)
+            if self.now > end:
+                self.set()
+        return chunks
 
 
 class ScriptedCapture:
-    """Blocks that were captured before anyone reads."""
+    """Gives a block each 20 ms of the world's time, and is its own mailbox."""
 
-    def __init__(self, blocks: list[CapturedBlock], *, rate_hz: int = 16_000, capacity: int = 1_000) -> None:
-        self.device = DEVICE
-        self.rate_hz = rate_hz
-        self.active = True
-        self.blocks: Mailbox[CapturedBlock] = Mailbox(capacity=capacity, when_full="drop_oldest")
-        for each in blocks:
-            self.blocks.put(each)
+    def __init__(self, world: World, channels: int) -> None:
+        self.rate_hz = 16_000
+        self.blocks = self
+        self.closed = False
+        self._world = world
+        self._opened_at = world.now + OPENING_S
+        self._channels = channels
+        self._next_at = self._opened_at + BLOCK / 16_000
+        self._count = 0
+        self._audio_at: float | None = None
+        self._left: deque[CapturedBlock] = deque()
+        self._died = world.within(world.gone)
 
-    def is_active(self) -> bool:
-        return self.active
+    def health(self) -> Health:
+        world = self._world
+        self._died = self._died or world.within(world.gone)
+        self._produce()
+        opened = world.now >= self._opened_at and not (self._died and self._audio_at is None)
+        return Health(
+            heard_at=world.now,
+            opened_at=self._opened_at if opened else None,
+            audio_at=self._audio_at,
+            trouble="is gone" if self._died else None,
+        )
+
+    def _produce(self) -> None:
+        while not self._died and self._next_at <= self._world.now:
+            if not self._world.within(self._world.stalled, self._next_at):
+                samples = np.tile(np.arange(1, self._channels + 1, dtype=np.float32) / 10, (BLOCK, 1))
+                self._left.append(CapturedBlock(start=self._count, samples=samples, captured_at=self._next_at))
+                self._count += BLOCK
+                self._audio_at = self._next_at
+            self._next_at += BLOCK / 16_000
+
+    def get(self, timeout_s: float) -> CapturedBlock:
+        self._produce()
+        if self.closed and not self._left:
+            raise MailboxClosed
+        if not self._left:
+            self._world.now += min(timeout_s, max(0.0, self._next_at - self._world.now) + 1e-4)
+            self._produce()
+        if not self._left:
+            raise TimeoutError
+        return self._left.popleft()
+
+    def __iter__(self) -> Iterator[CapturedBlock]:
+        while self._left:
+            yield self._left.popleft()
 
     def close(self) -> None:
-        self.blocks.close()
+        self.closed = True
 
 
-def block(start: int, samples: np.ndarray, captured_at: float = 0.0) -> CapturedBlock:
-    return CapturedBlock(start=start, samples=samples.reshape(len(samples), -1), captured_at=captured_at)
+def told(chunks: list[AudioChunk]) -> list[str]:
+    return [state for state, _ in itertools.groupby(chunk.source for chunk in chunks)]
 
 
-def blocks_of(audio: np.ndarray, length: int) -> list[CapturedBlock]:
-    return [block(start, audio[start : start + length]) for start in range(0, len(audio), length)]
-
-
-def read(capture: ScriptedCapture) -> list[AudioChunk]:
-    capture.close()
-    return list(read_capture(capture, stop=threading.Event()))
-
-
-def test_blocks_follow_each_other_without_a_seam() -> None:
-    audio = np.random.default_rng(0).standard_normal(20_000).astype(np.float32)
-    chunks = read(ScriptedCapture(blocks_of(audio, 320)))
-    assert [c.start_sample for c in chunks] == list(range(0, 20_000, 320))
-    np.testing.assert_array_equal(np.concatenate([c.samples for c in chunks]), np.clip(audio, -8, 8))
-
-
-def test_stereo_becomes_its_mean_and_keeps_its_time_of_capture() -> None:
-    stereo = np.array([[1.0, 0.0], [0.5, -0.5]], np.float32)
-    (chunk,) = read(ScriptedCapture([block(0, stereo, captured_at=12.5)]))
-    np.testing.assert_array_equal(chunk.samples, [0.5, 0.0])
-    assert chunk.captured_at == 12.5
-
-
-def test_blocks_that_the_mailbox_dropped_are_a_gap() -> None:
-    audio = np.ones(3_200, np.float32)
-    chunks = read(ScriptedCapture([block(0, audio[:320]), *blocks_of(audio, 320)[3:]]))
-    assert [c.start_sample for c in chunks][:3] == [0, 960, 1_280]
-
-
-def held_back(rate_hz: int, length: int) -> int:
-    """How many samples of a run soxr keeps until the run ends."""
-    resampler = MonoResampler(rate_hz)
-    resampler.feed(np.zeros(length, np.float32))
-    return len(resampler.finish())
-
-
-@pytest.mark.parametrize("rate_hz", [8_000, 44_100, 48_000])
-@pytest.mark.parametrize("gap", [1, 2, 441, 500_000])
-def test_after_a_gap_audio_is_where_it_belongs_and_the_clock_never_goes_back(rate_hz: int, gap: int) -> None:
-    first, second = 10_007, 20_003
-    audio = np.random.default_rng(1).standard_normal(first + second).astype(np.float32)
-    blocks = [block(0, audio[:first]), block(first + gap, audio[first:])]
-    chunks = read(ScriptedCapture(blocks, rate_hz=rate_hz))
+def hold(chunks: list[AudioChunk]) -> None:
+    """What must be so whatever happened."""
     for before, after in itertools.pairwise(chunks):
         assert after.start_sample >= before.end_sample
-    end = chunks[-1].end_sample + held_back(rate_hz, second)
-    # The two runs may each round by one sample, and the place of the second by half of one.
-    assert abs(end - (first + gap + second) * 16_000 / rate_hz) <= 2
+        assert after.captured_at >= before.captured_at
+        # Never silent for longer than it takes to know that audio is missing.
+        assert after.end_sample - before.end_sample < 1.0 * SAMPLE_RATE_HZ
+        assert after.captured_at - before.captured_at < 0.8
+    for chunk in chunks:
+        assert chunk.samples.any() == (not chunk.lost and len(chunk.samples) > 0)
 
 
-def test_a_device_that_is_gone_is_an_error_that_names_it() -> None:
-    capture = ScriptedCapture([block(0, np.ones(320, np.float32))])
-    capture.active = False
-    chunks = read_capture(capture, stop=threading.Event())
-    assert len(next(chunks).samples) == 320  # what was heard before is not lost
-    with pytest.raises(DeviceError, match="'scripted' is gone"):
-        next(chunks)
+def epoch(chunk: AudioChunk) -> float:
+    return chunk.captured_at - chunk.end_sample / SAMPLE_RATE_HZ
 
 
-class Ticks:
-    """A clock that moves on by so much with each look."""
-
-    def __init__(self, step_s: float) -> None:
-        self._times = (step_s * k for k in itertools.count())
-
-    def __call__(self) -> float:
-        return next(self._times)
+def audio(chunks: list[AudioChunk]) -> list[AudioChunk]:
+    return [chunk for chunk in chunks if not chunk.lost and len(chunk.samples)]
 
 
-def test_a_stalled_device_is_an_error_and_no_hang() -> None:
-    capture = ScriptedCapture([])
-    with pytest.raises(DeviceError, match=r"'scripted' gave no audio for 4\.0 s"):
-        next(read_capture(capture, stop=threading.Event(), stall_s=3.0, clock=Ticks(2.0)))
+def test_what_works_is_given_as_it_is() -> None:
+    world = World()
+    chunks = world.listen(20)
+    hold(chunks)
+    assert told(chunks) == ["live"]
+    assert [c.start_sample for c in chunks] == list(range(0, len(chunks) * BLOCK, BLOCK))
+    assert world.opened == [("scripted", 2)]
+    assert world.captures[0].closed
 
 
-def test_a_slow_reader_is_no_stalled_device() -> None:
-    clock = Ticks(0.0)
-    capture = ScriptedCapture([block(0, np.ones(320, np.float32))])
-    now = 0.0
-
-    def looked() -> float:
-        return now + clock()
-
-    chunks = read_capture(capture, stop=(stop := threading.Event()), stall_s=3.0, clock=looked)
-    next(chunks)
-    now = 100.0  # the reader was busy for so long; the device has a moment more
-    threading.Timer(0.25, stop.set).start()
-    with pytest.raises(StopIteration):
-        next(chunks)
+def test_the_channels_that_were_chosen_are_mixed_and_amplified() -> None:
+    world = World()
+    chunks = world.listen(1, channels=(4, 3), gain=2.0)
+    np.testing.assert_allclose(chunks[0].samples, 2 * (0.3 + 0.4) / 2, rtol=1e-6)
+    assert world.opened == [("scripted", 4)]
 
 
-def test_stop_ends_the_iteration() -> None:
-    stop = threading.Event()
-    capture = ScriptedCapture(blocks_of(np.ones(3_200, np.float32), 320))
-    chunks = read_capture(capture, stop=stop)
-    next(chunks)
-    stop.set()
-    assert list(chunks) == []
+@pytest.mark.parametrize("outage_s", [0.05, 0.5, 3.0, 60.0, 900.0])
+def test_a_lost_device_is_waited_for_and_the_clock_goes_on(outage_s: float) -> None:
+    world = World()
+    world.gone = [(512.0, 512.0 + outage_s)]
+    chunks = world.listen(12 + outage_s + 10)
+    hold(chunks)
+    assert told(chunks) == ["live", "reconnecting", "live"]
+    assert epoch(audio(chunks)[-1]) == pytest.approx(epoch(audio(chunks)[0]), abs=0.001)
+    silent_s = sum(len(chunk.samples) for chunk in chunks if chunk.lost) / SAMPLE_RATE_HZ
+    assert outage_s - 0.7 < silent_s < outage_s + 2.5
+    assert {name for name, _ in world.opened} == {"scripted"}
+    assert all(capture.closed for capture in world.captures)
 
 
-class Deliveries:
-    """Blocks of 20 ms as a device with its own clock delivers them: (samples, time)."""
-
-    def __init__(self, *, rate_hz: int = 48_000, drift: float = 0.0, jitter_s: float = 0.0) -> None:
-        self.rate_hz = rate_hz
-        self._length = rate_hz // 50
-        self._drift = drift
-        self._jitter = np.random.default_rng(3)
-        self._jitter_s = jitter_s
-        self._produced = 0
-
-    def run(self, duration_s: float, *, lose: float = 0.0) -> Iterator[tuple[int, float]]:
-        for _ in range(round(duration_s * 50)):
-            self._produced += self._length
-            at = self._produced / self.rate_hz / (1 + self._drift) + self._jitter.uniform(0, 1) * self._jitter_s
-            if self._jitter.uniform() >= lose:
-                yield self._length, at
-
-    def skip(self, duration_s: float) -> None:
-        self._produced += round(duration_s * self.rate_hz)
+@pytest.mark.parametrize(
+    ("stall_s", "states", "starts"),
+    [
+        (0.4, ["live"], 1),
+        (2.0, ["live", "stalled", "live"], 1),
+        (6.0, ["live", "stalled", "reconnecting", "live"], 2),
+    ],
+)
+def test_a_stall_is_waited_out_for_a_while(stall_s: float, states: list[str], starts: int) -> None:
+    world = World()
+    world.stalled = [(512.0, 512.0 + stall_s)]
+    chunks = world.listen(12 + stall_s + 12)
+    hold(chunks)
+    assert told(chunks) == states
+    assert len(world.opened) == starts
+    assert epoch(audio(chunks)[-1]) == pytest.approx(epoch(audio(chunks)[0]), abs=0.001)
 
 
-def lost_in(detector: LossDetector, deliveries: Iterator[tuple[int, float]]) -> int:
-    return sum(detector.observe(n, at) for n, at in deliveries)
+def test_blow_after_blow() -> None:
+    world = World()
+    world.gone = [(510.0 + 20 * k, 512.5 + 20 * k) for k in range(10)]
+    world.stalled = [(520.0 + 20 * k, 522.0 + 20 * k) for k in range(10)]
+    chunks = world.listen(220)
+    hold(chunks)
+    assert told(chunks) == ["live"] + ["reconnecting", "live", "stalled", "live"] * 10
+    assert epoch(audio(chunks)[-1]) == pytest.approx(epoch(audio(chunks)[0]), abs=0.005)
 
 
-@pytest.mark.parametrize("drift", [-2e-4, 0.0, 2e-4])
-def test_a_device_clock_that_drifts_and_jitters_loses_nothing(drift: float) -> None:
-    device = Deliveries(drift=drift, jitter_s=0.08)
-    assert lost_in(LossDetector(48_000), device.run(3_600)) == 0
+def test_a_device_that_cannot_be_opened_to_begin_with_is_the_users_to_mend() -> None:
+    world = World()
+    world.gone = [(0.0, 1e9)]
+    with pytest.raises(DeviceError, match="'scripted' is gone; check its connection"):
+        world.listen(10)
+    assert world.captures[0].closed
 
 
-def test_audio_lost_at_once_is_found_and_counted_once() -> None:
-    device, detector = Deliveries(), LossDetector(48_000)
-    assert lost_in(detector, device.run(5)) == 0
-    device.skip(1.5)
-    assert lost_in(detector, device.run(60)) == 72_000
-
-
-@pytest.mark.parametrize("share", [0.02, 0.3, 0.68])
-def test_audio_lost_bit_by_bit_is_found(share: float) -> None:
-    device, detector = Deliveries(), LossDetector(48_000)
-    lost_in(detector, device.run(4))
-    expected = share * 120 * 48_000
-    found = lost_in(detector, device.run(120, lose=share))
-    # Up to one tolerance, and what the last period has not told yet, are still out; drift explains a little.
-    slack = (LossDetector.TOLERANCE_S + share * LossDetector.PERIOD_S + LossDetector.DRIFT * 120) * 48_000
-    assert abs(found - expected) < slack + 0.06 * expected
-
-
-def test_a_late_burst_is_no_loss() -> None:
-    detector = LossDetector(48_000)
-    lost = sum(detector.observe(960, k * 0.02) for k in range(200))
-    lost += sum(detector.observe(960, 5.5) for _ in range(75))  # 1.5 s at once
-    lost += sum(detector.observe(960, 5.5 + k * 0.02) for k in range(1, 500))
-    assert lost == 0
+def test_stop_while_nothing_is_there_ends_the_iteration() -> None:
+    world = World()
+    world.gone = [(512.0, 1e9)]
+    hold(world.listen(30))
+    assert all(capture.closed for capture in world.captures)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from stream_mer.errors import DeviceError
-from stream_mer.sources.devices import InputDevice, choose_device
+from stream_mer.errors import DeviceError, SettingError
+from stream_mer.sources.devices import InputDevice, choose_device, is_monitor_name, parse_channels
 
 
 def device(name: str, *, host_api: str = "ALSA", is_default: bool = False) -> InputDevice:
@@ -60,3 +60,37 @@ def test_no_default_asks_for_a_name() -> None:
 def test_no_input_at_all(wanted: str | None) -> None:
     with pytest.raises(DeviceError, match="no sound input on this machine"):
         choose_device(wanted, ())
+
+
+@pytest.mark.parametrize(
+    ("text", "channels"), [("1", (1,)), ("3,4", (3, 4)), (" 4 , 3", (4, 3)), ("1,2,3,4", (1, 2, 3, 4))]
+)
+def test_channels_as_a_person_writes_them(text: str, channels: tuple[int, ...]) -> None:
+    assert parse_channels(text) == channels
+
+
+@pytest.mark.parametrize("text", ["", "0", "1,", "a", "1-2", "1;2", "-1", "1.5", "²"])
+def test_what_is_no_list_of_channels_says_how_one_looks(text: str) -> None:
+    with pytest.raises(SettingError, match="such as 3,4"):
+        parse_channels(text)
+
+
+def test_a_channel_named_twice() -> None:
+    with pytest.raises(SettingError, match="twice"):
+        parse_channels("3,4,3")
+
+
+@pytest.mark.parametrize(
+    ("name", "monitor"),
+    [
+        ("Monitor of Built-in Audio", True),
+        ("BlackHole 2ch", True),
+        ("Speakers (Realtek) [Loopback]", True),
+        ("Stereo Mix (Realtek)", True),
+        ("CABLE Output (VB-Audio Virtual Cable)", True),
+        ("USB Audio CODEC", False),
+        ("Microphone", False),
+    ],
+)
+def test_what_seems_to_carry_what_the_computer_plays(name: str, monitor: bool) -> None:
+    assert is_monitor_name(name) is monitor

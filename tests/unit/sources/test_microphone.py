@@ -5,15 +5,17 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
 
-from stream_mer.errors import DeviceError
+from stream_mer.errors import DeviceError, SettingError
 from stream_mer.mailbox import Mailbox
-from stream_mer.sources.capture import CapturedBlock
 from stream_mer.sources.devices import InputDevice
 from stream_mer.sources.microphone import MicrophoneSource
+from stream_mer.sources.supervision import Health
+from stream_mer.sources.timeline import CapturedBlock
 
 DEVICES = (
     InputDevice(name="Desk Mic", host_api="ALSA", channels=1, rate_hz=16_000, is_default=True),
@@ -24,15 +26,17 @@ DEVICES = (
 class FakeCapture:
     """A device that gives one block and then waits."""
 
-    def __init__(self, device: InputDevice) -> None:
+    def __init__(self, device: InputDevice, channels: int) -> None:
         self.device = device
         self.rate_hz = device.rate_hz
         self.blocks: Mailbox[CapturedBlock] = Mailbox(capacity=4, when_full="drop_oldest")
-        self.blocks.put(CapturedBlock(start=0, samples=np.ones((16_000, 1), np.float32), captured_at=1.0))
+        samples = np.tile(np.arange(1, channels + 1, dtype=np.float32) / 10, (16_000, 1))
+        self.blocks.put(CapturedBlock(start=0, samples=samples, captured_at=time.monotonic()))
         self.closed = 0
 
-    def is_active(self) -> bool:
-        return True
+    def health(self) -> Health:
+        now = time.monotonic()
+        return Health(heard_at=now, opened_at=now, audio_at=now)
 
     def close(self) -> None:
         self.closed += 1
@@ -45,8 +49,8 @@ class FakeBackend:
     def devices(self) -> tuple[InputDevice, ...]:
         return DEVICES
 
-    def open(self, device: InputDevice) -> FakeCapture:
-        self.captures.append(FakeCapture(device))
+    def open(self, device: InputDevice, channels: int) -> FakeCapture:
+        self.captures.append(FakeCapture(device, channels))
         return self.captures[-1]
 
 
@@ -67,7 +71,7 @@ def test_the_device_chosen_is_the_device_opened_and_closed() -> None:
     microphone = MicrophoneSource("loopback", backend=backend)
     chunks = microphone.chunks()
     next(chunks)
-    chunks.close()
+    chunks.close()  # type: ignore[attr-defined]
     (capture,) = backend.captures
     assert capture.device is DEVICES[1]
     assert capture.closed == 1
@@ -99,10 +103,29 @@ def test_a_closed_microphone_opens_nothing() -> None:
     assert backend.captures == []
 
 
-def test_without_pyaudio_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pyaudio", None)  # makes the import fail
-    with pytest.raises(DeviceError, match=r"pip install 'stream-mer\[mic\]'.*portaudio19-dev"):
-        MicrophoneSource()
+@pytest.mark.parametrize(
+    ("device", "channels", "heard"),
+    [("loopback", None, (1, 2)), ("loopback", (2,), (2,)), ("desk", None, (1,)), ("desk", (1,), (1,))],
+)
+def test_the_channels_heard(device: str, channels: tuple[int, ...] | None, heard: tuple[int, ...]) -> None:
+    backend = FakeBackend()
+    microphone = MicrophoneSource(device, channels=channels, gain_db=-20, backend=backend)
+    chunk = next(iter(microphone.chunks()))
+    assert microphone.channels == heard
+    np.testing.assert_allclose(chunk.samples[1_000:2_000], 0.1 * np.mean(heard) / 10, rtol=0.001)
+
+
+def test_a_channel_that_the_device_has_not_is_told_before_anything_opens() -> None:
+    backend = FakeBackend()
+    with pytest.raises(DeviceError, match="'Loopback Monitor' has 2 channels; there is no channel 3 and 7"):
+        MicrophoneSource("loopback", channels=(2, 3, 7), backend=backend)
+    assert backend.captures == []
+
+
+@pytest.mark.parametrize("gain_db", [-61.0, 61.0, float("nan")])
+def test_a_gain_that_cannot_be_meant(gain_db: float) -> None:
+    with pytest.raises(SettingError, match="gain must be -60 to 60 dB"):
+        MicrophoneSource(gain_db=gain_db, backend=FakeBackend())
 
 
 def test_importing_the_sources_needs_neither_pyaudio_nor_av() -> None:

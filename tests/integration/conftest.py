@@ -1,0 +1,182 @@
+"""A private PulseAudio without hardware, which tests may kill, stall and starve as they like."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+RATE_HZ = 44_100
+SINK = "module-null-sink sink_name=mer_sink rate=44100 channels=2"
+
+_PROGRAMS = ("pulseaudio", "pactl", "pacat", "paplay")
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGCONT)
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(10)
+
+
+class SoundServer:
+    """A PulseAudio of its own with the sink ``mer_sink``, whose monitor PortAudio sees as the device ``mer``."""
+
+    def __init__(self, home: Path, runtime: Path) -> None:
+        self.env = {key: value for key, value in os.environ.items() if not key.startswith(("PULSE_", "XDG_", "DBUS_"))}
+        self.env |= {"HOME": str(home), "XDG_RUNTIME_DIR": str(runtime)}
+        self.log = home / "pulseaudio.log"
+        self.process: subprocess.Popen[bytes] | None = None
+        (home / ".asoundrc").write_text(
+            'pcm.mer { type pulse device "mer_sink.monitor" hint { show on description "mer" } }\n'
+        )
+
+    def run(self, *command: str) -> str:
+        done = subprocess.run(command, env=self.env, check=True, timeout=30, capture_output=True, text=True)
+        return done.stdout
+
+    def popen(self, *command: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(command, env=self.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def start(self) -> None:
+        modules = [word for module in ("module-native-protocol-unix", SINK) for word in ("-L", module)]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                ["pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1", *modules],
+                env=self.env,
+                stdout=log,
+                stderr=log,
+            )
+        for _ in range(100):
+            ready = subprocess.run(["pactl", "info"], env=self.env, check=False, capture_output=True, timeout=30)
+            if ready.returncode == 0:
+                break
+            assert self.process.poll() is None, self.log.read_text()
+            time.sleep(0.1)
+        self.run("pactl", "set-default-sink", "mer_sink")
+        self.run("pactl", "set-default-source", "mer_sink.monitor")
+
+    def hit(self, blow: signal.Signals) -> None:
+        assert self.process is not None
+        self.process.send_signal(blow)
+
+    def die(self) -> None:
+        self.hit(signal.SIGKILL)
+        assert self.process is not None
+        self.process.wait(10)
+
+    def unload_sink(self) -> None:
+        self.run("pactl", "unload-module", "module-null-sink")
+
+    def load_sink(self) -> None:
+        self.run("pactl", "load-module", *SINK.split())
+
+    def stop(self) -> None:
+        if self.process is not None:
+            end(self.process)
+
+
+class Player:
+    """Plays clicks on the whole seconds of the monotonic clock, left channel loud, right one half as loud."""
+
+    CLICK_SAMPLES = 20
+
+    def __init__(self, server: SoundServer) -> None:
+        before = server.run("pactl", "list", "short", "sink-inputs")
+        self._process = subprocess.Popen(
+            ["pacat", "--device=mer_sink", "--latency-msec=20", "--format=s16le", f"--rate={RATE_HZ}", "--channels=2"],
+            env=server.env,
+            stdin=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        # What is written before it plays would be played late.
+        while server.run("pactl", "list", "short", "sink-inputs") == before:
+            time.sleep(0.02)
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._play, daemon=True)
+        self._thread.start()
+
+    def _play(self) -> None:
+        assert self._process.stdin is not None
+        position = round(time.monotonic() * RATE_HZ)
+        try:
+            while not self._ended.wait(0.005):
+                until = round(time.monotonic() * RATE_HZ)
+                phase = np.arange(position, until) % RATE_HZ
+                audio = np.zeros((len(phase), 2), "<i2")
+                audio[phase < self.CLICK_SAMPLES] = (24_000, 12_000)
+                self._process.stdin.write(audio.tobytes())
+                self._process.stdin.flush()
+                position = until
+        except OSError:  # the server is gone, and pacat with it
+            pass
+
+    def stop(self) -> None:
+        self._ended.set()
+        self._process.kill()  # what it has not played yet is not to be heard
+        self._process.wait(10)
+        self._thread.join(10)
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):  # what could not be flushed into a dead pipe
+            self._process.stdin.close()
+
+
+@pytest.fixture
+def sound_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SoundServer]:
+    """A running server; this process and those that it starts see it and nothing of the machine's own."""
+    missing = [name for name in _PROGRAMS if shutil.which(name) is None]
+    if importlib.util.find_spec("pyaudio") is None:
+        missing.append("pyaudio")
+    if missing:
+        pytest.skip(f"not installed: {', '.join(missing)}")
+    home, runtime = tmp_path / "home", tmp_path / "run"
+    for folder in (home, runtime):
+        folder.mkdir(mode=0o700)
+    server = SoundServer(home, runtime)
+    for key in os.environ.keys() - server.env.keys():
+        monkeypatch.delenv(key)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+class Stage:
+    """At most one player at a time."""
+
+    def __init__(self, server: SoundServer) -> None:
+        self._server = server
+        self._player: Player | None = None
+
+    def play(self) -> None:
+        """Play clicks, with a new player."""
+        self.stop()
+        self._player = Player(self._server)
+
+    def stop(self) -> None:
+        if self._player is not None:
+            self._player.stop()
+        self._player = None
+
+
+@pytest.fixture
+def stage(sound_server: SoundServer) -> Iterator[Stage]:
+    stage = Stage(sound_server)
+    yield stage
+    stage.stop()
