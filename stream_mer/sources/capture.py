@@ -111,7 +111,7 @@ class _Listener:
     ) -> None:
         self._backend = backend
         self._device = device
-        self._n_channels = max(channels)
+        self._n_channels = channels_to_open(device, channels)
         self._picked = np.array(channels) - 1
         self._supervisor = supervisor
         self._clock = clock
@@ -175,6 +175,14 @@ class _Listener:
                 CapturedBlock(start=block.start, samples=block.samples[:, self._picked], captured_at=block.captured_at)
             )
         ]
+
+
+def channels_to_open(device: InputDevice, channels: tuple[int, ...]) -> int:
+    """How many channels to open so that these are among them.
+
+    Never one of several: a sound server would mix all of them into it.
+    """
+    return min(device.channels, max(2, *channels))
 
 
 def _next_block(capture: Capture) -> list[CapturedBlock]:

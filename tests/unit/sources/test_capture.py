@@ -12,7 +12,7 @@ import pytest
 
 from stream_mer.errors import DeviceError
 from stream_mer.mailbox import MailboxClosed
-from stream_mer.sources.capture import listen
+from stream_mer.sources.capture import channels_to_open, listen
 from stream_mer.sources.devices import InputDevice
 from stream_mer.sources.supervision import Health
 from stream_mer.sources.timeline import CapturedBlock
@@ -154,6 +154,12 @@ def test_what_works_is_given_as_it_is() -> None:
     assert [c.start_sample for c in chunks] == list(range(0, len(chunks) * BLOCK, BLOCK))
     assert world.opened == [("scripted", 2)]
     assert world.captures[0].closed
+
+
+@pytest.mark.parametrize(("channels", "n_channels", "opened"), [((1,), 1, 1), ((1,), 4, 2), ((2,), 2, 2), ((3,), 4, 3)])
+def test_one_of_several_channels_is_never_opened_alone(channels: tuple[int, ...], n_channels: int, opened: int) -> None:
+    device = InputDevice(name="any", host_api="none", channels=n_channels, rate_hz=16_000)
+    assert channels_to_open(device, channels) == opened
 
 
 def test_the_channels_that_were_chosen_are_mixed_and_amplified() -> None:
