@@ -21,6 +21,7 @@ from stream_mer.ports import AudioSource, EventSink
 from stream_mer.serve.hub import Hub
 from stream_mer.serve.server import Server, ServerInfo
 from stream_mer.serve.settings import ServeSettings
+from stream_mer.sources.remote import RemoteSource
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +122,8 @@ async def serve(
     with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C raises KeyboardInterrupt instead
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stopping.set)
-    async with Server(hub, settings, info) as server:
+    inlets = {stream: source} if isinstance(source, RemoteSource) else {}
+    async with Server(hub, settings, info, inlets=inlets) as server:
         on_ready(server)
         running = asyncio.create_task(asyncio.to_thread(pipeline.run))
         stop_asked = asyncio.create_task(stopping.wait())

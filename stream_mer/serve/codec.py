@@ -23,7 +23,7 @@ DECIMALS = 4
 _encoder = msgspec.json.Encoder()
 _server_decoder: msgspec.json.Decoder[wire.ServerMessage] = msgspec.json.Decoder(wire.ServerMessage)
 _client_decoder: msgspec.json.Decoder[wire.ClientMessage] = msgspec.json.Decoder(wire.ClientMessage)
-_CLIENT_TYPES = ("identify", "ping", "pong")
+_CLIENT_TYPES = ("identify", "ping", "pong", "audio.start", "audio.end")
 _SERVER_TYPES = frozenset({"hello", "ready", "emotion", "lyrics", "change", "status", "ping", "pong", "error"})
 
 

@@ -104,11 +104,14 @@ def examples() -> dict[str, wire.Message]:
         "lyrics": lyrics,
         "change": change,
         "status": status,
+        "audio.start": wire.AudioStart(stream=STREAM, format="s16le", rate_hz=48_000, channels=2),
+        "audio.end": wire.AudioEnd(),
         "ping": wire.Ping(id=1, t=1234.5),
         "pong": wire.Pong(id=1, t=1234.5),
         "error": wire.Error(
             code=wire.CloseCode.BAD_MESSAGE,
-            message='"sing" is no message that a client may send; send one of identify, ping, pong',
+            message='"sing" is no message that a client may send; '
+            "send one of identify, ping, pong, audio.start, audio.end",
             fatal=True,
         ),
         "summary": summary(

@@ -195,6 +195,8 @@ class LimitsPart(Struct, kw_only=True, frozen=True):
     max_clients: int
     max_message_bytes: int
     max_messages_per_s: int
+    max_audio_bytes: Annotated[int, Meta(description="Size of one binary message.")] = 65_536
+    max_audio_messages_per_s: int = 200
     identify_timeout_s: float
     queued_messages: Annotated[int, Meta(description="Ordered messages that wait for a client before one is dropped.")]
     stuck_after_s: Annotated[float, Meta(description="A client that takes nothing for so long is closed (4410).")]
@@ -283,6 +285,22 @@ class Pong(Message, tag="pong", kw_only=True, frozen=True):
     t: float | None = None
 
 
+class AudioStart(Message, tag="audio.start", kw_only=True, frozen=True):
+    """The client sends audio for a stream: raw PCM in binary messages from now on, in real time.
+
+    Only streams of `--source remote` take it, from one client at a time; a refusal is an `error` that is not fatal.
+    """
+
+    stream: StreamName
+    format: Annotated[Literal["s16le", "f32le"], Meta(description="Samples, little-endian, channels interleaved.")]
+    rate_hz: Annotated[int, Meta(description="4,000 to 384,000.")]
+    channels: Annotated[int, Meta(description="1 to 64; their mean is heard.")] = 1
+
+
+class AudioEnd(Message, tag="audio.end", kw_only=True, frozen=True):
+    """The client sends no more audio; another one may."""
+
+
 class Error(Message, tag="error", kw_only=True, frozen=True):
     """Something went wrong; always sent before the server closes."""
 
@@ -310,5 +328,5 @@ EventMessage: TypeAlias = Emotion | Lyrics | Change | Status
 ServerMessage: TypeAlias = Hello | Ready | Emotion | Lyrics | Change | Status | Ping | Pong | Error
 """Everything that the server sends."""
 
-ClientMessage: TypeAlias = Identify | Ping | Pong
-"""Everything that a client sends."""
+ClientMessage: TypeAlias = Identify | Ping | Pong | AudioStart | AudioEnd
+"""Everything that a client sends; binary messages between ``AudioStart`` and ``AudioEnd`` are audio."""

@@ -9,7 +9,7 @@ import functools
 import hmac
 import logging
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -27,6 +27,7 @@ from stream_mer.config import WindowSettings
 from stream_mer.errors import ServeError
 from stream_mer.serve import messages as wire
 from stream_mer.serve.hub import Hub
+from stream_mer.serve.ingest import Inlet
 from stream_mer.serve.pages import Pages
 from stream_mer.serve.session import Goodbye, Session, part
 from stream_mer.serve.settings import ServeSettings, is_address, is_loopback
@@ -67,10 +68,19 @@ class Server:
         hub: Where the events come from.
         settings: Where to listen and what to bear.
         info: What to tell of the process.
+        inlets: Streams that take audio from clients, by name.
     """
 
-    def __init__(self, hub: Hub, settings: ServeSettings | None = None, info: ServerInfo | None = None) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        settings: ServeSettings | None = None,
+        info: ServerInfo | None = None,
+        *,
+        inlets: Mapping[str, Inlet] | None = None,
+    ) -> None:
         self._hub = hub
+        self._inlets = inlets or {}
         self._settings = settings or ServeSettings()
         self._info = info or ServerInfo()
         self._pages = Pages(is_ready=lambda: hub.has_frames)
@@ -116,7 +126,7 @@ class Server:
                 process_request=self._process_request,
                 server_header=None,
                 compression=None,
-                max_size=limit * HARD_LIMIT_FACTOR,
+                max_size=max(limit * HARD_LIMIT_FACTOR, self._settings.max_audio_bytes),
                 max_queue=4,
                 write_limit=WRITE_LIMIT_BYTES,
                 open_timeout=5,
@@ -174,6 +184,8 @@ class Server:
                 max_clients=settings.max_clients,
                 max_message_bytes=settings.max_message_bytes,
                 max_messages_per_s=settings.max_messages_per_s,
+                max_audio_bytes=settings.max_audio_bytes,
+                max_audio_messages_per_s=settings.max_audio_messages_per_s,
                 identify_timeout_s=settings.identify_timeout_s,
                 queued_messages=settings.queued_messages,
                 stuck_after_s=settings.stuck_after_s,
@@ -211,6 +223,7 @@ class Server:
             hello=self._hello(),
             waker=waker,
             authorised=authorised,
+            inlets=self._inlets,
         )
         self._sessions[session] = asyncio.current_task()
         try:

@@ -12,12 +12,14 @@ import contextlib
 import hmac
 import logging
 import secrets
+from collections.abc import Mapping
 from typing import Protocol
 
 from stream_mer.errors import ServeError
 from stream_mer.serve import messages as wire
 from stream_mer.serve.codec import decode_client, encode
 from stream_mer.serve.hub import DEFAULT_INTEREST, Hub, grant
+from stream_mer.serve.ingest import Ingest, Inlet
 from stream_mer.serve.outbox import Outbox
 from stream_mer.serve.settings import ServeSettings
 from stream_mer.serve.wake import LoopWaker
@@ -54,6 +56,35 @@ class Goodbye(Exception):  # noqa: N818 - it ends a conversation; most often not
         self.retry_after_s = retry_after_s
 
 
+class RateLimit:
+    """Messages of one kind that a client may send in one second.
+
+    Args:
+        per_s: At most.
+    """
+
+    def __init__(self, per_s: int) -> None:
+        self._per_s = per_s
+        self._second = 0
+        self._messages_this_second = 0
+
+    def count(self, now: float) -> None:
+        """Count a message that came at ``now``, monotonic seconds.
+
+        Raises:
+            Goodbye: It was one too many.
+        """
+        if int(now) != self._second:
+            self._second, self._messages_this_second = int(now), 0
+        self._messages_this_second += 1
+        if self._messages_this_second > self._per_s:
+            raise Goodbye(
+                wire.CloseCode.TOO_MANY_MESSAGES,
+                f"more than {self._per_s} messages in one second; send fewer",
+                retry_after_s=5.0,
+            )
+
+
 class Session:
     """One client, from ``hello`` to the close.
 
@@ -64,6 +95,7 @@ class Session:
         hello: The first message.
         waker: Wakes the writer from the hub's threads.
         authorised: True if the client has shown the token already, in a header.
+        inlets: Streams that take audio from clients, by name.
     """
 
     def __init__(
@@ -75,6 +107,7 @@ class Session:
         hello: wire.Hello,
         waker: LoopWaker,
         authorised: bool = False,
+        inlets: Mapping[str, Inlet] | None = None,
     ) -> None:
         self._socket = socket
         self._hub = hub
@@ -87,8 +120,9 @@ class Session:
         self._outbox = Outbox(capacity=settings.queued_messages, wake=lambda: waker.wake(self._something_waits))
         self._goodbye: asyncio.Future[Goodbye] = asyncio.get_running_loop().create_future()
         self._sending_since: float | None = None
-        self._second = 0
-        self._messages_this_second = 0
+        self._ingest = Ingest(inlets or {})
+        self._texts = RateLimit(settings.max_messages_per_s)
+        self._audio = RateLimit(settings.max_audio_messages_per_s)
 
     async def run(self) -> None:
         """Talk until one side ends. Raises what the socket raises when the other side went."""
@@ -99,6 +133,7 @@ class Session:
             logger.debug("client %s: closing with %d: %s", self._client_id, goodbye.code, goodbye.message)
             await part(self._socket, goodbye, timeout_s=self._settings.close_timeout_s)
         finally:
+            self._ingest.end()
             self._hub.detach(self._outbox)
 
     def end(self, goodbye: Goodbye) -> None:
@@ -142,32 +177,39 @@ class Session:
     async def _read(self) -> None:
         while True:
             data = await self._socket.recv()
-            self._check_rate()
-            message = self._decode(data)
-            match message:
+            now = asyncio.get_running_loop().time()
+            if isinstance(data, bytes):
+                self._audio.count(now)
+                self._hear(data)
+                continue
+            self._texts.count(now)
+            match message := self._decode(data):
                 case wire.Identify():
                     self._identify(message)
                 case wire.Ping():
                     self._outbox.put_ordered(encode(wire.Pong(id=message.id, t=message.t)))
+                case wire.AudioStart():
+                    self._require_token()
+                    self._answer(self._ingest.start(message))
+                case wire.AudioEnd():
+                    self._ingest.end()
                 case wire.Pong():
                     pass
 
-    def _check_rate(self) -> None:
-        second = int(asyncio.get_running_loop().time())
-        if second != self._second:
-            self._second, self._messages_this_second = second, 0
-        self._messages_this_second += 1
-        if self._messages_this_second > self._settings.max_messages_per_s:
-            raise Goodbye(
-                wire.CloseCode.TOO_MANY_MESSAGES,
-                f"more than {self._settings.max_messages_per_s} messages in one second; send fewer",
-                retry_after_s=5.0,
-            )
+    def _hear(self, data: bytes) -> None:
+        bad, limit = wire.CloseCode.BAD_MESSAGE, self._settings.max_audio_bytes
+        if not self._ingest.is_open:
+            raise Goodbye(bad, "a binary message makes no sense here; send JSON as text, or audio.start before audio")
+        if len(data) > limit:
+            raise Goodbye(bad, f"{len(data)} bytes of audio are too much for one message; at most {limit} bytes")
+        self._answer(self._ingest.feed(data))
 
-    def _decode(self, data: str | bytes) -> wire.ClientMessage:
+    def _answer(self, refusal: wire.Error | None) -> None:
+        if refusal is not None:
+            self._outbox.put_ordered(encode(refusal))
+
+    def _decode(self, data: str) -> wire.ClientMessage:
         bad = wire.CloseCode.BAD_MESSAGE
-        if not isinstance(data, str):
-            raise Goodbye(bad, "a binary message makes no sense here; send JSON as text")
         size, limit = len(data.encode()), self._settings.max_message_bytes
         if size > limit:
             raise Goodbye(bad, f"a message of {size} bytes is too large; at most {limit} bytes")
@@ -180,13 +222,16 @@ class Session:
         token = self._settings.token
         if token is not None and message.token is not None:
             self._authorised = hmac.compare_digest(message.token.encode(), token.encode())
+        self._require_token()
+        self._identified = True
+        self._hub.attach(self._outbox, grant(message.subscribe), client_id=self._client_id)
+        logger.debug("client %s is %.40r (%.40r)", self._client_id, message.client.name, message.client.kind)
+
+    def _require_token(self) -> None:
         if not self._authorised:
             raise Goodbye(
                 wire.CloseCode.BAD_TOKEN, "the token is missing or wrong; send the server's token in identify"
             )
-        self._identified = True
-        self._hub.attach(self._outbox, grant(message.subscribe), client_id=self._client_id)
-        logger.debug("client %s is %.40r (%.40r)", self._client_id, message.client.name, message.client.kind)
 
     async def _await_identify(self) -> None:
         await asyncio.sleep(self._settings.identify_timeout_s)

@@ -21,6 +21,8 @@ class ServeSettings:
         max_clients: Websocket clients at once, 1..100,000.
         max_message_bytes: Size of one message from a client, 64..65,536.
         max_messages_per_s: Messages that a client may send in one second, at least 1.
+        max_audio_bytes: Size of one binary message with audio, 1,024..1,048,576.
+        max_audio_messages_per_s: Binary messages that a client may send in one second, at least 1.
         identify_timeout_s: How long a client may take to identify; after it, it gets the default events, or is closed
             where a token is set.
         queued_messages: Ordered messages that may wait for one client, 1..10,000.
@@ -35,6 +37,8 @@ class ServeSettings:
     max_clients: int = 1000
     max_message_bytes: int = 4096
     max_messages_per_s: int = 50
+    max_audio_bytes: int = 65_536
+    max_audio_messages_per_s: int = 200
     identify_timeout_s: float = 5.0
     queued_messages: int = 64
     stuck_after_s: float = 10.0
@@ -45,6 +49,8 @@ class ServeSettings:
         _within("the number of clients", self.max_clients, 1, 100_000)
         _within("the size of a message", self.max_message_bytes, 64, 65_536, " bytes")
         _within("the messages a client may send", self.max_messages_per_s, 1, 10_000, " per second")
+        _within("the size of a message with audio", self.max_audio_bytes, 1024, 1_048_576, " bytes")
+        _within("the audio messages a client may send", self.max_audio_messages_per_s, 1, 10_000, " per second")
         _within("the messages that wait for a client", self.queued_messages, 1, 10_000)
         _within("the time to identify", self.identify_timeout_s, 0.05, 3600, " seconds")
         _within("the time until a client counts as stuck", self.stuck_after_s, 0.05, 3600, " seconds")

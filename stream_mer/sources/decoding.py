@@ -1,4 +1,4 @@
-"""Decode the audio of a file with PyAV (FFmpeg's libraries)."""
+"""Decode the audio of a file or of a network address with PyAV (FFmpeg's libraries)."""
 
 from __future__ import annotations
 
@@ -41,6 +41,12 @@ _DOUBTED_PACKETS = 200
 """...or, if that does not happen within so many (some 4 s), once it is sure that most were."""
 
 
+URL_SCHEMES = ("http", "https", "rtp", "rtsp", "rtmp", "srt", "tcp", "udp")
+"""Network addresses that can be listened to."""
+
+_URL_PROTOCOLS = (*URL_SCHEMES, "tls", "httpproxy", "rtmpt", "crypto", "hls", "data")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DecodedAudio:
     """A run of audio as the decoder gave it.
@@ -77,7 +83,7 @@ def duration_s(path: Path) -> float | None:
         SourceError: It cannot be opened, or holds no audio.
     """
     with closing(_open(path)) as container:
-        stream = _audio_stream(container, path)
+        stream = _audio_stream(container, os.fspath(path))
         if stream.duration is not None and stream.time_base is not None:
             return float(stream.duration * stream.time_base)
         return None if container.duration is None else container.duration / 1_000_000
@@ -93,16 +99,42 @@ def decode_file(path: Path) -> Iterator[DecodedAudio]:
             decoded.
     """
     with closing(_open(path)) as container:
-        yield from _Decoding(container, path).run()
+        yield from _Decoding(container, path.name, os.fspath(path)).run()
+
+
+def decode_url(url: str, *, timeout_s: float) -> Iterator[DecodedAudio]:
+    """Decode the best audio stream behind a network address, as fast as it is sent.
+
+    Args:
+        url: Of a scheme in ``URL_SCHEMES``.
+        timeout_s: How long to wait for a connection, and then for each piece of data, seconds.
+
+    Returns:
+        Ends with what has a length of its own, such as a song behind ``https``.
+
+    Raises:
+        SourceError: It cannot be reached or opened, holds no audio, goes silent for ``timeout_s``, or ends although it
+            has no length, as a radio station does whose server goes away.
+    """
+    with closing(_open_url(url, timeout_s)) as container:
+        endless = container.duration is None
+        decoding = _Decoding(container, url, url, sent=True)
+        yield from decoding.run()
+    if decoding.failure is not None or endless:
+        raise SourceError(f"lost {url}: {getattr(decoding.failure, 'strerror', None) or 'the other side ended it'}")
 
 
 class _Decoding:
-    """One pass over one file."""
+    """One pass over one file, or over what is ``sent`` over one connection."""
 
-    def __init__(self, container: InputContainer, path: Path) -> None:
+    def __init__(self, container: InputContainer, name: str, where: str, *, sent: bool = False) -> None:
+        self._sent = sent
         self._container = container
-        self._path = path
-        self._stream = _audio_stream(container, path)
+        self._name = name
+        self._where = where
+        self.failure: Exception | None = None
+        """Why nothing can be read beyond the point that was reached, if not because it is the end."""
+        self._stream = _audio_stream(container, where)
         self._sound_packets = 0
         self._sound_in_a_row = 0
         self._damaged_packets = 0
@@ -124,7 +156,7 @@ class _Decoding:
             self._require_mostly_sound()
             yield from doubted
         if self._damaged_packets > 1:
-            _LOG.warning("%s: %d damaged packets left out in all", self._path.name, self._damaged_packets)
+            _LOG.warning("%s: %d damaged packets left out in all", self._name, self._damaged_packets)
 
     def _packets(self) -> Iterator[av.Packet[AudioStream]]:
         """Packets of the audio stream, up to the end or the point that the container cannot be read beyond."""
@@ -137,7 +169,9 @@ class _Decoding:
             except StopIteration:
                 return
             except av.error.FFmpegError as error:
-                self._note_damage(error)
+                self.failure = error
+                if not self._sent:
+                    self._note_damage(error)
                 return
             yield packet
 
@@ -162,12 +196,12 @@ class _Decoding:
             self._require_mostly_sound()
         self._trusted = doubted_enough or self._sound_in_a_row >= _TRUSTED_PACKETS
         if self._trusted and self._damaged_packets:
-            _LOG.warning("%s is damaged at its start; going on with what can be decoded", self._path.name)
+            _LOG.warning("%s is damaged at its start; going on with what can be decoded", self._name)
 
     def _require_mostly_sound(self) -> None:
         if self._sound_packets == 0 or self._sound_packets < self._damaged_packets:
             raise SourceError(
-                f"nothing in {self._path} can be decoded as audio: it is damaged, or not what its name says; "
+                f"nothing in {self._where} can be decoded as audio: it is damaged, or not what its name says; "
                 "try another copy"
             )
 
@@ -175,7 +209,7 @@ class _Decoding:
         if self._trusted and self._damaged_packets == 0:
             _LOG.warning(
                 "%s is damaged after %.1f s (%s); going on with what can be decoded",
-                self._path.name,
+                self._name,
                 self._decoded_s,
                 getattr(error, "strerror", None) or error,
             )
@@ -206,9 +240,7 @@ class _Decoding:
         least_s = _MIN_GAP_AFTER_DAMAGE_S if self._after_damage else _MIN_GAP_S
         if not least_s < jump_s <= _MAX_GAP_S:
             return 0.0
-        _LOG.warning(
-            "%s: %.2f s of audio missing at %.1f s, taken as silence", self._path.name, jump_s, self._decoded_s
-        )
+        _LOG.warning("%s: %.2f s of audio missing at %.1f s, taken as silence", self._name, jump_s, self._decoded_s)
         return jump_s
 
 
@@ -231,13 +263,30 @@ def _open(path: Path) -> InputContainer:
         ) from error
 
 
-def _audio_stream(container: InputContainer, path: Path) -> AudioStream:
+def _open_url(url: str, timeout_s: float) -> InputContainer:
+    import av  # noqa: PLC0415  # takes 0.1 s: only who decodes pays
+    import av.error  # noqa: PLC0415
+    import av.logging  # noqa: PLC0415
+
+    av.logging.set_level(None)
+    # A camera's or mixer's stream is asked for over TCP, which loses nothing; and no address may name a local file.
+    options = {"rtsp_transport": "tcp", "user_agent": "stream_mer", "protocol_whitelist": ",".join(_URL_PROTOCOLS)}
+    try:
+        return av.open(url, options=options, timeout=(timeout_s, timeout_s))
+    except av.error.FFmpegError as error:
+        reason = error.strerror or type(error).__name__
+        raise SourceError(f"cannot open {url}: {reason}; check the address and the network") from error
+    except UnicodeError as error:
+        raise SourceError(f"cannot open {url}: it is no address") from error
+
+
+def _audio_stream(container: InputContainer, where: str) -> AudioStream:
     # ``best`` passes over a stream whose rate could not be found out; tried all the same, its error is the true one.
     stream: Any = container.streams.best("audio") or next(iter(container.streams.audio), None)
     if stream is None:
         kinds = ", ".join(sorted({each.type for each in container.streams if each.type})) or "nothing"
-        raise SourceError(f"{path} holds no audio stream (only {kinds}); choose a file with sound")
+        raise SourceError(f"{where} holds no audio stream (only {kinds}); choose a file with sound")
     if stream.codec_context is None:
-        raise SourceError(f"the audio in {path} is in a format without a decoder here; convert it to WAV or FLAC")
+        raise SourceError(f"the audio in {where} is in a format without a decoder here; convert it to WAV or FLAC")
     stream.codec_context.thread_count = 1
     return stream  # type: ignore[no-any-return]  # best() is typed for streams of any kind

@@ -24,6 +24,8 @@ CONTRACT = {
     "lyrics": "stream seq segment revision t0 t1 text committed language words",
     "change": "stream seq t from to dwell_s",
     "status": "stream seq source device lyrics lag_s lost_samples",
+    "audio.start": "stream format rate_hz channels",
+    "audio.end": "",
     "ping": "id t",
     "pong": "id t",
     "error": "code message fatal retry_after_s",

@@ -67,7 +67,7 @@ def test_asyncapi_knows_who_says_what():
         return {reference["$ref"].rpartition("/")[2] for reference in document["operations"][operation]["messages"]}
 
     assert said("tell") == {"hello", "ready", "emotion", "lyrics", "change", "status", "ping", "pong", "error"}
-    assert said("hear") == {"identify", "ping", "pong"}
+    assert said("hear") == {"identify", "ping", "pong", "audio.start", "audio.end"}
     for code in wire.CloseCode:
         assert str(code.value) in document["info"]["description"]
 

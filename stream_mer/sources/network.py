@@ -1,0 +1,168 @@
+"""Audio behind a network address: internet radio, RTSP, RTP and whatever else PyAV opens; held to real time."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from stream_mer.errors import SettingError, SourceError
+from stream_mer.mailbox import Mailbox, MailboxClosed
+from stream_mer.sources.decoding import URL_SCHEMES, DecodedAudio, decode_url
+from stream_mer.sources.resampling import MonoResampler
+from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, Samples, SourceState, seconds
+
+_LOG = logging.getLogger(__name__)
+
+TIMEOUT_S = 10.0
+"""A connection that gives nothing for so long is given up."""
+
+FIRST_RETRY_S, LONGEST_RETRY_S = 0.5, 10.0
+"""Before the first new connection, and at most: the pause doubles with every one that fails."""
+
+FILL_AFTER_S = 0.6
+"""Audio that is so late is called missing, and silence stands in for it."""
+
+_WAITING_BLOCKS = 40
+"""Decoded blocks that wait, about 1 s; the rest stays with the sender, who is slowed down."""
+
+_POLL_S = 0.1
+
+
+class UrlSource:
+    """What a network address sends, delivered as real time would.
+
+    Radio servers send some seconds at once and then go on in real time: early audio waits here. While nothing comes,
+    silence stands in for it, so that frames go on; a connection that is lost is made again, without end. An address
+    that cannot be opened at first is an error, as is one without audio. A file behind an address ends with its end.
+
+    Args:
+        url: Of a scheme in ``decoding.URL_SCHEMES``.
+        timeout_s: How long to wait for a connection and for each piece of data, seconds.
+
+    Raises:
+        SettingError: The address has no scheme that can be listened to, or no host.
+    """
+
+    live = True
+
+    def __init__(self, url: str, *, timeout_s: float = TIMEOUT_S) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in URL_SCHEMES or not parts.netloc:
+            raise SettingError(f"cannot listen to {url!r}: give an address with one of {', '.join(URL_SCHEMES)}")
+        self.name = f"{parts.scheme}://{parts.hostname or ''}{parts.path}"  # neither a password nor a key in the query
+        self._url = url
+        self._timeout_s = timeout_s
+        self._closed = threading.Event()
+
+    def chunks(self) -> Iterator[AudioChunk]:
+        """Yield audio, or silence in place of what does not come, until the file ends or ``close`` is called.
+
+        Raises:
+            SourceError: The address cannot be opened in the first place, or holds no audio.
+        """
+        reader = _Reader(self._url, self._timeout_s, self._closed)
+        threading.Thread(target=reader.run, name=f"read {self.name}", daemon=True).start()
+        try:
+            yield from _held_to_real_time(reader, self._closed)
+        finally:
+            reader.blocks.close()
+        if reader.failure is not None and not self._closed.is_set():
+            raise reader.failure
+
+    def close(self) -> None:
+        self._closed.set()
+
+
+class ArrivalClock:
+    """Places audio that arrives unevenly on one sample clock that starts with the first of it. Pure."""
+
+    def __init__(self) -> None:
+        self._began_at: float | None = None
+        self._end = 0
+        self._resampler: MonoResampler | None = None
+
+    def ahead_s(self, now: float) -> float:
+        """How much of what was placed lies in the future at ``now`` (monotonic clock), seconds."""
+        return -1.0 if self._began_at is None else seconds(self._end) - (now - self._began_at)
+
+    def place(self, decoded: DecodedAudio, now: float) -> AudioChunk:
+        """Append audio to what there is; the chunk may be empty while the resampler fills."""
+        if self._began_at is None:
+            self._began_at = now
+        if self._resampler is None or self._resampler.rate_hz != decoded.rate_hz:
+            self._resampler = MonoResampler(decoded.rate_hz)
+        return self._append(self._resampler.feed(decoded.samples), now, "live")
+
+    def fill(self, now: float, state: SourceState) -> AudioChunk | None:
+        """Silence for audio that is overdue; None while there is still time."""
+        overdue = round((-self.ahead_s(now) - FILL_AFTER_S) * SAMPLE_RATE_HZ)
+        if self._began_at is None or overdue <= 0:
+            return None
+        self._resampler = None  # what it holds back belongs to before the gap, a few milliseconds
+        return self._append(np.zeros(overdue, np.float32), now, state)
+
+    def _append(self, samples: Samples, now: float, state: SourceState) -> AudioChunk:
+        start = self._end
+        self._end += len(samples)
+        return AudioChunk(start_sample=start, samples=samples, captured_at=now, source=state)
+
+
+class _Reader:
+    """Connects, decodes, and connects again; in a thread of its own, because nothing else ends a read that hangs."""
+
+    def __init__(self, url: str, timeout_s: float, closed: threading.Event) -> None:
+        self._url = url
+        self._timeout_s = timeout_s
+        self._closed = closed
+        self.blocks: Mailbox[DecodedAudio] = Mailbox(capacity=_WAITING_BLOCKS, when_full="block")
+        self.state: SourceState = "stalled"
+        """Why nothing comes, while nothing comes."""
+        self.failure: SourceError | None = None
+        """Why there never was any audio."""
+
+    def run(self) -> None:
+        retry_s, heard = FIRST_RETRY_S, False
+        while not self._closed.is_set():
+            trouble: SourceError | None = None
+            try:
+                for decoded in decode_url(self._url, timeout_s=self._timeout_s):
+                    self.blocks.put(decoded)
+                    self.state, heard, retry_s = "stalled", True, FIRST_RETRY_S
+            except MailboxClosed:
+                return
+            except SourceError as error:
+                trouble = error
+            if self._closed.is_set():
+                return
+            if trouble is None or not heard:
+                self.failure = trouble
+                self.blocks.close()
+                return
+            self.state = "reconnecting"
+            _LOG.warning("%s; connecting again in %.1f s", trouble, retry_s)
+            self._closed.wait(retry_s)
+            retry_s = min(2 * retry_s, LONGEST_RETRY_S)
+
+
+def _held_to_real_time(
+    reader: _Reader, closed: threading.Event, clock: Callable[[], float] = time.monotonic
+) -> Iterator[AudioChunk]:
+    timeline = ArrivalClock()
+    while not closed.is_set():
+        ahead_s = timeline.ahead_s(clock())
+        if ahead_s > 0:
+            closed.wait(min(ahead_s, _POLL_S))
+            continue
+        try:
+            chunk: AudioChunk | None = timeline.place(reader.blocks.get(timeout_s=_POLL_S), clock())
+        except TimeoutError:
+            chunk = timeline.fill(clock(), reader.state)
+        except MailboxClosed:
+            return
+        if chunk is not None and len(chunk.samples):
+            yield chunk

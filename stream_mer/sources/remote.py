@@ -1,0 +1,114 @@
+"""Audio that another machine sends, such as over the websocket; whoever receives it pushes it in here."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+from stream_mer.errors import SourceError
+from stream_mer.mailbox import Mailbox, MailboxClosed
+from stream_mer.sources.pcm_format import PcmFormat
+from stream_mer.sources.timeline import CapturedBlock, Timeline
+from stream_mer.types import AudioChunk, SourceState
+
+HELD_S = 2.0
+"""Audio that may wait to be read before the oldest is dropped."""
+
+MIN_BLOCK_S = 0.005
+"""No block counts as shorter, so what waits is bounded in blocks as well."""
+
+_POLL_S = 0.05
+
+
+class RemoteSource:
+    """A stream that one sender at a time owns. It sends in real time, as a microphone does.
+
+    ``claim``, ``push`` and ``release`` are for whoever receives the audio, in any one thread; they never wait. While
+    nobody sends, or nothing comes, silence stands in for it from the first audio on, so that frames go on.
+
+    Args:
+        name: What a person would call it.
+        clock: Monotonic, seconds.
+    """
+
+    live = True
+
+    def __init__(self, name: str = "remote", *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.name = name
+        self._clock = clock
+        self._blocks: Mailbox[tuple[PcmFormat, CapturedBlock]] = Mailbox(
+            capacity=round(HELD_S / MIN_BLOCK_S), when_full="drop_oldest"
+        )
+        self._format: PcmFormat | None = None
+        self._rest = b""
+        self._start = 0
+        self._closed = threading.Event()
+
+    @property
+    def owned(self) -> bool:
+        """Whether somebody sends."""
+        return self._format is not None
+
+    def claim(self, *, rate_hz: int, sample_format: str, channels: int) -> None:
+        """Begin to send.
+
+        Raises:
+            SettingError: The audio cannot be of this kind.
+            SourceError: Somebody else sends already.
+        """
+        wanted = PcmFormat(rate_hz=rate_hz, sample_format=sample_format, channels=channels)
+        if self._format is not None:
+            raise SourceError(f"{self.name} gets its audio from another client; one at a time may send")
+        self._format, self._rest, self._start = wanted, b"", 0
+
+    def push(self, data: bytes) -> None:
+        """Take the next bytes, cut anywhere.
+
+        Raises:
+            SourceError: Nobody has claimed the stream, or it holds more audio than may wait at once.
+        """
+        if self._format is None:
+            raise SourceError(f"nobody has begun to send audio to {self.name}")
+        data = self._rest + data
+        whole = len(data) - len(data) % self._format.stride_bytes
+        self._rest = data[whole:]
+        samples = self._format.decode(data[:whole])
+        if len(samples) > HELD_S * self._format.rate_hz:
+            raise SourceError(
+                f"more than {HELD_S:g} s of audio at once; send it as it is played, some 20 to 100 ms each"
+            )
+        if not len(samples):
+            return
+        block = CapturedBlock(start=self._start, samples=samples, captured_at=self._clock())
+        self._start += len(samples)
+        try:
+            self._blocks.put((self._format, block))
+        except MailboxClosed as closed:
+            raise SourceError(f"{self.name} has ended") from closed
+
+    def release(self) -> None:
+        """Stop to send; idempotent."""
+        self._format = None
+
+    def chunks(self) -> Iterator[AudioChunk]:
+        """Yield what comes until ``close`` is called; silence where nothing does, once there was any audio."""
+        timeline = Timeline()
+        known: PcmFormat | None = None
+        while not self._closed.is_set():
+            try:
+                pcm_format, block = self._blocks.get(timeout_s=_POLL_S)
+            except TimeoutError:
+                missing: SourceState = "stalled" if self.owned else "reconnecting"
+                yield from timeline.fill(self._clock(), missing)
+                continue
+            except MailboxClosed:
+                return
+            if pcm_format is not known:  # each sender has one of its own, even if all say the same
+                known = pcm_format
+                timeline.begin(pcm_format.rate_hz)
+            yield from timeline.feed(block)
+
+    def close(self) -> None:
+        self._closed.set()
+        self._blocks.close()

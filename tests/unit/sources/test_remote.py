@@ -1,0 +1,137 @@
+"""Audio that is pushed in: one sender at a time, one clock for all of them."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from stream_mer.errors import SettingError, SourceError
+from stream_mer.sources.remote import HELD_S, RemoteSource
+from stream_mer.types import AudioChunk, seconds
+
+RATE_HZ = 16_000
+FORMAT = {"rate_hz": RATE_HZ, "sample_format": "s16le", "channels": 1}
+
+
+def pcm(n_s: float, value: int = 8192) -> bytes:
+    return np.full(round(n_s * RATE_HZ), value, "<i2").tobytes()
+
+
+@pytest.fixture
+def source() -> Iterator[RemoteSource]:
+    made = RemoteSource("desk")
+    yield made
+    made.close()
+
+
+class Listener:
+    """Reads a source beside the test."""
+
+    def __init__(self, source: RemoteSource) -> None:
+        self.chunks: list[AudioChunk] = []
+        self._source = source
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+
+    def _listen(self) -> None:
+        self.chunks.extend(self._source.chunks())
+
+    def end(self) -> list[AudioChunk]:
+        self._source.close()
+        self._thread.join(5)
+        assert not self._thread.is_alive()
+        return self.chunks
+
+
+def send(source: RemoteSource, n_s: float, *, step_s: float = 0.05) -> None:
+    """Send in real time."""
+    began = time.monotonic()
+    for i in range(round(n_s / step_s)):
+        source.push(pcm(step_s))
+        time.sleep(max(0.0, began + (i + 1) * step_s - time.monotonic()))
+
+
+def test_what_is_sent_comes_out_at_its_time_wherever_the_bytes_are_cut(source: RemoteSource) -> None:
+    listener = Listener(source)
+    source.claim(**FORMAT)
+    data = pcm(0.4)
+    for start in range(0, len(data), 1601):  # an odd number of bytes: samples are cut in two
+        source.push(data[start : start + 1601])
+        time.sleep(0.05)
+    chunks = listener.end()
+    live = np.concatenate([chunk.samples for chunk in chunks if chunk.source == "live"])
+    assert chunks[0].start_sample == 0
+    assert len(live) == pytest.approx(0.4 * RATE_HZ, abs=20)
+    np.testing.assert_allclose(live, 0.25, atol=1e-4)
+
+
+def test_while_nobody_sends_time_goes_on_in_silence_and_the_next_sender_is_placed_by_it(source: RemoteSource) -> None:
+    listener = Listener(source)
+    source.claim(**FORMAT)
+    send(source, 0.5)
+    source.release()
+    assert not source.owned
+    time.sleep(1.2)
+    source.claim(**FORMAT)
+    send(source, 0.5)
+    chunks = listener.end()
+    for before, after in itertools.pairwise(chunks):
+        assert after.start_sample >= before.end_sample
+    assert [state for state, _ in itertools.groupby(chunk.source for chunk in chunks)][:3] == [
+        "live",
+        "reconnecting",
+        "live",
+    ]
+    first_again = next(c for c in chunks[1:] if c.source == "live" and c.start_sample > 1.2 * RATE_HZ)
+    assert seconds(first_again.start_sample) == pytest.approx(1.7, abs=0.25)
+
+
+def test_one_sender_at_a_time(source: RemoteSource) -> None:
+    with pytest.raises(SourceError, match="nobody has begun"):
+        source.push(pcm(0.1))
+    source.claim(**FORMAT)
+    with pytest.raises(SourceError, match="another client"):
+        source.claim(**FORMAT)
+    source.release()
+    source.release()
+    source.claim(**FORMAT)
+
+
+@pytest.mark.parametrize("wrong", [{"rate_hz": 0}, {"rate_hz": 10**9}, {"channels": 0}, {"sample_format": "mp3"}])
+def test_audio_that_cannot_be_is_refused_and_the_stream_stays_free(
+    source: RemoteSource, wrong: dict[str, object]
+) -> None:
+    with pytest.raises(SettingError):
+        source.claim(**FORMAT | wrong)  # type: ignore[arg-type]
+    source.claim(**FORMAT)
+
+
+def test_what_waits_is_bounded(source: RemoteSource) -> None:
+    source.claim(**FORMAT)
+    with pytest.raises(SourceError, match="at once"):
+        source.push(pcm(HELD_S + 0.1))
+    for _ in range(2000):
+        source.push(pcm(0.01))
+    assert source._blocks.statistics().waiting <= 400
+
+
+def test_samples_that_are_no_numbers_are_silence(source: RemoteSource) -> None:
+    listener = Listener(source)
+    source.claim(rate_hz=RATE_HZ, sample_format="f32le", channels=2)
+    source.push(np.full((8000, 2), np.nan, "<f4").tobytes())
+    time.sleep(0.2)
+    chunks = listener.end()
+    assert sum(len(chunk.samples) for chunk in chunks) > 7000
+    assert not any(chunk.samples.any() for chunk in chunks)
+
+
+def test_a_stream_that_ended_takes_nothing(source: RemoteSource) -> None:
+    source.claim(**FORMAT)
+    source.close()
+    with pytest.raises(SourceError, match="has ended"):
+        source.push(pcm(0.1))
