@@ -146,6 +146,23 @@ def test_nor_does_it_with_recognised_words(tmp_path: Path, write_wav: WriteWav) 
     assert any("text" in frame["modalities"] for frame in outputs[20])
 
 
+def test_lyrics_alone_are_tagged_with_the_real_encoder(folder: Path, tiny_model: Path) -> None:
+    """No sound is needed, and what is sung later is not known sooner."""
+    shorter = folder / "shorter.lrc"
+    shorter.write_text("".join(LRC.splitlines(keepends=True)[:2]) + "[00:09.00]\n", encoding="utf-8")
+    lines = timeless(tagged(folder / "song.lrc", shorter, "--model", tiny_model))
+    frames, cut = (
+        [m for m in lines if m["type"] == "emotion" and m["stream"] == name] for name in ("song.lrc", "shorter.lrc")
+    )
+    assert [m["modalities"] for m in frames] == [["audio"]] + [["text"]] * 37
+    assert frames[-1]["t1"] == 19.0
+    (summary, _) = (m for m in lines if m["type"] == "summary")
+    assert summary["lyrics"].splitlines() == [line.partition("]")[2] for line in LRC.splitlines()]
+    assert [m["t1"] for m in cut] == [m["t1"] for m in frames[:18]]
+    alike = {"stream": "", "seq": 0}
+    assert [m | alike for m in cut[:17]] == [m | alike for m in frames[:17]]
+
+
 def test_csv_tells_the_same_as_jsonl(whole: bytes, folder: Path) -> None:
     table = tagged(folder / "song.wav", "--lyrics", folder / "song.lrc", "--format", "csv").decode()
     rows = list(csv.DictReader(io.StringIO(table, newline="")))
