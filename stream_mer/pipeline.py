@@ -13,13 +13,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
-
-import numpy as np
 
 from stream_mer.mailbox import Mailbox, MailboxClosed
 from stream_mer.ports import AudioSource, EmotionStream, EventSink, LyricFeed
+from stream_mer.status import StatusTeller
 from stream_mer.types import (
     AudioChunk,
     CategoryChange,
@@ -28,9 +27,6 @@ from stream_mer.types import (
     Latency,
     LyricLine,
     LyricState,
-    Samples,
-    SourceState,
-    StreamStatus,
     Window,
     seconds,
 )
@@ -41,8 +37,8 @@ WAITING_WINDOWS = 2
 WAITING_LINES = 256
 NEVER_LATER = 2**63  # sample of what became known by the end of the stream only
 STALLED_AFTER_S = 3.0  # opening an idle sound device can take 1.3 s
-SILENCE_DBFS = -60.0
-SILENT_AFTER_S = 3.0
+AUDIO_LOST = "audio_lost"
+"""In ``degraded``: audio of this frame's newest hop was lost, and silence stands in for it."""
 
 
 class Windowing(Protocol):
@@ -122,7 +118,7 @@ class Pipeline:
         # Lines on their way, each with the sample at which it was known. A file loses none: what waits of its lines is
         # bounded by the windows that wait, and of known lyrics by the size that a lyrics file may have.
         self._lines: deque[tuple[int, LyricLine]] = deque(maxlen=WAITING_LINES if source.live else None)
-        self._status = _StatusTeller(source, sink)
+        self._status = StatusTeller(source.name, sink)
         self._failure: BaseException | None = None
 
     def run(self) -> None:
@@ -139,7 +135,7 @@ class Pipeline:
             self.stop()
             listening.join()
             self._lyrics.close()
-            self._status.tell("ended", self._lyrics.state())
+            self._status.tell(self._lyrics.state(), "ended")
         if self._failure is not None:
             raise self._failure
 
@@ -151,7 +147,8 @@ class Pipeline:
     def _listen(self) -> None:
         try:
             for chunk in self._source.chunks():
-                self._status.hear(chunk)
+                if self._status.hear(chunk):
+                    self._status.tell(self._lyrics.state())
                 for piece in _cut_at_hops(chunk, self._windower.hop_samples):
                     self._hear(piece)
             self._lyrics.finish()
@@ -188,14 +185,14 @@ class Pipeline:
             try:
                 cut = self._windows.get(timeout_s=STALLED_AFTER_S)
             except TimeoutError:
-                self._status.tell("stalled", self._lyrics.state())
+                self._status.tell(self._lyrics.state(), "stalled")
                 continue
             except MailboxClosed:
                 self._publish_lines()
                 return
             self._publish_lines(known_at=cut.window.end_sample)
             self._publish_frame(cut)
-            self._status.tell(self._status.heard_state, cut.lyrics)
+            self._status.tell(cut.lyrics)
 
     def _publish_lines(self, known_at: int | None = None) -> None:
         while self._lines and (known_at is None or self._lines[0][0] <= known_at):
@@ -205,6 +202,8 @@ class Pipeline:
         taken_at = time.monotonic()
         window = cut.window
         estimate = self._emotion.predict(window, cut.lyrics)
+        if window.lost_samples:
+            estimate = replace(estimate, degraded=(*estimate.degraded, AUDIO_LOST))
         t1 = seconds(window.end_sample)
         smoothed = self._smoother.feed(t1, estimate)
         self._sink.publish(
@@ -238,50 +237,5 @@ def _cut_at_hops(chunk: AudioChunk, hop_samples: int) -> Iterator[AudioChunk]:
     while start < chunk.end_sample:
         stop = min(chunk.end_sample, (start // hop_samples + 1) * hop_samples)
         samples = chunk.samples[start - chunk.start_sample : stop - chunk.start_sample]
-        yield AudioChunk(start_sample=start, samples=samples, captured_at=chunk.captured_at)
+        yield replace(chunk, start_sample=start, samples=samples)
         start = stop
-
-
-class _StatusTeller:
-    """Publishes a ``StreamStatus`` whenever it differs from the last one."""
-
-    def __init__(self, source: AudioSource, sink: EventSink) -> None:
-        self._source = source
-        self._sink = sink
-        self._last: StreamStatus | None = None
-        self._next_sample: int | None = None
-        self._lost_samples = 0
-        self._silent_s = 0.0
-        self._lock = threading.Lock()
-
-    @property
-    def heard_state(self) -> SourceState:
-        return "silent" if self._silent_s >= SILENT_AFTER_S else "live"
-
-    def hear(self, chunk: AudioChunk) -> None:
-        """Take note of lost samples and silence."""
-        if self._next_sample is not None:
-            self._lost_samples += max(0, chunk.start_sample - self._next_sample)
-        self._next_sample = chunk.end_sample
-        silent = _level_dbfs(chunk.samples) < SILENCE_DBFS
-        self._silent_s = self._silent_s + seconds(len(chunk.samples)) if silent else 0.0
-
-    def tell(self, state: SourceState, lyrics: LyricState) -> None:
-        """Publish the status if it changed."""
-        with self._lock:
-            status = StreamStatus(
-                source=state,
-                device=self._source.name,
-                lyrics=lyrics.health,
-                lag_s=round(lyrics.lag_s, 1),
-                lost_samples=self._lost_samples,
-            )
-            if status != self._last:
-                self._last = status
-                self._sink.publish(status)
-
-
-def _level_dbfs(samples: Samples) -> float:
-    """Root mean square level, decibels relative to full scale; -200 for digital silence."""
-    power = float(np.mean(np.square(samples))) if len(samples) else 0.0
-    return 10 * float(np.log10(max(power, 1e-20)))

@@ -23,7 +23,8 @@ class Windower:
 
     * Window ``index`` ends at sample ``(index + 1) * hop_samples`` and holds up to ``context_samples`` that end there:
       fewer at the start of the stream, never padded in front. The stream starts where its first chunk starts.
-    * A gap between two chunks is filled with silence, counted in ``Window.lost_samples`` of the hop it lies in.
+    * A gap between two chunks is filled with silence, counted in ``Window.lost_samples`` of the hop it lies in; so is a
+      chunk that is such silence itself (``AudioChunk.lost``).
     * A gap longer than the context is leapt over, so that hours of it cost neither memory nor work: the hop that was
       begun is completed with silence, the indices whose newest hop holds nothing but silence are left out, and the
       windows after the gap hold silence where it was, as always. One call therefore returns at most
@@ -80,7 +81,7 @@ class Windower:
             )
         self._captured_at = chunk.captured_at
         filling = self._leap(chunk.start_sample) if gap > self._context else self._append_silence(gap)
-        return filling + self._append(chunk.samples)
+        return filling + self._append(chunk.samples, lost=chunk.lost)
 
     def finish(self) -> Window | None:
         """The audio ended: return what is left.

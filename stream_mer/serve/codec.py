@@ -127,6 +127,9 @@ class MessageEncoder:
                     lyrics=event.lyrics,
                     lag_s=_short(event.lag_s),
                     lost_samples=event.lost_samples,
+                    clipping=event.clipping,
+                    peak_db=event.peak_db,
+                    rms_db=event.rms_db,
                 )
 
     def _count(self, kind: str) -> int:

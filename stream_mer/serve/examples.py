@@ -59,7 +59,9 @@ LINE = LyricLine(
 
 CHANGE = CategoryChange(t=41.0, before="relaxed", after="happy", dwell_s=18.5)
 
-STATUS = StreamStatus(source="live", device="USB Audio CODEC", lyrics="ok", lag_s=2.8, lost_samples=0)
+STATUS = StreamStatus(
+    source="live", device="USB Audio CODEC", lyrics="ok", lag_s=2.8, lost_samples=0, peak_db=-4.1, rms_db=-17.6
+)
 
 HELLO = wire.Hello(
     protocol=wire.PROTOCOL,

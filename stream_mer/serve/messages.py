@@ -182,11 +182,27 @@ class Status(Message, tag="status", kw_only=True, frozen=True):
 
     stream: StreamName
     seq: Seq
-    source: SourceState
+    source: Annotated[
+        SourceState,
+        Meta(
+            description="`silent`: nothing is to be heard; `stalled`: nothing comes; `reconnecting`: the device is "
+            "gone and waited for. Frames go on meanwhile, on silence."
+        ),
+    ]
     device: Annotated[str, Meta(description="What a person calls the source: the file's or the device's name.")]
     lyrics: LyricsHealth
     lag_s: Annotated[float, Meta(description="How far lyrics recognition is behind the audio, seconds.")] = 0.0
     lost_samples: Annotated[Count, Meta(description="Audio lost since the stream began, samples at 16 kHz.")] = 0
+    clipping: Annotated[bool, Meta(description="True if the input was too loud for its device in the last 3 s.")] = (
+        False
+    )
+    peak_db: Annotated[
+        float | None,
+        Meta(
+            description="Largest sample of the 3 s before this was sent, dBFS; no new message when only this changes."
+        ),
+    ] = None
+    rms_db: Annotated[float | None, Meta(description="Root mean square of the same 3 s, dBFS.")] = None
 
 
 class LimitsPart(Struct, kw_only=True, frozen=True):

@@ -78,6 +78,9 @@ def test_change_and_status_carry_every_field():
         "lyrics": "ok",
         "lag_s": 2.8,
         "lost_samples": 160,
+        "clipping": False,
+        "peak_db": -4.1,
+        "rms_db": -17.6,
     }
 
 

@@ -23,7 +23,7 @@ CONTRACT = {
     "degraded held latency_ms dropped",
     "lyrics": "stream seq segment revision t0 t1 text committed language words",
     "change": "stream seq t from to dwell_s",
-    "status": "stream seq source device lyrics lag_s lost_samples",
+    "status": "stream seq source device lyrics lag_s lost_samples clipping peak_db rms_db",
     "audio.start": "stream format rate_hz channels",
     "audio.end": "",
     "ping": "id t",
