@@ -112,12 +112,16 @@ def _label(path: Path, i: int, row: Mapping[str, str]) -> tuple[int | None, floa
         return (QUADRANT_OF[emotion], None, None) if emotion in QUADRANT_OF else None
     try:
         if row.get("valence_1_5"):
-            return None, (float(row["valence_1_5"]) - 3) / 2, (float(row["arousal_1_5"]) - 3) / 2
-        if row.get("valence"):
-            return None, float(row["valence"]), float(row["arousal"])
+            valence, arousal = ((float(row[name]) - 3) / 2 for name in ("valence_1_5", "arousal_1_5"))
+        elif row.get("valence"):
+            valence, arousal = float(row["valence"]), float(row["arousal"])
+        else:
+            return None
     except (KeyError, ValueError) as error:
         raise CorpusError(f"{path}, row {i + 1}: valence and arousal must both be numbers: {error!r}") from error
-    return None
+    if not (-1 <= valence <= 1 and -1 <= arousal <= 1):
+        raise CorpusError(f"{path}, row {i + 1}: valence and arousal lie in -1..1, or in 1..5 (see docs/TRAINING.md)")
+    return None, valence, arousal
 
 
 def _lines(text: str) -> list[TimedText]:
