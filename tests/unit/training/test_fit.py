@@ -134,6 +134,24 @@ def test_a_corpus_without_any_words_can_be_trained(clip_set: Maker, recipe: Reci
     assert not model.text_projection.mean.any()  # nothing to standardise by
 
 
+def test_layers_that_read_words_alone_have_a_weight_decay_of_their_own(clip_set: Maker, recipe: Recipe) -> None:
+    nothing = LossWeights(emotion=0.0, category=0.0, cluster=0.0, difference=0.0, similarity=0.0)
+    plain = replace(recipe, losses=nothing, epochs=6, weight_decay=0.0, text_weight_decay=30.0)
+    data = clip_set(16)
+    torch.manual_seed(4)
+    start = JointModel(plain.model).requires_grad_(requires_grad=False)
+    decayed = fit(data, range(16), plain, seed=4).requires_grad_(requires_grad=False)
+    for (name, before), after in zip(start.named_parameters(), decayed.parameters(), strict=True):
+        if not before.any():
+            continue
+        share = float((after / before).nanmean())
+        if name.startswith(("text_projection.", "private_text.", "text_heads.")):
+            assert share < 0.95, name
+        else:
+            assert share == pytest.approx(1.0), name
+        torch.testing.assert_close(after, share * before, msg=name)  # nothing is learnt, all of it is decay
+
+
 # --- the members of an ensemble do not know of each other
 
 BATCH = 12

@@ -10,8 +10,18 @@ import numpy as np
 import pytest
 
 from stream_mer.errors import CorpusError
+from stream_mer.lyrics.encoder import VECTOR_SIZE
+from stream_mer.lyrics.reader import LINE_FEATURES, line_vector
+from stream_mer.lyrics.style import LyricStyle
 from stream_mer.training.corpus import load_corpus
-from stream_mer.training.lyrics import PRINTED_LINE_S, printed_lines, recognised_lines
+from stream_mer.training.lyrics import (
+    PRINTED_LINE_S,
+    TimedText,
+    _corrupt,
+    encode_songs,
+    printed_lines,
+    recognised_lines,
+)
 
 
 def test_transcripts_become_lines_with_times_and_reliability(
@@ -21,7 +31,7 @@ def test_transcripts_become_lines_with_times_and_reliability(
     assert sorted(found) == ["c0", "c1", "c4"]
     lines = found["c1"]
     assert len(lines) >= 1
-    assert lines.vectors.shape == (len(lines), 512)
+    assert lines.vectors.shape == (len(lines), LINE_FEATURES)
     assert lines.t1[-1] == pytest.approx(2.9)
     assert lines.reliability == pytest.approx(0.9)
     spoken = " ".join(quick_encoder.encoded)
@@ -77,3 +87,67 @@ def test_a_malformed_transcript_is_named(corpus_folder: Path, tmp_path: Path, ro
     corpus = replace(load_corpus(corpus_folder), transcripts={"c0": row})
     with pytest.raises(CorpusError, match="the row of c0 is malformed"):
         recognised_lines(corpus, tmp_path)
+
+
+SONGS = {
+    "a": [TimedText("we run and we run", 1.0, 3.0, 0.5), TimedText("in the rain", 4.0, 6.0, 0.9)],
+    "b": [TimedText("in the rain", 0.0, 4.0, 1.0)],
+    "c": [],
+}
+
+
+def test_songs_are_read_as_a_live_run_reads_them_each_from_its_own_start(
+    tmp_path: Path, quick_encoder: type[Any]
+) -> None:
+    found = encode_songs(SONGS, tmp_path, "printed")
+    assert {name: len(lines) for name, lines in found.items()} == {"a": 2, "b": 1, "c": 0}
+    encode = quick_encoder().encode
+    for name in ("a", "b"):
+        style = LyricStyle()
+        expected = [line_vector(encode(line.text), style, line.text, line.t1 - line.t0) for line in SONGS[name]]
+        np.testing.assert_array_equal(found[name].vectors, np.stack(expected))
+    assert found["a"].t1.tolist() == [3.0, 6.0]
+    assert found["a"].reliability.tolist() == pytest.approx([0.5, 0.9])
+    # One meaning, but other lines before it and another pace.
+    assert np.array_equal(found["a"].vectors[1, :VECTOR_SIZE], found["b"].vectors[0, :VECTOR_SIZE])
+    assert not np.array_equal(found["a"].vectors[1], found["b"].vectors[0])
+
+
+def test_more_songs_keep_what_is_encoded(tmp_path: Path, quick_encoder: type[Any]) -> None:
+    encode_songs({"b": SONGS["b"]}, tmp_path, "printed")
+    encode_songs(SONGS, tmp_path, "printed")
+    assert quick_encoder.encoded == ["we run and we run"]  # a new encoder, for the one new line
+    quick_encoder.encoded = []
+    encode_songs(SONGS, tmp_path, "another file")
+    assert quick_encoder.encoded == ["in the rain", "we run and we run"]
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5, 1.0])
+def test_so_many_words_are_replaced_by_others_of_the_same_songs(share: float) -> None:
+    words = [f"w{k}" for k in range(2000)]
+    songs = {
+        name: [TimedText(" ".join(words[k : k + 10]), k, k + 5.0, 0.8) for k in range(start, start + 1000, 10)]
+        for name, start in (("a", 0), ("b", 1000))
+    }
+    wrong = _corrupt(songs, share)
+    told = [word for name in songs for line in wrong[name] for word in line.text.split()]
+    assert set(told) < set(words)
+    # Three standard errors of 2,000 words; one in 2,000 is by chance replaced by itself.
+    assert np.mean([a == b for a, b in zip(told, words, strict=True)]) == pytest.approx(1 - share, abs=0.034)
+    assert [line[1:] for line in wrong["b"]] == [line[1:] for line in songs["b"]]  # times and reliability stay
+    assert wrong == _corrupt(songs, share)
+
+
+def test_corrupted_lines_are_kept_apart_from_the_clean_ones(tmp_path: Path, quick_encoder: type[Any]) -> None:
+    clean, half, quarter, again = (encode_songs(SONGS, tmp_path, "printed", share) for share in (0.0, 0.5, 0.25, 0.0))
+    for name in ("a", "b"):
+        assert np.array_equal(clean[name].vectors, again[name].vectors)
+        assert half[name].vectors.shape == clean[name].vectors.shape
+    assert not np.array_equal(half["a"].vectors, clean["a"].vectors)
+    assert not np.array_equal(quarter["a"].vectors, half["a"].vectors)
+    assert quick_encoder.encoded
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "lines-printed-corrupted-0.25.npz",
+        "lines-printed-corrupted-0.5.npz",
+        "lines-printed.npz",
+    ]
