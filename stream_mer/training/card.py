@@ -25,8 +25,10 @@ A joint model of music emotion: valence and arousal (main task), Russell's quadr
 ## Figures
 
 {folds}, artist-disjoint, causal frames averaged over the clip, {members} networks averaged as an ensemble,
-95 % intervals of a bootstrap over artists. The command is `stream-mer train --corpus CORPUS --out {name}`;
-`stream-mer evaluate` gives the table alone. The shipped weights were then trained on all clips with the same recipe.
+95 % intervals of a bootstrap over artists. `stream-mer evaluate` gives the table
+alone. The shipped weights were then trained on all clips with the same recipe, from the same seed, by
+
+    {command}
 
 {table}
 {words}
@@ -125,6 +127,7 @@ def write_card(
         calibration="" if report is None else _kept_promises(report, pictures),
         stage="" if stage is None or len(stage.sounds) < 2 else _stage(stage, training["stage_copies"]),
         folds="Five folds",
+        command=_command(checkpoint.name, training["stage_copies"], training["words"]),
         members=training["members"],
         table=_markdown(table),
         words=_words(table),
@@ -136,6 +139,11 @@ def write_card(
         data=data,
     )
     (folder / "CARD.md").write_text(text, encoding="utf-8")
+
+
+def _command(name: str, copies: int, sets: Sequence[str]) -> str:
+    options = [f"--stage-copies {copies}"] * bool(copies) + [f"--words {title}.csv" for title in sets]
+    return " ".join(["stream-mer train --corpus CORPUS", *options, f"--out {name}"])
 
 
 def _confusions(counts: Mapping[str, list[list[int]]], pictures: Sequence[str]) -> str:

@@ -54,6 +54,7 @@ def train(
             "recipe": asdict(recipe),
             "clips": _counts(data),
             "stage_copies": len(data.tokens) - 1,
+            "words": [name for name in dict.fromkeys(data.sets.tolist()) if name],
             "folds": table.to_dict(),
             "calibration": report.to_dict(),
             "stage": on_stage.to_dict(),

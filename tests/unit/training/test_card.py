@@ -14,9 +14,11 @@ from stream_mer.emotion.checkpoint import Calibration, Checkpoint
 from stream_mer.training import card as card_module
 from stream_mer.training.calibrate import CalibrationReport, ClassCalibration, ConfidenceRow
 from stream_mer.training.card import write_card
+from stream_mer.training.comparison import Cell, Cells
 from stream_mer.training.evaluate import COLUMNS, WORD_SCORES, FoldTable
 from stream_mer.training.metrics import Figure
 from stream_mer.training.scores import SCORES
+from stream_mer.training.stage import AS_RECORDED, STAGE_SCORES, StageReport
 
 FIGURE = Figure(value=0.5, low=0.4, high=0.6, n=90)
 TABLE = FoldTable(
@@ -61,6 +63,7 @@ def test_it_tells_what_calibration_promised_and_kept(
     write_card(tmp_path, checkpoint, TABLE, origin="Made up by a test.", report=report)
     card = (tmp_path / "CARD.md").read_text(encoding="utf-8")
     assert card.startswith("# mine")
+    assert "stream-mer train --corpus CORPUS --stage-copies 2 --words verses.csv --words poems.csv --out mine" in card
     assert "valence ± 0.44, arousal ± 0.21" in card
     assert "| 80% of the valences lie within their interval | 0.801 [0.400, 0.600] |" in card
     assert "| 80% of the arousals lie within their interval | 0.799 [0.400, 0.600] |" in card
@@ -94,3 +97,18 @@ def test_without_pictures_or_a_report_it_shows_none(
     assert "valence ± 0.44" in card
     assert "--min-accuracy" not in card
     assert "Words alone" not in card
+
+
+def test_it_tells_how_far_the_model_holds_on_a_stage(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    def cells(value: float, change: float) -> Cells:
+        cell = Cell(figure=replace(FIGURE, value=value), difference=replace(FIGURE, value=change, low=-0.2, high=0.0))
+        return dict.fromkeys(STAGE_SCORES, cell)
+
+    stage = StageReport(sounds={AS_RECORDED: cells(0.7, 0.0), "level -20 dB": cells(0.6, -0.1)})
+    write_card(tmp_path, checkpoint, TABLE, origin="", stage=stage)
+    card = (tmp_path / "CARD.md").read_text(encoding="utf-8")
+    assert "It also learned from 2 copies of each clip" in card
+    assert "| as recorded | 0.700 [0.400, 0.600] |" in card
+    assert "| level -20 dB | 0.600 (-0.100 [-0.200, +0.000]) |" in card
+    write_card(tmp_path, checkpoint, TABLE, origin="", stage=StageReport(sounds={AS_RECORDED: cells(0.7, 0.0)}))
+    assert "On a stage" not in (tmp_path / "CARD.md").read_text(encoding="utf-8")
