@@ -6,24 +6,53 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from stream_mer.sources.microphone import list_devices
+from stream_mer.commands.meter import show_meter
+from stream_mer.errors import SettingError
+from stream_mer.sources.devices import InputDevice, parse_channels
+from stream_mer.sources.microphone import MicrophoneSource, list_devices
 
 
 @click.command("devices")
-def command() -> None:
-    """List the sound inputs of this machine.
+@click.argument("name", required=False)
+@click.option("--meter", is_flag=True, help="Measure the level of NAME, or of the default input.")
+@click.option("--seconds", type=click.FloatRange(0.5, 3600), default=5.0, show_default=True, help="Meter: how long.")
+@click.option("--channels", help="Meter: which channels, such as 3,4.  [default: 1,2]")
+def command(*, name: str | None, meter: bool, seconds: float, channels: str | None) -> None:
+    """List the sound inputs of this machine, or measure how loud one is.
 
-    Use a name with `stream-mer serve --source "mic:NAME"`. Devices are chosen by name, never by number, because numbers
-    change whenever something is plugged in. A monitor hears what the machine itself plays.
-    """
+    Use a name with `stream-mer serve --source "mic:NAME"`; a part of it that fits one device alone will do. Devices are
+    chosen by name, never by number, because numbers change whenever something is plugged in. A monitor hears what the
+    machine itself plays.
+
+    \b
+    Examples:
+      stream-mer devices                                   what there is
+      stream-mer devices --meter                           how loud the default input is
+      stream-mer devices "USB Audio" --meter --channels 3,4
+    """  # noqa: D301 - \b is click's mark for text that is not to be wrapped
+    console = Console()
+    if meter:
+        source = MicrophoneSource(name, channels=None if channels is None else parse_channels(channels))
+        show_meter(source.read_meter(seconds), name=source.name, console=console)
+        return
+    if channels is not None:
+        raise SettingError("--channels is for --meter: give both")
     devices = list_devices()
     if not devices:
         click.echo("No sound inputs were found. Is the device plugged in, and does the sound server run?", err=True)
         raise click.exceptions.Exit(1)
+    matching = [device for device in devices if name is None or name.casefold() in device.name.casefold()]
+    if not matching:
+        there = ", ".join(dict.fromkeys(repr(device.name) for device in devices))
+        raise SettingError(f"no sound input is called like {name!r}; there are: {there}")
+    console.print(_table(matching))
+
+
+def _table(devices: list[InputDevice]) -> Table:
     table = Table(box=None, pad_edge=False)
     for title in ("name", "channels", "rate", "system", ""):
         table.add_column(title, overflow="fold")
     for device in devices:
         marks = [text for text, on in (("default", device.is_default), ("monitor", device.is_monitor)) if on]
         table.add_row(device.name, str(device.channels), f"{device.rate_hz:g} Hz", device.host_api, ", ".join(marks))
-    Console().print(table)
+    return table

@@ -28,7 +28,8 @@ from stream_mer.sources.catalogue import open_source
 @click.option("--loop", is_flag=True, help="Files: begin again at the end.")
 @click.option("--rate", type=int, help="Raw PCM: samples per second.  [default: 44100]")
 @click.option("--format", "sample_format", help="Raw PCM: s16le, s24le, s32le, f32le, u8, ...  [default: s16le]")
-@click.option("--channels", type=int, help="Raw PCM: interleaved channels.  [default: 1]")
+@click.option("--channels", help="Microphone: which ones to hear, such as 3,4. Raw PCM: how many.  [default: 1,2; 1]")
+@click.option("--gain", type=float, help="Microphone: amplification in dB.  [default: 0]")
 @engine_options
 def command(
     *,
@@ -40,7 +41,8 @@ def command(
     loop: bool,
     rate: int | None,
     sample_format: str | None,
-    channels: int | None,
+    channels: str | None,
+    gain: float | None,
     **engine: Any,
 ) -> None:
     """Listen to music and stream what it feels like over websockets.
@@ -57,7 +59,7 @@ def command(
     emotion, lyrics, change and status message.
     """  # noqa: D301 - \b is click's mark for text that is not to be wrapped
     settings = ServeSettings(host=host, port=port, token=token)
-    audio = open_source(source, rate_hz=rate, sample_format=sample_format, channels=channels, loop=loop)
+    audio = open_source(source, rate_hz=rate, sample_format=sample_format, channels=channels, gain_db=gain, loop=loop)
     loaded = Engine(engine_settings(**engine))
 
     def tell(server: Server) -> None:

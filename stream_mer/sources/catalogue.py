@@ -8,6 +8,7 @@ from pathlib import Path
 from stream_mer.errors import SettingError
 from stream_mer.ports import AudioSource
 from stream_mer.sources.demo import DemoSource, demo_song
+from stream_mer.sources.devices import parse_channels
 from stream_mer.sources.file import FileSource
 from stream_mer.sources.microphone import MicrophoneSource
 from stream_mer.sources.pcm import PcmSource
@@ -23,7 +24,8 @@ def open_source(
     paced: bool = True,
     rate_hz: int | None = None,
     sample_format: str | None = None,
-    channels: int | None = None,
+    channels: int | str | None = None,
+    gain_db: float | None = None,
     loop: bool = False,
 ) -> AudioSource:
     """Make the source that ``spec`` names.
@@ -34,7 +36,9 @@ def open_source(
         paced: Files: deliver as real time would. The demo song then plays over and over.
         rate_hz: Raw PCM: its rate; default 44100.
         sample_format: Raw PCM: as in ``ffmpeg -f``; default ``s16le``.
-        channels: Raw PCM: interleaved; default 1, as with ffmpeg.
+        channels: Raw PCM: how many are interleaved; default 1, as with ffmpeg. Microphone: which ones to mix, such as
+            ``3,4``; default the first two.
+        gain_db: Microphone: amplification of what was captured, decibels; default 0.
         loop: Files: begin again at the end.
 
     Raises:
@@ -43,14 +47,19 @@ def open_source(
         DeviceError: There is no such sound input.
     """
     kind, _, rest = spec.partition(":")
-    if spec != "-" and any(option is not None for option in (rate_hz, sample_format, channels)):
-        raise SettingError(f"rate, format and channels are for raw PCM on standard input (-) alone, not for {spec!r}")
+    if spec != "-" and not (rate_hz is None and sample_format is None):
+        raise SettingError(f"rate and format are for raw PCM on standard input (-) alone, not for {spec!r}")
+    if kind not in {"mic", "-"} and channels is not None:
+        raise SettingError(f"channels are for raw PCM on standard input (-) and for microphones, not for {spec!r}")
+    if kind != "mic" and gain_db is not None:
+        raise SettingError(f"gain is for microphones alone, not for {spec!r}")
     if spec == "-":
-        return _stdin(rate_hz, sample_format, channels)
+        return _stdin(rate_hz, sample_format, None if channels is None else _count(channels))
     if spec == "demo":
         return DemoSource() if paced else FileSource(demo_song(), loop=loop)
     if kind == "mic":
-        return MicrophoneSource(rest or None)
+        picked = None if channels is None else parse_channels(str(channels))
+        return MicrophoneSource(rest or None, channels=picked, gain_db=gain_db or 0.0)
     if kind == "file":
         if not rest:
             raise SettingError(f"'file:' names no file; {POSSIBLE}")
@@ -58,6 +67,13 @@ def open_source(
     if not spec or "://" in spec or _is_no_path(spec):
         raise SettingError(f"no source is called {spec!r}; {POSSIBLE}")
     return FileSource(spec, paced=paced, loop=loop)
+
+
+def _count(channels: int | str) -> int:
+    """How many channels are interleaved."""
+    if not str(channels).isdecimal():
+        raise SettingError(f"for raw PCM, channels is how many are interleaved, such as 2; not {channels!r}")
+    return int(channels)
 
 
 def _is_no_path(spec: str) -> bool:

@@ -29,16 +29,18 @@ class Level:
     peak_dbfs: float = FLOOR_DBFS
     rms_dbfs: float = FLOOR_DBFS
 
+    @classmethod
+    def of(cls, *, peak: float, rms: float) -> Level:
+        """Return the level of these amplitudes, 1 at full scale."""
+        return cls(peak_dbfs=dbfs(peak), rms_dbfs=dbfs(rms))
+
 
 def measure(samples: NDArray[np.float32]) -> Level:
     """Return the level of samples of any shape; samples that are not finite count as silence."""
     if not samples.size:
         return Level()
     finite = np.where(np.isfinite(samples), samples, np.float32(0)).astype(np.float64)
-    return Level(
-        peak_dbfs=dbfs(float(np.abs(finite).max())),
-        rms_dbfs=dbfs(float(np.sqrt(np.square(finite).mean()))),
-    )
+    return Level.of(peak=float(np.abs(finite).max()), rms=float(np.sqrt(np.square(finite).mean())))
 
 
 def dbfs(amplitude: float) -> float:

@@ -9,6 +9,7 @@ from stream_mer.errors import SettingError
 from stream_mer.sources.capture import CaptureBackend, listen
 from stream_mer.sources.capture_process import PortAudioBackend
 from stream_mer.sources.devices import InputDevice, choose_device, require_channels
+from stream_mer.sources.metering import Reading, read_meter
 from stream_mer.sources.supervision import Patience
 from stream_mer.types import AudioChunk
 
@@ -76,6 +77,14 @@ class MicrophoneSource:
 
     def close(self) -> None:
         self._closed.set()
+
+    def read_meter(self, duration_s: float) -> Iterator[Reading]:
+        """Measure each channel for so many seconds, in place of hearing them; see ``sources.metering.read_meter``.
+
+        Raises:
+            DeviceError: The device cannot be opened, gives nothing, or is gone.
+        """
+        return read_meter(self._backend, self.device, channels=self.channels, duration_s=duration_s)
 
 
 def list_devices() -> tuple[InputDevice, ...]:

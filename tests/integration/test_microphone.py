@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
-from stream_mer.errors import DeviceError
+from stream_mer.commands.devices import command as devices
+from stream_mer.errors import DeviceError, SettingError
 from stream_mer.sources.microphone import MicrophoneSource, list_devices
 
 pytestmark = pytest.mark.pulse
@@ -79,10 +81,10 @@ def test_a_channel_and_its_gain(sound_server, tmp_path: Path, channel: int, gain
 
 @pytest.mark.usefixtures("sound_server")
 def test_the_devices_are_listed_and_an_unknown_one_names_them(capfd: pytest.CaptureFixture[str]) -> None:
-    devices = {device.name: device for device in list_devices()}
-    assert devices["mer"].host_api == "ALSA"
-    assert not devices["mer"].is_default
-    (default,) = [device for device in devices.values() if device.is_default]
+    listed = {device.name: device for device in list_devices()}
+    assert listed["mer"].host_api == "ALSA"
+    assert not listed["mer"].is_default
+    (default,) = [device for device in listed.values() if device.is_default]
     assert MicrophoneSource().name == default.name
     with pytest.raises(DeviceError, match=r"no sound input is called 'no such thing'; there are: .*'mer'"):
         MicrophoneSource("no such thing")
@@ -107,3 +109,26 @@ def test_what_a_slow_reader_misses_is_a_gap() -> None:
     assert next(chunks, None) is None
     assert len(gaps) == 1
     assert gaps[0] > 0
+
+
+def test_the_meter_measures_each_channel(stage) -> None:
+    stage.play()
+    done = CliRunner().invoke(devices, ["mer", "--meter", "--seconds", "2", "--channels", "1,2"])
+    assert done.exit_code == 0, done.output
+    peaks = [float(line.split()[3]) for line in done.output.splitlines() if line.startswith("channel")]
+    assert len(peaks) == 2
+    assert peaks[0] == pytest.approx(20 * np.log10(24_000 / 32_768), abs=1.0)
+    assert peaks[0] - peaks[1] == pytest.approx(6.0, abs=0.2)
+
+
+@pytest.mark.usefixtures("sound_server")
+def test_the_devices_command_lists_them_and_names_what_there_is() -> None:
+    listed = CliRunner().invoke(devices, [])
+    assert listed.exit_code == 0
+    assert any(line.split()[:3] == ["mer", "32", "44100"] for line in listed.output.splitlines()), listed.output
+    assert "default" in listed.output
+    one = CliRunner().invoke(devices, ["mer"])
+    assert "default" not in one.output
+    unknown = CliRunner().invoke(devices, ["no such thing"])
+    assert isinstance(unknown.exception, SettingError)
+    assert "'mer'" in str(unknown.exception)

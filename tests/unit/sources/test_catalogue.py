@@ -91,10 +91,14 @@ def test_no_standard_input_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(("spec", "wanted"), [("mic", None), ("mic:", None), ("mic:USB: left", "USB: left")])
 def test_a_microphone(spec: str, wanted: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str | None] = []
-    monkeypatch.setattr(catalogue, "MicrophoneSource", asked.append)
+    asked: list[tuple[object, ...]] = []
+    monkeypatch.setattr(
+        catalogue, "MicrophoneSource", lambda name, *, channels, gain_db: asked.append((name, channels, gain_db))
+    )
     open_source(spec)
-    assert asked == [wanted]
+    open_source(spec, channels="3,4", gain_db=-6.0)
+    open_source(spec, channels=2)
+    assert asked == [(wanted, None, 0.0), (wanted, (3, 4), -6.0), (wanted, (2,), 0.0)]
 
 
 def test_an_unknown_microphone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,3 +123,21 @@ def test_a_file_that_is_not_there(spec: str) -> None:
 def test_options_of_raw_audio_are_for_raw_audio(song: Path, option: dict[str, object]) -> None:
     with pytest.raises(SettingError, match="raw PCM"):
         open_source(str(song), **option)  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("piped")
+@pytest.mark.parametrize(
+    ("spec", "option", "why"),
+    [
+        ("mic", {"rate_hz": 48_000}, "rate and format are for raw PCM"),
+        ("mic", {"channels": "3;4"}, "such as 3,4"),
+        ("-", {"channels": "3,4"}, "how many are interleaved"),
+        ("-", {"channels": "none"}, "how many are interleaved"),
+        ("-", {"gain_db": 3.0}, "gain is for microphones alone"),
+        ("demo", {"gain_db": 3.0}, "gain is for microphones alone"),
+        ("demo", {"channels": "1"}, "channels are for raw PCM on standard input"),
+    ],
+)
+def test_an_option_that_does_not_fit_the_source(spec: str, option: dict[str, object], why: str) -> None:
+    with pytest.raises(SettingError, match=why):
+        open_source(spec, **option)  # type: ignore[arg-type]
