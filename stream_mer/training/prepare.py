@@ -87,6 +87,7 @@ def prepare(
     found = open_corpus(corpus, corpus_format)
     for note in found.notes:
         announce(note)
+    word_sets = [load_words(path) for path in words]  # before what takes long, so that a wrong path is told at once
     workers = os.cpu_count() or 1
     network = load_backbone(backbone, found.clips, cache, workers=workers)
     tokens = cached_tokens(found.clips, network, cache, workers=workers)
@@ -99,7 +100,7 @@ def prepare(
     for share in corrupted:
         lines |= {corrupted_kind(kind, share): read(found, cache, corrupted=share) for kind, read in readers.items()}
     songs = {}
-    for word_set in map(load_words, words):
+    for word_set in word_sets:
         for note in word_set.notes:
             announce(note)
         songs[word_set.name] = word_set.songs

@@ -76,6 +76,8 @@ def _word_set(path: Path, column: str, rows: Sequence[Mapping[str, str]]) -> Wor
         text = " ".join(line.text for line in words).casefold()
         if label is None or not words or text in seen:
             continue
+        if clip_id in lines:
+            raise CorpusError(f"{path}, row {i + 1}: the id {clip_id!r} stands there twice; ids must be unique")
         seen.add(text)
         lines[clip_id], labels[clip_id] = words, label
     if not lines:
