@@ -59,7 +59,7 @@ def jamendo(tmp_path: Path, music: Music, write_wav: WriteWav) -> Path:
 def test_ratings_without_quadrants_are_measured(pmemo: Path, tiny_model: Path, tmp_path: Path) -> None:
     done = stream_mer(
         *["evaluate", "--corpus", pmemo, "--backbone", tiny_model, "--cache", tmp_path / "cache", "--no-transcripts"],
-        *["--seeds", 1, "--epochs", 1, "--threads", 1, "--json", tmp_path / "table.json"],
+        *["--members", 1, "--epochs", 1, "--threads", 1, "--json", tmp_path / "table.json"],
     )
     assert done.returncode == 0, done.stderr
     told = done.stderr.splitlines()
@@ -74,7 +74,7 @@ def test_ratings_without_quadrants_are_measured(pmemo: Path, tiny_model: Path, t
 def test_quadrants_without_ratings_make_a_model(jamendo: Path, tiny_model: Path, tmp_path: Path) -> None:
     done = stream_mer(
         *["train", "--corpus", jamendo, "--format", "jamendo", "--backbone", tiny_model, "--no-transcripts"],
-        *["--cache", tmp_path / "cache", "--seeds", 1, "--epochs", 1, "--threads", 1, "--out", tmp_path / "mine"],
+        *["--cache", tmp_path / "cache", "--members", 1, "--epochs", 1, "--threads", 1, "--out", tmp_path / "mine"],
     )
     assert done.returncode == 0, done.stderr
     assert "10 of 10 clips taken" in done.stderr

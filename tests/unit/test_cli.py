@@ -95,12 +95,12 @@ OPTIONS = {
     "listen": ["--stream", "--token", "--json", "URL"],
     "devices": [],
     "train": [
-        *["--corpus", "--format", "--out", "--backbone", "--cache", "--no-transcripts", "--seeds", "--epochs"],
-        *["--threads", "--origin"],
+        *["--corpus", "--format", "--out", "--backbone", "--cache", "--no-transcripts", "--stage-copies", "--stage"],
+        *["--words", "--members", "--seed", "--epochs", "--threads", "--origin"],
     ],
     "evaluate": [
-        *["--corpus", "--format", "--backbone", "--cache", "--no-transcripts", "--seeds", "--epochs", "--threads"],
-        *["--json"],
+        *["--corpus", "--format", "--backbone", "--cache", "--no-transcripts", "--stage-copies", "--stage", "--words"],
+        *["--members", "--seed", "--epochs", "--threads", "--json", "--ablations"],
     ],
     "protocol": ["--schema"],
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from stream_mer.emotion.model import JointModelConfig
 from stream_mer.lyrics.encoder import VECTOR_SIZE
 from stream_mer.lyrics.reader import LINE_FEATURES
-from stream_mer.training import lyrics, metrics, scores
+from stream_mer.training import lyrics, metrics, scores, tokens
 from stream_mer.training.corpus import Clip
 from stream_mer.training.dataset import ClipSet
 from stream_mer.training.fit import Recipe
@@ -182,3 +182,35 @@ def small_recipe() -> Recipe:
     """One round of a narrow ensemble of two, for what ``clip_set`` makes."""
     model = JointModelConfig(audio_features=TOKEN_FEATURES, text_features=LINE_FEATURES, members=2, width=16, heads=2)
     return Recipe(epochs=1, batch_size=16, model=model)
+
+
+class InThisProcess:
+    """Stands in for the pool of processes, so that a test can count the work."""
+
+    jobs: Sequence[Any] = ()
+
+    def __init__(self, _workers: int, *, initializer: Callable[..., None], initargs: tuple[Any, ...]) -> None:
+        initializer(*initargs)
+
+    def __enter__(self) -> InThisProcess:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def map(self, work: Callable[[Any], None], jobs: Sequence[Any]) -> Any:
+        type(self).jobs = jobs
+        return map(work, jobs)
+
+
+@pytest.fixture
+def jobs(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Sequence[Any]]:
+    """What the last call computed."""
+    monkeypatch.setattr(tokens, "ProcessPoolExecutor", InThisProcess)
+    InThisProcess.jobs = ()
+
+    def taken() -> Sequence[Any]:
+        done, InThisProcess.jobs = InThisProcess.jobs, ()
+        return done
+
+    return taken

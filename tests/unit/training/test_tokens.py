@@ -32,37 +32,6 @@ def backbone() -> Backbone:
     return Backbone().eval().requires_grad_(requires_grad=False)
 
 
-class InThisProcess:
-    """Stands in for the pool of processes, so that a test can count the work."""
-
-    jobs: Sequence[Any] = ()
-
-    def __init__(self, _workers: int, *, initializer: Callable[..., None], initargs: tuple[Any, ...]) -> None:
-        initializer(*initargs)
-
-    def __enter__(self) -> InThisProcess:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def map(self, work: Callable[[Any], None], jobs: Sequence[Any]) -> Any:
-        type(self).jobs = jobs
-        return map(work, jobs)
-
-
-@pytest.fixture
-def jobs(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Sequence[Any]]:
-    """What the last call computed."""
-    monkeypatch.setattr(tokens, "ProcessPoolExecutor", InThisProcess)
-
-    def taken() -> Sequence[Any]:
-        done, InThisProcess.jobs = InThisProcess.jobs, ()
-        return done
-
-    return taken
-
-
 def test_tokens_of_a_clip_are_those_of_a_stream(backbone: Backbone, music: Music) -> None:
     samples = music(12.3)  # longer than one piece of the offline computation
     kept = clip_tokens(samples, backbone)
@@ -224,8 +193,7 @@ def test_an_interrupted_copy_goes_on_where_it_was(
     with pytest.raises(KeyboardInterrupt):
         degraded_tokens(clips, backbone, tmp_path)
     assert len(list(tmp_path.rglob("*.npy"))) == 1
-    monkeypatch.undo()
-    monkeypatch.setattr(tokens, "ProcessPoolExecutor", InThisProcess)
+    monkeypatch.setattr(tokens, "degrade", degrade)
     degraded_tokens(clips, backbone, tmp_path)
     assert [job.target.name.split("-")[0] for job in jobs()] == ["c1", "c2"]
 

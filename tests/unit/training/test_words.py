@@ -184,6 +184,13 @@ def test_ratings_beyond_their_scale_are_refused(write: Write) -> None:
             load_words(write(f"text,{columns}\nla,{values}\n"))
 
 
+def test_an_id_that_stands_for_two_songs_is_refused(write: Write) -> None:
+    with pytest.raises(CorpusError, match=r"songs\.csv, row 2: the id 'songs-x' stands there twice"):
+        load_words(write("id,lyrics,quadrant\nx,one,Q1\nx,two,Q2\n"))
+    again = load_words(write("id,lyrics,quadrant\nx,one,Q1\nx,one,Q2\n"))  # the same song, written down twice
+    assert list(again.lines) == ["songs-x"]
+
+
 def test_what_is_no_csv_in_utf_8_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match=r"cannot read .*nothing\.csv.*UTF-8"):
         load_words(tmp_path / "nothing.csv")
