@@ -19,7 +19,8 @@ from stream_mer.sources.catalogue import open_source
     "--source",
     default="demo",
     show_default=True,
-    help="What to listen to: demo, a file, mic, mic:NAME (see `stream-mer devices`), or - for raw PCM on stdin.",
+    help="What to listen to: demo, a file, mic, mic:NAME (see `stream-mer devices`), an address such as "
+    "http://radio.example/live, remote for audio that a client sends, or - for raw PCM on stdin.",
 )
 @click.option("--host", default=ServeSettings().host, show_default=True, help="Address to bind.")
 @click.option("--port", default=ServeSettings().port, show_default=True, help="Port; 0 takes any free one.")
@@ -53,7 +54,9 @@ def command(
       stream-mer serve --source mic                 the default microphone
       stream-mer serve --source "mic:USB Audio"     a device by name
       stream-mer serve --source set.flac --loop     a file, played as live
-      ffmpeg -i URL -f s16le -ar 44100 -ac 1 - | stream-mer serve --source -
+      stream-mer serve --source http://host/live    internet radio; rtsp, rtp, rtmp, srt, udp and tcp work alike
+      stream-mer serve --source remote              audio that a client sends (docs/PROTOCOL.md)
+      arecord -t raw -f S16_LE -r 44100 | stream-mer serve --source -
 
     Open the printed address in a browser, or connect any websocket client: without a word from it, it gets every
     emotion, lyrics, change and status message.

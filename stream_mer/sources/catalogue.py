@@ -11,10 +11,15 @@ from stream_mer.sources.demo import DemoSource, demo_song
 from stream_mer.sources.devices import parse_channels
 from stream_mer.sources.file import FileSource
 from stream_mer.sources.microphone import MicrophoneSource
+from stream_mer.sources.network import UrlSource
 from stream_mer.sources.pcm import PcmSource
 from stream_mer.sources.pcm_format import PcmFormat
+from stream_mer.sources.remote import RemoteSource
 
-POSSIBLE = "a source is: demo, mic, mic:NAME, - (raw PCM on standard input), a file, or file:PATH"
+POSSIBLE = (
+    "a source is: demo, mic, mic:NAME, a file, file:PATH, an address (http://..., rtsp://..., rtp://...), "
+    "remote (audio that a client sends), or - (raw PCM on standard input)"
+)
 """One line for help and errors."""
 
 
@@ -32,7 +37,8 @@ def open_source(
 
     Args:
         spec: ``demo`` (the packaged song), ``mic`` (the default input) or ``mic:NAME``, ``-`` (raw PCM on standard
-            input), ``file:PATH``, or a plain path.
+            input), ``remote`` (audio that a client of the server sends), a network address, ``file:PATH``, or a plain
+            path.
         paced: Files: deliver as real time would. The demo song then plays over and over.
         rate_hz: Raw PCM: its rate; default 44100.
         sample_format: Raw PCM: as in ``ffmpeg -f``; default ``s16le``.
@@ -53,20 +59,31 @@ def open_source(
         raise SettingError(f"channels are for raw PCM on standard input (-) and for microphones, not for {spec!r}")
     if kind != "mic" and gain_db is not None:
         raise SettingError(f"gain is for microphones alone, not for {spec!r}")
-    if spec == "-":
-        return _stdin(rate_hz, sample_format, None if channels is None else _count(channels))
+    match kind:
+        case "-" if spec == "-":
+            return _stdin(rate_hz, sample_format, None if channels is None else _count(channels))
+        case "mic":
+            picked = None if channels is None else parse_channels(str(channels))
+            return MicrophoneSource(rest or None, channels=picked, gain_db=gain_db or 0.0)
+        case "remote" if spec == "remote":
+            return RemoteSource()
+        case _ if "://" in spec:
+            return UrlSource(spec)
+        case _:
+            return _stored(spec, paced=paced, loop=loop)
+
+
+def _stored(spec: str, *, paced: bool, loop: bool) -> AudioSource:
+    """A file, or the demo song."""
     if spec == "demo":
         return DemoSource() if paced else FileSource(demo_song(), loop=loop)
-    if kind == "mic":
-        picked = None if channels is None else parse_channels(str(channels))
-        return MicrophoneSource(rest or None, channels=picked, gain_db=gain_db or 0.0)
-    if kind == "file":
-        if not rest:
-            raise SettingError(f"'file:' names no file; {POSSIBLE}")
-        return FileSource(rest, paced=paced, loop=loop)
-    if not spec or "://" in spec or _is_no_path(spec):
+    named = spec.startswith("file:")
+    path = spec.removeprefix("file:")
+    if not path:
+        raise SettingError(f"{spec!r} names no file; {POSSIBLE}")
+    if not named and _is_no_path(path):
         raise SettingError(f"no source is called {spec!r}; {POSSIBLE}")
-    return FileSource(spec, paced=paced, loop=loop)
+    return FileSource(path, paced=paced, loop=loop)
 
 
 def _count(channels: int | str) -> int:

@@ -13,7 +13,9 @@ from stream_mer.errors import DeviceError, SettingError, SourceError
 from stream_mer.sources import catalogue
 from stream_mer.sources.catalogue import open_source
 from stream_mer.sources.file import FileSource
+from stream_mer.sources.network import UrlSource
 from stream_mer.sources.pcm import PcmSource
+from stream_mer.sources.remote import RemoteSource
 
 
 @pytest.fixture
@@ -107,10 +109,17 @@ def test_an_unknown_microphone(monkeypatch: pytest.MonkeyPatch) -> None:
         open_source("mic:none such")
 
 
-@pytest.mark.parametrize("spec", ["", "dmeo", "http://example.org/a.mp3", "file:"])
+@pytest.mark.parametrize("spec", ["", "dmeo", "file:", "remote:desk"])
 def test_what_is_no_source_lists_what_is(spec: str) -> None:
-    with pytest.raises(SettingError, match="demo, mic, mic:NAME, -"):
+    with pytest.raises(SettingError, match="a source is: demo, mic, mic:NAME, "):
         open_source(spec)
+
+
+def test_sources_beyond_this_machine() -> None:
+    assert isinstance(open_source("remote"), RemoteSource)
+    assert isinstance(open_source("http://radio.example/live.mp3"), UrlSource)
+    with pytest.raises(SettingError, match="give an address with one of http"):
+        open_source("ftp://radio.example/live.mp3")
 
 
 @pytest.mark.parametrize("spec", ["gone.mp3", "folder/gone", "file:gone"])
