@@ -38,7 +38,7 @@ class Patience:
             itself, a device that lost its server never does.
         silent_s: For a sign of life of the capture itself.
         first_retry_s: Before the first new start; doubles with every one that fails.
-        longest_retry_s: Between starts at most.
+        longest_retry_s: Between starts at most. Each start costs about 0.07 s of one core.
         steady_s: Audio for so long makes the next retry a first one.
     """
 
@@ -48,7 +48,7 @@ class Patience:
     stall_s: float = 3.0
     silent_s: float = 3.0
     first_retry_s: float = 0.1
-    longest_retry_s: float = 2.0
+    longest_retry_s: float = 1.0
     steady_s: float = 2.0
 
 

@@ -168,7 +168,7 @@ def hold(heard: Heard, *, before: float, after: float) -> None:
         f"clicks before {np.round(early, 3)}, after {np.round(late, 3)}; clock moved {1e3 * drift_s:.1f} ms;",
         f"lost {heard.lost_s():.2f} s; told {heard.states()}",
     )
-    assert len(early) >= 2
+    assert len(early) >= 1
     assert len(late) >= 2
     np.testing.assert_allclose(late[-2:], early[-1], atol=CLICK_TOLERANCE_S)
 
