@@ -126,7 +126,7 @@ class _Listener:
         action = self._supervisor.step(self._clock(), None if capture is None else capture.health())
         blocks: list[CapturedBlock] = []
         if action is Action.START:
-            self._capture, self._begun = self._backend.open(self._device, self._n_channels), False
+            self._start()
         elif capture is None:
             stop.wait(_LOOK_S)
         elif action is Action.STOP:
@@ -151,6 +151,20 @@ class _Listener:
     def close(self) -> None:
         if self._capture is not None:
             self._capture.close()
+
+    def _start(self) -> None:
+        """Start a capture.
+
+        Raises:
+            DeviceError: That is impossible, and always was.
+        """
+        try:
+            self._capture, self._begun = self._backend.open(self._device, self._n_channels), False
+        except DeviceError as error:
+            if not self._supervisor.ever_opened:
+                raise
+            now = self._clock()
+            self._supervisor.give_up(now, now, f"cannot be captured ({error})")
 
     def _stop(self, capture: Capture) -> list[CapturedBlock]:
         """End the capture; return what it told before.

@@ -121,8 +121,22 @@ class Supervisor:
         if trouble is None:
             self._listen(now, health)
             return Action.WAIT
-        self._give_up(now, health, trouble)
+        self.give_up(now if health.audio_at is None else health.audio_at, now, trouble)
         return Action.STOP
+
+    def give_up(self, last_audio_at: float, now: float, trouble: str) -> None:
+        """The capture is over, or could not even be started: try again after a while.
+
+        Args:
+            last_audio_at: When there was audio last.
+            now: Monotonic clock, seconds.
+            trouble: Why.
+        """
+        self.trouble = trouble
+        self.restarts += 1
+        self._lose(last_audio_at, "reconnecting")
+        self._start_at = now + self._retry_s
+        self._retry_s = min(2 * self._retry_s, self._patience.longest_retry_s)
 
     def _hangs(self, now: float, health: Health) -> str | None:
         """Why the capture must be taken for dead although nothing says so; None if it need not."""
@@ -155,13 +169,6 @@ class Supervisor:
             self._out_since = None
         if now - self._live_since > self._patience.steady_s:
             self._retry_s = self._patience.first_retry_s
-
-    def _give_up(self, now: float, health: Health, trouble: str) -> None:
-        self.trouble = trouble
-        self.restarts += 1
-        self._lose(now if health.audio_at is None else health.audio_at, "reconnecting")
-        self._start_at = now + self._retry_s
-        self._retry_s = min(2 * self._retry_s, self._patience.longest_retry_s)
 
     def _lose(self, last_audio_at: float, state: SourceState) -> None:
         if self._out_since is None:

@@ -34,6 +34,7 @@ class World(threading.Event):
         self.now = 500.0
         self.gone: list[tuple[float, float]] = []
         self.stalled: list[tuple[float, float]] = []
+        self.starved: list[tuple[float, float]] = []
         self.captures: list[ScriptedCapture] = []
         self.opened: list[tuple[str, int]] = []
 
@@ -53,6 +54,8 @@ class World(threading.Event):
 
     def open(self, device: InputDevice, channels: int) -> ScriptedCapture:
         self.opened.append((device.name, channels))
+        if self.within(self.starved):
+            raise DeviceError("no more processes")
         self.captures.append(ScriptedCapture(self, channels))
         return self.captures[-1]
 
@@ -199,6 +202,18 @@ def test_a_stall_is_waited_out_for_a_while(stall_s: float, states: list[str], st
     assert told(chunks) == states
     assert len(world.opened) == starts
     assert epoch(audio(chunks)[-1]) == pytest.approx(epoch(audio(chunks)[0]), abs=0.001)
+
+
+def test_a_machine_that_can_start_nothing_for_a_while_ends_no_stream() -> None:
+    world = World()
+    world.gone, world.starved = [(512.0, 513.0)], [(512.0, 530.0)]
+    chunks = world.listen(40)
+    hold(chunks)
+    assert told(chunks) == ["live", "reconnecting", "live"]
+    world = World()
+    world.starved = [(0.0, 1e9)]
+    with pytest.raises(DeviceError, match="no more processes"):
+        world.listen(10)
 
 
 def test_blow_after_blow() -> None:
