@@ -19,8 +19,9 @@ from stream_mer.sources.catalogue import open_source
     "--source",
     default="demo",
     show_default=True,
-    help="What to listen to: demo, a file, mic, mic:NAME (see `stream-mer devices`), an address such as "
-    "http://radio.example/live, remote for audio that a client sends, or - for raw PCM on stdin.",
+    help="What to listen to: demo, a file, mic, mic:NAME (see `stream-mer devices`), monitor for what this machine "
+    "plays, an address such as http://radio.example/live, remote for audio that a client sends, or - for raw PCM on "
+    "stdin.",
 )
 @click.option("--host", default=ServeSettings().host, show_default=True, help="Address to bind.")
 @click.option("--port", default=ServeSettings().port, show_default=True, help="Port; 0 takes any free one.")
@@ -53,6 +54,7 @@ def command(
       stream-mer serve                              the built-in demo song, no sound card needed
       stream-mer serve --source mic                 the default microphone
       stream-mer serve --source "mic:USB Audio"     a device by name
+      stream-mer serve --source monitor             what this machine itself plays
       stream-mer serve --source set.flac --loop     a file, played as live
       stream-mer serve --source http://host/live    internet radio; rtsp, rtp, rtmp, srt, udp and tcp work alike
       stream-mer serve --source remote              audio that a client sends (docs/PROTOCOL.md)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -37,7 +38,14 @@ _ROOT = str(Path(__file__).parents[2])
 
 
 class PortAudioBackend:
-    """Sound devices through PortAudio, each use of it in a process of its own."""
+    """Sound devices through PortAudio, each use of it in a process of its own.
+
+    Args:
+        environment: Variables that these processes get beside those of this one.
+    """
+
+    def __init__(self, *, environment: Mapping[str, str] | None = None) -> None:
+        self._environment = dict(environment or {})
 
     def devices(self) -> tuple[InputDevice, ...]:
         """Every input, in the system's order.
@@ -45,7 +53,7 @@ class PortAudioBackend:
         Raises:
             DeviceError: PyAudio is not installed, or PortAudio cannot start or hangs.
         """
-        process = _start({})
+        process = _start({}, self._environment)
         limit = threading.Timer(_LIST_S, process.kill)
         limit.daemon = True
         limit.start()
@@ -66,7 +74,8 @@ class PortAudioBackend:
 
     def open(self, device: InputDevice, channels: int) -> ProcessCapture:
         """Start to capture from a device, which is found again by its name and host API."""
-        return ProcessCapture({"name": device.name, "host_api": device.host_api, "channels": channels})
+        request: dict[str, object] = {"name": device.name, "host_api": device.host_api, "channels": channels}
+        return ProcessCapture(request, self._environment)
 
 
 class ProcessCapture:
@@ -74,9 +83,10 @@ class ProcessCapture:
 
     Args:
         request: As ``sources.capture_child.main`` takes it.
+        environment: Variables that the process gets beside those of this one.
     """
 
-    def __init__(self, request: dict[str, object]) -> None:
+    def __init__(self, request: dict[str, object], environment: Mapping[str, str] | None = None) -> None:
         self.blocks: Mailbox[CapturedBlock] = Mailbox(capacity=_HELD_BLOCKS, when_full="drop_oldest")
         self.rate_hz = 0
         self._lock = threading.Lock()
@@ -84,7 +94,7 @@ class ProcessCapture:
         self._opened_at: float | None = None
         self._audio_at: float | None = None
         self._trouble: str | None = None
-        self._process = _start(request)
+        self._process = _start(request, environment or {})
         self._reader = threading.Thread(target=self._read, name="capture", daemon=True)
         self._reader.start()
 
@@ -135,7 +145,7 @@ class ProcessCapture:
             self.blocks.put(CapturedBlock(start=packet.start, samples=samples, captured_at=packet.time))
 
 
-def _start(request: dict[str, object]) -> subprocess.Popen[bytes]:
+def _start(request: dict[str, object], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     # A group of its own where there are such: Ctrl-C at the terminal reaches the parent alone.
     group: dict[str, Any] = {"process_group": 0} if os.name == "posix" else {}
     try:
@@ -144,6 +154,7 @@ def _start(request: dict[str, object]) -> subprocess.Popen[bytes]:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            env=os.environ | environment,
             **group,
         )
     except OSError as error:

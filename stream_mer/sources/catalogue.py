@@ -11,14 +11,16 @@ from stream_mer.sources.demo import DemoSource, demo_song
 from stream_mer.sources.devices import parse_channels
 from stream_mer.sources.file import FileSource
 from stream_mer.sources.microphone import MicrophoneSource
+from stream_mer.sources.monitor import open_monitor
 from stream_mer.sources.network import UrlSource
 from stream_mer.sources.pcm import PcmSource
 from stream_mer.sources.pcm_format import PcmFormat
 from stream_mer.sources.remote import RemoteSource
 
 POSSIBLE = (
-    "a source is: demo, mic, mic:NAME, a file, file:PATH, an address (http://..., rtsp://..., rtp://...), "
-    "remote (audio that a client sends), or - (raw PCM on standard input)"
+    "a source is: demo, mic, mic:NAME, monitor (what this machine plays), a file, file:PATH, "
+    "an address (http://..., rtsp://..., rtp://...), remote (audio that a client sends), "
+    "or - (raw PCM on standard input)"
 )
 """One line for help and errors."""
 
@@ -36,9 +38,9 @@ def open_source(
     """Make the source that ``spec`` names.
 
     Args:
-        spec: ``demo`` (the packaged song), ``mic`` (the default input) or ``mic:NAME``, ``-`` (raw PCM on standard
-            input), ``remote`` (audio that a client of the server sends), a network address, ``file:PATH``, or a plain
-            path.
+        spec: ``demo`` (the packaged song), ``mic`` (the default input) or ``mic:NAME``, ``monitor`` (what this
+            machine plays), ``-`` (raw PCM on standard input), ``remote`` (audio that a client of the server sends), a
+            network address, ``file:PATH``, or a plain path.
         paced: Files: deliver as real time would. The demo song then plays over and over.
         rate_hz: Raw PCM: its rate; default 44100.
         sample_format: Raw PCM: as in ``ffmpeg -f``; default ``s16le``.
@@ -55,16 +57,19 @@ def open_source(
     kind, _, rest = spec.partition(":")
     if spec != "-" and not (rate_hz is None and sample_format is None):
         raise SettingError(f"rate and format are for raw PCM on standard input (-) alone, not for {spec!r}")
-    if kind not in {"mic", "-"} and channels is not None:
+    captured = kind == "mic" or spec == "monitor"
+    if not captured and spec != "-" and channels is not None:
         raise SettingError(f"channels are for raw PCM on standard input (-) and for microphones, not for {spec!r}")
-    if kind != "mic" and gain_db is not None:
+    if not captured and gain_db is not None:
         raise SettingError(f"gain is for microphones alone, not for {spec!r}")
+    picked = parse_channels(str(channels)) if captured and channels is not None else None
     match kind:
         case "-" if spec == "-":
             return _stdin(rate_hz, sample_format, None if channels is None else _count(channels))
         case "mic":
-            picked = None if channels is None else parse_channels(str(channels))
             return MicrophoneSource(rest or None, channels=picked, gain_db=gain_db or 0.0)
+        case "monitor" if captured:
+            return open_monitor(channels=picked, gain_db=gain_db or 0.0)
         case "remote" if spec == "remote":
             return RemoteSource()
         case _ if "://" in spec:

@@ -1,0 +1,29 @@
+"""What a real sound server plays, heard without a cable, whatever its default input is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from stream_mer.errors import DeviceError
+from stream_mer.sources.monitor import open_monitor
+from stream_mer.types import SAMPLE_RATE_HZ
+
+pytestmark = pytest.mark.pulse
+
+
+def test_the_default_output_is_heard_though_the_default_input_is_another(sound_server, stage) -> None:
+    sound_server.run("pactl", "load-module", "module-null-sink", "sink_name=other")
+    sound_server.run("pactl", "set-default-source", "other.monitor")
+    try:
+        source = open_monitor()
+    except DeviceError as error:
+        pytest.skip(str(error))
+    stage.play()
+    heard = []
+    for chunk in source.chunks():
+        heard.append(chunk.samples)
+        if chunk.end_sample > 3 * SAMPLE_RATE_HZ:
+            source.close()
+    audio = np.concatenate(heard)
+    assert np.abs(audio).max() > 0.2, "the clicks of the output are not to be heard"
