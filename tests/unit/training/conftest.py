@@ -118,7 +118,7 @@ def quick_encoder(monkeypatch: pytest.MonkeyPatch) -> type[HashEncoder]:
 
 def made_up_lines(rng: np.random.Generator) -> ClipLines:
     return ClipLines(
-        vectors=rng.standard_normal((3, LINE_FEATURES)).astype(np.float32) / 23,
+        vectors=rng.standard_normal((3, LINE_FEATURES)).astype(np.float32) / np.float32(23),
         t1=np.array([1.0, 4.0, 7.0], np.float32),
         reliability=np.array([0.9, 0.5, 0.8], np.float32),
     )
@@ -145,7 +145,9 @@ def made_up_clips(n: int, *, seed: int = 0, songs: int = 0, copies: int = 0, tro
     each of the ``troubles`` a clip sounds like the one after it.
     """
     rng = np.random.default_rng(seed)
-    clips, tokens, recognised, printed = [], {}, {}, {}
+    clips, tokens = [], {}
+    recognised: dict[str, ClipLines] = {}
+    printed: dict[str, ClipLines] = {}
     for i in range(n):
         clips.append(made_up_clip(f"m{i}", i, rng))
         token = 0.3 * rng.standard_normal((24, TOKEN_FEATURES))

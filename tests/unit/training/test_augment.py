@@ -206,7 +206,7 @@ def test_a_room_is_a_convolution() -> None:
 @pytest.mark.parametrize("kind", get_args(NoiseKind))
 @pytest.mark.parametrize("snr_db", [5.0, 30.0])
 def test_noise_is_as_loud_as_asked(kind: NoiseKind, snr_db: float, music: Music) -> None:
-    samples = music(6.0) / 4
+    samples = music(6.0) / np.float32(4)
     noise = degrade(samples, chance(), Degradation(noise=kind, snr_db=snr_db)).astype(np.float64) - samples
     assert level_db(samples) - level_db(noise) == pytest.approx(snr_db, abs=0.01)
 

@@ -50,7 +50,7 @@ def test_labels_and_transcripts_are_optional(root: Path, manifest_rows: Rows, ma
     (root / "transcripts.jsonl").unlink()
     corpus = load_corpus(root)
     assert len(corpus.clips) == 10
-    assert all(clip.category is clip.valence is clip.lyrics is None for clip in corpus.clips)
+    assert {(clip.category, clip.valence, clip.lyrics) for clip in corpus.clips} == {(None, None, None)}
     assert corpus.transcripts == {}
 
 

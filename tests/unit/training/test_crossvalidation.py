@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ Calls = list[list[int]]
 HEADS = ("emotion", "category", "cluster")
 KINDS = tuple(condition.name for condition in STANDARD_CONDITIONS)
 # Sums in another order: a clip's moments all at once, or one by one.
-TOLERANCE = {"rtol": 1e-4, "atol": 1e-5}
+TOLERANCE: Any = {"rtol": 1e-4, "atol": 1e-5}
 
 
 @pytest.fixture
@@ -147,12 +148,12 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
     whole = cross_validate(data, small_recipe, 0, tmp_path / "whole")
     fits.clear()
 
-    noted = crossvalidation.fit
+    noted: Callable[..., JointModel] = vars(crossvalidation)["fit"]
 
     def interrupted(*args: object, **kwargs: object) -> JointModel:
         if len(fits) == 3:
             raise KeyboardInterrupt
-        return noted(*args, **kwargs)  # type: ignore[arg-type]
+        return noted(*args, **kwargs)
 
     with monkeypatch.context() as patch:
         patch.setattr(crossvalidation, "fit", interrupted)

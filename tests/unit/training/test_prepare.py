@@ -51,7 +51,9 @@ def npz(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     norm(0, 1)
     shapes = [(7, 38, 1), (7, 67, 1), (128, 1, 1), (64, 1, 1), (32, 1, 1), *[(7, n, 1) for n in (561, 64, 64)]]
-    for i, (layer, shape, bias) in enumerate(zip(layers, shapes, flat.split([len(b) for b in biases]), strict=True)):
+    for i, (layer, shape, bias) in enumerate(
+        zip(layers, shapes, torch.split(flat, [len(b) for b in biases]), strict=True)
+    ):
         name = f"conv2d_{i}" if i else "conv2d"
         weight = layer.linear.weight
         tensors[f"{name}/kernel"] = weight.view(len(weight), *shape).permute(1, 2, 3, 0)

@@ -36,7 +36,7 @@ def measured(data: ClipSet, recipe: Recipe, cache: Path) -> StageReport:
 
 
 def test_a_trouble_that_swaps_the_sounds_is_told_as_what_it_costs(clip_set: Maker, tmp_path: Path) -> None:
-    report = measured(clip_set(80, troubles=("swapped",)), replace(SMALL, epochs=30), tmp_path)
+    report = measured(clip_set(80, troubles=("swapped",)), replace(SMALL, epochs=12, learning_rate=1e-2), tmp_path)
     assert list(report.sounds) == [AS_RECORDED, "swapped"]
     recorded, swapped = (report.sounds[sound]["quadrants_f1"] for sound in report.sounds)
     assert recorded is not None

@@ -21,7 +21,7 @@ from stream_mer.training.corpus import load_corpus
 from stream_mer.training.tokens import cached_tokens, clip_tokens, conditioned_tokens, degraded_tokens, read_audio
 
 # Tokens are kept in 16 bits: 11 binary digits of values up to about 10; and float32 rounds differently by piece.
-KEPT_TOLERANCE = {"rtol": 2e-3, "atol": 2e-3}
+KEPT_TOLERANCE: Any = {"rtol": 2e-3, "atol": 2e-3}
 
 Music = Callable[..., NDArray[np.float32]]
 
