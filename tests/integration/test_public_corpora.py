@@ -34,8 +34,8 @@ def pmemo(tmp_path: Path, music: Music, write_wav: WriteWav) -> Path:
     (home / "metadata.csv").write_text(
         "musicId,fileName,title,artist,album,duration,chorus_start_time,chorus_end_time\n" + about
     )
-    for song in (1, 2):
-        (home / f"lyrics/{song}.lrc").write_text("[00:01.00]The morning light\n[00:03.00]is on the river\n")
+    for song, first in ((1, "The morning light"), (2, "A cold and lonely rain")):
+        (home / f"lyrics/{song}.lrc").write_text(f"[00:01.00]{first}\n[00:03.00]is on the river\n")
     for song in songs[:10]:
         write_wav(home / f"chorus/{song}.wav", music(5.0, seed=song))
     return home
@@ -68,7 +68,12 @@ def test_ratings_without_quadrants_are_measured(pmemo: Path, tiny_model: Path, t
     figures = json.loads((tmp_path / "table.json").read_text())
     for kind in ("none", "printed"):
         assert [figures[kind][name]["n"] for name in ("valence_ccc", "arousal_ccc", "quadrants_f1")] == [10, 10, 0]
-    assert figures["none"]["valence_ccc"] != figures["printed"]["valence_ccc"]  # two songs have words
+        assert all(-1 <= figures[kind][name]["value"] <= 1 for name in ("valence_ccc", "arousal_ccc"))
+    # Each [members, clip and frame, conditions, clips, outputs], before words are held to what they have earned.
+    folds = [np.load(path) for path in sorted((tmp_path / "cache").glob("folds-*/*.npy"))]
+    assert len(folds) == 5
+    moved = [(fold[0, 0, 0] != fold[0, 0, 2]).any(axis=1) for fold in folds]  # audio alone, and with printed words
+    assert int(np.concatenate(moved).sum()) == 2
 
 
 def test_quadrants_without_ratings_make_a_model(jamendo: Path, tiny_model: Path, tmp_path: Path) -> None:
