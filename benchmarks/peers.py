@@ -42,14 +42,14 @@ from benchmarks.checkpoints import open_checkpoint
 from benchmarks.peers_musicnn import SYSTEM as MUSICNN
 from benchmarks.peers_musicnn import find_musicnn
 from benchmarks.peers_ours import SYSTEM as OURS
-from benchmarks.peers_ours import Training, find_ours
+from benchmarks.peers_ours import find_ours
 from benchmarks.peers_result import FRAME, Found, PeerMissingError
 from benchmarks.peers_tables import accuracy_table, cost_table, interval_table, score_all
 from benchmarks.peers_timing import time_in_turn
 from benchmarks.peers_vibenet import SYSTEM as VIBENET
 from benchmarks.peers_vibenet import find_vibenet
 from benchmarks.report import Measurement
-from stream_mer.commands.corpus_options import corpus_options
+from stream_mer.commands.corpus_options import CorpusOptions, corpus_options
 from stream_mer.emotion.predictor import EmotionPredictor
 from stream_mer.errors import SettingError
 from stream_mer.training.corpora.registry import open_corpus
@@ -107,13 +107,13 @@ def measure(
         musicnn: The published tensors of MSD-MusiCNN.
         runs: How often each way is timed.
         model: The checkpoint of ours that is timed.
-        training: The fields of ``Training``.
+        training: The fields of ``CorpusOptions``.
 
     Raises:
         SettingError: Nothing that was asked for is there.
         StreamMerError: The corpus cannot be read, or a clip of it; or our folds cannot be trained.
     """
-    asked = Training(**training)
+    asked = CorpusOptions(**training)
     corpus = open_corpus(asked.corpus, asked.corpus_format)
     cache = asked.cache / "peers"
     with contextlib.ExitStack() as stack:
@@ -137,7 +137,7 @@ def measure(
     )
 
 
-def _find_ours(asked: Training, n_clips: int, model: str | None, stack: contextlib.ExitStack) -> Found:
+def _find_ours(asked: CorpusOptions, n_clips: int, model: str | None, stack: contextlib.ExitStack) -> Found:
     checkpoint = stack.enter_context(open_checkpoint(model))
     predictor = EmotionPredictor.load(checkpoint.folder, threads=1)
     found = find_ours(asked, n_clips, predictor)

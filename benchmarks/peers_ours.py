@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-
-import torch
-
 from benchmarks.peers_result import CLIP, FRAME, Found, Judged, Way
 from benchmarks.peers_timing import CLIP_S, HEARD_S, HOP_S, noisy_chord, timed
 from stream_mer.audio.windowing import Windower
-from stream_mer.commands.corpus_options import recipe_of
+from stream_mer.commands.corpus_options import CorpusOptions
 from stream_mer.config import WindowSettings
 from stream_mer.emotion.predictor import EmotionPredictor
-from stream_mer.training.augment import CONDITIONS
 from stream_mer.training.crossvalidation import (
     AUDIO_ONLY,
     PRINTED,
@@ -23,7 +17,6 @@ from stream_mer.training.crossvalidation import (
     Predictions,
     cross_validate,
 )
-from stream_mer.training.prepare import prepare
 from stream_mer.training.stage import stage_conditions
 from stream_mer.training.text_strength import with_earned_strength
 from stream_mer.types import AudioChunk, LyricState, Samples
@@ -33,25 +26,7 @@ _LIVE = f"{SYSTEM}, live: a frame every {HOP_S:g} s over {HEARD_S:g} s, audio al
 _WORDS = {AUDIO_ONLY.name: "audio alone", RECOGNISED.name: "recognised words", PRINTED.name: "printed words"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Training:
-    """What `stream-mer evaluate` would be asked; the same answers find the same folds in the cache."""
-
-    corpus: Path
-    corpus_format: str
-    backbone: Path
-    cache: Path
-    no_transcripts: bool
-    stage_copies: int
-    stage: bool
-    words: tuple[Path, ...]
-    members: int
-    seed: int
-    epochs: int
-    threads: int
-
-
-def find_ours(training: Training, n_clips: int, predictor: EmotionPredictor) -> Found:
+def find_ours(training: CorpusOptions, n_clips: int, predictor: EmotionPredictor) -> Found:
     """Every clip by models that never heard its artist; folds that the cache lacks are trained.
 
     Args:
@@ -69,22 +44,13 @@ def find_ours(training: Training, n_clips: int, predictor: EmotionPredictor) -> 
     )
 
 
-def predict_out_of_fold(training: Training) -> FoldResults:
+def predict_out_of_fold(training: CorpusOptions) -> FoldResults:
     """As `stream-mer evaluate` does it: the folds, then each with the strength of words that the others chose."""
-    torch.set_num_threads(training.threads)
-    data = prepare(
-        training.corpus,
-        training.backbone,
-        training.cache,
-        corpus_format=training.corpus_format,
-        transcripts=not training.no_transcripts,
-        copies=training.stage_copies,
-        words=training.words,
-        sounds=tuple(CONDITIONS) if training.stage else (),
-    ).data
-    recipe = recipe_of(members=training.members, epochs=training.epochs)
+    data = training.prepare().data
     conditions = (*STANDARD_CONDITIONS, *stage_conditions(data))
-    results = cross_validate(data, recipe, training.seed, training.cache, conditions=conditions, title="Our folds")
+    results = cross_validate(
+        data, training.recipe(), training.seed, training.cache, conditions=conditions, title="Our folds"
+    )
     return with_earned_strength(data, results, as_they_are=frozenset(data.sounds))
 
 

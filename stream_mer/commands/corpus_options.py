@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+import torch
 
 from stream_mer.emotion.checkpoint import DEFAULT_MODEL, find_model
+from stream_mer.training.augment import CONDITIONS
 from stream_mer.training.corpora.registry import AUTO, FORMAT_NAMES
 from stream_mer.training.fit import Recipe
+from stream_mer.training.prepare import Prepared, prepare
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -93,14 +96,61 @@ _OPTIONS = (
 )
 
 
-def recipe_of(*, members: int, epochs: int) -> Recipe:
-    """The recipe that the options ask for."""
-    recipe = Recipe(epochs=epochs)
-    return replace(recipe, model=replace(recipe.model, members=members))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorpusOptions:
+    """What the options were given; the same answers find the same folds in the cache.
+
+    Attributes:
+        corpus: Its folder.
+        corpus_format: Its layout.
+        backbone: The audio network.
+        cache: Keeps what is computed once.
+        no_transcripts: Do not listen for words that the corpus lacks.
+        stage_copies: Degraded copies of each clip to train on.
+        stage: Whether to measure under troubles of the sound, too.
+        words: Files of songs of which there are words alone.
+        members: Networks in the ensemble.
+        seed: Of everything random.
+        epochs: Rounds.
+        threads: CPU threads.
+    """
+
+    corpus: Path
+    corpus_format: str
+    backbone: Path
+    cache: Path
+    no_transcripts: bool
+    stage_copies: int
+    stage: bool
+    words: tuple[Path, ...]
+    members: int
+    seed: int
+    epochs: int
+    threads: int
+
+    def prepare(self, *, corrupted: Sequence[float] = ()) -> Prepared:
+        """Load the data with these options; see ``training.prepare.prepare``, also for errors."""
+        torch.set_num_threads(self.threads)
+        return prepare(
+            self.corpus,
+            self.backbone,
+            self.cache,
+            corpus_format=self.corpus_format,
+            transcripts=not self.no_transcripts,
+            copies=self.stage_copies,
+            words=self.words,
+            corrupted=corrupted,
+            sounds=tuple(CONDITIONS) if self.stage else (),
+        )
+
+    def recipe(self, *, least_members: int = 1) -> Recipe:
+        """The recipe that the options ask for, of so many members at least."""
+        recipe = Recipe(epochs=self.epochs)
+        return replace(recipe, model=replace(recipe.model, members=max(self.members, least_members)))
 
 
 def corpus_options(function: F) -> F:
-    """Add the options that decide on which data and how to train."""
+    """Add the options that decide on which data and how to train; ``CorpusOptions`` takes what they were given."""
     for option in reversed(_OPTIONS):
         function = option(function)
     return function

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
-import torch
 from rich.console import Console
 
-from stream_mer.commands.corpus_options import corpus_options, recipe_of
+from stream_mer.commands.corpus_options import CorpusOptions, corpus_options
 from stream_mer.errors import SettingError
-from stream_mer.training.augment import CONDITIONS
-from stream_mer.training.prepare import prepare
 from stream_mer.training.train import train
 
 
@@ -21,23 +19,7 @@ from stream_mer.training.train import train
     "--out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Folder to write the checkpoint to."
 )
 @click.option("--origin", default="", help="For the card: a sentence or two on where the clips come from.")
-def command(
-    *,
-    corpus: Path,
-    corpus_format: str,
-    backbone: Path,
-    cache: Path,
-    no_transcripts: bool,
-    stage_copies: int,
-    stage: bool,
-    words: tuple[Path, ...],
-    members: int,
-    seed: int,
-    epochs: int,
-    threads: int,
-    out: Path,
-    origin: str,
-) -> None:
+def command(*, out: Path, origin: str, **options: Any) -> None:
     """Train a joint model on a labelled corpus: measure on folds, calibrate, then train on all of it.
 
     The corpus is a folder with manifest.csv and audio files, or one of DEAM, PMEmo, MERGE and MTG-Jamendo as published
@@ -51,18 +33,10 @@ def command(
     """  # noqa: D301 - \b is click's mark for text that is not to be wrapped
     if out.exists() and not out.is_dir():
         raise SettingError(f"--out {out} is a file; give a folder")
-    torch.set_num_threads(threads)
-    prepared = prepare(
-        corpus,
-        backbone,
-        cache,
-        corpus_format=corpus_format,
-        transcripts=not no_transcripts,
-        copies=stage_copies,
-        words=words,
-        sounds=tuple(CONDITIONS) if stage else (),
+    given = CorpusOptions(**options)
+    prepared = given.prepare()
+    table = train(
+        prepared.data, prepared.backbone, given.recipe(), given.seed, out=out, cache=given.cache, origin=origin
     )
-    recipe = recipe_of(members=members, epochs=epochs)
-    table = train(prepared.data, prepared.backbone, recipe, seed, out=out, cache=cache, origin=origin)
     Console().print(*table.rendered())
     click.echo(f"Wrote {out / 'weights.safetensors'}, config.json and CARD.md")
