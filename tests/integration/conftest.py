@@ -84,6 +84,15 @@ class SoundServer:
     def load_sink(self) -> None:
         self.run("pactl", "load-module", *SINK.split())
 
+    def mend(self) -> None:
+        """Undo what a test left behind, and start it the first time."""
+        if self.process is None or self.process.poll() is not None:
+            self.start()
+            return
+        self.hit(signal.SIGCONT)
+        if "mer_sink" not in self.run("pactl", "list", "short", "sinks"):
+            self.load_sink()
+
     def stop(self) -> None:
         if self.process is not None:
             end(self.process)
@@ -134,27 +143,35 @@ class Player:
             self._process.stdin.close()
 
 
-@pytest.fixture
-def sound_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SoundServer]:
-    """A running server; this process and those that it starts see it and nothing of the machine's own."""
+@pytest.fixture(scope="module")
+def module_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SoundServer]:
+    """One server for the tests of a module; this process and those that it starts see it and none of the machine's."""
     missing = [name for name in _PROGRAMS if shutil.which(name) is None]
     if importlib.util.find_spec("pyaudio") is None:
         missing.append("pyaudio")
     if missing:
         pytest.skip(f"not installed: {', '.join(missing)}")
-    home, runtime = tmp_path / "home", tmp_path / "run"
-    for folder in (home, runtime):
-        folder.mkdir(mode=0o700)
+    folder = tmp_path_factory.mktemp("sound")
+    home, runtime = folder / "home", folder / "run"
+    for each in (home, runtime):
+        each.mkdir(mode=0o700)
     server = SoundServer(home, runtime)
-    for key in os.environ.keys() - server.env.keys():
-        monkeypatch.delenv(key)
-    monkeypatch.setenv("HOME", str(home))
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
-    try:
-        server.start()
-        yield server
-    finally:
-        server.stop()
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for key in os.environ.keys() - server.env.keys():
+            monkeypatch.delenv(key)
+        monkeypatch.setenv("HOME", str(home))
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+@pytest.fixture
+def sound_server(module_server: SoundServer) -> SoundServer:
+    """The server, running and with its sink, whatever the test before did to it."""
+    module_server.mend()
+    return module_server
 
 
 class Stage:

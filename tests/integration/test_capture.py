@@ -123,7 +123,7 @@ def listening(stage) -> Iterator[Listening]:
     listener = Listening(MicrophoneSource("mer"))
     listener.wait_for(is_audio)
     stage.play()
-    listener.wait(2.4)
+    listener.wait(1.6)
     yield listener
     listener.microphone.close()
 
@@ -148,7 +148,7 @@ def recover(listening: Listening, stage, mended_at: float, what: str) -> float:
     first = listening.wait_for(is_audio)
     print(f"{what}: audio again {first.captured_at - mended_at:.2f} s later")
     stage.play()
-    listening.wait(3.1)
+    listening.wait(2.5)
     return first.captured_at
 
 

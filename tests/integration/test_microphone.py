@@ -43,7 +43,7 @@ def hear(microphone: MicrophoneSource, server, clicks: Path, n_clicks: int) -> t
         for chunk in microphone.chunks():
             player = player or server.popen("paplay", "--device=mer_sink", str(clicks))
             chunks.append(chunk)
-            if player.poll() is not None and chunk.end_sample > 16_000 * (n_clicks * SPACING_S + 2):
+            if player.poll() is not None and chunk.end_sample > 16_000 * (n_clicks * SPACING_S + 1):
                 microphone.close()
     finally:
         if player is not None:
