@@ -25,6 +25,9 @@ MAX_FILE_BYTES = 1 << 20
 MAX_LINE_S = 10.0
 """A line ends at the latest this long after it started."""
 
+LONGEST_S = 4 * 3600.0
+"""Words that go on for longer are none of a show."""
+
 LYRICS_SUFFIXES = (".lrc", ".txt")
 """How the names of lyrics files end."""
 
@@ -71,9 +74,12 @@ def words_duration_s(path: Path) -> float:
     """How long the words of a lyrics file go on: to the end of the last line, and a second at least.
 
     Raises:
-        LyricsError: As ``read_lyrics``.
+        LyricsError: As ``read_lyrics``; or a line stands hours away, which is a mistyped time.
     """
-    return max(1.0, *(line.t1 for line in read_lyrics(path)))
+    length_s = max(1.0, *(line.t1 for line in read_lyrics(path)))
+    if length_s > LONGEST_S:
+        raise LyricsError(f"{path} has a line after {length_s / 3600:.1f} hours: correct its time, or split the file")
+    return length_s
 
 
 class KnownLyrics:

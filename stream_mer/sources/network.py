@@ -14,6 +14,7 @@ from stream_mer.errors import SettingError, SourceError
 from stream_mer.mailbox import Mailbox, MailboxClosed
 from stream_mer.sources.decoding import URL_SCHEMES, DecodedAudio, decode_url
 from stream_mer.sources.resampling import MonoResampler
+from stream_mer.sources.timeline import FILL_AFTER_S
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, Samples, SourceState, seconds
 
 _LOG = logging.getLogger(__name__)
@@ -23,9 +24,6 @@ TIMEOUT_S = 10.0
 
 FIRST_RETRY_S, LONGEST_RETRY_S = 0.5, 10.0
 """Before the first new connection, and at most: the pause doubles with every one that fails."""
-
-FILL_AFTER_S = 0.6
-"""Audio that is so late is called missing, and silence stands in for it."""
 
 _WAITING_BLOCKS = 40
 """Decoded blocks that wait, about 1 s; the rest stays with the sender, who is slowed down."""

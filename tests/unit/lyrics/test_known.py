@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from stream_mer.errors import LyricsError
-from stream_mer.lyrics.known import MAX_FILE_BYTES, KnownLyrics, parse_lyrics, read_lyrics
+from stream_mer.lyrics.known import MAX_FILE_BYTES, KnownLyrics, parse_lyrics, read_lyrics, words_duration_s
 from stream_mer.types import SAMPLE_RATE_HZ, LyricLine
 
 LRC = """[ti:A Song]
@@ -145,3 +145,12 @@ def test_plain_text_is_known_from_the_start_and_bounded(audio: Any, encoder: Any
     feed.feed(audio(0, 100))
     assert len(feed.take_lines()) == 100
     assert len(feed.state().lines) == 64
+
+
+def test_a_mistyped_time_is_told_before_hours_of_silence_are_tagged(tmp_path: Path) -> None:
+    path = tmp_path / "song.lrc"
+    path.write_text("[00:01.00]one\n[999:59.99]two\n")
+    with pytest.raises(LyricsError, match=r"after 16\.7 hours: correct its time"):
+        words_duration_s(path)
+    path.write_text("[00:01.00]one\n[00:09.00]two\n")
+    assert 9.0 < words_duration_s(path) <= 19.0

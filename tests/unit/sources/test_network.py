@@ -7,7 +7,8 @@ import pytest
 
 from stream_mer.errors import SettingError
 from stream_mer.sources.decoding import DecodedAudio
-from stream_mer.sources.network import FILL_AFTER_S, ArrivalClock, UrlSource
+from stream_mer.sources.network import ArrivalClock, UrlSource
+from stream_mer.sources.timeline import FILL_AFTER_S
 from stream_mer.types import SAMPLE_RATE_HZ
 
 
