@@ -112,7 +112,7 @@ def _standardise(model: JointModel, data: ClipSet, rows: Sequence[int]) -> None:
         (model.audio_projection, data.tokens[0, chosen][present].float()),
         (model.text_projection, data.song_means(rows)),
     ):
-        if len(seen) >= 2:
+        if len(seen) >= 2 and bool(seen.std(0).any()):
             projection.mean.copy_(seen.mean(0))
             spread = seen.std(0)
             projection.scale.copy_(1.0 / (spread + _SMALLEST_SPREAD * spread.mean()))
