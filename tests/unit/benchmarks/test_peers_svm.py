@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from sklearn.model_selection import GridSearchCV
 
 from benchmarks import peers_svm
 from benchmarks.peers_svm import judge_features, predict_out_of_fold
@@ -103,13 +104,14 @@ def test_a_clip_is_predicted_without_the_features_of_its_fold(clips: list[Clip],
 def test_c_is_chosen_on_the_training_folds_alone(
     clips: list[Clip], telling: Features, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fit, seen = peers_svm.GridSearchCV.fit, []
+    fit = GridSearchCV.fit
+    seen: list[tuple[int, frozenset[int]]] = []
 
     def spy(search: object, features: Features, labels: object, *, groups: NDArray[np.int_]) -> object:
         seen.append((len(features), frozenset(groups.tolist())))
         return fit(search, features, labels, groups=groups)
 
-    monkeypatch.setattr(peers_svm.GridSearchCV, "fit", spy)
+    monkeypatch.setattr(GridSearchCV, "fit", spy)
     predict_out_of_fold(clips, telling, "t")
     folds = set(range(N_FOLDS))
     left_out = {(2 * N_CLIPS // N_FOLDS, frozenset(folds - {fold})) for fold in folds}
