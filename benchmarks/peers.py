@@ -1,4 +1,4 @@
-"""Accuracy and compute of VibeNet, of MSD-MusiCNN with a support vector machine, and of ours, on the same folds.
+"""Accuracy and compute of VibeNet, MSD-MusiCNN and ours, same folds.
 
 Every system is judged on the clips of one labelled corpus, never on an artist that it was taught about there, and timed
 on one core. Ours is what `stream-mer evaluate` predicts: give the same options, and its folds are taken from the cache;

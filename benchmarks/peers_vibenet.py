@@ -132,10 +132,19 @@ def open_vibenet(python: Path) -> Iterator[Vibenet]:
     """Start VibeNet with an interpreter that has it; it ends with the block."""
     one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     command = [str(python), str(WORKER)]
-    with subprocess.Popen(
+    process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=os.environ | one_thread
-    ) as process:
+    )
+    try:
         yield Vibenet(process)
+    finally:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        # What a process that has ended never read cannot be flushed to it, and that is told already.
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()
+        process.stdout.close()
+        process.wait()
 
 
 def find_python(given: Path | None) -> Path:
