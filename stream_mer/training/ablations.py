@@ -92,7 +92,7 @@ VARIANTS = (
     Variant(title="concatenation, no self-attention", change=_model(attention=False)),
     Variant(title="no difference and similarity losses", change=_losses(difference=0.0, similarity=0.0)),
     Variant(title="no modality dropout", change=_text(absent=0.0, alone=0.0)),
-    Variant(title="a clip's words never without its music", change=_text(alone=0.0)),
+    Variant(title="a clip's words at times without its music", change=_text(alone=0.6)),
     Variant(title="taught by audio only", change=_without_words),
 )
 COLUMNS: Mapping[str, Condition] = {

@@ -64,7 +64,7 @@ class TextSampling:
     """
 
     absent: float = 0.45
-    alone: float = 0.6
+    alone: float = 0.0
     delay_s: tuple[float, float] = (2.0, 6.0)
     lost_lines: float = 0.15
 

@@ -42,7 +42,7 @@ class LossWeights:
 
     emotion: float = 1.0
     category: float = 1.0
-    cluster: float = 0.5
+    cluster: float = 1.0
     audio: float = 1.0
     text: float = 1.0
     difference: float = 0.05

@@ -47,8 +47,8 @@ CHANGES: dict[str, dict[str, object]] = {
     "no shared layers": {"model.shared": False},
     "concatenation, no self-attention": {"model.attention": False},
     "no difference and similarity losses": {"losses.difference": 0.0, "losses.similarity": 0.0},
-    "no modality dropout": {"text.absent": 0.0, "text.alone": 0.0},
-    "a clip's words never without its music": {"text.alone": 0.0},
+    "no modality dropout": {"text.absent": 0.0},
+    "a clip's words at times without its music": {"text.alone": 0.6},
     "taught by audio only": {"text.absent": 1.0, "songs_per_epoch": 0},
 }
 
@@ -146,11 +146,11 @@ def test_what_modalities_a_variant_reads_is_as_its_title_says(clip_set: Maker, s
     data = clip_set(24)
     _, both, alone = rounds_of(data, small_recipe)
     assert both > 0.05
-    assert alone > 0.05
-    assert rounds_of(data, BY_TITLE["a clip's words never without its music"].change(small_recipe))[2] == 0
+    assert alone == 0
+    assert rounds_of(data, BY_TITLE["a clip's words at times without its music"].change(small_recipe))[2] > both / 4
     audio, more, none = rounds_of(data, BY_TITLE["no modality dropout"].change(small_recipe))
     assert none == 0
-    assert more > 2 * both
+    assert more > 1.5 * both
     assert 0 < audio < 1
 
 
