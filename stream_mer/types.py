@@ -111,10 +111,11 @@ class LyricLine:
         revision: Counts the versions of this line, from 0.
         t0: Start of its first word, seconds.
         t1: End of its last word, seconds.
-        text: The line.
+        text: The line; empty to take back one of which no word was settled.
         committed: True once the text will not change again.
         language: ISO 639-1 code, or empty where unknown.
         words: Its words with their times; empty where only the line's times are known.
+        settled_words: How many of ``words``, from the first, will not change any more; all of them once committed.
     """
 
     segment: int
@@ -125,6 +126,7 @@ class LyricLine:
     committed: bool
     language: str = ""
     words: tuple[LyricWord, ...] = ()
+    settled_words: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -214,4 +214,6 @@ def _at(t_s: float, shift: float) -> float:
 
 
 def _line(*, segment: int, t0: float, t1: float, text: str, words: tuple[LyricWord, ...] = ()) -> LyricLine:
-    return LyricLine(segment=segment, revision=0, t0=t0, t1=t1, text=text, committed=True, words=words)
+    return LyricLine(
+        segment=segment, revision=0, t0=t0, t1=t1, text=text, committed=True, words=words, settled_words=len(words)
+    )

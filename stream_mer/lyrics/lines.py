@@ -77,9 +77,10 @@ def join_words(words: Sequence[LyricWord]) -> str:
 
 
 class LineBuilder:
-    """Builds `LyricLine` revisions from words as they are committed.
+    """Builds `LyricLine` revisions from words as they are settled.
 
-    The open line is told as provisional whenever it grows, and once more as committed when it ends.
+    One line at a time is open: it is told as provisional whenever `show` finds it changed, and once more as committed
+    when it ends. Its settled words only grow.
     """
 
     def __init__(self, settings: LineSettings = DEFAULT_LINES) -> None:
@@ -87,28 +88,52 @@ class LineBuilder:
         self._segment = 0
         self._revision = 0
         self._open: list[LyricWord] = []
+        self._shown: LyricLine | None = None
         self._language = ""
         self._not_before_s = float("-inf")
 
     @property
     def open_words(self) -> tuple[LyricWord, ...]:
-        """The words of the line that may still grow."""
+        """The settled words of the line that may still grow."""
         return tuple(self._open)
 
     def add(self, words: Sequence[LyricWord], *, language: str = "") -> list[LyricLine]:
-        """Take committed words; return the lines that changed, oldest first."""
-        changed: list[LyricLine] = []
+        """Take settled words; return the lines that end with or before them, committed, oldest first."""
+        ended: list[LyricLine] = []
         for word in words:
             placed = self._placed(word)
             if starts_line(self._open, placed, self._settings):
-                changed.extend(self._close())
+                ended.extend(self._close())
             self._language = language
             self._open.append(placed)
             if is_full(self._open, self._settings):
-                changed.extend(self._close())
-        if words and self._open:
-            changed.append(self._line(committed=False))
-        return changed
+                ended.extend(self._close())
+        return ended
+
+    def show(self, pending: Sequence[LyricWord] = (), *, language: str = "") -> list[LyricLine]:
+        """Return the open line as it stands, ending with the pending words, if that is news.
+
+        Pending words that the line has no room for are held back until it ends, so that a word never wanders from one
+        line to another while people read.
+
+        Args:
+            pending: What was heard beyond the settled words.
+            language: Of the pending words; that of the settled ones where there are any.
+        """
+        words = list(self._open)
+        for word in pending:
+            placed = self._placed(word)
+            if starts_line(words, placed, self._settings):
+                break
+            words.append(placed)
+        if self._shown is None and not words:
+            return []
+        line = self._line(words, committed=False, language=self._language if self._open else language)
+        if self._shown is not None and replace(self._shown, revision=line.revision) == line:
+            return []
+        self._revision += 1
+        self._shown = line
+        return [line]
 
     def close_by(self, t_s: float) -> list[LyricLine]:
         """End the open line if no word that starts at ``t_s`` or later could belong to it.
@@ -122,8 +147,8 @@ class LineBuilder:
         return self._close()
 
     def finish(self) -> list[LyricLine]:
-        """No more words come: end the open line."""
-        return self._close()
+        """No more words come: end the open line, or take back one of which nothing was settled."""
+        return self._close() or self.show()
 
     def _placed(self, word: LyricWord) -> LyricWord:
         if word.t0 >= self._not_before_s:
@@ -133,25 +158,27 @@ class LineBuilder:
     def _close(self) -> list[LyricLine]:
         if not self._open:
             return []
-        line = self._line(committed=True)
+        line = self._line(self._open, committed=True, language=self._language)
         self._open = []
+        self._shown = None
         self._segment += 1
         self._revision = 0
         return [line]
 
-    def _line(self, *, committed: bool) -> LyricLine:
-        line = LyricLine(
+    def _line(self, words: Sequence[LyricWord], *, committed: bool, language: str) -> LyricLine:
+        """The line of these words; of none, it takes back what was shown, where that stood."""
+        before = self._shown
+        return LyricLine(
             segment=self._segment,
             revision=self._revision,
-            t0=self._open[0].t0,
-            t1=max(word.t1 for word in self._open),
-            text=join_words(self._open),
+            t0=words[0].t0 if words or before is None else before.t0,
+            t1=max(word.t1 for word in words) if words or before is None else before.t1,
+            text=join_words(words),
             committed=committed,
-            language=self._language,
-            words=tuple(self._open),
+            language=language,
+            words=tuple(words),
+            settled_words=len(self._open),
         )
-        self._revision += 1
-        return line
 
 
 def _ends_sentence(text: str) -> bool:

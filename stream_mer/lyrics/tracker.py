@@ -231,18 +231,16 @@ class LyricTracker:
         pending = self._agreement.pending
         # The newest step may still grow words that no pass has heard yet: the line stays open for them.
         quiet_until_s = min([end_s - self._settings.step_s, *(word.t0 for word in pending[:1])])
-        closed = self._builder.close_by(quiet_until_s)
-        self._note_ends(closed)
-        self._changed.extend(closed)
+        self._commit(self._builder.close_by(quiet_until_s))
+        self._changed.extend(self._builder.show(pending, language=transcript.language or self._language.settled))
         self._trim()
 
     def _add(self, words: list[LyricWord], *, language: str = "") -> None:
-        lines = self._builder.add(words, language=language or self._language.settled)
-        self._note_ends(lines)
-        self._changed.extend(lines)
+        self._commit(self._builder.add(words, language=language or self._language.settled))
 
-    def _note_ends(self, lines: list[LyricLine]) -> None:
-        self._line_ends_s = [*self._line_ends_s, *(line.t1 for line in lines if line.committed)][-32:]
+    def _commit(self, lines: list[LyricLine]) -> None:
+        self._line_ends_s = [*self._line_ends_s, *(line.t1 for line in lines)][-32:]
+        self._changed.extend(lines)
 
     def _trim(self) -> None:
         """Cut a full buffer at the end of a committed line, where no word is split and the next pass starts cleanly."""

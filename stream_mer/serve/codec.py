@@ -220,6 +220,7 @@ def _lyrics(line: LyricLine, stream: str, seq: int) -> wire.Lyrics:
         committed=line.committed,
         language=line.language,
         words=tuple(wire.WordPart(t0=_short(w.t0), t1=_short(w.t1), text=w.text) for w in line.words),
+        settled_words=line.settled_words,
     )
 
 

@@ -55,6 +55,7 @@ LINE = LyricLine(
         LyricWord(t0=38.02, t1=38.5, text="comes"),
         LyricWord(t0=38.5, t1=39.26, text="again"),
     ),
+    settled_words=5,
 )
 
 CHANGE = CategoryChange(t=41.0, before="relaxed", after="happy", dwell_s=18.5)

@@ -164,6 +164,9 @@ class Lyrics(Message, tag="lyrics", kw_only=True, frozen=True):
     committed: Annotated[bool, Meta(description="True once the text will not change again.")]
     language: Annotated[str, Meta(description="ISO 639-1 code, empty where unknown.")] = ""
     words: Annotated[tuple[WordPart, ...], Meta(description="Empty where only the line's times are known.")] = ()
+    settled_words: Annotated[
+        Count, Meta(description="How many of the words, from the first, will not change any more.")
+    ] = 0
 
 
 class Change(Message, tag="change", kw_only=True, frozen=True):
