@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -107,10 +108,29 @@ def test_a_pass_that_is_not_believed_changes_nothing(audio: Any) -> None:
         tracker.feed(audio(step * 2 * SAMPLE_RATE_HZ, (step + 1) * 2 * SAMPLE_RATE_HZ))
         job = tracker.due()
         assert job is not None
-        assert lines == []
         tracker.accept(job, next(answers))
         lines += tracker.take_lines()
-    assert lines[0].text == "hello"
+    assert [(line.text, line.settled_words) for line in lines] == [("hello", 0), ("hello", 1)]
+
+
+def test_words_go_out_with_the_first_pass_and_settle_with_the_second(song_of: Any, oracle: Any, audio: Any) -> None:
+    song = [replace(one, probability=0.5) for one in song_of(30.0)]
+    tracker, recogniser = LyricTracker(SETTINGS), oracle(song)
+    shown_s: dict[str, float] = {}
+    settled_s: dict[str, float] = {}
+    for step in range(1, 16):
+        tracker.feed(audio((step - 1) * 2 * SAMPLE_RATE_HZ, step * 2 * SAMPLE_RATE_HZ))
+        job = tracker.due()
+        assert job is not None
+        tracker.accept(job, recogniser.transcribe(job.samples, language=job.language))
+        for line in tracker.take_lines():
+            for place, one in enumerate(line.words):
+                shown_s.setdefault(one.text, 2.0 * step)
+                if place < line.settled_words:
+                    settled_s.setdefault(one.text, 2.0 * step)
+    early = [one for one in song if one.t1 < 24.0]
+    assert all(settled_s[one.text] - one.t1 < 4.0 + 1e-6 for one in early)
+    assert sum(shown_s[one.text] - one.t1 < 2.0 + 1e-6 for one in early) > 0.8 * len(early)
 
 
 def test_silence_is_not_decoded_but_time_goes_on() -> None:

@@ -56,6 +56,7 @@ def test_lyrics_carry_every_field():
         "committed": True,
         "language": "en",
         "words": [{"t0": 36.9, "t1": 37.18, "text": "and"}],
+        "settled_words": 5,
     }
 
 

@@ -21,7 +21,7 @@ CONTRACT = {
     "ready": "client_id granted snapshot",
     "emotion": "stream seq index t0 t1 valence arousal raw interval category clusters confidence modalities text_age_s "
     "degraded held latency_ms dropped",
-    "lyrics": "stream seq segment revision t0 t1 text committed language words",
+    "lyrics": "stream seq segment revision t0 t1 text committed language words settled_words",
     "change": "stream seq t from to dwell_s",
     "status": "stream seq source device lyrics lag_s lost_samples clipping peak_db rms_db",
     "audio.start": "stream format rate_hz channels",
