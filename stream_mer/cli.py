@@ -19,6 +19,7 @@ COMMANDS = {
     "listen": "Follow a server in the terminal.",
     "devices": "List the sound inputs of this machine.",
     "train": "Train a joint model on a labelled corpus.",
+    "train-vocals": "Train the detector of voices on any music.",
     "evaluate": "Measure a recipe on a corpus by cross-validation.",
     "protocol": "Print the wire protocol as an AsyncAPI document or JSON Schema.",
 }
@@ -33,7 +34,7 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's
         if cmd_name not in COMMANDS:
             return None
-        command = importlib.import_module(f"stream_mer.commands.{cmd_name}").command
+        command = importlib.import_module(f"stream_mer.commands.{cmd_name.replace('-', '_')}").command
         assert isinstance(command, click.Command)  # noqa: S101 - narrows the type
         return command
 

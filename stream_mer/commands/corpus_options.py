@@ -20,7 +20,8 @@ from stream_mer.training.prepare import Prepared, prepare
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def _cache_folder() -> Path:
+def cache_folder() -> Path:
+    """Where training keeps what is computed once, unless told otherwise."""
     root = os.environ.get("STREAM_MER_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "stream_mer"
     return Path(root).expanduser() / "training"
 
@@ -52,7 +53,7 @@ _OPTIONS = (
     click.option(
         "--cache",
         type=click.Path(path_type=Path),
-        default=_cache_folder,
+        default=cache_folder,
         metavar="DIR",
         help="Keeps what is computed once.  [default: ~/.cache/stream_mer/training]",
     ),

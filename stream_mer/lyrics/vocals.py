@@ -1,0 +1,144 @@
+"""Where somebody sings or speaks, from the log-mel spectrogram: a small causal network, a probability every 16 ms.
+
+A stack of dilated convolutions, as in Bai, Kolter and Koltun, "An empirical evaluation of generic convolutional and
+recurrent networks for sequence modeling" (2018), each of them one filter a channel and then a mixture of the channels.
+Its weights come from ``stream_mer.training.vocals``. No step depends on audio later than ``LOOKAHEAD_STEPS`` after it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from stream_mer.audio.features import MEL_BANDS, STEP_LENGTH, LogMelStream
+from stream_mer.errors import CheckpointError
+from stream_mer.types import SAMPLE_RATE_HZ, Samples
+
+STEPS_PER_S = SAMPLE_RATE_HZ / STEP_LENGTH
+"""Probabilities a second: 62.5."""
+
+LOOKAHEAD_STEPS = 16
+"""How far a step's probability looks ahead: 0.256 s. The newest steps of a recording hear silence there."""
+
+FRONT_STEPS, FRONT_BANDS, FRONT_STRIDE = 5, 9, 3
+WEIGHTS, CONFIG = "weights.safetensors", "config.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VocalShape:
+    """Size of the network.
+
+    Attributes:
+        shapes: Filters of the front, each over 5 steps and 9 bands: a voice is one whatever its pitch.
+        width: Channels.
+        kernel: Steps that one filter reads.
+        dilations: Distance between the steps that a filter reads, one a layer.
+    """
+
+    shapes: int = 16
+    width: int = 128
+    kernel: int = 9
+    dilations: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
+
+
+class VocalNetwork(nn.Module):
+    """Log-mel steps [batch, n, 96] to logits of a voice [batch, n]."""
+
+    def __init__(self, shape: VocalShape | None = None) -> None:
+        super().__init__()
+        self.shape = shape or VocalShape()
+        self.register_buffer("mean", torch.zeros(MEL_BANDS))
+        self.register_buffer("scale", torch.ones(MEL_BANDS))
+        self.front = nn.Conv2d(1, self.shape.shapes, (FRONT_STEPS, FRONT_BANDS), stride=(1, FRONT_STRIDE))
+        places = (MEL_BANDS - FRONT_BANDS) // FRONT_STRIDE + 1
+        self.first = nn.Conv1d(self.shape.shapes * places, self.shape.width, 1)
+        self.layers = nn.ModuleList(_Layer(self.shape, dilation) for dilation in self.shape.dilations)
+        self.last = nn.Linear(self.shape.width, 1)
+
+    mean: Tensor
+    scale: Tensor
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        x = (log_mel - self.mean) * self.scale
+        x = nn.functional.pad(x, (0, 0, FRONT_STEPS - 1, LOOKAHEAD_STEPS))
+        x = torch.relu(self.front(x[:, None]))
+        x = torch.relu(self.first(x.transpose(2, 3).flatten(1, 2)))
+        for layer in self.layers:
+            x = layer(x)
+        logits: Tensor = self.last(x[:, :, LOOKAHEAD_STEPS:].transpose(1, 2)).squeeze(-1)
+        return logits
+
+
+class _Layer(nn.Module):
+    """One filter a channel over the past, a mixture of the channels, and the input beside it."""
+
+    def __init__(self, shape: VocalShape, dilation: int) -> None:
+        super().__init__()
+        self._past = (shape.kernel - 1) * dilation
+        self.filters = nn.Conv1d(shape.width, shape.width, shape.kernel, dilation=dilation, groups=shape.width)
+        self.norm = nn.BatchNorm1d(shape.width)
+        self.mixture = nn.Conv1d(shape.width, shape.width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm(self.filters(nn.functional.pad(x, (self._past, 0))))
+        mixed: Tensor = x + torch.relu(self.mixture(y))
+        return mixed
+
+
+class VocalDetector:
+    """Says where in a recording somebody sings or speaks.
+
+    Args:
+        network: In eval mode.
+    """
+
+    def __init__(self, network: VocalNetwork) -> None:
+        self._network = network
+
+    @torch.inference_mode()
+    def probabilities(self, samples: Samples) -> NDArray[np.float32]:
+        """Probability of a voice at each step, [len(samples) // 256], 0..1; pure.
+
+        Args:
+            samples: Mono audio at 16 kHz, -1..1, shape ``[n]``.
+        """
+        n = len(samples) // STEP_LENGTH
+        if n == 0:
+            return np.zeros(0, np.float32)
+        log_mel = LogMelStream().feed(np.concatenate([samples, np.zeros(STEP_LENGTH, np.float32)]))[:n]
+        found: NDArray[np.float32] = torch.sigmoid(self._network(log_mel[None]))[0].numpy()
+        return found
+
+
+def load_detector(folder: Path) -> VocalDetector:
+    """Read a detector's weights.
+
+    Raises:
+        CheckpointError: A file is missing or damaged.
+    """
+    try:
+        told = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        shape = VocalShape(**{**told["shape"], "dilations": tuple(told["shape"]["dilations"])})
+        network = VocalNetwork(shape)
+        network.load_state_dict(load_file(folder / WEIGHTS))
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        raise CheckpointError(f"cannot read the vocal detector {folder}: {error}") from error
+    network.eval().requires_grad_(requires_grad=False)
+    return VocalDetector(network)
+
+
+def save_detector(network: VocalNetwork, folder: Path, *, training: dict[str, object]) -> None:
+    """Write ``weights.safetensors`` and ``config.json``; ``training`` is for people."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, folder / WEIGHTS)
+    (folder / WEIGHTS).chmod(0o644)  # safetensors makes it private
+    config = {"shape": asdict(network.shape), "training": training}
+    (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,82 @@
+"""The detector of voices: what it may look at, what it says of nothing, and its files."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from stream_mer.errors import CheckpointError
+from stream_mer.lyrics.vocals import (
+    LOOKAHEAD_STEPS,
+    VocalDetector,
+    VocalNetwork,
+    VocalShape,
+    load_detector,
+    save_detector,
+)
+
+SHAPE = VocalShape(shapes=2, width=8, dilations=(1, 2))
+
+
+@pytest.fixture
+def network() -> VocalNetwork:
+    torch.manual_seed(0)
+    return VocalNetwork(SHAPE).eval()
+
+
+def music(duration_s: float) -> np.ndarray:
+    return np.random.default_rng(0).normal(0, 0.1, round(16_000 * duration_s)).astype(np.float32)
+
+
+def test_a_step_looks_ahead_so_far_and_no_further(network: VocalNetwork) -> None:
+    log_mel = torch.randn(1, 80, 96)
+    other = log_mel.clone()
+    other[:, 60:] += 1.0
+    with torch.inference_mode():
+        changed = (network(log_mel) != network(other))[0]
+    assert not changed[: 60 - LOOKAHEAD_STEPS].any()
+    assert changed[60 - LOOKAHEAD_STEPS]
+
+
+def test_one_probability_a_step(network: VocalNetwork) -> None:
+    found = VocalDetector(network).probabilities(music(2.0))
+    assert found.shape == (125,)
+    assert found.dtype == np.float32
+    assert ((found >= 0) & (found <= 1)).all()
+
+
+def test_the_same_samples_give_the_same_answer(network: VocalNetwork) -> None:
+    detector, samples = VocalDetector(network), music(1.0)
+    np.testing.assert_array_equal(detector.probabilities(samples), detector.probabilities(samples))
+
+
+@pytest.mark.parametrize("n", [0, 1, 255])
+def test_audio_shorter_than_a_step_has_none(n: int, network: VocalNetwork) -> None:
+    assert len(VocalDetector(network).probabilities(np.zeros(n, np.float32))) == 0
+
+
+def test_it_comes_back_as_it_was_saved(network: VocalNetwork, tmp_path: Path) -> None:
+    save_detector(network, tmp_path / "vocals", training={"hours": 1})
+    samples = music(1.0)
+    np.testing.assert_array_equal(
+        load_detector(tmp_path / "vocals").probabilities(samples), VocalDetector(network).probabilities(samples)
+    )
+
+
+@pytest.mark.parametrize("damage", ["missing", "weights", "config", "shape"])
+def test_damaged_files_are_one_clear_error(damage: str, network: VocalNetwork, tmp_path: Path) -> None:
+    save_detector(network, tmp_path, training={})
+    if damage == "missing":
+        (tmp_path / "config.json").unlink()
+    elif damage == "weights":
+        (tmp_path / "weights.safetensors").write_bytes(b"no weights")
+    elif damage == "config":
+        (tmp_path / "config.json").write_text("{")
+    else:
+        told = json.loads((tmp_path / "config.json").read_text())
+        told["shape"]["width"] = 9
+        (tmp_path / "config.json").write_text(json.dumps(told))
+    with pytest.raises(CheckpointError, match="cannot read the vocal detector"):
+        load_detector(tmp_path)
