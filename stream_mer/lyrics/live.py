@@ -1,18 +1,21 @@
 """Lyrics of a live stream: a worker thread around the tracker, which the caller never waits for.
 
-The thread takes the newest audio whenever it is free, so audio never queues up behind a slow recogniser; the tracker
-keeps the continuous audio itself. Whether the recogniser keeps up is measured in audio: how much of it no answer
-covers yet.
+The thread takes the newest audio whenever it is free, so audio never queues up behind a slow recogniser: decodes that
+fell due meanwhile are skipped. The tracker keeps the continuous audio itself. After each decode the thread rests in
+proportion, so that a recogniser slower than real time leaves the processor to the emotion frames now and then. Whether
+the recogniser keeps up is measured in audio: how much of it no answer covers yet.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from stream_mer.errors import LyricsError
+from stream_mer.errors import LyricsError, SettingError
 from stream_mer.lyrics.memory import LineMemory, MemorySettings
 from stream_mer.lyrics.reader import LineReader
 from stream_mer.lyrics.tracker import DecodeJob, LyricTracker
@@ -35,11 +38,24 @@ class LiveSettings:
         close_s: How long ``close`` waits for a decode under way, which cannot be interrupted; the thread dies with the
             process after that.
         max_lines: Line revisions kept for ``take_lines``; the oldest go first.
+        max_cpu_share: How much of the time a decode may be under way, above 0, at most 1. Of three quarters a decode
+            notices nothing that takes less than three quarters of a step.
     """
 
     max_lag_s: float = 7.0
     close_s: float = 10.0
     max_lines: int = 256
+    max_cpu_share: float = 0.75
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.max_cpu_share <= 1.0:
+            raise SettingError(
+                f"the recogniser's share of the time must be above 0 and at most 1, not {self.max_cpu_share:g}"
+            )
+
+    def rest_s(self, decode_s: float) -> float:
+        """How long to rest after a decode that took ``decode_s`` seconds."""
+        return decode_s * (1.0 / self.max_cpu_share - 1.0)
 
 
 class LiveLyrics:
@@ -54,6 +70,7 @@ class LiveLyrics:
         tracker: The policy.
         settings: Limits.
         memory: How much is remembered.
+        clock: Seconds, for how long decodes take.
     """
 
     def __init__(
@@ -64,12 +81,15 @@ class LiveLyrics:
         tracker: LyricTracker | None = None,
         settings: LiveSettings | None = None,
         memory: MemorySettings | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._recogniser = recogniser
         self._reader = LineReader(encoder)
         self._tracker = tracker or LyricTracker()
         self._settings = settings or LiveSettings()
         self._memory = LineMemory(memory)
+        self._clock = clock
+        self._rests_until = float("-inf")
         self._lines: deque[LyricLine] = deque(maxlen=self._settings.max_lines)
         self._to_encode: deque[LyricLine] = deque(maxlen=self._settings.max_lines)
         # Guards all of the above; held for short computations only, never while recognising or encoding.
@@ -151,6 +171,10 @@ class LiveLyrics:
         with self._changed:
             job: DecodeJob | None = None
             while not self._closed and not self._to_encode:
+                rest_s = self._rests_until - self._clock()
+                if rest_s > 0:
+                    self._changed.wait(rest_s)
+                    continue
                 job = self._tracker.due()
                 # Asking may itself have committed lines: audio that the gate holds back needs no recogniser.
                 self._collect()
@@ -174,8 +198,11 @@ class LiveLyrics:
         return True
 
     def _decode(self, job: DecodeJob) -> None:
+        started = self._clock()
         transcript = self._recogniser.transcribe(job.samples, language=job.language)
+        ended = self._clock()
         with self._changed:
+            self._rests_until = ended + self._settings.rest_s(ended - started)
             lagged = self._tracker.lag_s > self._settings.max_lag_s
             self._tracker.accept(job, transcript)
             self._collect()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from stream_mer.errors import LyricsError
+from stream_mer.errors import LyricsError, SettingError
 from stream_mer.lyrics.live import LAGGING, LOADING, UNAVAILABLE, LiveLyrics, LiveSettings
 from stream_mer.lyrics.tracker import LyricTracker, TrackerSettings
 from stream_mer.types import SAMPLE_RATE_HZ, LyricLine
@@ -105,6 +105,40 @@ def test_a_slow_recogniser_lags_gets_the_newest_audio_next_and_recovers(
         eventually(lambda: feed.state().health == "ok")
         eventually(lambda: len(recogniser.calls) == 2)
         assert recogniser.calls[1][1] == 25 * SECOND
+
+
+def test_after_a_long_decode_it_rests_and_then_takes_the_newest_audio(
+    song_of: Any, oracle: Any, audio: Any, encoder: Any
+) -> None:
+    now = [0.0]
+    recogniser = oracle(song_of(40.0))
+    hear = recogniser.transcribe
+
+    def slowly(samples: Any, *, language: str | None = None) -> Any:
+        now[0] += 6.0
+        return hear(samples, language=language)
+
+    recogniser.transcribe = slowly
+    tracker = LyricTracker(TrackerSettings(step_s=2.0, buffer_s=12.0))
+    settings = LiveSettings(max_cpu_share=0.75)
+    feed = LiveLyrics(recogniser, encoder, tracker=tracker, settings=settings, clock=lambda: now[0])
+    feed.feed(audio(0, 2 * SECOND))
+    eventually(lambda: recogniser.calls and feed.state().lag_s == 0.0)
+    for second in range(2, 9):  # the rest lasts until 8.0; this clock stands still at 6.0
+        feed.feed(audio(second * SECOND, (second + 1) * SECOND))
+    assert feed.state().lag_s == 7.0
+    now[0] = 8.0
+    feed.feed(audio(9 * SECOND, 9 * SECOND + 10))
+    eventually(lambda: len(recogniser.calls) == 2 and feed.state().lag_s == 0.0)
+    assert [end for _, end, _ in recogniser.calls] == [2 * SECOND, 9 * SECOND + 10]
+    assert now[0] == 14.0
+    feed.close()
+
+
+@pytest.mark.parametrize("share", [0.0, -1.0, 1.1])
+def test_a_share_of_the_time_that_cannot_be_is_refused(share: float) -> None:
+    with pytest.raises(SettingError, match="share"):
+        LiveSettings(max_cpu_share=share)
 
 
 def test_a_hanging_recogniser_holds_up_nobody(song_of: Any, oracle: Any, audio: Any, encoder: Any) -> None:
