@@ -8,6 +8,7 @@ Its weights come from ``stream_mer.training.vocals``. No step depends on audio l
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -135,10 +136,10 @@ def load_detector(folder: Path) -> VocalDetector:
     return VocalDetector(network)
 
 
-def save_detector(network: VocalNetwork, folder: Path, *, training: dict[str, object]) -> None:
+def save_detector(network: VocalNetwork, folder: Path, *, training: Mapping[str, object]) -> None:
     """Write ``weights.safetensors`` and ``config.json``; ``training`` is for people."""
     folder.mkdir(parents=True, exist_ok=True)
     save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, folder / WEIGHTS)
     (folder / WEIGHTS).chmod(0o644)  # safetensors makes it private
-    config = {"shape": asdict(network.shape), "training": training}
+    config = {"shape": asdict(network.shape), "training": dict(training)}
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
