@@ -17,7 +17,7 @@ from rich.text import Text
 from stream_mer.serve import messages as wire
 from stream_mer.serve.client import Client, connect
 from stream_mer.serve.codec import encode
-from stream_mer.types import CATEGORIES, UNKNOWN
+from stream_mer.types import CATEGORIES, SAMPLE_RATE_HZ, UNKNOWN
 
 COLOURS = {"happy": "yellow", "angry": "red", "sad": "blue", "relaxed": "green", UNKNOWN: "bright_black"}
 """A colour for each category; the page uses the same ones, finer."""
@@ -122,10 +122,22 @@ def plain_line(view: View) -> str:
     ]
     if frame.degraded:
         parts.append("degraded: " + printable(", ".join(frame.degraded)))
+    if view.status is not None:
+        parts.extend(input_troubles(view.status))
     line = view.provisional or (view.lines[-1] if view.lines else None)
     if line is not None:
         parts.append(f'"{printable(line.text)}"')
     return "  ".join(parts)
+
+
+def input_troubles(status: wire.Status) -> tuple[str, ...]:
+    """What is wrong with the input's level or its samples, in words; nothing where all is well."""
+    troubles = []
+    if status.clipping:
+        troubles.append("too loud: it clips")
+    if status.lost_samples:
+        troubles.append(f"{status.lost_samples / SAMPLE_RATE_HZ:.1f} s lost so far")
+    return tuple(troubles)
 
 
 def clock(t_s: float) -> str:
@@ -152,6 +164,8 @@ def _head(view: View, *, now: float, connected: bool) -> Text:
         head.append(f"● {status.source}", style="green" if good else "yellow")
         head.append(f"  {printable(status.device)}  ", style="dim")
         head.append(f"lyrics {status.lyrics}", style="dim" if status.lyrics in {"ok", "off"} else "yellow")
+        for trouble in input_troubles(status):
+            head.append(f"  {trouble}", style="yellow")
     frame = view.emotion
     if frame is not None:
         age_s = max(0.0, now - view.heard_at)

@@ -236,6 +236,15 @@ async def test_degraded_text_and_unknown_are_said(browser, server, hub):
     await text_is(page, "#text-age", "no text")
 
 
+async def test_an_input_that_clips_is_said_at_its_light(browser, server, hub):
+    page, _ = await opened(browser, server.page_url)
+    hub.sink("main").publish(replace(STATUS, clipping=True, lost_samples=19_200))
+    await text_is(page, "#source b", "too loud, clips")
+    assert await page.get_attribute("#source", "title") == f"{STATUS.device}, 1.2 s lost so far"
+    hub.sink("main").publish(replace(STATUS, clipping=False))
+    await text_is(page, "#source b", "live")
+
+
 async def test_another_stream_can_be_chosen(browser, server, hub):
     page, complaints = await opened(browser, server.page_url)
     hub.sink("main").publish(FRAME)

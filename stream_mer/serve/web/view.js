@@ -106,8 +106,10 @@ export function light(id, level, text) {
 }
 
 export function showStatus(status) {
-  light("source", LEVELS.source[status.source] ?? "off", status.source);
-  $("source").title = status.device;
+  const clips = status.clipping && status.source === "live";
+  light("source", clips ? "warn" : (LEVELS.source[status.source] ?? "off"), clips ? "too loud, clips" : status.source);
+  const lost_s = (status.lost_samples ?? 0) / 16000;
+  $("source").title = lost_s > 0 ? `${status.device}, ${lost_s.toFixed(1)} s lost so far` : status.device;
   light("lyrics", LEVELS.lyrics[status.lyrics] ?? "off", status.lyrics);
   $("wordless").textContent = status.lyrics === "off" ? "Lyrics are off" : "No words yet";
 }

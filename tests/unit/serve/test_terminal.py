@@ -88,6 +88,16 @@ def test_degraded_held_and_unknown_are_said():
         assert words in text
 
 
+def test_an_input_that_clips_or_loses_samples_is_said():
+    well, troubled = replace(STATUS, lost_samples=0), replace(STATUS, clipping=True, lost_samples=19_200)
+    for shown in (drawn(seen(troubled, FRAME), width=160), plain_line(seen(troubled, FRAME))):
+        assert "too loud: it clips" in shown
+        assert "1.2 s lost so far" in shown
+    for shown in (drawn(seen(well, FRAME), width=160), plain_line(seen(well, FRAME))):
+        assert "clips" not in shown
+        assert "lost" not in shown
+
+
 def test_escape_codes_in_lyrics_do_not_reach_the_terminal():
     text = drawn(seen(FRAME, replace(LINE, text="\x1b[2Jwiped [bold]not markup[/bold]")))
     assert "\x1b" not in text
