@@ -1,4 +1,4 @@
-"""Compares published words with sung ones (pure): errors, and how late the right words came."""
+"""Compares published words with sung ones (pure): errors, how late the right words came, and which were invented."""
 
 from __future__ import annotations
 
@@ -14,6 +14,12 @@ from stream_mer.types import LyricLine
 
 SAME_WORD_WITHIN_S = 3.0
 """Farther apart in time than this, an equal word is another occurrence of it, and tells nothing of the lag."""
+
+QUIET_MIN_S = 5.0
+"""Shorter passages without singing are pauses for breath."""
+
+QUIET_MARGIN_S = 1.0
+"""Nearer than this to a sung word, a heard one may be that word with its time amiss."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,14 +46,18 @@ class HeardWord:
     Attributes:
         text: The word.
         t0: Where the recogniser heard it, seconds; None if it did not say.
+        t1: Where it heard its end, likewise.
         shown_s: When a listener first saw it in its place, seconds of audio; None if only after the end.
-        committed_s: When its line was final; None if only after the end.
+        settled_s: When it was told not to change any more; None if only after the end.
+        line_s: When its line had ended and was committed; None if only after the end.
     """
 
     text: str
     t0: float | None = None
+    t1: float | None = None
     shown_s: float | None = None
-    committed_s: float | None = None
+    settled_s: float | None = None
+    line_s: float | None = None
 
 
 class WordErrors(NamedTuple):
@@ -67,7 +77,8 @@ class Lags(NamedTuple):
     """Seconds from the end of a sung word to its publication, one value a word that was got right and in time."""
 
     shown_s: list[float]
-    committed_s: list[float]
+    settled_s: list[float]
+    line_s: list[float]
 
 
 def normalise(text: str) -> list[str]:
@@ -77,7 +88,7 @@ def normalise(text: str) -> list[str]:
 
 
 def final_words(published: Sequence[PublishedLine]) -> list[HeardWord]:
-    """The words of the committed lines, in order, each with the time at which it first stood in its place."""
+    """The words of the committed lines, in order, each with the times at which it stood there and was settled."""
     revisions: dict[int, list[PublishedLine]] = {}
     for one in published:
         revisions.setdefault(one.line.segment, []).append(one)
@@ -94,8 +105,18 @@ def _words_of_line(revisions: Sequence[PublishedLine], final: PublishedLine) -> 
     words = []
     for i, text in enumerate(_texts(final.line)):
         first = next(one for one, seen in zip(revisions, texts, strict=True) if seen[i : i + 1] == [text])
-        t0 = final.line.words[i].t0 if final.line.words else None
-        words.append(HeardWord(text=text, t0=t0, shown_s=first.at_s, committed_s=final.at_s))
+        settled = next(one for one in revisions if one.line.committed or one.line.settled_words > i)
+        timed = final.line.words[i] if final.line.words else None
+        words.append(
+            HeardWord(
+                text=text,
+                t0=timed.t0 if timed else None,
+                t1=timed.t1 if timed else None,
+                shown_s=first.at_s,
+                settled_s=settled.at_s,
+                line_s=final.at_s,
+            )
+        )
     return words
 
 
@@ -119,14 +140,14 @@ def count_errors(sung: Sequence[str], heard: Sequence[str]) -> WordErrors:
 
 
 def measure_lags(sung: Sequence[SungWord], heard: Sequence[HeardWord]) -> Lags:
-    """How long after its end each rightly heard word was shown and committed, in audio time.
+    """How long after its end each rightly heard word was shown, was settled, and had its line committed, seconds.
 
     Words are paired by the alignment that also gives the word error rate; a pair counts if both are near in time. A
     lag can be slightly negative: singers hold notes, and the recogniser need not wait for their end.
     """
     reference = [(token, word) for word in sung for token in normalise(word.text)]
     hypothesis = [(token, word) for word in heard for token in normalise(word.text)]
-    lags = Lags([], [])
+    lags = Lags([], [], [])
     if not reference or not hypothesis:
         return lags
     output = jiwer.process_words(" ".join(token for token, _ in reference), " ".join(token for token, _ in hypothesis))
@@ -143,9 +164,29 @@ def measure_lags(sung: Sequence[SungWord], heard: Sequence[HeardWord]) -> Lags:
                 continue
             if heard_word.shown_s is not None:
                 lags.shown_s.append(heard_word.shown_s - sung_word.t1)
-            if heard_word.committed_s is not None:
-                lags.committed_s.append(heard_word.committed_s - sung_word.t1)
+            if heard_word.settled_s is not None:
+                lags.settled_s.append(heard_word.settled_s - sung_word.t1)
+            if heard_word.line_s is not None:
+                lags.line_s.append(heard_word.line_s - sung_word.t1)
     return lags
+
+
+def find_quiet(sung: Sequence[SungWord], duration_s: float) -> list[tuple[float, float]]:
+    """The passages of a song in which nobody sings, as start and end in seconds: intros, solos, endings."""
+    passages, heard_until_s = [], 0.0
+    for word in sorted(sung, key=lambda one: one.t0):
+        if word.t0 - QUIET_MARGIN_S - heard_until_s >= QUIET_MIN_S:
+            passages.append((heard_until_s, word.t0 - QUIET_MARGIN_S))
+        heard_until_s = max(heard_until_s, word.t1 + QUIET_MARGIN_S)
+    if duration_s - heard_until_s >= QUIET_MIN_S:
+        passages.append((heard_until_s, duration_s))
+    return passages
+
+
+def count_invented(heard: Sequence[HeardWord], quiet: Sequence[tuple[float, float]]) -> int:
+    """How many words lie in passages without singing, by their middle; words without times lie nowhere."""
+    middles = [(word.t0 + word.t1) / 2 for word in heard if word.t0 is not None and word.t1 is not None]
+    return sum(any(start <= middle < end for start, end in quiet) for middle in middles)
 
 
 def percentile(values: Sequence[float], q: float) -> float | None:

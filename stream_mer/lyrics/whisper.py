@@ -120,7 +120,7 @@ class WhisperRecogniser:
             return self._model
 
     def _load(self) -> WhisperModel:
-        folder = weights.resolve(self._name, allow_download=self._allow_download, fetch=_fetch)
+        folder = find_weights(self._name, allow_download=self._allow_download)
         from faster_whisper import WhisperModel  # noqa: PLC0415 - heavy; only when lyrics are wanted
 
         least_steps = self._encode_steps
@@ -142,6 +142,15 @@ class WhisperRecogniser:
             ) from error
         _log.info("recogniser ready: %s from %s", self._name, folder)
         return model
+
+
+def find_weights(model: str, *, allow_download: bool = True) -> Path:
+    """Return the folder that holds a model's weights.
+
+    Raises:
+        LyricsError: They are missing, damaged, or cannot be written to the cache.
+    """
+    return weights.resolve(model, allow_download=allow_download, fetch=_fetch)
 
 
 def _fetch(name: str, *, local_only: bool) -> Path:

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.lyrics import Listener, find_songs
+from benchmarks.lyrics import Listener
+from benchmarks.lyrics_songs import find_songs
 from stream_mer.errors import SettingError
 from stream_mer.types import CATEGORIES, CLUSTERS, EmotionEstimate, EmotionFrame, Interval, LyricLine
 
