@@ -1,4 +1,4 @@
-"""Sung words while they are sung: errors, lag, invented words and work, beside two peers.
+"""Words as they are sung: errors, lag, invented ones, and work.
 
 Wants songs with timed words: a folder with DIR/*/audio.opus and DIR/*/lyrics.tsv (start_s, end_s, word, tab-separated,
 no heading), given by --songs or the environment variable STREAM_MER_SONGS. Each song is heard in three ways:

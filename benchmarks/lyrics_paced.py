@@ -112,7 +112,7 @@ class PacedLyrics:
     def _decode(self, job: DecodeJob) -> tuple[Decode, DecodeJob, Transcript]:
         started = self._clock()
         transcript = self._recogniser.transcribe(job.samples, language=job.language)
-        decode = Decode(heard_until_s=seconds(job.end_sample), took_s=self._clock() - started)
+        decode = Decode(heard_until_s=seconds(self._tracker.end_sample), took_s=self._clock() - started)
         self.decodes.append(decode)
         return decode, job, transcript
 
