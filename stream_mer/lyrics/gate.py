@@ -8,20 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_mer.lyrics.transcript import Passage
 from stream_mer.types import SAMPLE_RATE_HZ, LyricWord, Samples
-
-
-class Passage(NamedTuple):
-    """Where a voice may be, seconds from the first sample."""
-
-    t0: float
-    t1: float
-
 
 Voice: TypeAlias = Callable[[Samples], NDArray[np.float32]]
 """Says how likely there is a voice at each step, evenly spread over the samples, 0..1 (``VocalDetector``)."""
@@ -36,9 +29,6 @@ class LevelGate:
     """
 
     open_dbfs: float = -60.0
-
-    def may_be_sung(self, samples: Samples) -> bool:
-        return bool(self.passages(samples))
 
     def passages(self, samples: Samples) -> tuple[Passage, ...]:
         """All of it, or nothing."""

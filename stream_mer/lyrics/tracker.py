@@ -21,10 +21,10 @@ from stream_mer.errors import SettingError
 from stream_mer.lyrics.agreement import AgreementSettings, LocalAgreement
 from stream_mer.lyrics.buffer import RollingAudio
 from stream_mer.lyrics.filters import FilterSettings, filter_transcript
-from stream_mer.lyrics.gate import LevelGate
+from stream_mer.lyrics.gate import LevelGate, is_inside
 from stream_mer.lyrics.language import LanguageLock, LanguageSettings
 from stream_mer.lyrics.lines import LineBuilder, LineSettings
-from stream_mer.lyrics.transcript import EMPTY_TRANSCRIPT, Transcript, VocalGate
+from stream_mer.lyrics.transcript import EMPTY_TRANSCRIPT, Passage, Transcript, VocalGate
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, LyricLine, LyricWord, Samples, seconds
 
 
@@ -77,17 +77,17 @@ class DecodeJob:
 
     Attributes:
         start_sample: Index of the first sample; the transcript's times count from here.
-        samples: The audio, shape ``[n]``, read-only.
+        samples: The audio, shape ``[n]``, read-only: from the first voice in the buffer to the last.
         language: ISO 639-1 code, or None to detect it.
+        end_sample: Index after the newest sample that was there; from the end of ``samples`` on nobody sings.
+        passages: Where a voice may be, stream seconds.
     """
 
     start_sample: int
     samples: Samples
     language: str | None
-
-    @property
-    def end_sample(self) -> int:
-        return self.start_sample + len(self.samples)
+    end_sample: int
+    passages: tuple[Passage, ...]
 
 
 class LyricTracker:
@@ -198,22 +198,42 @@ class LyricTracker:
         return round(self._settings.step_s * SAMPLE_RATE_HZ)
 
     def _job(self) -> DecodeJob | None:
+        samples, start, until = self._audio.snapshot(), self._audio.start_sample, self._audio.end_sample
+        offset_s = seconds(start)
+        found = self._gate.passages(samples)
         job = DecodeJob(
-            start_sample=self._audio.start_sample,
-            samples=self._audio.snapshot(),
-            language=self._language.wanted(seconds(self._audio.end_sample)),
+            start_sample=start,
+            samples=samples,
+            language=self._language.wanted(seconds(until)),
+            end_sample=until,
+            passages=tuple(Passage(one.t0 + offset_s, one.t1 + offset_s) for one in found),
         )
-        if not self._gate.may_be_sung(job.samples):
-            self._decoded_sample = job.end_sample
-            self._digest(job, EMPTY_TRANSCRIPT)
-            return None
-        self._waiting = job
-        return job
+        if self._is_news(job):
+            self._waiting = _cut(job)
+            return self._waiting
+        self._pass_over(job)
+        return None
+
+    def _is_news(self, job: DecodeJob) -> bool:
+        """Whether a voice may be heard that the newest answer did not hear whole."""
+        context_s = self._settings.agreement.sure_context_s
+        heard_s = seconds(self._decoded_sample or 0) - context_s
+        return any(one.t1 > heard_s for one in job.passages)
+
+    def _pass_over(self, job: DecodeJob) -> None:
+        """Nobody sang since the newest answer: what it heard of the voices before was the last word on them."""
+        self._decoded_sample = job.end_sample
+        self._add(self._agreement.commit_before(float("inf")))
+        self._digest(job, EMPTY_TRANSCRIPT)
 
     def _digest(self, job: DecodeJob, transcript: Transcript) -> None:
         """Commit words and lines, then let go of audio that is settled."""
         offset_s, end_s = seconds(job.start_sample), seconds(job.end_sample)
-        heard = filter_transcript(transcript, self._settings.filters)
+        words = [
+            _in_stream(word, offset_s=offset_s, end_s=end_s)
+            for word in filter_transcript(transcript, self._settings.filters)
+        ]
+        heard = [word for word in words if is_inside(word, job.passages)]
         if transcript is not EMPTY_TRANSCRIPT:
             self._language.heard(
                 end_s,
@@ -225,8 +245,7 @@ class LyricTracker:
         refused = not heard and any(segment.words for segment in transcript.segments)
         if not refused:  # a pass that is not believed says nothing for or against what is pending
             language = transcript.language
-            words = [_in_stream(word, offset_s=offset_s, end_s=end_s) for word in heard]
-            self._add(self._agreement.update(words, heard_until_s=end_s), language=language)
+            self._add(self._agreement.update(heard, heard_until_s=end_s), language=language)
             self._add(self._agreement.commit_before(end_s - self._settings.overdue_s), language=language)
         pending = self._agreement.pending
         # The newest step may still grow words that no pass has heard yet: the line stays open for them.
@@ -250,6 +269,13 @@ class LyricTracker:
         ends = [end_s for end_s in self._line_ends_s if end_s <= latest_s]
         if ends:
             self._audio.drop_before(round(max(ends) * SAMPLE_RATE_HZ))
+
+
+def _cut(job: DecodeJob) -> DecodeJob:
+    """Leave out what nobody sings before the first voice and after the last: it costs time and invites invention."""
+    first = round(job.passages[0].t0 * SAMPLE_RATE_HZ) - job.start_sample
+    last = round(job.passages[-1].t1 * SAMPLE_RATE_HZ) - job.start_sample
+    return replace(job, start_sample=job.start_sample + first, samples=job.samples[first:last])
 
 
 def _in_stream(word: LyricWord, *, offset_s: float, end_s: float) -> LyricWord:

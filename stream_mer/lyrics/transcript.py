@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,9 +71,16 @@ class TextEncoder(Protocol):
         ...
 
 
-class VocalGate(Protocol):
-    """Decides whether audio may hold a voice; where it does not, the recogniser is not asked."""
+class Passage(NamedTuple):
+    """Where a voice may be, seconds from the first sample."""
 
-    def may_be_sung(self, samples: Samples) -> bool:
-        """Say whether anything in ``samples`` may be sung or spoken. Pure: the same samples give the same answer."""
+    t0: float
+    t1: float
+
+
+class VocalGate(Protocol):
+    """Finds the passages of audio that may hold a voice; the others are kept from the recogniser."""
+
+    def passages(self, samples: Samples) -> tuple[Passage, ...]:
+        """Passages that may be sung or spoken, in order, none touching the next. Pure, and done in milliseconds."""
         ...

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from stream_mer.lyrics.gate import LevelGate, Passage, VoiceGate, VoiceGateSettings, find_passages, is_inside
+from stream_mer.lyrics.gate import LevelGate, VoiceGate, VoiceGateSettings, find_passages, is_inside
+from stream_mer.lyrics.transcript import Passage
 from stream_mer.types import LyricWord, Samples
 
 STEPS_PER_S = 62.5

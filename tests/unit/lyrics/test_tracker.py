@@ -11,7 +11,7 @@ from stream_mer.errors import SettingError
 from stream_mer.lyrics.agreement import normalise
 from stream_mer.lyrics.lines import split_lines
 from stream_mer.lyrics.tracker import LyricTracker, TrackerSettings
-from stream_mer.lyrics.transcript import Segment, Transcript
+from stream_mer.lyrics.transcript import Passage, Segment, Transcript
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, LyricLine, LyricWord
 
 HOP = SAMPLE_RATE_HZ // 10
@@ -208,3 +208,83 @@ def test_the_language_is_detected_then_told(song_of: Any, oracle: Any, audio: An
 def test_settings_that_cannot_be_are_refused(make: Callable[[], TrackerSettings]) -> None:
     with pytest.raises(SettingError):
         make()
+
+
+# --- the vocal gate
+
+
+class Sung:
+    """A gate that knows where somebody sings, in stream seconds: the first sample of the audio tells the time."""
+
+    def __init__(self, *passages: tuple[float, float]) -> None:
+        self._passages = passages
+
+    def passages(self, samples: Any) -> tuple[Passage, ...]:
+        start_s = float(samples[0]) * 1000
+        end_s = start_s + len(samples) / SAMPLE_RATE_HZ
+        inside = [(max(t0, start_s), min(t1, end_s)) for t0, t1 in self._passages]
+        return tuple(Passage(t0 - start_s, t1 - start_s) for t0, t1 in inside if t0 < t1)
+
+
+def timed(start: int, end: int) -> AudioChunk:
+    """Audio that tells its own time: a sample is its place in thousands of seconds."""
+    samples = (np.arange(start, end) / SAMPLE_RATE_HZ / 1000).astype(np.float32)
+    return AudioChunk(start_sample=start, samples=samples)
+
+
+def jobs_of(tracker: LyricTracker, duration_s: float, answer: Callable[[Any], Transcript]) -> list[tuple[float, float]]:
+    """Where the audio of each decode began and ended, stream seconds."""
+    asked = []
+    for start in range(0, round(duration_s * SAMPLE_RATE_HZ), HOP):
+        tracker.feed(timed(start, start + HOP))
+        job = tracker.due()
+        if job is not None:
+            asked.append((job.start_sample / SAMPLE_RATE_HZ, (job.start_sample + len(job.samples)) / SAMPLE_RATE_HZ))
+            tracker.accept(job, answer(job))
+    return asked
+
+
+def said(job: Any, *words: LyricWord) -> Transcript:
+    """The words that lie in the job's audio, as a recogniser tells their times."""
+    offset_s = job.start_sample / SAMPLE_RATE_HZ
+    heard = tuple(
+        replace(one, t0=one.t0 - offset_s, t1=one.t1 - offset_s)
+        for one in words
+        if one.t0 >= offset_s and one.t1 <= offset_s + len(job.samples) / SAMPLE_RATE_HZ
+    )
+    segment = Segment(words=heard, no_speech_prob=0.1, avg_logprob=-0.3, compression_ratio=1.0)
+    return Transcript(segments=(segment,) if heard else (), language="en")
+
+
+def test_where_nobody_sings_nothing_is_decoded_and_time_goes_on() -> None:
+    tracker = LyricTracker(SETTINGS, gate=Sung((30.0, 40.0)))
+    assert jobs_of(tracker, 30.0, lambda job: said(job)) == []
+    assert tracker.lag_s < SETTINGS.step_s
+
+
+def test_the_recogniser_hears_from_the_first_voice_to_the_last() -> None:
+    tracker = LyricTracker(SETTINGS, gate=Sung((5.0, 7.0)))
+    asked = jobs_of(tracker, 20.0, lambda job: said(job))
+    assert asked
+    assert all((start, end) == (5.0, min(end, 7.0)) for start, end in asked)
+
+
+def test_a_voice_that_was_heard_whole_is_not_decoded_again() -> None:
+    tracker = LyricTracker(SETTINGS, gate=Sung((1.0, 3.0)))
+    assert len(jobs_of(tracker, 12.0, lambda job: said(job))) == 2
+
+
+def test_what_the_last_pass_heard_of_a_voice_settles_when_it_has_ended() -> None:
+    words = [LyricWord(t0=3.0 + i / 2, t1=3.4 + i / 2, text=f"word{i}", probability=0.5) for i in range(2)]
+    tracker = LyricTracker(SETTINGS, gate=Sung((2.5, 4.0)))
+    jobs_of(tracker, 9.0, lambda job: said(job, *words))
+    assert [line.text for line in tracker.take_lines() if line.committed] == ["word0 word1"]
+
+
+def test_words_where_nobody_sings_are_not_believed() -> None:
+    sung = LyricWord(t0=3.0, t1=3.4, text="sung")
+    invented = LyricWord(t0=8.0, t1=8.4, text="invented")
+    tracker = LyricTracker(SETTINGS, gate=Sung((2.0, 5.0), (10.0, 12.0)))
+    jobs_of(tracker, 16.0, lambda job: said(job, sung, invented))
+    tracker.finish()
+    assert "invented" not in " ".join(line.text for line in tracker.take_lines())
