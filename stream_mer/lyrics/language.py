@@ -13,14 +13,15 @@ class LanguageSettings:
         fixed: ISO 639-1 code to use throughout, or empty to find out.
         sure: Probability from which a pass counts as a vote, 0..1.
         votes: Passes in a row that must name the same language before it is settled.
-        recheck_s: How often a settled language is checked again; a check costs one more run of the encoder.
+        recheck_s: How often a settled language is checked again: so long a next song in another language may be
+            misheard. A check costs one more run of the encoder, about a quarter of a second.
         max_failed: Passes in a row that heard nothing believable before the language is opened again.
     """
 
     fixed: str = ""
     sure: float = 0.6
     votes: int = 2
-    recheck_s: float = 60.0
+    recheck_s: float = 30.0
     max_failed: int = 5
 
 

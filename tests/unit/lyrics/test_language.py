@@ -1,6 +1,11 @@
 from __future__ import annotations
 
+import numpy as np
+
 from stream_mer.lyrics.language import LanguageLock, LanguageSettings
+from stream_mer.lyrics.tracker import LyricTracker
+from stream_mer.lyrics.transcript import Segment, Transcript
+from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, LyricLine, LyricWord, Samples
 
 SETTINGS = LanguageSettings(votes=2, recheck_s=60.0, max_failed=3)
 
@@ -56,3 +61,52 @@ def test_passes_that_hear_nothing_believable_open_it_again() -> None:
     assert lock.settled == "en"
     hear(lock, 10.0, "en", believable=False)
     assert lock.wanted(12.0) is None
+
+
+class Polyglot:
+    """Hears songs one after the other, each in its language; told another one, it is as sure of nonsense."""
+
+    SONGS = ((0.0, "en", "love"), (60.0, "es", "amor"), (130.0, "zh", "爱"))
+
+    def __init__(self) -> None:
+        self.told: list[tuple[float, str | None]] = []
+
+    def transcribe(self, samples: Samples, *, language: str | None) -> Transcript:
+        end_s = float(samples[-1])
+        _, sung, text = next(song for song in reversed(self.SONGS) if end_s > song[0] + 1.0)
+        self.told.append((end_s, language))
+        start_s = end_s - len(samples) / SAMPLE_RATE_HZ
+        spoken = language or sung
+        right = text if spoken == sung else f"{text}?!-{spoken}"
+        words = tuple(
+            LyricWord(t0=at - start_s, t1=at + 0.4 - start_s, text=right, probability=0.9)
+            for at in np.arange(0.5, end_s - 0.4, 0.8)
+            if at >= start_s
+        )
+        return Transcript(
+            segments=(Segment(words=words, avg_logprob=-0.3),),
+            language=spoken,
+            language_probability=0.9 if language is None else 1.0,
+        )
+
+
+def test_a_concert_in_several_languages_is_followed_and_every_line_says_its_own() -> None:
+    tracker, recogniser = LyricTracker(), Polyglot()
+    lines: list[LyricLine] = []
+    for start in range(0, 200 * SAMPLE_RATE_HZ, SAMPLE_RATE_HZ // 2):
+        times = np.arange(start + 1, start + SAMPLE_RATE_HZ // 2 + 1, dtype=np.float32) / SAMPLE_RATE_HZ
+        tracker.feed(AudioChunk(start_sample=start, samples=times))
+        job = tracker.due()
+        if job is not None:
+            tracker.accept(job, recogniser.transcribe(job.samples, language=job.language))
+        lines += tracker.take_lines()
+    committed = [line for line in lines if line.committed]
+    recheck_s, settle_s = LanguageSettings().recheck_s, 15.0  # the buffer holds two songs so long
+    for (begin_s, language, text), end_s in zip(Polyglot.SONGS, (60.0, 130.0, 200.0), strict=True):
+        sure_from_s = begin_s + (recheck_s + settle_s if begin_s else 0.0)
+        sung = [line for line in committed if line.t0 > sure_from_s and line.t1 < end_s - settle_s]
+        assert len(sung) >= 2
+        assert {line.language for line in sung} == {language}
+        assert {word.text for line in sung for word in line.words} == {text}
+    told = [language for _, language in recogniser.told]
+    assert told.count(None) < len(told) / 5  # it is told what is settled, for detecting costs time
