@@ -9,7 +9,7 @@ import torch
 
 from stream_mer.commands.corpus_options import cache_folder
 from stream_mer.errors import SettingError
-from stream_mer.lyrics.vocals import VocalNetwork, save_detector
+from stream_mer.lyrics.vocals import CONFIG, WEIGHTS, VocalNetwork, save_detector
 from stream_mer.training.vocals import VocalRecipe, find_recordings, hear, train_network
 
 
@@ -51,6 +51,5 @@ def command(
     hours = sum(one.hours for one in heard)
     told = {"recordings": len(heard), "hours": round(hours, 2), "epochs": epochs, "seed": seed, "loss": loss}
     save_detector(network, out, training=told)
-    click.echo(
-        f"Learned from {len(heard)} recordings ({hours:.1f} h); wrote {out / 'weights.safetensors'}, config.json"
-    )
+    click.echo(f"Learned from {len(heard)} recordings ({hours:.1f} h)")
+    click.echo(f"Wrote {out / WEIGHTS} and {CONFIG}")

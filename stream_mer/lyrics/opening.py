@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from stream_mer.errors import LyricsError
+from stream_mer.errors import CheckpointError, LyricsError
 from stream_mer.lyrics.encoder import SentenceEncoder
+from stream_mer.lyrics.gate import LevelGate, VoiceGate
 from stream_mer.lyrics.known import KnownLyrics, read_lyrics
 from stream_mer.lyrics.live import LiveLyrics, LiveSettings
 from stream_mer.lyrics.memory import MemorySettings
 from stream_mer.lyrics.none import NoLyrics
 from stream_mer.lyrics.offline import OfflineLyrics
 from stream_mer.lyrics.tracker import LyricTracker, TrackerSettings
-from stream_mer.lyrics.transcript import Recogniser, TextEncoder
+from stream_mer.lyrics.transcript import Passage, Recogniser, TextEncoder, VocalGate
 from stream_mer.lyrics.whisper import WhisperRecogniser
 from stream_mer.ports import LyricFeed
+from stream_mer.types import Samples
+
+_log = logging.getLogger(__name__)
 
 LyricsMode: TypeAlias = Literal["recognise", "known", "off"]
 
@@ -35,6 +41,7 @@ class LyricsSettings:
         decode_s: What a decode is taken to last where it is not waited for (files), seconds of audio.
         tracker: How the recogniser is used on a stream.
         live: Limits of a live feed.
+        vocal_gate: Whether the recogniser hears only what may be sung; else all that is not silence.
         memory: How much is remembered.
     """
 
@@ -47,7 +54,29 @@ class LyricsSettings:
     decode_s: float = 1.0
     tracker: TrackerSettings = field(default_factory=TrackerSettings)
     live: LiveSettings = field(default_factory=LiveSettings)
+    vocal_gate: bool = True
     memory: MemorySettings = field(default_factory=MemorySettings)
+
+
+class ShippedGate:
+    """The gate with the detector that comes with the package, loaded when it is first asked.
+
+    Without its weights it knows silence alone, and says so once.
+    """
+
+    def passages(self, samples: Samples) -> tuple[Passage, ...]:
+        """See ``VocalGate``."""
+        return self._gate.passages(samples)
+
+    @cached_property
+    def _gate(self) -> VocalGate:
+        from stream_mer.lyrics.vocals import find_shipped, load_detector  # noqa: PLC0415 - torch; only for recognition
+
+        try:
+            return VoiceGate(load_detector(find_shipped()).probabilities)
+        except CheckpointError as error:
+            _log.warning("the recogniser hears instruments too: %s", error)
+            return LevelGate()
 
 
 class LyricsOpener:
@@ -57,6 +86,7 @@ class LyricsOpener:
         settings: Where the words come from.
         recogniser: Instead of Whisper.
         encoder: Instead of the multilingual sentence encoder.
+        gate: Instead of the one that the settings ask for.
     """
 
     def __init__(
@@ -65,8 +95,10 @@ class LyricsOpener:
         *,
         recogniser: Recogniser | None = None,
         encoder: TextEncoder | None = None,
+        gate: VocalGate | None = None,
     ) -> None:
         self._settings = settings or LyricsSettings()
+        self._gate = gate or (ShippedGate() if self._settings.vocal_gate else LevelGate())
         self._recogniser = recogniser or WhisperRecogniser(
             self._settings.model,
             device=self._settings.device,
@@ -96,7 +128,7 @@ class LyricsOpener:
             if settings.file is None:
                 raise LyricsError("known lyrics were asked for without a file; name one")
             return KnownLyrics(read_lyrics(settings.file), self._encoder, memory=settings.memory)
-        tracker = LyricTracker(settings.tracker)
+        tracker = LyricTracker(settings.tracker, gate=self._gate)
         if live:
             return LiveLyrics(
                 self._recogniser, self._encoder, tracker=tracker, settings=settings.live, memory=settings.memory

@@ -30,7 +30,8 @@ LOOKAHEAD_STEPS = 16
 """How far a step's probability looks ahead: 0.256 s. The newest steps of a recording hear silence there."""
 
 FRONT_STEPS, FRONT_BANDS, FRONT_STRIDE = 5, 9, 3
-WEIGHTS, CONFIG = "weights.safetensors", "config.json"
+WEIGHTS, CONFIG = "vocals.safetensors", "vocals.json"
+SHIPPED = "vocals-v1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +120,22 @@ class VocalDetector:
         return found
 
 
+def find_shipped() -> Path:
+    """Folder of the detector that comes with the package, or with the repository.
+
+    Raises:
+        CheckpointError: It is not there.
+    """
+    package = Path(__file__).parent.parent
+    places = [place / "models" / SHIPPED for place in (package, package.parent)]
+    for place in places:
+        if (place / CONFIG).is_file():
+            return place
+    raise CheckpointError(
+        f"the vocal detector {SHIPPED} is not in {' or '.join(str(place.parent) for place in places)}"
+    )
+
+
 def load_detector(folder: Path) -> VocalDetector:
     """Read a detector's weights.
 
@@ -137,7 +154,7 @@ def load_detector(folder: Path) -> VocalDetector:
 
 
 def save_detector(network: VocalNetwork, folder: Path, *, training: Mapping[str, object]) -> None:
-    """Write ``weights.safetensors`` and ``config.json``; ``training`` is for people."""
+    """Write ``vocals.safetensors`` and ``vocals.json``; ``training`` is for people."""
     folder.mkdir(parents=True, exist_ok=True)
     save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, folder / WEIGHTS)
     (folder / WEIGHTS).chmod(0o644)  # safetensors makes it private

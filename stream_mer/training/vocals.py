@@ -46,7 +46,7 @@ class VocalRecipe:
         degraded_share: How often a crop is taken from the degraded copy.
     """
 
-    epochs: int = 10
+    epochs: int = 6
     batch_size: int = 32
     crop_s: float = 8.0
     learning_rate: float = 3e-3

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from stream_mer.emotion.checkpoint import DEFAULT_MODEL
+from stream_mer.lyrics.vocals import SHIPPED
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -43,6 +44,9 @@ def names(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
         f"stream_mer/models/{DEFAULT_MODEL}/weights.safetensors",
         f"stream_mer/models/{DEFAULT_MODEL}/config.json",
         f"stream_mer/models/{DEFAULT_MODEL}/CARD.md",
+        f"stream_mer/models/{SHIPPED}/vocals.safetensors",
+        f"stream_mer/models/{SHIPPED}/vocals.json",
+        f"stream_mer/models/{SHIPPED}/CARD.md",
         "stream_mer/serve/web/index.html",
         "stream_mer/demo/demo.ogg",
         "stream_mer/py.typed",

@@ -258,20 +258,20 @@ def said(job: Any, *words: LyricWord) -> Transcript:
 
 def test_where_nobody_sings_nothing_is_decoded_and_time_goes_on() -> None:
     tracker = LyricTracker(SETTINGS, gate=Sung((30.0, 40.0)))
-    assert jobs_of(tracker, 30.0, lambda job: said(job)) == []
+    assert jobs_of(tracker, 30.0, said) == []
     assert tracker.lag_s < SETTINGS.step_s
 
 
 def test_the_recogniser_hears_from_the_first_voice_to_the_last() -> None:
     tracker = LyricTracker(SETTINGS, gate=Sung((5.0, 7.0)))
-    asked = jobs_of(tracker, 20.0, lambda job: said(job))
+    asked = jobs_of(tracker, 20.0, said)
     assert asked
     assert all((start, end) == (5.0, min(end, 7.0)) for start, end in asked)
 
 
 def test_a_voice_that_was_heard_whole_is_not_decoded_again() -> None:
     tracker = LyricTracker(SETTINGS, gate=Sung((1.0, 3.0)))
-    assert len(jobs_of(tracker, 12.0, lambda job: said(job))) == 2
+    assert len(jobs_of(tracker, 12.0, said)) == 2
 
 
 def test_what_the_last_pass_heard_of_a_voice_settles_when_it_has_ended() -> None:

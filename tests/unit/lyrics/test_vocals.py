@@ -69,14 +69,14 @@ def test_it_comes_back_as_it_was_saved(network: VocalNetwork, tmp_path: Path) ->
 def test_damaged_files_are_one_clear_error(damage: str, network: VocalNetwork, tmp_path: Path) -> None:
     save_detector(network, tmp_path, training={})
     if damage == "missing":
-        (tmp_path / "config.json").unlink()
+        (tmp_path / "vocals.json").unlink()
     elif damage == "weights":
-        (tmp_path / "weights.safetensors").write_bytes(b"no weights")
+        (tmp_path / "vocals.safetensors").write_bytes(b"no weights")
     elif damage == "config":
-        (tmp_path / "config.json").write_text("{")
+        (tmp_path / "vocals.json").write_text("{")
     else:
-        told = json.loads((tmp_path / "config.json").read_text())
+        told = json.loads((tmp_path / "vocals.json").read_text())
         told["shape"]["width"] = 9
-        (tmp_path / "config.json").write_text(json.dumps(told))
+        (tmp_path / "vocals.json").write_text(json.dumps(told))
     with pytest.raises(CheckpointError, match="cannot read the vocal detector"):
         load_detector(tmp_path)
