@@ -33,8 +33,8 @@ class LiveSettings:
     """Limits of a live feed.
 
     Attributes:
-        max_lag_s: Audio that no answer covers yet from which the recogniser counts as lagging: two steps of 2 s and a
-            decode that takes no longer than a step stay below it.
+        max_lag_s: Audio that no answer covers yet from which the recogniser counts as lagging: decodes of up to 3 s
+            stay below it, though they stretch the steps.
         close_s: How long ``close`` waits for a decode under way, which cannot be interrupted; the thread dies with the
             process after that.
         max_lines: Line revisions kept for ``take_lines``; the oldest go first.

@@ -32,9 +32,7 @@ from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, LyricLine, LyricWord, S
 class TrackerSettings:
     """How the recogniser is used on a stream.
 
-    The defaults on three whole songs: word error rate .255, where the whole song at once gives .234; median 3.8 s
-    (90 %: 5.7 s) from a word's end to its being shown, of which 1 s is the allowance for the decode; .51 s of processor
-    time a second of audio. A step of 2.5 s costs a quarter less and shows words .6 s later.
+    The defaults are what measured best within half of real time; docs/BENCHMARKS.md has the figures and what was tried.
 
     Attributes:
         step_s: Audio between two decodes, .5..10 s.
@@ -49,8 +47,8 @@ class TrackerSettings:
         language: How the language is found.
     """
 
-    step_s: float = 2.0
-    buffer_s: float = 15.0
+    step_s: float = 1.5
+    buffer_s: float = 12.0
     keep_s: float = 6.0
     overdue_s: float = 10.0
     min_decode_s: float = 1.0

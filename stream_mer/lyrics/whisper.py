@@ -43,8 +43,7 @@ class WhisperRecogniser:
         cpu_threads: Threads that one decode may use.
         beam_size: 1 decodes greedily; more is slower and a little better.
         encode_s: How much of the 30 s to which Whisper pads its audio is encoded at least; the audio itself always is.
-            On 100 s of each of three songs (buffer 15 s): 30 s gave a word error rate of .218 for .53 s of processor
-            time a second of audio, 22 s .197 for .35 s, 17.5 s .234 for .27 s.
+            Most of a decode's time goes there; with too little of it the words suffer (docs/BENCHMARKS.md).
         allow_download: Whether faster-whisper may fetch weights that are not on this machine.
     """
 
@@ -56,7 +55,7 @@ class WhisperRecogniser:
         compute_type: str = "int8",
         cpu_threads: int = 2,
         beam_size: int = 1,
-        encode_s: float = 22.0,
+        encode_s: float = 18.0,
         allow_download: bool = True,
     ) -> None:
         self._name = model
