@@ -39,7 +39,7 @@ from stream_mer.config import SmoothingSettings, WindowSettings
 from stream_mer.emotion.predictor import EmotionPredictor
 from stream_mer.emotion.smoothing import Smoother
 from stream_mer.lyrics.encoder import SentenceEncoder
-from stream_mer.lyrics.opening import LyricsSettings
+from stream_mer.lyrics.opening import LyricsSettings, open_gate
 from stream_mer.lyrics.tracker import LyricTracker
 from stream_mer.lyrics.whisper import WhisperRecogniser
 from stream_mer.pipeline import Pipeline
@@ -59,6 +59,7 @@ OPTIONS = (
     ),
     click.Option(["--limit"], type=click.IntRange(min=1), help="Songs, by name; 2 to 3 minutes each.  [default: all]"),
     click.Option(["--asr-model"], default=LyricsSettings().model, show_default=True, help="Whisper model."),
+    click.Option(["--no-vocal-gate"], is_flag=True, help="Let the recogniser hear where nobody sings, too."),
     click.Option(["--model"], help="Checkpoint: a name or a folder.  [default: the shipped one]"),
 )
 
@@ -132,7 +133,7 @@ class _Listening:
         lyrics = PacedLyrics(
             self._recogniser,
             self._encoder,
-            tracker=LyricTracker(self.lyrics.tracker),
+            tracker=LyricTracker(self.lyrics.tracker, gate=open_gate(self.lyrics)),
             settings=self.lyrics.live,
         )
         listener, watch = Listener(), _Stopwatch()
@@ -169,7 +170,9 @@ class _Lags(NamedTuple):
     with_compute: Lags
 
 
-def measure(*, songs: Path | None, limit: int | None, asr_model: str, model: str | None = None) -> Measurement:
+def measure(
+    *, songs: Path | None, limit: int | None, asr_model: str, model: str | None = None, no_vocal_gate: bool = False
+) -> Measurement:
     """Listen to ``limit`` songs, or all, each in three ways.
 
     Raises:
@@ -177,7 +180,7 @@ def measure(*, songs: Path | None, limit: int | None, asr_model: str, model: str
         LyricsError: The recogniser's weights cannot be used.
     """
     chosen = find_songs(songs)[:limit]
-    lyrics = LyricsSettings(model=asr_model)
+    lyrics = LyricsSettings(model=asr_model, vocal_gate=not no_vocal_gate)
     with open_checkpoint(model) as found:
         listening = _Listening(found.folder, lyrics)
         listening.warm_up(chosen[0].samples())

@@ -79,6 +79,11 @@ class ShippedGate:
             return LevelGate()
 
 
+def open_gate(settings: LyricsSettings) -> VocalGate:
+    """The gate that the settings ask for."""
+    return ShippedGate() if settings.vocal_gate else LevelGate()
+
+
 class LyricsOpener:
     """Opens feeds for one stream after another, over one recogniser and one encoder, both loaded when first used.
 
@@ -98,7 +103,7 @@ class LyricsOpener:
         gate: VocalGate | None = None,
     ) -> None:
         self._settings = settings or LyricsSettings()
-        self._gate = gate or (ShippedGate() if self._settings.vocal_gate else LevelGate())
+        self._gate = gate or open_gate(self._settings)
         self._recogniser = recogniser or WhisperRecogniser(
             self._settings.model,
             device=self._settings.device,
