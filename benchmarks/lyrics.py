@@ -106,6 +106,7 @@ class _Listening:
         self.lyrics = lyrics
         self._predictor = EmotionPredictor.load(folder)
         self._encoder = SentenceEncoder()
+        self._gate = open_gate(lyrics)
         self._recogniser = WhisperRecogniser(lyrics.model, device=lyrics.device, cpu_threads=lyrics.cpu_threads)
         self._plain = open_plain(lyrics.model, cpu_threads=lyrics.cpu_threads)
 
@@ -113,6 +114,7 @@ class _Listening:
         """Load what is loaded once."""
         opening = samples[: round(WARM_UP_S * SAMPLE_RATE_HZ)]
         self._encoder.encode("ready")
+        self._gate.passages(opening)
         self._recogniser.transcribe(opening)
         hear_windows(self._plain, opening)
 

@@ -46,14 +46,14 @@ def recogniser(tmp_path_factory: pytest.TempPathFactory) -> WhisperRecogniser:
 
 
 @pytest.fixture(scope="module")
-def speak(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Samples]:
+def speak(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Samples]:
     if shutil.which("espeak-ng") is None:
         pytest.skip("espeak-ng is not installed")
     folder = tmp_path_factory.mktemp("voice")
 
-    def say(text: str) -> Samples:
+    def say(text: str, *, voice: str = "en-us") -> Samples:
         file = folder / "said.wav"
-        subprocess.run(["espeak-ng", "-v", "en-us", "-s", "140", "-w", str(file), text], check=True)
+        subprocess.run(["espeak-ng", "-v", voice, "-s", "140", "-w", str(file), text], check=True)
         return read_wav(file)
 
     return say
@@ -84,7 +84,7 @@ def band(duration_s: float) -> Samples:
     return (0.5 * music / np.abs(music).max()).astype(np.float32)
 
 
-def sung(speak: Callable[[str], Samples]) -> Samples:
+def sung(speak: Callable[..., Samples]) -> Samples:
     """The verse over the band, a second of pause after each line."""
     pause = np.zeros(SAMPLE_RATE_HZ, dtype=np.float32)
     voice = np.concatenate([pause, *(part for line in VERSE for part in (speak(line), pause))])
@@ -114,9 +114,7 @@ def found_share(lines: list[LyricLine]) -> float:
 
 
 @pytest.mark.timeout(300)
-def test_most_words_over_music_are_found_in_place(
-    recogniser: WhisperRecogniser, speak: Callable[[str], Samples]
-) -> None:
+def test_most_words_over_music_are_found_in_place(recogniser: WhisperRecogniser, speak: Callable[..., Samples]) -> None:
     samples = sung(speak)
     feed, lines = tag(samples, recogniser)
     committed = [line for line in lines if line.committed]
@@ -142,7 +140,7 @@ def test_music_without_a_voice_gives_no_words(recogniser: WhisperRecogniser) -> 
 
 @pytest.mark.timeout(300)
 def test_a_live_feed_finds_the_words_beside_the_stream(
-    recogniser: WhisperRecogniser, speak: Callable[[str], Samples]
+    recogniser: WhisperRecogniser, speak: Callable[..., Samples]
 ) -> None:
     samples = sung(speak)
     feed = LiveLyrics(recogniser, SentenceEncoder(), tracker=LyricTracker())
@@ -160,6 +158,19 @@ def test_a_live_feed_finds_the_words_beside_the_stream(
         feed.close()
     assert not feed._worker.is_alive()
     assert found_share(lines) >= 0.6
+
+
+@pytest.mark.timeout(300)
+def test_another_language_is_heard_as_what_it_is_and_its_lines_say_so(
+    recogniser: WhisperRecogniser, speak: Callable[..., Samples]
+) -> None:
+    pause = np.zeros(2 * SAMPLE_RATE_HZ, dtype=np.float32)
+    said = speak("La luz de la mañana está en el río. Mañana caminaremos por la montaña.", voice="es")
+    _, lines = tag(np.concatenate([said, pause]), recogniser)
+    committed = [line for line in lines if line.committed]
+    assert {line.language for line in committed} == {"es"}
+    heard = {word.strip(".,").lower() for line in committed for word in line.text.split()}
+    assert {"luz", "está", "río", "montaña"} <= heard
 
 
 def test_the_real_packages_join_to_the_official_weights(recogniser: WhisperRecogniser, tmp_path: Path) -> None:
