@@ -8,9 +8,9 @@ at different places. This module does the latter. Words compare without case and
 and matter least.
 
 On songs the plain method is slow, for passes go on differing in a word that is hard to hear, and hold up all that
-follows. Two additions, both settings, keep the text moving. Measured on the first 100 s of three songs (base model, a
-decode every 2.5 s, visible 1 s later): plain, word error rate .194 with a median of 7.0 s from a word's end to its
-being shown; with bridges .228 and 5.1 s; with bridges and sure words .218 and 4.4 s.
+follows. Two additions, both settings, keep the text moving: bridges and sure words. On 90 s of each of four songs (base
+model, a decode every 1.5 s) half of the words settle 2.7 s after their end in the plain way, and one in ten later than
+8.3 s, at a word error rate of .211; with both additions 2.0 s, 3.8 s and .221.
 """
 
 from __future__ import annotations
