@@ -18,6 +18,7 @@ COMMANDS = {
     "tag": "Tag audio files: what a live listener would have got, as JSON lines or CSV.",
     "listen": "Follow a server in the terminal.",
     "devices": "List the sound inputs of this machine.",
+    "diagnose": "Check this machine, and say what to fix.",
     "train": "Train a joint model on a labelled corpus.",
     "train-vocals": "Train the detector of voices on any music.",
     "evaluate": "Measure a recipe on a corpus by cross-validation.",

@@ -1,0 +1,1 @@
+"""What `stream-mer diagnose` finds out about a machine."""
