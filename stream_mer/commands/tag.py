@@ -84,6 +84,8 @@ def command(*, files: tuple[str, ...], output_format: str, out: Path | None, plo
 
 
 def _tag(engine: Engine, name: str, outputs: _Outputs, progress: Progress) -> None:
+    if "://" in name:
+        raise SettingError(f"tag reads files, and {name} is an address: hear it with stream-mer serve --source {name}")
     words = Path(name) if _is_lyrics(name) else None
     source = FileSource(name) if words is None else SilenceSource(name, words_duration_s(words))
     task = progress.add_task(Path(name).name, total=source.duration_s())

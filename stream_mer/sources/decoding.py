@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_mer.errors import SourceError
+from stream_mer.sources.pcm_format import MAX_RATE_HZ, MIN_RATE_HZ
 from stream_mer.sources.resampling import to_float32
+from stream_mer.sources.wav_header import wrong_length
 
 if TYPE_CHECKING:
     import av
@@ -99,6 +101,9 @@ def decode_file(path: Path) -> Iterator[DecodedAudio]:
             decoded.
     """
     with closing(_open(path)) as container:
+        wrong = wrong_length(path)
+        if wrong:
+            _LOG.warning("%s %s", path.name, wrong)
         yield from _Decoding(container, path.name, os.fspath(path)).run()
 
 
@@ -142,6 +147,7 @@ class _Decoding:
         self._after_damage = False
         self._expected_s: float | None = None
         self._decoded_s = 0.0
+        self._no_numbers = 0
 
     def run(self) -> Iterator[DecodedAudio]:
         doubted: list[DecodedAudio] = []
@@ -157,6 +163,8 @@ class _Decoding:
             yield from doubted
         if self._damaged_packets > 1:
             _LOG.warning("%s: %d damaged packets left out in all", self._name, self._damaged_packets)
+        if self._no_numbers:
+            _LOG.warning("%s: %d samples are no numbers, taken as silence", self._name, self._no_numbers)
 
     def _packets(self) -> Iterator[av.Packet[AudioStream]]:
         """Packets of the audio stream, up to the end or the point that the container cannot be read beyond."""
@@ -219,7 +227,13 @@ class _Decoding:
 
     def _decoded(self, block: Any) -> DecodedAudio:
         rate_hz = int(block.sample_rate)
+        if not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
+            raise SourceError(
+                f"{self._where} says that it has {rate_hz} samples a second, which no music has: "
+                "its header is damaged, or it is no audio; try another copy"
+            )
         samples = to_float32(block.to_ndarray())
+        self._no_numbers += samples.size - int(np.count_nonzero(np.isfinite(samples)))
         # Planar formats are [channels, n], packed ones [1, n * channels].
         channels = samples.T if block.format.is_planar else samples.reshape(-1, block.layout.nb_channels)
         gap_s = self._gap_s(block)

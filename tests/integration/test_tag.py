@@ -194,12 +194,14 @@ def test_out_takes_the_messages_and_plot_draws_each_file(folder: Path, tmp_path:
 def test_a_bad_file_among_good_ones_is_named_and_the_others_are_done(folder: Path, tmp_path: Path) -> None:
     bad = tmp_path / "bad.mp3"
     bad.write_bytes(b"no music at all " * 1000)
-    done = stream_mer("tag", bad, folder / "cut.wav", tmp_path / "missing.flac", "--no-lyrics")
+    address = "http://127.0.0.1:9/song.mp3"
+    done = stream_mer("tag", bad, folder / "cut.wav", tmp_path / "missing.flac", address, "--no-lyrics")
     assert done.returncode == 1
     lines = done.stderr.decode().splitlines()
-    assert len(lines) == 2
+    assert len(lines) == 3
     assert "bad.mp3" in lines[0]
     assert "missing.flac" in lines[1]
+    assert f"stream-mer serve --source {address}" in lines[2]
     assert [m["stream"] for m in messages(done.stdout)] == ["cut.wav"] * 17
 
 
