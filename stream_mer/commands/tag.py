@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from stream_mer.app import Engine
 from stream_mer.commands.options import engine_options, engine_settings
-from stream_mer.errors import SettingError, StreamMerError
+from stream_mer.errors import SettingError, SourceError, StreamMerError
 from stream_mer.lyrics.known import LYRICS_SUFFIXES, words_duration_s
 from stream_mer.outputs.jsonl import JsonlWriter
 from stream_mer.outputs.plot import TimelinePlot
@@ -85,7 +85,7 @@ def command(*, files: tuple[str, ...], output_format: str, out: Path | None, plo
 
 def _tag(engine: Engine, name: str, outputs: _Outputs, progress: Progress) -> None:
     if "://" in name:
-        raise SettingError(f"tag reads files, and {name} is an address: hear it with stream-mer serve --source {name}")
+        raise SourceError(f"tag reads files, and {name} is an address: hear it with stream-mer serve --source {name}")
     words = Path(name) if _is_lyrics(name) else None
     source = FileSource(name) if words is None else SilenceSource(name, words_duration_s(words))
     task = progress.add_task(Path(name).name, total=source.duration_s())
