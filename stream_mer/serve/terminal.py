@@ -140,6 +140,17 @@ def input_troubles(status: wire.Status) -> tuple[str, ...]:
     return tuple(troubles)
 
 
+def settled_length(line: wire.Lyrics) -> int:
+    """How many characters of a line will not change any more."""
+    end = 0
+    for word in (line.words or ())[: line.settled_words]:
+        at = line.text.find(word.text, end)
+        if at < 0:
+            break
+        end = at + len(word.text)
+    return end
+
+
 def clock(t_s: float) -> str:
     """Return seconds as people read a player: ``1:02.5``."""
     minutes, rest = divmod(round(max(0.0, t_s), 1), 60)
@@ -254,7 +265,9 @@ def _words(view: View) -> Text:
         text.append(f"{printable(line.text)}\n")
     if view.provisional is not None:
         text.append(f"{clock(view.provisional.t0):>7}  ", style="dim")
-        text.append(f"{printable(view.provisional.text)} …\n", style="italic dim")
+        sure = settled_length(view.provisional)
+        text.append(printable(view.provisional.text[:sure]))
+        text.append(f"{printable(view.provisional.text[sure:])} …\n", style="italic dim")
     if not text.plain:
         off = view.status is not None and view.status.lyrics == "off"
         text.append("lyrics are off" if off else "no words yet", style="dim")

@@ -184,6 +184,19 @@ async def test_lyrics_appear_as_they_come_and_settle(browser, server, hub):
     assert complaints == []
 
 
+async def test_words_that_may_still_change_are_told_apart(browser, server, hub):
+    page, complaints = await opened(browser, server.page_url)
+    open_line = replace(LINE, committed=False, revision=0, settled_words=3)
+    hub.sink("main").publish(open_line)
+    await text_is(page, "#lines li:last-child .settled", "and the morning")
+    await text_is(page, "#lines li:last-child", "and the morning comes again")
+    slants = "(item) => [getComputedStyle(item).fontStyle, getComputedStyle(item.querySelector('.settled')).fontStyle]"
+    assert await page.locator("#lines li:last-child").evaluate(slants) == ["italic", "normal"]
+    hub.sink("main").publish(replace(LINE, revision=1))
+    await text_is(page, "#lines li:last-child .settled", LINE.text)
+    assert complaints == []
+
+
 async def test_html_in_lyrics_and_names_is_shown_and_not_obeyed(browser, server, hub):
     page, complaints = await opened(browser, server.page_url)
     hostile = hub.sink(HOSTILE)

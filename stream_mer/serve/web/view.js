@@ -57,7 +57,18 @@ export class Bars {
   }
 }
 
-/** The last sung lines, the newest largest. */
+/** How many characters of a line will not change any more. */
+function settledLength(text, words, settled) {
+  let end = 0;
+  for (const word of words.slice(0, settled)) {
+    const at = text.indexOf(word.text, end);
+    if (at < 0) break;
+    end = at + word.text.length;
+  }
+  return end;
+}
+
+/** The last sung lines, the newest largest; of the one that is being sung, words that may still change are told apart. */
 export class Lines {
   /** @param {HTMLElement} root @param {HTMLElement} empty Shown while there are none. */
   constructor(root, empty) {
@@ -71,14 +82,17 @@ export class Lines {
     this.#arrange();
   }
 
-  show({ segment, revision, text, committed, language }) {
+  show({ segment, revision, text, committed, language, words, settled_words }) {
     const known = this.items.get(segment);
     if (known && known.revision > revision) return;
     if (!text) {
       this.items.delete(segment);
     } else {
       const item = known?.item ?? element("li", "");
-      if (item.textContent !== text) item.textContent = text;
+      const sure = committed ? text.length : settledLength(text, words ?? [], settled_words ?? 0);
+      const settled = element("span", "settled");
+      settled.textContent = text.slice(0, sure);
+      item.replaceChildren(settled, text.slice(sure));
       item.toggleAttribute("data-committed", committed);
       item.toggleAttribute("data-long", text.length > LONG_LINE);
       if (language) item.lang = language;

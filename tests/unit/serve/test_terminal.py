@@ -9,7 +9,7 @@ from rich.console import Console
 from stream_mer.serve import messages as wire
 from stream_mer.serve.codec import MessageEncoder
 from stream_mer.serve.examples import FRAME, LINE, STATUS, examples
-from stream_mer.serve.terminal import View, clock, plain_line, render, see, signed_bar
+from stream_mer.serve.terminal import View, clock, plain_line, render, see, settled_length, signed_bar
 
 
 def drawn(view: View, *, now: float = 10.0, connected: bool = True, width: int = 100) -> str:
@@ -50,6 +50,18 @@ def test_a_provisional_line_gives_way_to_the_committed_one():
     view = seen(LINE, view=view)
     assert view.provisional is None
     assert [line.text for line in view.lines] == ["and the morning comes again"]
+
+
+@pytest.mark.parametrize(("settled", "text"), [(0, ""), (3, "and the morning"), (5, "and the morning comes again")])
+def test_words_that_will_not_change_are_told_apart(settled, text):
+    view = seen(FRAME, replace(LINE, committed=False, settled_words=settled))
+    assert view.provisional.text[: settled_length(view.provisional)] == text
+    assert "and the morning comes again …" in drawn(view)
+
+
+def test_words_that_are_not_in_the_text_are_no_error():
+    view = seen(FRAME, replace(LINE, text="other words", committed=False, settled_words=5))
+    assert settled_length(view.provisional) == 0
 
 
 def test_a_line_taken_back_disappears():
