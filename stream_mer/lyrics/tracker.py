@@ -75,17 +75,19 @@ class DecodeJob:
 
     Attributes:
         start_sample: Index of the first sample; the transcript's times count from here.
-        samples: The audio, shape ``[n]``, read-only: from the first voice in the buffer to the last.
+        samples: The audio, shape ``[n]``, read-only.
         language: ISO 639-1 code, or None to detect it.
-        end_sample: Index after the newest sample that was there; from the end of ``samples`` on nobody sings.
         passages: Where a voice may be, stream seconds.
     """
 
     start_sample: int
     samples: Samples
     language: str | None
-    end_sample: int
     passages: tuple[Passage, ...]
+
+    @property
+    def end_sample(self) -> int:
+        return self.start_sample + len(self.samples)
 
 
 class LyricTracker:
@@ -196,21 +198,18 @@ class LyricTracker:
         return round(self._settings.step_s * SAMPLE_RATE_HZ)
 
     def _job(self) -> DecodeJob | None:
-        samples, start, until = self._audio.snapshot(), self._audio.start_sample, self._audio.end_sample
-        offset_s = seconds(start)
-        found = self._gate.passages(samples)
+        samples, offset_s = self._audio.snapshot(), seconds(self._audio.start_sample)
         job = DecodeJob(
-            start_sample=start,
+            start_sample=self._audio.start_sample,
             samples=samples,
-            language=self._language.wanted(seconds(until)),
-            end_sample=until,
-            passages=tuple(Passage(one.t0 + offset_s, one.t1 + offset_s) for one in found),
+            language=self._language.wanted(seconds(self._audio.end_sample)),
+            passages=tuple(Passage(one.t0 + offset_s, one.t1 + offset_s) for one in self._gate.passages(samples)),
         )
-        if self._is_news(job):
-            self._waiting = _cut(job)
-            return self._waiting
-        self._pass_over(job)
-        return None
+        if not self._is_news(job):
+            self._pass_over(job)
+            return None
+        self._waiting = job
+        return job
 
     def _is_news(self, job: DecodeJob) -> bool:
         """Whether a voice may be heard that the newest answer did not hear whole."""
@@ -267,13 +266,6 @@ class LyricTracker:
         ends = [end_s for end_s in self._line_ends_s if end_s <= latest_s]
         if ends:
             self._audio.drop_before(round(max(ends) * SAMPLE_RATE_HZ))
-
-
-def _cut(job: DecodeJob) -> DecodeJob:
-    """Leave out what nobody sings before the first voice and after the last: it costs time and invites invention."""
-    first = round(job.passages[0].t0 * SAMPLE_RATE_HZ) - job.start_sample
-    last = round(job.passages[-1].t1 * SAMPLE_RATE_HZ) - job.start_sample
-    return replace(job, start_sample=job.start_sample + first, samples=job.samples[first:last])
 
 
 def _in_stream(word: LyricWord, *, offset_s: float, end_s: float) -> LyricWord:
