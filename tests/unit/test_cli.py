@@ -93,11 +93,13 @@ OPTIONS = {
         *["--asr-model", "--min-confidence", "--min-accuracy", "FILE..."],
     ],
     "listen": ["--stream", "--token", "--json", "URL"],
-    "devices": [],
+    "devices": ["--meter", "--seconds", "--channels"],
+    "diagnose": ["--model", "--asr-model", "--host", "--port", "--json"],
     "train": [
         *["--corpus", "--format", "--out", "--backbone", "--cache", "--no-transcripts", "--stage-copies", "--stage"],
         *["--words", "--members", "--seed", "--epochs", "--threads", "--origin"],
     ],
+    "train-vocals": ["--out", "--epochs", "--seed", "--workers", "--threads", "--cache", "FOLDERS..."],
     "evaluate": [
         *["--corpus", "--format", "--backbone", "--cache", "--no-transcripts", "--stage-copies", "--stage", "--words"],
         *["--members", "--seed", "--epochs", "--threads", "--json", "--ablations"],
