@@ -44,8 +44,7 @@ def open_source(
         paced: Files: deliver as real time would. The demo song then plays over and over.
         rate_hz: Raw PCM: its rate; default 44100.
         sample_format: Raw PCM: as in ``ffmpeg -f``; default ``s16le``.
-        channels: Raw PCM: how many are interleaved; default 1, as with ffmpeg. Microphone: which ones to mix, such as
-            ``3,4``; default the first two.
+        channels: Raw PCM: how many are interleaved; default 1. Microphone: which to mix (``3,4``); default two.
         gain_db: Microphone: amplification of what was captured, decibels; default 0.
         loop: Files: begin again at the end.
 
@@ -55,12 +54,12 @@ def open_source(
         DeviceError: There is no such sound input.
     """
     kind, _, rest = spec.partition(":")
+    captured = kind == "mic" or spec == "monitor"
     if spec != "-" and not (rate_hz is None and sample_format is None):
         raise SettingError(f"rate and format are for raw PCM on standard input (-) alone, not for {spec!r}")
-    captured = kind == "mic" or spec == "monitor"
-    if not captured and spec != "-" and channels is not None:
+    if spec != "-" and not captured and channels is not None:
         raise SettingError(f"channels are for raw PCM on standard input (-) and for microphones, not for {spec!r}")
-    if not captured and gain_db is not None:
+    if gain_db is not None and not captured:
         raise SettingError(f"gain is for microphones alone, not for {spec!r}")
     picked = parse_channels(str(channels)) if captured and channels is not None else None
     match kind:

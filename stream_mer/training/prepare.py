@@ -14,9 +14,9 @@ from stream_mer.emotion.checkpoint import load_checkpoint
 from stream_mer.emotion.musicnn import load_musicnn
 from stream_mer.emotion.slim import living_channels, slim
 from stream_mer.training.corpora.registry import AUTO, open_corpus
-from stream_mer.training.corpus import Clip
+from stream_mer.training.corpus import Clip, Corpus
 from stream_mer.training.dataset import ClipSet, corrupted_kind
-from stream_mer.training.lyrics import encode_songs, printed_lines, recognised_lines
+from stream_mer.training.lyrics import ClipLines, encode_songs, printed_lines, recognised_lines
 from stream_mer.training.progress import announce
 from stream_mer.training.tokens import cached_tokens, conditioned_tokens, degraded_tokens
 from stream_mer.training.transcribe import whole_clips, with_transcripts
@@ -72,9 +72,9 @@ def prepare(
         backbone: See ``load_backbone``.
         cache: Folder for what is computed once; a run that was interrupted goes on there.
         corpus_format: Its layout; see ``training.corpora.registry``.
-        copies: Degraded copies of every clip to train on beside it; see ``training.augment``.
+        copies: Degraded copies of every clip to train on; see ``training.augment``.
         words: Files of songs without audio; see ``training.words``.
-        corrupted: Adds kinds of text to measure on, with these shares of their words replaced.
+        corrupted: Adds kinds of text to measure on, with these shares of the words replaced.
         sounds: Adds troubles of the sound to measure on, names of ``training.augment.CONDITIONS``.
         transcripts: Whether the recogniser listens to the clips that the corpus has no transcript of.
 
@@ -88,17 +88,13 @@ def prepare(
     for note in found.notes:
         announce(note)
     word_sets = [load_words(path) for path in words]  # before what takes long, so that a wrong path is told at once
-    workers = os.cpu_count() or 1
-    network = load_backbone(backbone, found.clips, cache, workers=workers)
+    network = load_backbone(backbone, found.clips, cache, workers=(workers := os.cpu_count() or 1))
     tokens = cached_tokens(found.clips, network, cache, workers=workers)
     degraded = degraded_tokens(found.clips, network, cache, copies=copies, workers=workers) if copies else None
     troubled = {name: conditioned_tokens(found.clips, network, cache, name, workers=workers) for name in sounds}
     if transcripts:
-        found = with_transcripts(found, cache, whole_clips(cpu_threads=os.cpu_count() or 1))
-    readers = {"recognised": recognised_lines, "printed": printed_lines}
-    lines = {kind: read(found, cache) for kind, read in readers.items()}
-    for share in corrupted:
-        lines |= {corrupted_kind(kind, share): read(found, cache, corrupted=share) for kind, read in readers.items()}
+        found = with_transcripts(found, cache, whole_clips(cpu_threads=workers))
+    lines = _read_lines(found, cache, corrupted)
     songs = {}
     for word_set in word_sets:
         for note in word_set.notes:
@@ -107,3 +103,12 @@ def prepare(
         lines["printed"] = lines["printed"] | encode_songs(word_set.lines, cache, word_set.name)
     data = ClipSet(found.clips, tokens, lines, songs, degraded=degraded, sounds=troubled)
     return Prepared(data=data, backbone=network)
+
+
+def _read_lines(found: Corpus, cache: Path, corrupted: Sequence[float]) -> dict[str, dict[str, ClipLines]]:
+    """The lyric lines of every kind by clip; with shares of their words replaced, as kinds of their own."""
+    readers = {"recognised": recognised_lines, "printed": printed_lines}
+    lines = {kind: read(found, cache) for kind, read in readers.items()}
+    for share in corrupted:
+        lines |= {corrupted_kind(kind, share): read(found, cache, corrupted=share) for kind, read in readers.items()}
+    return lines
