@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
+from stream_mer.audio.level_meter import LevelMeter
 from stream_mer.audio.windowing import Windower
 from stream_mer.config import SmoothingSettings, WindowSettings
 from stream_mer.emotion.checkpoint import DEFAULT_MODEL, find_model
 from stream_mer.emotion.predictor import EmotionPredictor
 from stream_mer.emotion.smoothing import Smoother
+from stream_mer.errors import StreamMerError
 from stream_mer.lyrics.opening import LyricsOpener, LyricsSettings
 from stream_mer.pipeline import Pipeline
 from stream_mer.ports import AudioSource, EventSink
@@ -68,7 +73,13 @@ class Engine:
         self._lyrics = LyricsOpener(settings.lyrics)
 
     def pipeline(
-        self, source: AudioSource, sink: EventSink, *, in_real_time: bool, lyrics: Path | None = None
+        self,
+        source: AudioSource,
+        sink: EventSink,
+        *,
+        in_real_time: bool,
+        lyrics: Path | None = None,
+        levels_wanted: Callable[[], bool] | None = None,
     ) -> Pipeline:
         """Build one stream.
 
@@ -78,6 +89,7 @@ class Engine:
             in_real_time: True while people listen along: lyrics are recognised beside the stream. False to tag a
                 file: they are recognised on its sample clock, so that the result does not depend on speed.
             lyrics: A file with the words of this stream, in place of what the settings say.
+            levels_wanted: Tells whether anybody wants ``InputLevels`` now; None for nobody ever.
 
         Raises:
             LyricsError: The lyrics file cannot be used.
@@ -89,51 +101,79 @@ class Engine:
             emotion=self._predictor.open_stream(self.settings.window),
             smoother=Smoother(self._smoothing),
             sink=sink,
+            meter=None if levels_wanted is None else LevelMeter(wanted=levels_wanted),
         )
 
 
 async def serve(
     engine: Engine,
-    source: AudioSource,
+    sources: Mapping[str, AudioSource],
     settings: ServeSettings,
     *,
     info: ServerInfo,
-    stream: str,
     on_ready: Callable[[Server], None],
 ) -> None:
-    """Serve one stream until SIGINT or SIGTERM; a source that ends by itself leaves the server up.
+    """Serve streams until SIGINT or SIGTERM; a source that ends by itself leaves the server up.
 
     Args:
         engine: The loaded models.
-        source: The stream's audio.
+        sources: The audio of each stream, by the stream's name on the wire.
         settings: Where to listen.
         info: What to tell clients of the process.
-        stream: The stream's name on the wire.
         on_ready: Called once the server listens.
 
     Raises:
         ServeError: The server cannot start.
-        SourceError: The source failed.
+        SourceError: The source of a server with a single stream failed. Where there are several, the others go on.
     """
-    hub = Hub()
-    pipeline = engine.pipeline(source, hub.sink(stream), in_real_time=True)
+    hub = Hub(history_messages=settings.history_messages)
+    pipelines = {
+        name: engine.pipeline(
+            source,
+            hub.sink(name),
+            in_real_time=True,
+            levels_wanted=functools.partial(hub.is_wanted, name, "levels"),
+        )
+        for name, source in sources.items()
+    }
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C raises KeyboardInterrupt instead
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stopping.set)
-    inlets = {stream: source} if isinstance(source, RemoteSource) else {}
+    inlets = {name: source for name, source in sources.items() if isinstance(source, RemoteSource)}
     async with Server(hub, settings, info, inlets=inlets) as server:
         on_ready(server)
-        running = asyncio.create_task(asyncio.to_thread(pipeline.run))
-        stop_asked = asyncio.create_task(stopping.wait())
-        try:
-            await asyncio.wait({running, stop_asked}, return_when=asyncio.FIRST_COMPLETED)
-            if running.done():
-                running.result()  # a source that failed ends the server; one that ended by itself does not
-                log.info("%s has ended; still serving its last values, stop with Ctrl-C", source.name)
-                await stop_asked
-        finally:
-            stop_asked.cancel()
-            pipeline.stop()
-            await asyncio.wait({running})
+        with ThreadPoolExecutor(len(pipelines), thread_name_prefix="feel") as threads:
+            running = {loop.run_in_executor(threads, one.run): name for name, one in pipelines.items()}
+            stop_asked = asyncio.create_task(stopping.wait())
+            try:
+                await _watch(running, stop_asked)
+            finally:
+                stop_asked.cancel()
+                for pipeline in pipelines.values():
+                    pipeline.stop()
+                await asyncio.wait(running)
+                for stream in running:
+                    stream.exception()  # whoever stops does not care any more
+
+
+async def _watch(running: Mapping[asyncio.Future[None], str], stop_asked: asyncio.Future[Any]) -> None:
+    """Wait until somebody asks to stop, and say which streams end before.
+
+    Raises:
+        SourceError: The only stream failed.
+    """
+    waiting: set[asyncio.Future[Any]] = set(running)
+    while waiting and not stop_asked.done():
+        done, _ = await asyncio.wait(waiting | {stop_asked}, return_when=asyncio.FIRST_COMPLETED)
+        for stream in waiting & done:
+            waiting.discard(stream)
+            failure = stream.exception()
+            if failure is None:
+                log.info("%s has ended; still serving its last values, stop with Ctrl-C", running[stream])
+            elif len(running) == 1 or not isinstance(failure, StreamMerError):
+                raise failure
+            else:
+                log.error("%s has failed: %s; the other streams go on", running[stream], failure)
+    await stop_asked

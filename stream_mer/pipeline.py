@@ -24,6 +24,7 @@ from stream_mer.types import (
     CategoryChange,
     EmotionEstimate,
     EmotionFrame,
+    InputLevels,
     Latency,
     LyricLine,
     LyricState,
@@ -56,6 +57,12 @@ class Smoothing(Protocol):
     """What the pipeline needs of ``emotion.smoothing.Smoother``."""
 
     def feed(self, t: float, estimate: EmotionEstimate) -> SmoothedValues: ...
+
+
+class Metering(Protocol):
+    """What the pipeline needs of ``audio.level_meter.LevelMeter``."""
+
+    def feed(self, chunk: AudioChunk) -> Iterable[InputLevels]: ...
 
 
 class SmoothedValues(Protocol):
@@ -94,6 +101,7 @@ class Pipeline:
         emotion: The joint model's stream.
         smoother: Steadies its estimates.
         sink: Takes every event.
+        meter: Measures levels and onsets for those who want them; None measures nothing.
     """
 
     def __init__(
@@ -105,6 +113,7 @@ class Pipeline:
         emotion: EmotionStream,
         smoother: Smoothing,
         sink: EventSink,
+        meter: Metering | None = None,
     ) -> None:
         self._source = source
         self._windower = windower
@@ -112,6 +121,7 @@ class Pipeline:
         self._emotion = emotion
         self._smoother = smoother
         self._sink = sink
+        self._meter = meter
         self._windows: Mailbox[_Cut] = Mailbox(
             capacity=WAITING_WINDOWS, when_full="drop_oldest" if source.live else "block"
         )
@@ -149,6 +159,7 @@ class Pipeline:
             for chunk in self._source.chunks():
                 if self._status.hear(chunk):
                     self._status.tell(self._lyrics.state())
+                self._publish_levels(chunk)
                 for piece in _cut_at_hops(chunk, self._windower.hop_samples):
                     self._hear(piece)
             self._lyrics.finish()
@@ -162,6 +173,11 @@ class Pipeline:
             self._failure = error
         finally:
             self._windows.close()
+
+    def _publish_levels(self, chunk: AudioChunk) -> None:
+        if self._meter is not None:
+            for levels in self._meter.feed(chunk):
+                self._sink.publish(levels)
 
     def _hear(self, piece: AudioChunk) -> None:
         """Take audio that reaches no further than the next cut, so that a window's lyrics are never newer than it."""

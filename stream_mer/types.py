@@ -30,6 +30,7 @@ Samples: TypeAlias = NDArray[np.float32]
 """Mono audio, shape ``[n]``, nominal range -1..1, at ``SAMPLE_RATE_HZ``."""
 
 SourceState: TypeAlias = Literal["live", "silent", "stalled", "reconnecting", "ended"]
+HoldKind: TypeAlias = Literal["freeze", "blackout", "override"]
 LyricsHealth: TypeAlias = Literal["ok", "lagging", "unavailable", "off"]
 
 
@@ -231,7 +232,7 @@ class EmotionFrame:
         category: One of ``CATEGORIES``, or ``UNKNOWN`` below the confidence threshold; with hysteresis and dwell.
         confidence: Probability of the likeliest category after smoothing, 0..1.
         probs: Smoothed probability of each category.
-        held: True while an operator froze or overrode the value.
+        hold: What an operator put in place of the values; None while they are live.
         latency: Where the time went.
         dropped: Windows dropped so far.
     """
@@ -245,7 +246,7 @@ class EmotionFrame:
     category: str
     confidence: float
     probs: Mapping[str, float]
-    held: bool = False
+    hold: HoldKind | None = None
     latency: Latency = field(default_factory=Latency)
     dropped: int = 0
 
@@ -285,5 +286,22 @@ class StreamStatus:
     rms_db: float | None = None
 
 
-StreamEvent: TypeAlias = EmotionFrame | LyricLine | CategoryChange | StreamStatus
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputLevels:
+    """How loud the input was over one short passage.
+
+    Attributes:
+        t: End of the passage, seconds.
+        rms_db: Root mean square, decibels relative to full scale.
+        peak_db: Largest sample, likewise.
+        onset: How strongly something new begins, 0..1: 1 is the strongest of the last seconds.
+    """
+
+    t: float
+    rms_db: float
+    peak_db: float
+    onset: float
+
+
+StreamEvent: TypeAlias = EmotionFrame | LyricLine | CategoryChange | StreamStatus | InputLevels
 """Everything that a pipeline publishes."""

@@ -2,7 +2,9 @@
 
 ::
 
-    async with connect("ws://127.0.0.1:8765/v1/stream") as client:
+    from stream_mer import connect
+
+    async with connect("ws://127.0.0.1:8765") as client:
         async for message in client:
             print(message)
 """
@@ -10,11 +12,14 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
-from collections.abc import AsyncIterator
+import ssl
+from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
 from typing import Self
 
+import msgspec
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as websocket_connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
@@ -22,10 +27,13 @@ from websockets.typing import Subprotocol
 
 from stream_mer.errors import ServeError, SettingError
 from stream_mer.serve import messages as wire
-from stream_mer.serve.codec import decode_server, encode
+from stream_mer.serve.codec import decode_server, encode, kind_of
 
 DEFAULT_URL = f"ws://127.0.0.1:8765{wire.STREAM_PATH}"
 """Where ``stream-mer serve`` listens unless told otherwise."""
+
+LARGEST_MESSAGE_BYTES = 2**24
+"""A ``ready`` holds the newest messages of every stream; a few hundred streams fit."""
 
 FIRST_DELAY_S, LAST_DELAY_S = 0.25, 8.0
 """Back-off between attempts to connect: doubled each time, less a random part so that many clients spread."""
@@ -42,38 +50,63 @@ _GIVE_UP_ON = frozenset(
 """Closes that would only repeat."""
 
 
-def connect(url: str = DEFAULT_URL, *, identify: wire.Identify | None = None, reconnect: bool = False) -> Client:
-    """Return a client to be entered with ``async with``.
+def connect(
+    url: str = DEFAULT_URL,
+    *,
+    token: str | None = None,
+    subscribe: Sequence[wire.Subscription] | None = None,
+    name: str = "",
+    kind: str = "python",
+    reconnect: bool = True,
+    tls: ssl.SSLContext | None = None,
+) -> Client:
+    """Return a client to be entered with ``async with`` and iterated with ``async for``.
 
     Args:
-        url: Address of the websocket; ``host:port`` alone is completed.
-        identify: Sent after ``hello``; None sends none, and the events start a few seconds later.
-        reconnect: After a connection is lost, try again for ever, instead of ending the iteration. The first one must
-            succeed all the same.
+        url: Address of the websocket; ``host``, ``host:port`` or that of the page are completed.
+        token: The server's secret, if it has one.
+        subscribe: What to get; None for emotion, lyrics, change and status of every stream.
+        name: What the server's people may call this client.
+        kind: What it is: ``visuals``, ``lights``, ...
+        reconnect: After a connection is lost, try again for ever and resume, instead of ending the iteration. The
+            first connection must succeed all the same.
+        tls: How to check the certificate of a ``wss`` address; None for the authorities that this machine trusts.
 
     Raises:
         SettingError: On entering: the address is none.
         ServeError: On entering: nothing answers there.
     """
-    return Client(complete_url(url), identify=identify, reconnect=reconnect)
+    identify = wire.Identify(
+        token=token,
+        client=wire.ClientPart(name=name, kind=kind),
+        subscribe=None if subscribe is None else tuple(subscribe),
+    )
+    return Client(complete_url(url), identify=identify, reconnect=reconnect, tls=tls)
 
 
 class Client:
     """Yields the server's messages, ``hello`` first, each as its struct.
 
-    Messages of a type that this version does not know are skipped.
+    Messages of a type that this version does not know are skipped. After a reconnection ``hello`` and ``ready`` come
+    again, then what was missed, as far as the server remembers it.
 
     Attributes:
         connected: True from ``hello`` until the connection is lost.
         hello: The newest ``hello``; None before the first.
     """
 
-    def __init__(self, url: str, *, identify: wire.Identify | None, reconnect: bool) -> None:
+    def __init__(
+        self, url: str, *, identify: wire.Identify, reconnect: bool, tls: ssl.SSLContext | None = None
+    ) -> None:
         self._url = url
         self._identify = identify
         self._reconnect = reconnect
+        self._tls = tls
         self._socket: ClientConnection | None = None
         self._last_error: wire.Error | None = None
+        self._seen = Seen()
+        self._changes: list[wire.Subscribe | wire.Unsubscribe] = []
+        self._ids = itertools.count(1)
         self.connected = False
         self.hello: wire.Hello | None = None
 
@@ -100,6 +133,49 @@ class Client:
             await self._socket.send(encode(message), text=True)
         except ConnectionClosed:
             raise _LostError(f"the connection to {self._url} was lost; connect again") from None
+
+    async def subscribe(self, *events: str, streams: Sequence[str] = (), max_hz: float | None = None) -> int:
+        """Ask for more; returns the ``id`` of the ``result`` that comes among the messages. Kept after a reconnection.
+
+        Args:
+            events: Kinds of messages; none for the default ones.
+            streams: Names of streams; none for all.
+            max_hz: At most so many ``emotion`` and ``levels`` a second of each stream.
+
+        Raises:
+            ServeError: There is no connection now.
+        """
+        message = wire.Subscribe(id=next(self._ids), streams=tuple(streams), events=events, max_hz=max_hz)
+        return await self._change(message)
+
+    async def unsubscribe(self, *events: str, streams: Sequence[str] = ()) -> int:
+        """Ask for less; none named means all. Returns the ``id`` of the ``result``.
+
+        Raises:
+            ServeError: There is no connection now.
+        """
+        return await self._change(wire.Unsubscribe(id=next(self._ids), streams=tuple(streams), events=events))
+
+    async def control(
+        self,
+        action: wire.ControlAction,
+        *,
+        streams: Sequence[str] = (),
+        override: wire.OverridePart | None = None,
+    ) -> int:
+        """Hold the values of streams, or give them back; for operators. Returns the ``id`` of the ``result``.
+
+        Raises:
+            ServeError: There is no connection now.
+        """
+        message = wire.Control(id=next(self._ids), action=action, streams=tuple(streams), override=override)
+        await self.send(message)
+        return int(message.id or 0)
+
+    async def _change(self, message: wire.Subscribe | wire.Unsubscribe) -> int:
+        await self.send(message)
+        self._changes.append(message)
+        return int(message.id or 0)
 
     async def __aiter__(self) -> AsyncIterator[wire.ServerMessage]:
         """Yield messages until the server goes away in peace; with ``reconnect``, for ever.
@@ -131,7 +207,9 @@ class Client:
             return await websocket_connect(
                 self._url,
                 subprotocols=[Subprotocol(wire.SUBPROTOCOL)],
+                ssl=self._tls if self._url.startswith("wss:") else None,
                 compression=None,
+                max_size=LARGEST_MESSAGE_BYTES,
                 open_timeout=5,
                 close_timeout=2,
             )
@@ -151,14 +229,20 @@ class Client:
                 if isinstance(message, wire.Hello):
                     self.hello = message
                     self.connected = True
-                    if self._identify is not None:
-                        await self.send(self._identify)
+                    await self._begin(message)
                 elif isinstance(message, wire.Error):
                     self._last_error = message
+                self._seen.take(message)
                 if message is not None:
                     yield message
         except ConnectionClosed as closed:
             self._judge(closed)
+
+    async def _begin(self, hello: wire.Hello) -> None:
+        resume = self._seen.resume(hello)
+        await self.send(msgspec.structs.replace(self._identify, resume=resume))
+        for change in self._changes:
+            await self.send(change)
 
     def _judge(self, closed: ConnectionClosed) -> None:
         """Return if the end was peaceful; raise why not otherwise."""
@@ -170,6 +254,31 @@ class Client:
         if code in _GIVE_UP_ON:
             raise ServeError(f"{self._url} closed the connection: {why}")
         raise _LostError(f"the connection to {self._url} was lost: {why}")
+
+
+class Seen:
+    """The last ``seq`` seen of each stream and kind: where to go on after a break. Pure."""
+
+    def __init__(self) -> None:
+        self._session: str | None = None
+        self._last_seq: dict[str, dict[str, int]] = {}
+
+    def take(self, message: wire.ServerMessage | None) -> None:
+        """Take note of a message."""
+        match message:
+            case wire.Ready():
+                for entry in message.snapshot:
+                    self.take(entry.message)
+            case wire.Emotion() | wire.Lyrics() | wire.Change() | wire.Status():
+                self._last_seq.setdefault(message.stream, {})[kind_of(message)] = message.seq
+
+    def resume(self, hello: wire.Hello) -> wire.ResumePart | None:
+        """Return where to go on after this ``hello``; None where nothing was seen of its session."""
+        if hello.session != self._session:
+            self._session = hello.session
+            self._last_seq = {stream: dict.fromkeys(wire.DEFAULT_KINDS, -1) for stream in hello.streams}
+            return None
+        return wire.ResumePart(session=hello.session, last_seq=self._last_seq)
 
 
 class _LostError(ServeError):

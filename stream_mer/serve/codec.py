@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from typing import get_args
 
 import msgspec
 
@@ -12,6 +13,7 @@ from stream_mer.serve import messages as wire
 from stream_mer.types import (
     CategoryChange,
     EmotionFrame,
+    InputLevels,
     LyricLine,
     StreamEvent,
     StreamStatus,
@@ -23,8 +25,8 @@ DECIMALS = 4
 _encoder = msgspec.json.Encoder()
 _server_decoder: msgspec.json.Decoder[wire.ServerMessage] = msgspec.json.Decoder(wire.ServerMessage)
 _client_decoder: msgspec.json.Decoder[wire.ClientMessage] = msgspec.json.Decoder(wire.ClientMessage)
-_CLIENT_TYPES = ("identify", "ping", "pong", "audio.start", "audio.end")
-_SERVER_TYPES = frozenset({"hello", "ready", "emotion", "lyrics", "change", "status", "ping", "pong", "error"})
+_CLIENT_TYPES = tuple(str(one.__struct_config__.tag) for one in get_args(wire.ClientMessage))
+_SERVER_TYPES = frozenset(str(one.__struct_config__.tag) for one in get_args(wire.ServerMessage))
 
 
 class _Tagged(msgspec.Struct):
@@ -131,6 +133,15 @@ class MessageEncoder:
                     peak_db=event.peak_db,
                     rms_db=event.rms_db,
                 )
+            case InputLevels():
+                return wire.Levels(
+                    stream=self._stream,
+                    seq=self._count("levels"),
+                    t=_short(event.t),
+                    rms_db=_short(event.rms_db),
+                    peak_db=_short(event.peak_db),
+                    onset=_short(event.onset),
+                )
 
     def _count(self, kind: str) -> int:
         seq = self._next[kind]
@@ -196,7 +207,8 @@ def _emotion(frame: EmotionFrame, stream: str, seq: int) -> wire.Emotion:
         modalities=msgspec.convert(raw.modalities, tuple[wire.Modality, ...]),
         text_age_s=None if raw.text_age_s is None else _short(raw.text_age_s),
         degraded=raw.degraded,
-        held=frame.held,
+        held=frame.hold is not None,
+        hold=frame.hold,
         latency_ms=wire.LatencyPart(
             capture=_short(latency.capture),
             queue=_short(latency.queue),

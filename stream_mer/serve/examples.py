@@ -8,6 +8,7 @@ from stream_mer.types import (
     CategoryChange,
     EmotionEstimate,
     EmotionFrame,
+    InputLevels,
     Interval,
     Latency,
     LyricLine,
@@ -64,6 +65,8 @@ STATUS = StreamStatus(
     source="live", device="USB Audio CODEC", lyrics="ok", lag_s=2.8, lost_samples=0, peak_db=-4.1, rms_db=-17.6
 )
 
+LEVELS = InputLevels(t=42.52, rms_db=-17.31, peak_db=-5.02, onset=0.83)
+
 HELLO = wire.Hello(
     protocol=wire.PROTOCOL,
     server="stream-mer/0.1.0",
@@ -91,22 +94,39 @@ def examples() -> dict[str, wire.Message]:
     encoder = MessageEncoder(STREAM)
     emotion, lyrics = encoder.message(FRAME), encoder.message(LINE)
     change, status = encoder.message(CHANGE), encoder.message(STATUS)
-    everything = wire.Subscription(events=wire.EVENT_KINDS)
+    levels = encoder.message(LEVELS)
+    wanted = wire.Subscription(streams=(STREAM,), events=("emotion", "change", "status"), max_hz=10.0)
     return {
         "hello": HELLO,
         "identify": wire.Identify(
             client=wire.ClientPart(name="front screen", kind="visuals"),
-            subscribe=(wire.Subscription(streams=(STREAM,), events=("emotion", "change")),),
+            subscribe=(wanted,),
+            resume=wire.ResumePart(session="5f0c9a31", last_seq={STREAM: {"emotion": 83, "change": 4, "status": 0}}),
         ),
         "ready": wire.Ready(
             client_id="b1946ac9",
-            granted=(everything,),
+            role="operator",
+            granted=(wanted,),
             snapshot=(wire.SnapshotEntry(age_s=12.034, message=status),),
+            resumed=True,
         ),
         "emotion": emotion,
         "lyrics": lyrics,
         "change": change,
         "status": status,
+        "levels": levels,
+        "subscribe": wire.Subscribe(id=1, streams=(STREAM,), events=("levels",), max_hz=25.0),
+        "unsubscribe": wire.Unsubscribe(id=2, events=("lyrics",)),
+        "control": wire.Control(
+            id=3, action="override", override=wire.OverridePart(valence=0.8, arousal=0.6, ttl_s=30.0)
+        ),
+        "result": wire.Result(
+            id=3,
+            ok=False,
+            error=wire.RefusalPart(
+                code=wire.CloseCode.FORBIDDEN, message="only operators may control; identify as one"
+            ),
+        ),
         "audio.start": wire.AudioStart(stream=STREAM, format="s16le", rate_hz=48_000, channels=2),
         "audio.end": wire.AudioEnd(),
         "ping": wire.Ping(id=1, t=1234.5),
@@ -114,7 +134,7 @@ def examples() -> dict[str, wire.Message]:
         "error": wire.Error(
             code=wire.CloseCode.BAD_MESSAGE,
             message='"sing" is no message that a client may send; '
-            "send one of identify, ping, pong, audio.start, audio.end",
+            "send one of identify, subscribe, unsubscribe, control, audio.start, audio.end, ping, pong",
             fatal=True,
         ),
         "summary": summary(

@@ -6,66 +6,75 @@ writer empties its own outbox wherever it runs.
 
 from __future__ import annotations
 
+import itertools
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from stream_mer.ports import EventSink
 from stream_mer.serve import messages as wire
 from stream_mer.serve.codec import MessageEncoder, encode, kind_of
-from stream_mer.serve.outbox import Outbox, Parcel
+from stream_mer.serve.history import History
+from stream_mer.serve.hold import Hold
+from stream_mer.serve.interest import Interest
+from stream_mer.serve.outbox import Outbox, OutboxStatistics, Parcel
+from stream_mer.serve.settings import HISTORY_MESSAGES
 from stream_mer.types import StreamEvent
 
 
+class Watcher(Protocol):
+    """Somebody who looks at everything that is published, such as the metrics; called in the publishing thread."""
+
+    def see(self, message: wire.EventMessage) -> None: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Interest:
-    """What one client gets: a union of subscriptions, of which each names streams (empty for all) and kinds."""
+class HubStatistics:
+    """Counts since the hub was made.
 
-    subscriptions: tuple[wire.Subscription, ...]
-
-    def covers(self, stream: str, kind: str) -> bool:
-        """Tell whether a message of this stream and kind is wanted."""
-        return any(
-            kind in wanted.events and (not wanted.streams or stream in wanted.streams) for wanted in self.subscriptions
-        )
-
-
-DEFAULT_INTEREST = Interest(subscriptions=(wire.Subscription(events=wire.EVENT_KINDS),))
-"""The events of a client that asks for nothing in particular: all kinds that are on by default, of every stream."""
-
-
-def grant(asked: Iterable[wire.Subscription] | None) -> Interest:
-    """Return what of a wish can be granted: kinds that this server does not have are left out.
-
-    ``max_hz`` is granted as null: nothing is held back yet.
+    Attributes:
+        clients: How many get events now.
+        published: Messages by stream and kind.
+        outboxes: Of all clients together, those that have gone among them; ``waiting`` of those that are here.
     """
-    if asked is None:
-        return DEFAULT_INTEREST
-    granted = []
-    for wish in asked:
-        events = tuple(kind for kind in wire.EVENT_KINDS if not wish.events or kind in wish.events)
-        if events:
-            granted.append(wire.Subscription(streams=wish.streams, events=events))
-    return Interest(subscriptions=tuple(granted))
+
+    clients: int
+    published: dict[tuple[str, str], int]
+    outboxes: OutboxStatistics
 
 
 class Hub:
-    """Joins the streams of this process to its clients and remembers the last value of each stream and kind.
+    """Joins the streams of this process to its clients and remembers the last messages of each stream and kind.
 
     Args:
-        clock: Seconds, monotonic; only for the age of what is remembered.
+        clock: Seconds, monotonic; for the age of what is remembered and for what an operator holds for a time.
+        history_messages: How many messages of each stream and kind are remembered, at least 1.
     """
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        history_messages: int = HISTORY_MESSAGES,
+    ) -> None:
         self.session = secrets.token_hex(4)
         self._clock = clock
+        self._watchers: list[Watcher] = []
         # One lock for all: a new client must see either the snapshot with an event or the event, never both or none.
         self._lock = threading.Lock()
+        self._numbers = itertools.count()
         self._encoders: dict[str, MessageEncoder] = {}
-        self._last: dict[tuple[str, str], Parcel] = {}
+        self._holds: dict[str, Hold] = {}
+        self._history = History(history_messages)
         self._clients: dict[Outbox, Interest] = {}
+        # Who gets what and how often, worked out once for each stream and kind until somebody's interest changes.
+        self._readers: dict[tuple[str, str], list[tuple[Outbox, float]]] = {}
+        self._published: Counter[tuple[str, str]] = Counter()
+        self._of_gone_clients = OutboxStatistics()
 
     @property
     def streams(self) -> tuple[str, ...]:
@@ -77,7 +86,7 @@ class Hub:
     def has_frames(self) -> bool:
         """True once any stream has published an emotion."""
         with self._lock:
-            return any(kind == "emotion" for _, kind in self._last)
+            return any(kind == "emotion" for _, kind in self._published)
 
     @property
     def client_count(self) -> int:
@@ -85,54 +94,122 @@ class Hub:
         with self._lock:
             return len(self._clients)
 
+    def statistics(self) -> HubStatistics:
+        with self._lock:
+            outboxes = sum((outbox.statistics() for outbox in self._clients), self._of_gone_clients)
+            return HubStatistics(clients=len(self._clients), published=dict(self._published), outboxes=outboxes)
+
+    def watch(self, watcher: Watcher) -> None:
+        """Let somebody look at everything that is published from now on."""
+        with self._lock:
+            self._watchers.append(watcher)
+
     def sink(self, stream: str) -> EventSink:
         """Return where the pipeline of this stream publishes, from any thread; it never waits for a client."""
         with self._lock:
             self._encoders.setdefault(stream, MessageEncoder(stream))
+            self._holds.setdefault(stream, Hold())
         return _StreamSink(self, stream)
 
     def publish(self, stream: str, event: StreamEvent) -> None:
         """Send an event of a stream that has a sink to every client that wants it."""
         with self._lock:
-            message = self._encoders[stream].message(event)
-            parcel = Parcel(
-                stream=stream,
-                kind=kind_of(message),
-                message=message,
-                data=encode(message),
-                published_at=self._clock(),
-            )
-            self._last[stream, parcel.kind] = parcel
-            for outbox, interest in self._clients.items():
-                if interest.covers(stream, parcel.kind):
-                    outbox.put(parcel)
+            for shown in self._holds[stream].pass_on(event, now=self._clock()):
+                self._send(stream, shown)
 
-    def attach(self, outbox: Outbox, interest: Interest, *, client_id: str | None = None) -> None:
-        """Send events to a client from now on; once more for a client that is there already changes its interest.
+    def control(self, message: wire.Control) -> None:
+        """Let an operator hold the values of streams, or give them back; what changes is published at once.
 
-        First the client gets what is known: with a ``client_id`` as the snapshot in a ``ready`` message, without one
-        as the plain messages. The last ``change`` is left out there, because an old cue must not fire again.
+        Names of streams that are not there are passed over.
         """
         with self._lock:
-            known = [parcel for key, parcel in self._last.items() if interest.covers(*key)]
-            if client_id is None:
-                for parcel in known:
-                    if parcel.kind != "change":
-                        outbox.put(parcel)
-            else:
-                now = self._clock()
-                snapshot = tuple(
-                    wire.SnapshotEntry(age_s=round(max(0.0, now - parcel.published_at), 3), message=parcel.message)
-                    for parcel in known
-                )
-                ready = wire.Ready(client_id=client_id, granted=interest.subscriptions, snapshot=snapshot)
-                outbox.put_ordered(encode(ready))
-            self._clients[outbox] = interest
+            for stream in message.streams or tuple(self._holds):
+                if stream in self._holds:
+                    hold = self._holds[stream]
+                    for event in hold.control(message.action, message.override, now=self._clock()):
+                        self._send(stream, event)
+
+    def is_wanted(self, stream: str, kind: str) -> bool:
+        """Tell whether any client wants such messages now."""
+        with self._lock:
+            return bool(self._readers_of(stream, kind))
+
+    def attach(self, outbox: Outbox, interest: Interest) -> None:
+        """Send events to a client from now on, or others than before.
+
+        First it gets the newest messages of everything that it did not want before, but of ``change``: an old cue must
+        not fire again.
+        """
+        with self._lock:
+            before = self._clients.get(outbox, Interest())
+            news = self._history.newest(lambda *key: interest.wants(*key) and not before.wants(*key))
+            outbox.put_all(parcel.data for parcel in news if parcel.kind != "change")
+            self._join(outbox, interest)
+
+    def welcome(
+        self,
+        outbox: Outbox,
+        interest: Interest,
+        *,
+        client_id: str,
+        role: wire.Role,
+        granted: Sequence[wire.Subscription],
+        resume: wire.ResumePart | None = None,
+    ) -> None:
+        """Answer ``identify``: send ``ready`` with the newest of everything, then what was missed, then every event."""
+        with self._lock:
+            last_seq = resume.last_seq if resume is not None and resume.session == self.session else {}
+            missed = self._history.missed(last_seq, interest.wants)
+            now = self._clock()
+            snapshot = tuple(
+                wire.SnapshotEntry(age_s=round(max(0.0, now - parcel.published_at), 3), message=parcel.message)
+                for parcel in self._history.newest(interest.wants)
+                if (parcel.stream, parcel.kind) not in missed.keys
+            )
+            ready = wire.Ready(
+                client_id=client_id,
+                role=role,
+                granted=tuple(granted),
+                snapshot=snapshot,
+                resumed=None if resume is None else missed.complete and resume.session == self.session,
+            )
+            outbox.put_all([encode(ready), *(parcel.data for parcel in missed.parcels)])
+            self._join(outbox, interest)
 
     def detach(self, outbox: Outbox) -> None:
         """Send nothing more to a client; idempotent."""
         with self._lock:
-            self._clients.pop(outbox, None)
+            if self._clients.pop(outbox, None) is not None:
+                self._readers.clear()
+                self._of_gone_clients += outbox.statistics().without_waiting()
+
+    def _join(self, outbox: Outbox, interest: Interest) -> None:
+        self._clients[outbox] = interest
+        self._readers.clear()
+
+    def _send(self, stream: str, event: StreamEvent) -> None:
+        message = self._encoders[stream].message(event)
+        parcel = Parcel(
+            number=next(self._numbers),
+            stream=stream,
+            kind=kind_of(message),
+            message=message,
+            data=encode(message),
+            published_at=self._clock(),
+        )
+        self._published[stream, parcel.kind] += 1
+        self._history.remember(parcel)
+        for outbox, interval_s in self._readers_of(stream, parcel.kind):
+            outbox.put(parcel, interval_s=interval_s)
+        for watcher in self._watchers:
+            watcher.see(message)
+
+    def _readers_of(self, stream: str, kind: str) -> list[tuple[Outbox, float]]:
+        key = (stream, kind)
+        if key not in self._readers:
+            wishes = ((outbox, interest.interval_s(stream, kind)) for outbox, interest in self._clients.items())
+            self._readers[key] = [(outbox, interval_s) for outbox, interval_s in wishes if interval_s is not None]
+        return self._readers[key]
 
 
 class _StreamSink:

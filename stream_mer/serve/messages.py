@@ -15,6 +15,67 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, Struct, field
 
+from stream_mer.serve.parts import (
+    CategoryPart as CategoryPart,
+)
+from stream_mer.serve.parts import (
+    CategoryProbs as CategoryProbs,
+)
+from stream_mer.serve.parts import (
+    ClientPart as ClientPart,
+)
+from stream_mer.serve.parts import (
+    ClusterProbs as ClusterProbs,
+)
+from stream_mer.serve.parts import (
+    ControlAction as ControlAction,
+)
+from stream_mer.serve.parts import (
+    Count,
+    Decibels,
+    Hold,
+    Probability,
+    Range,
+    RequestId,
+    Seconds,
+    Seq,
+    Signed,
+    StreamName,
+    Streams,
+)
+from stream_mer.serve.parts import (
+    IntervalPart as IntervalPart,
+)
+from stream_mer.serve.parts import (
+    LatencyPart as LatencyPart,
+)
+from stream_mer.serve.parts import (
+    LimitsPart as LimitsPart,
+)
+from stream_mer.serve.parts import (
+    Modality as Modality,
+)
+from stream_mer.serve.parts import (
+    OverridePart as OverridePart,
+)
+from stream_mer.serve.parts import (
+    RefusalPart as RefusalPart,
+)
+from stream_mer.serve.parts import (
+    ResumePart as ResumePart,
+)
+from stream_mer.serve.parts import (
+    Role as Role,
+)
+from stream_mer.serve.parts import (
+    Subscription as Subscription,
+)
+from stream_mer.serve.parts import (
+    ValenceArousal as ValenceArousal,
+)
+from stream_mer.serve.parts import (
+    WordPart as WordPart,
+)
 from stream_mer.types import LyricsHealth, SourceState
 
 PROTOCOL = "mer.v1"
@@ -26,8 +87,11 @@ SUBPROTOCOL = "mer.v1.json"
 STREAM_PATH = "/v1/stream"
 """Where the websocket is served."""
 
-EVENT_KINDS = ("emotion", "lyrics", "change", "status")
-"""Messages about a stream that a client may subscribe to; all of them are on by default."""
+DEFAULT_KINDS = ("emotion", "lyrics", "change", "status")
+"""Messages about a stream that a client gets unless it says otherwise."""
+
+EVENT_KINDS = (*DEFAULT_KINDS, "levels")
+"""Messages about a stream that a client may subscribe to."""
 
 LATEST_WINS = frozenset({"emotion", "levels"})
 """Kinds of which a client only ever wants the newest; all others are kept in order."""
@@ -48,82 +112,8 @@ class CloseCode(IntEnum):
     TOO_MANY_MESSAGES = 4429
 
 
-Seconds: TypeAlias = Annotated[float, Meta(description="Seconds of audio since the stream began.")]
-Signed: TypeAlias = Annotated[float, Meta(ge=-1, le=1)]
-Probability: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
-Count: TypeAlias = Annotated[int, Meta(ge=0)]
-Seq: TypeAlias = Annotated[
-    int, Meta(ge=0, description="Counts the messages of this kind and stream from 0; a missing number was dropped.")
-]
-StreamName: TypeAlias = Annotated[str, Meta(description="The stream that this is about, one of hello.streams.")]
-Modality: TypeAlias = Literal["audio", "text"]
-Range: TypeAlias = Annotated[tuple[float, float], Meta(description="Low and high end.")]
-
-
 class Message(Struct, tag_field="type", kw_only=True, frozen=True):
     """Base of all messages."""
-
-
-class ValenceArousal(Struct, kw_only=True, frozen=True):
-    """A point in the valence-arousal plane."""
-
-    valence: Signed
-    arousal: Signed
-
-
-class IntervalPart(Struct, kw_only=True, frozen=True):
-    """Prediction interval: holds the true value with probability `level` on data like the training corpus."""
-
-    valence: Range
-    arousal: Range
-    level: Probability
-
-
-class CategoryProbs(Struct, kw_only=True, frozen=True):
-    """Probability of each of Russell's quadrants."""
-
-    happy: Annotated[Probability, Meta(description="Q1: valence up, arousal up.")]
-    angry: Annotated[Probability, Meta(description="Q2: valence down, arousal up.")]
-    sad: Annotated[Probability, Meta(description="Q3: valence down, arousal down.")]
-    relaxed: Annotated[Probability, Meta(description="Q4: valence up, arousal down.")]
-
-
-class CategoryPart(Struct, kw_only=True, frozen=True):
-    """The emotion category."""
-
-    top: Annotated[
-        Literal["happy", "angry", "sad", "relaxed", "unknown"],
-        Meta(description="With hysteresis and a minimum dwell; unknown below the confidence threshold."),
-    ]
-    probs: CategoryProbs
-
-
-class ClusterProbs(Struct, kw_only=True, frozen=True):
-    """Probability of each of the five MIREX mood clusters."""
-
-    C1: Annotated[Probability, Meta(description="Passionate, rousing, confident, boisterous, rowdy.")]
-    C2: Annotated[Probability, Meta(description="Rollicking, cheerful, fun, sweet, amiable.")]
-    C3: Annotated[Probability, Meta(description="Literate, poignant, wistful, bittersweet, brooding.")]
-    C4: Annotated[Probability, Meta(description="Humorous, silly, campy, quirky, whimsical, witty.")]
-    C5: Annotated[Probability, Meta(description="Aggressive, fiery, tense, intense, volatile, visceral.")]
-
-
-class LatencyPart(Struct, kw_only=True, frozen=True):
-    """Where the time of this frame went, milliseconds; total runs from capture to publication."""
-
-    capture: float
-    queue: float
-    features: float
-    model: float
-    total: float
-
-
-class WordPart(Struct, kw_only=True, frozen=True):
-    """One word with its place in the stream."""
-
-    t0: Seconds
-    t1: Seconds
-    text: str
 
 
 class Emotion(Message, tag="emotion", kw_only=True, frozen=True):
@@ -146,7 +136,8 @@ class Emotion(Message, tag="emotion", kw_only=True, frozen=True):
     degraded: Annotated[
         tuple[str, ...], Meta(description="Why this frame is worse than it could be; short codes.")
     ] = ()
-    held: Annotated[bool, Meta(description="True while an operator froze or overrode the values.")] = False
+    held: Annotated[bool, Meta(description="True while an operator holds the values; `hold` says how.")] = False
+    hold: Hold = None
     latency_ms: LatencyPart
     dropped: Annotated[Count, Meta(description="Windows dropped since the stream began.")] = 0
 
@@ -208,17 +199,22 @@ class Status(Message, tag="status", kw_only=True, frozen=True):
     rms_db: Annotated[float | None, Meta(description="Root mean square of the same 3 s, dBFS.")] = None
 
 
-class LimitsPart(Struct, kw_only=True, frozen=True):
-    """The limits that the server applies; each one is a setting of it."""
+class Levels(Message, tag="levels", kw_only=True, frozen=True):
+    """How loud the input is, for what must move with the music itself. Opt-in, 50 a second at most; latest wins.
 
-    max_clients: int
-    max_message_bytes: int
-    max_messages_per_s: int
-    max_audio_bytes: Annotated[int, Meta(description="Size of one binary message.")] = 65_536
-    max_audio_messages_per_s: int = 200
-    identify_timeout_s: float
-    queued_messages: Annotated[int, Meta(description="Ordered messages that wait for a client before one is dropped.")]
-    stuck_after_s: Annotated[float, Meta(description="A client that takes nothing for so long is closed (4410).")]
+    Where a client gets fewer, none is lost sight of: `peak_db` and `onset` are the largest of all since the message
+    before, and `rms_db` is the mean of their energies.
+    """
+
+    stream: StreamName
+    seq: Seq
+    t: Seconds
+    rms_db: Decibels
+    peak_db: Annotated[Decibels, Meta(description="Largest sample since the last message.")]
+    onset: Annotated[
+        Probability,
+        Meta(description="How strongly something new begins: spectral flux, 1 for the strongest of the last seconds."),
+    ]
 
 
 class Hello(Message, tag="hello", kw_only=True, frozen=True):
@@ -237,33 +233,6 @@ class Hello(Message, tag="hello", kw_only=True, frozen=True):
     limits: LimitsPart
 
 
-class ClientPart(Struct, kw_only=True, frozen=True):
-    """Who connects, in its own words; for the server's log."""
-
-    name: str = ""
-    kind: str = ""
-
-
-class Subscription(Struct, kw_only=True, frozen=True):
-    """A choice of streams and events."""
-
-    streams: Annotated[tuple[str, ...], Meta(description="Names of streams; empty for all.")] = ()
-    events: Annotated[tuple[str, ...], Meta(description="Kinds of messages; empty for the default ones.")] = ()
-    max_hz: Annotated[
-        Annotated[float, Meta(gt=0)] | None,
-        Meta(description="Reserved: at most so many a second of each latest-wins kind; granted as null, which is all."),
-    ] = None
-
-
-class ResumePart(Struct, kw_only=True, frozen=True):
-    """Where a client left off. Reserved: for now the snapshot in `ready` is all that a returning client gets."""
-
-    session: str
-    last_seq: Annotated[dict[str, dict[str, int]], Meta(description="The last `seq` seen, by stream and by kind.")] = (
-        field(default_factory=dict)
-    )
-
-
 class Identify(Message, tag="identify", kw_only=True, frozen=True):
     """The client says who it is and what it wants. Optional where no token is set."""
 
@@ -279,15 +248,68 @@ class SnapshotEntry(Struct, kw_only=True, frozen=True):
     """The last message of one stream and kind."""
 
     age_s: Annotated[float, Meta(ge=0, description="How long ago it was published, seconds.")]
-    message: Emotion | Lyrics | Change | Status
+    message: Emotion | Lyrics | Change | Status | Levels
 
 
 class Ready(Message, tag="ready", kw_only=True, frozen=True):
     """The answer to `identify`."""
 
     client_id: str
+    role: Annotated[Role, Meta(description="An operator may `control`; a viewer may not.")] = "viewer"
     granted: Annotated[tuple[Subscription, ...], Meta(description="What the client gets from now on.")]
-    snapshot: Annotated[tuple[SnapshotEntry, ...], Meta(description="The last value of each subscribed message.")] = ()
+    snapshot: Annotated[
+        tuple[SnapshotEntry, ...],
+        Meta(description="The last value of each subscribed message; without those that follow because of `resume`."),
+    ] = ()
+    resumed: Annotated[
+        bool | None,
+        Meta(
+            description="True: everything missed follows as ordinary messages. False: the session is another one, or "
+            "some is no longer known. Null where nothing was to resume."
+        ),
+    ] = None
+
+
+class Subscribe(Message, tag="subscribe", kw_only=True, frozen=True):
+    """The client wants more, or the same at another rate; the newest known values follow the `result`."""
+
+    id: RequestId = None
+    streams: Streams = ()
+    events: Annotated[tuple[str, ...], Meta(description="Kinds of messages; empty for the default ones.")] = ()
+    max_hz: Annotated[
+        Annotated[float, Meta(gt=0)] | None, Meta(description="As in `identify.subscribe`; null for all.")
+    ] = None
+
+
+class Unsubscribe(Message, tag="unsubscribe", kw_only=True, frozen=True):
+    """The client wants less."""
+
+    id: RequestId = None
+    streams: Streams = ()
+    events: Annotated[tuple[str, ...], Meta(description="Kinds of messages; empty for all.")] = ()
+
+
+class Control(Message, tag="control", kw_only=True, frozen=True):
+    """An operator takes the values into their own hands, or gives them back with `resume`."""
+
+    id: RequestId = None
+    action: Annotated[
+        ControlAction,
+        Meta(
+            description="`freeze`: the values stay as they are. `blackout`: likewise, and whatever shows them goes "
+            "dark. `override`: these values instead. `resume`: live again."
+        ),
+    ]
+    streams: Streams = ()
+    override: Annotated[OverridePart | None, Meta(description="The values, for the action `override` alone.")] = None
+
+
+class Result(Message, tag="result", kw_only=True, frozen=True):
+    """The answer to `subscribe`, `unsubscribe` or `control`."""
+
+    id: RequestId = None
+    ok: bool
+    error: RefusalPart | None = None
 
 
 class Ping(Message, tag="ping", kw_only=True, frozen=True):
@@ -341,11 +363,11 @@ class Summary(Message, tag="summary", kw_only=True, frozen=True):
     lyrics: Annotated[str, Meta(description="The committed lines, one a line.")] = ""
 
 
-EventMessage: TypeAlias = Emotion | Lyrics | Change | Status
+EventMessage: TypeAlias = Emotion | Lyrics | Change | Status | Levels
 """What a stream's events become."""
 
-ServerMessage: TypeAlias = Hello | Ready | Emotion | Lyrics | Change | Status | Ping | Pong | Error
+ServerMessage: TypeAlias = Hello | Ready | Emotion | Lyrics | Change | Status | Levels | Result | Ping | Pong | Error
 """Everything that the server sends."""
 
-ClientMessage: TypeAlias = Identify | Ping | Pong | AudioStart | AudioEnd
+ClientMessage: TypeAlias = Identify | Subscribe | Unsubscribe | Control | AudioStart | AudioEnd | Ping | Pong
 """Everything that a client sends; binary messages between ``AudioStart`` and ``AudioEnd`` are audio."""

@@ -1,4 +1,4 @@
-"""What the port answers to plain HTTP: the page, its files, and the two questions of a supervisor. No sockets here."""
+"""What the port answers to plain HTTP: the page and its files, health and metrics. No sockets here."""
 
 from __future__ import annotations
 
@@ -14,6 +14,12 @@ CONTENT_TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
+
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+"""Prometheus' text format."""
+
+SHARED_SCRIPT = "mer.js"
+"""The client in JavaScript, which any page may import; whether it may connect is another question."""
 
 CONTENT_SECURITY_POLICY = "; ".join(
     (
@@ -39,11 +45,19 @@ _COMMON_HEADERS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """An HTTP response without its transport."""
+    """An HTTP response without its transport.
+
+    Attributes:
+        status: How it went.
+        content_type: What it is.
+        body: Its bytes.
+        for_everyone: True if pages from elsewhere may read it too.
+    """
 
     status: HTTPStatus
     content_type: str
     body: bytes
+    for_everyone: bool = False
 
     def headers(self) -> list[tuple[str, str]]:
         """Return all headers."""
@@ -52,6 +66,7 @@ class Answer:
             ("Content-Length", str(len(self.body))),
             ("Connection", "close"),
             *_COMMON_HEADERS,
+            *([("Access-Control-Allow-Origin", "*")] if self.for_everyone else []),
         ]
 
 
@@ -60,10 +75,12 @@ class Pages:
 
     Args:
         is_ready: Tells whether emotion is flowing, for ``/readyz``.
+        metrics: Returns what ``/metrics`` tells.
     """
 
-    def __init__(self, *, is_ready: Callable[[], bool]) -> None:
+    def __init__(self, *, is_ready: Callable[[], bool], metrics: Callable[[], bytes]) -> None:
         self._is_ready = is_ready
+        self._metrics = metrics
         self._files = _read_files()
 
     def answer(self, target: str) -> Answer:
@@ -79,6 +96,8 @@ class Pages:
             if self._is_ready():
                 return _text(HTTPStatus.OK, "ready\n")
             return _text(HTTPStatus.SERVICE_UNAVAILABLE, "no emotion has been computed yet\n")
+        if path == "/metrics":
+            return Answer(status=HTTPStatus.OK, content_type=METRICS_TYPE, body=self._metrics())
         return self._files.get(path) or _text(HTTPStatus.NOT_FOUND, "there is nothing here; the page is at /\n")
 
 
@@ -87,7 +106,12 @@ def _read_files() -> dict[str, Answer]:
     for entry in (resources.files("stream_mer.serve") / "web").iterdir():
         content_type = CONTENT_TYPES.get(PurePosixPath(entry.name).suffix)
         if content_type is not None:
-            files[f"/{entry.name}"] = Answer(status=HTTPStatus.OK, content_type=content_type, body=entry.read_bytes())
+            files[f"/{entry.name}"] = Answer(
+                status=HTTPStatus.OK,
+                content_type=content_type,
+                body=entry.read_bytes(),
+                for_everyone=entry.name == SHARED_SCRIPT,
+            )
     files["/"] = files["/index.html"]
     return files
 

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import errno
 import functools
-import hmac
 import logging
 import socket
 from collections.abc import Mapping, Sequence
@@ -26,11 +25,15 @@ from stream_mer import __version__
 from stream_mer.config import WindowSettings
 from stream_mer.errors import ServeError
 from stream_mer.serve import messages as wire
+from stream_mer.serve.farewell import Goodbye, part
 from stream_mer.serve.hub import Hub
 from stream_mer.serve.ingest import Inlet
+from stream_mer.serve.metrics import Metrics
 from stream_mer.serve.pages import Pages
-from stream_mer.serve.session import Goodbye, Session, part
+from stream_mer.serve.parts import Role
+from stream_mer.serve.session import Session
 from stream_mer.serve.settings import ServeSettings, is_address, is_loopback
+from stream_mer.serve.tls import tls_context
 from stream_mer.serve.wake import LoopWaker
 from stream_mer.types import CATEGORIES, CLUSTERS
 
@@ -83,7 +86,8 @@ class Server:
         self._inlets = inlets or {}
         self._settings = settings or ServeSettings()
         self._info = info or ServerInfo()
-        self._pages = Pages(is_ready=lambda: hub.has_frames)
+        self._metrics = Metrics(hub)
+        self._pages = Pages(is_ready=lambda: hub.has_frames, metrics=self._metrics.text)
         self._sessions: dict[Session, asyncio.Task[object] | None] = {}
         self._server: WebsocketServer | None = None
         self._stopping: Goodbye | None = None
@@ -98,18 +102,24 @@ class Server:
     @property
     def page_url(self) -> str:
         """Address of the page."""
-        return f"http://{_netloc(self._settings.host)}:{self.port}/"
+        return f"http{self._s}://{_netloc(self._settings.host)}:{self.port}/"
 
     @property
     def stream_url(self) -> str:
         """Address of the websocket."""
-        return f"ws://{_netloc(self._settings.host)}:{self.port}{wire.STREAM_PATH}"
+        return f"ws{self._s}://{_netloc(self._settings.host)}:{self.port}{wire.STREAM_PATH}"
+
+    @property
+    def _s(self) -> str:
+        """What makes ``http`` and ``ws`` secure."""
+        return "" if self._settings.tls_certificate is None else "s"
 
     async def start(self) -> None:
         """Bind and serve.
 
         Raises:
             ServeError: The address cannot be bound.
+            SettingError: The certificate cannot be used.
         """
         if self._server is not None:
             raise ServeError("the server is started already")
@@ -121,6 +131,7 @@ class Server:
                 functools.partial(self._handle, waker=waker),
                 self._settings.host,
                 self._settings.port,
+                ssl=tls_context(self._settings),
                 subprotocols=[Subprotocol(wire.SUBPROTOCOL)],
                 select_subprotocol=_select_subprotocol,
                 process_request=self._process_request,
@@ -172,7 +183,7 @@ class Server:
         return wire.Hello(
             protocol=wire.PROTOCOL,
             server=self._info.name,
-            auth_required=settings.token is not None,
+            auth_required=settings.needs_token,
             session=self._hub.session,
             streams=self._hub.streams,
             categories=CATEGORIES,
@@ -189,6 +200,8 @@ class Server:
                 identify_timeout_s=settings.identify_timeout_s,
                 queued_messages=settings.queued_messages,
                 stuck_after_s=settings.stuck_after_s,
+                max_subscriptions=settings.max_subscriptions,
+                history_messages=settings.history_messages,
             ),
         )
 
@@ -203,26 +216,29 @@ class Server:
         kernel = connection.transport.get_extra_info("socket")
         kernel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         headers = connection.request.headers if connection.request is not None else Headers()
+        role = self._settings.role_of(_bearer(headers))
+        self._metrics.connected()
         try:
-            refusal = self._why_refused(headers)
+            refusal = self._why_refused(headers, role)
             if refusal is not None:
                 await part(connection, refusal, timeout_s=self._settings.close_timeout_s)
             else:
-                await self._converse(connection, waker=waker, authorised="Authorization" in headers)
+                await self._converse(connection, waker=waker, role=role)
         except* ConnectionClosed:
             pass  # how most conversations end
         finally:
             # A client that takes nothing would keep its buffers, and a stop waiting.
             connection.transport.abort()
+            self._metrics.closed(connection.close_code)
 
-    async def _converse(self, connection: ServerConnection, *, waker: LoopWaker, authorised: bool) -> None:
+    async def _converse(self, connection: ServerConnection, *, waker: LoopWaker, role: Role | None) -> None:
         session = Session(
             socket=connection,
             hub=self._hub,
             settings=self._settings,
             hello=self._hello(),
             waker=waker,
-            authorised=authorised,
+            role=role,
             inlets=self._inlets,
         )
         self._sessions[session] = asyncio.current_task()
@@ -231,8 +247,8 @@ class Server:
         finally:
             del self._sessions[session]
 
-    def _why_refused(self, headers: Headers) -> Goodbye | None:
-        """Return why a client may not even say hello; its ``Authorization`` header, if any, is good otherwise."""
+    def _why_refused(self, headers: Headers, role: Role | None) -> Goodbye | None:
+        """Return why a client may not even say hello; what its ``Authorization`` header shows, if any, is good else."""
         if self._stopping is not None:
             return self._stopping
         if len(self._sessions) >= self._settings.max_clients:
@@ -244,8 +260,7 @@ class Server:
                 wire.CloseCode.FORBIDDEN,
                 f"pages from {origin[:60]!r} may not connect; start the server with --allow-origin {origin[:60]}",
             )
-        shown, token = headers.get("Authorization"), self._settings.token
-        if shown is not None and token is not None and not _is_bearer(shown, token):
+        if role is None and "Authorization" in headers:
             return Goodbye(wire.CloseCode.BAD_TOKEN, 'the header must be "Authorization: Bearer" and the right token')
         return None
 
@@ -272,9 +287,13 @@ def may_connect(origin: str, *, host: str, settings: ServeSettings) -> bool:
     return page.netloc == host and (settings.token is not None or is_address(page.hostname))
 
 
-def _is_bearer(header: str, token: str) -> bool:
+def _bearer(headers: Headers) -> str | None:
+    """Return the token that a client shows in its headers: empty for a header that is none, None for no header."""
+    header = headers.get("Authorization")
+    if header is None:
+        return None
     scheme, _, shown = header.partition(" ")
-    return scheme.lower() == "bearer" and hmac.compare_digest(shown.strip().encode(), token.encode())
+    return shown.strip() if scheme.lower() == "bearer" else ""
 
 
 def _select_subprotocol(connection: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:

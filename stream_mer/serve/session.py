@@ -8,52 +8,21 @@ why in an ``error`` before the close.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import hmac
 import logging
-import secrets
 from collections.abc import Mapping
-from typing import Protocol
 
 from stream_mer.errors import ServeError
 from stream_mer.serve import messages as wire
 from stream_mer.serve.codec import decode_client, encode
-from stream_mer.serve.hub import DEFAULT_INTEREST, Hub, grant
+from stream_mer.serve.farewell import Goodbye, Socket, first_goodbye, part
+from stream_mer.serve.hub import Hub
 from stream_mer.serve.ingest import Ingest, Inlet
 from stream_mer.serve.outbox import Outbox
+from stream_mer.serve.requests import Requests
 from stream_mer.serve.settings import ServeSettings
 from stream_mer.serve.wake import LoopWaker
 
 logger = logging.getLogger(__name__)
-
-_LONGEST_REASON = 120
-"""Bytes that fit into a close frame beside its code (RFC 6455, 5.5), less a little."""
-
-
-class Socket(Protocol):
-    """What a session needs of a websocket; each method may raise whatever says that the other side is gone."""
-
-    async def send(self, message: bytes, *, text: bool) -> None: ...
-
-    async def recv(self) -> str | bytes: ...
-
-    async def close(self, code: int, reason: str) -> None: ...
-
-
-class Goodbye(Exception):  # noqa: N818 - it ends a conversation; most often nothing is wrong
-    """The server ends the conversation.
-
-    Attributes:
-        code: Close code.
-        message: What happened and what to do, for the client's people.
-        retry_after_s: When to come back; None for not as things are.
-    """
-
-    def __init__(self, code: wire.CloseCode, message: str, *, retry_after_s: float | None = None) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-        self.retry_after_s = retry_after_s
 
 
 class RateLimit:
@@ -94,7 +63,7 @@ class Session:
         settings: Limits, token and times.
         hello: The first message.
         waker: Wakes the writer from the hub's threads.
-        authorised: True if the client has shown the token already, in a header.
+        role: What the client may do by what its headers say; None where it has to identify first.
         inlets: Streams that take audio from clients, by name.
     """
 
@@ -106,18 +75,17 @@ class Session:
         settings: ServeSettings,
         hello: wire.Hello,
         waker: LoopWaker,
-        authorised: bool = False,
+        role: wire.Role | None = None,
         inlets: Mapping[str, Inlet] | None = None,
     ) -> None:
         self._socket = socket
         self._hub = hub
         self._settings = settings
         self._hello = hello
-        self._authorised = authorised or settings.token is None
-        self._client_id = secrets.token_hex(4)
-        self._identified = False
         self._something_waits = asyncio.Event()
+        self._all_written = asyncio.Event()
         self._outbox = Outbox(capacity=settings.queued_messages, wake=lambda: waker.wake(self._something_waits))
+        self._requests = Requests(hub=hub, outbox=self._outbox, settings=settings, role=role)
         self._goodbye: asyncio.Future[Goodbye] = asyncio.get_running_loop().create_future()
         self._sending_since: float | None = None
         self._ingest = Ingest(inlets or {})
@@ -129,8 +97,8 @@ class Session:
         try:
             await self._talk()
         except* Goodbye as goodbyes:
-            goodbye = _first(goodbyes)
-            logger.debug("client %s: closing with %d: %s", self._client_id, goodbye.code, goodbye.message)
+            goodbye = first_goodbye(goodbyes)
+            logger.debug("client %s: closing with %d: %s", self._requests.client_id, goodbye.code, goodbye.message)
             await part(self._socket, goodbye, timeout_s=self._settings.close_timeout_s)
         finally:
             self._ingest.end()
@@ -153,12 +121,25 @@ class Session:
     async def _write(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            await self._something_waits.wait()
-            self._something_waits.clear()
+            await self._rest()
             while (data := self._outbox.take()) is not None:
                 self._sending_since = loop.time()
                 await self._socket.send(data, text=True)
                 self._sending_since = None
+            self._all_written.set()
+
+    async def _rest(self) -> None:
+        """Wait until something waits, or until the time of something that was too early has come."""
+        alarm_at = self._outbox.alarm_at
+        alarm = None
+        if alarm_at is not None:
+            alarm = asyncio.get_running_loop().call_at(alarm_at, self._something_waits.set)
+        try:
+            await self._something_waits.wait()
+        finally:
+            if alarm is not None:
+                alarm.cancel()
+        self._something_waits.clear()
 
     async def _watch_for_stuck(self) -> None:
         # A watch for each client and not a time-out around each message: with 1,000 clients at 10 Hz those took a
@@ -184,17 +165,37 @@ class Session:
                 continue
             self._texts.count(now)
             match message := self._decode(data):
-                case wire.Identify():
-                    self._identify(message)
+                case wire.Identify() | wire.Subscribe() | wire.Unsubscribe() | wire.Control():
+                    await self._request(message)
                 case wire.Ping():
                     self._outbox.put_ordered(encode(wire.Pong(id=message.id, t=message.t)))
                 case wire.AudioStart():
-                    self._require_token()
-                    self._answer(self._ingest.start(message))
+                    self._start_audio(message)
                 case wire.AudioEnd():
                     self._ingest.end()
                 case wire.Pong():
                     pass
+
+    async def _request(self, message: wire.Identify | wire.Subscribe | wire.Unsubscribe | wire.Control) -> None:
+        """Answer; whoever asks more than it reads has to wait, because answers are never dropped."""
+        self._all_written.clear()
+        match message:
+            case wire.Identify():
+                self._requests.identify(message)
+            case wire.Subscribe():
+                self._requests.subscribe(message)
+            case wire.Unsubscribe():
+                self._requests.unsubscribe(message)
+            case wire.Control():
+                self._requests.control(message)
+        await self._all_written.wait()
+
+    def _start_audio(self, message: wire.AudioStart) -> None:
+        if self._requests.require_role() == "operator":
+            self._answer(self._ingest.start(message))
+        else:
+            why = "only operators may send audio to this server; identify with the operator's token"
+            self._answer(wire.Error(code=wire.CloseCode.FORBIDDEN, message=why, fatal=False))
 
     def _hear(self, data: bytes) -> None:
         bad, limit = wire.CloseCode.BAD_MESSAGE, self._settings.max_audio_bytes
@@ -218,50 +219,17 @@ class Session:
         except ServeError as exc:
             raise Goodbye(bad, str(exc)) from None
 
-    def _identify(self, message: wire.Identify) -> None:
-        token = self._settings.token
-        if token is not None and message.token is not None:
-            self._authorised = hmac.compare_digest(message.token.encode(), token.encode())
-        self._require_token()
-        self._identified = True
-        self._hub.attach(self._outbox, grant(message.subscribe), client_id=self._client_id)
-        logger.debug("client %s is %.40r (%.40r)", self._client_id, message.client.name, message.client.kind)
-
-    def _require_token(self) -> None:
-        if not self._authorised:
-            raise Goodbye(
-                wire.CloseCode.BAD_TOKEN, "the token is missing or wrong; send the server's token in identify"
-            )
-
     async def _await_identify(self) -> None:
         await asyncio.sleep(self._settings.identify_timeout_s)
-        if self._identified:
+        if self._requests.has_spoken:
             return
-        if not self._authorised:
+        if self._requests.role is None:
             raise Goodbye(
                 wire.CloseCode.IDENTIFY_TIMEOUT,
                 f"no identify within {self._settings.identify_timeout_s:g} seconds; this server wants a token in it",
                 retry_after_s=0.0,
             )
-        self._hub.attach(self._outbox, DEFAULT_INTEREST)
+        self._requests.begin_by_default()
 
     async def _await_end(self) -> None:
         raise await self._goodbye
-
-
-async def part(socket: Socket, goodbye: Goodbye, *, timeout_s: float) -> None:
-    """Tell a client why, then close; give up on one that takes neither within ``timeout_s`` seconds each."""
-    error = wire.Error(code=goodbye.code, message=goodbye.message, fatal=True, retry_after_s=goodbye.retry_after_s)
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(timeout_s):
-            await socket.send(encode(error), text=True)
-    reason = goodbye.message.encode()[:_LONGEST_REASON].decode(errors="ignore")
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(timeout_s):
-            await socket.close(goodbye.code, reason)
-
-
-def _first(group: BaseExceptionGroup[Goodbye]) -> Goodbye:
-    for exc in group.exceptions:
-        return _first(exc) if isinstance(exc, BaseExceptionGroup) else exc
-    raise AssertionError("a group of exceptions is never empty")

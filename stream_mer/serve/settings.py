@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import hmac
 import ipaddress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from stream_mer.errors import SettingError
+from stream_mer.serve.parts import Role
+
+HISTORY_MESSAGES = 256
+"""Messages kept of each stream and kind: two minutes of emotion at two a second."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +22,9 @@ class ServeSettings:
         host: Address to bind; anything but this machine itself wants a token.
         port: 1..65535, or 0 for any free port.
         token: What clients must know; None lets everyone in.
+        operator_token: What operators must know; None makes everyone who is let in an operator.
+        tls_certificate: File with the server's certificate (PEM) and those that vouch for it; None serves without TLS.
+        tls_key: File with its key; None where that is in the same file.
         allowed_origins: Web pages that may connect besides the server's own and those of this machine, as
             ``https://example.org``; ``null`` stands for pages opened from a file, ``*`` for all.
         max_clients: Websocket clients at once, 1..100,000.
@@ -25,6 +34,8 @@ class ServeSettings:
         max_audio_messages_per_s: Binary messages that a client may send in one second, at least 1.
         identify_timeout_s: How long a client may take to identify; after it, it gets the default events, or is closed
             where a token is set.
+        max_subscriptions: Choices that are remembered of one client, 1..1,000.
+        history_messages: Messages of each stream and kind that a client may resume over, 1..100,000.
         queued_messages: Ordered messages that may wait for one client, 1..10,000.
         stuck_after_s: A client that takes nothing for so long is disconnected.
         close_timeout_s: How long a client gets to say goodbye.
@@ -33,6 +44,9 @@ class ServeSettings:
     host: str = "127.0.0.1"
     port: int = 8765
     token: str | None = field(default=None, repr=False)
+    operator_token: str | None = field(default=None, repr=False)
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
     allowed_origins: tuple[str, ...] = ()
     max_clients: int = 1000
     max_message_bytes: int = 4096
@@ -40,6 +54,8 @@ class ServeSettings:
     max_audio_bytes: int = 65_536
     max_audio_messages_per_s: int = 200
     identify_timeout_s: float = 5.0
+    max_subscriptions: int = 64
+    history_messages: int = HISTORY_MESSAGES
     queued_messages: int = 64
     stuck_after_s: float = 10.0
     close_timeout_s: float = 2.0
@@ -51,12 +67,19 @@ class ServeSettings:
         _within("the messages a client may send", self.max_messages_per_s, 1, 10_000, " per second")
         _within("the size of a message with audio", self.max_audio_bytes, 1024, 1_048_576, " bytes")
         _within("the audio messages a client may send", self.max_audio_messages_per_s, 1, 10_000, " per second")
+        _within("the subscriptions of a client", self.max_subscriptions, 1, 1000)
+        _within("the messages that are remembered", self.history_messages, 1, 100_000)
         _within("the messages that wait for a client", self.queued_messages, 1, 10_000)
         _within("the time to identify", self.identify_timeout_s, 0.05, 3600, " seconds")
         _within("the time until a client counts as stuck", self.stuck_after_s, 0.05, 3600, " seconds")
         _within("the time to close", self.close_timeout_s, 0.05, 60, " seconds")
-        if self.token is not None and not self.token.strip():
-            raise SettingError("the token is empty: give it at least one character, or leave it out")
+        for token in (self.token, self.operator_token):
+            if token is not None and not token.strip():
+                raise SettingError("a token is empty: give it at least one character, or leave it out")
+        if self.token is not None and self.token == self.operator_token:
+            raise SettingError("both tokens are the same: give operators another one, or leave --operator-token out")
+        if self.tls_key is not None and self.tls_certificate is None:
+            raise SettingError("a TLS key needs its certificate: give --tls-certificate too")
         if self.token is None and not self.is_private:
             host = self.host or "0.0.0.0"  # noqa: S104 - an empty host means every address; here it is named, not bound
             raise SettingError(
@@ -68,6 +91,25 @@ class ServeSettings:
     def is_private(self) -> bool:
         """True if only this machine can connect."""
         return is_loopback(self.host)
+
+    @property
+    def needs_token(self) -> bool:
+        """True if nobody is let in without a token."""
+        return self.token is not None
+
+    def role_of(self, shown: str | None) -> Role | None:
+        """Return what a client may do that shows this token, or none; None if it is not let in.
+
+        Compared in constant time.
+        """
+        if self.token is None and self.operator_token is None:
+            return "operator"
+        if shown is None:
+            return None if self.needs_token else "viewer"
+        is_operator, is_viewer = _same(shown, self.operator_token), _same(shown, self.token)
+        if is_operator:
+            return "operator"
+        return ("operator" if self.operator_token is None else "viewer") if is_viewer else None
 
 
 def is_address(host: str) -> bool:
@@ -83,6 +125,10 @@ def is_loopback(host: str) -> bool:
     """Tell whether a host name or address means this machine and no other."""
     name = host.strip("[]").lower()
     return name == "localhost" or (is_address(name) and ipaddress.ip_address(name).is_loopback)
+
+
+def _same(shown: str, token: str | None) -> bool:
+    return hmac.compare_digest(shown.encode(errors="surrogatepass"), (token or "").encode()) and token is not None
 
 
 def _within(what: str, value: float, low: float, high: float, unit: str = "") -> None:

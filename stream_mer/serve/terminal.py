@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import sys
 import time
 from dataclasses import dataclass, replace
@@ -21,6 +22,9 @@ from stream_mer.types import CATEGORIES, SAMPLE_RATE_HZ, UNKNOWN
 
 COLOURS = {"happy": "yellow", "angry": "red", "sad": "blue", "relaxed": "green", UNKNOWN: "bright_black"}
 """A colour for each category; the page uses the same ones, finer."""
+
+HOLDS = {"freeze": "frozen", "blackout": "blacked out", "override": "overridden"}
+"""What an operator did, in a word."""
 
 PLANE_COLUMNS, PLANE_ROWS = 33, 15
 BAR_COLUMNS = 26
@@ -186,7 +190,7 @@ def _head(view: View, *, now: float, connected: bool) -> Text:
         if frame.degraded:
             head.append(f"  degraded: {printable(', '.join(frame.degraded))}", style="yellow")
         if frame.held:
-            head.append("  held by an operator", style="bold magenta")
+            head.append(f"  {HOLDS[frame.hold or 'freeze']} by an operator", style="bold magenta")
     return head
 
 
@@ -282,6 +286,7 @@ async def listen(
     stream: str | None = None,
     token: str | None = None,
     reconnect: bool = True,
+    tls: ssl.SSLContext | None = None,
 ) -> None:
     """Show a server's stream until interrupted: drawn live on a terminal, else one line a second.
 
@@ -292,6 +297,7 @@ async def listen(
         stream: The stream to show; None for the first, and for all with ``json_lines``.
         token: What the server wants to know, if anything.
         reconnect: Try again when the connection is lost, instead of ending.
+        tls: How to check the certificate of a ``wss`` address; None for the authorities that this machine trusts.
 
     Raises:
         SettingError: The address is none.
@@ -299,10 +305,10 @@ async def listen(
     """
     console = console or Console()
     wanted = (wire.Subscription(streams=(stream,)),) if stream is not None else None
-    identify = wire.Identify(
-        token=token, client=wire.ClientPart(name="stream-mer listen", kind="terminal"), subscribe=wanted
+    joined = connect(
+        url, token=token, subscribe=wanted, name="stream-mer listen", kind="terminal", reconnect=reconnect, tls=tls
     )
-    async with connect(url, identify=identify, reconnect=reconnect) as client:
+    async with joined as client:
         if json_lines:
             async for message in client:
                 sys.stdout.buffer.write(encode(message) + b"\n")

@@ -243,7 +243,7 @@ async def test_it_says_when_the_news_are_old_or_the_stream_has_ended(browser, se
 async def test_degraded_text_and_unknown_are_said(browser, server, hub):
     page, _ = await opened(browser, server.page_url)
     raw = replace(FRAME.raw, degraded=("no_lyrics",), modalities=("audio",), text_age_s=None)
-    hub.sink("main").publish(replace(FRAME, raw=raw, category="unknown", held=True))
+    hub.sink("main").publish(replace(FRAME, raw=raw, category="unknown", hold="freeze"))
     await text_is(page, "#degraded", "held by an operator · no lyrics")
     await text_is(page, "#category", "unknown")
     await text_is(page, "#text-age", "no text")

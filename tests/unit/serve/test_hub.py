@@ -10,8 +10,9 @@ import pytest
 from stream_mer.serve import codec
 from stream_mer.serve import hub as hub_module
 from stream_mer.serve import messages as wire
-from stream_mer.serve.examples import CHANGE, FRAME, LINE, STATUS
-from stream_mer.serve.hub import DEFAULT_INTEREST, Hub, Interest, grant
+from stream_mer.serve.examples import CHANGE, FRAME, LEVELS, LINE, STATUS
+from stream_mer.serve.hub import Hub
+from stream_mer.serve.interest import DEFAULT_INTEREST, grant, interest_in
 from stream_mer.serve.outbox import Outbox
 
 
@@ -43,6 +44,11 @@ def drain(box: Outbox) -> list[dict]:
 
 def brief(messages: list[dict]) -> list[tuple[str, str, int]]:
     return [(message["stream"], message["type"], message["seq"]) for message in messages]
+
+
+def welcome(hub: Hub, box: Outbox, subscribe=None, resume: wire.ResumePart | None = None) -> None:
+    granted = grant(subscribe)
+    hub.welcome(box, interest_in(granted), client_id="abc", role="viewer", granted=granted, resume=resume)
 
 
 def test_a_client_gets_all_default_events_of_every_stream(hub):
@@ -124,42 +130,24 @@ def test_ready_carries_the_snapshot_with_ages(hub, clock):
     sink.publish(FRAME)
     clock.now += 0.25
     box = outbox()
-    hub.attach(box, DEFAULT_INTEREST, client_id="abc")
+    welcome(hub, box)
     (ready,) = drain(box)
     assert ready["type"] == "ready"
     assert ready["client_id"] == "abc"
+    assert ready["role"] == "viewer"
+    assert ready["resumed"] is None
     ages = {entry["message"]["type"]: entry["age_s"] for entry in ready["snapshot"]}
     assert ages == {"status": 2.75, "change": 0.25, "emotion": 0.25}
-    assert ready["granted"] == [{"streams": [], "events": list(wire.EVENT_KINDS), "max_hz": None}]
+    assert ready["granted"] == [{"streams": [], "events": list(wire.DEFAULT_KINDS), "max_hz": None}]
 
 
 def test_an_interest_in_one_stream_and_kind_gets_nothing_else(hub):
     box = outbox()
-    interest = grant([wire.Subscription(streams=("two",), events=("change",))])
-    hub.attach(box, interest, client_id="abc")
-    drain(box)
+    hub.attach(box, interest_in(grant([wire.Subscription(streams=("two",), events=("change",))])))
     for stream in ("one", "two"):
         for event in (FRAME, LINE, CHANGE, STATUS):
             hub.sink(stream).publish(event)
     assert brief(drain(box)) == [("two", "change", 0)]
-
-
-def test_subscriptions_add_up():
-    interest = grant(
-        [wire.Subscription(streams=("a",), events=("emotion",)), wire.Subscription(events=("status",), max_hz=4.0)]
-    )
-    assert interest.covers("a", "emotion")
-    assert not interest.covers("b", "emotion")
-    assert interest.covers("b", "status")
-    assert all(granted.max_hz is None for granted in interest.subscriptions), "not applied, so not granted"
-
-
-def test_kinds_that_do_not_exist_are_not_granted():
-    assert grant([wire.Subscription(events=("levels", "dance"))]) == Interest(subscriptions=())
-    assert grant([wire.Subscription(events=("levels", "emotion"))]).subscriptions[0].events == ("emotion",)
-    assert grant([wire.Subscription()]) == DEFAULT_INTEREST
-    assert grant(None) == DEFAULT_INTEREST
-    assert grant([]) == Interest(subscriptions=())
 
 
 def test_a_detached_client_gets_nothing_more(hub):
@@ -208,3 +196,107 @@ def test_a_client_that_joins_amid_events_sees_no_gap_and_nothing_twice(hub):
         stop.set()
         thread.join()
         sys.setswitchinterval(interval_s)
+
+
+def test_levels_are_sent_to_those_alone_who_ask(hub):
+    everything, levels = outbox(), outbox()
+    hub.attach(everything, DEFAULT_INTEREST)
+    sink = hub.sink("main")
+    assert not hub.is_wanted("main", "levels")
+    hub.attach(levels, interest_in(grant([wire.Subscription(events=("levels",))])))
+    assert hub.is_wanted("main", "levels")
+    sink.publish(LEVELS)
+    assert drain(everything) == []
+    assert brief(drain(levels)) == [("main", "levels", 0)]
+    hub.detach(levels)
+    assert not hub.is_wanted("main", "levels")
+
+
+def test_more_interest_brings_the_newest_of_what_is_new_and_of_nothing_else(hub):
+    sink = hub.sink("main")
+    for event in (STATUS, FRAME, CHANGE, LINE):
+        sink.publish(event)
+    box = outbox()
+    interest = interest_in(grant([wire.Subscription(events=("emotion",))]))
+    hub.attach(box, interest)
+    drain(box)
+    hub.attach(box, DEFAULT_INTEREST)
+    assert {message["type"] for message in drain(box)} == {"status", "lyrics"}
+
+
+def resume(hub: Hub, **seqs: int) -> wire.ResumePart:
+    return wire.ResumePart(session=hub.session, last_seq={"main": seqs})
+
+
+def test_who_comes_back_gets_all_that_was_missed_in_order(hub):
+    sink = hub.sink("main")
+    for i in range(4):
+        sink.publish(replace(LINE, segment=i))
+        sink.publish(replace(FRAME, index=i))
+        sink.publish(CHANGE)
+    box = outbox(capacity=1)
+    welcome(hub, box, resume=resume(hub, lyrics=1, emotion=2, change=3))
+    ready, *missed = drain(box)
+    assert ready["resumed"] is True
+    assert [(m["type"], m["seq"]) for m in missed] == [("lyrics", 2), ("lyrics", 3), ("emotion", 3)]
+    assert {entry["message"]["type"] for entry in ready["snapshot"]} == {"change"}, "what follows is not told twice"
+
+
+def test_minus_one_means_that_none_was_seen(hub):
+    hub.sink("main").publish(CHANGE)
+    box = outbox()
+    welcome(hub, box, resume=resume(hub, change=-1))
+    assert [message["type"] for message in drain(box)] == ["ready", "change"]
+
+
+def test_what_is_no_longer_known_is_told(clock):
+    hub = Hub(clock=clock, history_messages=3)
+    sink = hub.sink("main")
+    for i in range(9):
+        sink.publish(replace(LINE, segment=i))
+    box = outbox()
+    welcome(hub, box, resume=resume(hub, lyrics=2))
+    ready, *missed = drain(box)
+    assert ready["resumed"] is False
+    assert [message["segment"] for message in missed] == [6, 7, 8]
+
+
+def test_another_session_cannot_be_resumed(hub):
+    hub.sink("main").publish(LINE)
+    box = outbox()
+    welcome(hub, box, resume=wire.ResumePart(session="older", last_seq={"main": {"lyrics": -1}}))
+    (ready,) = drain(box)
+    assert ready["resumed"] is False
+    assert len(ready["snapshot"]) == 1
+
+
+def test_an_operator_holds_the_values_for_everybody_at_once(hub):
+    box = outbox()
+    hub.attach(box, DEFAULT_INTEREST)
+    for stream in ("one", "two"):
+        hub.sink(stream).publish(FRAME)
+    drain(box)
+    override = wire.OverridePart(valence=-0.5, arousal=-0.25)
+    hub.control(wire.Control(action="override", streams=("two", "three"), override=override))
+    emotion, change = drain(box)
+    assert (emotion["stream"], emotion["valence"], emotion["held"], emotion["hold"]) == ("two", -0.5, True, "override")
+    assert (change["type"], change["from"], change["to"]) == ("change", "happy", "sad")
+    hub.sink("one").publish(FRAME)
+    assert drain(box)[0]["held"] is False
+
+
+def test_statistics_count_those_that_have_gone(hub):
+    box = outbox(capacity=1)
+    hub.attach(box, DEFAULT_INTEREST)
+    sink = hub.sink("main")
+    for _ in range(3):
+        sink.publish(FRAME)
+        sink.publish(LINE)
+    drain(box)
+    hub.detach(box)
+    counted = hub.statistics()
+    assert counted.clients == 0
+    assert counted.published == {("main", "emotion"): 3, ("main", "lyrics"): 3}
+    assert (counted.outboxes.replaced, counted.outboxes.dropped, counted.outboxes.waiting) == (2, 2, 0)
+    assert counted.outboxes.taken == 3, "the notice, a line and a frame"
+    assert sum(counted.outboxes.ages) == 2

@@ -5,9 +5,10 @@ import threading
 
 import pytest
 
+from stream_mer.serve import messages as wire
 from stream_mer.serve.codec import encode
 from stream_mer.serve.examples import examples
-from stream_mer.serve.outbox import Outbox, Parcel
+from stream_mer.serve.outbox import Outbox, Parcel, merge_levels
 
 
 def parcel(kind: str, data: str, stream: str = "main") -> Parcel:
@@ -137,3 +138,124 @@ def test_messages_of_the_client_alone_go_in_order_too(wakes):
     outbox.put(parcel("lyrics", "l0"))
     assert json.loads(outbox.take())["type"] == "pong"
     assert outbox.take() == b"l0"
+
+
+class Clock:
+    def __init__(self):
+        self.now = 50.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+def test_answers_are_never_dropped_and_keep_their_turn(wakes):
+    outbox = Outbox(capacity=1, wake=wakes)
+    outbox.put(parcel("lyrics", "l0"))
+    outbox.put_all([b"ready", b"m0", b"m1"])
+    outbox.put(parcel("emotion", "e0"))
+    assert drain(outbox) == ["l0", "ready", "m0", "m1", "e0"]
+    outbox.put_all([b"ready", b"m0"])
+    outbox.put(parcel("lyrics", "l1"))
+    outbox.put(parcel("lyrics", "l2"))
+    assert drain(outbox)[1:] == ["ready", "m0", "l2"]
+    assert outbox.statistics().dropped == 1
+
+
+def test_a_rate_lets_the_newest_through_when_its_time_has_come(wakes, clock):
+    outbox = Outbox(capacity=4, wake=wakes, clock=clock)
+    outbox.put(parcel("emotion", "e0"), interval_s=1.0)
+    assert drain(outbox) == ["e0"]
+    assert outbox.alarm_at is None
+    clock.now += 0.1
+    outbox.put(parcel("emotion", "e1"), interval_s=1.0)
+    assert drain(outbox) == []
+    assert 50.5 < outbox.alarm_at <= 51.0
+    clock.now += 0.1
+    outbox.put(parcel("emotion", "e2"), interval_s=1.0)
+    clock.now = outbox.alarm_at
+    assert drain(outbox) == ["e2"]
+
+
+def test_a_rate_is_kept_over_any_time(clock):
+    outbox = Outbox(capacity=4, wake=lambda: None, clock=clock)
+    sent = 0
+    for i in range(1000):  # 50 a second for 20 s
+        outbox.put(parcel("levels", f"l{i}"), interval_s=0.1)
+        sent += len(drain(outbox))
+        clock.now += 0.02
+    assert 195 <= sent <= 201
+
+
+def test_a_stream_with_the_very_rate_asked_for_is_not_thinned(clock):
+    outbox = Outbox(capacity=4, wake=lambda: None, clock=clock)
+    sent = 0
+    for i in range(200):  # two a second, now late, now early by 50 ms
+        clock.now = 50.0 + 0.5 * i + (0.05 if i % 3 else 0.0)
+        outbox.put(parcel("emotion", f"e{i}"), interval_s=0.5)
+        sent += len(drain(outbox))
+    assert sent == 200
+
+
+def test_a_message_that_has_to_wait_holds_nothing_else_up(wakes, clock):
+    outbox = Outbox(capacity=4, wake=wakes, clock=clock)
+    outbox.put(parcel("emotion", "e0"), interval_s=10.0)
+    drain(outbox)
+    outbox.put(parcel("emotion", "e1"), interval_s=10.0)
+    outbox.put(parcel("emotion", "other", "foyer"))
+    outbox.put(parcel("lyrics", "l0"))
+    assert drain(outbox) == ["other", "l0"]
+
+
+def test_a_writer_with_an_alarm_is_not_woken_for_each_message_that_is_too_early(wakes, clock):
+    outbox = Outbox(capacity=4, wake=wakes, clock=clock)
+    outbox.put(parcel("levels", "l0"), interval_s=1.0)
+    drain(outbox)
+    outbox.put(parcel("levels", "l1"), interval_s=1.0)
+    drain(outbox)
+    before = wakes.count
+    for i in range(9):
+        outbox.put(parcel("levels", f"later {i}"), interval_s=1.0)
+    assert wakes.count == before
+    outbox.put(parcel("lyrics", "now"))
+    assert wakes.count == before + 1
+
+
+def levels(seq: int, *, rms_db: float, peak_db: float, onset: float) -> wire.Levels:
+    return wire.Levels(stream="main", seq=seq, t=0.02 * seq, rms_db=rms_db, peak_db=peak_db, onset=onset)
+
+
+def test_peaks_survive_what_is_passed_over(wakes):
+    outbox = Outbox(capacity=4, wake=wakes)
+    for message in (
+        levels(0, rms_db=-20.0, peak_db=-3.0, onset=0.1),
+        levels(1, rms_db=-20.0, peak_db=-9.0, onset=0.9),
+        levels(2, rms_db=-120.0, peak_db=-120.0, onset=0.0),
+    ):
+        outbox.put(Parcel(stream="main", kind="levels", message=message, data=encode(message), published_at=0.0))
+    (told,) = drain(outbox)
+    told = json.loads(told)
+    assert (told["seq"], told["peak_db"], told["onset"]) == (2, -3.0, 0.9)
+    assert told["rms_db"] == pytest.approx(-21.76, abs=0.01)  # two thirds of the energy of -20 dB
+
+
+def test_the_mean_of_energies_weighs_every_passage_alike():
+    loud, silent = (levels(i, rms_db=db, peak_db=db, onset=0.0) for i, db in enumerate((0.0, -120.0)))
+    assert merge_levels(loud, silent, merged=1).rms_db == pytest.approx(-3.01, abs=0.01)
+    assert merge_levels(loud, silent, merged=9).rms_db == pytest.approx(-0.46, abs=0.01)
+
+
+def test_ages_are_counted_where_messages_are_taken(clock):
+    outbox = Outbox(capacity=4, wake=lambda: None, clock=clock)
+    message = examples()["status"]
+    outbox.put(Parcel(stream="main", kind="status", message=message, data=b"s", published_at=clock.now))
+    outbox.put_ordered(b"pong")
+    clock.now += 0.03
+    drain(outbox)
+    counted = outbox.statistics()
+    assert counted.age_sum_s == pytest.approx(0.03)
+    assert counted.ages[5] == sum(counted.ages) == 1, "between 25 and 50 ms; an answer has no age"

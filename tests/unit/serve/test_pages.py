@@ -9,7 +9,7 @@ from stream_mer.serve.pages import CONTENT_SECURITY_POLICY, Pages
 
 @pytest.fixture
 def pages():
-    return Pages(is_ready=lambda: False)
+    return Pages(is_ready=lambda: False, metrics=lambda: b"up 1\n")
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,7 @@ def pages():
         ("/app.js", "text/javascript; charset=utf-8"),
         ("/icon.svg", "image/svg+xml"),
         ("/healthz", "text/plain; charset=utf-8"),
+        ("/metrics", "text/plain; version=0.0.4; charset=utf-8"),
     ],
 )
 def test_files_come_with_their_type(pages, path, content_type):
@@ -43,7 +44,7 @@ def test_nothing_else_is_served(pages, path):
 
 def test_ready_follows_the_emotion():
     ready = False
-    pages = Pages(is_ready=lambda: ready)
+    pages = Pages(is_ready=lambda: ready, metrics=lambda: b"")
     assert pages.answer("/readyz").status == 503
     ready = True
     assert pages.answer("/readyz").status == 200

@@ -66,8 +66,10 @@ def test_asyncapi_knows_who_says_what():
     def said(operation):
         return {reference["$ref"].rpartition("/")[2] for reference in document["operations"][operation]["messages"]}
 
-    assert said("tell") == {"hello", "ready", "emotion", "lyrics", "change", "status", "ping", "pong", "error"}
-    assert said("hear") == {"identify", "ping", "pong", "audio.start", "audio.end"}
+    events = {"emotion", "lyrics", "change", "status", "levels"}
+    assert said("tell") == {"hello", "ready", *events, "result", "ping", "pong", "error"}
+    asks = {"identify", "subscribe", "unsubscribe", "control", "audio.start", "audio.end"}
+    assert said("hear") == {*asks, "ping", "pong"}
     for code in wire.CloseCode:
         assert str(code.value) in document["info"]["description"]
 

@@ -94,9 +94,9 @@ def test_old_news_and_a_lost_connection_are_said():
 
 
 def test_degraded_held_and_unknown_are_said():
-    frame = replace(FRAME, held=True, category="unknown", raw=replace(FRAME.raw, degraded=("no_lyrics",)))
+    frame = replace(FRAME, hold="freeze", category="unknown", raw=replace(FRAME.raw, degraded=("no_lyrics",)))
     text = drawn(seen(frame))
-    for words in ["degraded: no_lyrics", "held by an operator", "not sure enough to say"]:
+    for words in ["degraded: no_lyrics", "frozen by an operator", "not sure enough to say"]:
         assert words in text
 
 

@@ -1,0 +1,89 @@
+"""How loud the input is and where something new begins, 50 times a second: for what must move with the music itself.
+
+Onset strength is the spectral flux of the very log-mel spectrogram that the joint model hears: how much, on the mean
+over the bands, each one grew since the step before (Dixon 2006, "Onset detection revisited"; Boeck & Widmer 2013 use
+the same on a logarithmic spectrum). It is told as a share of the strongest of the last seconds, so that quiet music
+moves a light as far as loud music does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stream_mer.audio.features import MEL_BANDS, STEP_LENGTH, LogMelStream
+from stream_mer.sources.levels import measure
+from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, InputLevels, Samples, seconds
+
+PASSAGE_LENGTH = 320
+"""Samples of one message: 20 ms."""
+
+FORGET_S = 5.0
+"""Time constant with which the strongest onset is forgotten."""
+
+FAINT_FLUX = 0.1
+"""Mean growth of a band, in powers of ten, below which even the strongest onset is small: the flux of hiss."""
+
+
+class LevelMeter:
+    """Measures one stream, while anybody wants to know.
+
+    Args:
+        wanted: Tells whether anybody does; asked once a chunk. While nobody does, nothing is computed.
+    """
+
+    def __init__(self, *, wanted: Callable[[], bool]) -> None:
+        self._wanted = wanted
+        self._onsets: OnsetStream | None = None
+        self._pending: Samples = np.empty(0, np.float32)
+        self._next_sample = 0
+
+    def feed(self, chunk: AudioChunk) -> list[InputLevels]:
+        """Take the next audio; return the levels of every 20 ms that it completes, oldest first."""
+        if not self._wanted():
+            self._onsets = None
+            return []
+        if self._onsets is None or chunk.start_sample != self._next_sample:
+            self._onsets = OnsetStream()
+            self._pending = self._pending[:0]
+        self._next_sample = chunk.end_sample
+        samples = np.concatenate([self._pending, chunk.samples])
+        levels = []
+        for start in range(0, len(samples) - PASSAGE_LENGTH + 1, PASSAGE_LENGTH):
+            passage = samples[start : start + PASSAGE_LENGTH]
+            level = measure(passage)
+            levels.append(
+                InputLevels(
+                    t=seconds(chunk.end_sample - len(samples) + start + PASSAGE_LENGTH),
+                    rms_db=level.rms_dbfs,
+                    peak_db=level.peak_dbfs,
+                    onset=self._onsets.feed(passage),
+                )
+            )
+        self._pending = samples[len(samples) - len(samples) % PASSAGE_LENGTH :]
+        return levels
+
+
+class OnsetStream:
+    """Onset strength of a stream."""
+
+    def __init__(self) -> None:
+        self._log_mel = LogMelStream()
+        self._last: Tensor | None = None
+        self._strongest = 0.0
+        self._kept_a_step = math.exp(-STEP_LENGTH / (FORGET_S * SAMPLE_RATE_HZ))
+
+    def feed(self, samples: Samples) -> float:
+        """Return the strongest onset in these samples, 0..1."""
+        onset = 0.0
+        for step in self._log_mel.feed(samples):
+            before = step if self._last is None else self._last
+            flux = float(torch.clamp(step - before, min=0).sum()) / MEL_BANDS
+            self._last = step
+            self._strongest = max(flux, self._strongest * self._kept_a_step)
+            onset = max(onset, flux / max(self._strongest, FAINT_FLUX))
+        return onset

@@ -1,0 +1,108 @@
+"""What an operator does to the values of one stream: hold them, or put others in their place. Pure: the clock is given.
+
+What is held is what everybody sees: the values of ``emotion`` and the cues of ``change``. The estimates go on
+underneath (``EmotionFrame.raw``), so that giving the values back needs no time to settle.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from stream_mer.serve import messages as wire
+from stream_mer.serve.parts import ControlAction
+from stream_mer.types import CATEGORIES, CategoryChange, EmotionFrame, HoldKind, StreamEvent
+
+
+class Hold:
+    """The operator's hand on one stream."""
+
+    def __init__(self) -> None:
+        self._kind: HoldKind | None = None
+        self._until: float | None = None
+        self._override: wire.OverridePart | None = None
+        self._frozen: EmotionFrame | None = None
+        self._live: EmotionFrame | None = None
+        self._shown: EmotionFrame | None = None
+        self._category_since_t = 0.0
+        self._announced_t: float | None = None
+
+    def control(self, action: ControlAction, override: wire.OverridePart | None, *, now: float) -> list[StreamEvent]:
+        """Take a command at ``now``, monotonic seconds; return what is to be published at once.
+
+        Args:
+            action: What to do.
+            override: The values; for ``override`` alone, where they must be given.
+            now: Any clock, seconds; the same one for all calls.
+        """
+        was = self._kind
+        self._kind = None if action == "resume" else action
+        self._override = override
+        self._until = now + override.ttl_s if override is not None and override.ttl_s is not None else None
+        self._frozen = self._shown if action in {"freeze", "blackout"} else None
+        if self._live is None or (was is None and self._kind is None):
+            return []
+        return self._show(self._live)
+
+    def pass_on(self, event: StreamEvent, *, now: float) -> list[StreamEvent]:
+        """Return what is to be published of an event that the pipeline published at ``now``."""
+        match event:
+            case EmotionFrame():
+                self._live = event
+                if self._until is not None and now >= self._until:
+                    self._kind = self._until = self._override = None
+                return self._show(event)
+            case CategoryChange():
+                if self._kind is not None or event.t == self._announced_t:
+                    return []
+                self._category_since_t = event.t
+                return [event]
+        return [event]
+
+    def _show(self, live: EmotionFrame) -> list[StreamEvent]:
+        before, frame = self._shown, self._held(live)
+        self._shown = frame
+        if before is None:
+            self._category_since_t = live.t1
+        # The cues of live frames come from the pipeline; only where a hand was or is on the values they come from here.
+        untouched = before is None or (before.hold is None and frame.hold is None)
+        if untouched or before is None or before.category == frame.category:
+            return [frame]
+        dwell_s = max(0.0, live.t1 - self._category_since_t)
+        self._category_since_t = self._announced_t = live.t1
+        return [frame, CategoryChange(t=live.t1, before=before.category, after=frame.category, dwell_s=dwell_s)]
+
+    def _held(self, live: EmotionFrame) -> EmotionFrame:
+        if self._kind is None:
+            return live
+        if self._override is not None:
+            valence, arousal = self._override.valence, self._override.arousal
+            category = quadrant(valence, arousal)
+            return replace(
+                live,
+                valence=valence,
+                arousal=arousal,
+                category=category,
+                confidence=1.0,
+                probs={name: float(name == category) for name in CATEGORIES},
+                hold=self._kind,
+            )
+        if self._frozen is None:  # it was held before there was anything to hold
+            self._frozen = live
+        still = self._frozen
+        return replace(
+            live,
+            valence=still.valence,
+            arousal=still.arousal,
+            category=still.category,
+            confidence=still.confidence,
+            probs=still.probs,
+            hold=self._kind,
+        )
+
+
+def quadrant(valence: float, arousal: float) -> str:
+    """Return the category whose quadrant a point lies in; zero counts as up."""
+    happy, angry, sad, relaxed = CATEGORIES
+    if arousal >= 0:
+        return happy if valence >= 0 else angry
+    return relaxed if valence >= 0 else sad

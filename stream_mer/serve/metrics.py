@@ -1,0 +1,158 @@
+"""What the server tells Prometheus of itself."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from itertools import accumulate
+from typing import get_args
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from stream_mer import __version__
+from stream_mer.serve import messages as wire
+from stream_mer.serve.hub import Hub
+from stream_mer.serve.outbox import AGE_BOUNDS_S
+from stream_mer.types import LyricsHealth, SourceState
+
+_LATENCY_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.06, 0.1, 0.2, 0.5, 1.0, 2.5)
+_STAGES = ("capture", "queue", "features", "model", "total")
+
+
+class Metrics:
+    """Counts what passes and asks the hub for the rest when somebody looks.
+
+    Args:
+        hub: The hub; it is watched from now on.
+    """
+
+    def __init__(self, hub: Hub) -> None:
+        own = self._registry = CollectorRegistry()
+        ProcessCollector(registry=own)
+        own.register(_HubCollector(hub))
+        Info("stream_mer_build", "What runs here.", registry=own).info(
+            {"version": __version__, "protocol": wire.PROTOCOL}
+        )
+        self._connections = Counter("stream_mer_connections", "Websockets opened since the start.", registry=own)
+        self._closes = Counter("stream_mer_closes", "Websockets closed, by code.", ["code"], registry=own)
+        self._latency = Histogram(
+            "stream_mer_latency_seconds",
+            "Time of a frame: from capture to publication in total, and in each stage.",
+            ["stream", "stage"],
+            buckets=_LATENCY_BOUNDS_S,
+            registry=own,
+        )
+        self._text_age = Gauge(
+            "stream_mer_text_age_seconds",
+            "Age of the newest sung line; NaN without text.",
+            ["stream"],
+            registry=own,
+        )
+        self._lyrics_lag = Gauge(
+            "stream_mer_lyrics_lag_seconds", "How far lyrics recognition is behind the audio.", ["stream"], registry=own
+        )
+        self._states = Gauge(
+            "stream_mer_source_state", "1 for the state that the source is in.", ["stream", "state"], registry=own
+        )
+        self._lyrics_states = Gauge(
+            "stream_mer_lyrics_state",
+            "1 for the state that the recogniser is in.",
+            ["stream", "state"],
+            registry=own,
+        )
+        self._losses = _LossCollector()
+        own.register(self._losses)
+        hub.watch(self)
+
+    def see(self, message: wire.EventMessage) -> None:
+        """Take note of a published message; from any thread."""
+        match message:
+            case wire.Emotion():
+                for stage in _STAGES:
+                    self._latency.labels(message.stream, stage).observe(getattr(message.latency_ms, stage) / 1e3)
+                age_s = message.text_age_s
+                self._text_age.labels(message.stream).set(float("nan") if age_s is None else age_s)
+                self._losses.windows(message.stream, message.dropped)
+            case wire.Status():
+                self._lyrics_lag.labels(message.stream).set(message.lag_s)
+                for state in get_args(SourceState):
+                    self._states.labels(message.stream, state).set(state == message.source)
+                for health in get_args(LyricsHealth):
+                    self._lyrics_states.labels(message.stream, health).set(health == message.lyrics)
+                self._losses.samples(message.stream, message.lost_samples)
+
+    def connected(self) -> None:
+        """Count a websocket that was opened."""
+        self._connections.inc()
+
+    def closed(self, code: int | None) -> None:
+        """Count a websocket that was closed; None where it broke without a word."""
+        self._closes.labels(str(code or 1006)).inc()
+
+    def text(self) -> bytes:
+        """Return everything in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+
+class _HubCollector(Collector):
+    """What the hub counts anyway."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    def collect(self) -> Iterator[Metric]:
+        hub = self._hub.statistics()
+        boxes = hub.outboxes
+        yield GaugeMetricFamily("stream_mer_clients", "Websocket clients that get events.", hub.clients)
+        published = CounterMetricFamily("stream_mer_published_messages", "Messages made.", labels=["stream", "type"])
+        for key, count in hub.published.items():
+            published.add_metric(key, count)
+        yield published
+        yield GaugeMetricFamily("stream_mer_waiting_messages", "Messages that wait for a client.", boxes.waiting)
+        for name, what, count in (
+            ("sent", "Messages handed to a client's socket.", boxes.taken),
+            ("replaced", "Latest-wins messages that a newer one replaced for one client.", boxes.replaced),
+            ("dropped", "Ordered messages lost for one client that read too slowly.", boxes.dropped),
+        ):
+            yield CounterMetricFamily(f"stream_mer_{name}_messages", what, count)
+        bounds = [*map(str, AGE_BOUNDS_S), "+Inf"]
+        delivery = HistogramMetricFamily(
+            "stream_mer_delivery_seconds", "From a message's publication until it is handed to a client's socket."
+        )
+        delivery.add_metric([], list(zip(bounds, accumulate(boxes.ages), strict=True)), boxes.age_sum_s)
+        yield delivery
+
+
+class _LossCollector(Collector):
+    """What streams lost since they began; they count it themselves."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lost_samples: dict[str, int] = {}
+        self._dropped_windows: dict[str, int] = {}
+
+    def samples(self, stream: str, count: int) -> None:
+        with self._lock:
+            self._lost_samples[stream] = count
+
+    def windows(self, stream: str, count: int) -> None:
+        with self._lock:
+            self._dropped_windows[stream] = count
+
+    def collect(self) -> Iterable[Metric]:
+        with self._lock:
+            kinds = (
+                ("stream_mer_lost_samples", "Audio lost, samples at 16 kHz.", dict(self._lost_samples)),
+                (
+                    "stream_mer_dropped_windows",
+                    "Windows that came too late for the model.",
+                    dict(self._dropped_windows),
+                ),
+            )
+        for name, what, counts in kinds:
+            family = CounterMetricFamily(name, what, labels=["stream"])
+            for stream, count in counts.items():
+                family.add_metric([stream], count)
+            yield family
