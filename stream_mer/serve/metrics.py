@@ -7,7 +7,16 @@ from collections.abc import Iterable, Iterator
 from itertools import accumulate
 from typing import get_args
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -19,6 +28,9 @@ from stream_mer.types import LyricsHealth, SourceState
 
 _LATENCY_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.06, 0.1, 0.2, 0.5, 1.0, 2.5)
 _STAGES = ("capture", "queue", "features", "model", "total")
+
+
+disable_created_metrics()  # a time of birth beside each counter, which nobody asked for
 
 
 class Metrics:

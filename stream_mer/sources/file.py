@@ -16,7 +16,10 @@ from stream_mer.sources.resampling import MonoResampler
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, Samples
 
 CHUNK_SAMPLES = SAMPLE_RATE_HZ // 10
-"""Length of a chunk: 0.1 s, so that paced audio flows smoothly."""
+"""Length of a chunk: 0.1 s."""
+
+PACED_CHUNK_SAMPLES = SAMPLE_RATE_HZ // 50
+"""Of a chunk at the pace of real time: 20 ms, as a sound card delivers it, so that levels flow as smoothly."""
 
 
 class FileSource:
@@ -53,7 +56,7 @@ class FileSource:
         return duration_s(self._path)
 
     def chunks(self) -> Iterator[AudioChunk]:
-        """Yield the audio in chunks of 0.1 s; shorter only before a gap and at the end.
+        """Yield the audio in chunks of 0.1 s, or 20 ms where it is paced; shorter only before a gap and at the end.
 
         Raises:
             SourceError: The file cannot be opened, holds no audio stream, or nothing of it can be decoded.
@@ -68,7 +71,7 @@ class FileSource:
         self._closed.set()
 
     def _pieces(self) -> Iterator[tuple[int, Samples]]:
-        assembly = _Assembly()
+        assembly = _Assembly(PACED_CHUNK_SAMPLES if self._paced else CHUNK_SAMPLES)
         while not self._closed.is_set():
             for decoded in decode_file(self._path):
                 yield from assembly.feed(decoded)
@@ -80,7 +83,8 @@ class FileSource:
 class _Assembly:
     """Joins what is decoded to mono at 16 kHz on one sample clock, and cuts it into pieces of one length."""
 
-    def __init__(self) -> None:
+    def __init__(self, length_samples: int) -> None:
+        self._length = length_samples
         self._resampler: MonoResampler | None = None
         self._waiting: list[Samples] = []
         self._n_waiting = 0
@@ -108,13 +112,13 @@ class _Assembly:
     def _take(self, samples: Samples) -> Iterator[tuple[int, Samples]]:
         self._waiting.append(samples)
         self._n_waiting += len(samples)
-        if self._n_waiting < CHUNK_SAMPLES:
+        if self._n_waiting < self._length:
             return
         joined = np.concatenate(self._waiting)
-        whole = len(joined) - len(joined) % CHUNK_SAMPLES
+        whole = len(joined) - len(joined) % self._length
         self._waiting, self._n_waiting = [joined[whole:]], len(joined) - whole
-        for start in range(0, whole, CHUNK_SAMPLES):
-            yield self._give(joined[start : start + CHUNK_SAMPLES])
+        for start in range(0, whole, self._length):
+            yield self._give(joined[start : start + self._length])
 
     def _give(self, samples: Samples) -> tuple[int, Samples]:
         start = self._position
