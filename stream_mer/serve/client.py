@@ -207,7 +207,7 @@ class Client:
             return await websocket_connect(
                 self._url,
                 subprotocols=[Subprotocol(wire.SUBPROTOCOL)],
-                ssl=self._tls if self._url.startswith("wss:") else None,
+                ssl=(self._tls or True) if self._url.startswith("wss:") else None,
                 compression=None,
                 max_size=LARGEST_MESSAGE_BYTES,
                 open_timeout=5,
@@ -219,6 +219,8 @@ class Client:
             raise _LostError(
                 f"{self._url} answers, but not as stream-mer (HTTP {exc.response.status_code}); check the address"
             ) from None
+        except ssl.SSLCertVerificationError as exc:
+            raise ServeError(f"the certificate of {self._url} is not trusted here: {exc.verify_message}") from None
         except (OSError, TimeoutError, InvalidHandshake, EOFError) as exc:
             raise _LostError(f"nothing answers at {self._url} ({exc}); is stream-mer serve running there?") from None
 

@@ -162,8 +162,15 @@ def _operation(action: str, types: tuple[type[wire.Message], ...]) -> dict[str, 
 def _components(types: tuple[type[wire.Message], ...], template: str) -> tuple[list[Any], dict[str, Any]]:
     references, definitions = msgspec.json.schema_components(types, ref_template=template)
     # Through JSON and back: the generator leaves tuples in places where a document has arrays.
-    plain = json.loads(msgspec.json.encode({"references": references, "definitions": definitions}))
+    plain = json.loads(
+        msgspec.json.encode({"references": references, "definitions": definitions}), object_hook=_without_discriminator
+    )
     return plain["references"], plain["definitions"]
+
+
+def _without_discriminator(node: dict[str, Any]) -> dict[str, Any]:
+    """Leave out OpenAPI's hint, which AsyncAPI spells in another way; each alternative's ``type`` says the same."""
+    return {key: value for key, value in node.items() if key != "discriminator"}
 
 
 def _pretty(data: bytes) -> str:

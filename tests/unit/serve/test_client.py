@@ -1,8 +1,15 @@
-"""What people type as an address."""
+"""What people type as an address, and where a client goes on after a break."""
 
+import subprocess
+import sys
+
+import msgspec
 import pytest
 
-from stream_mer.serve.client import complete_url
+import stream_mer
+from stream_mer.serve import messages as wire
+from stream_mer.serve.client import Seen, complete_url, connect
+from stream_mer.serve.examples import HELLO, examples
 
 
 @pytest.mark.parametrize(
@@ -20,3 +27,32 @@ from stream_mer.serve.client import complete_url
 )
 def test_an_address_is_completed(typed, url):
     assert complete_url(typed) == url
+
+
+def test_a_client_knows_where_to_go_on():
+    seen = Seen()
+    assert seen.resume(HELLO) is None, "it has seen nothing yet"
+    kinds = examples()
+    seen.take(wire.Ready(client_id="x", granted=(), snapshot=(wire.SnapshotEntry(age_s=1, message=kinds["status"]),)))
+    for message in (kinds["emotion"], msgspec.structs.replace(kinds["emotion"], seq=7), kinds["levels"]):
+        seen.take(message)
+    resume = seen.resume(HELLO)
+    assert resume.session == HELLO.session
+    assert resume.last_seq == {"main": {"emotion": 7, "lyrics": -1, "change": -1, "status": 0}}
+
+
+def test_another_session_begins_anew():
+    seen = Seen()
+    seen.resume(HELLO)
+    seen.take(examples()["emotion"])
+    other = msgspec.structs.replace(HELLO, session="another")
+    assert seen.resume(other) is None
+    assert seen.resume(other).last_seq == {"main": {"emotion": -1, "lyrics": -1, "change": -1, "status": -1}}
+
+
+def test_the_package_offers_the_client_and_loads_it_only_then():
+    code = "import sys, stream_mer as m; assert 'websockets' not in sys.modules; m.connect; m.messages.Hello"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert stream_mer.connect is connect
+    with pytest.raises(AttributeError, match="no attribute 'conect'"):
+        _ = stream_mer.conect

@@ -41,3 +41,34 @@ def test_what_cannot_be_is_refused(name, value):
 
 def test_the_token_shows_in_no_log():
     assert "hush" not in repr(ServeSettings(token="hush"))  # noqa: S106 - a token of a test
+
+
+@pytest.mark.parametrize(
+    ("tokens", "shown", "role"),
+    [
+        ({}, None, "operator"),
+        ({}, "anything", "operator"),
+        ({"token": "in"}, None, None),
+        ({"token": "in"}, "", None),
+        ({"token": "in"}, "out", None),
+        ({"token": "in"}, "in", "operator"),
+        ({"token": "in", "operator_token": "desk"}, "in", "viewer"),
+        ({"token": "in", "operator_token": "desk"}, "desk", "operator"),
+        ({"operator_token": "desk"}, None, "viewer"),
+        ({"operator_token": "desk"}, "desk", "operator"),
+        ({"operator_token": "desk"}, "in", None),
+        ({"token": "in"}, "in\ud800", None),
+    ],
+)
+def test_a_token_decides_on_the_role(tokens, shown, role):
+    assert ServeSettings(**tokens).role_of(shown) == role
+
+
+def test_two_tokens_differ():
+    with pytest.raises(SettingError, match="both tokens are the same"):
+        ServeSettings(token="x", operator_token="x")  # noqa: S106 - of a test
+
+
+def test_an_operator_token_alone_does_not_open_a_public_address():
+    with pytest.raises(SettingError, match="without a token"):
+        ServeSettings(host="0.0.0.0", operator_token="desk")  # noqa: S104, S106 - refused, not bound

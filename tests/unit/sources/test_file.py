@@ -88,7 +88,7 @@ def test_close_ends_the_wait_of_a_paced_file(tmp_path: Path, monkeypatch: pytest
             return super().hold(end_sample)
 
     monkeypatch.setattr("stream_mer.sources.file.Pacer", WatchedPacer)
-    monkeypatch.setattr("stream_mer.sources.file.PACED_CHUNK_SAMPLES", 16_000 * 600)  # the first chunk is due in ten minutes
+    monkeypatch.setattr("stream_mer.sources.file.PACED_CHUNK_SAMPLES", 16_000 * 600)  # due in ten minutes
     source = FileSource(write_wav(tmp_path / "a.wav", np.zeros(4_000 * 600, np.int16), 4_000), paced=True)
     heard: list[AudioChunk] = []
     thread = threading.Thread(target=lambda: heard.extend(source.chunks()), daemon=True)

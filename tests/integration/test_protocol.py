@@ -1,0 +1,110 @@
+"""The documents against what really travels: a recorded session with every message, and the specifications."""
+
+import asyncio
+import contextlib
+import json
+import shutil
+import subprocess
+
+import jsonschema
+import pytest
+import websockets.asyncio.client
+from websockets.exceptions import ConnectionClosed
+
+from stream_mer.serve import messages as wire
+from stream_mer.serve.examples import CHANGE, FRAME, LEVELS, LINE, STATUS
+from stream_mer.serve.hub import Hub
+from stream_mer.serve.protocol import asyncapi, json_schema
+from stream_mer.serve.server import Server
+from stream_mer.serve.settings import ServeSettings
+from stream_mer.sources.remote import RemoteSource
+
+PATIENCE_S = 20.0
+
+SAID = [
+    {"type": "identify", "client": {"name": "recorder", "kind": "test"}, "resume": {"session": "x", "last_seq": {}}},
+    {"type": "subscribe", "id": "more", "events": ["levels"], "max_hz": 25},
+    {"type": "unsubscribe", "id": 2, "streams": ["main"], "events": ["levels"]},
+    {"type": "subscribe", "id": 3, "streams": ["nowhere"]},
+    {"type": "subscribe", "id": 4, "events": ["levels"]},
+    {"type": "control", "id": 5, "action": "override", "override": {"valence": -0.2, "arousal": 0.4, "ttl_s": 5}},
+    {"type": "control", "id": 6, "action": "resume"},
+    {"type": "audio.start", "stream": "desk", "format": "s16le", "rate_hz": 16000, "channels": 1},
+    {"type": "audio.end"},
+    {"type": "ping", "id": 7, "t": 1.5},
+    {"type": "pong", "id": 8},
+    {"type": "audio.start", "stream": "main", "format": "f32le", "rate_hz": 16000},
+]
+"""What the client of the recorded session says; the last is refused with an ``error``."""
+
+
+async def record() -> list[dict]:
+    """Hold a session in which everything happens; return what the server sent."""
+    hub = Hub()
+    main = hub.sink("main")
+    hub.sink("desk")
+    heard = []
+    async with (
+        Server(hub, ServeSettings(port=0), inlets={"desk": RemoteSource("desk")}) as server,
+        websockets.asyncio.client.connect(server.stream_url) as client,
+        asyncio.timeout(PATIENCE_S),
+    ):
+        for message in SAID:
+            await client.send(json.dumps(message))
+        with contextlib.suppress(ConnectionClosed):
+            async for data in client:
+                heard.append(json.loads(data))
+                if heard[-1]["type"] == "ready":
+                    for event in (STATUS, FRAME, LINE, CHANGE):
+                        main.publish(event)
+                elif heard[-1].get("id") == 4:
+                    main.publish(LEVELS)
+                elif heard[-1]["type"] == "error" and not heard[-1]["fatal"]:
+                    await client.send('{"type":"ping"}')
+                    await client.send("rubbish")
+    return heard
+
+
+def kinds(union) -> set[str]:
+    return {str(one.__struct_config__.tag) for one in union.__args__}
+
+
+async def test_every_message_of_a_recorded_session_fits_both_documents():
+    heard = await record()
+    assert {message["type"] for message in heard} == kinds(wire.ServerMessage) - {"ping"}, "the server never pings"
+    assert {message["type"] for message in SAID} == kinds(wire.ClientMessage)
+    document = asyncapi()
+    components = json.loads(json.dumps(document["components"]).replace("#/components/", "#/$defs/"))
+    schema = jsonschema.Draft202012Validator(json_schema())
+    for message in (*heard, *SAID):
+        schema.validate(message)
+        reference = document["components"]["messages"][message["type"]]["payload"]["$ref"].rpartition("/")[2]
+        jsonschema.Draft202012Validator({"$ref": f"#/$defs/schemas/{reference}", "$defs": components}).validate(message)
+
+
+async def test_the_documents_say_who_may_send_what_in_a_recorded_session():
+    document = asyncapi()
+
+    def listed(operation: str) -> set[str]:
+        return {one["$ref"].rpartition("/")[2] for one in document["operations"][operation]["messages"]}
+
+    assert {message["type"] for message in await record()} <= listed("tell")
+    assert {message["type"] for message in SAID} <= listed("hear")
+
+
+@pytest.fixture(scope="module")
+def asyncapi_specification(tmp_path_factory) -> dict:
+    """The schema of AsyncAPI 3.0.0 itself, from npm."""
+    if shutil.which("npm") is None:
+        pytest.skip("npm is not installed")
+    folder = tmp_path_factory.mktemp("asyncapi")
+    command = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "@asyncapi/specs@6"]
+    try:
+        subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=120)
+    except (subprocess.SubprocessError, OSError) as exc:
+        pytest.skip(f"@asyncapi/specs could not be had from npm: {exc}")
+    return json.loads((folder / "node_modules/@asyncapi/specs/schemas/3.0.0.json").read_text())
+
+
+def test_the_asyncapi_document_is_one(asyncapi_specification):
+    jsonschema.Draft7Validator(asyncapi_specification).validate(asyncapi())

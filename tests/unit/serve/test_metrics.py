@@ -1,0 +1,91 @@
+"""What Prometheus reads."""
+
+import math
+from dataclasses import replace
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from stream_mer.serve.examples import CHANGE, FRAME, LINE, STATUS
+from stream_mer.serve.hub import Hub
+from stream_mer.serve.interest import DEFAULT_INTEREST
+from stream_mer.serve.metrics import Metrics
+from stream_mer.serve.outbox import Outbox
+
+
+@pytest.fixture
+def hub():
+    return Hub()
+
+
+@pytest.fixture
+def metrics(hub):
+    return Metrics(hub)
+
+
+def read(metrics: Metrics) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    families = text_string_to_metric_families(metrics.text().decode())
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+def value(metrics: Metrics, name: str, **labels: str) -> float:
+    return read(metrics)[name, tuple(sorted(labels.items()))]
+
+
+def test_it_says_what_runs_here(metrics):
+    (build,) = [labels for name, labels in read(metrics) if name == "stream_mer_build_info"]
+    assert dict(build)["protocol"] == "mer.v1"
+
+
+def test_latencies_are_histograms_by_stream_and_stage(hub, metrics):
+    for _ in range(3):
+        hub.sink("main").publish(FRAME)
+    total = {"stream": "main", "stage": "total"}
+    assert value(metrics, "stream_mer_latency_seconds_count", **total) == 3
+    assert value(metrics, "stream_mer_latency_seconds_sum", **total) == pytest.approx(3 * 0.0283)
+    assert value(metrics, "stream_mer_latency_seconds_bucket", **total, le="0.02") == 0
+    assert value(metrics, "stream_mer_latency_seconds_bucket", **total, le="0.04") == 3
+
+
+def test_text_age_lag_losses_and_states_follow_the_stream(hub, metrics):
+    sink = hub.sink("main")
+    sink.publish(replace(FRAME, dropped=4))
+    sink.publish(replace(STATUS, lag_s=2.8, lost_samples=16_000, source="reconnecting"))
+    assert value(metrics, "stream_mer_text_age_seconds", stream="main") == 3.24
+    assert value(metrics, "stream_mer_lyrics_lag_seconds", stream="main") == 2.8
+    assert value(metrics, "stream_mer_lost_samples_total", stream="main") == 16_000
+    assert value(metrics, "stream_mer_dropped_windows_total", stream="main") == 4
+    assert value(metrics, "stream_mer_source_state", stream="main", state="reconnecting") == 1
+    assert value(metrics, "stream_mer_source_state", stream="main", state="live") == 0
+    assert value(metrics, "stream_mer_lyrics_state", stream="main", state="ok") == 1
+    sink.publish(replace(FRAME, raw=replace(FRAME.raw, text_age_s=None)))
+    assert math.isnan(value(metrics, "stream_mer_text_age_seconds", stream="main"))
+
+
+def test_clients_messages_and_drops_are_counted(hub, metrics):
+    box = Outbox(capacity=1, wake=lambda: None)
+    hub.attach(box, DEFAULT_INTEREST)
+    for event in (LINE, CHANGE, FRAME, FRAME):
+        hub.sink("main").publish(event)
+    assert value(metrics, "stream_mer_clients") == 1
+    assert value(metrics, "stream_mer_published_messages_total", stream="main", type="emotion") == 2
+    assert value(metrics, "stream_mer_waiting_messages") == 2
+    assert value(metrics, "stream_mer_replaced_messages_total") == 1
+    assert value(metrics, "stream_mer_dropped_messages_total") == 1
+    while box.take() is not None:
+        pass
+    assert value(metrics, "stream_mer_sent_messages_total") == 3
+    assert value(metrics, "stream_mer_delivery_seconds_count") == 2
+
+
+def test_connections_and_closes_are_counted_by_code(metrics):
+    for code in (1000, 4410, 4410, None):
+        metrics.connected()
+        metrics.closed(code)
+    assert value(metrics, "stream_mer_connections_total") == 4
+    assert value(metrics, "stream_mer_closes_total", code="4410") == 2
+    assert value(metrics, "stream_mer_closes_total", code="1006") == 1
