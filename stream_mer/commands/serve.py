@@ -27,11 +27,10 @@ _LIMITS: dict[str, int | float] = {name: getattr(ServeSettings(), name) for name
     "sources",
     multiple=True,
     default=("demo",),
-    show_default="demo",
     metavar="[NAME=]SOURCE",
     help="What to listen to: demo, a file, mic, mic:NAME (see `stream-mer devices`), monitor for what this machine "
     "plays, an address such as http://radio.example/live, remote for audio that a client sends, or - for raw PCM on "
-    "stdin. Give it more than once, each with a name, for several streams.",
+    "stdin. Give it more than once, each with a name, for several streams.  [default: demo]",
 )
 @click.option("--host", default=ServeSettings().host, show_default=True, help="Address to bind.")
 @click.option("--port", default=ServeSettings().port, show_default=True, help="Port; 0 takes any free one.")

@@ -30,7 +30,7 @@ _LATENCY_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.06, 0.1, 0.2, 0.5
 _STAGES = ("capture", "queue", "features", "model", "total")
 
 
-disable_created_metrics()  # a time of birth beside each counter, which nobody asked for
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a time of birth beside each counter, which nobody asked for
 
 
 class Metrics:

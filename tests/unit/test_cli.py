@@ -87,7 +87,22 @@ def test_help_lists_every_command(stream_mer: Command) -> None:
 
 
 OPTIONS = {
-    "serve": ["--source", "--host", "--port", "--token", "--loop", "--rate", "--model", "--lyrics", "--hop"],
+    "serve": [
+        "--operator-token",
+        "--allow-origin",
+        "--tls-certificate",
+        "--tls-key",
+        "--limit",
+        "--source",
+        "--host",
+        "--port",
+        "--token",
+        "--loop",
+        "--rate",
+        "--model",
+        "--lyrics",
+        "--hop",
+    ],
     "tag": [
         *["--format", "--out", "--plot", "--lyrics", "--no-lyrics", "--hop", "--device", "--model", "--context"],
         *["--asr-model", "--min-confidence", "--min-accuracy", "FILE..."],
