@@ -14,9 +14,14 @@ _LONGEST_REASON = 120
 
 
 class Socket(Protocol):
-    """What a session needs of a websocket; each method may raise whatever says that the other side is gone."""
+    """What a session needs of a websocket; each coroutine may raise whatever says that the other side is gone.
 
-    async def send(self, message: bytes, *, text: bool) -> None: ...
+    ``write`` sends at once and returns False where it cannot; ``send`` waits until it can.
+    """
+
+    def write(self, message: bytes) -> bool: ...
+
+    async def send(self, message: bytes) -> None: ...
 
     async def recv(self) -> str | bytes: ...
 
@@ -51,7 +56,7 @@ async def part(socket: Socket, goodbye: Goodbye, *, timeout_s: float) -> None:
     error = wire.Error(code=goodbye.code, message=goodbye.message, fatal=True, retry_after_s=goodbye.retry_after_s)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(timeout_s):
-            await socket.send(encode(error), text=True)
+            await socket.send(encode(error))
     reason = goodbye.message.encode()[:_LONGEST_REASON].decode(errors="ignore")
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(timeout_s):

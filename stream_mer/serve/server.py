@@ -25,6 +25,7 @@ from stream_mer import __version__
 from stream_mer.config import WindowSettings
 from stream_mer.errors import ServeError
 from stream_mer.serve import messages as wire
+from stream_mer.serve.connection import Connection
 from stream_mer.serve.farewell import Goodbye, part
 from stream_mer.serve.hub import Hub
 from stream_mer.serve.ingest import Inlet
@@ -221,7 +222,7 @@ class Server:
         try:
             refusal = self._why_refused(headers, role)
             if refusal is not None:
-                await part(connection, refusal, timeout_s=self._settings.close_timeout_s)
+                await part(Connection(connection), refusal, timeout_s=self._settings.close_timeout_s)
             else:
                 await self._converse(connection, waker=waker, role=role)
         except* ConnectionClosed:
@@ -233,7 +234,7 @@ class Server:
 
     async def _converse(self, connection: ServerConnection, *, waker: LoopWaker, role: Role | None) -> None:
         session = Session(
-            socket=connection,
+            socket=Connection(connection),
             hub=self._hub,
             settings=self._settings,
             hello=self._hello(),

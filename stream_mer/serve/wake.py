@@ -5,34 +5,35 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+from collections.abc import Callable
 
 
 class LoopWaker:
-    """Sets events of one loop from any thread, with at most one call on its way to the loop.
+    """Calls functions in one loop, asked from any thread, with at most one call on its way to the loop.
 
     ``call_soon_threadsafe`` alone is not bounded: a loop that stalls piles up a callback for each call. Here a stalled
-    loop holds one callback and, because every outbox wakes its writer only once, one event for each client.
+    loop holds one callback and, because every outbox wakes its writer only once, one function for each client.
 
     Args:
-        loop: Where the events are set.
+        loop: Where the functions are called.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._lock = threading.Lock()
-        self._events: list[asyncio.Event] = []
+        self._waiting: list[Callable[[], None]] = []
 
-    def wake(self, event: asyncio.Event) -> None:
-        """Set the event soon; from any thread, without waiting. Does nothing once the loop is closed."""
+    def wake(self, function: Callable[[], None]) -> None:
+        """Have the function called soon; from any thread, without waiting. Does nothing once the loop is closed."""
         with self._lock:
-            on_its_way = bool(self._events)
-            self._events.append(event)
+            on_its_way = bool(self._waiting)
+            self._waiting.append(function)
         if not on_its_way:
             with contextlib.suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(self._set_all)
+                self._loop.call_soon_threadsafe(self._call_all)
 
-    def _set_all(self) -> None:
+    def _call_all(self) -> None:
         with self._lock:
-            events, self._events = self._events, []
-        for event in events:
-            event.set()
+            waiting, self._waiting = self._waiting, []
+        for function in waiting:
+            function()

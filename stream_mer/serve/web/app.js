@@ -1,7 +1,7 @@
 // The page: joins the connection, the plane and the rest, and says so when what is shown is old.
 
+import { connect } from "./mer.js";
 import { Plane } from "./plane.js";
-import { connect } from "./stream.js";
 import { $, Bars, CATEGORY_NAMES, CLUSTER_NAMES, Lines, banner, light, showAges, showEmotion, showStatus } from "./view.js";
 
 const STALE_HOPS = 4;
@@ -25,25 +25,17 @@ let hop_s = 0.5;
 /** What came of each stream, so that another one can be chosen at any time. */
 const newest = new Map();
 
-function take(message, age_s = 0) {
-  switch (message.type) {
-    case "hello":
-      hop_s = message.hop_s;
-      if (session !== null && session !== message.session) forget();
-      session = message.session;
-      message.streams.forEach(addStream);
-      break;
-    case "ready":
-      for (const entry of message.snapshot) take(entry.message, entry.age_s);
-      break;
-    case "emotion":
-    case "lyrics":
-    case "status":
-      addStream(message.stream);
-      remember(message, age_s);
-      if (message.stream === chosen) show(message, age_s);
-      break;
-  }
+function greet(hello) {
+  hop_s = hello.hop_s;
+  if (session !== null && session !== hello.session) forget();
+  session = hello.session;
+  hello.streams.forEach(addStream);
+}
+
+function take(message, age_s) {
+  addStream(message.stream);
+  remember(message, age_s);
+  if (message.stream === chosen) show(message, age_s);
 }
 
 function remember(message, age_s) {
@@ -141,23 +133,28 @@ requestAnimationFrame(draw);
 // A timer and not the drawing loop: a hidden tab draws nothing, but must not call old values new when it comes back.
 setInterval(() => judge(performance.now() / 1000), 1000 * AGES_EVERY_S);
 
-const link = connect({
-  message: take,
-  link(up, why) {
-    linked = up;
-    everLinked ||= up;
-    complaint = why;
-  },
-  token() {
-    $("door").hidden = false;
-    $("token").focus();
-  },
+const mer = connect(undefined, {
+  token: new URLSearchParams(location.hash.slice(1)).get("token"),
+  name: "page",
+  subscribe: [{ events: ["emotion", "lyrics", "status"] }],
+  resume: ["lyrics"], // of all else only the newest is shown
+});
+mer.on("hello", greet);
+for (const kind of ["emotion", "lyrics", "status"]) mer.on(kind, take);
+mer.on("link", ({ up, why }) => {
+  linked = up;
+  everLinked ||= up;
+  complaint = why;
+});
+mer.on("token", () => {
+  $("door").hidden = false;
+  $("token").focus();
 });
 
 $("door").addEventListener("submit", (event) => {
   event.preventDefault();
   $("door").hidden = true;
-  link.offer($("token").value);
+  mer.offer($("token").value);
   $("token").value = "";
 });
 

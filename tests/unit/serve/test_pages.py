@@ -53,7 +53,7 @@ def test_ready_follows_the_emotion():
 def test_the_page_wants_nothing_from_elsewhere_and_all_that_it_wants_is_there(pages):
     html = pages.answer("/").body.decode()
     wanted = re.findall(r'(?:src|href)="([^"]+)"', html)
-    for path in ["/app.js", "/view.js", "/plane.js", "/stream.js"]:
+    for path in ["/app.js", "/view.js", "/plane.js", "/mer.js"]:
         wanted += [f"/{name}" for name in re.findall(r'from "\./([^"]+)"', pages.answer(path).body.decode())]
     assert len(wanted) > 4
     for path in wanted:
@@ -61,6 +61,6 @@ def test_the_page_wants_nothing_from_elsewhere_and_all_that_it_wants_is_there(pa
 
 
 def test_the_page_never_makes_html_of_text(pages):
-    for path in ["/app.js", "/view.js", "/plane.js", "/stream.js"]:
+    for path in ["/app.js", "/view.js", "/plane.js", "/mer.js"]:
         code = pages.answer(path).body.decode()
         assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(", code), path

@@ -1,0 +1,250 @@
+// The client of mer.v1 in one file, without dependencies: for browsers, and for Node with its WebSocket or that of `ws`.
+//
+//   import { connect } from "http://127.0.0.1:8765/mer.js";
+//   const mer = connect();
+//   mer.on("emotion", (emotion) => console.log(emotion.valence, emotion.arousal, emotion.category.top));
+//
+// It comes back by itself, with what was missed meanwhile, and says so when it is gone.
+
+const KINDS = ["emotion", "lyrics", "change", "status"];
+const FIRST_DELAY_MS = 500;
+const LAST_DELAY_MS = 8000;
+const PING_EVERY_MS = 5000;
+const ANSWER_WITHIN_MS = 7000;
+const WANTS_TOKEN = new Set([4401, 4408]);
+const WOULD_REPEAT = new Set([4400, 4403, 4404]);
+
+/**
+ * @typedef {{streams?: string[], events?: string[], max_hz?: number | null}} Wish Nothing named means all streams, and
+ *   the default events (all of them where it is about wanting less).
+ * @typedef {{type: "result", ok: boolean, error: {code: number, message: string} | null}} Result
+ * @typedef {object} Client
+ * @property {(kind: string, listener: (message: any, age_s: number) => void) => () => void} on Call a function with
+ *   every message of a type, whose age is not 0 where it comes out of the snapshot; with `{up, why, final}` on "link";
+ *   with `{why}` on "token", when one is wanted. Returns what takes it away again.
+ * @property {(wish?: Wish) => Promise<Result>} subscribe Get more, or the same at another rate.
+ * @property {(wish?: Wish) => Promise<Result>} unsubscribe Get less.
+ * @property {(action: "freeze" | "blackout" | "override" | "resume", more?: object) => Promise<Result>} control Hold the
+ *   values: `control("override", {override: {valence: 0.8, arousal: 0.6, ttl_s: 30}, streams: ["main"]})`. Not ok, with
+ *   the code 0, where no connection could carry it.
+ * @property {(token: string) => void} offer Connect with this token from now on.
+ * @property {() => void} close Leave and stay away.
+ */
+
+/**
+ * Connect and stay connected.
+ *
+ * @param {string} [url] Where the server is, as `ws://127.0.0.1:8765`; where this file came from, if left out.
+ * @param {object} [options]
+ * @param {string | null} [options.token] What the server wants to be shown.
+ * @param {Wish[] | null} [options.subscribe] What to get; the default events of all streams, if left out.
+ * @param {string} [options.name] What the server's log shall call this client.
+ * @param {boolean | string[]} [options.resume] Get what was missed after a break: everything, nothing, or these kinds.
+ * @param {any} [options.WebSocket] Where there is no global one: that of `ws`.
+ * @returns {Client}
+ */
+export function connect(url, { token = null, subscribe = null, name = "mer.js", resume = true, WebSocket } = {}) {
+  const Socket = WebSocket ?? globalThis.WebSocket;
+  if (!Socket) throw new Error("there is no WebSocket here: give that of `ws`, as in connect(url, { WebSocket })");
+  const address = streamAddress(url);
+  const resumed = resume === true ? KINDS : resume || [];
+  const listeners = new Map();
+  const asked = new Map();
+  let rules = (subscribe ?? [{}]).map((wish) => ({ type: "subscribe", ...wish }));
+  let link = null;
+  let again = 0;
+  let delayMs = FIRST_DELAY_MS;
+  let requests = 0;
+  let session = null;
+  let lastSeq = Object.create(null);
+
+  function emit(kind, message, age_s = 0) {
+    for (const listener of [...(listeners.get(kind) ?? [])]) listener(message, age_s);
+  }
+
+  function open() {
+    const socket = new Socket(address, "mer.v1.json");
+    const here = { send: (message) => socket.send(JSON.stringify(message)), ready: false, leave };
+    let why = "";
+    let retryMs = 0;
+    let hello = null;
+    let owedSince = performance.now(); // its first word, or the answer to a ping
+    const pulse = setInterval(() => {
+      // A cable that was pulled closes nothing; only the missing answer tells.
+      if (owedSince !== null && performance.now() - owedSince > ANSWER_WITHIN_MS) lost(0);
+      else if (socket.readyState === 1) {
+        here.send({ type: "ping", id: requests++ });
+        owedSince ??= performance.now();
+      }
+    }, PING_EVERY_MS);
+
+    function leave() {
+      link = null;
+      clearInterval(pulse);
+      // Those of `ws` would wait half a minute for an answer that may never come.
+      if (socket.terminate) socket.terminate();
+      else socket.close();
+    }
+
+    function lost(code) {
+      if (link !== here) return;
+      leave();
+      const wanting = WANTS_TOKEN.has(code);
+      const final = WOULD_REPEAT.has(code);
+      if (wanting) token = null;
+      else if (!final) {
+        again = setTimeout(open, Math.max(retryMs, delayMs * (0.5 + Math.random() / 2)));
+        delayMs = Math.min(delayMs * 2, LAST_DELAY_MS);
+      }
+      refuse((request) => final || request.type === "control");
+      emit("link", { up: false, why, final });
+      if (wanting) emit("token", { why });
+    }
+
+    function greet() {
+      delayMs = FIRST_DELAY_MS;
+      if (hello.auth_required && token === null) {
+        leave();
+        emit("token", { why: "" });
+        return;
+      }
+      const identify = { type: "identify", client: { name, kind: globalThis.document ? "browser" : "node" } };
+      if (token !== null) identify.token = token;
+      identify.subscribe = rules.slice(0, firstWithdrawal()).map(({ type, ...wish }) => wish);
+      if (session === hello.session) identify.resume = { session, last_seq: lastSeq };
+      else lastSeq = Object.create(null);
+      session = hello.session;
+      // With hundreds of streams it could be too long to be read.
+      if (sizeOf(identify) > hello.limits.max_message_bytes) delete identify.resume;
+      here.send(identify);
+      emit("link", { up: true, why: "", final: false });
+    }
+
+    function begin(ready) {
+      here.ready = true;
+      for (const wish of ready.granted) {
+        for (const stream of wish.streams.length ? wish.streams : hello.streams) {
+          for (const kind of wish.events) note(stream, kind, lastSeq[stream]?.[kind] ?? -1);
+        }
+      }
+      for (const { message } of ready.snapshot) note(message.stream, message.type, message.seq);
+      for (const rule of rules.slice(firstWithdrawal())) here.send(rule);
+      for (const [id, { request }] of asked) here.send({ id, ...request });
+    }
+
+    socket.addEventListener("message", ({ data }) => {
+      if (link !== here) return;
+      owedSince = null;
+      let message;
+      try {
+        message = JSON.parse(data);
+      } catch {
+        return; // not of this protocol; the next one may be
+      }
+      if (message.type === "hello") hello = message;
+      else if (message.type === "ready") begin(message);
+      else if (message.type === "ping") here.send({ ...message, type: "pong" });
+      else if (message.type === "result") settle(message);
+      else if (message.type === "error") [why, retryMs] = [message.message, 1000 * (message.retry_after_s ?? 0)];
+      else if (message.stream !== undefined) note(message.stream, message.type, message.seq);
+      emit(message.type, message);
+      if (message.type === "hello") greet();
+      if (message.type !== "ready") return;
+      for (const old of message.snapshot) {
+        // An old cue must not fire again.
+        if (old.message.type !== "change") emit(old.message.type, old.message, old.age_s);
+      }
+    });
+    socket.addEventListener("close", ({ code }) => lost(code));
+    socket.addEventListener("error", () => {}); // the close that follows tells
+    link = here;
+  }
+
+  function note(stream, kind, seq) {
+    if (resumed.includes(kind)) (lastSeq[stream] ??= {})[kind] = seq;
+  }
+
+  function firstWithdrawal() {
+    const first = rules.findIndex((rule) => rule.type === "unsubscribe");
+    return first < 0 ? rules.length : first;
+  }
+
+  function ask(request) {
+    const id = requests++;
+    return new Promise((resolve) => {
+      asked.set(id, { request, resolve });
+      if (link?.ready) link.send({ id, ...request });
+      else if (request.type === "control") refuse((other) => other === request);
+    });
+  }
+
+  function settle(result) {
+    const answered = asked.get(result.id);
+    if (answered === undefined) return;
+    asked.delete(result.id);
+    if (result.ok && answered.request.type !== "control") obey(answered.request);
+    answered.resolve(result);
+  }
+
+  /** Remember a wish for the next connection; the older ones that it overrules are forgotten, as the server does. */
+  function obey(rule) {
+    rules = rules.filter((old) => !covers(rule, old));
+    if (rule.type === "subscribe" || rules.length > 0) rules.push(rule);
+    if (rule.type === "subscribe") return;
+    for (const stream of rule.streams?.length ? rule.streams : Object.keys(lastSeq)) {
+      for (const kind of eventsOf(rule)) delete lastSeq[stream]?.[kind];
+    }
+  }
+
+  function refuse(concerns) {
+    const error = { code: 0, message: "there is no connection, or it was lost before the answer came" };
+    for (const [id, { request }] of [...asked]) if (concerns(request)) settle({ type: "result", id, ok: false, error });
+  }
+
+  function stop() {
+    clearTimeout(again);
+    link?.leave();
+  }
+
+  open();
+  return {
+    on(kind, listener) {
+      if (!listeners.has(kind)) listeners.set(kind, new Set());
+      listeners.get(kind).add(listener);
+      return () => listeners.get(kind).delete(listener);
+    },
+    subscribe: (wish = {}) => ask({ type: "subscribe", ...wish }),
+    unsubscribe: ({ streams = [], events = [] } = {}) => ask({ type: "unsubscribe", streams, events }),
+    control: (action, more = {}) => ask({ type: "control", action, ...more }),
+    offer(offered) {
+      stop();
+      token = offered;
+      open();
+    },
+    close() {
+      stop();
+      refuse(() => true);
+    },
+  };
+}
+
+function streamAddress(url) {
+  const here = import.meta.url.startsWith("http") ? import.meta.url : "http://127.0.0.1:8765/";
+  const address = new URL(url ?? new URL("v1/stream", here));
+  if (address.pathname === "/") address.pathname = "/v1/stream";
+  address.protocol = address.protocol.replace("http", "ws");
+  return address.href;
+}
+
+function sizeOf(message) {
+  return new TextEncoder().encode(JSON.stringify(message)).length;
+}
+
+function eventsOf({ type, events }) {
+  return events?.length ? events : type === "subscribe" ? KINDS : [...KINDS, "levels"];
+}
+
+function covers(rule, old) {
+  const streams = !rule.streams?.length || (old.streams?.length && old.streams.every((one) => rule.streams.includes(one)));
+  return streams && eventsOf(old).every((kind) => eventsOf(rule).includes(kind));
+}
