@@ -71,8 +71,10 @@ export function connect(url, { token = null, subscribe = null, name = "mer.js", 
     let owedSince = performance.now(); // its first word, or the answer to a ping
     const pulse = setInterval(() => {
       // A cable that was pulled closes nothing; only the missing answer tells.
-      if (owedSince !== null && performance.now() - owedSince > ANSWER_WITHIN_MS) lost(0);
-      else if (socket.readyState === 1) {
+      if (owedSince !== null && performance.now() - owedSince > ANSWER_WITHIN_MS) {
+        lost(0);
+        socket.terminate?.(); // that of `ws` would wait for an answer to its close
+      } else if (socket.readyState === 1) {
         here.send({ type: "ping", id: requests++ });
         owedSince ??= performance.now();
       }
@@ -81,9 +83,7 @@ export function connect(url, { token = null, subscribe = null, name = "mer.js", 
     function leave() {
       link = null;
       clearInterval(pulse);
-      // Those of `ws` would wait half a minute for an answer that may never come.
-      if (socket.terminate) socket.terminate();
-      else socket.close();
+      socket.close();
     }
 
     function lost(code) {
@@ -111,8 +111,8 @@ export function connect(url, { token = null, subscribe = null, name = "mer.js", 
       const identify = { type: "identify", client: { name, kind: globalThis.document ? "browser" : "node" } };
       if (token !== null) identify.token = token;
       identify.subscribe = rules.slice(0, firstWithdrawal()).map(({ type, ...wish }) => wish);
-      if (session === hello.session) identify.resume = { session, last_seq: lastSeq };
-      else lastSeq = Object.create(null);
+      if (session !== hello.session) lastSeq = Object.create(null);
+      else if (resumed.length > 0) identify.resume = { session, last_seq: lastSeq };
       session = hello.session;
       // With hundreds of streams it could be too long to be read.
       if (sizeOf(identify) > hello.limits.max_message_bytes) delete identify.resume;
@@ -137,7 +137,7 @@ export function connect(url, { token = null, subscribe = null, name = "mer.js", 
       owedSince = null;
       let message;
       try {
-        message = JSON.parse(data);
+        message = Object(JSON.parse(data));
       } catch {
         return; // not of this protocol; the next one may be
       }
@@ -148,7 +148,7 @@ export function connect(url, { token = null, subscribe = null, name = "mer.js", 
       else if (message.type === "error") [why, retryMs] = [message.message, 1000 * (message.retry_after_s ?? 0)];
       else if (message.stream !== undefined) note(message.stream, message.type, message.seq);
       emit(message.type, message);
-      if (message.type === "hello") greet();
+      if (message.type === "hello" && link === here) greet();
       if (message.type !== "ready") return;
       for (const old of message.snapshot) {
         // An old cue must not fire again.
