@@ -64,6 +64,7 @@ class Hub:
         self.session = secrets.token_hex(4)
         self._clock = clock
         self._watchers: list[Watcher] = []
+        self._levels_watched = False
         # One lock for all: a new client must see either the snapshot with an event or the event, never both or none.
         self._lock = threading.Lock()
         self._numbers = itertools.count()
@@ -99,10 +100,11 @@ class Hub:
             outboxes = sum((outbox.statistics() for outbox in self._clients), self._of_gone_clients)
             return HubStatistics(clients=len(self._clients), published=dict(self._published), outboxes=outboxes)
 
-    def watch(self, watcher: Watcher) -> None:
-        """Let somebody look at everything that is published from now on."""
+    def watch(self, watcher: Watcher, *, levels: bool = False) -> None:
+        """Let somebody look at everything that is published from now on; with ``levels``, have those measured too."""
         with self._lock:
             self._watchers.append(watcher)
+            self._levels_watched = self._levels_watched or levels
 
     def sink(self, stream: str) -> EventSink:
         """Return where the pipeline of this stream publishes, from any thread; it never waits for a client."""
@@ -130,9 +132,9 @@ class Hub:
                         self._send(stream, event)
 
     def is_wanted(self, stream: str, kind: str) -> bool:
-        """Tell whether any client wants such messages now."""
+        """Tell whether any client, or a watcher, wants such messages now."""
         with self._lock:
-            return bool(self._readers_of(stream, kind))
+            return (kind == "levels" and self._levels_watched) or bool(self._readers_of(stream, kind))
 
     def attach(self, outbox: Outbox, interest: Interest) -> None:
         """Send events to a client from now on, or others than before.
