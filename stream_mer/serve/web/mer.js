@@ -50,7 +50,7 @@ export function connect(url, { token = null, subscribe = null, name = "mer.js", 
   const resumed = resume === true ? KINDS : resume || [];
   const listeners = new Map();
   const asked = new Map();
-  let rules = (subscribe ?? [{}]).map((wish) => ({ type: "subscribe", ...wish }));
+  let rules = (subscribe ?? [{}]).map((wish) => explicit({ type: "subscribe", ...wish }));
   let link = null;
   let again = 0;
   let delayMs = FIRST_DELAY_MS;
@@ -186,13 +186,16 @@ export function connect(url, { token = null, subscribe = null, name = "mer.js", 
     answered.resolve(result);
   }
 
-  /** Remember a wish for the next connection; the older ones that it overrules are forgotten, as the server does. */
+  /** Remember a wish for the next connection; of the older ones only what it does not overrule. */
   function obey(rule) {
-    rules = rules.filter((old) => !covers(rule, old));
-    if (rule.type === "subscribe" || rules.length > 0) rules.push(rule);
-    if (rule.type === "subscribe") return;
-    for (const stream of rule.streams?.length ? rule.streams : Object.keys(lastSeq)) {
-      for (const kind of eventsOf(rule)) delete lastSeq[stream]?.[kind];
+    const { type, streams, events } = explicit(rule);
+    rules = rules
+      .map((old) => (within(old.streams, streams) ? { ...old, events: old.events.filter((one) => !events.includes(one)) } : old))
+      .filter((old) => old.events.length > 0);
+    if (type === "subscribe" || rules.length > 0) rules.push({ ...rule, streams, events });
+    if (type === "subscribe") return;
+    for (const stream of streams.length ? streams : Object.keys(lastSeq)) {
+      for (const kind of events) delete lastSeq[stream]?.[kind];
     }
   }
 
@@ -240,11 +243,11 @@ function sizeOf(message) {
   return new TextEncoder().encode(JSON.stringify(message)).length;
 }
 
-function eventsOf({ type, events }) {
-  return events?.length ? events : type === "subscribe" ? KINDS : [...KINDS, "levels"];
+function explicit({ type, streams = [], events = [], ...more }) {
+  const all = type === "subscribe" ? KINDS : [...KINDS, "levels"];
+  return { type, streams, events: events.length ? events : all, ...more };
 }
 
-function covers(rule, old) {
-  const streams = !rule.streams?.length || (old.streams?.length && old.streams.every((one) => rule.streams.includes(one)));
-  return streams && eventsOf(old).every((kind) => eventsOf(rule).includes(kind));
+function within(streams, others) {
+  return others.length === 0 || (streams.length > 0 && streams.every((one) => others.includes(one)));
 }

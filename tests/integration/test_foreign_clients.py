@@ -1,0 +1,489 @@
+"""Clients of other making against a real server: Node with `ws`, and a page from elsewhere in headless Chromium."""
+
+import asyncio
+import contextlib
+import functools
+import http.server
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import subprocess
+import threading
+from collections import deque
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+import stream_mer.serve
+from stream_mer.serve.examples import CHANGE, FRAME, LEVELS, LINE, STATUS
+from stream_mer.serve.hub import Hub
+from stream_mer.serve.server import Server
+from stream_mer.serve.settings import ServeSettings
+
+MER_JS = Path(stream_mer.serve.__file__).parent / "web" / "mer.js"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMIUM_ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PATIENCE_S = 30.0
+"""How long a test waits for what must come; it says nothing of how fast it comes."""
+
+PLAIN = """
+import WebSocket from "ws";
+const socket = new WebSocket(process.argv[2], "mer.v1.json");
+const tell = (what) => console.log(JSON.stringify(what));
+socket.on("message", (data, binary) => tell({ binary, message: JSON.parse(data) }));
+socket.on("close", (code, reason) => tell({ closed: code, reason: String(reason), agreed: socket.protocol }));
+socket.on("open", () => process.stdin.on("data", (lines) =>
+  String(lines).trim().split("\\n").forEach((line) => socket.send(line))));
+"""
+"""A client with nothing but `ws`: sends the lines of its input, prints what comes."""
+
+WITH_MER = """
+import WebSocket from "ws";
+import { connect } from "./mer.mjs";
+const tell = (what) => console.log(JSON.stringify(what));
+const options = JSON.parse(process.argv[3]);
+const mer = connect(process.argv[2], { ...options, WebSocket });
+for (const kind of ["hello", "ready", "emotion", "lyrics", "change", "status", "levels", "error", "link", "token"])
+  mer.on(kind, (message, age_s) => tell({ kind, message, age_s }));
+process.stdin.on("data", (lines) => String(lines).trim().split("\\n").forEach(async (line) => {
+  const { call, with: given } = JSON.parse(line);
+  tell({ call, gave: await mer[call](...given) });
+}));
+"""
+"""A client with mer.js: does what its input says, prints what comes."""
+
+
+@pytest.fixture(scope="module")
+def node_folder(tmp_path_factory):
+    for program in ("node", "npm"):  # `ws` is no part of Node
+        if shutil.which(program) is None:
+            pytest.skip(f"wants {program}: apt-get install nodejs npm")
+    folder = tmp_path_factory.mktemp("node")
+    (folder / "package.json").write_text('{"private": true}')
+    command = ["npm", "install", "--no-audit", "--no-fund", "--silent", "ws@8"]
+    done = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True, timeout=120)
+    if done.returncode != 0:
+        pytest.skip(f"npm cannot install ws here: {done.stderr[-300:]}")
+    shutil.copy(MER_JS, folder / "mer.mjs")
+    (folder / "plain.mjs").write_text(PLAIN)
+    (folder / "with_mer.mjs").write_text(WITH_MER)
+    return folder
+
+
+class NodeClient:
+    """A Node process that prints one JSON object a line and takes lines."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+        self._unread: deque[dict] = deque()
+
+    async def send(self, line: str | dict) -> None:
+        line = line if isinstance(line, str) else json.dumps(line)
+        self.process.stdin.write(line.encode() + b"\n")
+        await self.process.stdin.drain()
+
+    async def call(self, method: str, *given) -> None:
+        await self.send({"call": method, "with": given})
+
+    async def _next(self) -> dict:
+        async with asyncio.timeout(PATIENCE_S):
+            line = await self.process.stdout.readline()
+        assert line, (await self.process.stderr.read()).decode()
+        return json.loads(line)
+
+    async def told(self, where=lambda _: True) -> dict:
+        """Return the first thing told, of those not yet read, that is such a one."""
+        while True:
+            what = self._unread.popleft() if self._unread else await self._next()
+            if where(what):
+                return what
+
+    async def message(self, kind: str) -> dict:
+        what = await self.told(lambda what: what.get("message", {}).get("type", what.get("kind")) == kind)
+        return what["message"]
+
+    async def answer(self, method: str, *given) -> dict:
+        """Call a method and return what it gave; what is told meanwhile is still to be read."""
+        await self.call(method, *given)
+        while (what := await self._next()).get("call") != method:
+            self._unread.append(what)
+        return what["gave"]
+
+
+@contextlib.asynccontextmanager
+async def node(folder, script, *arguments):
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        "node", script, *arguments, cwd=folder, stdin=pipe, stdout=pipe, stderr=pipe, limit=1 << 20
+    )
+    try:
+        yield NodeClient(process)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGCONT)
+            process.kill()
+        await process.communicate()
+
+
+def plain_client(folder, server):
+    return node(folder, "plain.mjs", server.stream_url)
+
+
+def mer_client(folder, server, **options):
+    return node(folder, "with_mer.mjs", server.stream_url.removesuffix("/v1/stream"), json.dumps(options))
+
+
+@pytest.fixture
+def hub():
+    hub = Hub()
+    hub.sink("main").publish(STATUS)
+    return hub
+
+
+@contextlib.asynccontextmanager
+async def serving(hub, **settings):
+    async with Server(hub, ServeSettings(**({"port": 0, "close_timeout_s": 1.0} | settings))) as server:
+        yield server
+
+
+async def test_ws_gets_hello_ready_emotion_and_lyrics_as_text(node_folder, hub):
+    async with serving(hub) as server, plain_client(node_folder, server) as client:
+        assert await client.told() == {"binary": False, "message": await hello_of(server)}
+        await client.send({"type": "identify", "client": {"name": "trial", "kind": "node"}})
+        ready = await client.message("ready")
+        assert [entry["message"]["type"] for entry in ready["snapshot"]] == ["status"]
+        hub.sink("main").publish(FRAME)
+        hub.sink("main").publish(replace(LINE, text="così è l’amor 恋 🎶"))
+        emotion, lyrics = await client.message("emotion"), await client.message("lyrics")
+    assert (emotion["valence"], emotion["arousal"]) == (FRAME.valence, FRAME.arousal)
+    assert emotion["category"]["top"] == "happy"
+    assert lyrics["text"] == "così è l’amor 恋 🎶"
+
+
+async def hello_of(server) -> dict:
+    """Return what the server tells a client of Python, which the one of Node must get too."""
+    from websockets.asyncio.client import connect  # noqa: PLC0415 - beside what it is compared with
+
+    async with connect(server.stream_url) as client:
+        return json.loads(await client.recv())
+
+
+async def test_ws_is_answered_and_parts_as_agreed(node_folder, hub):
+    async with serving(hub) as server, plain_client(node_folder, server) as client:
+        await client.send({"type": "ping", "id": "là", "t": 1.5})
+        assert await client.message("pong") == {"type": "pong", "id": "là", "t": 1.5}
+        await client.send("this is no JSON")
+        error = await client.message("error")
+        assert (error["code"], error["fatal"]) == (4400, True)
+        closed = await client.told()
+    assert (closed["closed"], closed["agreed"]) == (4400, "mer.v1.json")
+    assert error["message"].startswith(closed["reason"])
+
+
+async def test_ws_must_show_the_token(node_folder, hub):
+    async with serving(hub, token="sesame") as server:  # noqa: S106
+        async with plain_client(node_folder, server) as client:
+            await client.send({"type": "identify", "token": "wrong"})
+            assert (await client.message("error"))["code"] == 4401
+            assert (await client.told())["closed"] == 4401
+        async with plain_client(node_folder, server) as client:
+            await client.send({"type": "identify", "token": "sesame"})
+            assert (await client.message("ready"))["role"] == "operator"
+
+
+async def test_a_stuck_node_is_cut_off_and_slows_nobody_down(node_folder, hub):
+    sink = hub.sink("main")
+    async with (
+        serving(hub, stuck_after_s=0.5) as server,
+        plain_client(node_folder, server) as stuck,
+        plain_client(node_folder, server) as well,
+    ):
+        for client in (stuck, well):
+            await client.send({"type": "identify"})
+            await client.message("ready")
+        stuck.process.send_signal(signal.SIGSTOP)
+        count, long_text = 0, "la " * 1000
+        async with asyncio.timeout(PATIENCE_S):
+            while hub.client_count == 2:
+                sink.publish(replace(LINE, segment=count, text=long_text))
+                assert (await well.message("lyrics"))["segment"] == count
+                count += 1
+        stuck.process.send_signal(signal.SIGCONT)
+        parting = await stuck.told(lambda what: "closed" in what)
+        assert parting["closed"] == 1006, "it was cut off: nothing could be told to it"
+        sink.publish(FRAME)
+        assert (await well.message("emotion"))["seq"] == 0
+
+
+async def test_mer_js_tells_of_the_link_and_gives_the_snapshot_as_messages(node_folder, hub):
+    hub.sink("main").publish(FRAME)
+    hub.sink("main").publish(CHANGE)
+    async with serving(hub) as server, mer_client(node_folder, server) as client:
+        assert (await client.told())["kind"] == "hello"
+        assert await client.told() == {"kind": "link", "message": {"up": True, "why": "", "final": False}, "age_s": 0}
+        ready = await client.told()
+        assert {entry["message"]["type"] for entry in ready["message"]["snapshot"]} == {"status", "emotion", "change"}
+        first = [await client.told(), await client.told()]
+        assert [one["kind"] for one in first] == ["status", "emotion"], "and no change: an old cue must not fire"
+        hub.sink("main").publish(CHANGE)
+        assert await client.message("change") | {"seq": 1} == await change_message(hub, seq=1)
+
+
+async def change_message(hub, *, seq) -> dict:
+    del hub
+    return {
+        "type": "change",
+        "stream": "main",
+        "seq": seq,
+        "t": 41.0,
+        "from": "relaxed",
+        "to": "happy",
+        "dwell_s": 18.5,
+    }
+
+
+async def test_mer_js_chooses_and_takes_back(node_folder, hub):
+    sink = hub.sink("main")
+    async with serving(hub) as server, mer_client(node_folder, server, subscribe=[{"events": ["change"]}]) as client:
+        await client.message("ready")
+        assert (await client.answer("subscribe", {"events": ["levels"], "max_hz": 1000}))["ok"] is True
+        sink.publish(FRAME)
+        sink.publish(LEVELS)
+        assert (await client.told())["message"]["onset"] == LEVELS.onset, "the frame is not wanted"
+        refused = await client.answer("subscribe", {"streams": ["nowhere"]})
+        assert (refused["ok"], refused["error"]["code"]) == (False, 4404)
+        assert (await client.answer("unsubscribe"))["ok"] is True
+        sink.publish(LEVELS)
+        assert (await client.answer("subscribe", {"events": ["status"]}))["ok"] is True
+        assert (await client.told())["kind"] == "status"
+
+
+async def test_mer_js_controls_where_it_may(node_folder, hub):
+    sink = hub.sink("main")
+    sink.publish(FRAME)
+    settings = {"operator_token": "boss"}
+    async with serving(hub, **settings) as server, mer_client(node_folder, server) as client:
+        assert (await client.message("ready"))["role"] == "viewer"
+        assert (await client.answer("control", "freeze"))["error"]["code"] == 4403
+        await client.call("offer", "boss")
+        assert (await client.message("ready"))["role"] == "operator"
+        await client.message("emotion")
+        by_hand = {"override": {"valence": -0.5, "arousal": -0.25}}
+        assert (await client.answer("control", "override", by_hand))["ok"] is True
+        held = await client.message("emotion")
+        assert (held["valence"], held["arousal"], held["hold"]) == (-0.5, -0.25, "override")
+        assert (await client.answer("control", "dance"))["error"]["code"] == 0, "the server hung up on such a word"
+        down = await client.told(lambda what: what.get("kind") == "link" and not what["message"]["up"])
+        assert down["message"]["final"] is True
+
+
+async def test_mer_js_asks_for_a_token_and_takes_the_right_one(node_folder, hub):
+    async with serving(hub, token="sesame") as server, mer_client(node_folder, server) as client:  # noqa: S106
+        await client.message("token")
+        await client.call("offer", "wrong")
+        down = await client.told(lambda what: what.get("kind") == "link" and not what["message"]["up"])
+        assert "token" in down["message"]["why"]
+        await client.message("token")
+        await client.call("offer", "sesame")
+        assert (await client.message("ready"))["role"] == "operator"
+
+
+async def test_mer_js_does_not_try_again_what_would_only_repeat(node_folder, hub):
+    async with serving(hub) as server, mer_client(node_folder, server, subscribe=[{"streams": ["nowhere"]}]) as client:
+        down = await client.told(lambda what: what.get("kind") == "link" and not what["message"]["up"])
+        assert down["message"]["final"] is True
+        assert "nowhere" in down["message"]["why"]
+        await client.process.stdin.drain()
+        client.process.stdin.write_eof()
+        assert await asyncio.wait_for(client.process.wait(), PATIENCE_S) == 0, "no timer keeps it"
+
+
+async def test_mer_js_comes_back_after_a_break_with_all_it_missed(node_folder, hub):
+    sink = hub.sink("main")
+    async with serving(hub) as server:
+        port = server.port
+        async with mer_client(node_folder, server) as client:
+            await client.message("ready")
+            sink.publish(replace(LINE, segment=0))
+            sink.publish(FRAME)
+            await client.message("emotion")
+            await client.answer("unsubscribe", {"events": ["status"]})
+            await server.stop()
+            down = await client.told(lambda what: what.get("kind") == "link")
+            assert down["message"] == {"up": False, "why": "the server is shutting down", "final": False}
+            assert (await client.answer("control", "freeze"))["error"]["code"] == 0, "a command is not kept for later"
+            for segment in (1, 2, 3):
+                sink.publish(replace(LINE, segment=segment))
+                sink.publish(CHANGE)
+            sink.publish(replace(FRAME, index=85))
+            async with serving(hub, port=port):
+                assert (await client.message("ready"))["resumed"] is True
+                missed = [await client.told() for _ in range(7)]
+                assert [one["kind"] for one in missed] == ["lyrics", "change"] * 3 + ["emotion"]
+                assert [one["message"]["seq"] for one in missed] == [1, 0, 2, 1, 3, 2, 1]
+                sink.publish(STATUS)
+                sink.publish(CHANGE)
+                after = await client.told(lambda what: what.get("kind") in ("status", "change"))
+                assert after["kind"] == "change", "what was unsubscribed from stays away"
+
+
+async def test_mer_js_begins_anew_with_another_session(node_folder, hub):
+    hub.sink("main").publish(FRAME)
+    async with serving(hub) as server:
+        port = server.port
+        async with mer_client(node_folder, server) as client:
+            await client.message("emotion")
+            await server.stop()
+            other = Hub()
+            other.sink("main").publish(replace(LINE, text="another evening"))
+            async with serving(other, port=port):
+                assert (await client.message("hello"))["session"] == other.session
+                assert (await client.message("ready"))["resumed"] is None
+                assert (await client.message("lyrics"))["text"] == "another evening"
+
+
+class Cable:
+    """Passes everything on between a client and a server until it is pulled; then nothing, and closes nothing."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._writers: list[asyncio.StreamWriter] = []
+        self._tasks: list[asyncio.Task] = []
+        self.is_whole = True
+
+    async def plug(self, reader, writer) -> None:
+        inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", self._port)
+        self._writers += [writer, inner_writer]
+        for source, sink in ((reader, inner_writer), (inner_reader, writer)):
+            self._tasks.append(asyncio.create_task(self._pass_on(source, sink)))
+
+    async def _pass_on(self, reader, writer) -> None:
+        with contextlib.suppress(OSError):
+            while (data := await reader.read(4096)) and self.is_whole:
+                writer.write(data)
+
+    async def remove(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        for writer in self._writers:
+            writer.close()
+        await asyncio.gather(*self._tasks, *(one.wait_closed() for one in self._writers), return_exceptions=True)
+
+
+async def test_mer_js_notices_a_pulled_cable(node_folder, hub):
+    async with serving(hub) as server:
+        cable = Cable(server.port)
+        socket = await asyncio.start_server(cable.plug, "127.0.0.1", 0)
+        url = f"ws://127.0.0.1:{socket.sockets[0].getsockname()[1]}"
+        async with node(node_folder, "with_mer.mjs", url, "{}") as client:
+            await client.message("ready")
+            cable.is_whole = False
+            down = await client.told(lambda what: what.get("kind") == "link" and not what["message"]["up"])
+            assert down["message"]["final"] is False
+            cable.is_whole = True
+            assert (await client.message("ready"))["resumed"] is True
+        socket.close()
+        await cable.remove()
+
+
+# In the browser
+
+
+@pytest_asyncio.fixture
+async def browser():
+    if CHROMIUM is None:
+        pytest.skip("wants Chromium: apt-get install chromium")
+    if importlib.util.find_spec("playwright") is None:
+        pytest.skip("wants playwright: pip install 'stream-mer[dev]'")
+    from playwright.async_api import async_playwright  # noqa: PLC0415 - the module must import where it is missing
+
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
+        yield browser
+        await browser.close()
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def elsewhere(tmp_path):
+    """A folder, and the address on another port where its pages are served."""
+    handler = functools.partial(QuietHandler, directory=os.fspath(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as pages:
+        threading.Thread(target=pages.serve_forever, daemon=True).start()
+        yield tmp_path, f"http://127.0.0.1:{pages.server_port}"
+        pages.shutdown()
+
+
+FOREIGN_PAGE = """<!doctype html><meta charset="utf-8"><title>elsewhere</title>
+<script type="module">
+  import { connect } from "SERVERmer.js";
+  window.seen = [];
+  const mer = window.mer = connect();
+  for (const kind of ["ready", "emotion", "lyrics", "link"])
+    mer.on(kind, (message) => window.seen.push({ kind, ...message }));
+</script>"""
+
+
+async def seen(page, condition: str) -> dict:
+    found = await page.wait_for_function(f"window.seen?.find((one) => {condition})", timeout=1000 * PATIENCE_S)
+    return await found.json_value()
+
+
+@pytest.mark.browser
+async def test_a_page_from_elsewhere_imports_mer_js_and_connects_to_where_it_came_from(browser, elsewhere, hub):
+    folder, address = elsewhere
+    async with serving(hub) as server:
+        port = server.port
+        (folder / "index.html").write_text(FOREIGN_PAGE.replace("SERVER", server.page_url))
+        page = await browser.new_page()
+        complaints = []
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        await page.goto(f"{address}/")
+        await seen(page, "one.kind === 'ready'")
+        hub.sink("main").publish(FRAME)
+        hub.sink("main").publish(LINE)
+        assert (await seen(page, "one.kind === 'emotion'"))["valence"] == FRAME.valence
+        assert (await seen(page, "one.kind === 'lyrics'"))["text"] == LINE.text
+        assert (await page.evaluate("mer.control('blackout')"))["ok"] is True
+        assert (await seen(page, "one.hold === 'blackout'"))["held"] is True
+        await server.stop()
+        await seen(page, "one.kind === 'link' && !one.up")
+        hub.sink("main").publish(replace(LINE, segment=8, text="sung meanwhile"))
+        async with serving(hub, port=port):
+            assert (await seen(page, "one.kind === 'ready' && one.resumed"))["resumed"] is True
+            await seen(page, "one.text === 'sung meanwhile'")
+    assert complaints == []
+
+
+SANDBOX = """<!doctype html><title>sandbox</title><iframe sandbox="allow-scripts" src="page.html"></iframe>"""
+"""What runs in it is of no origin, as a page opened from a file."""
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("allowed", [False, True])
+async def test_a_page_of_no_origin_is_refused_for_good_unless_it_is_allowed(browser, elsewhere, hub, allowed):
+    folder, address = elsewhere
+    (folder / "index.html").write_text(SANDBOX)
+    async with serving(hub, allowed_origins=("null",) if allowed else ()) as server:
+        (folder / "page.html").write_text(FOREIGN_PAGE.replace("SERVER", server.page_url))
+        page = await browser.new_page()
+        await page.goto(f"{address}/")
+        link = await seen(page.frames[1], "one.kind === 'link'")
+        assert (link["up"], link["final"]) == (allowed, not allowed)
