@@ -113,6 +113,7 @@ def _read_files() -> dict[str, Answer]:
                 for_everyone=entry.name == SHARED_SCRIPT,
             )
     files["/"] = files["/index.html"]
+    files["/overlay"] = files["/overlay.html"]
     return files
 
 

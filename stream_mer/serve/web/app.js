@@ -1,22 +1,30 @@
 // The page: joins the connection, the plane and the rest, and says so when what is shown is old.
 
 import { connect } from "./mer.js";
+import { Operator } from "./operator.js";
 import { Plane } from "./plane.js";
-import { $, Bars, CATEGORY_NAMES, CLUSTER_NAMES, Lines, banner, light, showAges, showEmotion, showStatus } from "./view.js";
+import { Timeline } from "./timeline.js";
+import {
+  $, Bars, CATEGORY_NAMES, CLUSTER_NAMES, Lines, banner, light, showAges, showEmotion, showHealth, showStatus,
+} from "./view.js";
 
 const STALE_HOPS = 4;
 const STALE_AT_LEAST_S = 3;
 const AGES_EVERY_S = 0.2;
+const COMPLAINS_S = 6;
+const REMEMBERED = 500; // messages of a stream that is not on show, for its timeline
 
 const plane = new Plane($("plane"));
 const bars = { categories: new Bars($("categories"), CATEGORY_NAMES), clusters: new Bars($("clusters"), CLUSTER_NAMES) };
 const lines = new Lines($("lines"), $("wordless"));
+const timeline = new Timeline($("timeline"));
 
 let session = null;
 let chosen = new URLSearchParams(location.search).get("stream");
 let linked = false;
 let everLinked = false;
 let complaint = "";
+let refusal = { text: "", until_s: 0 };
 let frame = null;
 let frameAt_s = 0;
 let status = null;
@@ -41,6 +49,8 @@ function take(message, age_s) {
 function remember(message, age_s) {
   const known = newest.get(message.stream);
   const at_s = performance.now() / 1000 - age_s;
+  known.past.push(message);
+  if (known.past.length > REMEMBERED) known.past.shift();
   if (message.type === "lyrics") {
     known.lines.set(message.segment, message);
     if (known.lines.size > 8) known.lines.delete(Math.min(...known.lines.keys()));
@@ -50,14 +60,17 @@ function remember(message, age_s) {
 }
 
 function show(message, age_s) {
+  timeline.take(message);
   if (message.type === "emotion") {
     frame = message;
     frameAt_s = performance.now() / 1000 - age_s;
     plane.move(message);
     showEmotion(message, bars);
+    showHealth(message);
+    operator.show(message);
   } else if (message.type === "lyrics") {
     lines.show(message);
-  } else {
+  } else if (message.type === "status") {
     status = message;
     showStatus(message);
   }
@@ -65,7 +78,7 @@ function show(message, age_s) {
 
 function addStream(name) {
   if (newest.has(name)) return;
-  newest.set(name, { lines: new Map() });
+  newest.set(name, { lines: new Map(), past: [] });
   const option = document.createElement("option");
   option.value = option.textContent = name;
   $("streams").append(option);
@@ -80,10 +93,12 @@ function choose(name) {
   frame = status = null;
   plane.clear();
   lines.clear();
+  timeline.clear();
   light("source", "off", "–");
   light("lyrics", "off", "–");
   light("latency", "off", "–");
   const known = newest.get(name);
+  known.past.forEach((message) => timeline.take(message));
   const now_s = performance.now() / 1000;
   for (const kind of ["status", "emotion"]) if (known[kind]) show(known[kind].message, now_s - known[kind].at_s);
   for (const line of known.lines.values()) lines.show(line);
@@ -95,6 +110,7 @@ function forget() {
   $("streams").replaceChildren();
   lines.clear();
   plane.clear();
+  timeline.clear();
   frame = status = null;
   chosen = null;
 }
@@ -106,6 +122,8 @@ function judge(now_s) {
     root.dataset.state = everLinked ? "lost" : "connecting";
     const why = complaint ? ` (${complaint})` : "";
     banner(everLinked ? `Connection lost${why}. Trying again.` : `No answer from the server yet${why}. Trying again.`);
+  } else if (refusal.until_s > now_s) {
+    banner(refusal.text);
   } else if (frame === null) {
     root.dataset.state = "connecting";
     banner("Connected. Waiting for the first frame.", "note");
@@ -126,6 +144,7 @@ let drawnAt_s = performance.now() / 1000;
 function draw(now_ms) {
   const now_s = now_ms / 1000;
   plane.draw(now_s, Math.max(0, now_s - drawnAt_s));
+  timeline.draw();
   drawnAt_s = now_s;
   requestAnimationFrame(draw);
 }
@@ -136,11 +155,16 @@ setInterval(() => judge(performance.now() / 1000), 1000 * AGES_EVERY_S);
 const mer = connect(undefined, {
   token: new URLSearchParams(location.hash.slice(1)).get("token"),
   name: "page",
-  subscribe: [{ events: ["emotion", "lyrics", "status"] }],
-  resume: ["lyrics"], // of all else only the newest is shown
+  history: true, // for the timeline
+});
+const operator = new Operator({
+  mer,
+  stream: () => chosen,
+  refused: (why) => (refusal = { text: why, until_s: performance.now() / 1000 + COMPLAINS_S }),
 });
 mer.on("hello", greet);
-for (const kind of ["emotion", "lyrics", "status"]) mer.on(kind, take);
+mer.on("ready", ({ role }) => operator.allow(role));
+for (const kind of ["emotion", "lyrics", "change", "status"]) mer.on(kind, take);
 mer.on("link", ({ up, why }) => {
   linked = up;
   everLinked ||= up;

@@ -40,10 +40,14 @@ const WOULD_REPEAT = new Set([4400, 4403, 4404]);
  * @param {Wish[] | null} [options.subscribe] What to get; the default events of all streams, if left out.
  * @param {string} [options.name] What the server's log shall call this client.
  * @param {boolean | string[]} [options.resume] Get what was missed after a break: everything, nothing, or these kinds.
+ * @param {boolean} [options.history] Get at first, too, what the server still remembers of these kinds: minutes.
  * @param {any} [options.WebSocket] Where there is no global one: that of `ws`.
  * @returns {Client}
  */
-export function connect(url, { token = null, subscribe = null, name = "mer.js", resume = true, WebSocket } = {}) {
+export function connect(
+  url,
+  { token = null, subscribe = null, name = "mer.js", resume = true, history = false, WebSocket } = {},
+) {
   const Socket = WebSocket ?? globalThis.WebSocket;
   if (!Socket) throw new Error("there is no WebSocket here: give that of `ws`, as in connect(url, { WebSocket })");
   const address = streamAddress(url);
@@ -111,9 +115,11 @@ export function connect(url, { token = null, subscribe = null, name = "mer.js", 
       const identify = { type: "identify", client: { name, kind: globalThis.document ? "browser" : "node" } };
       if (token !== null) identify.token = token;
       identify.subscribe = rules.slice(0, firstWithdrawal()).map(({ type, ...wish }) => wish);
-      if (session !== hello.session) lastSeq = Object.create(null);
-      else if (resumed.length > 0) identify.resume = { session, last_seq: lastSeq };
+      const known = session === hello.session;
       session = hello.session;
+      if (!known) lastSeq = Object.create(null);
+      if (!known && history) for (const stream of hello.streams) for (const kind of resumed) note(stream, kind, -1);
+      if ((known || history) && resumed.length > 0) identify.resume = { session, last_seq: lastSeq };
       // With hundreds of streams it could be too long to be read.
       if (sizeOf(identify) > hello.limits.max_message_bytes) delete identify.resume;
       here.send(identify);

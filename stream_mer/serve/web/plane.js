@@ -10,6 +10,12 @@ const CORNERS = {
   sad: { x: -1, y: -1, rgb: [108, 155, 245] },
   relaxed: { x: 1, y: -1, rgb: [82, 196, 162] },
 };
+/** Red, green and blue of each category. */
+export const COLOURS = {
+  ...Object.fromEntries(Object.entries(CORNERS).map(([name, { rgb }]) => [name, rgb])),
+  unknown: [138, 144, 162],
+};
+const TOGETHER_S = 0.05; // frames that come at once were missed before: only the last of them is now
 const FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif';
 
 /** Mix the colours of the quadrants by how near a point is to each corner. */
@@ -45,7 +51,9 @@ export class Plane {
   move({ valence, arousal, interval }) {
     this.target = { valence, arousal, v: interval.valence, a: interval.arousal };
     if (this.shown === null || this.still.matches) this.shown = structuredClone(this.target);
-    this.trail.push({ valence, arousal, at: performance.now() / 1000 });
+    const at = performance.now() / 1000;
+    if (this.trail.length && at - this.trail.at(-1).at < TOGETHER_S) this.trail.pop();
+    this.trail.push({ valence, arousal, at });
     this.dirty = true;
   }
 

@@ -70,10 +70,15 @@ function settledLength(text, words, settled) {
 
 /** The last sung lines, the newest largest; of the one that is being sung, words that may still change are told apart. */
 export class Lines {
-  /** @param {HTMLElement} root @param {HTMLElement} empty Shown while there are none. */
-  constructor(root, empty) {
+  /**
+   * @param {HTMLElement} root
+   * @param {HTMLElement | null} empty Shown while there are none.
+   * @param {number} [most] So many lines at most.
+   */
+  constructor(root, empty, most = LINES_SHOWN) {
     this.root = root;
     this.empty = empty;
+    this.most = most;
     this.items = new Map();
   }
 
@@ -103,12 +108,12 @@ export class Lines {
 
   #arrange() {
     const order = [...this.items.keys()].sort((a, b) => a - b);
-    for (const old of order.slice(0, -LINES_SHOWN)) this.items.delete(old);
-    const shown = order.slice(-LINES_SHOWN).map((segment) => this.items.get(segment).item);
+    for (const old of order.slice(0, -this.most)) this.items.delete(old);
+    const shown = order.slice(-this.most).map((segment) => this.items.get(segment).item);
     if (shown.length !== this.root.children.length || shown.some((item, i) => item !== this.root.children[i])) {
       this.root.replaceChildren(...shown);
     }
-    this.empty.hidden = shown.length > 0;
+    if (this.empty) this.empty.hidden = shown.length > 0;
   }
 }
 
@@ -137,16 +142,19 @@ export function showEmotion(frame, bars) {
   bars.clusters.show(frame.clusters, likeliest(frame.clusters));
   $("valence").textContent = signed(frame.valence);
   $("arousal").textContent = signed(frame.arousal);
-  const total = frame.latency_ms.total;
-  light("latency", total > VERY_SLOW_MS ? "bad" : total > SLOW_MS ? "warn" : "good", `${Math.round(total)} ms`);
-  const reasons = frame.degraded.map((reason) => reason.replaceAll("_", " "));
-  if (frame.held) reasons.unshift("held by an operator");
-  $("degraded").textContent = reasons.join(" · ");
-  $("degraded").hidden = reasons.length === 0;
   $("plane").setAttribute(
     "aria-label",
     `Valence ${signed(frame.valence)}, arousal ${signed(frame.arousal)}: ${top}`,
   );
+}
+
+/** Show how long the frame took, and why it is worse than it could be. */
+export function showHealth(frame) {
+  const total = frame.latency_ms.total;
+  light("latency", total > VERY_SLOW_MS ? "bad" : total > SLOW_MS ? "warn" : "good", `${Math.round(total)} ms`);
+  const reasons = frame.degraded.map((reason) => reason.replaceAll("_", " "));
+  $("degraded").textContent = reasons.join(" · ");
+  $("degraded").hidden = reasons.length === 0;
 }
 
 /** @param {object | null} frame @param {number} since_s Seconds since it came. */
