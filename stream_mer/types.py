@@ -233,6 +233,7 @@ class EmotionFrame:
         confidence: Probability of the likeliest category after smoothing, 0..1.
         probs: Smoothed probability of each category.
         hold: What an operator put in place of the values; None while they are live.
+        hold_left_s: How long that still lasts, seconds; None for no end of its own.
         latency: Where the time went.
         dropped: Windows dropped so far.
     """
@@ -247,6 +248,7 @@ class EmotionFrame:
     confidence: float
     probs: Mapping[str, float]
     hold: HoldKind | None = None
+    hold_left_s: float | None = None
     latency: Latency = field(default_factory=Latency)
     dropped: int = 0
 

@@ -209,6 +209,7 @@ def _emotion(frame: EmotionFrame, stream: str, seq: int) -> wire.Emotion:
         degraded=raw.degraded,
         held=frame.hold is not None,
         hold=frame.hold,
+        hold_left_s=None if frame.hold_left_s is None else _short(frame.hold_left_s),
         latency_ms=wire.LatencyPart(
             capture=_short(latency.capture),
             queue=_short(latency.queue),

@@ -41,7 +41,7 @@ class Hold:
         self._frozen = self._shown if action in {"freeze", "blackout"} else None
         if self._live is None or (was is None and self._kind is None):
             return []
-        return self._show(self._live)
+        return self._show(self._live, now)
 
     def pass_on(self, event: StreamEvent, *, now: float) -> list[StreamEvent]:
         """Return what is to be published of an event that the pipeline published at ``now``."""
@@ -50,7 +50,7 @@ class Hold:
                 self._live = event
                 if self._until is not None and now >= self._until:
                     self._kind = self._until = self._override = None
-                return self._show(event)
+                return self._show(event, now)
             case CategoryChange():
                 if self._kind is not None or event.t == self._announced_t:
                     return []
@@ -58,8 +58,8 @@ class Hold:
                 return [event]
         return [event]
 
-    def _show(self, live: EmotionFrame) -> list[StreamEvent]:
-        before, frame = self._shown, self._held(live)
+    def _show(self, live: EmotionFrame, now: float) -> list[StreamEvent]:
+        before, frame = self._shown, self._held(live, now)
         self._shown = frame
         if before is None:
             self._category_since_t = live.t1
@@ -71,7 +71,7 @@ class Hold:
         self._category_since_t = self._announced_t = live.t1
         return [frame, CategoryChange(t=live.t1, before=before.category, after=frame.category, dwell_s=dwell_s)]
 
-    def _held(self, live: EmotionFrame) -> EmotionFrame:
+    def _held(self, live: EmotionFrame, now: float) -> EmotionFrame:
         if self._kind is None:
             return live
         if self._override is not None:
@@ -85,6 +85,7 @@ class Hold:
                 confidence=1.0,
                 probs={name: float(name == category) for name in CATEGORIES},
                 hold=self._kind,
+                hold_left_s=None if self._until is None else max(0.0, self._until - now),
             )
         if self._frozen is None:  # it was held before there was anything to hold
             self._frozen = live

@@ -34,6 +34,7 @@ from stream_mer.serve.parts import (
     Count,
     Decibels,
     Hold,
+    HoldLeft,
     Probability,
     Range,
     RequestId,
@@ -138,6 +139,7 @@ class Emotion(Message, tag="emotion", kw_only=True, frozen=True):
     ] = ()
     held: Annotated[bool, Meta(description="True while an operator holds the values; `hold` says how.")] = False
     hold: Hold = None
+    hold_left_s: HoldLeft = None
     latency_ms: LatencyPart
     dropped: Annotated[Count, Meta(description="Windows dropped since the stream began.")] = 0
 

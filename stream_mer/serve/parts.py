@@ -25,6 +25,10 @@ ControlAction: TypeAlias = Literal["freeze", "resume", "blackout", "override"]
 Hold: TypeAlias = Annotated[
     HoldKind | None, Meta(description="What an operator put in place of the values: null while they are live.")
 ]
+HoldLeft: TypeAlias = Annotated[
+    Annotated[float, Meta(ge=0)] | None,
+    Meta(description="When this was sent, the override had so many seconds left; null for no end of its own."),
+]
 Streams: TypeAlias = Annotated[tuple[str, ...], Meta(description="Names of streams; empty for all.")]
 
 

@@ -31,7 +31,7 @@ LRC = "[00:01.00]The morning light is on the river\n[00:05.20]And nobody can tak
 
 EMOTION_FIELDS = {
     "type", "stream", "seq", "index", "t0", "t1", "valence", "arousal", "raw", "interval", "category", "clusters",
-    "confidence", "modalities", "text_age_s", "degraded", "held", "hold", "latency_ms", "dropped",
+    "confidence", "modalities", "text_age_s", "degraded", "held", "hold", "hold_left_s", "latency_ms", "dropped",
 }  # fmt: skip
 
 

@@ -16,7 +16,9 @@ def as_json(event):
 
 
 def test_emotion_carries_every_field():
-    frame = replace(FRAME, hold="freeze", dropped=3, raw=replace(FRAME.raw, degraded=("no_lyrics", "late")))
+    frame = replace(
+        FRAME, hold="override", hold_left_s=7.5, dropped=3, raw=replace(FRAME.raw, degraded=("no_lyrics", "late"))
+    )
     assert as_json(frame) == {
         "type": "emotion",
         "stream": "hall",
@@ -38,7 +40,8 @@ def test_emotion_carries_every_field():
         "text_age_s": 3.24,
         "degraded": ["no_lyrics", "late"],
         "held": True,
-        "hold": "freeze",
+        "hold": "override",
+        "hold_left_s": 7.5,
         "latency_ms": {"capture": 20.1, "queue": 0.4, "features": 5.12, "model": 1.87, "total": 28.3},
         "dropped": 3,
     }

@@ -54,15 +54,16 @@ def test_override_replaces_the_values_and_their_category(hold):
     assert shown.probs == {"happy": 0.0, "angry": 0.0, "sad": 1.0, "relaxed": 0.0}
     assert (change.before, change.after) == ("happy", "sad")
     (next_one,) = hold.pass_on(frame(1), now=0.5)
-    assert (next_one.valence, next_one.hold) == (-0.5, "override")
+    assert (next_one.valence, next_one.hold, next_one.hold_left_s) == (-0.5, "override", None)
 
 
 def test_an_override_ends_when_its_time_is_over(hold):
     hold.pass_on(frame(0), now=10.0)
     hold.control("override", wire.OverridePart(valence=-0.5, arousal=-0.25, ttl_s=2.0), now=10.0)
+    assert hold.pass_on(frame(1), now=11.5)[0].hold_left_s == 0.5
     assert hold.pass_on(frame(1), now=11.9)[0].hold == "override"
     live, change = hold.pass_on(frame(2), now=12.0)
-    assert live.hold is None
+    assert (live.hold, live.hold_left_s) == (None, None)
     assert (change.before, change.after) == ("sad", "happy")
 
 
