@@ -7,11 +7,11 @@ import contextlib
 import functools
 import logging
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from stream_mer.audio.level_meter import LevelMeter
 from stream_mer.audio.windowing import Windower
@@ -26,6 +26,8 @@ from stream_mer.ports import AudioSource, EventSink
 from stream_mer.serve.hub import Hub
 from stream_mer.serve.server import Server, ServerInfo
 from stream_mer.serve.settings import ServeSettings
+from stream_mer.show.output import ShowOutput
+from stream_mer.show.runner import ShowRunner
 from stream_mer.sources.remote import RemoteSource
 
 log = logging.getLogger(__name__)
@@ -105,6 +107,20 @@ class Engine:
         )
 
 
+class Companion(Protocol):
+    """Something that runs beside the server: it watches the hub, or controls it."""
+
+    def start(self, hub: Hub) -> None:
+        """Begin, before anything is published; returns at once.
+
+        Raises:
+            StreamMerError: It cannot; nothing is served then.
+        """
+
+    def stop(self) -> None:
+        """End, after everything was published; may take a few seconds, and is called from another thread."""
+
+
 async def serve(
     engine: Engine,
     sources: Mapping[str, AudioSource],
@@ -112,6 +128,8 @@ async def serve(
     *,
     info: ServerInfo,
     on_ready: Callable[[Server], None],
+    outputs: Sequence[ShowOutput] = (),
+    companions: Sequence[Companion] = (),
 ) -> None:
     """Serve streams until SIGINT or SIGTERM; a source that ends by itself leaves the server up.
 
@@ -121,6 +139,8 @@ async def serve(
         settings: Where to listen.
         info: What to tell clients of the process.
         on_ready: Called once the server listens.
+        outputs: What else the streams are sent to, such as desks and lights.
+        companions: What else runs beside the server.
 
     Raises:
         ServeError: The server cannot start.
@@ -142,7 +162,11 @@ async def serve(
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, stopping.set)
     inlets = {name: source for name, source in sources.items() if isinstance(source, RemoteSource)}
-    async with Server(hub, settings, info, inlets=inlets) as server:
+    show = ShowRunner(outputs)
+    async with (
+        Server(hub, settings, info, inlets=inlets, outputs=show.statistics) as server,
+        _accompanied(hub, [show, *companions]),
+    ):
         on_ready(server)
         with ThreadPoolExecutor(len(pipelines), thread_name_prefix="feel") as threads:
             running = {loop.run_in_executor(threads, one.run): name for name, one in pipelines.items()}
@@ -156,6 +180,16 @@ async def serve(
                 await asyncio.wait(running)
                 for stream in running:
                     stream.exception()  # whoever stops does not care any more
+
+
+@contextlib.asynccontextmanager
+async def _accompanied(hub: Hub, companions: Sequence[Companion]) -> AsyncIterator[None]:
+    """Let companions run; those that have started are stopped, the last one first."""
+    async with contextlib.AsyncExitStack() as started:
+        for companion in companions:
+            companion.start(hub)
+            started.push_async_callback(asyncio.to_thread, companion.stop)
+        yield
 
 
 async def _watch(running: Mapping[asyncio.Future[None], str], stop_asked: asyncio.Future[Any]) -> None:

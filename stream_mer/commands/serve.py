@@ -13,6 +13,7 @@ import click
 from stream_mer.app import Engine, serve
 from stream_mer.commands.named_sources import open_sources
 from stream_mer.commands.options import engine_options, engine_settings
+from stream_mer.commands.output_options import open_outputs, output_options
 from stream_mer.errors import SettingError
 from stream_mer.serve.parts import LimitsPart
 from stream_mer.serve.server import Server, ServerInfo
@@ -63,6 +64,7 @@ _LIMITS: dict[str, int | float] = {name: getattr(ServeSettings(), name) for name
 @click.option("--format", "sample_format", help="Raw PCM: s16le, s24le, s32le, f32le, u8, ...  [default: s16le]")
 @click.option("--channels", help="Microphone: which ones to hear, such as 3,4. Raw PCM: how many.  [default: 1,2; 1]")
 @click.option("--gain", type=float, help="Microphone: amplification in dB.  [default: 0]")
+@output_options
 @engine_options
 def command(
     *,
@@ -81,7 +83,7 @@ def command(
     sample_format: str | None,
     channels: str | None,
     gain: float | None,
-    **engine: Any,
+    **options: Any,
 ) -> None:
     """Listen to music and stream what it feels like over websockets.
 
@@ -111,22 +113,25 @@ def command(
         tls_key=tls_key,
         **parse_limits(limits),
     )
-    wanted = engine_settings(**engine)
+    given = {"rate_hz": rate, "sample_format": sample_format, "channels": channels, "gain_db": gain}
+    streams = open_sources(sources, name=name, loop=loop, options=given)
+    outputs = open_outputs(options, tuple(streams))
+    wanted = engine_settings(**options)
     if len(sources) > 1 and wanted.lyrics.mode == "known":
         raise SettingError("--lyrics belongs to one song: give a single --source with it, or leave it out")
-    options = {"rate_hz": rate, "sample_format": sample_format, "channels": channels, "gain_db": gain}
-    streams = open_sources(sources, name=name, loop=loop, options=options)
     loaded = Engine(wanted)
 
     def tell(server: Server) -> None:
         for stream, audio in streams.items():
             click.echo(f"Listening to {audio.name}" + (f" as {stream}" if stream != audio.name else ""))
         click.echo(f"  page       {server.page_url}\n  websocket  {server.stream_url}")
+        for output in outputs:
+            click.echo(f"  sent to    {output.name}" + (f" ({output.stream})" if len(streams) > 1 else ""))
         click.echo("Stop with Ctrl-C.")
 
     window = loaded.settings.window
     info = ServerInfo(window_s=window.context_s, hop_s=window.hop_s)
-    asyncio.run(serve(loaded, streams, settings, info=info, on_ready=tell))
+    asyncio.run(serve(loaded, streams, settings, info=info, on_ready=tell, outputs=outputs))
 
 
 def parse_limits(limits: Sequence[str]) -> dict[str, Any]:

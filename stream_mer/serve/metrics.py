@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import get_args
 
@@ -24,6 +24,7 @@ from stream_mer import __version__
 from stream_mer.serve import messages as wire
 from stream_mer.serve.hub import Hub
 from stream_mer.serve.outbox import AGE_BOUNDS_S
+from stream_mer.show.output import OutputStatistics
 from stream_mer.types import LyricsHealth, SourceState
 
 _LATENCY_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.06, 0.1, 0.2, 0.5, 1.0, 2.5)
@@ -38,12 +39,15 @@ class Metrics:
 
     Args:
         hub: The hub; it is watched from now on.
+        outputs: Tells how the outputs of the show fare; None where there are none.
     """
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, *, outputs: Callable[[], Sequence[OutputStatistics]] | None = None) -> None:
         own = self._registry = CollectorRegistry()
         ProcessCollector(registry=own)
         own.register(_HubCollector(hub))
+        if outputs is not None:
+            own.register(_OutputCollector(outputs))
         Info("stream_mer_build", "What runs here.", registry=own).info(
             {"version": __version__, "protocol": wire.PROTOCOL}
         )
@@ -135,6 +139,31 @@ class _HubCollector(Collector):
         )
         delivery.add_metric([], list(zip(bounds, accumulate(boxes.ages), strict=True)), boxes.age_sum_s)
         yield delivery
+
+
+class _OutputCollector(Collector):
+    """What the outputs of the show count anyway."""
+
+    def __init__(self, outputs: Callable[[], Sequence[OutputStatistics]]) -> None:
+        self._outputs = outputs
+
+    def collect(self) -> Iterator[Metric]:
+        labels = ["stream", "output"]
+        up = GaugeMetricFamily("stream_mer_output_up", "1 while an output can be sent to.", labels=labels)
+        sent = CounterMetricFamily("stream_mer_output_sent_packets", "Packets sent to an output.", labels=labels)
+        errors = CounterMetricFamily(
+            "stream_mer_output_errors", "How often an output had to be opened again.", labels=labels
+        )
+        skipped = CounterMetricFamily(
+            "stream_mer_output_skipped", "Calls left out because an output was still busy.", labels=labels
+        )
+        for output in self._outputs():
+            key = [output.stream, output.name]
+            up.add_metric(key, float(output.up))
+            sent.add_metric(key, output.sent)
+            errors.add_metric(key, output.errors)
+            skipped.add_metric(key, output.skipped)
+        yield from (up, sent, errors, skipped)
 
 
 class _LossCollector(Collector):

@@ -8,7 +8,7 @@ import errno
 import functools
 import logging
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -36,6 +36,7 @@ from stream_mer.serve.session import Session
 from stream_mer.serve.settings import ServeSettings, is_address, is_loopback
 from stream_mer.serve.tls import tls_context
 from stream_mer.serve.wake import LoopWaker
+from stream_mer.show.output import OutputStatistics
 from stream_mer.types import CATEGORIES, CLUSTERS
 
 logger = logging.getLogger(__name__)
@@ -73,6 +74,7 @@ class Server:
         settings: Where to listen and what to bear.
         info: What to tell of the process.
         inlets: Streams that take audio from clients, by name.
+        outputs: Tells how the outputs of the show fare, for the metrics; None where there are none.
     """
 
     def __init__(
@@ -82,12 +84,13 @@ class Server:
         info: ServerInfo | None = None,
         *,
         inlets: Mapping[str, Inlet] | None = None,
+        outputs: Callable[[], Sequence[OutputStatistics]] | None = None,
     ) -> None:
         self._hub = hub
         self._inlets = inlets or {}
         self._settings = settings or ServeSettings()
         self._info = info or ServerInfo()
-        self._metrics = Metrics(hub)
+        self._metrics = Metrics(hub, outputs=outputs)
         self._pages = Pages(is_ready=lambda: hub.has_frames, metrics=self._metrics.text)
         self._sessions: dict[Session, asyncio.Task[object] | None] = {}
         self._server: WebsocketServer | None = None

@@ -11,6 +11,7 @@ from stream_mer.serve.hub import Hub
 from stream_mer.serve.interest import DEFAULT_INTEREST
 from stream_mer.serve.metrics import Metrics
 from stream_mer.serve.outbox import Outbox
+from stream_mer.show.output import OutputStatistics
 
 
 @pytest.fixture
@@ -89,3 +90,17 @@ def test_connections_and_closes_are_counted_by_code(metrics):
     assert value(metrics, "stream_mer_connections_total") == 4
     assert value(metrics, "stream_mer_closes_total", code="4410") == 2
     assert value(metrics, "stream_mer_closes_total", code="1006") == 1
+
+
+def test_outputs_of_the_show_are_told_one_by_one(hub):
+    fares = [
+        OutputStatistics(name="osc resolume", stream="main", up=True, sent=90, errors=1, skipped=2),
+        OutputStatistics(name="sacn", up=False),
+    ]
+    metrics = Metrics(hub, outputs=lambda: fares)
+    resolume = {"output": "osc resolume", "stream": "main"}
+    assert value(metrics, "stream_mer_output_up", **resolume) == 1
+    assert value(metrics, "stream_mer_output_sent_packets_total", **resolume) == 90
+    assert value(metrics, "stream_mer_output_errors_total", **resolume) == 1
+    assert value(metrics, "stream_mer_output_skipped_total", **resolume) == 2
+    assert value(metrics, "stream_mer_output_up", output="sacn", stream="") == 0

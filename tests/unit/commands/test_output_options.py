@@ -1,0 +1,74 @@
+"""From what a person typed to outputs of a show."""
+
+from types import SimpleNamespace
+
+import click
+import pytest
+
+from stream_mer.commands import output_options
+from stream_mer.commands.output_options import OutputKind, open_outputs
+from stream_mer.errors import SettingError
+
+
+@pytest.fixture(autouse=True)
+def kinds(monkeypatch):
+    """Two kinds of outputs that need nothing."""
+    monkeypatch.setattr(
+        output_options,
+        "_KINDS",
+        tuple(
+            OutputKind(
+                parameter=name,
+                option=click.option(f"--{name.replace('_', '-')}", name, multiple=True),
+                open=lambda spec, stream, name=name: SimpleNamespace(name=f"{name} {spec}", stream=stream),
+            )
+            for name in ("smoke", "water_jet")
+        ),
+    )
+
+
+def opened(streams=("main", "foyer"), **typed):
+    options = {"smoke": (), "water_jet": (), "hop": 0.5} | typed
+    outputs = [(output.name, output.stream) for output in open_outputs(options, streams)]
+    assert options == {"hop": 0.5}, "the others are left to others"
+    return outputs
+
+
+def test_nothing_asked_for_is_nothing_made():
+    assert opened() == []
+
+
+def test_outputs_follow_the_stream_that_is_named_or_the_first_one():
+    assert opened(smoke=("hall@10.0.0.1", "foyer=hall@10.0.0.1"), water_jet=("x",)) == [
+        ("smoke hall@10.0.0.1", "main"),
+        ("smoke hall@10.0.0.1", "foyer"),
+        ("water_jet x", "main"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        ("foyr=x", "--water-jet foyr=x: there is no stream 'foyr'; did you mean 'foyer'?"),
+        ("z=x", "there is no stream 'z'; there is main, foyer"),
+    ],
+)
+def test_a_stream_that_is_not_there_is_told(typed, told):
+    with pytest.raises(SettingError) as error:
+        opened(water_jet=(typed,))
+    assert told in str(error.value)
+
+
+def test_the_same_output_twice_is_told():
+    with pytest.raises(SettingError, match="--smoke main=x is given twice"):
+        opened(smoke=("x", "main=x"))
+
+
+def test_a_command_gets_all_options():
+    @click.command()
+    @output_options.output_options
+    def command(**options):
+        click.echo(options)
+
+    flags = [flag for parameter in command.params for flag in parameter.opts]
+    assert flags == ["--smoke", "--water-jet"]
