@@ -1,8 +1,8 @@
 """What keeps light from doing harm: no jumps, no flashes that can hurt, no sudden dark. Pure: the time is given.
 
-A *flash* is a pair of opposing changes of relative luminance by a tenth or more, where the darker one is below 0.8, or
-one to and from saturated red. WCAG 2.3.1 ("Three flashes or below threshold", general and red flash) allows three in
-any second; here it is fewer than three, and fewer still of red ones.
+An *opposing change* is a turn of the light, up or down, by a step or more, measured from the lowest or highest that it
+was since it last turned. Two of them are a flash (WCAG 2.3.1, general and red flash). WCAG allows three flashes in any
+second; here it is fewer, and of red fewer still. `docs/decisions/0007-what-a-flash-is.md` says why it is counted so.
 """
 
 from __future__ import annotations
@@ -14,24 +14,23 @@ from typing import TypeAlias
 Rgb: TypeAlias = tuple[float, float, float]
 """Red, green and blue as linear light, 0..1."""
 
-GENERAL_FLASHES_PER_S = 2
-RED_FLASHES_PER_S = 1
 LUMINANCE_STEP = 0.1
+"""Of relative luminance: a change by so much counts ..."""
 DARK_BELOW = 0.8
+"""... where the darker of both is below this."""
 RED_STEP = 20 / 320
-"""Of R - G - B: WCAG says 20 where white is 320."""
-SATURATED_RED = 0.8
-"""Share of red from which on a colour counts as saturated red."""
+"""Of red less green and blue: WCAG 2.1 says 20 where pure red is 320."""
+GENERAL_CHANGES = 3
+"""So many opposing changes of luminance may fall into one window: one flash and a half."""
+RED_CHANGES = 2
+"""So many of red: one flash."""
+URGENT_CHANGES = 1
+"""So many more may an operator's blackout add, so that it never waits."""
+WINDOW_S = 1.05
+"""A second, and a little more for what a network and a lamp do to the times of what is sent."""
 
-_WINDOW_S = 1.0
-_SEARCH_STEPS = 12
-_MARGIN = 0.98
-"""Of a step: so far may a value move without counting, with room for rounding on its way to a lamp."""
-
-
-def luminance(rgb: Rgb) -> float:
-    """Return relative luminance, 0..1 (ITU-R BT.709 primaries)."""
-    return 0.2126 * rgb[0] + 0.7152 * rgb[1] + 0.0722 * rgb[2]
+_TOO_CLOSE = 1e-9
+"""A change this near to a step is not made: nobody could say whether it counts."""
 
 
 class SlewLimit:
@@ -60,75 +59,83 @@ class SlewLimit:
 
 
 @dataclass(slots=True, kw_only=True)
-class _Swings:
+class _Turns:
     """Counts how often one measure of the light turns, and tells whether it may turn once more.
 
     Attributes:
         step: A change of this size counts.
-        most: So many changes within a second are allowed.
-        turn: The value at the last turning point, and the largest excursion from there in the direction it went.
-        rising: Which way it went last; None before it went anywhere.
-        times: When it turned, newest last.
+        most: So many may fall into a window.
+        low: The lowest value since the last change that counted.
+        high: The highest.
+        rising: Which way that change went; None before the first one.
+        times: When the changes were, newest last.
     """
 
     step: float
     most: int
-    turn: float = 0.0
+    low: float = 0.0
+    high: float = 0.0
     rising: bool | None = None
     times: deque[float] = field(default_factory=deque)
 
-    def allows(self, t: float, value: float) -> bool:
-        """Tell whether the measure may have this value at ``t``."""
-        while self.times and t - self.times[0] >= _WINDOW_S:
+    def allows(self, t: float, value: float, *, more: int) -> bool:
+        """Tell whether the measure may have this value at ``t``, with so many changes ``more`` than usual."""
+        while self.times and t - self.times[0] >= WINDOW_S:
             self.times.popleft()
-        return not self._counts(value) or len(self.times) < self.most
+        change = self._opposing(value)
+        if change < self.step - _TOO_CLOSE:
+            return True
+        return change > self.step + _TOO_CLOSE and len(self.times) < self.most + more
 
     def take(self, t: float, value: float) -> None:
         """Take note of the value that was sent."""
-        if self._counts(value):
+        if self._opposing(value) >= self.step:
             self.times.append(t)
-            self.rising = value > self.turn
-            self.turn = value
-        elif self.rising is not None and (value > self.turn) == self.rising:
-            self.turn = value  # further in the same direction: one change, however long it takes
+            self.rising = value - self.low >= self.step if self.rising is None else not self.rising
+            self.low = self.high = value
+        else:
+            self.low, self.high = min(self.low, value), max(self.high, value)
 
-    def _counts(self, value: float) -> bool:
-        change = value - self.turn
-        return abs(change) >= _MARGIN * self.step and (self.rising is None or (change > 0) != self.rising)
+    def _opposing(self, value: float) -> float:
+        """How far the value lies from the extreme of the way that the measure went."""
+        rise, fall = value - self.low, self.high - value
+        if self.rising is None:
+            return max(rise, fall)
+        return fall if self.rising else rise
 
 
 class FlashLimit:
-    """Lets light change as it likes, but flash less often than could hurt; one for each light.
+    """Lets light change as it likes, but flash less often than could hurt; one for each light, which begins dark.
 
-    A change that would be one flash too many is left half done, as far as it does not count, until it may go on.
+    A change that would be one too many is not made: the light stays as it is until it may go on.
     """
 
     def __init__(self) -> None:
         self._last: Rgb = (0.0, 0.0, 0.0)
-        self._general = _Swings(step=LUMINANCE_STEP, most=2 * GENERAL_FLASHES_PER_S)
-        self._red = _Swings(step=RED_STEP, most=2 * RED_FLASHES_PER_S)
+        self._general = _Turns(step=LUMINANCE_STEP, most=GENERAL_CHANGES)
+        self._red = _Turns(step=RED_STEP, most=RED_CHANGES)
 
-    def feed(self, t: float, wanted: Rgb) -> Rgb:
-        """Return the light that may be sent at ``t``, seconds, rising."""
-        sent = wanted if self._allows(t, wanted) else self._nearest(t, wanted)
-        self._general.take(t, _general_measure(sent))
-        self._red.take(t, _red_measure(sent))
-        self._last = sent
-        return sent
+    def feed(self, t: float, wanted: Rgb, *, urgent: bool = False) -> Rgb:
+        """Return the light that may be sent at ``t``: the one wanted, or the last one again. See ``passes``."""
+        if self.passes(t, wanted, urgent=urgent):
+            self._last = wanted
+        return self._last
 
-    def _allows(self, t: float, rgb: Rgb) -> bool:
-        return self._general.allows(t, _general_measure(rgb)) and self._red.allows(t, _red_measure(rgb))
+    def passes(self, t: float, wanted: Rgb, *, urgent: bool = False) -> bool:
+        """Tell whether a light may be sent at ``t``, and take it as sent; if not, the last one is to be sent again.
 
-    def _nearest(self, t: float, wanted: Rgb) -> Rgb:
-        """Return how far one may go from the last light towards the wanted one."""
-        low, high = 0.0, 1.0
-        for _ in range(_SEARCH_STEPS):
-            middle = (low + high) / 2
-            if self._allows(t, _mix(self._last, wanted, middle)):
-                low = middle
-            else:
-                high = middle
-        return _mix(self._last, wanted, low)
+        Args:
+            t: Seconds, rising from call to call.
+            wanted: The light exactly as it would be sent, with every rounding on its way.
+            urgent: Whether an operator wants it dark.
+        """
+        more = URGENT_CHANGES if urgent else 0
+        general, red = general_measure(wanted), red_measure(wanted)
+        if not (self._general.allows(t, general, more=more) and self._red.allows(t, red, more=more)):
+            return False
+        self._general.take(t, general)
+        self._red.take(t, red)
+        return True
 
 
 class FailSafe:
@@ -165,19 +172,20 @@ class FailSafe:
         return self._share
 
 
-def _general_measure(rgb: Rgb) -> float:
-    """Luminance, as far as its changes count: those above ``DARK_BELOW`` alone do not."""
+def luminance(rgb: Rgb) -> float:
+    """Return relative luminance, 0..1 (ITU-R BT.709 primaries)."""
+    return 0.2126 * rgb[0] + 0.7152 * rgb[1] + 0.0722 * rgb[2]
+
+
+def general_measure(rgb: Rgb) -> float:
+    """Return luminance as far as its changes count: capped so that one between two light values never is a step."""
     return min(luminance(rgb), DARK_BELOW + LUMINANCE_STEP)
 
 
-def _red_measure(rgb: Rgb) -> float:
-    """How much saturated red there is, 0..1."""
-    total = sum(rgb)
-    if total <= 0 or rgb[0] / total < SATURATED_RED:
-        return 0.0
+def red_measure(rgb: Rgb) -> float:
+    """Return how much more red there is than all else, 0..1.
+
+    WCAG looks at it only where red is at least 0.8 of the light; without that condition no red flash is missed, and
+    nothing jumps at the limit.
+    """
     return max(0.0, rgb[0] - rgb[1] - rgb[2])
-
-
-def _mix(one: Rgb, other: Rgb, share: float) -> Rgb:
-    red, green, blue = ((1 - share) * a + share * b for a, b in zip(one, other, strict=True))
-    return red, green, blue
