@@ -28,6 +28,7 @@ from websockets.typing import Subprotocol
 from stream_mer.errors import ServeError, SettingError
 from stream_mer.serve import messages as wire
 from stream_mer.serve.codec import decode_server, encode, kind_of
+from stream_mer.serve.interest import Choice
 
 DEFAULT_URL = f"ws://127.0.0.1:8765{wire.STREAM_PATH}"
 """Where ``stream-mer serve`` listens unless told otherwise."""
@@ -37,6 +38,9 @@ LARGEST_MESSAGE_BYTES = 2**24
 
 FIRST_DELAY_S, LAST_DELAY_S = 0.25, 8.0
 """Back-off between attempts to connect: doubled each time, less a random part so that many clients spread."""
+
+OPEN_WITHIN_S, PING_EVERY_S, ANSWER_WITHIN_S = 10.0, 5.0, 10.0
+"""A cable that was pulled closes nothing; only the missing answer to a ping tells."""
 
 _GIVE_UP_ON = frozenset(
     {
@@ -76,12 +80,8 @@ def connect(
         SettingError: On entering: the address is none.
         ServeError: On entering: nothing answers there.
     """
-    identify = wire.Identify(
-        token=token,
-        client=wire.ClientPart(name=name, kind=kind),
-        subscribe=None if subscribe is None else tuple(subscribe),
-    )
-    return Client(complete_url(url), identify=identify, reconnect=reconnect, tls=tls)
+    identify = wire.Identify(token=token, client=wire.ClientPart(name=name, kind=kind))
+    return Client(complete_url(url), identify=identify, wishes=Wishes(subscribe), reconnect=reconnect, tls=tls)
 
 
 class Client:
@@ -91,21 +91,27 @@ class Client:
     again, then what was missed, as far as the server remembers it.
 
     Attributes:
-        connected: True from ``hello`` until the connection is lost.
+        connected: True from ``hello`` until the connection is lost or left.
         hello: The newest ``hello``; None before the first.
     """
 
     def __init__(
-        self, url: str, *, identify: wire.Identify, reconnect: bool, tls: ssl.SSLContext | None = None
+        self,
+        url: str,
+        *,
+        identify: wire.Identify,
+        wishes: Wishes,
+        reconnect: bool,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self._url = url
         self._identify = identify
+        self._wishes = wishes
         self._reconnect = reconnect
         self._tls = tls
         self._socket: ClientConnection | None = None
         self._last_error: wire.Error | None = None
         self._seen = Seen()
-        self._changes: list[wire.Subscribe | wire.Unsubscribe] = []
         self._ids = itertools.count(1)
         self.connected = False
         self.hello: wire.Hello | None = None
@@ -125,9 +131,9 @@ class Client:
         """Send a message.
 
         Raises:
-            ServeError: There is no connection now.
+            ServeError: There is no connection now, or its ``hello`` is still to come.
         """
-        if self._socket is None:
+        if self._socket is None or not self.connected:
             raise _LostError(f"there is no connection to {self._url} now; wait for its hello")
         try:
             await self._socket.send(encode(message), text=True)
@@ -174,7 +180,7 @@ class Client:
 
     async def _change(self, message: wire.Subscribe | wire.Unsubscribe) -> int:
         await self.send(message)
-        self._changes.append(message)
+        self._wishes.add(message)
         return int(message.id or 0)
 
     async def __aiter__(self) -> AsyncIterator[wire.ServerMessage]:
@@ -189,17 +195,15 @@ class Client:
                 if self._socket is None:
                     self._socket = await self._open()
                 async for message in self._messages(self._socket):
-                    delay_s = FIRST_DELAY_S
+                    if isinstance(message, wire.Hello):
+                        delay_s = FIRST_DELAY_S
                     yield message
             except _LostError as lost:
                 if not self._reconnect:
                     raise ServeError(str(lost)) from None
-            finally:
-                self.connected = False
             if not self._reconnect:
                 return
-            self._socket = None
-            await asyncio.sleep(delay_s * random.uniform(0.5, 1.0))  # noqa: S311 - it spreads clients, it hides nothing
+            await asyncio.sleep(pause_s(delay_s, self._last_error))
             delay_s = min(2 * delay_s, LAST_DELAY_S)
 
     async def _open(self) -> ClientConnection:
@@ -210,8 +214,10 @@ class Client:
                 ssl=(self._tls or True) if self._url.startswith("wss:") else None,
                 compression=None,
                 max_size=LARGEST_MESSAGE_BYTES,
-                open_timeout=5,
+                open_timeout=OPEN_WITHIN_S,
                 close_timeout=2,
+                ping_interval=PING_EVERY_S,
+                ping_timeout=ANSWER_WITHIN_S,
             )
         except InvalidURI:
             raise SettingError(f"{self._url} is no websocket address; it looks like {DEFAULT_URL}") from None
@@ -228,23 +234,33 @@ class Client:
         try:
             while True:
                 message = decode_server(await socket.recv())
-                if isinstance(message, wire.Hello):
-                    self.hello = message
-                    self.connected = True
-                    await self._begin(message)
-                elif isinstance(message, wire.Error):
-                    self._last_error = message
+                match message:
+                    case wire.Hello():
+                        await self._begin(socket, message)
+                    case wire.Error():
+                        self._last_error = message
+                    case wire.Result(ok=False):
+                        self._wishes.forget(message.id)
                 self._seen.take(message)
                 if message is not None:
                     yield message
         except ConnectionClosed as closed:
+            self._socket = None
+            self.connected = False
             self._judge(closed)
 
-    async def _begin(self, hello: wire.Hello) -> None:
+    async def _begin(self, socket: ClientConnection, hello: wire.Hello) -> None:
+        self.hello = hello
+        self._last_error = None
+        first, later = self._wishes.again()
         resume = self._seen.resume(hello)
-        await self.send(msgspec.structs.replace(self._identify, resume=resume))
-        for change in self._changes:
-            await self.send(change)
+        identify = msgspec.structs.replace(self._identify, subscribe=first, resume=resume)
+        if len(encode(identify)) > hello.limits.max_message_bytes:
+            # With a hundred streams the numbers of all of them are too much to be read; what was missed stays missed.
+            identify = msgspec.structs.replace(identify, resume=None)
+        for message in (identify, *later):
+            await socket.send(encode(message), text=True)
+        self.connected = True
 
     def _judge(self, closed: ConnectionClosed) -> None:
         """Return if the end was peaceful; raise why not otherwise."""
@@ -281,6 +297,51 @@ class Seen:
             self._last_seq = {stream: dict.fromkeys(wire.DEFAULT_KINDS, -1) for stream in hello.streams}
             return None
         return wire.ResumePart(session=hello.session, last_seq=self._last_seq)
+
+
+class Wishes:
+    """What was asked for, to be asked for again after a break; of the older wishes only what still decides. Pure.
+
+    Args:
+        subscribe: What is asked for at first; None for the default kinds of every stream.
+    """
+
+    def __init__(self, subscribe: Sequence[wire.Subscription] | None) -> None:
+        self._rules: list[wire.Subscribe | wire.Unsubscribe] = []
+        for wish in (wire.Subscription(),) if subscribe is None else subscribe:
+            self.add(wire.Subscribe(streams=wish.streams, events=wish.events, max_hz=wish.max_hz))
+
+    def add(self, rule: wire.Subscribe | wire.Unsubscribe) -> None:
+        """Take note of a wish."""
+        choice = _choice(rule)
+        self._rules = [old for old in self._rules if not choice.covers(_choice(old))]
+        if isinstance(rule, wire.Subscribe) or self._rules:
+            self._rules.append(rule)
+
+    def forget(self, request_id: str | int | None) -> None:
+        """Forget a wish that was refused."""
+        self._rules = [rule for rule in self._rules if rule.id is None or rule.id != request_id]
+
+    def again(self) -> tuple[tuple[wire.Subscription, ...], tuple[wire.Subscribe | wire.Unsubscribe, ...]]:
+        """Return what ``identify`` can ask for, and what has to be asked for after it, in this order."""
+        first = list(itertools.takewhile(lambda rule: isinstance(rule, wire.Subscribe), self._rules))
+        subscriptions = tuple(
+            wire.Subscription(streams=rule.streams, events=rule.events, max_hz=rule.max_hz)
+            for rule in first
+            if isinstance(rule, wire.Subscribe)
+        )
+        return subscriptions, tuple(self._rules[len(first) :])
+
+
+def _choice(rule: wire.Subscribe | wire.Unsubscribe) -> Choice:
+    everything = wire.DEFAULT_KINDS if isinstance(rule, wire.Subscribe) else wire.EVENT_KINDS
+    return Choice(streams=frozenset(rule.streams), kinds=frozenset(rule.events or everything))
+
+
+def pause_s(delay_s: float, last_error: wire.Error | None) -> float:
+    """Return how long to wait before the next attempt: less than the back-off, but not less than the server asked."""
+    asked_s = 0.0 if last_error is None else last_error.retry_after_s or 0.0
+    return max(asked_s, delay_s * random.uniform(0.5, 1.0))  # noqa: S311 - it spreads clients, it hides nothing
 
 
 class _LostError(ServeError):

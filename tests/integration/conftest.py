@@ -1,7 +1,8 @@
-"""A private PulseAudio without hardware, which tests may kill, stall and starve as they like."""
+"""A private PulseAudio without hardware, which tests may kill, stall and starve as they like; Node and a browser."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib.util
 import os
@@ -10,11 +11,15 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import pytest_asyncio
+
+import stream_mer.serve
 
 RATE_HZ = 44_100
 SINK = "module-null-sink sink_name=mer_sink rate=44100 channels=2"
@@ -197,3 +202,86 @@ def stage(sound_server: SoundServer) -> Iterator[Stage]:
     stage = Stage(sound_server)
     yield stage
     stage.stop()
+
+
+@pytest.fixture(scope="session")
+def node_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder where Node finds `ws`, `wscat` and mer.js (as ``mer.mjs``); skips without Node or a registry."""
+    for program in ("node", "npm"):  # `ws` is no part of Node
+        if shutil.which(program) is None:
+            pytest.skip(f"wants {program}: apt-get install nodejs npm")
+    folder = tmp_path_factory.mktemp("node")
+    (folder / "package.json").write_text('{"private": true}')
+    options = ["--no-audit", "--no-fund", "--silent", "--prefer-offline", "--fetch-retries=0", "--fetch-timeout=30000"]
+    command = ["npm", "install", *options, "ws@8", "wscat@6"]
+    try:
+        subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, timeout=90)
+    except subprocess.CalledProcessError as exc:
+        pytest.skip(f"npm cannot install ws and wscat here: {exc.stderr[-300:]}")
+    except subprocess.TimeoutExpired:
+        pytest.skip("npm cannot install ws and wscat here: no answer within 90 s")
+    shutil.copy(Path(stream_mer.serve.__file__).parent / "web" / "mer.js", folder / "mer.mjs")
+    return folder
+
+
+@pytest_asyncio.fixture
+async def browser() -> AsyncIterator[Any]:
+    """Headless Chromium; skips where it is missing."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("wants Chromium: apt-get install chromium")
+    if importlib.util.find_spec("playwright") is None:
+        pytest.skip("wants playwright: pip install 'stream-mer[dev]'")
+    from playwright.async_api import async_playwright  # noqa: PLC0415 - the module must import where it is missing
+
+    arguments = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+    arguments += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    async with async_playwright() as playwright:
+        chromium_browser = await playwright.chromium.launch(executable_path=chromium, args=arguments)
+        yield chromium_browser
+        await chromium_browser.close()
+
+
+class Cable:
+    """Passes everything on between clients and a server until it is pulled; then nothing, and closes nothing."""
+
+    def __init__(self) -> None:
+        self.is_whole = True
+        self._port = 0
+        self._socket: asyncio.Server | None = None
+        self._writers: list[asyncio.StreamWriter] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def lay(self, port: int) -> str:
+        """Lay it to a server's port; returns the address of its near end."""
+        self._port = port
+        self._socket = await asyncio.start_server(self._plug, "127.0.0.1", 0)
+        return f"ws://127.0.0.1:{self._socket.sockets[0].getsockname()[1]}"
+
+    async def _plug(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", self._port)
+        self._writers += [writer, inner_writer]
+        for source, sink in ((reader, inner_writer), (inner_reader, writer)):
+            self._tasks.append(asyncio.create_task(self._pass_on(source, sink)))
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while (data := await reader.read(4096)) and self.is_whole:
+                writer.write(data)
+
+    async def remove(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+        for task in self._tasks:
+            task.cancel()
+        for writer in self._writers:
+            writer.close()
+        await asyncio.gather(*self._tasks, *(one.wait_closed() for one in self._writers), return_exceptions=True)
+
+
+@pytest_asyncio.fixture
+async def cable() -> AsyncIterator[Cable]:
+    """A cable to be laid between a client and a server."""
+    cable = Cable()
+    yield cable
+    await cable.remove()

@@ -201,24 +201,27 @@ async def test_a_client_resumes_without_a_gap_after_its_connection_broke(hub):
 
 async def test_what_was_subscribed_to_later_stays_after_a_break(hub):
     sink = hub.sink("main")
-    results = 0
+    hellos = 0
     async with (
         serving(hub) as server,
         asyncio.timeout(PATIENCE_S),
         connect(server.stream_url, subscribe=[]) as client,
     ):
         async for message in client:
-            if isinstance(message, wire.Ready) and not results:
-                await client.subscribe("levels", max_hz=50)
-            elif isinstance(message, wire.Result):
-                results += 1
-                if results == 1:
+            match message:
+                case wire.Ready() if hellos == 0:
+                    hellos = 1
+                    await client.subscribe("levels", max_hz=50)
+                case wire.Result():
                     client._socket.transport.abort()
-                else:
+                case wire.Ready():
+                    assert message.granted == (wire.Subscription(events=("levels",), max_hz=50),)
+                    sink.publish(FRAME)
                     sink.publish(LEVELS)
-            elif isinstance(message, wire.Levels):
-                break
-    assert results == 2
+                case wire.Levels():
+                    break
+                case wire.Emotion():
+                    pytest.fail("it never asked for emotion")
 
 
 async def test_an_operator_overrides_for_everybody_and_gives_it_back(hub):

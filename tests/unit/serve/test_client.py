@@ -8,7 +8,7 @@ import pytest
 
 import stream_mer
 from stream_mer.serve import messages as wire
-from stream_mer.serve.client import Seen, complete_url, connect
+from stream_mer.serve.client import Seen, Wishes, complete_url, connect, pause_s
 from stream_mer.serve.examples import HELLO, examples
 
 
@@ -48,6 +48,37 @@ def test_another_session_begins_anew():
     other = msgspec.structs.replace(HELLO, session="another")
     assert seen.resume(other) is None
     assert seen.resume(other).last_seq == {"main": {"emotion": -1, "lyrics": -1, "change": -1, "status": -1}}
+
+
+def test_a_client_asks_again_for_what_still_decides():
+    wishes = Wishes(None)
+    assert wishes.again() == ((wire.Subscription(),), ())
+    for i in range(200):
+        wishes.add(wire.Subscribe(id=2 * i, events=("levels",), max_hz=1 + i))
+        wishes.add(wire.Unsubscribe(id=2 * i + 1, events=("status",)))
+    first, later = wishes.again()
+    assert first == (wire.Subscription(), wire.Subscription(events=("levels",), max_hz=200))
+    assert later == (wire.Unsubscribe(id=399, events=("status",)),)
+    wishes.forget(398)
+    assert wishes.again() == ((wire.Subscription(),), later), "it was refused and would be again"
+    wishes.add(wire.Unsubscribe(id=400))
+    assert wishes.again() == ((), ())
+
+
+def test_a_wish_for_one_stream_does_not_overrule_one_for_all():
+    wishes = Wishes([wire.Subscription(events=("emotion",))])
+    wishes.add(wire.Unsubscribe(id=1, streams=("main",)))
+    wishes.add(wire.Subscribe(id=2, events=("emotion",), streams=("other",)))
+    first, later = wishes.again()
+    assert first == (wire.Subscription(events=("emotion",)),)
+    assert [rule.id for rule in later] == [1, 2]
+
+
+def test_a_client_comes_back_no_sooner_than_the_server_asked():
+    full = wire.Error(code=wire.CloseCode.FULL, message="all places are taken", fatal=True, retry_after_s=10.0)
+    assert pause_s(0.25, full) == 10.0
+    assert 0.125 <= pause_s(0.25, msgspec.structs.replace(full, retry_after_s=None)) <= 0.25
+    assert 4.0 <= pause_s(8.0, None) <= 8.0
 
 
 def test_the_package_offers_the_client_and_loads_it_only_then():
