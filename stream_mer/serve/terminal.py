@@ -41,6 +41,7 @@ class View:
     Attributes:
         stream: Its name; None until one is known.
         streams: Names of all streams.
+        session: The server's run that all of this is from; None before its hello.
         emotion: The newest frame.
         heard_at: Clock when it came, seconds.
         trail: The points before it, oldest first.
@@ -52,6 +53,7 @@ class View:
 
     stream: str | None = None
     streams: tuple[str, ...] = ()
+    session: str | None = None
     emotion: wire.Emotion | None = None
     heard_at: float = 0.0
     trail: tuple[tuple[float, float], ...] = ()
@@ -66,6 +68,9 @@ def see(view: View, message: wire.ServerMessage, *, now: float) -> View:
     match message:
         case wire.Hello():
             stream = view.stream or next(iter(message.streams), None)
+            if message.session != view.session:
+                # Another run counts its segments anew: lines of the one before would pass for newer ones.
+                view = View(session=message.session)
             return replace(view, stream=stream, streams=message.streams, error=None)
         case wire.Ready():
             for entry in message.snapshot:

@@ -3,12 +3,13 @@
 import io
 from dataclasses import replace
 
+import msgspec
 import pytest
 from rich.console import Console
 
 from stream_mer.serve import messages as wire
 from stream_mer.serve.codec import MessageEncoder
-from stream_mer.serve.examples import FRAME, LINE, STATUS, examples
+from stream_mer.serve.examples import FRAME, HELLO, LINE, STATUS, examples
 from stream_mer.serve.terminal import View, clock, plain_line, render, see, settled_length, signed_bar
 
 
@@ -77,6 +78,14 @@ def test_only_the_newest_lines_are_kept_in_the_order_of_the_song():
 def test_other_streams_change_nothing():
     view = seen(FRAME)
     assert seen(replace(FRAME, valence=-1.0), stream="foyer", view=view) == view
+
+
+def test_after_a_break_all_stays_but_a_server_that_began_anew_begins_with_nothing():
+    view = seen(*[replace(LINE, segment=i) for i in range(100, 106)], view=see(View(), HELLO, now=1.0))
+    assert see(view, HELLO, now=2.0) == view
+    anew = see(view, msgspec.structs.replace(HELLO, session="another evening"), now=2.0)
+    assert seen(replace(LINE, segment=0), view=anew).lines[-1].segment == 0
+    assert anew.stream == view.stream
 
 
 def test_the_snapshot_counts_with_its_age():
