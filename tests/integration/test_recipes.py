@@ -2,11 +2,11 @@
 
 import asyncio
 import contextlib
-import importlib.util
 import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import zipfile
@@ -16,7 +16,6 @@ from pathlib import Path
 import pytest
 import websockets
 
-import stream_mer.serve
 from stream_mer.serve.examples import CHANGE, FRAME, LINE, STATUS
 from stream_mer.serve.hub import Hub
 from stream_mer.serve.server import Server
@@ -24,18 +23,6 @@ from stream_mer.serve.settings import ServeSettings
 
 DOCS = Path(__file__).parents[2] / "docs"
 RECIPES = DOCS / "recipes"
-MER_JS = Path(stream_mer.serve.__file__).parent / "web" / "mer.js"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-CHROMIUM_ARGUMENTS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 PY5 = "py5==0.10.12a0"
 """Brings the core.jar of Processing 4, which no package registry has under its own name."""
 
@@ -68,12 +55,15 @@ def recipe(name: str, server: Server) -> str:
 @contextlib.asynccontextmanager
 async def program(*command, folder, **options):
     pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(*map(str, command), cwd=folder, stdin=pipe, stdout=pipe, **options)
+    process = await asyncio.create_subprocess_exec(
+        *map(str, command), cwd=folder, stdin=pipe, stdout=pipe, start_new_session=True, **options
+    )
     try:
         yield process
     finally:
+        # With all that it started: npx has children, which would hold the pipe for ever.
         with contextlib.suppress(ProcessLookupError):
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
         await process.communicate()
 
 
@@ -115,25 +105,6 @@ def test_the_document_holds_every_recipe_word_for_word():
 
 
 # Node
-
-
-def npm_install(folder: Path, *packages: str) -> None:
-    for name in ("node", "npm"):
-        if shutil.which(name) is None:
-            pytest.skip(f"wants {name}: apt-get install nodejs npm")
-    (folder / "package.json").write_text('{"private": true}')
-    command = ["npm", "install", "--no-audit", "--no-fund", "--silent", *packages]
-    done = subprocess.run(command, cwd=folder, check=False, capture_output=True, text=True, timeout=120)
-    if done.returncode != 0:
-        pytest.skip(f"npm cannot install {' '.join(packages)} here: {done.stderr[-300:]}")
-
-
-@pytest.fixture(scope="module")
-def node_folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("node")
-    npm_install(folder, "ws@8", "wscat@6")
-    shutil.copy(MER_JS, folder / "mer.mjs")
-    return folder
 
 
 async def test_node_with_ws(node_folder, hub):
@@ -185,24 +156,12 @@ async def test_python(hub, tmp_path):
 # The browser
 
 
-@pytest.fixture
-def browser_of():
-    if CHROMIUM is None:
-        pytest.skip("wants Chromium: apt-get install chromium")
-    if importlib.util.find_spec("playwright") is None:
-        pytest.skip("wants playwright: pip install 'stream-mer[dev]'")
-    from playwright.async_api import async_playwright  # noqa: PLC0415 - the module must import where it is missing
-
-    @contextlib.asynccontextmanager
-    async def opened(path):
-        async with async_playwright() as playwright:
-            browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
-            page = await browser.new_page()
-            await page.goto(path.as_uri())
-            yield page
-            await browser.close()
-
-    return opened
+@contextlib.asynccontextmanager
+async def opened(browser, path):
+    page = await browser.new_page()
+    await page.goto(path.as_uri())
+    yield page
+    await page.close()
 
 
 async def text_is(page, selector: str, text: str) -> None:
@@ -214,19 +173,19 @@ async def text_is(page, selector: str, text: str) -> None:
 
 
 @pytest.mark.browser
-async def test_a_page_from_a_file(browser_of, hub, tmp_path):
+async def test_a_page_from_a_file(browser, hub, tmp_path):
     async with serving(hub, allowed_origins=("null",)) as server:
         (tmp_path / "page.html").write_text(recipe("browser.html", server))
-        async with browser_of(tmp_path / "page.html") as page, publishing(hub, SAD):
+        async with opened(browser, tmp_path / "page.html") as page, publishing(hub, SAD):
             await text_is(page, "#now", "sad")
             assert await page.evaluate("document.body.style.background") != ""
 
 
 @pytest.mark.browser
-async def test_a_page_from_a_file_with_mer_js(browser_of, hub, tmp_path):
+async def test_a_page_from_a_file_with_mer_js(browser, hub, tmp_path):
     async with serving(hub, allowed_origins=("null",)) as server:
         (tmp_path / "page.html").write_text(recipe("browser_mer.html", server))
-        async with browser_of(tmp_path / "page.html") as page:
+        async with opened(browser, tmp_path / "page.html") as page:
             await text_is(page, "#now", "waiting for the music")
             hub.sink("main").publish(SAD)
             hub.sink("main").publish(LINE)
@@ -362,21 +321,14 @@ def core_jar(tmp_path_factory):
         if shutil.which(name) is None:
             pytest.skip(f"wants {name}: apt-get install {package}")
     folder = tmp_path_factory.mktemp("processing")
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--no-deps",
-        "--only-binary=:all:",
-        "-d",
-        folder,
-        PY5,
-    ]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=170)
-    if done.returncode != 0:
-        pytest.skip(f"{PY5}, which holds Processing's core.jar, cannot be had here: {done.stderr[-300:]}")
+    options = ["--quiet", "--retries=0", "--timeout=30", "--no-deps", "--only-binary=:all:", "--dest", folder]
+    command = [sys.executable, "-m", "pip", "download", *options, PY5]
+    try:
+        subprocess.run(command, check=True, capture_output=True, text=True, timeout=90)
+    except subprocess.CalledProcessError as exc:
+        pytest.skip(f"{PY5}, which holds Processing's core.jar, cannot be had here: {exc.stderr[-300:]}")
+    except subprocess.TimeoutExpired:
+        pytest.skip(f"{PY5}, which holds Processing's core.jar, cannot be had here: no answer within 90 s")
     with zipfile.ZipFile(next(folder.glob("py5-*.whl"))) as wheel:
         return wheel.extract("py5/jars/core.jar", folder)
 
