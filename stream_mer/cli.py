@@ -12,12 +12,14 @@ import click
 
 from stream_mer import __version__
 from stream_mer.errors import StreamMerError
+from stream_mer.settings.flag import explain, take_part
 
 COMMANDS = {
     "serve": "Listen to music and stream what it feels like over websockets.",
     "tag": "Tag audio files: what a live listener would have got, as JSON lines or CSV.",
     "listen": "Follow a server in the terminal.",
     "devices": "List the sound inputs of this machine.",
+    "config": "Print the settings that would count, and where each comes from.",
     "diagnose": "Check this machine, and say what to fix.",
     "train": "Train a joint model on a labelled corpus.",
     "train-vocals": "Train the detector of voices on any music.",
@@ -37,7 +39,7 @@ class _LazyGroup(click.Group):
             return None
         command = importlib.import_module(f"stream_mer.commands.{cmd_name.replace('-', '_')}").command
         assert isinstance(command, click.Command)  # noqa: S101 - narrows the type
-        return command
+        return take_part(command)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -45,6 +47,9 @@ class _LazyGroup(click.Group):
         except BrokenPipeError:  # the reader of a pipe has had enough, as with | head; click would call it a failure
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return None
+        except StreamMerError as error:
+            explain(ctx, error)
+            raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
         with formatter.section("Commands"):
@@ -53,7 +58,9 @@ class _LazyGroup(click.Group):
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="stream-mer")
-@click.option("-v", "--verbose", count=True, help="Say more on stderr; twice for all details.")
+@click.option(
+    "-v", "--verbose", count=True, envvar="STREAM_MER_VERBOSE", help="Say more on stderr; twice for all details."
+)
 def cli(verbose: int) -> None:
     """Hear what music feels like, live: valence and arousal, emotion category and sung words.
 
@@ -76,7 +83,7 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except StreamMerError as error:
-        click.echo(f"stream-mer: {error}", err=True)
+        click.echo(" ".join([f"stream-mer: {error}", *getattr(error, "__notes__", [])]), err=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -30,7 +30,6 @@ _OPTIONS = (
     click.option(
         "--corpus",
         type=click.Path(path_type=Path),
-        envvar="STREAM_MER_CORPUS",
         required=True,
         metavar="DIR",
         help="Folder with manifest.csv, or of a public data set (or set STREAM_MER_CORPUS).",
@@ -92,7 +91,10 @@ _OPTIONS = (
     click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of everything random."),
     click.option("--epochs", default=Recipe().epochs, show_default=True, type=click.IntRange(1), help="Rounds."),
     click.option(
-        "--threads", default=os.cpu_count() or 1, show_default=True, type=click.IntRange(1), help="CPU threads."
+        "--threads",
+        default=lambda: os.cpu_count() or 1,
+        type=click.IntRange(1),
+        help="CPU threads.  [default: one a core]",
     ),
 )
 

@@ -16,15 +16,22 @@ from stream_mer.diagnosis.finding import Check, Finding, run_checks
 from stream_mer.emotion.checkpoint import DEFAULT_MODEL
 from stream_mer.lyrics.opening import LyricsSettings
 from stream_mer.serve.settings import ServeSettings
+from stream_mer.settings.kinds import NameOrPath
 
 LIMIT_S = 60.0
 STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 
 @click.command("diagnose")
-@click.option("--model", default=DEFAULT_MODEL, show_default=True, help="Checkpoint: a name or a folder.")
 @click.option(
-    "--asr-model", default=LyricsSettings().model, show_default=True, help="Whisper model: a name or a folder."
+    "--model", type=NameOrPath(), default=DEFAULT_MODEL, show_default=True, help="Checkpoint: a name or a folder."
+)
+@click.option(
+    "--asr-model",
+    type=NameOrPath(),
+    default=LyricsSettings().model,
+    show_default=True,
+    help="Whisper model: a name or a folder.",
 )
 @click.option("--host", default=ServeSettings().host, show_default=True, help="Address that serve is to listen on.")
 @click.option("--port", default=ServeSettings().port, show_default=True, type=click.IntRange(1, 65_535))

@@ -9,6 +9,7 @@ from typing import Any
 
 from stream_mer.errors import SettingError
 from stream_mer.ports import AudioSource
+from stream_mer.settings.kinds import NameOrPath
 from stream_mer.sources.catalogue import open_source
 
 _NAMED = re.compile(r"(?P<name>[\w][\w .-]{0,63})=(?P<spec>.+)", re.DOTALL)
@@ -28,6 +29,17 @@ def split_name(source: str) -> tuple[str | None, str]:
     if named is None or Path(source).exists():
         return None, source
     return named["name"], named["spec"]
+
+
+class SourceOrPath(NameOrPath):
+    """``[NAME=]SOURCE``: in a settings file, the path of a file is relative to that file."""
+
+    def beside(self, text: str, folder: Path) -> str:
+        """Return the same with the path, if the source is one, from the folder."""
+        name, spec = split_name(text)
+        prefix = "file:" if spec.startswith("file:") else ""
+        there = super().beside(spec.removeprefix(prefix), folder)
+        return (f"{name}=" if name is not None else "") + prefix + there
 
 
 def open_sources(

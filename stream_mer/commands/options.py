@@ -12,11 +12,18 @@ from stream_mer.app import EngineSettings
 from stream_mer.config import SmoothingSettings, WindowSettings
 from stream_mer.errors import SettingError
 from stream_mer.lyrics.opening import LyricsSettings
+from stream_mer.settings.kinds import NameOrPath
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _ENGINE_OPTIONS = (
-    click.option("--model", default=EngineSettings().model, show_default=True, help="Checkpoint: a name or a folder."),
+    click.option(
+        "--model",
+        type=NameOrPath(),
+        default=EngineSettings().model,
+        show_default=True,
+        help="Checkpoint: a name or a folder.",
+    ),
     click.option("--device", default="cpu", show_default=True, help="Where the joint model runs: cpu or cuda."),
     click.option("--hop", default=WindowSettings().hop_s, show_default=True, help="Seconds between frames, 0.1 to 2."),
     click.option(
@@ -32,6 +39,7 @@ _ENGINE_OPTIONS = (
     click.option("--no-lyrics", is_flag=True, help="Audio alone: no recognition, no words."),
     click.option(
         "--asr-model",
+        type=NameOrPath(),
         default="base",
         show_default=True,
         help="Whisper model: base, tiny.en, another name, or a folder.",

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from stream_mer.app import Engine, serve
-from stream_mer.commands.named_sources import open_sources
+from stream_mer.commands.named_sources import SourceOrPath, open_sources
 from stream_mer.commands.options import engine_options, engine_settings
 from stream_mer.commands.output_options import open_outputs, output_options
 from stream_mer.errors import SettingError
@@ -26,6 +26,7 @@ _LIMITS: dict[str, int | float] = {name: getattr(ServeSettings(), name) for name
 @click.option(
     "--source",
     "sources",
+    type=SourceOrPath(),
     multiple=True,
     default=("demo",),
     metavar="[NAME=]SOURCE",
@@ -35,10 +36,9 @@ _LIMITS: dict[str, int | float] = {name: getattr(ServeSettings(), name) for name
 )
 @click.option("--host", default=ServeSettings().host, show_default=True, help="Address to bind.")
 @click.option("--port", default=ServeSettings().port, show_default=True, help="Port; 0 takes any free one.")
-@click.option("--token", envvar="STREAM_MER_TOKEN", help="Secret that clients must know; needed for a public address.")
+@click.option("--token", help="Secret that clients must know; needed for a public address.")
 @click.option(
     "--operator-token",
-    envvar="STREAM_MER_OPERATOR_TOKEN",
     help="Secret of those who may also freeze, override and send audio.  [default: everyone who is let in may]",
 )
 @click.option(

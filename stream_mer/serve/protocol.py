@@ -5,16 +5,15 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import sys
-from pathlib import Path
 from typing import Any, get_args
 
 import msgspec
 
 from stream_mer import __version__
+from stream_mer.made_pages import MadePage
 from stream_mer.serve import messages as wire
 from stream_mer.serve.codec import encode
 from stream_mer.serve.examples import examples
@@ -117,23 +116,6 @@ def examples_markdown() -> str:
     return "\n".join(parts)
 
 
-BEGIN_MARK = "<!-- made by `python -m stream_mer.serve.protocol --write docs/PROTOCOL.md`; edit the code, not this -->"
-END_MARK = "<!-- end of what is made from code -->"
-
-
-def refresh(page: str) -> str:
-    """Return the page with what is between the marks made anew.
-
-    Raises:
-        ValueError: A mark is missing.
-    """
-    head, begin, rest = page.partition(BEGIN_MARK)
-    _, end, tail = rest.partition(END_MARK)
-    if not begin or not end:
-        raise ValueError("the page lacks the marks between which examples go")
-    return f"{head}{BEGIN_MARK}\n\n{examples_markdown()}\n{END_MARK}{tail}"
-
-
 def _all_types() -> tuple[type[wire.Message], ...]:
     both_ways: dict[type[wire.Message], None] = dict.fromkeys((*_SERVER_TYPES, *_CLIENT_TYPES))
     return tuple(both_ways)
@@ -210,19 +192,7 @@ def _kind_of_field(schema: dict[str, Any]) -> str:
     return str(schema.get("type", "anything"))
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Write the page, or tell by the exit code 1 whether it is out of step."""
-    parser = argparse.ArgumentParser(prog="python -m stream_mer.serve.protocol", description=__doc__)
-    parser.add_argument("--write", type=Path, metavar="PAGE", required=True, help="docs/PROTOCOL.md")
-    parser.add_argument("--check", action="store_true", help="change nothing; exit code 1 if the page is out of step")
-    options = parser.parse_args(arguments)
-    before = options.write.read_text(encoding="utf-8")
-    after = refresh(before)
-    if options.check:
-        return int(before != after)
-    options.write.write_text(after, encoding="utf-8")
-    return 0
-
+PAGE = MadePage(module="stream_mer.serve.protocol", page="docs/PROTOCOL.md", make=examples_markdown)
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(PAGE.main())

@@ -109,6 +109,7 @@ OPTIONS = {
     ],
     "listen": ["--stream", "--token", "--json", "URL"],
     "devices": ["--meter", "--seconds", "--channels"],
+    "config": ["--config", "--json", "--example", "[COMMAND"],
     "diagnose": ["--model", "--asr-model", "--host", "--port", "--json"],
     "train": [
         *["--corpus", "--format", "--out", "--backbone", "--cache", "--no-transcripts", "--stage-copies", "--stage"],

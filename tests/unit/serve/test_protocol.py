@@ -9,7 +9,8 @@ import pytest
 from stream_mer.serve import messages as wire
 from stream_mer.serve.codec import encode
 from stream_mer.serve.examples import examples
-from stream_mer.serve.protocol import asyncapi, json_schema, main, refresh
+from stream_mer.serve.protocol import PAGE as MADE
+from stream_mer.serve.protocol import asyncapi, json_schema
 
 PAGE = Path(__file__).parents[3] / "docs" / "PROTOCOL.md"
 
@@ -81,17 +82,17 @@ def test_both_documents_are_plain_json():
 
 def test_the_page_is_in_step_with_the_code():
     page = PAGE.read_text(encoding="utf-8")
-    assert refresh(page) == page, "run: python -m stream_mer.serve.protocol --write docs/PROTOCOL.md"
+    assert MADE.refresh(page) == page, "run: python -m stream_mer.serve.protocol --write docs/PROTOCOL.md"
 
 
 def test_a_page_out_of_step_is_noticed_and_mended(tmp_path):
     page = tmp_path / "PROTOCOL.md"
     page.write_text(PAGE.read_text(encoding="utf-8").replace("valence", "valance"), encoding="utf-8")
-    assert main(["--write", str(page), "--check"]) == 1
-    assert main(["--write", str(page)]) == 0
-    assert main(["--write", str(page), "--check"]) == 0
+    assert MADE.main(["--write", str(page), "--check"]) == 1
+    assert MADE.main(["--write", str(page)]) == 0
+    assert MADE.main(["--write", str(page), "--check"]) == 0
 
 
 def test_a_page_without_marks_is_refused():
     with pytest.raises(ValueError, match="marks"):
-        refresh("# nothing here\n")
+        MADE.refresh("# nothing here\n")

@@ -1,0 +1,1 @@
+"""Settings from a TOML file, the environment and flags: for every option of every command, without naming any."""
