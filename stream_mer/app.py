@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import functools
 import logging
-import signal
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
 
 from stream_mer.audio.level_meter import LevelMeter
 from stream_mer.audio.windowing import Windower
@@ -19,7 +14,7 @@ from stream_mer.config import SmoothingSettings, WindowSettings
 from stream_mer.emotion.checkpoint import DEFAULT_MODEL, find_model
 from stream_mer.emotion.predictor import EmotionPredictor
 from stream_mer.emotion.smoothing import Smoother
-from stream_mer.errors import StreamMerError
+from stream_mer.hosting import Companion, host
 from stream_mer.lyrics.opening import LyricsOpener, LyricsSettings
 from stream_mer.pipeline import Pipeline
 from stream_mer.ports import AudioSource, EventSink
@@ -27,7 +22,6 @@ from stream_mer.serve.hub import Hub
 from stream_mer.serve.server import Server, ServerInfo
 from stream_mer.serve.settings import ServeSettings
 from stream_mer.show.output import ShowOutput
-from stream_mer.show.runner import ShowRunner
 from stream_mer.sources.remote import RemoteSource
 
 log = logging.getLogger(__name__)
@@ -107,20 +101,6 @@ class Engine:
         )
 
 
-class Companion(Protocol):
-    """Something that runs beside the server: it watches the hub, or controls it."""
-
-    def start(self, hub: Hub) -> None:
-        """Begin, before anything is published; returns at once.
-
-        Raises:
-            StreamMerError: It cannot; nothing is served then.
-        """
-
-    def stop(self) -> None:
-        """End, after everything was published; may take a few seconds, and is called from another thread."""
-
-
 async def serve(
     engine: Engine,
     sources: Mapping[str, AudioSource],
@@ -130,6 +110,7 @@ async def serve(
     on_ready: Callable[[Server], None],
     outputs: Sequence[ShowOutput] = (),
     companions: Sequence[Companion] = (),
+    tap: Callable[[str, AudioSource], AudioSource] | None = None,
 ) -> None:
     """Serve streams until SIGINT or SIGTERM; a source that ends by itself leaves the server up.
 
@@ -141,6 +122,7 @@ async def serve(
         on_ready: Called once the server listens.
         outputs: What else the streams are sent to, such as desks and lights.
         companions: What else runs beside the server.
+        tap: Returns what is heard in place of each source, such as one that keeps what passes through it.
 
     Raises:
         ServeError: The server cannot start.
@@ -149,65 +131,21 @@ async def serve(
     hub = Hub(history_messages=settings.history_messages)
     pipelines = {
         name: engine.pipeline(
-            source,
+            source if tap is None else tap(name, source),
             hub.sink(name),
             in_real_time=True,
             levels_wanted=functools.partial(hub.is_wanted, name, "levels"),
         )
         for name, source in sources.items()
     }
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C raises KeyboardInterrupt instead
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stopping.set)
     inlets = {name: source for name, source in sources.items() if isinstance(source, RemoteSource)}
-    show = ShowRunner(outputs)
-    async with (
-        Server(hub, settings, info, inlets=inlets, outputs=show.statistics) as server,
-        _accompanied(hub, [show, *companions]),
-    ):
-        on_ready(server)
-        with ThreadPoolExecutor(len(pipelines), thread_name_prefix="feel") as threads:
-            running = {loop.run_in_executor(threads, one.run): name for name, one in pipelines.items()}
-            stop_asked = asyncio.create_task(stopping.wait())
-            try:
-                await _watch(running, stop_asked)
-            finally:
-                stop_asked.cancel()
-                for pipeline in pipelines.values():
-                    pipeline.stop()
-                await asyncio.wait(running)
-                for stream in running:
-                    stream.exception()  # whoever stops does not care any more
-
-
-@contextlib.asynccontextmanager
-async def _accompanied(hub: Hub, companions: Sequence[Companion]) -> AsyncIterator[None]:
-    """Let companions run; those that have started are stopped, the last one first."""
-    async with contextlib.AsyncExitStack() as started:
-        for companion in companions:
-            companion.start(hub)
-            started.push_async_callback(asyncio.to_thread, companion.stop)
-        yield
-
-
-async def _watch(running: Mapping[asyncio.Future[None], str], stop_asked: asyncio.Future[Any]) -> None:
-    """Wait until somebody asks to stop, and say which streams end before.
-
-    Raises:
-        SourceError: The only stream failed.
-    """
-    waiting: set[asyncio.Future[Any]] = set(running)
-    while waiting and not stop_asked.done():
-        done, _ = await asyncio.wait(waiting | {stop_asked}, return_when=asyncio.FIRST_COMPLETED)
-        for stream in waiting & done:
-            waiting.discard(stream)
-            failure = stream.exception()
-            if failure is None:
-                log.info("%s has ended; still serving its last values, stop with Ctrl-C", running[stream])
-            elif len(running) == 1 or not isinstance(failure, StreamMerError):
-                raise failure
-            else:
-                log.error("%s has failed: %s; the other streams go on", running[stream], failure)
-    await stop_asked
+    await host(
+        hub,
+        pipelines,
+        settings,
+        info=info,
+        on_ready=on_ready,
+        inlets=inlets,
+        outputs=outputs,
+        companions=companions,
+    )

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import click
@@ -14,12 +12,9 @@ from stream_mer.app import Engine, serve
 from stream_mer.commands.named_sources import SourceOrPath, open_sources
 from stream_mer.commands.options import engine_options, engine_settings
 from stream_mer.commands.output_options import open_outputs, output_options
+from stream_mer.commands.server_options import server_options, server_settings
 from stream_mer.errors import SettingError
-from stream_mer.serve.parts import LimitsPart
 from stream_mer.serve.server import Server, ServerInfo
-from stream_mer.serve.settings import ServeSettings
-
-_LIMITS: dict[str, int | float] = {name: getattr(ServeSettings(), name) for name in LimitsPart.__struct_fields__}
 
 
 @click.command("serve")
@@ -34,49 +29,18 @@ _LIMITS: dict[str, int | float] = {name: getattr(ServeSettings(), name) for name
     "plays, an address such as http://radio.example/live, remote for audio that a client sends, or - for raw PCM on "
     "stdin. Give it more than once, each with a name, for several streams.  [default: demo]",
 )
-@click.option("--host", default=ServeSettings().host, show_default=True, help="Address to bind.")
-@click.option("--port", default=ServeSettings().port, show_default=True, help="Port; 0 takes any free one.")
-@click.option("--token", help="Secret that clients must know; needed for a public address.")
-@click.option(
-    "--operator-token",
-    help="Secret of those who may also freeze, override and send audio.  [default: everyone who is let in may]",
-)
-@click.option(
-    "--allow-origin",
-    "origins",
-    multiple=True,
-    metavar="ORIGIN",
-    help="Web page that may connect, such as https://example.org; null for pages opened from a file, * for all. "
-    "The server's own page and those of this machine always may.",
-)
-@click.option("--tls-certificate", type=click.Path(path_type=Path), help="Serve https and wss: certificate (PEM).")
-@click.option("--tls-key", type=click.Path(path_type=Path), help="Its key (PEM), where that is in another file.")
-@click.option(
-    "--limit",
-    "limits",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="Change a limit: " + ", ".join(f"{name} ({value})" for name, value in _LIMITS.items()) + ".",
-)
 @click.option("--name", help="Name of the stream on the wire.  [default: that of the source]")
 @click.option("--loop", is_flag=True, help="Files: begin again at the end.")
 @click.option("--rate", type=int, help="Raw PCM: samples per second.  [default: 44100]")
 @click.option("--format", "sample_format", help="Raw PCM: s16le, s24le, s32le, f32le, u8, ...  [default: s16le]")
 @click.option("--channels", help="Microphone: which ones to hear, such as 3,4. Raw PCM: how many.  [default: 1,2; 1]")
 @click.option("--gain", type=float, help="Microphone: amplification in dB.  [default: 0]")
+@server_options
 @output_options
 @engine_options
 def command(
     *,
     sources: Sequence[str],
-    host: str,
-    port: int,
-    token: str | None,
-    operator_token: str | None,
-    origins: Sequence[str],
-    tls_certificate: Path | None,
-    tls_key: Path | None,
-    limits: Sequence[str],
     name: str | None,
     loop: bool,
     rate: int | None,
@@ -103,16 +67,7 @@ def command(
     Open the printed address in a browser, or connect any websocket client: without a word from it, it gets every
     emotion, lyrics, change and status message.
     """  # noqa: D301 - \b is click's mark for text that is not to be wrapped
-    settings = ServeSettings(
-        host=host,
-        port=port,
-        token=token,
-        operator_token=operator_token,
-        allowed_origins=tuple(origins),
-        tls_certificate=tls_certificate,
-        tls_key=tls_key,
-        **parse_limits(limits),
-    )
+    settings = server_settings(options)
     given = {"rate_hz": rate, "sample_format": sample_format, "channels": channels, "gain_db": gain}
     streams = open_sources(sources, name=name, loop=loop, options=given)
     outputs = open_outputs(options, tuple(streams))
@@ -132,23 +87,3 @@ def command(
     window = loaded.settings.window
     info = ServerInfo(window_s=window.context_s, hop_s=window.hop_s)
     asyncio.run(serve(loaded, streams, settings, info=info, on_ready=tell, outputs=outputs))
-
-
-def parse_limits(limits: Sequence[str]) -> dict[str, Any]:
-    """Read ``NAME=VALUE``, of which the names are those in ``hello.limits``.
-
-    Raises:
-        SettingError: There is no such limit, or the value is no number.
-    """
-    parsed: dict[str, Any] = {}
-    for limit in limits:
-        name, _, value = limit.partition("=")
-        if name not in _LIMITS:
-            near = difflib.get_close_matches(name, _LIMITS, n=1)
-            meant = f"did you mean {near[0]}?" if near else f"choose from {', '.join(_LIMITS)}"
-            raise SettingError(f"there is no limit {name!r}; {meant}")
-        try:
-            parsed[name] = type(_LIMITS[name])(value)
-        except ValueError:
-            raise SettingError(f"the limit {name} is a number, such as {name}={_LIMITS[name]}; not {value!r}") from None
-    return parsed

@@ -3,7 +3,7 @@
 import pytest
 
 from stream_mer.commands.named_sources import open_sources, split_name
-from stream_mer.commands.serve import parse_limits
+from stream_mer.commands.server_options import parse_limits
 from stream_mer.errors import SettingError
 from stream_mer.sources.demo import demo_song
 
