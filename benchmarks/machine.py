@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
+import re
+import resource
+import sys
 from importlib import metadata
 from pathlib import Path
+
+_KIB_PER_MIB = 1024
 
 
 def describe_machine() -> dict[str, str | int]:
@@ -23,6 +28,20 @@ def describe_machine() -> dict[str, str | int]:
 def load_average() -> list[float]:
     """Mean number of busy processes over 1, 5 and 15 minutes; empty where the system does not tell."""
     return [round(load, 2) for load in os.getloadavg()] if hasattr(os, "getloadavg") else []
+
+
+def memory_mib(field: str) -> float:
+    """A field of Linux's account of this process, such as ``VmRSS``; elsewhere the peak.
+
+    ``ru_maxrss`` is second choice: on Linux a process that was forked begins with the peak of the one that started it.
+    """
+    try:
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
+    except OSError:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak / _KIB_PER_MIB / (_KIB_PER_MIB if sys.platform == "darwin" else 1)
+    found = re.search(rf"^{field}:\s+(\d+) kB$", status, re.MULTILINE)
+    return int(found.group(1)) / _KIB_PER_MIB if found else 0.0
 
 
 def _cores() -> int:

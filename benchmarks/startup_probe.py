@@ -6,12 +6,9 @@ Arguments: WAV MODEL PACKAGE... [--lyrics]. Says which of the packages were load
 from __future__ import annotations
 
 import json
-import re
-import resource
 import sys
-from pathlib import Path
 
-_KIB_PER_MIB = 1024
+from benchmarks.machine import memory_mib
 
 
 def import_live_path() -> None:
@@ -26,7 +23,7 @@ def main(wav: str, model: str, packages: list[str], *, lyrics: bool) -> None:
     """Run one stream and print the findings."""
     import torch  # noqa: F401, PLC0415 - its memory is the floor
 
-    torch_mib = _memory_mib("VmRSS")
+    torch_mib = memory_mib("VmRSS")
     import_live_path()
     from stream_mer.app import Engine, EngineSettings  # noqa: PLC0415 - only now: see above
     from stream_mer.errors import LyricsError  # noqa: PLC0415 - likewise
@@ -51,26 +48,12 @@ def main(wav: str, model: str, packages: list[str], *, lyrics: bool) -> None:
             lyrics_error = str(error)
     found = {
         "torch_mib": torch_mib,
-        "rest_mib": _memory_mib("VmRSS"),
-        "peak_mib": _memory_mib("VmHWM"),
+        "rest_mib": memory_mib("VmRSS"),
+        "peak_mib": memory_mib("VmHWM"),
         "loaded": [package for package in packages if package in sys.modules],
         "lyrics_error": lyrics_error,
     }
     sys.stdout.write(json.dumps(found) + "\n")
-
-
-def _memory_mib(field: str) -> float:
-    """A field of Linux's account of this process; elsewhere the peak.
-
-    ``ru_maxrss`` is second choice: on Linux a process that was forked begins with the peak of the one that started it.
-    """
-    try:
-        status = Path("/proc/self/status").read_text(encoding="utf-8")
-    except OSError:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak / _KIB_PER_MIB / (_KIB_PER_MIB if sys.platform == "darwin" else 1)
-    found = re.search(rf"^{field}:\s+(\d+) kB$", status, re.MULTILINE)
-    return int(found.group(1)) / _KIB_PER_MIB if found else 0.0
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from stream_mer.errors import ServeError, SettingError
 from stream_mer.serve import messages as wire
 from stream_mer.serve.codec import decode_server, encode, kind_of
 from stream_mer.serve.interest import Choice
+from stream_mer.serve.library_log import library_logger
 
 DEFAULT_URL = f"ws://127.0.0.1:8765{wire.STREAM_PATH}"
 """Where ``stream-mer serve`` listens unless told otherwise."""
@@ -213,6 +214,7 @@ class Client:
                 subprotocols=[Subprotocol(wire.SUBPROTOCOL)],
                 ssl=(self._tls or True) if self._url.startswith("wss:") else None,
                 compression=None,
+                logger=library_logger,
                 max_size=LARGEST_MESSAGE_BYTES,
                 open_timeout=OPEN_WITHIN_S,
                 close_timeout=2,

@@ -28,6 +28,8 @@ _client_decoder: msgspec.json.Decoder[wire.ClientMessage] = msgspec.json.Decoder
 _CLIENT_TYPES = tuple(str(one.__struct_config__.tag) for one in get_args(wire.ClientMessage))
 _SERVER_TYPES = frozenset(str(one.__struct_config__.tag) for one in get_args(wire.ServerMessage))
 
+_TOO_DEEP = "a message must not hold objects or lists inside one another so many times"
+
 
 class _Tagged(msgspec.Struct):
     """Any message, of which only the type is read."""
@@ -58,6 +60,8 @@ def decode_client(data: str | bytes) -> wire.ClientMessage:
         return _client_decoder.decode(data)
     except msgspec.MsgspecError as exc:
         raise ServeError(_why_bad(data, exc)) from None
+    except RecursionError:
+        raise ServeError(_TOO_DEEP) from None
 
 
 def decode_server(data: str | bytes) -> wire.ServerMessage | None:
@@ -71,11 +75,13 @@ def decode_server(data: str | bytes) -> wire.ServerMessage | None:
     except msgspec.MsgspecError as exc:
         try:
             kind = _tag_decoder.decode(data).type
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, RecursionError):
             kind = None
         if kind is not None and kind not in _SERVER_TYPES:
             return None
         raise ServeError(f"the server sent something that is not {wire.PROTOCOL}: {exc}") from None
+    except RecursionError:
+        raise ServeError(f"the server sent something that is not {wire.PROTOCOL}: {_TOO_DEEP}") from None
 
 
 def _why_bad(data: str | bytes, exc: msgspec.MsgspecError) -> str:
@@ -88,6 +94,8 @@ def _why_bad(data: str | bytes, exc: msgspec.MsgspecError) -> str:
         )
     except msgspec.MsgspecError as malformed:
         return f"a message must be JSON, and this is not: {malformed}"
+    except RecursionError:
+        return _TOO_DEEP
     if kind not in _CLIENT_TYPES:
         return f'"{kind[:40]}" is no message that a client may send; send one of {", ".join(_CLIENT_TYPES)}'
     return f'"{kind}" is malformed: {exc}'

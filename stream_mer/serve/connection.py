@@ -28,7 +28,7 @@ class Connection:
 
     def write(self, message: bytes) -> bool:
         """Write a text message at once; False, and nothing done, if the client has not taken what came before."""
-        if self._websocket.state is not State.OPEN or self._transport.get_write_buffer_size():
+        if self._websocket.protocol.state is not State.OPEN or self._transport.get_write_buffer_size():
             return False
         self._transport.write(text_frame(message))
         return True

@@ -18,6 +18,7 @@ from typing import Protocol
 from stream_mer.ports import EventSink
 from stream_mer.serve import messages as wire
 from stream_mer.serve.codec import MessageEncoder, encode, kind_of
+from stream_mer.serve.delivery import Delivery, Reader
 from stream_mer.serve.history import History
 from stream_mer.serve.hold import Hold
 from stream_mer.serve.interest import Interest
@@ -47,6 +48,19 @@ class HubStatistics:
     outboxes: OutboxStatistics
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Client:
+    """Somebody who gets events.
+
+    Attributes:
+        interest: What it wants.
+        via: What brings it to the outbox; None for the publishing thread itself.
+    """
+
+    interest: Interest
+    via: Delivery | None = None
+
+
 class Hub:
     """Joins the streams of this process to its clients and remembers the last messages of each stream and kind.
 
@@ -71,9 +85,10 @@ class Hub:
         self._encoders: dict[str, MessageEncoder] = {}
         self._holds: dict[str, Hold] = {}
         self._history = History(history_messages)
-        self._clients: dict[Outbox, Interest] = {}
-        # Who gets what and how often, worked out once for each stream and kind until somebody's interest changes.
-        self._readers: dict[tuple[str, str], list[tuple[Outbox, float]]] = {}
+        self._clients: dict[Outbox, _Client] = {}
+        # Who gets what, how often and in what way, worked out once for each stream and kind until somebody's interest
+        # changes.
+        self._readers: dict[tuple[str, str], dict[Delivery | None, list[Reader]]] = {}
         self._published: Counter[tuple[str, str]] = Counter()
         self._of_gone_clients = OutboxStatistics()
 
@@ -136,17 +151,18 @@ class Hub:
         with self._lock:
             return (kind == "levels" and self._levels_watched) or bool(self._readers_of(stream, kind))
 
-    def attach(self, outbox: Outbox, interest: Interest) -> None:
+    def attach(self, outbox: Outbox, interest: Interest, *, via: Delivery | None = None) -> None:
         """Send events to a client from now on, or others than before.
 
         First it gets the newest messages of everything that it did not want before, but of ``change``: an old cue must
         not fire again.
         """
         with self._lock:
-            before = self._clients.get(outbox, Interest())
+            known = self._clients.get(outbox)
+            before = Interest() if known is None else known.interest
+            self._join(outbox, interest, via)
             news = self._history.newest(lambda *key: interest.wants(*key) and not before.wants(*key))
             outbox.put_all(parcel.data for parcel in news if parcel.kind != "change")
-            self._join(outbox, interest)
 
     def welcome(
         self,
@@ -157,9 +173,11 @@ class Hub:
         role: wire.Role,
         granted: Sequence[wire.Subscription],
         resume: wire.ResumePart | None = None,
+        via: Delivery | None = None,
     ) -> None:
         """Answer ``identify``: send ``ready`` with the newest of everything, then what was missed, then every event."""
         with self._lock:
+            self._join(outbox, interest, via)
             last_seq = resume.last_seq if resume is not None and resume.session == self.session else {}
             missed = self._history.missed(last_seq, interest.wants)
             now = self._clock()
@@ -176,7 +194,6 @@ class Hub:
                 resumed=None if resume is None else missed.complete and resume.session == self.session,
             )
             outbox.put_all([encode(ready), *(parcel.data for parcel in missed.parcels)])
-            self._join(outbox, interest)
 
     def detach(self, outbox: Outbox) -> None:
         """Send nothing more to a client; idempotent."""
@@ -185,8 +202,10 @@ class Hub:
                 self._readers.clear()
                 self._of_gone_clients += outbox.statistics().without_waiting()
 
-    def _join(self, outbox: Outbox, interest: Interest) -> None:
-        self._clients[outbox] = interest
+    def _join(self, outbox: Outbox, interest: Interest, via: Delivery | None) -> None:
+        if via is not None:
+            via.settle()  # what was published before must not come after the answer
+        self._clients[outbox] = _Client(interest=interest, via=via)
         self._readers.clear()
 
     def _send(self, stream: str, event: StreamEvent) -> None:
@@ -201,16 +220,24 @@ class Hub:
         )
         self._published[stream, parcel.kind] += 1
         self._history.remember(parcel)
-        for outbox, interval_s in self._readers_of(stream, parcel.kind):
-            outbox.put(parcel, interval_s=interval_s)
+        for delivery, readers in self._readers_of(stream, parcel.kind).items():
+            if delivery is not None:
+                delivery.post(parcel, readers)
+                continue
+            for outbox, interval_s in readers:
+                outbox.put(parcel, interval_s=interval_s)
         for watcher in self._watchers:
             watcher.see(message)
 
-    def _readers_of(self, stream: str, kind: str) -> list[tuple[Outbox, float]]:
+    def _readers_of(self, stream: str, kind: str) -> dict[Delivery | None, list[Reader]]:
         key = (stream, kind)
         if key not in self._readers:
-            wishes = ((outbox, interest.interval_s(stream, kind)) for outbox, interest in self._clients.items())
-            self._readers[key] = [(outbox, interval_s) for outbox, interval_s in wishes if interval_s is not None]
+            readers: dict[Delivery | None, list[Reader]] = {}
+            for outbox, client in self._clients.items():
+                interval_s = client.interest.interval_s(stream, kind)
+                if interval_s is not None:
+                    readers.setdefault(client.via, []).append(Reader(outbox, interval_s))
+            self._readers[key] = readers
         return self._readers[key]
 
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from stream_mer.serve import messages as wire
 
+LONGEST_INTERVAL_S = 86_400.0
+"""A rate may be as low as it likes; once a day is what it gets, and no timer has to bear more."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
@@ -85,7 +88,7 @@ def subscribed(granted: wire.Subscription) -> Choice:
     return Choice(
         streams=frozenset(granted.streams),
         kinds=frozenset(granted.events),
-        interval_s=0.0 if granted.max_hz is None else 1.0 / granted.max_hz,
+        interval_s=0.0 if granted.max_hz is None else min(1.0 / granted.max_hz, LONGEST_INTERVAL_S),
     )
 
 

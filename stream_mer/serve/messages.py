@@ -102,6 +102,7 @@ class CloseCode(IntEnum):
     """Why the server closes a connection; ``Error.code`` carries the same number."""
 
     GOING_AWAY = 1001
+    INTERNAL_ERROR = 1011
     RESTART = 1012
     FULL = 1013
     BAD_MESSAGE = 4400

@@ -110,14 +110,23 @@ class Outbox:
         capacity: How many ordered messages may wait, at least 1.
         wake: Called, from the putting thread, when something waits and the writer rests: once until the writer has
             taken everything. Must not block.
+        write_now: Sends a message past the outbox, for ``hand_over``; False if it cannot be sent at once.
         clock: Seconds, monotonic: that of the hub and of the writer's loop.
     """
 
-    def __init__(self, *, capacity: int, wake: Callable[[], None], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        *,
+        capacity: int,
+        wake: Callable[[], None],
+        write_now: Callable[[bytes], bool] = lambda _: False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         if capacity < 1:
             raise ValueError(f"capacity must be at least 1, not {capacity}")
         self._capacity = capacity
         self._wake = wake
+        self._write_now = write_now
         self._clock = clock
         self._lock = threading.Lock()
         self._places = itertools.count()
@@ -141,6 +150,13 @@ class Outbox:
             self._put_latest(parcel, interval_s)
         else:
             self._put_ordered(parcel.data, parcel.published_at)
+
+    def hand_over(self, parcel: Parcel, *, interval_s: float = 0.0) -> None:
+        """Send a message at once if nothing waits and the client keeps up; else put it. In the writer's thread only."""
+        if interval_s == 0.0 and self._is_empty() and self._writer_rests and self._write_now(parcel.data):
+            self._count(parcel.published_at)
+        else:
+            self.put(parcel, interval_s=interval_s)
 
     def put_ordered(self, data: bytes) -> None:
         """Add a message for this client alone, in order."""
@@ -191,25 +207,41 @@ class Outbox:
         return rested
 
     def take(self) -> bytes | None:
-        """Return the message whose turn it is; None when nothing is due, and then the next ``put`` wakes the writer."""
-        now = self._clock()
+        """Return the message whose turn it is; None when nothing is due.
+
+        After None, and after the last message, the writer is at rest and the next ``put`` wakes it.
+        """
         with self._lock:
             if self._dropped_untold:
                 self._taken += 1
                 notice = _drop_notice(self._dropped_untold)
                 self._dropped_untold = 0
                 return notice
-            waiting = self._next(now)
+            waiting = self._next(self._clock())
             if waiting is None:
                 self._writer_rests = True
                 self._alarm_at = min((self._not_before[key] for key in self._latest), default=math.inf)
                 return None
-            self._taken += 1
-            if waiting.published_at is not None:
-                age_s = now - waiting.published_at
-                self._ages[bisect_left(AGE_BOUNDS_S, age_s)] += 1
-                self._age_sum_s += age_s
+            if self._is_empty():
+                self._writer_rests, self._alarm_at = True, math.inf
+            self._count(waiting.published_at)
             return waiting.data
+
+    def _is_empty(self) -> bool:
+        return not (self._latest or self._ordered or self._asked or self._dropped_untold)
+
+    def _count(self, published_at: float | None) -> None:
+        """Count a message that goes out now; only the writer's thread counts."""
+        self._taken += 1
+        if published_at is not None:
+            age_s = self._clock() - published_at
+            self._ages[bisect_left(AGE_BOUNDS_S, age_s)] += 1
+            self._age_sum_s += age_s
+
+    @property
+    def is_at_rest(self) -> bool:
+        """True if nothing is due and the next ``put`` wakes the writer: it need not ask again."""
+        return self._writer_rests
 
     @property
     def alarm_at(self) -> float | None:

@@ -24,6 +24,7 @@ _SERVER_TYPES: tuple[type[wire.Message], ...] = get_args(wire.ServerMessage)
 _CLIENT_TYPES: tuple[type[wire.Message], ...] = get_args(wire.ClientMessage)
 _CLOSE_REASONS = {
     wire.CloseCode.GOING_AWAY: "the server is shutting down",
+    wire.CloseCode.INTERNAL_ERROR: "the server failed; its log says how",
     wire.CloseCode.RESTART: "the server restarts; come back at once",
     wire.CloseCode.FULL: "no place is free",
     wire.CloseCode.BAD_MESSAGE: "a message was not JSON, too large, or of no known type",

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from stream_mer.serve import messages as wire
 from stream_mer.serve.codec import encode
+from stream_mer.serve.delivery import Delivery
 from stream_mer.serve.farewell import Goodbye
 from stream_mer.serve.hub import Hub
 from stream_mer.serve.interest import DEFAULT_INTEREST, Interest, grant, interest_in, subscribed, unsubscribed
@@ -23,6 +24,7 @@ class Requests:
     Args:
         hub: Where events come from.
         outbox: Where answers and events go.
+        delivery: What brings the events there.
         settings: Tokens and limits.
         role: What the client may do so far; None until it has shown a token where one is needed.
 
@@ -32,12 +34,15 @@ class Requests:
         has_spoken: True once it said what it wants; until then it may get the default.
     """
 
-    def __init__(self, *, hub: Hub, outbox: Outbox, settings: ServeSettings, role: wire.Role | None) -> None:
+    def __init__(
+        self, *, hub: Hub, outbox: Outbox, delivery: Delivery, settings: ServeSettings, role: wire.Role | None
+    ) -> None:
         self.client_id = secrets.token_hex(4)
         self.role = role
         self.has_spoken = False
         self._hub = hub
         self._outbox = outbox
+        self._delivery = delivery
         self._settings = settings
         self._interest = Interest()
 
@@ -63,13 +68,14 @@ class Requests:
             role=role,
             granted=granted,
             resume=message.resume,
+            via=self._delivery,
         )
         logger.debug("client %s is %.40r (%.40r)", self.client_id, message.client.name, message.client.kind)
 
     def begin_by_default(self) -> None:
         """Give a client that never said a word what everybody gets."""
         self._accept(DEFAULT_INTEREST)
-        self._hub.attach(self._outbox, self._interest)
+        self._hub.attach(self._outbox, self._interest, via=self._delivery)
 
     def subscribe(self, message: wire.Subscribe) -> None:
         """Add to what the client gets, and answer.
@@ -140,7 +146,7 @@ class Requests:
             return
         self._accept(interest)
         self._answer(request_id)
-        self._hub.attach(self._outbox, interest)
+        self._hub.attach(self._outbox, interest, via=self._delivery)
 
     def _answer(self, request_id: str | int | None, refused: wire.CloseCode | None = None, why: str = "") -> None:
         error = None if refused is None else wire.RefusalPart(code=refused, message=why)

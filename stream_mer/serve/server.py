@@ -26,9 +26,11 @@ from stream_mer.config import WindowSettings
 from stream_mer.errors import ServeError
 from stream_mer.serve import messages as wire
 from stream_mer.serve.connection import Connection
+from stream_mer.serve.delivery import Delivery
 from stream_mer.serve.farewell import Goodbye, part
 from stream_mer.serve.hub import Hub
 from stream_mer.serve.ingest import Inlet
+from stream_mer.serve.library_log import library_logger
 from stream_mer.serve.metrics import Metrics
 from stream_mer.serve.pages import Pages
 from stream_mer.serve.parts import Role
@@ -127,12 +129,12 @@ class Server:
         """
         if self._server is not None:
             raise ServeError("the server is started already")
-        waker = LoopWaker(asyncio.get_running_loop())
+        delivery = Delivery(LoopWaker(asyncio.get_running_loop()))
         self._stopping = None
         limit = self._settings.max_message_bytes
         try:
             self._server = await serve(
-                functools.partial(self._handle, waker=waker),
+                functools.partial(self._handle, delivery=delivery),
                 self._settings.host,
                 self._settings.port,
                 ssl=tls_context(self._settings),
@@ -140,6 +142,7 @@ class Server:
                 select_subprotocol=_select_subprotocol,
                 process_request=self._process_request,
                 server_header=None,
+                logger=library_logger,
                 compression=None,
                 max_size=max(limit * HARD_LIMIT_FACTOR, self._settings.max_audio_bytes),
                 max_queue=4,
@@ -216,7 +219,7 @@ class Server:
         answer = self._pages.answer(request.path)
         return Response(answer.status, answer.status.phrase, Headers(answer.headers()), answer.body)
 
-    async def _handle(self, connection: ServerConnection, *, waker: LoopWaker) -> None:
+    async def _handle(self, connection: ServerConnection, *, delivery: Delivery) -> None:
         kernel = connection.transport.get_extra_info("socket")
         kernel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         headers = connection.request.headers if connection.request is not None else Headers()
@@ -227,21 +230,26 @@ class Server:
             if refusal is not None:
                 await part(Connection(connection), refusal, timeout_s=self._settings.close_timeout_s)
             else:
-                await self._converse(connection, waker=waker, role=role)
+                await self._converse(connection, delivery=delivery, role=role)
         except* ConnectionClosed:
             pass  # how most conversations end
+        except* Exception:
+            logger.exception("a conversation failed")
+            why = Goodbye(wire.CloseCode.INTERNAL_ERROR, "the server failed; its log says how", retry_after_s=1.0)
+            with contextlib.suppress(ConnectionClosed):
+                await part(Connection(connection), why, timeout_s=self._settings.close_timeout_s)
         finally:
             # A client that takes nothing would keep its buffers, and a stop waiting.
             connection.transport.abort()
             self._metrics.closed(connection.close_code)
 
-    async def _converse(self, connection: ServerConnection, *, waker: LoopWaker, role: Role | None) -> None:
+    async def _converse(self, connection: ServerConnection, *, delivery: Delivery, role: Role | None) -> None:
         session = Session(
             socket=Connection(connection),
             hub=self._hub,
             settings=self._settings,
             hello=self._hello(),
-            waker=waker,
+            delivery=delivery,
             role=role,
             inlets=self._inlets,
         )

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import threading
 from collections.abc import Callable
+
+logger = logging.getLogger(__name__)
 
 
 class LoopWaker:
@@ -36,4 +39,7 @@ class LoopWaker:
         with self._lock:
             waiting, self._waiting = self._waiting, []
         for function in waiting:
-            function()
+            try:
+                function()
+            except Exception:  # one client's trouble must not become that of those behind it
+                logger.exception("a writer failed")

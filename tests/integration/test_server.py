@@ -181,8 +181,9 @@ async def test_unknown_fields_of_a_client_are_ignored(hub):
         ('{"type":"identify","subscribe":4}', "malformed"),
         (b"\x00\x01", "binary"),
         ('{"type":"ping","id":"' + "x" * 5000 + '"}', "too large"),
+        ('{"type":"ping","x":' + "[" * 1500 + "]" * 1500 + "}", "inside one another"),
     ],
-    ids=["no json", "no object", "unknown type", "bad field", "binary", "oversize"],
+    ids=["no json", "no object", "unknown type", "bad field", "binary", "oversize", "bottomless"],
 )
 async def test_a_bad_message_is_explained_and_ends_the_connection_with_4400(hub, bad, words):
     async with serving(hub) as server, raw_client(server) as client:
@@ -341,6 +342,37 @@ async def test_a_token_may_come_in_the_header(hub):
                 messages, code = await closed_with(client)
                 assert [message["type"] for message in messages] == ["error"]
                 assert code == 4401
+
+
+async def test_no_log_holds_a_token_however_much_is_logged(hub, caplog):
+    caplog.set_level(logging.DEBUG)
+    async with serving(hub, token=TOKEN) as server:
+        async with raw_client(server, additional_headers={"Authorization": f"Bearer {TOKEN}"}) as client:
+            await receive(client)
+        async with raw_client(server) as client:
+            await identify(client, token=TOKEN)
+        async with raw_client(server) as client:
+            await client.send(json.dumps({"type": "identify", "token": TOKEN, "subscribe": 7}))
+            await closed_with(client)
+        async with connect(server.stream_url, token=TOKEN, reconnect=False) as client:
+            async for message in client:
+                if isinstance(message, wire.Ready):
+                    break
+    ours = [record.getMessage() for record in caplog.records if record.name.startswith("stream_mer")]
+    assert any("closing with 4400" in message for message in ours), "it was logged in detail"
+    assert not any(TOKEN in message for message in ours)
+
+
+async def test_a_failure_of_the_server_itself_is_told_and_logged(hub, monkeypatch, caplog):
+    def fail(*_, **__):
+        raise ValueError("a bug")
+
+    async with serving(hub) as server, raw_client(server) as client:
+        monkeypatch.setattr(hub, "welcome", fail)
+        await client.send('{"type":"identify"}')
+        messages, code = await closed_with(client)
+    assert (messages[-1]["code"], messages[-1]["fatal"], code) == (1011, True, 1011)
+    assert "a conversation failed" in caplog.text
 
 
 async def test_a_foreign_page_is_told_why_it_may_not(hub):

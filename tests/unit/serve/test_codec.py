@@ -4,9 +4,11 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
+from stream_mer.errors import ServeError
 from stream_mer.serve import messages as wire
-from stream_mer.serve.codec import MessageEncoder, decode_server, encode, summary
+from stream_mer.serve.codec import MessageEncoder, decode_client, decode_server, encode, summary
 from stream_mer.serve.examples import CHANGE, FRAME, LINE, STATUS, examples
 from stream_mer.types import UNKNOWN, Interval
 
@@ -152,3 +154,10 @@ def test_every_kind_has_an_example_that_is_what_it_says():
     for kind, message in examples().items():
         assert isinstance(message, wire.Message)
         assert json.loads(encode(message))["type"] == kind
+
+
+@pytest.mark.parametrize("decode", [decode_client, decode_server])
+@pytest.mark.parametrize("bottomless", ["[" * 4000, '{"type":"ping","x":' + "[" * 1500 + "]" * 1500 + "}"])
+def test_a_bottomless_message_is_an_error_like_any_other(decode, bottomless):
+    with pytest.raises(ServeError):
+        decode(bottomless)

@@ -5,6 +5,7 @@ import pytest
 from stream_mer.serve import messages as wire
 from stream_mer.serve.interest import (
     DEFAULT_INTEREST,
+    LONGEST_INTERVAL_S,
     Choice,
     Interest,
     grant,
@@ -87,3 +88,8 @@ def test_levels_are_not_among_the_default():
 )
 def test_a_choice_covers_another_if_it_decides_on_all_of_it(newer, older, expected):
     assert newer.covers(older) is expected
+
+
+@pytest.mark.parametrize("max_hz", [1e-5, 1e-300, 5e-324])
+def test_no_rate_is_too_low_for_a_timer(max_hz):
+    assert interest(wire.Subscription(max_hz=max_hz)).interval_s("a", "emotion") == LONGEST_INTERVAL_S

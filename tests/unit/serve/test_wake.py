@@ -32,3 +32,18 @@ def test_a_closed_loop_is_no_error():
     loop = asyncio.new_event_loop()
     loop.close()
     LoopWaker(loop).wake(lambda: None)
+
+
+def test_a_writer_that_fails_keeps_nobody_waiting(caplog):
+    loop = StalledLoop()
+    waker = LoopWaker(loop)
+    called = []
+
+    def fail():
+        raise RuntimeError("broken")
+
+    waker.wake(fail)
+    waker.wake(lambda: called.append("the next one"))
+    loop.calls.pop()()
+    assert called == ["the next one"]
+    assert "a writer failed" in caplog.text
