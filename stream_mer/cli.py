@@ -18,6 +18,7 @@ COMMANDS = {
     "serve": "Listen to music and stream what it feels like over websockets.",
     "tag": "Tag audio files: what a live listener would have got, as JSON lines or CSV.",
     "listen": "Follow a server in the terminal.",
+    "osc": "List what OSC can be sent to, show what it gets, try it out.",
     "devices": "List the sound inputs of this machine.",
     "config": "Print the settings that would count, and where each comes from.",
     "diagnose": "Check this machine, and say what to fix.",

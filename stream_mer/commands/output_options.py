@@ -1,4 +1,7 @@
-"""The options that name outputs of a show, and what they become: one entry of ``_KINDS`` for each kind of output."""
+"""The options that name what a show is sent to and steered by, and what they become.
+
+One entry of ``_KINDS`` for each kind of output, one of ``_COMPANIONS`` for all else that runs beside the server.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,11 @@ from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from stream_mer.commands.named_sources import split_name
+import click
+
+from stream_mer.commands.named_sources import SourceOrPath, split_name
 from stream_mer.errors import SettingError
+from stream_mer.hosting import Companion
 from stream_mer.show.output import ShowOutput
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -34,13 +40,67 @@ class OutputKind:
         return "--" + self.parameter.replace("_", "-")
 
 
-_KINDS: tuple[OutputKind, ...] = ()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompanionKind:
+    """One kind of companion on the command line.
+
+    Attributes:
+        parameter: Name of its option's parameter.
+        option: Adds its option to a command.
+        open: Makes one of what was typed; only called where something was. Raises ``SettingError`` for what cannot be.
+    """
+
+    parameter: str
+    option: Callable[[Any], Any]
+    open: Callable[[Any], Companion]
+
+
+def _open_osc(spec: str, stream: str) -> ShowOutput:
+    from stream_mer.osc.opening import find_target  # noqa: PLC0415 - who does without pays nothing
+    from stream_mer.osc.out import OscOutput  # noqa: PLC0415 - as above, and python-osc may be missing
+
+    return OscOutput(find_target(spec), stream=stream)
+
+
+def _open_osc_in(place: str) -> Companion:
+    from stream_mer.osc.inlet import OscInlet, parse_place  # noqa: PLC0415 - as above
+
+    return OscInlet(*parse_place(place))
+
+
+_KINDS: tuple[OutputKind, ...] = (
+    OutputKind(
+        parameter="osc",
+        option=click.option(
+            "--osc",
+            type=SourceOrPath(),
+            multiple=True,
+            metavar="[STREAM=]WHERE",
+            help="Send OSC: a preset, with where it is (resolume, eos@192.168.1.5, touchdesigner@desk:7000), any "
+            "HOST:PORT, or a mapping file (.toml). `stream-mer osc` lists the presets. May be given more than once.",
+        ),
+        open=_open_osc,
+    ),
+)
+
+_COMPANIONS: tuple[CompanionKind, ...] = (
+    CompanionKind(
+        parameter="osc_in",
+        option=click.option(
+            "--osc-in",
+            metavar="[HOST:]PORT",
+            help="Take an operator's commands over OSC (UDP): /mer/control/freeze, blackout, override, resume. OSC "
+            "knows no token: without a HOST only this machine is heard.",
+        ),
+        open=_open_osc_in,
+    ),
+)
 
 
 def output_options(function: F) -> F:
-    """Add the options of all kinds of outputs; ``open_outputs`` reads them."""
-    for kind in reversed(_KINDS):
-        function = kind.option(function)
+    """Add the options of all outputs and companions; ``open_outputs`` and ``open_companions`` read them."""
+    for option in reversed([*(kind.option for kind in _KINDS), *(kind.option for kind in _COMPANIONS)]):
+        function = option(function)
     return function
 
 
@@ -62,6 +122,19 @@ def open_outputs(options: MutableMapping[str, Any], streams: Sequence[str]) -> l
             raise SettingError(f"{kind.flag} {text} is given twice: once is enough")
         outputs[output.name, output.stream] = output
     return list(outputs.values())
+
+
+def open_companions(options: MutableMapping[str, Any]) -> list[Companion]:
+    """Make the companions that were asked for.
+
+    Args:
+        options: The parameters of a command; those of companions are taken out.
+
+    Raises:
+        SettingError: One cannot be.
+    """
+    typed = [(kind, options.pop(kind.parameter)) for kind in _COMPANIONS]
+    return [kind.open(value) for kind, value in typed if value is not None]
 
 
 def _open(kind: OutputKind, text: str, streams: Sequence[str]) -> ShowOutput:

@@ -11,7 +11,7 @@ import click
 from stream_mer.app import Engine, serve
 from stream_mer.commands.named_sources import SourceOrPath, open_sources
 from stream_mer.commands.options import engine_options, engine_settings
-from stream_mer.commands.output_options import open_outputs, output_options
+from stream_mer.commands.output_options import open_companions, open_outputs, output_options
 from stream_mer.commands.server_options import server_options, server_settings
 from stream_mer.errors import SettingError
 from stream_mer.serve.server import Server, ServerInfo
@@ -61,6 +61,7 @@ def command(
       stream-mer serve --source http://host/live    internet radio; rtsp, rtp, rtmp, srt, udp and tcp work alike
       stream-mer serve --source remote              audio that a client sends (docs/PROTOCOL.md)
       stream-mer serve --source A=mic --source B=set.flac --no-lyrics     two streams
+      stream-mer serve --osc resolume --osc eos@192.168.1.5               to visuals and a desk
       stream-mer serve --host 0.0.0.0 --token SECRET                      for the whole network
       arecord -t raw -f S16_LE -r 44100 | stream-mer serve --source -
 
@@ -70,7 +71,7 @@ def command(
     settings = server_settings(options)
     given = {"rate_hz": rate, "sample_format": sample_format, "channels": channels, "gain_db": gain}
     streams = open_sources(sources, name=name, loop=loop, options=given)
-    outputs = open_outputs(options, tuple(streams))
+    outputs, companions = open_outputs(options, tuple(streams)), open_companions(options)
     wanted = engine_settings(**options)
     if len(sources) > 1 and wanted.lyrics.mode == "known":
         raise SettingError("--lyrics belongs to one song: give a single --source with it, or leave it out")
@@ -82,8 +83,11 @@ def command(
         click.echo(f"  page       {server.page_url}\n  websocket  {server.stream_url}")
         for output in outputs:
             click.echo(f"  sent to    {output.name}" + (f" ({output.stream})" if len(streams) > 1 else ""))
+        for companion in companions:
+            click.echo(f"  {companion.notice}")
         click.echo("Stop with Ctrl-C.")
 
     window = loaded.settings.window
     info = ServerInfo(window_s=window.context_s, hop_s=window.hop_s)
-    asyncio.run(serve(loaded, streams, settings, info=info, on_ready=tell, outputs=outputs))
+    running = serve(loaded, streams, settings, info=info, on_ready=tell, outputs=outputs, companions=companions)
+    asyncio.run(running)

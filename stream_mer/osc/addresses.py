@@ -6,7 +6,7 @@ import difflib
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from stream_mer.errors import SettingError
@@ -45,7 +45,8 @@ class FieldSource:
         kind: ``signed`` (-1..1), ``share`` (0..1), ``level`` (from dBFS), ``flag`` (0 or 1), ``choice`` (an index),
             ``text``, or ``trigger`` (sent when something happens, and only then).
         about: What it is, for documents.
-        read: The share of its range, 0..1; of a choice its index; of a text the text; of a trigger how often it fired.
+        read: The share of its range, 0..1; of a choice its index; of a text the text; of a trigger a number that
+            grows when it fires.
         neutral: What it fades to when audio or model are gone; likewise.
     """
 
@@ -78,12 +79,20 @@ def _cluster(name: str) -> FieldSource:
     return FieldSource(kind="share", about=about, read=lambda values: values.clusters[name], neutral=1 / len(CLUSTERS))
 
 
+def _entry(name: str) -> FieldSource:
+    about = f"sent whenever the category becomes {name}"
+    return FieldSource(kind="trigger", about=about, read=lambda values: float(values.category == name))
+
+
 FIELDS: Mapping[str, FieldSource] = {
     "valence": FieldSource(
-        kind="signed", about="unpleasant to pleasant", read=lambda values: (values.valence + 1) / 2, neutral=0.5
+        kind="signed",
+        about="valence: unpleasant to pleasant",
+        read=lambda values: (values.valence + 1) / 2,
+        neutral=0.5,
     ),
     "arousal": FieldSource(
-        kind="signed", about="calm to excited", read=lambda values: (values.arousal + 1) / 2, neutral=0.5
+        kind="signed", about="arousal: calm to excited", read=lambda values: (values.arousal + 1) / 2, neutral=0.5
     ),
     **{name: _prob(name) for name in CATEGORIES},
     "confidence": FieldSource(
@@ -112,7 +121,7 @@ FIELDS: Mapping[str, FieldSource] = {
         about="what an operator did: " + ", ".join(f"{i} {name}" for i, name in enumerate(HOLD_CHOICES)),
         read=lambda values: HOLD_CHOICES.index(_hold(values)),
     ),
-    "hold_name": FieldSource(kind="text", about="the same as a word", read=_hold),
+    "hold_name": FieldSource(kind="text", about="what an operator did, as a word", read=_hold, neutral=HOLD_CHOICES[0]),
     "blackout": FieldSource(
         kind="flag", about="1 while an operator wants it dark", read=lambda values: float(values.hold == "blackout")
     ),
@@ -120,6 +129,7 @@ FIELDS: Mapping[str, FieldSource] = {
     "change": FieldSource(
         kind="trigger", about="sent whenever the category changes", read=lambda values: values.changes
     ),
+    **{f"to_{name}": _entry(name) for name in CATEGORY_CHOICES},
 }
 """Everything that can be sent, by name, in the order in which it is sent."""
 
@@ -147,7 +157,7 @@ class Scale:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
             raise SettingError(f"a scale begins below its end, not {self.low:g}..{self.high:g}")
-        if self.whole and not (self.low.is_integer() and self.high.is_integer()):
+        if self.whole and not (float(self.low).is_integer() and float(self.high).is_integer()):
             raise SettingError(f"a scale of integers has whole ends, not {self.low:g}..{self.high:g}")
 
     def number(self, share: float) -> int | float:
@@ -243,6 +253,21 @@ class OscField:
         """The scale, chosen or natural."""
         return self.scale or (SIGNED if self.source.kind == "signed" else UNIT)
 
+    @property
+    def values(self) -> str:
+        """What is sent, for people."""
+        match self.source.kind:
+            case "choice":
+                return "int"
+            case "text":
+                return "text"
+            case "flag":
+                return f"{self.sent_scale.number(0.0):g} or {self.sent_scale.number(1.0):g}"
+            case "trigger":
+                ends = f", then {self.sent_scale.number(0.0):g}" if self.release else ""
+                return f"{self.sent_scale.number(1.0):g}{ends}"
+        return str(self.sent_scale)
+
     def address_of(self, stream: str) -> str:
         """Return the address for a stream."""
         return self.address.replace("{stream}", address_part(stream)).replace("{field}", self.name)
@@ -257,7 +282,8 @@ class OscMapping:
         strings: Whether texts are sent; without, fields that are texts are passed over.
         step: The smallest change that the receiver can see, as a share of the range; smaller ones wait for the
             refresh of each second. 0..0.1.
-        dark: Whether everything goes to 0 in an operator's blackout: for receivers whose faders are light.
+        light: Whether the receiver's faders are light: they flash less often than could hurt, and all go to 0 in an
+            operator's blackout.
         hold_s: Without audio or model: how long the last values stay, 0 or more.
         fade_s: How long they take to fade to neutral after that, above 0.
     """
@@ -265,7 +291,7 @@ class OscMapping:
     fields: tuple[OscField, ...]
     strings: bool = True
     step: float = 0.001
-    dark: bool = False
+    light: bool = False
     hold_s: float = 10.0
     fade_s: float = 5.0
 
@@ -286,6 +312,15 @@ class OscMapping:
     def sent(self) -> tuple[OscField, ...]:
         """The fields that are really sent."""
         return tuple(field for field in self.fields if self.strings or field.source.kind != "text")
+
+    def under(self, prefix: str) -> OscMapping:
+        """Return the same with a prefix before every address, such as ``/gma3``; empty for none.
+
+        Raises:
+            SettingError: It can be no part of an address.
+        """
+        fields = tuple(replace(field, address=prefix + field.address) for field in self.fields)
+        return replace(self, fields=fields) if prefix else self
 
     @property
     def wants_levels(self) -> bool:

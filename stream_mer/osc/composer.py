@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from stream_mer.osc.addresses import MAX_TEXT, Argument, OscField, OscMapping
-from stream_mer.show.safety import FailSafe, SlewLimit
+from stream_mer.show.safety import FailSafe, FlashLimit, SlewLimit
 from stream_mer.show.values import ShowValues
 
 REFRESH_S = 1.0
@@ -123,13 +123,17 @@ class _Number(_Output):
         self._step = mapping.step * (scale.high - scale.low)
         per_s = field.source.slew_per_s if field.slew_per_s is None else field.slew_per_s
         self._slew = SlewLimit(per_s) if math.isfinite(per_s) else None
+        self._flash = FlashLimit() if mapping.light else None
 
     def argument(self, t: float, values: ShowValues, neutral: float) -> Argument:
         share = (1 - neutral) * self._live(values) + neutral * float(self.field.source.neutral)
-        if self.mapping.dark and values.hold == "blackout":
+        dark = self.mapping.light and values.hold == "blackout"
+        if dark:
             share = 0.0
         if self._slew is not None:
             share = self._slew.feed(t, share)
+        if self._flash is not None:
+            share, _, _ = self._flash.feed(t, (share, share, share), urgent=dark)
         return self.field.sent_scale.number(share)
 
     def differs(self, argument: Argument, sent: Argument) -> bool:
@@ -152,7 +156,7 @@ class _Trigger(_Output):
     def feed(self, t: float, values: ShowValues, neutral: float, *, refresh: bool) -> Argument | None:
         del t, neutral, refresh
         count = self.field.source.read(values)
-        fires = self._seen is not None and count != self._seen
+        fires = self._seen is not None and float(count) > float(self._seen)
         self._seen = count
         released = self._pressed and not fires
         self._pressed = fires and self.field.release

@@ -108,6 +108,7 @@ OPTIONS = {
         *["--asr-model", "--min-confidence", "--min-accuracy", "FILE..."],
     ],
     "listen": ["--stream", "--token", "--json", "URL"],
+    "osc": ["--test", "--once", "--stream", "--monitor", "[WHERE]"],
     "devices": ["--meter", "--seconds", "--channels"],
     "config": ["--config", "--json", "--example", "[COMMAND"],
     "diagnose": ["--model", "--asr-model", "--host", "--port", "--json"],

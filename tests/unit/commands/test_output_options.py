@@ -6,7 +6,7 @@ import click
 import pytest
 
 from stream_mer.commands import output_options
-from stream_mer.commands.output_options import OutputKind, open_outputs
+from stream_mer.commands.output_options import OutputKind, open_companions, open_outputs
 from stream_mer.errors import SettingError
 
 
@@ -71,4 +71,19 @@ def test_a_command_gets_all_options():
         click.echo(options)
 
     flags = [flag for parameter in command.params for flag in parameter.opts]
-    assert flags == ["--smoke", "--water-jet"]
+    assert flags[:2] == ["--smoke", "--water-jet"]
+    assert "--osc-in" in flags
+
+
+def test_companions_are_those_that_were_asked_for():
+    options = {"osc_in": None, "hop": 0.5}
+    assert open_companions(options) == []
+    (osc_in,) = open_companions(options | {"osc_in": "9001"})
+    assert osc_in.notice.endswith("udp://127.0.0.1:9001")
+    assert options == {"hop": 0.5}
+
+
+def test_osc_is_sent_to_what_was_typed(monkeypatch):
+    monkeypatch.undo()
+    (output,) = open_outputs({"osc": ("foyer=eos@desk",)}, ("main", "foyer"))
+    assert (output.name, output.stream) == ("osc eos at tcp://desk:3032", "foyer")

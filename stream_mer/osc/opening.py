@@ -1,0 +1,37 @@
+"""From what a person typed to a receiver: ``[PRESET][@PLACE]``, a mapping file, or a place alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stream_mer.errors import SettingError
+from stream_mer.osc.addresses import nearest
+from stream_mer.osc.presets import PRESETS
+from stream_mer.osc.tables import read_target
+from stream_mer.osc.target import OscTarget
+
+
+def find_target(spec: str) -> OscTarget:
+    """Return the receiver that is meant.
+
+    Args:
+        spec: ``eos``, ``eos@192.168.1.5``, ``generic@tcp://desk:3032/prefix``, ``mapping.toml``,
+            ``mapping.toml@192.168.1.5`` or ``192.168.1.5:9000``.
+
+    Raises:
+        SettingError: There is no such preset or file, or the place is none.
+    """
+    if Path(spec).is_file():
+        return read_target(Path(spec))
+    what, at, place = spec.rpartition("@")
+    if not at:
+        what, place = spec, ""
+    if what.endswith(".toml"):
+        target = read_target(Path(what))
+    elif what in PRESETS:
+        target = PRESETS[what].target
+    elif not at and any(sign in spec for sign in ":."):
+        target, at, place = PRESETS["generic"].target, "@", spec
+    else:
+        raise SettingError(f"no OSC preset is called {what!r}{nearest(what, PRESETS)}")
+    return target.at(place) if at else target

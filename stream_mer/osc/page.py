@@ -1,0 +1,38 @@
+"""The tables of ``docs/OSC.md``.
+
+``python -m stream_mer.osc.page --write docs/OSC.md`` makes them anew.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from stream_mer.made_pages import MadePage
+from stream_mer.osc.addresses import FIELDS, OscField
+from stream_mer.osc.presets import PRESETS
+
+
+def tables() -> str:
+    """Return what each preset sends, and all fields, as Markdown."""
+    parts = ["## The presets", ""]
+    for name, preset in PRESETS.items():
+        parts += [f"### `{name}`", "", f"{preset.about} Default: `{preset.target.place}`.", "", preset.setup, ""]
+        if name != "generic":
+            parts += [_table(preset.target.mapping.sent), ""]
+    fields = tuple(OscField(name=name) for name in FIELDS)
+    parts += ["## The fields", "", "What can be sent, and where the preset `generic` sends it.", "", _table(fields), ""]
+    return "\n".join(parts)
+
+
+def _table(fields: tuple[OscField, ...]) -> str:
+    rows = [
+        f"| `{field.address.replace('{field}', field.name)}` | `{field.name}` | {field.values} | {field.source.about} |"
+        for field in fields
+    ]
+    return "\n".join(("| address | field | values | |", "| --- | --- | --- | --- |", *rows))
+
+
+PAGE = MadePage(module="stream_mer.osc.page", page="docs/OSC.md", make=tables)
+
+if __name__ == "__main__":
+    sys.exit(PAGE.main())

@@ -1,0 +1,126 @@
+"""One's own mapping, as a TOML file. Pure but for the reading of the file.
+
+::
+
+    preset = "resolume"            # begin with what a preset has; without it, everything is said here
+    host = "192.168.1.20"
+    port = 7000
+    transport = "udp"              # udp, tcp (OSC 1.0) or slip (OSC 1.1)
+    prefix = "/show"               # before every address
+    rate_hz = 30
+    strings = false                # whether texts are sent
+    light = false                  # whether they are faders of light: no flashes, and 0 in a blackout
+    step = 0.001                   # smaller changes, as a share of the range, are not sent at once
+    hold_s = 10                    # without audio or model: the last values stay for so long,
+    fade_s = 5                     # and fade to neutral in this time
+
+    [fields]                       # these alone are sent
+    valence = "/composition/layers/1/video/effects/hue/effect/hue"
+    arousal = { address = "/composition/speed", scale = "0-1", slew_per_s = 0.5 }
+    to_happy = { address = "/composition/columns/1/connect", scale = "int 0-1", release = true }
+    onset = [{ address = "/a" }, { address = "/b", scale = "0-100" }]
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from stream_mer.errors import SettingError
+from stream_mer.osc.addresses import ADDRESS, FIELDS, OscField, OscMapping, nearest, parse_scale
+from stream_mer.osc.presets import PRESETS
+from stream_mer.osc.target import OscTarget
+
+_OF_TARGET: Mapping[str, type] = {"host": str, "port": int, "transport": str, "rate_hz": float}
+_OF_MAPPING: Mapping[str, type] = {"strings": bool, "light": bool, "step": float, "hold_s": float, "fade_s": float}
+_OF_FIELD: Mapping[str, type] = {"address": str, "scale": str, "slew_per_s": float, "release": bool}
+_KEYS: Mapping[str, type] = {"preset": str, "prefix": str, **_OF_TARGET, **_OF_MAPPING, "fields": dict}
+
+_WORDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", dict: "a table"}
+
+
+def read_target(path: Path) -> OscTarget:
+    """Read a mapping file.
+
+    Raises:
+        SettingError: It cannot be read, is no TOML, or holds what cannot be; with the name of the file.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingError(f"{path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingError(f"{path} is no TOML: {error}") from error
+    try:
+        return target_of(table, name=path.stem)
+    except SettingError as error:
+        raise SettingError(f"{path}: {error}") from error
+
+
+def target_of(table: Mapping[str, Any], *, name: str) -> OscTarget:
+    """Make a target of what a mapping file says.
+
+    Raises:
+        SettingError: A key is unknown, or a value cannot be.
+    """
+    _check(table, _KEYS, where="")
+    base = None
+    if "preset" in table:
+        if table["preset"] not in PRESETS:
+            raise SettingError(f"no preset is called {table['preset']!r}{nearest(table['preset'], PRESETS)}")
+        base = PRESETS[table["preset"]].target
+    if base is None and not {"port", "fields"} <= table.keys():
+        raise SettingError("a mapping without a preset says at least the port and, under [fields], what is sent")
+    of_mapping = {key: table[key] for key in _OF_MAPPING if key in table}
+    if "fields" in table:
+        fields = tuple(field for key, value in table["fields"].items() for field in _fields(key, value))
+        mapping = (
+            OscMapping(fields=fields, **of_mapping)
+            if base is None
+            else replace(base.mapping, fields=fields, **of_mapping)
+        )
+    else:
+        assert base is not None  # noqa: S101 - narrows the type; without a preset there are fields
+        mapping = replace(base.mapping, **of_mapping)
+    mapping = mapping.under(table.get("prefix", ""))
+    of_target = {key: table[key] for key in _OF_TARGET if key in table}
+    if base is None:
+        return OscTarget(name=name, mapping=mapping, **of_target)
+    return replace(base, name=name, mapping=mapping, **of_target)
+
+
+def _fields(name: str, value: Any) -> list[OscField]:
+    """Read one line under ``[fields]``: an address, a table, or a list of both."""
+    if name not in FIELDS:
+        raise SettingError(f"no OSC field is called {name!r}{nearest(name, FIELDS)}")
+    if isinstance(value, list):
+        return [field for each in value for field in _fields(name, each)]
+    if isinstance(value, str):
+        value = {"address": value}
+    if not isinstance(value, dict):
+        raise SettingError(f'fields.{name} is an address such as "/a", a table with one, or a list of them')
+    _check(value, _OF_FIELD, where=f"fields.{name}.")
+    scale = parse_scale(value["scale"]) if "scale" in value else None
+    return [
+        OscField(
+            name=name,
+            address=value.get("address", ADDRESS),
+            scale=scale,
+            slew_per_s=value.get("slew_per_s"),
+            release=value.get("release", False),
+        )
+    ]
+
+
+def _check(table: Mapping[str, Any], known: Mapping[str, type], *, where: str) -> None:
+    """Refuse keys that are not known, and values of another kind."""
+    for key, value in table.items():
+        if key not in known:
+            raise SettingError(f"there is no setting {where}{key}{nearest(key, known)}")
+        wanted = known[key]
+        fits = isinstance(value, wanted) or (wanted is float and isinstance(value, int))
+        if not fits or (isinstance(value, bool) and wanted is not bool):
+            raise SettingError(f"{where}{key} is {_WORDS[wanted]}, not {value!r}")

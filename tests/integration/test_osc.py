@@ -1,0 +1,189 @@
+"""OSC out and in, as a show uses them: the real ``stream-mer serve`` on the demo song, real receivers, a real sender.
+
+Loads the shipped model and lets it listen for some seconds: some 20 s altogether.
+"""
+
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import defaultdict
+
+import pytest
+import websockets.sync.client
+from pythonosc.dispatcher import Dispatcher
+from pythonosc.osc_server import BlockingOSCUDPServer
+from pythonosc.osc_tcp_server import ThreadingOSCTCPServer
+from pythonosc.udp_client import SimpleUDPClient
+
+PATIENCE_S = 60.0
+
+SEEN = 0.0025
+"""How far a value may be off that is not worth a message of its own, before the next refresh."""
+
+
+def wait_for(condition, what):
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.02)
+
+
+class Receiver:
+    """python-osc's own server, which keeps everything by address, in the order in which it came."""
+
+    def __init__(self, kind, **options):
+        self.values = defaultdict(list)
+        dispatcher = Dispatcher()
+        dispatcher.set_default_handler(lambda address, value: self.values[address].append(value))
+        self.server = kind(("127.0.0.1", 0), dispatcher, **options)
+        self.server.daemon_threads, self.server.block_on_close = True, False  # connections end with their other end
+        self.port = self.server.server_address[1]
+        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
+        self.thread.start()
+
+    def newest(self, address):
+        return self.values[address][-1] if self.values[address] else None
+
+    def stop(self):
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join(PATIENCE_S)
+
+
+@contextlib.contextmanager
+def receiver(kind, **options):
+    receiver = Receiver(kind, **options)
+    try:
+        yield receiver
+    finally:
+        receiver.stop()
+
+
+class Served:
+    """A running ``stream-mer serve``: what it printed at first, and a websocket."""
+
+    def __init__(self, *options):
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "stream_mer", "serve", "--port", "0", "--no-lyrics", *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.said = ""
+        while "Stop with" not in self.said:
+            line = self.process.stdout.readline()
+            assert line, self.process.stderr.read()
+            self.said += line
+
+    def word_after(self, label):
+        return next(line.split()[-1] for line in self.said.splitlines() if line.strip().startswith(label))
+
+    def end(self):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+        try:
+            return self.process.communicate(timeout=PATIENCE_S)
+        finally:
+            self.process.kill()
+
+
+class Screen:
+    """A websocket client that reads emotions."""
+
+    def __init__(self, socket):
+        self.socket = socket
+
+    def emotion(self, fits=bool):
+        deadline = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline:
+            message = json.loads(self.socket.recv(PATIENCE_S))
+            if message["type"] == "emotion" and fits(message):
+                return message
+        raise AssertionError("no such emotion came")
+
+
+@pytest.fixture(scope="module")
+def show():
+    with (
+        receiver(BlockingOSCUDPServer) as visuals,
+        receiver(ThreadingOSCTCPServer, mode="1.0") as desk,
+        contextlib.ExitStack() as stack,
+    ):
+        served = Served(
+            *("--osc", f"127.0.0.1:{visuals.port}"),
+            *("--osc", f"demo=eos@127.0.0.1:{desk.port}"),
+            *("--osc-in", "0"),
+        )
+        stack.callback(served.end)
+        socket = stack.enter_context(websockets.sync.client.connect(served.word_after("websocket")))
+        socket.send('{"type":"identify","subscribe":[{"events":["emotion"]}]}')
+        tablet = SimpleUDPClient("127.0.0.1", int(served.word_after("OSC in").rpartition(":")[2]))
+        stack.callback(tablet._sock.close)
+        yield served, Screen(socket), visuals, desk, tablet
+
+
+def test_it_says_where_it_sends_and_listens(show):
+    served, _, visuals, desk, _ = show
+    assert served.word_after("sent to    osc generic") == f"udp://127.0.0.1:{visuals.port}"
+    assert served.word_after("sent to    osc eos") == f"tcp://127.0.0.1:{desk.port}"
+
+
+def test_values_are_those_of_the_websocket(show):
+    _, screen, visuals, desk, _ = show
+    for _ in range(5):
+        frame = screen.emotion()
+        for name, told in {
+            "valence": frame["valence"],
+            "arousal": frame["arousal"],
+            "confidence": frame["confidence"],
+            **frame["category"]["probs"],
+            **frame["clusters"],
+        }.items():
+            came = visuals.values[f"/mer/demo/{name}"]
+            wait_for(lambda came=came, told=told: any(abs(each - told) < SEEN for each in list(came)), name)
+    assert visuals.newest("/mer/demo/alive") == 1.0
+    assert 0 < max(visuals.values["/mer/demo/rms"]) <= 1, "levels are measured because somebody wants them"
+    assert max(visuals.values["/mer/demo/onset"]) > 0.3
+    assert set(desk.values) == {f"/eos/sub/{number}" for number in range(101, 107)}
+    assert all(0 <= value <= 1 for values in desk.values.values() for value in values)
+
+
+def test_osc_in_freezes_what_everybody_sees(show):
+    _, screen, visuals, desk, tablet = show
+    tablet.send_message("/mer/control/freeze", 1.0)
+    frozen = screen.emotion(lambda message: message["hold"] == "freeze")
+    later = screen.emotion(lambda message: message["index"] > frozen["index"])
+    assert (later["valence"], later["arousal"]) == (frozen["valence"], frozen["arousal"])
+    wait_for(lambda: visuals.newest("/mer/demo/hold_name") == "freeze", "the hold")
+    assert visuals.newest("/mer/demo/hold") == 1
+    for name in ("valence", "arousal"):
+        address = f"/mer/demo/{name}"
+        wait_for(lambda name=name, address=address: abs(visuals.newest(address) - frozen[name]) < 1e-4, name)
+    wait_for(lambda: abs(desk.newest("/eos/sub/105") - (frozen["valence"] + 1) / 2) < 1e-4, "the desk")
+
+
+def test_a_blackout_reaches_the_desk_and_an_override_ends_by_itself(show):
+    _, screen, visuals, desk, tablet = show
+    tablet.send_message("/mer/demo/control/blackout", [])
+    screen.emotion(lambda message: message["hold"] == "blackout")
+    wait_for(lambda: visuals.newest("/mer/demo/blackout") == 1.0, "the flag")
+    wait_for(lambda: all(desk.newest(address) == 0.0 for address in list(desk.values)), "a dark desk")
+    tablet.send_message("/mer/control/override", [-0.5, 0.5, 2.0])
+    held = screen.emotion(lambda message: message["hold"] == "override")
+    assert (held["valence"], held["arousal"], held["category"]["top"]) == (-0.5, 0.5, "angry")
+    wait_for(lambda: visuals.newest("/mer/demo/hold_name") == "override", "the override")
+    screen.emotion(lambda message: message["hold"] is None)
+    wait_for(lambda: visuals.newest("/mer/demo/hold_name") == "none", "the end of the override")
+
+
+def test_at_the_end_it_says_goodbye(show):
+    served, _, visuals, _, tablet = show
+    tablet.send_message("/mer/control/frz", 1)
+    _, complaints = served.end()
+    assert served.process.returncode == 0
+    wait_for(lambda: visuals.newest("/mer/demo/alive") == 0.0, "the farewell")
+    assert "Traceback" not in complaints

@@ -1,0 +1,23 @@
+"""docs/OSC.md tells what the code does."""
+
+import re
+from pathlib import Path
+
+from stream_mer.osc.page import PAGE
+from stream_mer.osc.tables import read_target
+
+DOC = Path(__file__).parents[3] / PAGE.page
+
+
+def test_the_tables_are_those_of_the_code():
+    text = DOC.read_text(encoding="utf-8")
+    assert PAGE.refresh(text) == text, f"run python -m {PAGE.module} --write {PAGE.page}"
+
+
+def test_the_mapping_shown_can_be_used(tmp_path):
+    (shown,) = re.findall(r"```toml\n(.*?)```", DOC.read_text(encoding="utf-8"), re.DOTALL)
+    path = tmp_path / "show.toml"
+    path.write_text(shown, encoding="utf-8")
+    target = read_target(path)
+    assert target.place == "udp://192.168.1.20:7000"
+    assert len(target.mapping.sent) == 5
