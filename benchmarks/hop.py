@@ -25,8 +25,9 @@ from benchmarks.report import Column, Measurement, Table
 from stream_mer.audio.features import LogMelStream
 from stream_mer.audio.windowing import Windower
 from stream_mer.config import WindowSettings
-from stream_mer.emotion.backbone import TOKEN_STEPS, Backbone, BackboneStream
+from stream_mer.emotion.backbone import TOKEN_STEPS, Backbone
 from stream_mer.emotion.predictor import EmotionPredictor
+from stream_mer.emotion.streaming_backbone import BackboneStream, StreamingBackbone
 from stream_mer.lyrics.reader import LINE_FEATURES
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, EncodedLine, LyricState, Samples, Window, seconds
 
@@ -137,7 +138,7 @@ def _time_peers(backbone: Backbone, hop_s: float, repeats: int) -> _Peers:
 def _one_pass(backbone: Backbone, samples: Samples) -> Callable[[], object]:
     """What to time: one token from scratch. Building the filter bank is not part of it."""
     log_mel = LogMelStream()
-    stream = BackboneStream(backbone, context_steps=TOKEN_STEPS)
+    stream = BackboneStream(StreamingBackbone(backbone), context_steps=TOKEN_STEPS)
 
     def run() -> object:
         stream.feed(log_mel.feed(samples))

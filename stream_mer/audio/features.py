@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import math
+
 import torch
 from torch import Tensor
 
@@ -23,28 +26,52 @@ class LogMelStream:
     """
 
     def __init__(self) -> None:
-        self._transform = import_torchaudio().transforms.MelSpectrogram(
-            sample_rate=SAMPLE_RATE_HZ,
-            n_fft=FFT_LENGTH,
-            hop_length=STEP_LENGTH,
-            n_mels=MEL_BANDS,
-            f_min=0.0,
-            f_max=SAMPLE_RATE_HZ / 2,
-            power=2.0,
-            norm="slaney",
-            mel_scale="slaney",
-            center=False,  # the stream itself is padded, once, at its start
-        )
         self._pending = torch.zeros(FFT_LENGTH // 2)
 
-    @torch.inference_mode()
     def feed(self, samples: Samples) -> Tensor:
         """Add samples and return the steps that they complete, shape ``[n, 96]`` (n may be 0)."""
+        return log_mel(self.cut(samples))
+
+    @torch.inference_mode()
+    def cut(self, samples: Samples) -> Tensor:
+        """Add samples and return what the steps that they complete are made of, shape ``[n, 512]``; see ``log_mel``.
+
+        So the steps of several streams may be computed at once.
+        """
         # Copied: a window's samples are read-only, which torch cannot express.
         pending = torch.cat([self._pending, torch.from_numpy(samples.copy())])
         n_steps = max(0, (len(pending) - FFT_LENGTH) // STEP_LENGTH + 1)
-        self._pending = pending[n_steps * STEP_LENGTH :]
+        self._pending = pending[n_steps * STEP_LENGTH :].clone()
         if n_steps == 0:
-            return torch.zeros(0, MEL_BANDS)
-        power: Tensor = self._transform(pending[: (n_steps - 1) * STEP_LENGTH + FFT_LENGTH])
-        return torch.log10(1.0 + POWER_GAIN * power).T
+            return torch.zeros(0, FFT_LENGTH)
+        return pending.unfold(0, FFT_LENGTH, STEP_LENGTH)
+
+
+@torch.inference_mode()
+def log_mel(cuts: Tensor) -> Tensor:
+    """Log-mel steps [n, 96] of cuts of 512 samples each, [n, 512], on the device where these are."""
+    if len(cuts) == 0:
+        return cuts.new_zeros(0, MEL_BANDS)
+    window, filters = _transform(cuts.device)
+    power = torch.view_as_real(torch.fft.rfft(cuts * window)).square().sum(2)
+    return (power @ filters).mul_(POWER_GAIN).log1p_().mul_(1 / math.log(10))
+
+
+@functools.cache
+def _transform(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Window [512] and filter bank [257, 96] of torchaudio's ``MelSpectrogram``.
+
+    Its forward pass is not used: for a few steps it costs several times what the transform itself does.
+    """
+    transform = import_torchaudio().transforms.MelSpectrogram(
+        sample_rate=SAMPLE_RATE_HZ,
+        n_fft=FFT_LENGTH,
+        hop_length=STEP_LENGTH,
+        n_mels=MEL_BANDS,
+        f_min=0.0,
+        f_max=SAMPLE_RATE_HZ / 2,
+        power=2.0,
+        norm="slaney",
+        mel_scale="slaney",
+    )
+    return transform.spectrogram.window.to(device), transform.mel_scale.fb.to(device)

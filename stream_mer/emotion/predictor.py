@@ -1,34 +1,40 @@
-"""The joint model at work: windows in, estimates out."""
+"""The joint model at work: windows in, estimates out; windows of several streams that meet are computed together."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from stream_mer.audio.features import STEP_LENGTH, LogMelStream
+from stream_mer.audio.features import STEP_LENGTH, LogMelStream, log_mel
 from stream_mer.config import WindowSettings
-from stream_mer.emotion.backbone import BackboneStream
+from stream_mer.emotion.backbone import BLOCK_STEPS
+from stream_mer.emotion.batching import Batching
 from stream_mer.emotion.checkpoint import Checkpoint, load_checkpoint
-from stream_mer.emotion.model import AudioInput, Heads, JointOutput, TextInput
+from stream_mer.emotion.estimates import Numbers, Words, estimate, moved
+from stream_mer.emotion.streaming_backbone import BackboneStream, StreamingBackbone
+from stream_mer.emotion.streaming_joint import StreamingJoint, TokenCodes
 from stream_mer.errors import SettingError
-from stream_mer.types import (
-    CATEGORIES,
-    CLUSTERS,
-    EmotionEstimate,
-    Interval,
-    LyricState,
-    Samples,
-    Window,
-    seconds,
-)
+from stream_mer.types import EmotionEstimate, LyricState, Samples, Window, seconds
 
-MIN_TEXT_GATE = 0.01  # below this influence the text is not called a modality of the estimate
+MOST_TOGETHER = 32
+"""Windows in one batch: more save next to nothing, and who comes next would wait longer."""
+
 _SILENCE = 1e-5  # -100 dBFS
 _MIN_SAMPLES = 512  # one FFT: less audio than this is continued with silence
+
+
+class Asked(NamedTuple):
+    """A window of a stream, and the lyrics that were known when it was cut."""
+
+    stream: JointEmotionStream
+    window: Window
+    lyrics: LyricState
 
 
 class EmotionPredictor:
@@ -36,12 +42,15 @@ class EmotionPredictor:
 
     Args:
         checkpoint: The model.
-        threads: CPU threads that torch may use. One is fastest for a single stream: a hop is little work.
+        threads: CPU threads that torch may use. One is fastest: a hop is little work, and so is a batch of them.
     """
 
     def __init__(self, checkpoint: Checkpoint, *, threads: int = 1) -> None:
         torch.set_num_threads(threads)
         self.checkpoint = checkpoint
+        self.backbone = StreamingBackbone(checkpoint.backbone)
+        self.joint = StreamingJoint(checkpoint.joint)
+        self._batching: dict[WindowSettings, Batching[Asked, EmotionEstimate]] = {}
 
     @classmethod
     def load(cls, folder: Path, *, device: str = "cpu", threads: int = 1) -> EmotionPredictor:
@@ -64,118 +73,134 @@ class EmotionPredictor:
 
     def open_stream(self, settings: WindowSettings) -> JointEmotionStream:
         """Start a stream with a state of its own."""
-        return JointEmotionStream(self.checkpoint, settings)
+        batching = self._batching.setdefault(settings, Batching(self.predict, most=MOST_TOGETHER))
+        return JointEmotionStream(self, settings, batching)
+
+    @torch.inference_mode()
+    def predict(self, asked: Sequence[Asked]) -> list[EmotionEstimate]:
+        """Compute one window each of different streams with the same settings."""
+        started = time.perf_counter()
+        self._listen([(stream, stream.news(window)) for stream, window, _ in asked])
+        listened = time.perf_counter()
+        words = [self._words(window, lyrics) for _, window, lyrics in asked]
+        silent = [
+            stream.is_silent(window) and said.mean is not None
+            for (stream, window, _), said in zip(asked, words, strict=True)
+        ]
+        outputs = self._outputs([stream for stream, _, _ in asked], words, silent)
+        clock = 1e3 * (listened - started), 1e3 * (time.perf_counter() - listened)
+        calibration = self.checkpoint.calibration
+        return [
+            estimate(outputs[i], words[i], lyrics, calibration, silent=silent[i], clock=clock)
+            for i, (_, _, lyrics) in enumerate(asked)
+        ]
+
+    def _words(self, window: Window, lyrics: LyricState) -> Words:
+        config = self.checkpoint.joint.config
+        half_life_s, half_lines = config.text_half_life_s, config.text_half_lines
+        return Words.sung(lyrics, seconds(window.end_sample), half_life_s=half_life_s, half_lines=half_lines)
+
+    def _listen(self, fed: Sequence[tuple[JointEmotionStream, Tensor]]) -> None:
+        """Spectrogram and backbone of what is new."""
+        cuts = [cut for _, cut in fed]
+        steps = log_mel(torch.cat(cuts).to(self.backbone.device))
+        self.backbone.feed([stream.backbone for stream, _ in fed], torch.split(steps, [len(cut) for cut in cuts]))
+
+    def _outputs(
+        self, streams: Sequence[JointEmotionStream], words: Sequence[Words], silent: Sequence[bool]
+    ) -> list[Numbers]:
+        """The model's outputs for each stream, [11]: of audio, moved by words, or of words alone where it is silent."""
+        audio = self._audio(streams)
+        outputs: list[Numbers] = [np.empty(0, np.float32)] * len(streams)
+        groups = [(said.mean is not None, alone) for said, alone in zip(words, silent, strict=True)]
+        for has_words, alone in sorted({*groups}):
+            rows = [i for i, group in enumerate(groups) if group == (has_words, alone)]
+            means = _stacked([words[i].mean for i in rows]).to(self.joint.device) if has_words else None
+            of_rows = self.joint.outputs(
+                None if alone else audio if len(rows) == len(streams) else audio[rows],
+                None if means is None else self.joint.encode_text(means),
+            )
+            for i, results in zip(rows, of_rows.cpu().numpy().swapaxes(0, 1), strict=True):
+                said = words[i]
+                outputs[i] = (
+                    results[0]
+                    if len(results) == 1
+                    else moved(results[0], results[1], said.gate, self.checkpoint.calibration)
+                )
+        return outputs
+
+    def _audio(self, streams: Sequence[JointEmotionStream]) -> Tensor:
+        """Encode the tokens that are new, and pool each stream's context: [B, G, D]."""
+        tokens = [[*stream.backbone.fresh_tokens(), stream.backbone.newest] for stream in streams]
+        codes = self.joint.encode_audio(torch.stack([token for of_one in tokens for token in of_one]))
+        start = 0
+        for stream, of_one in zip(streams, tokens, strict=True):
+            stream.codes.take(codes.part(start, start + len(of_one)))
+            start += len(of_one)
+        return self.joint.pool_audio([s.codes for s in streams], [s.hidden_place() for s in streams])
 
 
 class JointEmotionStream:
-    """Implements ``ports.EmotionStream``: log-mel, backbone and joint model, each step computed once."""
+    """Implements ``ports.EmotionStream``: the state of one stream, which ``EmotionPredictor`` computes.
 
-    def __init__(self, checkpoint: Checkpoint, settings: WindowSettings) -> None:
-        self._checkpoint = checkpoint
-        self._device = next(checkpoint.joint.parameters()).device
+    Attributes:
+        backbone: What the audio network remembers.
+        codes: The context's tokens, encoded.
+    """
+
+    backbone: BackboneStream
+    codes: TokenCodes
+
+    def __init__(
+        self, predictor: EmotionPredictor, settings: WindowSettings, batching: Batching[Asked, EmotionEstimate]
+    ) -> None:
+        self._predictor = predictor
+        self._batching = batching
         self._context_steps = settings.context_samples // STEP_LENGTH
+        self._heard = 0
         self._restart(at_sample=0)
 
-    @torch.inference_mode()
     def predict(self, window: Window, lyrics: LyricState) -> EmotionEstimate:
         """Compute the estimate of one window; see ``ports.EmotionStream.predict``."""
-        started = time.perf_counter()
-        tokens = self._listen(window)
-        listened = time.perf_counter()
-        t1 = seconds(window.end_sample)
-        text = self._read(lyrics, t1)
-        # Silence says nothing of a song whose words are known.
-        silent = self._silent_samples >= window.end_sample - window.start_sample and bool((text.weights > 0).any())
-        heard = torch.full((1, len(tokens)), not silent, device=self._device)
-        output = self._checkpoint.joint(AudioInput(tokens.unsqueeze(0), heard), text)
-        heads = _mean_heads(output.fused if silent else self._strengthened(output), self._checkpoint)
-        strength = 1.0 if silent else self._checkpoint.calibration.text_strength.greatest
-        spoken = strength * float(output.text_gate) >= MIN_TEXT_GATE
-        used = ("audio",) * (not silent) + ("text",) * spoken
-        return self._estimate(heads, used, lyrics, t1, (started, listened))
+        return self._batching.ask(Asked(self, window, lyrics))
 
-    def _strengthened(self, output: JointOutput) -> Heads:
-        """Let words move each output as far as they have earned; without words exactly that of audio alone."""
-        strength = self._checkpoint.calibration.text_strength
-        emotion, category, cluster = (
-            audio + factor * (fused - audio)
-            for audio, fused, factor in zip(
-                output.audio, output.fused, (strength.emotion, strength.category, strength.cluster), strict=True
-            )
-        )
-        return Heads(emotion.clamp(-1.0, 1.0), category, cluster)
+    def news(self, window: Window) -> Tensor:
+        """What is new in the window, with what dropped windows left out, as ``LogMelStream.cut`` gives it.
+
+        The very first window gives a step in any case, so that there is something to judge.
+        """
+        if window.start_sample > self._heard:  # the gap is longer than the overlap: begin anew
+            self._restart(at_sample=window.start_sample)
+        samples = window.samples[self._heard - window.start_sample :]
+        self._heard = window.end_sample
+        self._hear_silence(samples)
+        cuts = self._log_mel.cut(samples)
+        if self.backbone.steps == 0 and len(cuts) == 0:
+            cuts = self._log_mel.cut(np.zeros(_MIN_SAMPLES, np.float32))
+        return cuts
+
+    def is_silent(self, window: Window) -> bool:
+        """Whether nothing sounds in the whole window, of which ``news`` was asked last."""
+        return self._silent_samples >= window.end_sample - window.start_sample
+
+    def hidden_place(self) -> int:
+        """The place in ``codes`` that does not count now: that of a kept token that nearly repeats the newest."""
+        return self.codes.hidden(newest_kept=self.backbone.steps % BLOCK_STEPS >= BLOCK_STEPS // 2)
 
     def _restart(self, *, at_sample: int) -> None:
         self._log_mel = LogMelStream()
-        self._backbone = BackboneStream(
-            self._checkpoint.backbone, context_steps=self._context_steps, device=self._device
-        )
+        self.backbone = BackboneStream(self._predictor.backbone, context_steps=self._context_steps)
+        self.codes = TokenCodes(self._predictor.joint, kept=self.backbone.kept)
         self._heard = at_sample
         self._silent_samples = 0  # at the end of what was heard
 
-    def _listen(self, window: Window) -> Tensor:
-        """Feed what is new in the window, with what dropped windows left out; the context's tokens [N, 1794]."""
-        if window.start_sample > self._heard:  # the gap is longer than the overlap: begin anew
-            self._restart(at_sample=window.start_sample)
-        self._feed(window.samples[self._heard - window.start_sample :])
-        self._heard = window.end_sample
-        tokens = self._backbone.tokens()
-        if len(tokens) == 0:
-            self._feed(np.zeros(_MIN_SAMPLES, np.float32))
-            tokens = self._backbone.tokens()
-        return tokens
-
-    def _feed(self, samples: Samples) -> None:
+    def _hear_silence(self, samples: Samples) -> None:
         sounding = np.flatnonzero(np.abs(samples) > _SILENCE)
         self._silent_samples = (
             len(samples) - 1 - int(sounding[-1]) if len(sounding) else self._silent_samples + len(samples)
         )
-        self._backbone.feed(self._log_mel.feed(samples).to(self._device))
-
-    def _read(self, lyrics: LyricState, t1: float) -> TextInput:
-        """The lyric lines as the joint model reads them; no lines give shapes [1, 0, ...]."""
-        lines = lyrics.lines
-        width = self._checkpoint.joint.config.text_features
-        vectors = np.stack([line.vector for line in lines]) if lines else np.zeros((0, width), np.float32)
-        return TextInput(
-            torch.from_numpy(vectors).unsqueeze(0).to(self._device),
-            torch.tensor([[line.reliability for line in lines]], device=self._device),
-            torch.tensor([[max(0.0, t1 - line.t1) for line in lines]], device=self._device),
-        )
-
-    def _estimate(
-        self, heads: Heads, used: tuple[str, ...], lyrics: LyricState, t1: float, clock: tuple[float, float]
-    ) -> EmotionEstimate:
-        calibration = self._checkpoint.calibration
-        valence, arousal = (float(value) for value in heads.emotion[0])
-        started, listened = clock
-        return EmotionEstimate(
-            valence=valence,
-            arousal=arousal,
-            interval=Interval(
-                valence=_around(valence, calibration.valence_error),
-                arousal=_around(arousal, calibration.arousal_error),
-                level=calibration.level,
-            ),
-            categories=dict(zip(CATEGORIES, heads.category[0].tolist(), strict=True)),
-            clusters=dict(zip(CLUSTERS, heads.cluster[0].tolist(), strict=True)),
-            modalities=used,
-            text_age_s=max(0.0, t1 - max(line.t1 for line in lyrics.lines)) if "text" in used else None,
-            degraded=lyrics.degraded,
-            features_ms=1e3 * (listened - started),
-            model_ms=1e3 * (time.perf_counter() - listened),
-        )
 
 
-def _mean_heads(heads: Heads, checkpoint: Checkpoint) -> Heads:
-    """Average the members: emotion, and category and cluster as probabilities after temperature scaling; [1, ...]."""
-    calibration = checkpoint.calibration
-    return Heads(
-        heads.emotion.mean(0),
-        torch.softmax(heads.category.mean(0) / calibration.category_temperature, dim=-1),
-        torch.softmax(heads.cluster.mean(0) / calibration.cluster_temperature, dim=-1),
-    )
-
-
-def _around(value: float, error: float) -> tuple[float, float]:
-    return max(-1.0, value - error), min(1.0, value + error)
+def _stacked(means: Sequence[Numbers | None]) -> Tensor:
+    """[B, text_features]."""
+    return torch.from_numpy(np.stack([mean for mean in means if mean is not None]))

@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from stream_mer.audio.features import LogMelStream
-from stream_mer.emotion.backbone import BLOCK_STEPS, TOKEN_BLOCKS, Backbone, BackboneStream
+from stream_mer.emotion.backbone import BLOCK_STEPS, TOKEN_BLOCKS, Backbone
+from stream_mer.emotion.streaming_backbone import BackboneStream, StreamingBackbone
 from stream_mer.errors import SettingError
 from stream_mer.sources.file import FileSource
 from stream_mer.training.augment import CONDITIONS, STAGE, Degradation, StageSound, degrade
@@ -52,7 +53,7 @@ def read_audio(path: Path, middle_s: float | None = None) -> Samples:
 
 def clip_tokens(samples: Samples, backbone: Backbone) -> NDArray[np.float16]:
     """All tokens of a recording, one a block of 31 steps, [n, token_features], as a stream computes them."""
-    stream = BackboneStream(backbone, context_steps=len(samples))
+    stream = BackboneStream(StreamingBackbone(backbone), context_steps=len(samples))
     log_mel = LogMelStream()
     for start in range(0, len(samples), _PIECE_SAMPLES):
         stream.feed(log_mel.feed(samples[start : start + _PIECE_SAMPLES]))

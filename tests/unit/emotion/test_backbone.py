@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the usual name
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from stream_mer.audio.features import MEL_BANDS
 from stream_mer.emotion.backbone import (
@@ -25,9 +26,10 @@ from stream_mer.emotion.backbone import (
     TOKEN_STEPS,
     Backbone,
     BackboneShape,
-    BackboneStream,
 )
+from stream_mer.emotion.front import PIECE_STEPS
 from stream_mer.emotion.musicnn import load_musicnn
+from stream_mer.emotion.streaming_backbone import BackboneStream, StreamingBackbone
 from stream_mer.errors import CheckpointError
 
 # float32 sums of up to 4,000 products in another order: a few millionths of the values, which are of order 1.
@@ -53,8 +55,21 @@ def log_mel(n: int, seed: int = 0) -> Tensor:
     return 3 * torch.rand(n, MEL_BANDS, generator=torch.Generator().manual_seed(seed))
 
 
+def open_stream(backbone: Backbone, context_steps: int = CONTEXT_STEPS) -> BackboneStream:
+    return BackboneStream(StreamingBackbone(backbone), context_steps=context_steps)
+
+
+def channels_of(backbone: Backbone, steps: Tensor) -> Tensor:
+    """The channels that a token tells of, [n, pooled]."""
+    net = StreamingBackbone(backbone)
+    stream = BackboneStream(net, context_steps=CONTEXT_STEPS)
+    with torch.inference_mode():
+        pieces = [net._numbers([stream], [piece])[0] for piece in steps.split(PIECE_STEPS - 1)]
+    return torch.cat(pieces)[:, : backbone.shape.pooled]
+
+
 def fed(backbone: Backbone, pieces: Iterable[Tensor], context_steps: int = CONTEXT_STEPS) -> BackboneStream:
-    stream = BackboneStream(backbone, context_steps=context_steps)
+    stream = open_stream(backbone, context_steps)
     for piece in pieces:
         stream.feed(piece)
     return stream
@@ -122,8 +137,7 @@ def test_a_token_tells_of_the_pooled_channels_alone() -> None:
 @pytest.mark.parametrize("n", [1, 30, 31, 32, 185, 186, 187, 400])
 def test_the_last_token_pools_the_newest_three_seconds_that_end_now(backbone: Backbone, n: int) -> None:
     steps = log_mel(n)
-    with torch.inference_mode():
-        channels = BackboneStream(backbone, context_steps=CONTEXT_STEPS)._new_channels(steps)[-TOKEN_STEPS:].double()
+    channels = channels_of(backbone, steps)[-TOKEN_STEPS:].double()
     rise = torch.diff(steps, dim=0, prepend=steps[:1]).clamp(min=0)[-TOKEN_STEPS:].double()
     bands = steps[-TOKEN_STEPS:].double()
     expected = torch.cat(
@@ -145,7 +159,7 @@ def test_kept_tokens_end_where_blocks_end(backbone: Backbone) -> None:
 
 
 def test_tokens_are_the_kept_ones_and_the_one_that_ends_now(backbone: Backbone) -> None:
-    stream = BackboneStream(backbone, context_steps=CONTEXT_STEPS)
+    stream = open_stream(backbone)
     assert stream.tokens().shape == (0, backbone.shape.token_features)
     stream.feed(log_mel(10))
     assert len(stream.tokens()) == 1
@@ -179,13 +193,9 @@ def numbers_held(stream: BackboneStream) -> int:
         elif isinstance(value, (list, tuple)) or type(value).__name__ == "deque":
             for item in value:  # type: ignore[attr-defined]
                 visit(item)
-        elif type(value).__name__ == "_BlockStatistics":
-            for slot in type(value).__slots__:  # type: ignore[attr-defined]
-                visit(getattr(value, slot))
 
-    for name, value in vars(stream).items():
-        if name != "_backbone":
-            visit(value)
+    for value in vars(stream).values():
+        visit(value)
     return sum(held.values())
 
 
@@ -198,29 +208,63 @@ def test_the_state_is_bounded(backbone: Backbone) -> None:
     assert early < 1_000_000
 
 
-def rows_computed(backbone: Backbone, *, context_steps: int, before: int, hop: int) -> list[int]:
-    """Rows that each layer multiplies for one hop, after so many steps were heard."""
+def test_a_stream_holds_on_to_nothing_of_those_that_it_was_computed_with(backbone: Backbone) -> None:
+    net = StreamingBackbone(backbone)
+    streams = [BackboneStream(net, context_steps=CONTEXT_STEPS) for _ in range(5)]
+    for i in range(25):
+        net.feed(streams, [log_mel(31, seed=i)] * 5)
+    alone = fed(backbone, [log_mel(31, seed=i) for i in range(25)])
+    assert numbers_held(streams[0]) == numbers_held(alone)
+
+
+def products(backbone: Backbone, *, context_steps: int, before: int, hop: int) -> int:
+    """Multiplications and additions of one hop, after so many steps were heard."""
     stream = fed(backbone, log_mel(before).split(62), context_steps=context_steps)
-    rows: list[int] = []
-    layers = [module for module in backbone.modules() if isinstance(module, nn.Linear)]
-    hooks = [layer.register_forward_hook(lambda _m, args, _out: rows.append(len(args[0]))) for layer in layers]
-    try:
+    with FlopCounterMode(display=False) as counter:
         stream.feed(log_mel(hop, seed=1))
         stream.tokens()
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return rows
+    return counter.get_total_flops()
 
 
 def test_the_cost_of_a_hop_is_its_own_steps_whatever_the_context_and_the_past(backbone: Backbone) -> None:
-    positions = [len(range(0, MEL_BANDS - bands + 1, MEL_STRIDE)) for bands in TIMBRAL_BANDS]
-    positions += [MEL_BANDS // MEL_STRIDE] * len(TEMPORAL_STEPS)
     for hop in (6, 31):
-        expected = [hop * n for n in positions] + [hop] * 3
+        expected = products(backbone, context_steps=187, before=62, hop=hop)
         for context_steps in (187, 3750):
             for before in (0, 62, 250):
-                assert rows_computed(backbone, context_steps=context_steps, before=before, hop=hop) == expected
+                assert products(backbone, context_steps=context_steps, before=before, hop=hop) == expected
+    few, many = (products(backbone, context_steps=187, before=62, hop=hop) for hop in (4, 32))
+    assert 0 < few < many / 6
+
+
+# --- several streams at once
+
+
+def test_streams_computed_together_are_those_computed_alone(backbone: Backbone) -> None:
+    """They begin at other times, and have other numbers of new steps: none, few, more than are computed at once."""
+    net = StreamingBackbone(backbone)
+    together, alone = ([BackboneStream(net, context_steps=CONTEXT_STEPS) for _ in range(4)] for _ in range(2))
+    pieces = [[0, 40, 31, 6], [31, 31, 32, 0], [100, 1, 31, 7], [32, 64, 0, 62], [31, 31, 31, 31]]
+    for turn, lengths in enumerate(pieces):
+        news = [log_mel(n, seed=10 * turn + i) for i, n in enumerate(lengths)]
+        net.feed(together, news)
+        for stream, piece in zip(alone, news, strict=True):
+            stream.feed(piece)
+        for one, other in zip(together, alone, strict=True):
+            torch.testing.assert_close(one.tokens(), other.tokens(), **TOLERANCE)
+            torch.testing.assert_close(one.grid_tokens(), other.grid_tokens(), **TOLERANCE)
+
+
+def test_fresh_tokens_are_those_kept_since_they_were_asked_for_last(backbone: Backbone) -> None:
+    stream = open_stream(backbone)
+    assert stream.fresh_tokens() == []
+    for lengths in ([5], [31], [31, 31], [40]):
+        before = len(stream.grid_tokens())
+        for n in lengths:
+            stream.feed(log_mel(n))
+        fresh = stream.fresh_tokens()
+        assert len(fresh) == len(stream.grid_tokens()) - before > 0 or lengths == [5]
+        assert all(torch.equal(a, b) for a, b in zip(fresh, stream.grid_tokens()[before:], strict=True))
+    assert stream.fresh_tokens() == []
 
 
 # --- the same network as the original
@@ -299,9 +343,8 @@ DELAYS = (3, 3, 64, 32, 16, 67, 70, 73)
 
 
 def assert_stream_is_original(net: Backbone, original: Original, steps: Tensor) -> None:
-    stream = BackboneStream(net, context_steps=CONTEXT_STEPS)
+    streamed = channels_of(net, steps)
     with torch.inference_mode():
-        streamed = torch.cat([stream._new_channels(piece) for piece in steps.split(31)])
         banks, middle = original.channels(steps)
     assert streamed.shape == (len(steps), 753)
     groups = torch.split(streamed, [group.shape[1] for group in (*banks, *middle)], dim=1)

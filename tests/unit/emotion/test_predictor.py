@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from stream_mer.audio.windowing import Windower
 from stream_mer.config import WindowSettings
 from stream_mer.emotion.checkpoint import Checkpoint, TextStrength, load_checkpoint
-from stream_mer.emotion.model import JointModel
-from stream_mer.emotion.predictor import EmotionPredictor, JointEmotionStream
+from stream_mer.emotion.model import AudioInput, JointModel, JointOutput, TextInput
+from stream_mer.emotion.predictor import Asked, EmotionPredictor, JointEmotionStream
 from stream_mer.errors import CheckpointError, SettingError
 from stream_mer.lyrics.reader import LINE_FEATURES
 from stream_mer.types import (
@@ -68,6 +71,20 @@ def last(predictor: EmotionPredictor, samples: Samples, lyrics: LyricState) -> E
     """The newest estimate of a stream that heard these samples from its beginning."""
     stream = predictor.open_stream(SETTINGS)
     return [stream.predict(window, lyrics) for window in windows(samples)][-1]
+
+
+@torch.inference_mode()
+def judged_at_once(checkpoint: Checkpoint, stream: JointEmotionStream, words: LyricState, *, t1: float) -> JointOutput:
+    """What the joint model as it was trained says of the stream's whole context, nothing kept and nothing left out."""
+    tokens = stream.backbone.tokens().unsqueeze(0)
+    vectors = [torch.from_numpy(line.vector) for line in words.lines]
+    text = TextInput(
+        torch.stack(vectors).unsqueeze(0) if vectors else torch.zeros(1, 0, LINE_FEATURES),
+        torch.tensor([[line.reliability for line in words.lines]]),
+        torch.tensor([[max(0.0, t1 - line.t1) for line in words.lines]]),
+    )
+    output: JointOutput = checkpoint.joint(AudioInput(tokens, torch.ones(1, tokens.shape[1], dtype=torch.bool)), text)
+    return output
 
 
 def with_strength(predictor: EmotionPredictor, strength: TextStrength) -> EmotionPredictor:
@@ -190,6 +207,72 @@ def test_why_lyrics_are_missing_is_told(predictor: EmotionPredictor, music: Musi
     assert predictor.open_stream(SETTINGS).predict(window, state).degraded == ("lyrics_unavailable",)
 
 
+# --- what is kept, and what is computed together
+
+
+@pytest.mark.parametrize("words", [NO_LYRICS, lines(0.2, 3.0)], ids=["audio alone", "with words"])
+@pytest.mark.parametrize(("hop_s", "context_s"), [(0.5, 4.0), (0.1, 3.0), (0.3, 10.0), (2.0, 5.0)])
+def test_encoding_each_token_once_gives_what_the_whole_context_gives_at_once(
+    hop_s: float, context_s: float, words: LyricState, predictor: EmotionPredictor, music: Music
+) -> None:
+    settings = WindowSettings(hop_s=hop_s, context_s=context_s)
+    stream = predictor.open_stream(settings)
+    for window in windows(music(12), settings):
+        told = stream.predict(window, words)
+        t1 = window.end_sample / 16_000
+        whole = judged_at_once(predictor.checkpoint, stream, words, t1=t1).fused
+        expected = [
+            *whole.emotion.mean(0)[0].tolist(),
+            *whole.category.mean(0)[0].softmax(-1).tolist(),
+            *whole.cluster.mean(0)[0].softmax(-1).tolist(),
+        ]
+        assert numbers(told) == pytest.approx(expected, abs=TOLERANCE)
+
+
+def test_the_joint_model_costs_the_same_for_every_context(predictor: EmotionPredictor, music: Music) -> None:
+    """All but the pooling itself: one product of a weight and a number for each token and network."""
+    networks, width = predictor.joint.networks, predictor.joint.width
+
+    def products(context_s: float) -> tuple[int, int]:
+        settings = WindowSettings(hop_s=0.5, context_s=context_s)
+        given, stream = windows(music(14), settings), predictor.open_stream(settings)
+        estimates(stream, given[:-1])
+        with FlopCounterMode(display=False) as counter:
+            stream.predict(given[-1], NO_LYRICS)
+        return counter.get_total_flops(), 1 + stream.backbone.kept
+
+    (short, few), (long, many) = products(3.0), products(12.0)
+    assert many > few
+    assert long - short == 2 * (many - few) * networks * width
+
+
+def test_windows_computed_together_give_what_they_give_alone(predictor: EmotionPredictor, music: Music) -> None:
+    """Of streams that began at other times, with words and without, one of them silent."""
+    sounds = [music(6, seed=0), music(5, seed=1), silence(6), music(6, seed=3)]
+    said = [NO_LYRICS, lines(0.2), lines(0.4, 1.0), NO_LYRICS]
+    streams = [predictor.open_stream(SETTINGS) for _ in sounds]
+    given = [windows(samples) for samples in sounds]
+    expected = []
+    for of_one, words in zip(given, said, strict=True):
+        stream = predictor.open_stream(SETTINGS)
+        expected.append([stream.predict(window, words) for window in of_one])
+    turns = [[(i, k - i) for i in range(4) if 0 <= k - i < len(given[i])] for k in range(15)]
+    for turn in turns:
+        asked = [Asked(streams[i], given[i][k], said[i]) for i, k in turn]
+        for (i, k), told in zip(turn, predictor.predict(asked), strict=True):
+            assert numbers(told) == pytest.approx(numbers(expected[i][k]), abs=TOLERANCE)
+            assert (told.modalities, told.text_age_s) == (expected[i][k].modalities, expected[i][k].text_age_s)
+
+
+def test_threads_share_batches_and_get_their_own_answers(predictor: EmotionPredictor, music: Music) -> None:
+    sounds = [music(4, seed=seed) for seed in range(6)]
+    expected = [numbers(estimates(predictor.open_stream(SETTINGS), windows(samples))[-1]) for samples in sounds]
+    with ThreadPoolExecutor(len(sounds)) as pool:
+        told = list(pool.map(lambda samples: numbers(last(predictor, samples, NO_LYRICS)), sounds))
+    for one, other in zip(told, expected, strict=True):
+        assert one == pytest.approx(other, abs=TOLERANCE)
+
+
 # --- silence and words
 
 
@@ -253,17 +336,18 @@ def test_words_of_strength_0_leave_the_result_of_audio_exactly(predictor: Emotio
 def test_words_of_strength_1_give_the_fusion(tiny_model: Path, music: Music) -> None:
     checkpoint = load_checkpoint(tiny_model)
     assert checkpoint.calibration.text_strength == TextStrength()
-    outputs = []
-    checkpoint.joint.register_forward_hook(lambda _module, _given, output: outputs.append(output))
-    sung = last(EmotionPredictor(checkpoint), music(3), lines(0.2, 0.4))
-    fused = outputs[-1].fused
+    predictor = EmotionPredictor(checkpoint)
+    stream = predictor.open_stream(SETTINGS)
+    words = lines(0.2, 0.4)
+    sung = [stream.predict(window, words) for window in windows(music(3))][-1]
+    fused = judged_at_once(checkpoint, stream, words, t1=3.0).fused
     expected = [
         *fused.emotion.mean(0)[0].tolist(),
         *fused.category.mean(0)[0].softmax(-1).tolist(),
         *fused.cluster.mean(0)[0].softmax(-1).tolist(),
     ]
     assert numbers(sung) == pytest.approx(expected, abs=1e-6)
-    assert expected != pytest.approx(numbers(last(EmotionPredictor(checkpoint), music(3), NO_LYRICS)), abs=1e-3)
+    assert expected != pytest.approx(numbers(last(predictor, music(3), NO_LYRICS)), abs=1e-3)
 
 
 def test_each_output_is_moved_by_its_own_strength(predictor: EmotionPredictor, music: Music) -> None:

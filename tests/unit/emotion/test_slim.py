@@ -7,8 +7,10 @@ import torch
 from torch import Tensor
 
 from stream_mer.audio.features import MEL_BANDS
-from stream_mer.emotion.backbone import TOKEN_STEPS, Backbone, BackboneShape, BackboneStream
+from stream_mer.emotion.backbone import TOKEN_STEPS, Backbone, BackboneShape
+from stream_mer.emotion.front import PIECE_STEPS
 from stream_mer.emotion.slim import living_channels, slim
+from stream_mer.emotion.streaming_backbone import BackboneStream, StreamingBackbone
 
 TOLERANCE = {"rtol": 1e-4, "atol": 1e-4}  # float32 sums in another order
 SHAPE = BackboneShape(filters=(9, 8, 6, 5, 4), pooled=32 + 192)
@@ -43,13 +45,15 @@ def living(whole: Backbone) -> Tensor:
 
 
 def channels_of(net: Backbone, steps: Tensor, hop: int) -> Tensor:
-    stream = BackboneStream(net, context_steps=625)
+    streaming = StreamingBackbone(net)
+    stream = BackboneStream(streaming, context_steps=625)
     with torch.inference_mode():
-        return torch.cat([stream._new_channels(piece) for piece in steps.split(hop)])
+        pieces = [streaming._numbers([stream], [piece])[0] for piece in steps.split(min(hop, PIECE_STEPS))]
+    return torch.cat(pieces)[:, : net.shape.pooled]
 
 
 def tokens_of(net: Backbone, steps: Tensor, hop: int | None = None) -> Tensor:
-    stream = BackboneStream(net, context_steps=10_000)
+    stream = BackboneStream(StreamingBackbone(net), context_steps=10_000)
     for piece in steps.split(hop or len(steps)):
         stream.feed(piece)
     return stream.grid_tokens()

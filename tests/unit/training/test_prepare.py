@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stream_mer.audio.features import MEL_BANDS, LogMelStream
-from stream_mer.emotion.backbone import Backbone, BackboneShape, BackboneStream
+from stream_mer.emotion.backbone import Backbone, BackboneShape
 from stream_mer.emotion.checkpoint import load_checkpoint
 from stream_mer.emotion.musicnn import load_musicnn
+from stream_mer.emotion.streaming_backbone import BackboneStream, StreamingBackbone
 from stream_mer.errors import CheckpointError, CorpusError
 from stream_mer.training import prepare as prepare_module
 from stream_mer.training.corpus import Corpus, load_corpus
@@ -66,7 +67,7 @@ def npz(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def tokens_of(backbone: Backbone, samples: NDArray[np.float32]) -> Tensor:
     """As float32, which the cache does not keep."""
-    stream = BackboneStream(backbone, context_steps=10_000)
+    stream = BackboneStream(StreamingBackbone(backbone), context_steps=10_000)
     stream.feed(LogMelStream().feed(samples))
     return stream.grid_tokens()
 

@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from stream_mer.audio.features import STEP_LENGTH, LogMelStream
-from stream_mer.emotion.backbone import BLOCK_STEPS, TOKEN_FEATURES, Backbone, BackboneStream
+from stream_mer.emotion.backbone import BLOCK_STEPS, TOKEN_FEATURES, Backbone
+from stream_mer.emotion.streaming_backbone import BackboneStream, StreamingBackbone
 from stream_mer.errors import SettingError, SourceError
 from stream_mer.training import tokens
 from stream_mer.training.augment import CONDITIONS, STAGE, Degradation, degrade
@@ -35,7 +36,7 @@ def backbone() -> Backbone:
 def test_tokens_of_a_clip_are_those_of_a_stream(backbone: Backbone, music: Music) -> None:
     samples = music(12.3)  # longer than one piece of the offline computation
     kept = clip_tokens(samples, backbone)
-    stream, log_mel = BackboneStream(backbone, context_steps=10_000), LogMelStream()
+    stream, log_mel = BackboneStream(StreamingBackbone(backbone), context_steps=10_000), LogMelStream()
     for start in range(0, len(samples), 8_000):
         stream.feed(log_mel.feed(samples[start : start + 8_000]))
     assert kept.dtype == np.float16
