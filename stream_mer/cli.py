@@ -17,6 +17,7 @@ from stream_mer.settings.flag import explain, take_part
 COMMANDS = {
     "serve": "Listen to music and stream what it feels like over websockets.",
     "tag": "Tag audio files: what a live listener would have got, as JSON lines or CSV.",
+    "replay": "Serve a recorded show again.",
     "listen": "Follow a server in the terminal.",
     "osc": "List what OSC can be sent to, show what it gets, try it out.",
     "devices": "List the sound inputs of this machine.",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -12,9 +14,11 @@ from stream_mer.app import Engine, serve
 from stream_mer.commands.named_sources import SourceOrPath, open_sources
 from stream_mer.commands.options import engine_options, engine_settings
 from stream_mer.commands.output_options import open_companions, open_outputs, output_options
-from stream_mer.commands.server_options import server_options, server_settings
+from stream_mer.commands.server_options import server_options, server_settings, tell_addresses
 from stream_mer.errors import SettingError
-from stream_mer.serve.server import Server, ServerInfo
+from stream_mer.recording.recorder import Recorder
+from stream_mer.serve.hello import ServerInfo, hello
+from stream_mer.serve.server import Server
 
 
 @click.command("serve")
@@ -35,6 +39,10 @@ from stream_mer.serve.server import Server, ServerInfo
 @click.option("--format", "sample_format", help="Raw PCM: s16le, s24le, s32le, f32le, u8, ...  [default: s16le]")
 @click.option("--channels", help="Microphone: which ones to hear, such as 3,4. Raw PCM: how many.  [default: 1,2; 1]")
 @click.option("--gain", type=float, help="Microphone: amplification in dB.  [default: 0]")
+@click.option(
+    "--record", type=click.Path(path_type=Path), metavar="DIR", help="Record the show to a new folder in this one."
+)
+@click.option("--record-audio", is_flag=True, help="Record what is heard, too, as FLAC.")
 @server_options
 @output_options
 @engine_options
@@ -47,6 +55,8 @@ def command(
     sample_format: str | None,
     channels: str | None,
     gain: float | None,
+    record: Path | None,
+    record_audio: bool,
     **options: Any,
 ) -> None:
     """Listen to music and stream what it feels like over websockets.
@@ -62,6 +72,7 @@ def command(
       stream-mer serve --source remote              audio that a client sends (docs/PROTOCOL.md)
       stream-mer serve --source A=mic --source B=set.flac --no-lyrics     two streams
       stream-mer serve --osc resolume --osc eos@192.168.1.5               to visuals and a desk
+      stream-mer serve --source mic --record shows                        and keep it (see: stream-mer replay)
       stream-mer serve --host 0.0.0.0 --token SECRET                      for the whole network
       arecord -t raw -f S16_LE -r 44100 | stream-mer serve --source -
 
@@ -75,19 +86,21 @@ def command(
     wanted = engine_settings(**options)
     if len(sources) > 1 and wanted.lyrics.mode == "known":
         raise SettingError("--lyrics belongs to one song: give a single --source with it, or leave it out")
+    if record_audio and record is None:
+        raise SettingError("--record-audio goes with --record DIR: give the folder, too")
+    info = ServerInfo(window_s=wanted.window.context_s, hop_s=wanted.window.hop_s)
+    greet = functools.partial(hello, settings=settings, info=info)
+    recorder = None if record is None else Recorder(record, hello=greet, audio=record_audio)
+    companions = [*companions, *([] if recorder is None else [recorder])]
     loaded = Engine(wanted)
 
     def tell(server: Server) -> None:
         for stream, audio in streams.items():
             click.echo(f"Listening to {audio.name}" + (f" as {stream}" if stream != audio.name else ""))
-        click.echo(f"  page       {server.page_url}\n  websocket  {server.stream_url}")
-        for output in outputs:
-            click.echo(f"  sent to    {output.name}" + (f" ({output.stream})" if len(streams) > 1 else ""))
-        for companion in companions:
-            click.echo(f"  {companion.notice}")
-        click.echo("Stop with Ctrl-C.")
+        tell_addresses(server, outputs, companions, several=len(streams) > 1)
 
-    window = loaded.settings.window
-    info = ServerInfo(window_s=window.context_s, hop_s=window.hop_s)
-    running = serve(loaded, streams, settings, info=info, on_ready=tell, outputs=outputs, companions=companions)
+    tap = None if recorder is None else recorder.tap
+    running = serve(
+        loaded, streams, settings, info=info, on_ready=tell, outputs=outputs, companions=companions, tap=tap
+    )
     asyncio.run(running)

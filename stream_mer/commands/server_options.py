@@ -10,8 +10,11 @@ from typing import Any, TypeVar
 import click
 
 from stream_mer.errors import SettingError
+from stream_mer.hosting import Companion
 from stream_mer.serve.parts import LimitsPart
+from stream_mer.serve.server import Server
 from stream_mer.serve.settings import ServeSettings
+from stream_mer.show.output import ShowOutput
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -70,6 +73,25 @@ def server_settings(options: MutableMapping[str, Any]) -> ServeSettings:
         tls_key=key,
         **parse_limits(limits),
     )
+
+
+def tell_addresses(
+    server: Server, outputs: Sequence[ShowOutput], companions: Sequence[Companion], *, several: bool
+) -> None:
+    """Say where the server listens and what else runs, to whoever started it.
+
+    Args:
+        server: Listens.
+        outputs: What is sent to.
+        companions: What runs beside.
+        several: Whether there are several streams, so that it must be said which one an output follows.
+    """
+    click.echo(f"  page       {server.page_url}\n  websocket  {server.stream_url}")
+    for output in outputs:
+        click.echo(f"  sent to    {output.name}" + (f" ({output.stream})" if several else ""))
+    for companion in companions:
+        click.echo(f"  {companion.notice}")
+    click.echo("Stop with Ctrl-C.")
 
 
 def parse_limits(limits: Sequence[str]) -> dict[str, Any]:

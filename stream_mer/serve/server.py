@@ -9,7 +9,6 @@ import functools
 import logging
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
@@ -21,13 +20,13 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
-from stream_mer import __version__
-from stream_mer.config import WindowSettings
 from stream_mer.errors import ServeError
 from stream_mer.serve import messages as wire
 from stream_mer.serve.connection import Connection
 from stream_mer.serve.delivery import Delivery
 from stream_mer.serve.farewell import Goodbye, part
+from stream_mer.serve.hello import ServerInfo as ServerInfo
+from stream_mer.serve.hello import hello
 from stream_mer.serve.hub import Hub
 from stream_mer.serve.ingest import Inlet
 from stream_mer.serve.library_log import library_logger
@@ -39,7 +38,6 @@ from stream_mer.serve.settings import ServeSettings, is_address, is_loopback
 from stream_mer.serve.tls import tls_context
 from stream_mer.serve.wake import LoopWaker
 from stream_mer.show.output import OutputStatistics
-from stream_mer.types import CATEGORIES, CLUSTERS
 
 logger = logging.getLogger(__name__)
 
@@ -51,21 +49,6 @@ WRITE_LIMIT_BYTES = 4096
 
 HARD_LIMIT_FACTOR = 16
 """Messages over ``max_message_bytes`` get an explanation; over so many times that, the connection is cut unread."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerInfo:
-    """What ``hello`` tells of the process.
-
-    Attributes:
-        window_s: How much audio one frame may know.
-        hop_s: Time between frames.
-        name: Name and version of the server.
-    """
-
-    window_s: float = WindowSettings().context_s
-    hop_s: float = WindowSettings().hop_s
-    name: str = f"stream-mer/{__version__}"
 
 
 class Server:
@@ -185,33 +168,6 @@ class Server:
     ) -> None:
         await self.stop()
 
-    def _hello(self) -> wire.Hello:
-        settings = self._settings
-        return wire.Hello(
-            protocol=wire.PROTOCOL,
-            server=self._info.name,
-            auth_required=settings.needs_token,
-            session=self._hub.session,
-            streams=self._hub.streams,
-            categories=CATEGORIES,
-            clusters=CLUSTERS,
-            va_range=(-1.0, 1.0),
-            window_s=self._info.window_s,
-            hop_s=self._info.hop_s,
-            limits=wire.LimitsPart(
-                max_clients=settings.max_clients,
-                max_message_bytes=settings.max_message_bytes,
-                max_messages_per_s=settings.max_messages_per_s,
-                max_audio_bytes=settings.max_audio_bytes,
-                max_audio_messages_per_s=settings.max_audio_messages_per_s,
-                identify_timeout_s=settings.identify_timeout_s,
-                queued_messages=settings.queued_messages,
-                stuck_after_s=settings.stuck_after_s,
-                max_subscriptions=settings.max_subscriptions,
-                history_messages=settings.history_messages,
-            ),
-        )
-
     def _process_request(self, connection: ServerConnection, request: Request) -> Response | None:
         del connection
         if request.path.partition("?")[0] == wire.STREAM_PATH:
@@ -248,7 +204,7 @@ class Server:
             socket=Connection(connection),
             hub=self._hub,
             settings=self._settings,
-            hello=self._hello(),
+            hello=hello(self._hub, self._settings, self._info),
             delivery=delivery,
             role=role,
             inlets=self._inlets,

@@ -107,6 +107,7 @@ OPTIONS = {
         *["--format", "--out", "--plot", "--lyrics", "--no-lyrics", "--hop", "--device", "--model", "--context"],
         *["--asr-model", "--min-confidence", "--min-accuracy", "FILE..."],
     ],
+    "replay": ["--speed", "--loop", "--from", "--host", "--port", "--token", "DIR"],
     "listen": ["--stream", "--token", "--json", "URL"],
     "osc": ["--test", "--once", "--stream", "--monitor", "[WHERE]"],
     "devices": ["--meter", "--seconds", "--channels"],

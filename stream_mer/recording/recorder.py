@@ -1,0 +1,182 @@
+"""Records a show: a companion of the server that watches the hub, and taps the audio where that is wanted."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from stream_mer.errors import SettingError
+from stream_mer.ports import AudioSource
+from stream_mer.recording.audio_file import FlacKeeper
+from stream_mer.recording.format import MESSAGES, Entry, Header
+from stream_mer.recording.writing import BackgroundWriter
+from stream_mer.serve import messages as wire
+from stream_mer.serve.hub import Hub
+from stream_mer.types import AudioChunk
+
+WAITING_MESSAGES = 4096
+"""A minute of one stream with its levels."""
+
+WAITING_CHUNKS = 1024
+"""Of each stream: 20 s of a sound card's blocks."""
+
+DECIMALS = 4
+
+Timed = tuple[float, wire.EventMessage]
+"""Seconds since the recording began, and what was published then."""
+
+
+class Recorder:
+    """Writes everything that the hub publishes to a new folder, from ``start`` to ``stop``.
+
+    Args:
+        parent: Where the folder is made.
+        hello: Makes what clients are told, for the first line.
+        audio: Keep the audio of sources, too, that pass through ``tap``.
+        clock: Seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        parent: Path,
+        *,
+        hello: Callable[[Hub], wire.Hello],
+        audio: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._parent = parent
+        self._hello = hello
+        self._audio = audio
+        self._clock = clock
+        self._began_at = 0.0
+        self._folder: Path | None = None
+        self._messages: BackgroundWriter[Timed] | None = None
+        self._sounds: dict[str, BackgroundWriter[AudioChunk]] = {}
+
+    @property
+    def notice(self) -> str:
+        return f"recorded   {self.folder}"
+
+    @property
+    def folder(self) -> Path:
+        """Where it is recorded to, once it has started."""
+        return self._folder or self._parent
+
+    def start(self, hub: Hub) -> None:
+        """Make the folder, and begin.
+
+        Raises:
+            SettingError: It cannot be made, or nothing can be written there.
+        """
+        now = dt.datetime.now().astimezone()
+        folder = self._parent / f"{now:%Y-%m-%d_%H-%M-%S}_{hub.session}"
+        files = _audio_names(hub.streams) if self._audio else {}
+        hello = self._hello(hub)
+        header = Header(server=hello.server, started_at=now.isoformat(), hello=hello, audio=files)
+        try:
+            folder.mkdir(parents=True)
+            keeper = _MessageKeeper(folder / MESSAGES, header, clock=self._now)
+            sounds = {stream: FlacKeeper(folder / name) for stream, name in files.items()}
+        except OSError as error:
+            raise SettingError(f"cannot record to {self._parent}: {error.strerror or error}") from error
+        self._folder, self._began_at = folder, self._clock()
+        self._messages = BackgroundWriter(keeper, "the messages", capacity=WAITING_MESSAGES)
+        self._messages.start()
+        for stream, sound in sounds.items():
+            self._sounds[stream] = BackgroundWriter(sound, f"the audio of {stream}", capacity=WAITING_CHUNKS)
+            self._sounds[stream].start()
+        hub.watch(self, levels=True)
+
+    def see(self, message: wire.EventMessage) -> None:
+        """Take a message; never waits."""
+        if self._messages is not None:
+            self._messages.put((self._now(), message))
+
+    def tap(self, stream: str, source: AudioSource) -> AudioSource:
+        """Return a source that is the same, and whose audio is recorded once this has started."""
+        return _TappedSource(source, lambda chunk: self._hear(stream, chunk)) if self._audio else source
+
+    def stop(self) -> None:
+        """Write what waits, and end."""
+        for sound in self._sounds.values():
+            sound.stop()
+        if self._messages is not None:
+            self._messages.stop()
+
+    def _hear(self, stream: str, chunk: AudioChunk) -> None:
+        sound = self._sounds.get(stream)
+        if sound is not None:
+            sound.put(chunk)
+
+    def _now(self) -> float:
+        return round(self._clock() - self._began_at, DECIMALS)
+
+
+class _MessageKeeper:
+    """Writes messages as lines of JSON."""
+
+    def __init__(self, path: Path, header: Header, *, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._encoder = msgspec.json.Encoder()
+        self._file: BinaryIO = path.open("xb")
+        self._file.write(self._encoder.encode(header) + b"\n")
+        self._file.flush()
+
+    def write(self, item: Timed, *, lost: int) -> None:
+        at, message = item
+        self._add(Entry(at=at, message=message, lost=lost))
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def close(self) -> None:
+        try:
+            self._add(Entry(at=self._clock(), ended=True))
+        finally:
+            self._file.close()
+
+    def _add(self, entry: Entry) -> None:
+        self._file.write(self._encoder.encode(entry) + b"\n")
+
+
+class _TappedSource:
+    """A source whose audio somebody else hears, too."""
+
+    def __init__(self, source: AudioSource, hear: Callable[[AudioChunk], None]) -> None:
+        self._source = source
+        self._hear = hear
+
+    @property
+    def name(self) -> str:
+        return self._source.name
+
+    @property
+    def live(self) -> bool:
+        return self._source.live
+
+    def chunks(self) -> Iterator[AudioChunk]:
+        for chunk in self._source.chunks():
+            self._hear(chunk)
+            yield chunk
+
+    def close(self) -> None:
+        self._source.close()
+
+
+def _audio_names(streams: tuple[str, ...]) -> dict[str, str]:
+    """A file for each stream, called like it as far as every file system allows."""
+    names: dict[str, str] = {}
+    for stream in streams:
+        plain = re.sub(r"[^\w.-]+", "_", stream)[:80].strip("._") or "stream"
+        name, number = f"{plain}.flac", 1
+        while name.casefold() in {one.casefold() for one in names.values()}:
+            number += 1
+            name = f"{plain}-{number}.flac"
+        names[stream] = name
+    return names

@@ -1,0 +1,55 @@
+"""The first message to every client: what this server is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stream_mer import __version__
+from stream_mer.config import WindowSettings
+from stream_mer.serve import messages as wire
+from stream_mer.serve.hub import Hub
+from stream_mer.serve.settings import ServeSettings
+from stream_mer.types import CATEGORIES, CLUSTERS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerInfo:
+    """What ``hello`` tells of the process.
+
+    Attributes:
+        window_s: How much audio one frame may know.
+        hop_s: Time between frames.
+        name: Name and version of the server.
+    """
+
+    window_s: float = WindowSettings().context_s
+    hop_s: float = WindowSettings().hop_s
+    name: str = f"stream-mer/{__version__}"
+
+
+def hello(hub: Hub, settings: ServeSettings, info: ServerInfo) -> wire.Hello:
+    """Return what a client that comes now is told first."""
+    return wire.Hello(
+        protocol=wire.PROTOCOL,
+        server=info.name,
+        auth_required=settings.needs_token,
+        session=hub.session,
+        streams=hub.streams,
+        categories=CATEGORIES,
+        clusters=CLUSTERS,
+        va_range=(-1.0, 1.0),
+        window_s=info.window_s,
+        hop_s=info.hop_s,
+        limits=wire.LimitsPart(
+            max_clients=settings.max_clients,
+            max_message_bytes=settings.max_message_bytes,
+            max_messages_per_s=settings.max_messages_per_s,
+            max_audio_bytes=settings.max_audio_bytes,
+            max_audio_messages_per_s=settings.max_audio_messages_per_s,
+            identify_timeout_s=settings.identify_timeout_s,
+            queued_messages=settings.queued_messages,
+            stuck_after_s=settings.stuck_after_s,
+            max_subscriptions=settings.max_subscriptions,
+            history_messages=settings.history_messages,
+        ),
+    )

@@ -1,0 +1,185 @@
+"""A show over real websockets, recorded and played again over real websockets; and one that crashes."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import websockets.asyncio.client
+
+from stream_mer.hosting import host
+from stream_mer.recording.format import MESSAGES, open_recording
+from stream_mer.recording.player import Player, Playing
+from stream_mer.recording.recorder import Recorder
+from stream_mer.serve import messages as wire
+from stream_mer.serve.examples import CHANGE, FRAME, LINE, STATUS
+from stream_mer.serve.hello import ServerInfo, hello
+from stream_mer.serve.hub import Hub
+from stream_mer.serve.server import Server
+from stream_mer.serve.settings import ServeSettings
+from stream_mer.sources.file import FileSource
+
+PATIENCE_S = 120.0
+SETTINGS = ServeSettings(port=0)
+INFO = ServerInfo(window_s=10.0, hop_s=0.5)
+KINDS = ("emotion", "lyrics", "change", "status")
+
+
+async def everything(server: Server, streams: tuple[str, ...]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """``hello``, and all that the server remembers, as a client gets it that comes back and saw nothing."""
+    async with websockets.asyncio.client.connect(server.stream_url) as client:
+        greeting = json.loads(await client.recv())
+        last_seq = {stream: dict.fromkeys(KINDS, -1) for stream in streams}
+        resume = {"session": greeting["session"], "last_seq": last_seq}
+        await client.send(json.dumps({"type": "identify", "resume": resume}))
+        await client.send('{"type": "ping"}')  # whose answer comes behind all that
+        ready = json.loads(await client.recv())
+        assert ready["resumed"] is True
+        messages = []
+        async with asyncio.timeout(PATIENCE_S):
+            while (message := json.loads(await client.recv()))["type"] != "pong":
+                messages.append(message)
+        return greeting, messages
+
+
+async def test_what_clients_got_they_get_again(tmp_path: Path) -> None:
+    hub = Hub()
+    sinks = {stream: hub.sink(stream) for stream in ("hall", "bar")}
+    recorder = Recorder(tmp_path, hello=functools.partial(hello, settings=SETTINGS, info=INFO))
+    async with Server(hub, SETTINGS, INFO) as server:
+        recorder.start(hub)
+        for i in range(20):
+            for sink in sinks.values():
+                sink.publish(replace(FRAME, index=i, t1=0.5 * i, valence=i / 20))
+            sinks["bar"].publish(replace(LINE, revision=i, text=f"line {i} – ünï"))
+            if i == 10:
+                hub.control(wire.Control(action="override", override=wire.OverridePart(valence=-1.0, arousal=-1.0)))
+                sinks["hall"].publish(STATUS)
+            if i == 15:
+                hub.control(wire.Control(action="resume"))
+                sinks["hall"].publish(CHANGE)
+        sinks["hall"].publish(replace(STATUS, source="ended"))
+        sinks["bar"].publish(replace(STATUS, source="ended"))
+        before, live = await everything(server, hub.streams)
+        recorder.stop()
+
+    recording = open_recording(tmp_path)
+    again = Hub()
+    player = Player(recording, again, Playing(speed=100.0))
+    seen: list[tuple[dict[str, Any], list[dict[str, Any]]]] = []
+
+    async def watch(server: Server) -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            while again.statistics().published.get(("bar", "status")) is None:  # noqa: ASYNC110 - another thread's
+                await asyncio.sleep(0.01)
+        seen.append(await everything(server, recording.streams))
+        signal.raise_signal(signal.SIGINT)
+
+    watching: list[asyncio.Task[None]] = []
+    await host(
+        again,
+        {"the recording": player},
+        SETTINGS,
+        info=INFO,
+        on_ready=lambda server: watching.append(asyncio.create_task(watch(server))),
+    )
+    await watching[0]
+    [(after, replayed)] = seen
+    assert replayed == live
+    assert len(live) > 60
+    assert after["session"] != before["session"]
+    assert {key: value for key, value in after.items() if key != "session"} == {
+        key: value for key, value in before.items() if key != "session"
+    }
+
+
+Serve = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def stream_mer(request: pytest.FixtureRequest) -> Serve:
+    def start(*arguments: object) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "stream_mer", *map(str, arguments)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+
+        def end() -> None:
+            process.kill()
+            process.wait(PATIENCE_S)
+            assert process.stdout is not None
+            process.stdout.close()
+
+        request.addfinalizer(end)
+        return process
+
+    return start
+
+
+async def websocket_of(process: subprocess.Popen[str]) -> str:
+    """The address that it prints."""
+    assert process.stdout is not None
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            line = await asyncio.to_thread(process.stdout.readline)
+            assert line, "it ended before it served"
+            if "websocket" in line:
+                return line.split()[-1]
+
+
+async def frames(url: str, n: int) -> list[dict[str, Any]]:
+    async with asyncio.timeout(PATIENCE_S), websockets.asyncio.client.connect(url) as client:
+        await client.recv()
+        await client.send('{"type":"identify"}')
+        found: list[dict[str, Any]] = []
+        while len(found) < n:
+            message = json.loads(await client.recv())
+            if message["type"] == "emotion":
+                found.append(message)
+        return found
+
+
+async def test_a_show_whose_server_is_killed_can_be_played(
+    stream_mer: Serve, tiny_model: Path, tmp_path: Path, music: Callable[..., Any], write_wav: Callable[..., Path]
+) -> None:
+    song = write_wav(tmp_path / "song.wav", music(30.0))
+    shows = tmp_path / "shows"
+    serving = stream_mer(
+        *("serve", "--source", f"hall={song}", "--port", 0, "--model", tiny_model, "--no-lyrics", "--hop", 0.2),
+        *("--record", shows, "--record-audio"),
+    )
+    live = await frames(await websocket_of(serving), 8)
+    # What is older than a flush is on disk; a frame is written before or after any client gets it.
+    recorded: list[Any] = []
+    async with asyncio.timeout(PATIENCE_S):
+        while len(recorded) < live[-1]["index"] + 1:
+            await asyncio.sleep(0.1)
+            recorded = [entry for entry in open_recording(shows).entries() if isinstance(entry.message, wire.Emotion)]
+    serving.kill()
+    await asyncio.to_thread(serving.wait, PATIENCE_S)
+
+    recording = open_recording(shows)
+    assert not any(entry.ended for entry in recording.entries())
+    by_index = {entry.message.index: entry.message for entry in recording.entries() if hasattr(entry.message, "index")}
+    for message in live:
+        assert by_index[message["index"]].valence == message["valence"]
+    audio = np.concatenate([chunk.samples for chunk in FileSource(recording.folder / "hall.flac").chunks()])
+    assert len(audio) > 16_000
+    original = np.concatenate([chunk.samples for chunk in FileSource(song).chunks()])
+    assert np.abs(audio - original[: len(audio)]).max() < 1e-3
+
+    with (recording.folder / MESSAGES).open("ab") as file:
+        file.write(b'{"at":3.0,"message":{"type":"emotion","str')  # as if it had been cut off within a line
+    replaying = stream_mer("replay", shows, "--port", 0, "--speed", 2, "--loop")
+    for message in await frames(await websocket_of(replaying), 4):
+        assert message["stream"] == "hall"
+    replaying.send_signal(signal.SIGINT)
+    assert await asyncio.to_thread(replaying.wait, PATIENCE_S) == 0
