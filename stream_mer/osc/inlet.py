@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import logging
 import socket
@@ -85,10 +84,14 @@ class OscInlet:
 
     def _listen(self, bound: socket.socket, hub: Hub) -> None:
         while not self._ending.is_set():
-            # A Windows socket tells here of an earlier answer that could not be delivered.
-            with contextlib.suppress(TimeoutError, ConnectionResetError):
+            try:
                 packet, sender = bound.recvfrom(_PACKET_BYTES)
                 self._take(packet, str(sender[0]), hub)
+            except TimeoutError:
+                continue
+            except Exception:  # whatever happens, an operator is heard again
+                log.exception("OSC in had trouble and goes on")
+                self._ending.wait(_LOOK_S)
 
     def _take(self, packet: bytes, sender: str, hub: Hub) -> None:
         try:

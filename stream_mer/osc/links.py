@@ -18,6 +18,10 @@ SEND_BUFFER_BYTES = 16_384
 """What the kernel may keep for a receiver that is slow: little, because old values are worth nothing."""
 
 
+_READS = 16
+"""So often at most is read before a packet is sent: who talks without end must not keep us from talking."""
+
+
 class Link(Protocol):
     """An open way to a receiver."""
 
@@ -96,10 +100,10 @@ class TcpLink:
         """Read what the receiver tells: a desk that nobody listens to gives up the connection in the end."""
         self._socket.settimeout(0)
         try:
-            while self._socket.recv(65_536):
-                pass
+            for _ in range(_READS):
+                if not self._socket.recv(65_536):
+                    raise ConnectionResetError("the other end has closed the connection")
         except BlockingIOError:
-            return
+            pass  # nothing more for now
         finally:
             self._socket.settimeout(STUCK_S)
-        raise ConnectionResetError("the other end has closed the connection")

@@ -98,6 +98,22 @@ def test_mistakes_are_told_once_and_change_nothing(hub, seen, caplog):
     ]
 
 
+def test_trouble_of_ours_does_not_make_it_deaf(hub, seen, caplog, monkeypatch):
+    control, troubles = hub.control, [ZeroDivisionError("a bug")]
+
+    def once_in_trouble(message):
+        if troubles:
+            raise troubles.pop()
+        control(message)
+
+    monkeypatch.setattr(hub, "control", once_in_trouble)
+    with listening(hub) as client:
+        client.send_message("/mer/control/freeze", [])
+        wait_for(lambda: "goes on" in caplog.text)
+        client.send_message("/mer/control/freeze", [])
+        wait_for(lambda: seen.hold() == "freeze")
+
+
 def test_complaints_come_to_an_end(hub, caplog):
     osc_in = OscInlet("127.0.0.1", 0)
     with caplog.at_level(logging.WARNING):
