@@ -10,6 +10,8 @@ from stream_mer.commands.meter import show_meter
 from stream_mer.errors import SettingError
 from stream_mer.sources.devices import InputDevice, parse_channels
 from stream_mer.sources.microphone import MicrophoneSource, list_devices
+from stream_mer.sources.monitor import NAME as MONITOR
+from stream_mer.sources.monitor import open_monitor
 
 
 @click.command("devices")
@@ -29,10 +31,12 @@ def command(*, name: str | None, meter: bool, seconds: float, channels: str | No
       stream-mer devices                                   what there is
       stream-mer devices --meter                           how loud the default input is
       stream-mer devices "USB Audio" --meter --channels 3,4
+      stream-mer devices monitor --meter                   what this machine plays
     """  # noqa: D301 - \b is click's mark for text that is not to be wrapped
     console = Console()
     if meter:
-        source = MicrophoneSource(name, channels=None if channels is None else parse_channels(channels))
+        picked = None if channels is None else parse_channels(channels)
+        source = open_monitor(channels=picked) if name == MONITOR else MicrophoneSource(name, channels=picked)
         show_meter(source.read_meter(seconds), name=source.name, console=console)
         return
     if channels is not None:

@@ -16,6 +16,9 @@ _LOUD_DBFS = -6.0
 _QUIET_DBFS = -45.0
 """Music this far down is heard, but close to what an open input hums."""
 
+_LOW_DBFS, _AIM_DBFS = -10.0, -3.0
+"""Loudness is a part of what the model hears as arousal: music should come in as loud as records are."""
+
 
 def show_meter(readings: Iterable[Reading], *, name: str, console: Console) -> None:
     """Show a live meter where there is a terminal, and say what was measured in the end.
@@ -47,6 +50,9 @@ def verdict(measured: ChannelLevel) -> str:
         return "silent: nothing is to be heard"
     if measured.level.peak_dbfs < _QUIET_DBFS:
         return "very quiet: turn the input up"
+    if measured.level.peak_dbfs < _LOW_DBFS:
+        more_db = _AIM_DBFS - measured.level.peak_dbfs
+        return f"low: if this was a loud passage, turn the input up or add --gain {more_db:.0f}"
     return "good"
 
 

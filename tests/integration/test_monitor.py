@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from stream_mer.commands.devices import command as devices
 from stream_mer.errors import DeviceError
 from stream_mer.sources.monitor import open_monitor
 from stream_mer.types import SAMPLE_RATE_HZ
@@ -20,6 +22,11 @@ def test_the_default_output_is_heard_though_the_default_input_is_another(sound_s
     except DeviceError as error:
         pytest.skip(str(error))
     stage.play()
+    measured = CliRunner().invoke(devices, ["monitor", "--meter", "--seconds", "2"])
+    assert measured.exit_code == 0, measured.output
+    assert measured.output.splitlines()[0] == "monitor"
+    assert measured.output.count("dBFS") == 4, measured.output
+    assert "silent" not in measured.output
     heard = []
     for chunk in source.chunks():
         heard.append(chunk.samples)

@@ -87,6 +87,7 @@ def level(peak_dbfs: float, *, clipped: int = 0) -> ChannelLevel:
         (level(0.0, clipped=3), "turn the input down"),
         (level(-120), "silent"),
         (level(-50), "turn the input up"),
+        (level(-20), "add --gain 17"),
         (level(-9), "good"),
     ],
 )
