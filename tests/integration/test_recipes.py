@@ -1,4 +1,7 @@
-"""Every recipe of docs/CLIENTS.md is run as it stands there, against a real server; only the port is another one."""
+"""Every recipe of docs/CLIENTS.md is run as it stands there, against a real server; only the port is another one.
+
+That of docs/OBS.md is in test_overlay.py.
+"""
 
 import asyncio
 import contextlib
@@ -95,8 +98,8 @@ async def publishing(hub, *events):
         task.cancel()
 
 
-def test_the_document_holds_every_recipe_word_for_word():
-    text = (DOCS / "CLIENTS.md").read_text()
+def test_the_documents_hold_every_recipe_word_for_word():
+    text = "".join(page.read_text() for page in sorted(DOCS.glob("*.md")))
     shown = dict(re.findall(r"<!-- (recipes/\S+) -->\n```\w+\n(.*?)```\n", text, flags=re.DOTALL))
     there = {
         path.relative_to(DOCS).as_posix(): path.read_text() for path in sorted(RECIPES.rglob("*")) if path.is_file()

@@ -1,0 +1,118 @@
+"""docs/OBS.md in headless Chromium: every address in it, every parameter, and the page that switches scenes."""
+
+import asyncio
+import contextlib
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+import stream_mer.serve
+from stream_mer.serve.examples import CHANGE, FRAME
+from stream_mer.serve.hub import Hub
+from stream_mer.serve.server import Server
+from stream_mer.serve.settings import ServeSettings
+
+pytestmark = pytest.mark.browser
+
+DOCS = Path(__file__).parents[2] / "docs"
+TEXT = (DOCS / "OBS.md").read_text()
+ADDRESSES = re.findall(r"`http://127\.0\.0\.1:8765(/overlay[^`]*)`", TEXT)
+OVERLAY_JS = Path(stream_mer.serve.__file__).parent / "web" / "overlay.js"
+PATIENCE_MS = 60_000
+
+
+@pytest_asyncio.fixture
+async def hub():
+    """A stream that goes on: what is older than five seconds, the overlay does not show."""
+    hub = Hub()
+
+    async def publish() -> None:
+        while True:
+            hub.sink("main").publish(FRAME)
+            await asyncio.sleep(0.2)
+
+    task = asyncio.create_task(publish())
+    yield hub
+    task.cancel()
+
+
+@contextlib.asynccontextmanager
+async def serving(hub, **settings):
+    async with Server(hub, ServeSettings(**({"port": 0, "close_timeout_s": 1.0} | settings))) as server:
+        yield server
+
+
+async def opened(browser, address: str):
+    page = await browser.new_page(viewport={"width": 1280, "height": 720})
+    await page.goto(address)
+    await page.wait_for_selector('html[data-state="live"]', timeout=PATIENCE_MS)
+    return page
+
+
+async def test_every_address_of_the_document_works_and_is_transparent(browser, hub):
+    assert len(ADDRESSES) > 5
+    async with serving(hub) as server:
+        for address in ADDRESSES:
+            page = await opened(browser, server.page_url.rstrip("/") + address)
+            assert await page.locator("#trouble").is_hidden(), address
+            wanted = re.search(r"show=([\w,]+)", address)
+            shown = set(wanted[1].split(",")) if wanted else {"category", "lyrics"}
+            parts = await page.eval_on_selector_all(
+                "[data-part]:not([hidden])", "all => all.map((one) => one.dataset.part)"
+            )
+            assert set(parts) == shown, address
+            background = "getComputedStyle({}).backgroundColor"
+            for element in ("document.body", "document.documentElement"):
+                assert await page.evaluate(background.format(element)) == "rgba(0, 0, 0, 0)", address
+            await page.close()
+
+
+@pytest.mark.parametrize(("at", "is_above"), [("top-left", True), ("bottom-left", False), ("bottom-right", False)])
+async def test_it_stands_where_it_is_asked_to(browser, hub, at, is_above):
+    async with serving(hub) as server:
+        page = await opened(browser, f"{server.page_url}overlay?show=category&at={at}")
+        box = await page.locator("#category").bounding_box()
+    assert (box["y"] + box["height"] < 360) is is_above
+    assert (box["x"] > 640) is at.endswith("right")
+
+
+async def test_the_document_lists_what_the_overlay_reads():
+    read = set(re.findall(r'(?:asked\.get|choice|number)\("(\w+)"', OVERLAY_JS.read_text()))
+    told = set(re.findall(r"^\| `(\w+)` \|", TEXT, re.MULTILINE))
+    assert read == told
+    for what in re.findall(r"^const (?:PARTS|PLACES) = \[(.+)\];$", OVERLAY_JS.read_text(), re.MULTILINE):
+        for value in re.findall(r'"([\w-]+)"', what):
+            assert f"`{value}`" in TEXT
+
+
+async def test_the_token_stands_behind_the_address(browser, hub):
+    async with serving(hub, token="sesame", operator_token="boss") as server:  # noqa: S106
+        page = await opened(browser, f"{server.page_url}overlay?show=category#token=sesame")
+        assert await page.inner_text("#category") == "happy"
+
+
+async def test_scenes_follow_the_music(browser, hub, tmp_path):
+    hub.sink("main").publish(CHANGE)
+    async with serving(hub, allowed_origins=("null",)) as server:
+        recipe = (DOCS / "recipes" / "obs_scenes.html").read_text()
+        (tmp_path / "scenes.html").write_text(recipe.replace("127.0.0.1:8765", f"127.0.0.1:{server.port}"))
+        page = await browser.new_page()
+        await page.add_init_script(
+            "window.switched = []; window.obsstudio = { setCurrentScene: (n) => switched.push(n) };"
+        )
+        await page.goto((tmp_path / "scenes.html").as_uri())
+        async with asyncio.timeout(PATIENCE_MS / 1000):
+            while hub.client_count == 0:  # noqa: ASYNC110 - counted from the moment that it is to get something
+                await asyncio.sleep(0.01)
+        for after in ("sad", "unknown", "happy"):
+            hub.sink("main").publish(replace(CHANGE, after=after))
+        await page.wait_for_function("switched.length >= 2", timeout=PATIENCE_MS)
+        assert await page.evaluate("switched") == ["Blue", "Bright"], "an old cue must not switch, nor unknown"
+        await server.stop()
+        await page.wait_for_function(
+            "document.getElementById('trouble').textContent === 'no cues: the server is shutting down'",
+            timeout=PATIENCE_MS,
+        )
