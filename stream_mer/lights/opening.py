@@ -1,0 +1,71 @@
+"""From what a person typed, such as ``mood`` or ``rig.toml@192.168.1.50``, to a rig and an output."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import replace
+from pathlib import Path
+
+from stream_mer.errors import SettingError
+from stream_mer.lights.artnet import ArtnetLink
+from stream_mer.lights.output import LightOutput
+from stream_mer.lights.presets import LOOKS, preset
+from stream_mer.lights.render import LightShow
+from stream_mer.lights.rig import Rig
+from stream_mer.lights.sacn import SacnLink
+from stream_mer.lights.tables import read_rig
+
+
+def find_rig(name: str) -> Rig:
+    """Return a preset, or read a rig file.
+
+    Raises:
+        SettingError: It is neither, or the file cannot be used.
+    """
+    if name in LOOKS:
+        return preset(name)
+    path = Path(name)
+    if path.suffix == ".toml" or path.exists():
+        return read_rig(path)
+    near = difflib.get_close_matches(name, LOOKS, n=1)
+    meant = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(LOOKS)}, and files that end in .toml"
+    raise SettingError(f"no rig is called {name!r}; {meant}")
+
+
+def open_sacn(spec: str, stream: str) -> LightOutput:
+    """Make the output of ``--sacn RIG[@HOST[,HOST]]``.
+
+    Raises:
+        SettingError: The rig cannot be used, or the library is missing.
+    """
+    rig, hosts = _split(spec)
+    settings = rig.sacn if not hosts else replace(rig.sacn, to=hosts)
+    show = LightShow(rig)
+    link = SacnLink(settings, name=rig.name, universes=show.universes)
+    place = ", ".join(settings.to) or "multicast"
+    return LightOutput(rig, link, show, name=f"sacn {rig.name} {place}", stream=stream)
+
+
+def open_artnet(spec: str, stream: str) -> LightOutput:
+    """Make the output of ``--artnet RIG[@HOST]``.
+
+    Raises:
+        SettingError: The rig cannot be used, or nobody said where to.
+    """
+    rig, hosts = _split(spec)
+    if len(hosts) > 1:
+        raise SettingError(f"Art-Net is sent to one address, not to {len(hosts)}: give --artnet once for each")
+    settings = rig.artnet if not hosts else replace(rig.artnet, to=hosts[0])
+    show = LightShow(rig)
+    link = ArtnetLink(settings, universes=show.universes)
+    return LightOutput(rig, link, show, name=f"artnet {rig.name} {settings.to}", stream=stream)
+
+
+def _split(spec: str) -> tuple[Rig, tuple[str, ...]]:
+    name, at, places = spec.rpartition("@")
+    if not at or Path(spec).exists():
+        return find_rig(spec), ()
+    hosts = tuple(place.strip() for place in places.split(","))
+    if not all(hosts):
+        raise SettingError(f"{spec}: after the @ stands an address, such as {name}@192.168.1.50")
+    return find_rig(name), hosts
