@@ -68,6 +68,18 @@ def _open_osc_in(place: str) -> Companion:
     return OscInlet(*parse_place(place))
 
 
+def _open_sacn(spec: str, stream: str) -> ShowOutput:
+    from stream_mer.lights.opening import open_sacn  # noqa: PLC0415 - as above
+
+    return open_sacn(spec, stream)
+
+
+def _open_artnet(spec: str, stream: str) -> ShowOutput:
+    from stream_mer.lights.opening import open_artnet  # noqa: PLC0415 - as above
+
+    return open_artnet(spec, stream)
+
+
 _KINDS: tuple[OutputKind, ...] = (
     OutputKind(
         parameter="osc",
@@ -80,6 +92,27 @@ _KINDS: tuple[OutputKind, ...] = (
             "HOST:PORT, or a mapping file (.toml). `stream-mer osc` lists the presets. May be given more than once.",
         ),
         open=_open_osc,
+    ),
+    OutputKind(
+        parameter="sacn",
+        option=click.option(
+            "--sacn",
+            multiple=True,
+            metavar="[STREAM=]RIG[@HOST]",
+            help="Drive lamps by sACN: a preset (mood, palette, wash) or a rig file (.toml), by multicast, or to a "
+            "HOST alone. `stream-mer lights` tells more. May be given more than once.",
+        ),
+        open=_open_sacn,
+    ),
+    OutputKind(
+        parameter="artnet",
+        option=click.option(
+            "--artnet",
+            multiple=True,
+            metavar="[STREAM=]RIG@HOST",
+            help="The same by Art-Net, to a HOST; 255.255.255.255 for all of this network.",
+        ),
+        open=_open_artnet,
     ),
 )
 

@@ -102,7 +102,7 @@ def _value(kind: Any, value: Any, *, where: str) -> Any:  # noqa: PLR0911 - one 
     Raises:
         SettingError: It is of another.
     """
-    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+    if kind is float and isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _HUGE:
         return float(value)
     if kind in {int, str} and isinstance(value, kind) and not isinstance(value, bool):
         return value
@@ -122,6 +122,9 @@ def _value(kind: Any, value: Any, *, where: str) -> Any:  # noqa: PLR0911 - one 
         return tuple(_value(str, each, where=where) for each in (value if isinstance(value, list) else [value]))
     raise SettingError(f"{where} is {_WORDS.get(str(kind), 'something else')}, not {value!r}")
 
+
+_HUGE = 1e300
+"""No number of a rig comes near; what is beyond could not even be compared."""
 
 _WORDS = {
     str(float): "a number",

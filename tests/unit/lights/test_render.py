@@ -134,6 +134,15 @@ def test_a_blackout_is_dark_in_time_whatever_was_before(show, layout, dark_from)
         assert sent[-20][1][fixture.channels.index("strobe")] == 0, "no strobe from the first moment on"
 
 
+@pytest.mark.parametrize("dark_from", range(20, 70, 3))
+def test_a_blackout_does_not_wait_for_flashes_that_were_spent_before(dark_from):
+    fixture = Fixture(channels=LAYOUTS["rgb"])
+    strobe = [ShowValues(alive=True, arousal=1 if i // 3 % 2 else -1) for i in range(dark_from)]
+    rig = Rig(fixtures=(fixture,), look=Look(intensity=(0, 1), saturation=(0, 0)), safety=WILD)
+    seen = lamp(rendered(rig, [*strobe, *[replace(strobe[-1], hold="blackout")] * 11]), fixture)
+    assert seen[-1][1] == (0, 0, 0)
+
+
 def test_an_operator_who_is_in_a_hurry_gets_dark_at_once():
     fixture = Fixture(channels=LAYOUTS["rgb"])
     light = LightShow(Rig(fixtures=(fixture,), safety=Safety(blackout_s=0)))
