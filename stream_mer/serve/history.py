@@ -50,6 +50,11 @@ class History:
             self._kept[key] = deque(maxlen=self._length)
         self._kept[key].append(parcel)
 
+    def forget(self, stream: str) -> None:
+        """Keep nothing of a stream."""
+        for key in [key for key in self._kept if key[0] == stream]:
+            del self._kept[key]
+
     def newest(self, wanted: Wanted) -> list[Parcel]:
         """Return the last message of each wanted stream and kind."""
         return [kept[-1] for key, kept in self._kept.items() if wanted(*key)]

@@ -26,19 +26,32 @@ class Hold:
         self._category_since_t = 0.0
         self._announced_t: float | None = None
 
-    def control(self, action: ControlAction, override: wire.OverridePart | None, *, now: float) -> list[StreamEvent]:
+    @property
+    def shown(self) -> EmotionFrame | None:
+        """The frame that everybody sees now; None before the first."""
+        return self._shown
+
+    def control(
+        self,
+        action: ControlAction,
+        override: wire.OverridePart | None,
+        *,
+        now: float,
+        shown: EmotionFrame | None = None,
+    ) -> list[StreamEvent]:
         """Take a command at ``now``, monotonic seconds; return what is to be published at once.
 
         Args:
             action: What to do.
             override: The values; for ``override`` alone, where they must be given.
             now: Any clock, seconds; the same one for all calls.
+            shown: What to freeze at; None for what is shown now.
         """
         was = self._kind
         self._kind = None if action == "resume" else action
         self._override = override
         self._until = now + override.ttl_s if override is not None and override.ttl_s is not None else None
-        self._frozen = self._shown if action in {"freeze", "blackout"} else None
+        self._frozen = (shown or self._shown) if action in {"freeze", "blackout"} else None
         if self._live is None or (was is None and self._kind is None):
             return []
         return self._show(self._live, now)

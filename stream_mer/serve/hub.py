@@ -24,7 +24,7 @@ from stream_mer.serve.hold import Hold
 from stream_mer.serve.interest import Interest
 from stream_mer.serve.outbox import Outbox, OutboxStatistics, Parcel
 from stream_mer.serve.settings import HISTORY_MESSAGES
-from stream_mer.types import StreamEvent
+from stream_mer.types import EmotionFrame, StreamEvent
 
 
 class Watcher(Protocol):
@@ -96,7 +96,7 @@ class Hub:
     def streams(self) -> tuple[str, ...]:
         """Names of all streams, in the order of their sinks."""
         with self._lock:
-            return tuple(self._encoders)
+            return tuple(self._holds)
 
     @property
     def has_frames(self) -> bool:
@@ -128,22 +128,37 @@ class Hub:
             self._holds.setdefault(stream, Hold())
         return _StreamSink(self, stream)
 
+    def remove(self, stream: str) -> None:
+        """Forget a stream; should it come again, its messages go on counting."""
+        with self._lock:
+            self._holds.pop(stream, None)
+            self._history.forget(stream)
+
+    def shown(self, stream: str) -> EmotionFrame | None:
+        """Return the frame of a stream that everybody sees now; None before the first."""
+        with self._lock:
+            return self._holds[stream].shown if stream in self._holds else None
+
     def publish(self, stream: str, event: StreamEvent) -> None:
         """Send an event of a stream that has a sink to every client that wants it."""
         with self._lock:
             for shown in self._holds[stream].pass_on(event, now=self._clock()):
                 self._send(stream, shown)
 
-    def control(self, message: wire.Control) -> None:
+    def control(self, message: wire.Control, *, shown: EmotionFrame | None = None) -> None:
         """Let an operator hold the values of streams, or give them back; what changes is published at once.
 
         Names of streams that are not there are passed over.
+
+        Args:
+            message: The command.
+            shown: What to freeze at; None for what each stream shows now.
         """
         with self._lock:
             for stream in message.streams or tuple(self._holds):
                 if stream in self._holds:
                     hold = self._holds[stream]
-                    for event in hold.control(message.action, message.override, now=self._clock()):
+                    for event in hold.control(message.action, message.override, now=self._clock(), shown=shown):
                         self._send(stream, event)
 
     def is_wanted(self, stream: str, kind: str) -> bool:
