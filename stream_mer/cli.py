@@ -16,6 +16,8 @@ from stream_mer.settings.flag import explain, take_part
 
 COMMANDS = {
     "serve": "Listen to music and stream what it feels like over websockets.",
+    "worker": "Compute channels for serving nodes, over NATS.",
+    "channels": "List, add or remove the channels that workers compute.",
     "tag": "Tag audio files: what a live listener would have got, as JSON lines or CSV.",
     "replay": "Serve a recorded show again.",
     "listen": "Follow a server in the terminal.",

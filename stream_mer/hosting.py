@@ -80,11 +80,7 @@ async def host(
         ServeError: The server cannot start.
         StreamMerError: The only performer failed. Where there are several, the others go on.
     """
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C raises KeyboardInterrupt instead
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stopping.set)
+    stopping, loop = stop_signals(), asyncio.get_running_loop()
     show = ShowRunner(outputs)
     async with (
         Server(hub, settings, info, inlets=inlets, outputs=show.statistics) as server,
@@ -104,6 +100,15 @@ async def host(
                     await asyncio.wait(running)
                 for stream in running:
                     stream.exception()  # whoever stops does not care any more
+
+
+def stop_signals() -> asyncio.Event:
+    """Return an event that SIGINT and SIGTERM set from now on."""
+    stopping = asyncio.Event()
+    with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C raises KeyboardInterrupt instead
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    return stopping
 
 
 @contextlib.asynccontextmanager

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from stream_mer.app import Engine, serve
+from stream_mer.cluster.settings import NatsSettings
 from stream_mer.commands.named_sources import SourceOrPath, open_sources
+from stream_mer.commands.nats_options import nats_identity_options, nats_settings
 from stream_mer.commands.options import engine_options, engine_settings
 from stream_mer.commands.output_options import open_companions, open_outputs, output_options
 from stream_mer.commands.server_options import server_options, server_settings, tell_addresses
 from stream_mer.errors import SettingError
+from stream_mer.hosting import host
 from stream_mer.recording.recorder import Recorder
 from stream_mer.serve.hello import ServerInfo, hello
 from stream_mer.serve.server import Server
+from stream_mer.serve.settings import ServeSettings
 
 
 @click.command("serve")
@@ -33,6 +38,13 @@ from stream_mer.serve.server import Server
     "plays, an address such as http://radio.example/live, remote for audio that a client sends, or - for raw PCM on "
     "stdin. Give it more than once, each with a name, for several streams.  [default: demo]",
 )
+@click.option(
+    "--from",
+    "nats_url",
+    metavar="URL",
+    help="Serve the channels that workers compute (`stream-mer worker`) in place of sources: address of NATS.",
+)
+@nats_identity_options
 @click.option("--name", help="Name of the stream on the wire.  [default: that of the source]")
 @click.option("--loop", is_flag=True, help="Files: begin again at the end.")
 @click.option("--rate", type=int, help="Raw PCM: samples per second.  [default: 44100]")
@@ -49,6 +61,9 @@ from stream_mer.serve.server import Server
 def command(
     *,
     sources: Sequence[str],
+    nats_url: str | None,
+    nats_creds: Path | None,
+    nats_ca: Path | None,
     name: str | None,
     loop: bool,
     rate: int | None,
@@ -74,12 +89,19 @@ def command(
       stream-mer serve --osc resolume --osc eos@192.168.1.5               to visuals and a desk
       stream-mer serve --source mic --record shows                        and keep it (see: stream-mer replay)
       stream-mer serve --host 0.0.0.0 --token SECRET                      for the whole network
+      stream-mer serve --from nats://127.0.0.1:4222                       what workers compute (docs/SCALING.md)
       arecord -t raw -f S16_LE -r 44100 | stream-mer serve --source -
 
     Open the printed address in a browser, or connect any websocket client: without a word from it, it gets every
     emotion, lyrics, change and status message.
     """  # noqa: D301 - \b is click's mark for text that is not to be wrapped
     settings = server_settings(options)
+    if nats_url is not None:
+        if click.get_current_context().get_parameter_source("sources") is ParameterSource.COMMANDLINE or record_audio:
+            raise SettingError("--from takes what workers compute: leave --source and --record-audio out, or --from")
+        nats = nats_settings(nats_url, nats_creds=nats_creds, nats_ca=nats_ca)
+        _serve_from(nats, settings, options, record=record)
+        return
     given = {"rate_hz": rate, "sample_format": sample_format, "channels": channels, "gain_db": gain}
     streams = open_sources(sources, name=name, loop=loop, options=given)
     outputs, companions = open_outputs(options, tuple(streams)), open_companions(options)
@@ -104,3 +126,26 @@ def command(
         loaded, streams, settings, info=info, on_ready=tell, outputs=outputs, companions=companions, tap=tap
     )
     asyncio.run(running)
+
+
+def _serve_from(
+    nats: NatsSettings, settings: ServeSettings, options: MutableMapping[str, Any], *, record: Path | None
+) -> None:
+    from stream_mer.cluster.holds import SharedHub  # noqa: PLC0415 - it imports NATS, which may not be installed
+    from stream_mer.cluster.serving import ClusterPerformer, look  # noqa: PLC0415 - likewise
+
+    found = asyncio.run(look(nats))
+    outputs, companions = open_outputs(options, found.channels or ("",)), open_companions(options)
+    if outputs and not found.channels:
+        raise SettingError("there is no channel yet to send anywhere; add one: stream-mer channels add NAME SOURCE")
+    info = ServerInfo() if found.window is None else ServerInfo(window_s=found.window[0], hop_s=found.window[1])
+    if record is not None:
+        companions.append(Recorder(record, hello=functools.partial(hello, settings=settings, info=info), audio=False))
+    hub = SharedHub(history_messages=settings.history_messages)
+    performers = {"the cluster": ClusterPerformer(nats, hub)}
+
+    def tell(server: Server) -> None:
+        click.echo(f"Serving {len(found.channels)} channels of NATS at {nats.shown}")
+        tell_addresses(server, outputs, companions, several=True)
+
+    asyncio.run(host(hub, performers, settings, info=info, on_ready=tell, outputs=outputs, companions=companions))

@@ -94,6 +94,7 @@ OPTIONS = {
         "--tls-key",
         "--limit",
         "--source",
+        "--from",
         "--host",
         "--port",
         "--token",
@@ -103,6 +104,8 @@ OPTIONS = {
         "--lyrics",
         "--hop",
     ],
+    "worker": ["--nats", "--nats-creds", "--nats-ca", "--lease", "--replicas", "--name", "--max-channels", "--model"],
+    "channels": ["--nats", "--nats-creds", "--loop", "--json", "[NAME [SOURCE]]"],
     "tag": [
         *["--format", "--out", "--plot", "--lyrics", "--no-lyrics", "--hop", "--device", "--model", "--context"],
         *["--asr-model", "--min-confidence", "--min-accuracy", "FILE..."],

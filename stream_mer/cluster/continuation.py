@@ -1,0 +1,83 @@
+"""How a channel goes on with a new worker as if it had never been interrupted. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from stream_mer.ports import AudioSource
+from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, EmotionFrame, LyricLine, StreamEvent, StreamStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Continuation:
+    """Where a channel stands when a worker takes it: what counts goes on counting.
+
+    Attributes:
+        start_sample: Of the first audio that the new worker hears, on the channel's clock; where a window ends.
+        segments: Lines of lyrics so far.
+        dropped: Windows dropped so far.
+        lost_samples: Audio lost so far, with that between the workers.
+    """
+
+    start_sample: int = 0
+    segments: int = 0
+    dropped: int = 0
+    lost_samples: int = 0
+
+    def shift(self, event: StreamEvent) -> StreamEvent:
+        """Return an event of the new worker's pipeline as an event of the channel."""
+        match event:
+            case EmotionFrame():
+                return replace(event, dropped=event.dropped + self.dropped) if self.dropped else event
+            case LyricLine():
+                return replace(event, segment=event.segment + self.segments) if self.segments else event
+            case StreamStatus():
+                return replace(event, lost_samples=event.lost_samples + self.lost_samples)
+        return event
+
+
+def continue_after(
+    *,
+    frame: EmotionFrame | None,
+    line: LyricLine | None,
+    status: StreamStatus | None,
+    elapsed_s: float,
+    hop_samples: int,
+) -> Continuation:
+    """Return where a channel goes on whose last events were these.
+
+    Args:
+        frame: The last one; None if the channel never had any: it begins at 0.
+        line: The last one.
+        status: The last one.
+        elapsed_s: Time since the frame was published, seconds, by one clock.
+        hop_samples: Windows end at its multiples.
+    """
+    segments = 0 if line is None else line.segment + 1
+    if frame is None:
+        return Continuation(segments=segments)
+    end_sample = round(frame.t1 * SAMPLE_RATE_HZ)
+    now_sample = end_sample + round(max(0.0, elapsed_s) * SAMPLE_RATE_HZ)
+    start_sample = math.ceil(now_sample / hop_samples) * hop_samples
+    ended = status is not None and status.source == "ended"
+    lost_samples = (0 if status is None else status.lost_samples) + (0 if ended else start_sample - end_sample)
+    return Continuation(start_sample=start_sample, segments=segments, dropped=frame.dropped, lost_samples=lost_samples)
+
+
+class ContinuedSource:
+    """A source whose sample clock begins where the channel's stands."""
+
+    def __init__(self, source: AudioSource, start_sample: int) -> None:
+        self._source = source
+        self._start_sample = start_sample
+        self.name = source.name
+        self.live = source.live
+
+    def chunks(self) -> Iterator[AudioChunk]:
+        for chunk in self._source.chunks():
+            yield replace(chunk, start_sample=chunk.start_sample + self._start_sample)
+
+    def close(self) -> None:
+        self._source.close()

@@ -1,0 +1,179 @@
+"""What a serving node gets from the cluster: every channel's events, into the hub as if they were computed here."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+
+from stream_mer.cluster.bus import Bus
+from stream_mer.cluster.coalescing import Coalescer
+from stream_mer.cluster.envelope import KINDS, unseal
+from stream_mer.cluster.fence import Fence, FenceStatistics
+from stream_mer.cluster.holds import Holds, SharedHub
+from stream_mer.cluster.names import SUBJECTS, split_subject, token_of, wanted_subject_of
+from stream_mer.cluster.roster import Roster
+from stream_mer.cluster.sight import Sight
+from stream_mer.cluster.store import LATEST, LINES
+from stream_mer.cluster.tables import follow_tables
+from stream_mer.errors import ClusterError
+from stream_mer.serve.wake import LoopWaker
+from stream_mer.types import StreamStatus
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 0.25
+WANT_S = 1.0
+BATCH = 64
+"""Events published between two breaths, so that clients are written to while many channels come."""
+
+
+class Feed:
+    """Feeds a hub from a cluster, for as long as ``run`` runs.
+
+    Args:
+        bus: The connection.
+        hub: Where everything goes.
+    """
+
+    def __init__(self, bus: Bus, hub: SharedHub) -> None:
+        self._bus = bus
+        self._hub = hub
+        self._roster = Roster()
+        self._sights: dict[str, Sight] = {}
+        self._ids: dict[str, str] = {}
+        self._holds = Holds(bus, hub)
+        self._news = asyncio.Event()
+        waker = LoopWaker(asyncio.get_running_loop())
+        self._incoming: Coalescer[bytes] = Coalescer(wake=lambda: waker.wake(self._news.set))
+        self._replayed = 0
+        self._known = asyncio.Event()
+        self._unreadable = 0
+
+    async def run(self) -> None:
+        """Feed, for ever; goes on by itself whatever happens to NATS.
+
+        Raises:
+            ClusterError: NATS refuses from the start.
+        """
+        await self._bus.subscribe(f"{SUBJECTS}.*.*", self._sort)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(follow_tables(self._bus, self._roster, self._note_roster))
+            tasks.create_task(self._holds.run())
+            tasks.create_task(self._publish_always())
+            tasks.create_task(self._catch_up_always())
+            tasks.create_task(self._look_always())
+            tasks.create_task(self._want_always())
+
+    def statistics(self) -> FenceStatistics:
+        """Return what became of the events of all channels together."""
+        total: Counter[str] = Counter()
+        for sight in self._sights.values():
+            counts = sight.fence.statistics()
+            total.update({name: getattr(counts, name) for name in counts.__slots__})
+        return FenceStatistics(**total)
+
+    def _sort(self, subject: str, data: bytes) -> None:
+        about = split_subject(subject)
+        if about is not None and about[1] in KINDS:
+            self._incoming.put(*about, data)
+
+    def _note_roster(self) -> None:
+        if not self._roster.complete:
+            return
+        names = self._roster.names()
+        for token, name in names.items():
+            identity = self._roster.channels.rows[token].record.id
+            if self._ids.get(name) != identity:
+                self._ids[name] = identity
+                self._sights[name] = Sight(name, now=time.monotonic())
+                self._hub.sink(name)
+                self._holds.begin(name)
+            self._note_epoch(token, self._sights[name])
+        for name in self._sights.keys() - set(names.values()):
+            log.info("%s: was removed", name)
+            self._hub.publish(name, StreamStatus(source="ended", device=name, lyrics="off"))
+            self._hub.remove(name)
+            del self._sights[name], self._ids[name]
+        self._known.set()
+
+    def _note_epoch(self, token: str, sight: Sight) -> None:
+        claim = self._roster.claims.rows.get(token)
+        if claim is None:
+            return
+        if claim.revision < sight.fence.epoch:  # the bucket itself was begun anew: what NATS keeps is the truth
+            log.warning("%s: NATS has forgotten its owners; beginning anew", sight.name)
+            sight.fence = Fence()
+        sight.fence.raise_to(claim.revision)
+
+    async def _publish_always(self) -> None:
+        published = 0
+        while True:
+            self._news.clear()
+            waiting = self._incoming.take()
+            if waiting is None:
+                await self._news.wait()
+                continue
+            self._publish(*waiting)
+            published += 1
+            if published % BATCH == 0:
+                await asyncio.sleep(0)
+
+    def _publish(self, name: str, kind: str, data: bytes) -> None:
+        sight = self._sights.get(name)
+        if sight is None:
+            return
+        try:
+            envelope = unseal(kind, data)
+        except ClusterError as error:
+            self._unreadable += 1
+            if self._unreadable == 1:
+                log.error("%s: %s", name, error)  # noqa: TRY400 - the error says it all
+            return
+        if sight.fence.admit(envelope):
+            for event in sight.hear(envelope.event, now=time.monotonic()):
+                self._hub.publish(name, event)
+
+    async def _catch_up_always(self) -> None:
+        """After each new connection: what was last said, and what was missed of what is kept in order."""
+        await self._known.wait()
+        while True:
+            await self._bus.until_connected()
+            generation = self._bus.generation
+            if generation == self._replayed:
+                await asyncio.sleep(LOOK_S)
+                continue
+            first = self._replayed == 0
+
+            def take(subject: str, data: bytes, first: bool = first) -> None:  # noqa: FBT001 - bound early
+                about = split_subject(subject)
+                # Whoever only just came must not fire cues of the past.
+                if about is not None and not (first and about[1] == "change"):
+                    self._publish(*about, data)
+
+            try:
+                await self._bus.store.replay(LATEST, take)
+                await self._bus.store.replay(LINES, take)
+            except ClusterError as exc:
+                log.debug("cannot catch up: %s", exc)
+                await asyncio.sleep(LOOK_S)
+            else:
+                self._replayed = generation
+
+    async def _look_always(self) -> None:
+        await self._known.wait()
+        while True:
+            now, connected = time.monotonic(), self._bus.connected
+            for sight in list(self._sights.values()):
+                owned = self._roster.owner(token_of(sight.name)) is not None
+                for event in sight.look(now=now, connected=connected, owned=owned):
+                    self._hub.publish(sight.name, event)
+            await asyncio.sleep(LOOK_S)
+
+    async def _want_always(self) -> None:
+        while True:
+            for name in list(self._sights):
+                if self._hub.is_wanted(name, "levels"):
+                    await self._bus.publish(wanted_subject_of(name, "levels"), b"")
+            await asyncio.sleep(WANT_S)

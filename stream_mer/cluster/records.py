@@ -1,0 +1,110 @@
+"""What is kept in NATS: the channels, who has them, who works, what operators hold. Pure."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from stream_mer.errors import ClusterError
+from stream_mer.serve.parts import ControlAction, OverridePart
+from stream_mer.types import EmotionFrame
+
+CHANNELS, CLAIMS, WORKERS, HOLDS = "mer_channels", "mer_claims", "mer_workers", "mer_holds"
+"""Buckets. Keys are channels, but for the workers', which are their sessions."""
+
+ClaimState = Literal["free", "running", "failed", "ended"]
+
+T = TypeVar("T", bound=Struct)
+
+
+class Channel(Struct, kw_only=True, frozen=True):
+    """What a channel listens to.
+
+    Attributes:
+        id: Random; another one for a channel that was removed and added anew, whose time begins at 0 again.
+        source: As for ``stream-mer serve --source``.
+        loop: Files: begin again at the end.
+    """
+
+    id: str
+    source: str
+    loop: bool = False
+
+
+class Claim(Struct, kw_only=True, frozen=True):
+    """Who has a channel. Its revision in the bucket is the channel's *epoch*: it grows with every new owner.
+
+    Attributes:
+        session: Of the worker that has it; it is nobody's as soon as that session is not among the workers.
+        worker: The worker's name, for people.
+        state: ``free``: given back. ``ended``: its source came to its end.
+        channel: Revision of the channel that it is about; an end counts for that one alone.
+        reason: Why it failed.
+    """
+
+    session: str
+    worker: str
+    state: ClaimState
+    channel: int
+    reason: str = ""
+
+
+class Worker(Struct, kw_only=True, frozen=True):
+    """A worker's lease: it is gone from the bucket when it was not renewed in time, by the clock of NATS.
+
+    Attributes:
+        name: For people.
+        host: Its machine.
+        pid: Its process.
+        capacity: Channels that it takes at most.
+        draining: It takes no more and gives back what it has.
+        cpu: Processor time that the process takes, in cores.
+        late: Windows that came too late for the model, in all its channels since it started.
+        hop_s: Time between frames of its channels.
+        context_s: How much audio one of them may know.
+        version: Of stream_mer.
+    """
+
+    name: str
+    host: str
+    pid: int
+    capacity: int
+    draining: bool = False
+    cpu: float = 0.0
+    late: int = 0
+    hop_s: float = 0.0
+    context_s: float = 0.0
+    version: str = ""
+
+
+class HoldRecord(Struct, kw_only=True, frozen=True):
+    """What an operator did to a channel, for all serving nodes to do alike.
+
+    Attributes:
+        action: As in ``control``.
+        override: The values, for the action ``override``.
+        shown: What the node showed that was asked: all freeze at this.
+    """
+
+    action: ControlAction
+    override: OverridePart | None = None
+    shown: EmotionFrame | None = None
+
+
+def encode(record: Struct) -> bytes:
+    """Return a record as it is kept."""
+    return msgspec.json.encode(record)
+
+
+def decode(data: bytes, kind: type[T]) -> T:
+    """Read a record.
+
+    Raises:
+        ClusterError: It is none of this kind.
+    """
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except msgspec.MsgspecError as exc:
+        raise ClusterError(f"what NATS keeps as a {kind.__name__.lower()} is none: {exc}") from None

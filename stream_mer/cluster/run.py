@@ -1,0 +1,134 @@
+"""One channel at work in a worker: its pipeline in a thread, and what comes of it on its way to NATS."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from stream_mer.cluster.coalescing import Coalescer
+from stream_mer.cluster.continuation import Continuation
+from stream_mer.cluster.envelope import kind_of
+from stream_mer.pipeline import Pipeline
+from stream_mer.types import EmotionFrame, StreamEvent, StreamStatus
+
+FIRST_RETRY_S, LONGEST_RETRY_S = 2.0, 60.0
+"""Pause before a channel that failed is tried again: doubled each time."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Run:
+    """A channel that this worker has.
+
+    Attributes:
+        token: The channel's key.
+        name: Its name.
+        epoch: Revision of the claim by which we have it.
+        channel: Revision of what it listens to.
+        late: Windows that came too late for the model, since this worker has it.
+        failure: Why the pipeline ended; None if by itself or because it was asked to.
+        failures: Attempts that failed, one after the other.
+        retry_at: When to try again, by the monotonic clock.
+        last_word: What the pipeline said when it ended.
+    """
+
+    token: str
+    name: str
+    epoch: int
+    channel: int
+    late: int = 0
+    failure: BaseException | None = None
+    failures: int = 0
+    retry_at: float = 0.0
+    last_word: StreamEvent | None = None
+    _pipeline: Pipeline | None = None
+    _done: asyncio.Event = field(default_factory=asyncio.Event)
+    _numbers: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no pipeline is there: it failed, and the next attempt is due some time."""
+        return self._pipeline is None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the pipeline ended without having been asked to; ``failure`` says why."""
+        return self._pipeline is not None and self._done.is_set()
+
+    def begin(self, pipeline: Pipeline, ended: Callable[[], None]) -> None:
+        """Let the pipeline run, in a thread of its own; ``ended`` is called in the loop when it is done."""
+        loop = asyncio.get_running_loop()
+        self._pipeline, self.failure = pipeline, None
+        self._done = done = asyncio.Event()
+
+        def note(failure: BaseException | None) -> None:
+            self.failure = failure
+            done.set()
+            ended()
+
+        def work() -> None:
+            failure: BaseException | None = None
+            try:
+                pipeline.run()
+            except BaseException as error:
+                failure = error
+            loop.call_soon_threadsafe(note, failure)
+
+        threading.Thread(target=work, name=f"feel {self.name}", daemon=True).start()
+
+    async def end(self) -> None:
+        """Stop the pipeline, if there is one, and wait for it."""
+        if self._pipeline is not None:
+            await asyncio.to_thread(self._pipeline.stop)
+            await self._done.wait()
+        self._pipeline = None
+
+    def plan_retry(self) -> None:
+        """After a failure: plan the next attempt."""
+        self.retry_at = time.monotonic() + min(FIRST_RETRY_S * 2**self.failures, LONGEST_RETRY_S)
+        self.failures += 1
+        self._pipeline = None
+
+    def new_epoch(self, epoch: int) -> None:
+        """Go on under another claim."""
+        self.epoch = epoch
+        self._numbers.clear()
+
+    def next_number(self, kind: str) -> int:
+        """Return the number of the next event of a kind in this epoch."""
+        number = self._numbers[kind]
+        self._numbers[kind] += 1
+        return number
+
+
+Outgoing = Coalescer[tuple[Run, StreamEvent]]
+"""What waits to be sent: each event with the run that it comes from."""
+
+
+class ChannelSink:
+    """Where the pipeline of one channel publishes: what leaves are events of the channel, on its clock and count.
+
+    That a pipeline has ended is kept back: whether the channel has, the worker knows.
+
+    Args:
+        run: The channel at work.
+        outgoing: Takes the events.
+        continuation: Where the channel stood.
+    """
+
+    def __init__(self, run: Run, outgoing: Outgoing, continuation: Continuation) -> None:
+        self._run = run
+        self._outgoing = outgoing
+        self._continuation = continuation
+
+    def publish(self, event: StreamEvent) -> None:
+        """Implements ``ports.EventSink``."""
+        if isinstance(event, StreamStatus) and event.source == "ended":
+            self._run.last_word = self._continuation.shift(event)
+            return
+        if isinstance(event, EmotionFrame):
+            self._run.late, self._run.failures = event.dropped, 0
+        self._outgoing.put(self._run.name, kind_of(event), (self._run, self._continuation.shift(event)))

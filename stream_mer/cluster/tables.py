@@ -1,0 +1,47 @@
+"""Keeps a roster up to date with what is kept in NATS."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from stream_mer.cluster.bus import Bus
+from stream_mer.cluster.roster import Roster, Table
+from stream_mer.cluster.store import Entry
+
+
+async def follow_tables(bus: Bus, roster: Roster, changed: Callable[[], None]) -> None:
+    """Tell a roster everything, for ever, and call ``changed`` after each change."""
+    async with asyncio.TaskGroup() as tasks:
+        for bucket, table in roster.tables.items():
+            tasks.create_task(_follow(bus, bucket, table, changed))
+
+
+async def read_tables(bus: Bus, roster: Roster) -> None:
+    """Tell a roster everything, once.
+
+    Raises:
+        ClusterError: NATS cannot be reached, or refuses.
+    """
+    for bucket, table in roster.tables.items():
+        _know(table, await bus.store.snapshot(bucket))
+
+
+async def _follow(bus: Bus, bucket: str, table: Table[Any], changed: Callable[[], None]) -> None:
+    def known(entries: dict[str, Entry]) -> None:
+        _know(table, entries)
+        changed()
+
+    def change(key: str, entry: Entry | None) -> None:
+        if entry is None:
+            table.changed(key, None)
+        else:
+            table.changed(key, entry.value, entry.revision)
+        changed()
+
+    await bus.follow(bucket, known=known, changed=change)
+
+
+def _know(table: Table[Any], entries: dict[str, Entry]) -> None:
+    table.known({key: (entry.value, entry.revision) for key, entry in entries.items()})
