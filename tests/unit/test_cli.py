@@ -105,7 +105,7 @@ OPTIONS = {
         "--hop",
     ],
     "worker": ["--nats", "--nats-creds", "--nats-ca", "--lease", "--replicas", "--name", "--max-channels", "--model"],
-    "channels": ["--nats", "--nats-creds", "--loop", "--json", "[NAME [SOURCE]]"],
+    "channels": ["--nats", "--nats-creds", "--loop", "--json", "add|remove"],
     "tag": [
         *["--format", "--out", "--plot", "--lyrics", "--no-lyrics", "--hop", "--device", "--model", "--context"],
         *["--asr-model", "--min-confidence", "--min-accuracy", "FILE..."],

@@ -106,3 +106,11 @@ def test_letting_go_of_nothing_publishes_nothing(hold):
 )
 def test_a_category_is_the_quadrant_of_its_point(valence, arousal, category):
     assert quadrant(valence, arousal) == category
+
+
+def test_it_can_freeze_at_what_is_shown_elsewhere(hold):
+    hold.pass_on(frame(3, valence=0.9), now=0.0)
+    still, change = hold.control("freeze", None, now=0.0, shown=frame(1, valence=-0.3, category="sad"))
+    assert (still.index, still.valence, still.category, still.hold) == (3, -0.3, "sad", "freeze")
+    assert (change.before, change.after) == ("happy", "sad")
+    assert hold.shown == still

@@ -300,3 +300,19 @@ def test_statistics_count_those_that_have_gone(hub):
     assert (counted.outboxes.replaced, counted.outboxes.dropped, counted.outboxes.waiting) == (2, 2, 0)
     assert counted.outboxes.taken == 3, "the notice, a line and a frame"
     assert sum(counted.outboxes.ages) == 2
+
+
+def test_a_stream_that_is_removed_is_forgotten_and_counts_on_when_it_comes_again(hub):
+    hub.sink("one").publish(FRAME)
+    hub.sink("two").publish(FRAME)
+    hub.remove("one")
+    hub.remove("one")
+    assert hub.streams == ("two",)
+    assert hub.shown("one") is None
+    assert hub.shown("two") == FRAME
+    box = outbox()
+    welcome(hub, box)
+    (ready,) = drain(box)
+    assert [entry["message"]["stream"] for entry in ready["snapshot"]] == ["two"]
+    hub.sink("one").publish(FRAME)
+    assert brief(drain(box)) == [("one", "emotion", 1)]
