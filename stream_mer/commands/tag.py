@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import io
+import functools
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,14 +16,11 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from stream_mer.app import Engine
 from stream_mer.commands.options import engine_options, engine_settings
+from stream_mer.commands.tag_outputs import FileOutputs, Wanted
 from stream_mer.errors import SettingError, SourceError, StreamMerError
 from stream_mer.lyrics.known import LYRICS_SUFFIXES, words_duration_s
-from stream_mer.outputs.jsonl import JsonlWriter
-from stream_mer.outputs.plot import TimelinePlot
-from stream_mer.outputs.summary import FileSummary
-from stream_mer.outputs.table import CsvWriter
-from stream_mer.ports import EventSink
-from stream_mer.serve.codec import summary as summary_message
+from stream_mer.recording.events import event_of
+from stream_mer.recording.format import Recording, is_recording, open_recording
 from stream_mer.sources.file import FileSource
 from stream_mer.sources.silence import SilenceSource
 from stream_mer.types import EmotionFrame, StreamEvent
@@ -45,37 +43,55 @@ from stream_mer.types import EmotionFrame, StreamEvent
     metavar="PNG",
     help="Also draw the timeline. Several files: each gets its own, with its name added.",
 )
+@click.option("--srt", type=click.Path(path_type=Path), metavar="FILE", help="Also write the lyrics as subtitles.")
+@click.option("--lrc", type=click.Path(path_type=Path), metavar="FILE", help="Also write the lyrics as LRC.")
 @engine_options
-def command(*, files: tuple[str, ...], output_format: str, out: Path | None, plot: Path | None, **engine: Any) -> None:
+def command(
+    *,
+    files: tuple[str, ...],
+    output_format: str,
+    out: Path | None,
+    plot: Path | None,
+    srt: Path | None,
+    lrc: Path | None,
+    **engine: Any,
+) -> None:
     """Tag audio files, or lyrics alone: the messages that a live listener would have got, then one summary a file.
 
     A frame at t1 knows nothing later than t1. Results do not depend on the speed of the machine. Exit code 0 if all
-    files were tagged, 1 if some failed (each is named with its reason; the others are done).
+    files were tagged, 1 if some failed (each is named with its reason; the others are done). Of a recorded show
+    (`stream-mer serve --record`) it makes the same without hearing it again.
 
     \b
     Examples:
       stream-mer tag song.mp3                      JSON lines on stdout
       stream-mer tag *.flac --out tags.jsonl       many files through one loaded model
       stream-mer tag song.mp3 --format csv --plot song.png
+      stream-mer tag song.mp3 --srt song.srt       the recognised lyrics as subtitles; --lrc likewise
       stream-mer tag song.mp3 --lyrics song.lrc    known lyrics in place of recognition
       stream-mer tag song.lrc                      what the words alone say (LRC, or plain text as .txt)
+      stream-mer tag shows --plot show.png         the newest recording in this folder
     """  # noqa: D301 - \b is click's mark for text that is not to be wrapped
     _refuse_other_words(files, engine["lyrics_file"], no_lyrics=engine["no_lyrics"])
-    loaded = Engine(engine_settings(**engine))
-    stream_names = _stream_names(files)
+    settings = engine_settings(**engine)
+    load = functools.cache(lambda: Engine(settings))
+    wanted = Wanted(output_format=output_format, plot=plot, srt=srt, lrc=lrc)
+    tasks = list(_tasks(files))
+    if any(task.recording is None for task in tasks):
+        load()  # before anything is written: without a model nothing can be
     failed = 0
     with _open_output(out) as file, _progress() as progress:
-        for i, name in enumerate(files):
-            picture = _picture_path(plot, name, several=len(files) > 1)
+        for i, task in enumerate(tasks):
+            own = wanted.of(task.label) if len(tasks) > 1 else wanted
+            outputs = FileOutputs(file, own, task.stream, words_alone=_is_lyrics(task.file), header=i == 0)
             try:
-                outputs = _Outputs(file, output_format, stream_names[name], picture, header=i == 0)
                 with contextlib.closing(outputs):
-                    _tag(loaded, name, outputs, progress)
+                    _perform(task, load, outputs, progress)
             except SettingError:
                 raise
             except StreamMerError as error:
                 failed += 1
-                reason = str(error) if name in str(error) else f"{name}: {error}"
+                reason = str(error) if task.file in str(error) else f"{task.file}: {error}"
                 progress.console.print(
                     f"stream-mer: {reason}", style="red", markup=False, highlight=False, soft_wrap=True
                 )
@@ -83,21 +99,65 @@ def command(*, files: tuple[str, ...], output_format: str, out: Path | None, plo
         raise click.exceptions.Exit(1)
 
 
-def _tag(engine: Engine, name: str, outputs: _Outputs, progress: Progress) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Task:
+    """One file, or one stream of a recording.
+
+    Attributes:
+        file: As given.
+        stream: What it is called in what is written.
+        label: What is added to names of files.
+        recording: None for a file.
+    """
+
+    file: str
+    stream: str
+    label: str
+    recording: Recording | None = None
+
+
+def _tasks(files: Sequence[str]) -> Iterator[_Task]:
+    """Yield what is to be done.
+
+    A file's stream is called by its name; files of one name in several folders by their paths as given. Streams of a
+    recording keep their names.
+    """
+    names = [Path(file).name for file in files]
+    for file, name in zip(files, names, strict=True):
+        if is_recording(Path(file)):
+            recording = open_recording(Path(file))
+            for stream in recording.streams:
+                label = "".join(char if char.isalnum() or char in " ._-" else "_" for char in stream)
+                yield _Task(file=file, stream=stream, label=label, recording=recording)
+        else:
+            yield _Task(file=file, stream=name if names.count(name) == 1 else file, label=Path(file).stem)
+
+
+def _perform(task: _Task, load: Callable[[], Engine], outputs: FileOutputs, progress: Progress) -> None:
+    if task.recording is None:
+        _tag(load(), task.file, outputs, progress)
+    else:
+        for entry in task.recording.entries():
+            if entry.message is not None and entry.message.stream == task.stream:
+                outputs.publish(event_of(entry.message))
+    outputs.finish()
+
+
+def _tag(engine: Engine, name: str, outputs: FileOutputs, progress: Progress) -> None:
     if "://" in name:
         raise SourceError(f"tag reads files, and {name} is an address: hear it with stream-mer serve --source {name}")
     words = Path(name) if _is_lyrics(name) else None
     source = FileSource(name) if words is None else SilenceSource(name, words_duration_s(words))
     task = progress.add_task(Path(name).name, total=source.duration_s())
 
-    class Bar:
+    class Watched:
         def publish(self, event: StreamEvent) -> None:
+            outputs.publish(event)
             if isinstance(event, EmotionFrame):
                 progress.update(task, completed=event.t1)
 
     try:
-        engine.pipeline(source, _Fan(*outputs.sinks, Bar()), in_real_time=False, lyrics=words).run()
-        outputs.finish()
+        engine.pipeline(source, Watched(), in_real_time=False, lyrics=words).run()
     finally:
         progress.remove_task(task)
 
@@ -116,66 +176,6 @@ def _refuse_other_words(files: tuple[str, ...], lyrics_file: Path | None, *, no_
     words = next(filter(_is_lyrics, files), None)
     if option is not None and words is not None:
         raise SettingError(f"{words} is lyrics itself, so {option} contradicts it: leave {option} out, or give audio")
-
-
-class _Outputs:
-    """Everything that is made of one file."""
-
-    def __init__(self, file: BinaryIO, output_format: str, name: str, picture: Path | None, *, header: bool) -> None:
-        self._name = name
-        self._picture = picture
-        self._file = file
-        self._summary = FileSummary(words_alone=_is_lyrics(name))
-        self._timeline = TimelinePlot() if picture else None
-        self._jsonl = JsonlWriter(file, name) if output_format == "jsonl" else None
-        self._text = None if self._jsonl else io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
-        self._csv = CsvWriter(self._text, name, header=header) if self._text else None
-
-    @property
-    def sinks(self) -> list[EventSink]:
-        return [sink for sink in (self._jsonl, self._csv, self._timeline, self._summary) if sink is not None]
-
-    def finish(self) -> None:
-        """Write what stands at the end of a file."""
-        if self._jsonl is not None:
-            self._jsonl.finish(
-                summary_message(
-                    stream=self._name,
-                    duration_s=self._summary.duration_s,
-                    valence=self._summary.valence,
-                    arousal=self._summary.arousal,
-                    top=self._summary.category,
-                    probs=self._summary.categories,
-                    clusters=self._summary.clusters,
-                    lyrics=self._summary.lyrics,
-                )
-            )
-        self._file.flush()
-        if self._timeline is not None and self._picture is not None:
-            self._timeline.save(self._picture, self._name)
-
-    def close(self) -> None:
-        """Let go of the file, finished or not: it is the caller's, and the next one is written to it as well."""
-        if self._text is not None:
-            self._text.detach()  # otherwise it closes the file with itself
-            self._text = None
-
-
-class _Fan:
-    """Publishes every event to several sinks."""
-
-    def __init__(self, *sinks: EventSink) -> None:
-        self._sinks = sinks
-
-    def publish(self, event: StreamEvent) -> None:
-        for sink in self._sinks:
-            sink.publish(event)
-
-
-def _stream_names(files: tuple[str, ...]) -> dict[str, str]:
-    """A file's stream is called by its name; files of one name in several folders by their paths as given."""
-    names = [Path(file).name for file in files]
-    return {file: name if names.count(name) == 1 else file for file, name in zip(files, names, strict=True)}
 
 
 @contextlib.contextmanager
@@ -203,9 +203,3 @@ def _progress() -> Progress:
         transient=True,
         disable=not console.is_terminal,
     )
-
-
-def _picture_path(plot: Path | None, name: str, *, several: bool) -> Path | None:
-    if plot is None or not several:
-        return plot
-    return plot.with_name(f"{plot.stem}-{Path(name).stem}{plot.suffix}")

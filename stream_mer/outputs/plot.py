@@ -1,21 +1,33 @@
-"""A tagged file as a picture: valence and arousal, the category, and the words over time."""
+"""A tagged file or a recorded show as a picture: the timeline of the page, from the beginning to the end."""
 
 from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from stream_mer.errors import SettingError
-from stream_mer.types import CATEGORIES, UNKNOWN, EmotionFrame, LyricLine, StreamEvent
+from stream_mer.outputs.timeline import WORD_ROWS, Timeline
+from stream_mer.types import UNKNOWN, EmotionFrame, StreamEvent
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 CATEGORY_COLOURS = {
-    "happy": "#f2b134",
-    "angry": "#d8433c",
-    "sad": "#4a6fa5",
-    "relaxed": "#57a773",
-    UNKNOWN: "#8a8a8a",
+    "happy": "#f3b74a",
+    "angry": "#ee5d58",
+    "sad": "#6c9bf5",
+    "relaxed": "#52c4a2",
+    UNKNOWN: "#8a90a2",
 }
+"""Those of the page, as its ground and its inks."""
 
+_GROUND, _INK, _QUIET = "#0c0d12", "#f2f3f7", "#979db0"
+_CURVES = {"valence": (_INK, "-"), "arousal": ("#c9a0ff", (0, (5, 3)))}
+_WIDTH_IN, _WIDEST_IN, _HEIGHT_IN = 12.0, 48.0, 5.5
+_WORDS_PT = 7
+_INCHES_PER_S = 0.04
+"""Up to five minutes the picture is as wide as a page; a longer one is wider, up to twenty."""
 
 _FONTS = (
     "DejaVu Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Zen Hei", "PingFang SC", "Hiragino Sans",
@@ -25,18 +37,14 @@ _FONTS = (
 
 
 class TimelinePlot:
-    """Collects the events of one file and draws them; implements ``ports.EventSink``."""
+    """Collects the events of one stream and draws them; implements ``ports.EventSink``."""
 
     def __init__(self) -> None:
-        self._frames: list[EmotionFrame] = []
-        self._lines: list[LyricLine] = []
+        self.timeline = Timeline()
 
     def publish(self, event: StreamEvent) -> None:
         """Take one event."""
-        if isinstance(event, EmotionFrame):
-            self._frames.append(event)
-        elif isinstance(event, LyricLine) and event.committed:
-            self._lines.append(event)
+        self.timeline.publish(event)
 
     def save(self, path: Path, title: str) -> None:
         """Draw the picture.
@@ -51,7 +59,11 @@ class TimelinePlot:
         installed = set(font_manager.get_font_names())
         # Names and lyrics are plain text: a dollar sign in them begins no formula.
         fonts = [font for font in _FONTS if font in installed]
-        with rc_context({"font.family": fonts, "text.parse_math": False}), warnings.catch_warnings():
+        look: dict[Any, Any] = {
+            "font.family": fonts, "text.parse_math": False, "text.color": _INK, "xtick.color": _QUIET,
+            "ytick.color": _QUIET, "axes.labelcolor": _QUIET, "axes.facecolor": _GROUND, "axes.edgecolor": "#262a35",
+        }  # fmt: skip
+        with rc_context(look), warnings.catch_warnings():
             # Where no font has a character, its place is a box; a line on stderr for each would help nobody.
             warnings.filterwarnings("ignore", message="Glyph .* missing from font")
             self._draw(path, title)
@@ -59,25 +71,78 @@ class TimelinePlot:
     def _draw(self, path: Path, title: str) -> None:
         from matplotlib.figure import Figure  # noqa: PLC0415 - as in save
 
-        figure = Figure(figsize=(12, 6), layout="constrained")
-        curves, bands, words = figure.subplots(3, 1, sharex=True, height_ratios=(5, 3, 1))
-        times = [frame.t1 for frame in self._frames]
-        for name, colour in (("valence", "#2a7fb8"), ("arousal", "#d2691e")):
-            curves.plot(times, [getattr(frame, name) for frame in self._frames], color=colour, label=name)
-            low = [getattr(frame.raw.interval, name)[0] for frame in self._frames]
-            high = [getattr(frame.raw.interval, name)[1] for frame in self._frames]
-            curves.fill_between(times, low, high, color=colour, alpha=0.08)
-        curves.axhline(0, color="#999999", linewidth=0.5)
-        curves.set(ylim=(-1, 1), ylabel="-1 .. 1", title=title)
-        curves.legend(loc="upper right", ncols=2)
-        shares = [[frame.probs[name] for frame in self._frames] for name in CATEGORIES]
-        bands.stackplot(times, shares, labels=CATEGORIES, colors=[CATEGORY_COLOURS[name] for name in CATEGORIES])
-        bands.set(ylim=(0, 1), ylabel="category")
-        bands.legend(loc="upper right", ncols=len(CATEGORIES))
-        for i, line in enumerate(self._lines):
-            words.text(line.t0, (i % 4) / 4, line.text, fontsize=6, clip_on=True)
-        words.set(yticks=[], xlabel="seconds", ylabel="lyrics", ylim=(-0.1, 1))
+        begin, end = self.timeline.span_s
+        width = min(_WIDEST_IN, max(_WIDTH_IN, _INCHES_PER_S * (end - begin)))
+        figure = Figure(figsize=(width, _HEIGHT_IN), layout="constrained", facecolor=_GROUND)
+        band, curves, words = figure.subplots(3, 1, sharex=True, height_ratios=(0.5, 5, 1.2))
+        band.set_title(title, loc="left")
+        band.set(xlim=(begin, end), ylim=(0, 1))
+        self._draw_band(band)
+        self._draw_curves(curves)
+        words.set(yticks=[], ylim=(0, WORD_ROWS))
+        words.xaxis.set_major_formatter(_clock)
+        figure.draw_without_rendering()  # so that it is known how wide a second is
+        self._draw_words(words)
         try:
             figure.savefig(path, dpi=150)
         except (OSError, ValueError) as error:
             raise SettingError(f"cannot write the picture {path}: {error}") from error
+
+    def _draw_band(self, band: Axes) -> None:
+        """A stripe for each run of a category; what an operator held has a line above it."""
+        runs = list(self.timeline.runs())
+        for run in runs:
+            band.axvspan(run.t0, run.t1, 0, 0.8, color=CATEGORY_COLOURS[run.category], linewidth=0)
+            if run.held:
+                band.axvspan(run.t0, run.t1, 0.88, 1, color=_INK, linewidth=0)
+        for category in dict.fromkeys(run.category for run in runs):
+            band.plot([], [], color=CATEGORY_COLOURS[category], linewidth=6, label=category)
+        if runs:
+            band.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=5, frameon=False, fontsize=8, borderpad=0)
+        band.set_axis_off()
+
+    def _draw_curves(self, curves: Axes) -> None:
+        for name, (colour, dash) in _CURVES.items():
+
+            def part(value: Any, name: str = name) -> tuple[list[float], list[float]]:
+                return self.timeline.curve(lambda frame: value(frame, name))
+
+            times, values = part(_value)
+            curves.plot(times, values, color=colour, linestyle=dash, linewidth=1.8, label=name)
+            curves.fill_between(times, part(_low)[1], part(_high)[1], color=colour, alpha=0.1, linewidth=0)
+        for cue in self.timeline.cues:
+            colour = CATEGORY_COLOURS[cue.after]
+            curves.axvline(cue.t, color=colour, linewidth=1, alpha=0.7)
+            curves.plot([cue.t], [-1], marker="^", markersize=9, color=colour, clip_on=False)
+        curves.axhline(0, color=_QUIET, linewidth=0.5)
+        curves.set(ylim=(-1, 1), yticks=(-1, 0, 1))
+        curves.legend(loc="upper right", ncols=2, fontsize=8, frameon=False)
+
+    def _draw_words(self, words: Axes) -> None:
+        def width_s(text: str) -> float:
+            """How wide a text is drawn, in seconds."""
+            drawn = words.text(0, 0, text, fontsize=_WORDS_PT)
+            pixels = drawn.get_window_extent()
+            drawn.remove()
+            left, right = (words.transData.inverted().transform((x, 0))[0] for x in (pixels.x0, pixels.x1))
+            return float(right - left)
+
+        for one in self.timeline.placed(width_s):
+            words.text(one.t0, WORD_ROWS - one.row - 0.5, one.text, fontsize=_WORDS_PT, va="center", clip_on=True)
+
+
+def _value(frame: EmotionFrame, name: str) -> float:
+    return float(getattr(frame, name))
+
+
+def _low(frame: EmotionFrame, name: str) -> float:
+    return float(getattr(frame.raw.interval, name)[0])
+
+
+def _high(frame: EmotionFrame, name: str) -> float:
+    return float(getattr(frame.raw.interval, name)[1])
+
+
+def _clock(t_s: float, _position: float = 0.0) -> str:
+    minutes, seconds = divmod(round(t_s), 60)
+    return f"{minutes}:{seconds:02d}"

@@ -108,7 +108,7 @@ OPTIONS = {
     "channels": ["--nats", "--nats-creds", "--loop", "--json", "add|remove"],
     "tag": [
         *["--format", "--out", "--plot", "--lyrics", "--no-lyrics", "--hop", "--device", "--model", "--context"],
-        *["--asr-model", "--min-confidence", "--min-accuracy", "FILE..."],
+        *["--asr-model", "--min-confidence", "--min-accuracy", "--srt", "--lrc", "FILE..."],
     ],
     "replay": ["--speed", "--loop", "--from", "--host", "--port", "--token", "DIR"],
     "listen": ["--stream", "--token", "--json", "URL"],

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+import stream_mer.serve as web
 from stream_mer.errors import SettingError
+from stream_mer.outputs import plot as plot_module
 from stream_mer.outputs.plot import CATEGORY_COLOURS, TimelinePlot
-from stream_mer.types import CATEGORIES, CLUSTERS, UNKNOWN, EmotionEstimate, EmotionFrame, Interval, LyricLine
+from stream_mer.types import (
+    CATEGORIES,
+    CLUSTERS,
+    UNKNOWN,
+    CategoryChange,
+    EmotionEstimate,
+    EmotionFrame,
+    Interval,
+    LyricLine,
+)
 
 
 def plot(n: int = 4) -> TimelinePlot:
@@ -81,5 +93,27 @@ def test_without_matplotlib_it_says_what_to_install(tmp_path: Path, monkeypatch:
         plot().save(tmp_path / "a.png", "a")
 
 
-def test_every_category_has_a_colour() -> None:
-    assert set(CATEGORY_COLOURS) == {*CATEGORIES, UNKNOWN}
+def test_every_category_has_its_colour_on_the_page() -> None:
+    style = (Path(web.__file__).parent / "web" / "style.css").read_text(encoding="utf-8")
+    for category in (*CATEGORIES, UNKNOWN):
+        assert f"--{category}: {CATEGORY_COLOURS[category]};" in style
+
+
+@pytest.mark.usefixtures("matplotlib")
+def test_everything_that_is_to_be_seen_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The picture as vectors, where every part can be found again."""
+    monkeypatch.setattr(plot_module, "_FONTS", ("DejaVu Sans",))
+    timeline = plot(40)
+    timeline.publish(CategoryChange(t=5.0, before="happy", after="sad", dwell_s=3.0))
+    timeline.publish(LyricLine(segment=0, revision=0, t0=1, t1=2, text="the words below", committed=True))
+    timeline.publish(replace(timeline.timeline.frames[-1], t1=30.0, category="angry", hold="override"))
+    import matplotlib as mpl  # noqa: PLC0415 - an extra
+
+    with mpl.rc_context({"svg.fonttype": "none"}):
+        timeline.save(tmp_path / "a.svg", "title of it")
+    drawn = (tmp_path / "a.svg").read_text(encoding="utf-8")
+    for text in ("title of it", "valence", "arousal", "happy", "angry", "the words below", "0:10"):
+        assert f">{text}</text>" in drawn
+    for colour in (CATEGORY_COLOURS["happy"], CATEGORY_COLOURS["angry"], CATEGORY_COLOURS["sad"], "#c9a0ff"):
+        assert colour in drawn
+    assert "relaxed" not in drawn
