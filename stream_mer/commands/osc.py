@@ -11,7 +11,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from stream_mer.errors import ServeError
+from stream_mer.errors import ServeError, SettingError
+from stream_mer.osc.neighbours import NEIGHBOURS, find_neighbour
 from stream_mer.osc.opening import find_target
 from stream_mer.osc.presets import PRESETS
 from stream_mer.osc.target import OscTarget
@@ -48,6 +49,10 @@ def command(*, where: str | None, test: bool, once: bool, stream: str, monitor: 
         if test:
             raise click.UsageError("--test sends: say WHERE to")
         _list_presets()
+    elif (neighbour := find_neighbour(where)) is not None:
+        if test:
+            raise SettingError(f"{where} speaks no OSC and has no addresses to learn: try it with serve --osc {where}")
+        click.echo(f"{neighbour.about}\n\n{neighbour.setup}")
     elif test:
         _test(find_target(where), stream=stream, once=once)
     else:
@@ -58,6 +63,9 @@ def _list_presets() -> None:
     for name, preset in PRESETS.items():
         click.echo(f"{name:<15}{preset.target.place}")
         click.echo(f"{'':<15}{preset.about}")
+    for name, neighbour in NEIGHBOURS.items():
+        click.echo(f"{name:<15}{neighbour.speaks}")
+        click.echo(f"{'':<15}{neighbour.about}")
     click.echo("\nMore of one: stream-mer osc NAME. Send: stream-mer serve --osc NAME@HOST")
 
 

@@ -56,7 +56,12 @@ class CompanionKind:
 
 
 def _open_osc(spec: str, stream: str) -> ShowOutput:
-    from stream_mer.osc.opening import find_target  # noqa: PLC0415 - who does without pays nothing
+    from stream_mer.osc.neighbours import find_neighbour, open_neighbour  # noqa: PLC0415 - who does without pays nothing
+
+    neighbour = find_neighbour(spec)
+    if neighbour is not None:
+        return open_neighbour(neighbour, spec, stream=stream)
+    from stream_mer.osc.opening import find_target  # noqa: PLC0415 - as above
     from stream_mer.osc.out import OscOutput  # noqa: PLC0415 - as above, and python-osc may be missing
 
     return OscOutput(find_target(spec), stream=stream)

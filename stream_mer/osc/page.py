@@ -9,6 +9,7 @@ import sys
 
 from stream_mer.made_pages import MadePage
 from stream_mer.osc.addresses import FIELDS, OscField
+from stream_mer.osc.neighbours import NEIGHBOURS
 from stream_mer.osc.presets import PRESETS
 
 
@@ -19,6 +20,10 @@ def tables() -> str:
         parts += [f"### `{name}`", "", f"{preset.about} Default: `{preset.target.place}`.", "", preset.setup, ""]
         if name != "generic":
             parts += [_table(preset.target.mapping.sent), ""]
+    parts += ["### `wled`, `ledfx`", "", "These speak no OSC; `--osc` takes them all the same.", ""]
+    for name, neighbour in NEIGHBOURS.items():
+        parts += [f"- `{name}` ({neighbour.speaks}): {neighbour.about} {neighbour.setup}"]
+    parts += [""]
     fields = tuple(OscField(name=name) for name in FIELDS)
     parts += ["## The fields", "", "What can be sent, and where the preset `generic` sends it.", "", _table(fields), ""]
     return "\n".join(parts)

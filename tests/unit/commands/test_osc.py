@@ -10,6 +10,7 @@ import pytest
 from stream_mer import cli
 from stream_mer.commands import osc
 from stream_mer.osc import sweep
+from stream_mer.osc.neighbours import NEIGHBOURS
 from stream_mer.osc.packets import decode
 from stream_mer.osc.presets import PRESETS
 
@@ -31,7 +32,7 @@ def stream_mer(monkeypatch, capsys):
 def test_it_lists_the_presets(stream_mer):
     code, out, _ = stream_mer("osc")
     assert code == 0
-    assert set(PRESETS) <= set(re.findall(r"^\w+", out, re.MULTILINE))
+    assert {*PRESETS, *NEIGHBOURS} <= set(re.findall(r"^\w+", out, re.MULTILINE))
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -41,6 +42,13 @@ def test_it_shows_what_a_preset_sends_and_how_to_set_up_the_receiver(stream_mer,
     for field in PRESETS[name].target.mapping.sent:
         assert re.search(rf"^{re.escape(field.address_of('my song'))} .*{re.escape(field.values)}", out, re.MULTILINE)
     assert PRESETS[name].setup in out
+
+
+@pytest.mark.parametrize("name", NEIGHBOURS)
+def test_it_says_what_happens_with_what_speaks_no_osc(stream_mer, name):
+    code, out, _ = stream_mer("osc", name)
+    assert code == 0
+    assert "knows no OSC" in out
 
 
 def test_it_shows_and_so_checks_a_mapping_of_ones_own(stream_mer, tmp_path):
@@ -60,6 +68,8 @@ def test_it_shows_and_so_checks_a_mapping_of_ones_own(stream_mer, tmp_path):
     [
         (("osc", "eoss"), "did you mean 'eos'?"),
         (("osc", "--test"), "say WHERE to"),
+        (("osc", "wled@10.0.0.1", "--test"), "speaks no OSC"),
+        (("serve", "--osc", "wled"), "say where it is: wled@HOST"),
         (("osc", "eos", "--monitor", "7000"), "give it without WHERE"),
         (("osc", "--monitor", "70000"), "70000"),
         (("serve", "--osc", "eos@desk:x"), "is no place"),

@@ -85,5 +85,6 @@ def test_companions_are_those_that_were_asked_for():
 
 def test_osc_is_sent_to_what_was_typed(monkeypatch):
     monkeypatch.undo()
-    (output,) = open_outputs({"osc": ("foyer=eos@desk",)}, ("main", "foyer"))
+    nothing = {kind.parameter: () for kind in output_options._KINDS}
+    (output,) = open_outputs(nothing | {"osc": ("foyer=eos@desk",)}, ("main", "foyer"))
     assert (output.name, output.stream) == ("osc eos at tcp://desk:3032", "foyer")
