@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import http.server
 import importlib.util
 import os
 import shutil
@@ -11,7 +13,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -205,23 +207,54 @@ def stage(sound_server: SoundServer) -> Iterator[Stage]:
 
 
 @pytest.fixture(scope="session")
-def node_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder where Node finds `ws`, `wscat` and mer.js (as ``mer.mjs``); skips without Node or a registry."""
-    for program in ("node", "npm"):  # `ws` is no part of Node
-        if shutil.which(program) is None:
-            pytest.skip(f"wants {program}: apt-get install nodejs npm")
+def npm_install() -> Callable[..., None]:
+    """Installs packages for Node into a folder; skips without Node or a registry."""
+
+    def install(folder: Path, *packages: str) -> None:
+        for program in ("node", "npm"):
+            if shutil.which(program) is None:
+                pytest.skip(f"wants {program}: apt-get install nodejs npm")
+        (folder / "package.json").write_text('{"private": true}')
+        quiet = ["--no-audit", "--no-fund", "--silent"]
+        soon = ["--prefer-offline", "--fetch-retries=0", "--fetch-timeout=30000"]
+        command = ["npm", "install", *quiet, *soon, *packages]
+        try:
+            subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, timeout=120)
+        except subprocess.CalledProcessError as exc:
+            pytest.skip(f"npm cannot install {' '.join(packages)} here: {exc.stderr[-300:]}")
+        except subprocess.TimeoutExpired:
+            pytest.skip(f"npm cannot install {' '.join(packages)} here: no answer within 120 s")
+
+    return install
+
+
+@pytest.fixture(scope="session")
+def node_folder(tmp_path_factory: pytest.TempPathFactory, npm_install: Callable[..., None]) -> Path:
+    """A folder where Node finds `ws`, `wscat` and mer.js (as ``mer.mjs``)."""
     folder = tmp_path_factory.mktemp("node")
-    (folder / "package.json").write_text('{"private": true}')
-    options = ["--no-audit", "--no-fund", "--silent", "--prefer-offline", "--fetch-retries=0", "--fetch-timeout=30000"]
-    command = ["npm", "install", *options, "ws@8", "wscat@6"]
-    try:
-        subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, timeout=90)
-    except subprocess.CalledProcessError as exc:
-        pytest.skip(f"npm cannot install ws and wscat here: {exc.stderr[-300:]}")
-    except subprocess.TimeoutExpired:
-        pytest.skip("npm cannot install ws and wscat here: no answer within 90 s")
+    npm_install(folder, "ws@8", "wscat@6")
     shutil.copy(Path(stream_mer.serve.__file__).parent / "web" / "mer.js", folder / "mer.mjs")
     return folder
+
+
+class _QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def served() -> Iterator[Callable[[Path], str]]:
+    """Serves a folder, as `python -m http.server` would, and returns its address."""
+    with contextlib.ExitStack() as stack:
+
+        def serve(folder: Path) -> str:
+            handler = functools.partial(_QuietHandler, directory=os.fspath(folder))
+            pages = stack.enter_context(http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler))
+            stack.callback(pages.shutdown)
+            threading.Thread(target=pages.serve_forever, daemon=True).start()
+            return f"http://127.0.0.1:{pages.server_port}"
+
+        yield serve
 
 
 @pytest_asyncio.fixture

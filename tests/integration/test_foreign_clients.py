@@ -2,12 +2,8 @@
 
 import asyncio
 import contextlib
-import functools
-import http.server
 import json
-import os
 import signal
-import threading
 from collections import deque
 from dataclasses import replace
 
@@ -353,19 +349,10 @@ async def test_mer_js_notices_a_pulled_cable(scripts, cable, hub):
 # In the browser
 
 
-class QuietHandler(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture
-def elsewhere(tmp_path):
+def elsewhere(tmp_path, served):
     """A folder, and the address on another port where its pages are served."""
-    handler = functools.partial(QuietHandler, directory=os.fspath(tmp_path))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as pages:
-        threading.Thread(target=pages.serve_forever, daemon=True).start()
-        yield tmp_path, f"http://127.0.0.1:{pages.server_port}"
-        pages.shutdown()
+    return tmp_path, served(tmp_path)
 
 
 FOREIGN_PAGE = """<!doctype html><meta charset="utf-8"><title>elsewhere</title>

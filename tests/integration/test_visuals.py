@@ -1,0 +1,86 @@
+"""The sketches of docs/VISUALS.md, drawn by the real p5.js and three.js in headless Chromium."""
+
+import asyncio
+import contextlib
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from stream_mer.serve.examples import FRAME, LEVELS
+from stream_mer.serve.hub import Hub
+from stream_mer.serve.server import Server
+from stream_mer.serve.settings import ServeSettings
+
+pytestmark = pytest.mark.browser
+
+RECIPES = Path(__file__).parents[2] / "docs" / "recipes"
+WIDTH, HEIGHT = 400, 300
+PATIENCE_S = 60.0
+"""How long a test waits for what must come; it says nothing of how fast it comes."""
+
+
+@pytest.fixture(scope="module")
+def libraries(tmp_path_factory, npm_install):
+    """A folder with p5 and three, as ``npm install p5@1 three`` leaves them."""
+    folder = tmp_path_factory.mktemp("sketches")
+    npm_install(folder, "p5@1", "three@0")
+    return folder
+
+
+@pytest.fixture
+def address(libraries, served):
+    return served(libraries)
+
+
+@contextlib.asynccontextmanager
+async def sketch(browser, name, libraries, address, hub):
+    async with Server(hub, ServeSettings(port=0, close_timeout_s=1.0)) as server:
+        text = (RECIPES / name).read_text()
+        assert "127.0.0.1:8765" in text
+        (libraries / name).write_text(text.replace("127.0.0.1:8765", f"127.0.0.1:{server.port}"))
+        page = await browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
+        complaints = []
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        await page.goto(f"{address}/{name}")
+        yield page
+        assert complaints == []
+        await page.close()
+
+
+async def until_pixel(page, at, is_right):
+    """Look at a pixel of what is drawn until it is as it should be."""
+    image = pytest.importorskip("PIL.Image")
+    seen = []
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            while not seen or not is_right(*seen[-1]):
+                picture = image.open(io.BytesIO(await page.screenshot(timeout=1000 * PATIENCE_S)))
+                seen.append(picture.convert("RGB").getpixel(at))
+    except TimeoutError:
+        pytest.fail(f"the pixel at {at} became {seen[-5:]}")
+
+
+async def test_p5(browser, libraries, address):
+    hub = Hub()
+    async with sketch(browser, "p5.html", libraries, address, hub) as page:
+        hub.sink("main").publish(replace(FRAME, valence=-0.5, arousal=-0.5, category="sad"))
+        hub.sink("main").publish(LEVELS)
+        there = (round(0.3 * WIDTH), round(0.7 * HEIGHT))
+        await until_pixel(page, there, lambda red, _, blue: blue > 100 and blue > 2 * red)
+        hub.sink("main").publish(replace(FRAME, valence=-0.5, arousal=-0.5, category="sad", hold="blackout"))
+        await until_pixel(page, there, lambda *colour: max(colour) < 20)
+
+
+async def test_three(browser, libraries, address):
+    hub = Hub()
+    middle = (WIDTH // 2, HEIGHT // 2)
+    async with sketch(browser, "three.html", libraries, address, hub) as page:
+        hub.sink("main").publish(replace(FRAME, valence=0.9, arousal=0.5))
+        hub.sink("main").publish(LEVELS)
+        await until_pixel(page, middle, lambda red, _, blue: red > 80 and red > 2 * blue)
+        hub.sink("main").publish(replace(FRAME, valence=-1.0, arousal=0.5))
+        await until_pixel(page, middle, lambda red, _, blue: blue > 80 and blue > 2 * red)
+        hub.sink("main").publish(replace(FRAME, valence=-1.0, arousal=0.5, hold="blackout"))
+        await until_pixel(page, middle, lambda *colour: max(colour) < 20)
