@@ -32,14 +32,19 @@ def split_name(source: str) -> tuple[str | None, str]:
 
 
 class SourceOrPath(NameOrPath):
-    """``[NAME=]SOURCE``: in a settings file, the path of a file is relative to that file."""
+    """``[NAME=]SOURCE``, or ``[NAME=]FILE@HOST``: in a settings file, a path is relative to that file."""
 
     def beside(self, text: str, folder: Path) -> str:
         """Return the same with the path, if the source is one, from the folder."""
         name, spec = split_name(text)
         prefix = "file:" if spec.startswith("file:") else ""
-        there = super().beside(spec.removeprefix(prefix), folder)
+        there = self._beside(spec.removeprefix(prefix), folder)
         return (f"{name}=" if name is not None else "") + prefix + there
+
+    def _beside(self, text: str, folder: Path) -> str:
+        there = super().beside(text, folder)
+        path, at, host = text.rpartition("@")
+        return super().beside(path, folder) + at + host if at and there == text else there
 
 
 def open_sources(

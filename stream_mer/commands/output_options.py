@@ -102,6 +102,7 @@ _KINDS: tuple[OutputKind, ...] = (
         parameter="sacn",
         option=click.option(
             "--sacn",
+            type=SourceOrPath(),
             multiple=True,
             metavar="[STREAM=]RIG[@HOST]",
             help="Drive lamps by sACN: a preset (mood, palette, wash) or a rig file (.toml), by multicast, or to a "
@@ -113,6 +114,7 @@ _KINDS: tuple[OutputKind, ...] = (
         parameter="artnet",
         option=click.option(
             "--artnet",
+            type=SourceOrPath(),
             multiple=True,
             metavar="[STREAM=]RIG@HOST",
             help="The same by Art-Net, to a HOST; 255.255.255.255 for all of this network.",

@@ -69,39 +69,20 @@ class Recording:
     Attributes:
         folder: Where it lies.
         header: What was recorded.
+        streams: Those that there were from the beginning, and those that came later.
     """
 
     folder: Path
     header: Header
-
-    @property
-    def streams(self) -> tuple[str, ...]:
-        return self.header.hello.streams
+    streams: tuple[str, ...]
 
     def entries(self) -> Iterator[Entry]:
-        """Read all lines that can be read, in order; what is damaged is left out with a warning.
+        """Read all lines that can be read, in order; what is damaged is left out.
 
         Raises:
             SourceError: The file is gone, or cannot be read on.
         """
-        path, damaged, last_at = self.folder / MESSAGES, 0, 0.0
-        try:
-            with path.open("rb") as file:
-                next(file, None)
-                for line in file:
-                    try:
-                        entry = _entry_decoder.decode(line)
-                    except (msgspec.MsgspecError, UnicodeDecodeError):
-                        damaged += 1  # cut off, or of a type that is newer than this version
-                        continue
-                    last_at = max(last_at, entry.at)
-                    yield entry
-        except OSError as error:
-            raise SourceError(f"cannot read {path}: {error.strerror or error}") from error
-        if damaged:
-            log.warning(
-                "%s: %d lines cannot be read and are left out; the last one is at %.1f s", path, damaged, last_at
-            )
+        return (entry for entry in _lines(self.folder / MESSAGES) if entry is not None)
 
 
 def is_recording(path: Path) -> bool:
@@ -112,8 +93,10 @@ def is_recording(path: Path) -> bool:
 def open_recording(path: Path) -> Recording:
     """Open a recording; of a folder with several, the newest.
 
+    It is read through once, to say what is damaged.
+
     Raises:
-        SourceError: There is none, or it is none that this version can read.
+        SourceError: There is none, or none that this version can read.
     """
     if not path.is_dir():
         raise SourceError(f"{path} is no folder: give one that stream-mer serve --record made")
@@ -128,7 +111,37 @@ def open_recording(path: Path) -> Recording:
         raise SourceError(f"{file} does not begin like a recording: {error}") from error
     if header.format > FORMAT:
         raise SourceError(f"{file} was recorded by {header.server}, which is newer: update stream-mer")
-    return Recording(folder=folder, header=header)
+    return Recording(folder=folder, header=header, streams=_read_through(file, header))
+
+
+def _read_through(file: Path, header: Header) -> tuple[str, ...]:
+    """Return the streams, and say once what cannot be read."""
+    streams, damaged, last_at = dict.fromkeys(header.hello.streams), 0, 0.0
+    for entry in _lines(file):
+        if entry is None:
+            damaged += 1
+            continue
+        last_at = max(last_at, entry.at)
+        if entry.message is not None:
+            streams[entry.message.stream] = None
+    if damaged:
+        what = f"{damaged} lines" if damaged > 1 else "a line"
+        log.warning("%s: %s cannot be read, left out; the last one that can is at %.1f s", file, what, last_at)
+    return tuple(streams)
+
+
+def _lines(file: Path) -> Iterator[Entry | None]:
+    """Yield the lines below the first one; None for one that is cut off, damaged or newer than this version."""
+    try:
+        with file.open("rb") as lines:
+            next(lines, None)
+            for line in lines:
+                try:
+                    yield _entry_decoder.decode(line)
+                except (msgspec.MsgspecError, UnicodeDecodeError):
+                    yield None
+    except OSError as error:
+        raise SourceError(f"cannot read {file}: {error.strerror or error}") from error
 
 
 def _newest(path: Path) -> Path:

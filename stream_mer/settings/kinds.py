@@ -12,7 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 import click
 
 _SECRET_WORDS = frozenset({"credentials", "key", "passphrase", "password", "secret", "token"})
-_USER_INFO = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+_USER_INFO = re.compile(r"(?<=://)[^/\s]+(?=@)")
 MASK = "***"
 
 

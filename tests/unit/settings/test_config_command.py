@@ -61,7 +61,7 @@ def test_as_text_it_is_a_file_again(toy: Run, write: Write) -> None:
 
 def test_secrets_are_stars_wherever_they_come_from(toy: Run, write: Write) -> None:
     secret = "hunter2"  # noqa: S105 - what must not be seen
-    file = write(f"token = '{secret}'\n[play]\nurl = 'nats://me:{secret}@host/x'\n")
+    file = write(f"token = '{secret}'\n[play]\nurl = 'nats://me:p@{secret}@host/x'\n")
     for ran in (
         toy("config", "--config", file),
         toy("config", "--config", file, "--json"),

@@ -122,10 +122,14 @@ def test_an_error_from_deeper_down_says_which_file_the_setting_is_from(
         ("mic:USB Audio", "mic:USB Audio"),
         ("A=http://radio/live?x=1", "A=http://radio/live?x=1"),
         ("-", "-"),
+        ("hall=rig.toml@10.0.0.5", "hall={folder}/rig.toml@10.0.0.5"),
+        ("eos@10.0.0.5", "eos@10.0.0.5"),
+        ("http://me:secret@radio/live", "http://me:secret@radio/live"),
     ],
 )
 def test_a_source_in_a_file_is_relative_to_it(tmp_path: Path, text: str, beside: str) -> None:
     (tmp_path / "a.flac").touch()
+    (tmp_path / "rig.toml").touch()
     assert SourceOrPath().beside(text, tmp_path) == beside.format(folder=tmp_path)
 
 
