@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,7 +26,7 @@ class LogMelStream:
     """
 
     def __init__(self) -> None:
-        self._pending = torch.zeros(FFT_LENGTH // 2)
+        self._pending: Samples = np.zeros(FFT_LENGTH // 2, np.float32)
 
     def feed(self, samples: Samples) -> Tensor:
         """Add samples and return the steps that they complete, shape ``[n, 96]`` (n may be 0)."""
@@ -38,28 +38,27 @@ class LogMelStream:
 
         So the steps of several streams may be computed at once.
         """
-        # Copied: a window's samples are read-only, which torch cannot express.
-        pending = torch.cat([self._pending, torch.from_numpy(samples.copy())])
+        pending = np.concatenate([self._pending, samples])
         n_steps = max(0, (len(pending) - FFT_LENGTH) // STEP_LENGTH + 1)
-        self._pending = pending[n_steps * STEP_LENGTH :].clone()
+        self._pending = pending[n_steps * STEP_LENGTH :].copy()
         if n_steps == 0:
             return torch.zeros(0, FFT_LENGTH)
-        return pending.unfold(0, FFT_LENGTH, STEP_LENGTH)
+        return torch.from_numpy(pending).unfold(0, FFT_LENGTH, STEP_LENGTH)
 
 
 @torch.inference_mode()
 def log_mel(cuts: Tensor) -> Tensor:
     """Log-mel steps [n, 96] of cuts of 512 samples each, [n, 512], on the device where these are."""
-    if len(cuts) == 0:
+    if cuts.shape[0] == 0:
         return cuts.new_zeros(0, MEL_BANDS)
     window, filters = _transform(cuts.device)
-    power = torch.view_as_real(torch.fft.rfft(cuts * window)).square().sum(2)
-    return (power @ filters).mul_(POWER_GAIN).log1p_().mul_(1 / math.log(10))
+    parts = torch.view_as_real(torch.fft.rfft(cuts * window)).flatten(1)  # [n, 2 * 257], real beside imaginary
+    return (parts.square_() @ filters).add_(1.0).log10_()
 
 
 @functools.cache
 def _transform(device: torch.device) -> tuple[Tensor, Tensor]:
-    """Window [512] and filter bank [257, 96] of torchaudio's ``MelSpectrogram``.
+    """Window [512] and filter bank of torchaudio's ``MelSpectrogram``; the latter [2 * 257, 96], with the gain in it.
 
     Its forward pass is not used: for a few steps it costs several times what the transform itself does.
     """
@@ -74,4 +73,5 @@ def _transform(device: torch.device) -> tuple[Tensor, Tensor]:
         norm="slaney",
         mel_scale="slaney",
     )
-    return transform.spectrogram.window.to(device), transform.mel_scale.fb.to(device)
+    filters = POWER_GAIN * transform.mel_scale.fb.repeat_interleave(2, dim=0)
+    return transform.spectrogram.window.to(device), filters.to(device)

@@ -5,6 +5,7 @@ Numbers of one stream at a time, hence numpy: a call of it costs a fraction of o
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -90,7 +91,8 @@ def estimate(
     """
     strength = 1.0 if silent else calibration.text_strength.greatest
     spoken = strength * words.gate >= MIN_TEXT_GATE
-    valence, arousal = outputs[:2].tolist()
+    numbers: list[float] = outputs.tolist()
+    valence, arousal = numbers[:2]
     features_ms, model_ms = clock
     return EmotionEstimate(
         valence=valence,
@@ -100,8 +102,8 @@ def estimate(
             arousal=_around(arousal, calibration.arousal_error),
             level=calibration.level,
         ),
-        categories=dict(zip(CATEGORIES, _softmax(outputs[_CATEGORY] / calibration.category_temperature), strict=True)),
-        clusters=dict(zip(CLUSTERS, _softmax(outputs[_CLUSTER] / calibration.cluster_temperature), strict=True)),
+        categories=dict(zip(CATEGORIES, _softmax(numbers[_CATEGORY], calibration.category_temperature), strict=True)),
+        clusters=dict(zip(CLUSTERS, _softmax(numbers[_CLUSTER], calibration.cluster_temperature), strict=True)),
         modalities=("audio",) * (not silent) + ("text",) * spoken,
         text_age_s=words.age_s if spoken else None,
         degraded=lyrics.degraded,
@@ -110,10 +112,11 @@ def estimate(
     )
 
 
-def _softmax(logits: Numbers) -> list[float]:
-    grown = np.exp(logits - logits.max())
-    shares: list[float] = (grown / grown.sum()).tolist()
-    return shares
+def _softmax(logits: list[float], temperature: float) -> list[float]:
+    greatest = max(logits)
+    grown = [math.exp((logit - greatest) / temperature) for logit in logits]
+    total = sum(grown)
+    return [share / total for share in grown]
 
 
 def _around(value: float, error: float) -> tuple[float, float]:

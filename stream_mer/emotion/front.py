@@ -52,7 +52,7 @@ class Front:
     def __call__(self, x: Tensor) -> Tensor:
         """Run on normalised log-mel ``x`` [B, 127 + n, 96], n at most 32: the n new steps, [B, n, front_channels]."""
         bands = x[:, :, ::MEL_STRIDE].transpose(1, 2).flatten(0, 1)  # [B * 48, 127 + n]
-        greatest = [bank(x) for bank in self._timbral] + [bank(bands, len(x)) for bank in self._temporal]
+        greatest = [bank(x) for bank in self._timbral] + [bank(bands, x.shape[0]) for bank in self._temporal]
         out = torch.addcmul(self._bias, torch.cat(greatest, dim=2), self._sign).relu_()
         return torch.addcmul(self._offset, out, self._scale)
 
@@ -75,9 +75,9 @@ class _TimbralBank:
         n = x.shape[1] - HISTORY_STEPS
         newest = x[:, -(n + TIMBRAL_STEPS - 1) :].unfold(1, TIMBRAL_STEPS, 1)  # [B, n, 96, 7]
         rows = newest.unfold(2, self._span, MEL_STRIDE * self._together)  # [B, n, groups of positions, 7, span]
-        answers = rows.reshape(-1, TIMBRAL_STEPS * self._span) @ self._matrix
-        of_groups = answers.view(len(x), n, -1, self._matrix.shape[1]).amax(2)
-        return of_groups.view(len(x), n, self._together, -1).amax(2)
+        answers = torch.mm(rows.reshape(-1, self._matrix.shape[0]), self._matrix)
+        of_groups = answers.view(x.shape[0], n, -1, self._matrix.shape[1]).amax(2)
+        return of_groups.view(x.shape[0], n, self._together, -1).amax(2)
 
 
 class _TemporalBank:
@@ -89,13 +89,15 @@ class _TemporalBank:
         matrix = filters.new_zeros(self._before + PIECE_STEPS, PIECE_STEPS, filters.shape[1])
         for i in range(PIECE_STEPS):
             matrix[i : i + steps, i] = filters
-        self._matrix = matrix  # [steps read, new steps, filters]
+        # For each number of new steps the part of the matrix that they take, [steps read, new steps * filters].
+        self._matrices = [matrix[: self._before + n, :n].flatten(1) for n in range(PIECE_STEPS + 1)]
+        self._filters = filters.shape[1]
 
     def __call__(self, bands: Tensor, streams: int) -> Tensor:
         """The greatest answer over mel: [B * 48, 127 + n] to [B, n, filters]."""
         n = bands.shape[1] - HISTORY_STEPS
-        answers = bands[:, -(self._before + n) :] @ self._matrix[: self._before + n, :n].flatten(1)
-        return answers.view(streams, len(bands) // streams, n * self._matrix.shape[2]).amax(1).view(streams, n, -1)
+        answers = torch.mm(bands[:, HISTORY_STEPS - self._before :], self._matrices[n])
+        return answers.view(streams, -1, n * self._filters).amax(1).view(streams, n, self._filters)
 
 
 def _sign(layer: Layer) -> Tensor:

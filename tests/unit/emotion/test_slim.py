@@ -49,7 +49,7 @@ def channels_of(net: Backbone, steps: Tensor, hop: int) -> Tensor:
     stream = BackboneStream(streaming, context_steps=625)
     with torch.inference_mode():
         pieces = [streaming._numbers([stream], [piece])[0] for piece in steps.split(min(hop, PIECE_STEPS))]
-    return torch.cat(pieces)[:, : net.shape.pooled]
+    return torch.cat(pieces)[:, net.pooled]
 
 
 def tokens_of(net: Backbone, steps: Tensor, hop: int | None = None) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from stream_mer.emotion.model import AudioInput, JointModel, JointModelConfig, TextInput
-from stream_mer.emotion.streaming_joint import OUTPUTS, Codes, StreamingJoint, TokenCodes
+from stream_mer.emotion.streaming_joint import OUTPUTS, StreamingJoint, TokenCodes
 
 # The same sums of float32 numbers in another order; all values are of order 1.
 TOLERANCE = {"rtol": 1e-5, "atol": 1e-5}
@@ -59,7 +59,7 @@ def pooled(streaming: StreamingJoint, tokens: Tensor) -> Tensor:
         ring = TokenCodes(streaming, kept=len(of_one))
         codes = streaming.encode_audio(of_one)
         for i in range(1, len(of_one)):
-            ring.take(codes.part(i - 1, i + 1))
+            ring.take([*codes[i - 1 : i + 1]])
         rings.append(ring)
     return streaming.pool_audio(rings, [ring.hidden(newest_kept=True) for ring in rings])
 
@@ -88,18 +88,17 @@ def test_words_alone(joint: JointModel) -> None:
 # --- the ring of tokens
 
 
-def marked(first: int, *, count: int = 2) -> Codes:
+def marked(first: int, *, count: int = 2) -> list[Tensor]:
     """Codes that bear their number."""
-    values = torch.arange(first, first + count, dtype=torch.float32)
-    return Codes(values[:, None, None].expand(count, 6, 16), values[:, None].expand(count, 6))
+    return [torch.full((6, 17), float(number)) for number in range(first, first + count)]
 
 
 def counted(ring: TokenCodes, *, newest_kept: bool) -> list[int]:
     """The numbers of the tokens that count."""
     hidden = ring.hidden(newest_kept=newest_kept)
-    there = [i for i in range(ring.scores.shape[1]) if i != hidden and torch.isfinite(ring.scores[:, i]).all()]
-    assert all(torch.equal(ring.values[:, i, 0], ring.scores[:, i]) for i in there)
-    return sorted(int(ring.scores[0, i]) for i in there)
+    there = [code for i, code in enumerate(ring.ring.unbind(1)) if i != hidden and torch.isfinite(code[:, -1]).all()]
+    assert all(torch.equal(code, code[:1, :1].expand(6, 17)) for code in there)
+    return sorted(int(code[0, 0]) for code in there)
 
 
 @pytest.fixture
@@ -136,6 +135,6 @@ def test_a_hidden_token_has_no_influence() -> None:
     said = []
     for hidden in numbers(2, 2, 24):
         ring = TokenCodes(streaming, kept=3)
-        ring.take(streaming.encode_audio(torch.stack([numbers(3, 24), hidden, numbers(4, 24)])))
+        ring.take([*streaming.encode_audio(torch.stack([numbers(3, 24), hidden, numbers(4, 24)]))])
         said.append(streaming.pool_audio([ring], [ring.hidden(newest_kept=False)]))
     assert all(torch.equal(a, b) for a, b in pairwise(said))

@@ -1,0 +1,45 @@
+"""The recogniser's threads rank below all others, which keep their rank."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+
+import pytest
+
+from stream_mer.lyrics import priority
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="threads have ranks of their own on Linux alone")
+
+
+def niceness() -> int:
+    return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+
+def run(body: object) -> None:
+    thread = threading.Thread(target=body)  # type: ignore[arg-type]
+    thread.start()
+    thread.join(30)
+
+
+def test_a_thread_gives_way_and_so_do_those_that_it_starts_afterwards() -> None:
+    found: dict[str, int] = {}
+    before = niceness()
+
+    def worker() -> None:
+        priority.give_way()
+        found["worker"] = niceness()
+        run(lambda: found.update(started=niceness()))
+
+    run(worker)
+    assert found == {"worker": priority.NICENESS, "started": priority.NICENESS}
+    assert niceness() == before
+
+
+def test_a_system_that_refuses_is_no_reason_to_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: int) -> None:
+        raise PermissionError("no")
+
+    monkeypatch.setattr(os, "setpriority", refuse)
+    priority.give_way()
