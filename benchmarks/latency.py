@@ -125,7 +125,7 @@ def measure(
             found.note,
             *peers.missing,
             f"Processor time of one thread; medians of {runs} runs of {repeats} hops each; ratios within a run.",
-            "Features: cutting and log-mel. Audio: backbone, private and shared layers, pooling. Total: all, and the rest.",
+            "Features: cutting, log-mel. Audio: backbone, private and shared layers. Total: these and what surrounds.",
         ),
         threads=1,
     )
