@@ -1,195 +1,220 @@
-// The page: joins the connection, the plane and the rest, and says so when what is shown is old.
+// The page: joins the connection, the streams and what shows them, and says so when what is shown is old.
 
+import { Door } from "./door.js";
+import { Keys } from "./keys.js";
 import { connect } from "./mer.js";
 import { Operator } from "./operator.js";
 import { Plane } from "./plane.js";
-import { Timeline } from "./timeline.js";
+import { hidePointer, stayAwake, toggleFullscreen } from "./screen.js";
+import { Streams } from "./streams.js";
+import { Timeline, spanInWords } from "./timeline.js";
 import {
-  $, Bars, CATEGORY_NAMES, CLUSTER_NAMES, Lines, banner, light, showAges, showEmotion, showHealth, showStatus,
+  $, Bars, CATEGORY_NAMES, CLUSTER_NAMES, Lines, age, banner, light, say, showAges, showEmotion, showHealth, showLevel,
+  showStatus, write,
 } from "./view.js";
 
 const STALE_HOPS = 4;
 const STALE_AT_LEAST_S = 3;
 const AGES_EVERY_S = 0.2;
+const DRAWN_HZ = 30;
 const COMPLAINS_S = 6;
-const REMEMBERED = 500; // messages of a stream that is not on show, for its timeline
+const LINES_SHOWN = 4;
+const NEWS_S = 3; // older cues and lines come out of the memory of the server: nobody needs to hear of them
+const SPANS_MIN = [1, 2, 5, 10];
+const LEVELS = { events: ["levels"], max_hz: 10 };
+const MANY_STREAMS = 8; // the levels of more would be too much for a light at the top
 
+const parameters = new URLSearchParams(location.search);
 const plane = new Plane($("plane"));
+const timeline = new Timeline($("timeline"), 60 * firstSpan());
 const bars = { categories: new Bars($("categories"), CATEGORY_NAMES), clusters: new Bars($("clusters"), CLUSTER_NAMES) };
-const lines = new Lines($("lines"), $("wordless"));
-const timeline = new Timeline($("timeline"));
+const lines = new Lines($("lines"), $("wordless"), LINES_SHOWN);
+const keys = new Keys();
+const streams = new Streams({
+  picker: $("picker"),
+  elsewhere: $("elsewhere"),
+  wanted: parameters.get("stream"),
+  onChoice: () => refresh(),
+});
+const door = new Door({ offer: (token) => mer.offer(token) });
+const mer = connect(undefined, { token: door.token, name: "page", history: true });
+const operator = new Operator({ mer, streams, plane, keys, refused: complain });
 
 let session = null;
-let chosen = new URLSearchParams(location.search).get("stream");
-let linked = false;
-let everLinked = false;
-let complaint = "";
-let refusal = { text: "", until_s: 0 };
-let frame = null;
-let frameAt_s = 0;
-let status = null;
 let hop_s = 0.5;
+let link = { up: false, why: "", final: false, since_s: now() };
+let everLinked = false;
+let complaint = { text: "", until_s: 0 };
+let hearsLevels = false;
 
-/** What came of each stream, so that another one can be chosen at any time. */
-const newest = new Map();
+function now() {
+  return performance.now() / 1000;
+}
+
+function complain(text) {
+  complaint = { text, until_s: now() + COMPLAINS_S };
+}
 
 function greet(hello) {
   hop_s = hello.hop_s;
-  if (session !== null && session !== hello.session) forget();
+  if (session !== null && session !== hello.session) streams.forget(); // of before, and no part of what follows
   session = hello.session;
-  hello.streams.forEach(addStream);
+  hello.streams.forEach((name) => streams.of(name));
 }
 
 function take(message, age_s) {
-  addStream(message.stream);
-  remember(message, age_s);
-  if (message.stream === chosen) show(message, age_s);
+  const past = streams.of(message.stream);
+  past.take(message, now() - age_s);
+  if (message.type === "emotion") streams.mark();
+  if (message.stream === streams.chosen && !document.hidden) show(message, past);
 }
 
-function remember(message, age_s) {
-  const known = newest.get(message.stream);
-  const at_s = performance.now() / 1000 - age_s;
-  known.past.push(message);
-  if (known.past.length > REMEMBERED) known.past.shift();
-  if (message.type === "lyrics") {
-    known.lines.set(message.segment, message);
-    if (known.lines.size > 8) known.lines.delete(Math.min(...known.lines.keys()));
-  } else {
-    known[message.type] = { message, at_s };
-  }
-}
-
-function show(message, age_s) {
-  timeline.take(message);
+function show(message, past) {
+  timeline.touch();
   if (message.type === "emotion") {
-    frame = message;
-    frameAt_s = performance.now() / 1000 - age_s;
-    plane.move(message);
+    plane.move();
     showEmotion(message, bars);
     showHealth(message);
     operator.show(message);
+    lines.age(message.t1);
   } else if (message.type === "lyrics") {
     lines.show(message);
+    if (message.committed && past.end_s - message.t1 < NEWS_S + hop_s) say(message.text);
   } else if (message.type === "status") {
-    status = message;
     showStatus(message);
+  } else if (past.end_s - message.t < NEWS_S) {
+    say(`now ${message.to}`);
   }
 }
 
-function addStream(name) {
-  if (newest.has(name)) return;
-  newest.set(name, { lines: new Map(), past: [] });
-  const option = document.createElement("option");
-  option.value = option.textContent = name;
-  $("streams").append(option);
-  if (chosen === null) choose(name);
-  $("streams").value = chosen;
-  $("picker").hidden = newest.size < 2;
-}
-
-function choose(name) {
-  chosen = name;
-  document.title = `${name} · stream_mer`;
-  frame = status = null;
-  plane.clear();
+/** Show all that is known of the stream on show: another one was chosen, or the page was hidden. */
+function refresh() {
+  const { chosen, past } = streams;
+  document.title = chosen === null ? "stream_mer" : `${chosen} · stream_mer`;
+  keepInAddress("stream", streams.wanted);
+  plane.follow(past);
+  timeline.follow(past);
   lines.clear();
-  timeline.clear();
-  light("source", "off", "–");
-  light("lyrics", "off", "–");
-  light("latency", "off", "–");
-  const known = newest.get(name);
-  known.past.forEach((message) => timeline.take(message));
-  const now_s = performance.now() / 1000;
-  for (const kind of ["status", "emotion"]) if (known[kind]) show(known[kind].message, now_s - known[kind].at_s);
-  for (const line of known.lines.values()) lines.show(line);
+  for (const id of ["source", "lyrics", "text-age", "latency"]) light(id, "off", "–");
+  operator.leave();
+  for (const message of [past?.status, past?.emotion]) if (message) show(message, past);
+  for (const line of past?.lastLines(LINES_SHOWN) ?? []) lines.show(line);
+  lines.age(past?.end_s ?? 0);
+  judge();
 }
 
-/** The server restarted: lines and numbers of before are no part of what follows. */
-function forget() {
-  newest.clear();
-  $("streams").replaceChildren();
-  lines.clear();
-  plane.clear();
-  timeline.clear();
-  frame = status = null;
-  chosen = null;
-}
-
-function judge(now_s) {
-  const since_s = now_s - frameAt_s;
-  const root = document.documentElement;
-  if (!linked) {
-    root.dataset.state = everLinked ? "lost" : "connecting";
-    const why = complaint ? ` (${complaint})` : "";
-    banner(everLinked ? `Connection lost${why}. Trying again.` : `No answer from the server yet${why}. Trying again.`);
-  } else if (refusal.until_s > now_s) {
-    banner(refusal.text);
-  } else if (frame === null) {
-    root.dataset.state = "connecting";
-    banner("Connected. Waiting for the first frame.", "note");
-  } else if (status?.source === "ended") {
-    root.dataset.state = "ended";
-    banner("The stream has ended.", "note");
-  } else if (since_s > Math.max(STALE_AT_LEAST_S, STALE_HOPS * hop_s)) {
-    root.dataset.state = "stale";
-    banner(`No news for ${Math.round(since_s)} s.`);
-  } else {
-    root.dataset.state = "live";
-    banner("");
-  }
+/** Say how things stand, in `data-state` and in words. */
+function judge() {
+  const { past } = streams;
+  const frame = past?.emotion ?? null;
+  const since_s = frame ? now() - past.frameAt_s : 0;
+  const [state, ...words] = verdict(frame, since_s);
+  document.documentElement.dataset.state = state;
+  if (state !== "lost" && complaint.until_s > now()) banner(complaint.text);
+  else banner(...words);
   showAges(frame, since_s);
+  operator.count(frame, since_s);
 }
 
-let drawnAt_s = performance.now() / 1000;
+function verdict(frame, since_s) {
+  if (link.final) return ["lost", `The server refuses this page: ${link.why}.`];
+  if (!link.up) {
+    const why = link.why ? ` (${link.why})` : "";
+    if (!everLinked) return ["connecting", `No answer from the server yet${why}. Trying again.`];
+    return ["lost", `Connection lost${why}. Trying again.`, frame ? ` What is shown is ${age(since_s)} old.` : ""];
+  }
+  if (streams.chosen === null) {
+    const { wanted, names } = streams;
+    if (wanted === null || names.length === 0) return ["connecting", "Connected. There is no stream yet.", "", "note"];
+    return ["connecting", `There is no stream ${wanted} here. Choose from: ${names.join(", ")}.`];
+  }
+  if (frame === null) return ["connecting", "Connected. Waiting for the first frame.", "", "note"];
+  if (streams.past.status?.source === "ended") return ["ended", "The stream has ended.", "", "note"];
+  if (since_s > Math.max(STALE_AT_LEAST_S, STALE_HOPS * hop_s)) {
+    return ["stale", "No news from the stream.", ` What is shown is ${age(since_s)} old.`];
+  }
+  return ["live", ""];
+}
+
+let drawnAt_s = now();
 function draw(now_ms) {
-  const now_s = now_ms / 1000;
-  plane.draw(now_s, Math.max(0, now_s - drawnAt_s));
-  timeline.draw();
-  drawnAt_s = now_s;
   requestAnimationFrame(draw);
+  const passed_s = now_ms / 1000 - drawnAt_s;
+  if (passed_s < 0.9 / DRAWN_HZ) return;
+  drawnAt_s = now_ms / 1000;
+  plane.draw(drawnAt_s, passed_s);
+  timeline.draw();
 }
-requestAnimationFrame(draw);
-// A timer and not the drawing loop: a hidden tab draws nothing, but must not call old values new when it comes back.
-setInterval(() => judge(performance.now() / 1000), 1000 * AGES_EVERY_S);
 
-const mer = connect(undefined, {
-  token: new URLSearchParams(location.hash.slice(1)).get("token"),
-  name: "page",
-  history: true, // for the timeline
-});
-const operator = new Operator({
-  mer,
-  stream: () => chosen,
-  refused: (why) => (refusal = { text: why, until_s: performance.now() / 1000 + COMPLAINS_S }),
-});
-mer.on("hello", greet);
-mer.on("ready", ({ role }) => operator.allow(role));
-for (const kind of ["emotion", "lyrics", "change", "status"]) mer.on(kind, take);
-mer.on("link", ({ up, why }) => {
-  linked = up;
-  everLinked ||= up;
-  complaint = why;
-});
-mer.on("token", () => {
-  $("door").hidden = false;
-  $("token").focus();
-});
-
-$("door").addEventListener("submit", (event) => {
-  event.preventDefault();
-  $("door").hidden = true;
-  mer.offer($("token").value);
-  $("token").value = "";
-});
-
-$("streams").addEventListener("change", () => choose($("streams").value));
-
-function toggleFullscreen() {
-  if (document.fullscreenElement) document.exitFullscreen();
-  else document.documentElement.requestFullscreen().catch(() => {}); // refused: nothing to add to the browser's word
+/** Ask for levels while somebody looks. */
+function listen() {
+  const wanted = !document.hidden && streams.names.length <= MANY_STREAMS;
+  if (wanted === hearsLevels) return;
+  hearsLevels = wanted;
+  if (wanted) mer.subscribe(LEVELS);
+  else mer.unsubscribe({ events: LEVELS.events });
 }
+
+function firstSpan() {
+  const minutes = Number(parameters.get("minutes") ?? 2);
+  return minutes >= 0.5 && minutes <= 10 ? minutes : 2;
+}
+
+function stretch() {
+  const minutes = SPANS_MIN.find((span) => 60 * span > timeline.span_s) ?? SPANS_MIN[0];
+  timeline.stretch(60 * minutes);
+  keepInAddress("minutes", String(minutes));
+  write($("span"), `last ${spanInWords(timeline.span_s)}`);
+}
+
+/** So that a reload, or a bookmark, shows the same. */
+function keepInAddress(name, value) {
+  if (parameters.get(name) === value) return;
+  if (value === null) parameters.delete(name);
+  else parameters.set(name, value);
+  history.replaceState(null, "", `${location.pathname}${parameters.size ? `?${parameters}` : ""}${location.hash}`);
+}
+
+function showHelp() {
+  keys.list($("keys"));
+  $("keys-on").checked = keys.on;
+  $("overlay-link").search = streams.wanted === null ? "" : `?${new URLSearchParams({ stream: streams.wanted })}`;
+  $("help").showModal();
+}
+
+keys.add(
+  { key: "?", what: "this list", run: showHelp },
+  { key: "f", what: "fullscreen, and back", run: toggleFullscreen },
+  { key: "t", what: "more or fewer minutes in the timeline", run: stretch },
+  { key: "s", what: "the next stream", when: () => streams.names.length > 1, run: () => streams.next() },
+);
+$("help-open").addEventListener("click", showHelp);
+$("keys-on").addEventListener("change", () => keys.turn($("keys-on").checked));
 $("fullscreen").addEventListener("click", toggleFullscreen);
-document.addEventListener("keydown", (event) => {
-  const typing = event.target instanceof HTMLInputElement || event.target instanceof HTMLSelectElement;
-  if (event.key === "f" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) toggleFullscreen();
+$("span").addEventListener("click", stretch);
+write($("span"), `last ${spanInWords(timeline.span_s)}`);
+
+mer.on("hello", greet);
+mer.on("ready", ({ role }) => {
+  operator.allow(role === "operator" && parameters.get("tools") !== "off");
+  door.passed(role);
+  listen();
 });
+for (const kind of ["emotion", "lyrics", "change", "status"]) mer.on(kind, take);
+mer.on("levels", ({ stream, peak_db }) => stream === streams.chosen && showLevel(peak_db));
+mer.on("link", ({ up, why, final }) => {
+  link = { up, why, final };
+  everLinked ||= up;
+  judge();
+});
+mer.on("token", ({ why }) => door.ask(why));
+
+// A timer and not the drawing loop, which rests while nothing moves. Hidden, the page does nothing but remember.
+setInterval(() => document.hidden || judge(), 1000 * AGES_EVERY_S);
+document.addEventListener("visibilitychange", () => {
+  listen();
+  if (!document.hidden) refresh();
+});
+requestAnimationFrame(draw);
+stayAwake();
+hidePointer();

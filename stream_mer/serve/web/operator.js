@@ -1,105 +1,159 @@
-// The operator's hand: freeze, blackout, override and back to live, by button, key or a touch of the plane.
+// The operator's hand: freeze, blackout, override and back to live, by button, by key or by a touch of the plane.
 
-import { $ } from "./view.js";
+import { $, say, write } from "./view.js";
 
-const NUDGE = 0.1;
-const KEYS = { z: "freeze", b: "blackout", o: "override", l: "resume" };
-const ARROWS = { ArrowLeft: [-NUDGE, 0], ArrowRight: [NUDGE, 0], ArrowUp: [0, NUDGE], ArrowDown: [0, -NUDGE] };
+const NUDGE = 0.05;
+const AT_MOST_EVERY_MS = 100;
+const LETTERS = { freeze: "z", blackout: "b", override: "o", resume: "l" };
+const MEANS = {
+  freeze: "freeze the values, or let go",
+  blackout: "blackout, or let go",
+  override: "override: choose the values on the plane",
+  resume: "live: give the values back to the music",
+};
+const ARROWS = {
+  ArrowLeft: ["←", "less pleasant", -NUDGE, 0],
+  ArrowRight: ["→", "more pleasant", NUDGE, 0],
+  ArrowUp: ["↑", "more excited", 0, NUDGE],
+  ArrowDown: ["↓", "calmer", 0, -NUDGE],
+};
 const SAID = { freeze: "Frozen", blackout: "Blackout", override: "Overridden" };
 
 export class Operator {
   /**
    * @param {object} options
    * @param {object} options.mer The client.
-   * @param {() => string | null} options.stream The stream on show.
+   * @param {import("./streams.js").Streams} options.streams
+   * @param {import("./plane.js").Plane} options.plane
+   * @param {import("./keys.js").Keys} options.keys
    * @param {(why: string) => void} options.refused What to do when the server says no.
    */
-  constructor({ mer, stream, refused }) {
+  constructor({ mer, streams, plane, keys, refused }) {
     this.mer = mer;
-    this.stream = stream;
+    this.streams = streams;
+    this.plane = plane;
     this.refused = refused;
     this.allowed = false;
     this.aiming = false;
-    this.frame = null;
-    for (const button of $("operator").querySelectorAll("button")) {
-      button.addEventListener("click", () => this.#press(button.dataset.action));
+    this.aim = null; // where the override is to be, which the frames follow
+    this.sending = false;
+    this.buttons = [...$("operator").querySelectorAll("button")];
+    for (const button of this.buttons) button.addEventListener("click", () => this.#press(button.dataset.action));
+    this.#listen($("plane"));
+    const allowed = () => this.allowed;
+    for (const [action, key] of Object.entries(LETTERS)) {
+      keys.add({ key, what: MEANS[action], when: allowed, run: () => this.#press(action) });
     }
-    $("plane").addEventListener("pointerdown", (event) => this.#aimAt(event));
-    document.addEventListener("keydown", (event) => this.#key(event));
+    const aiming = () => this.aiming;
+    for (const [key, [shown, what, right, up]] of Object.entries(ARROWS)) {
+      keys.add({ key, shown, what, when: aiming, run: () => this.#nudge(right, up) });
+    }
+    keys.add({ key: "Escape", shown: "Esc", what: "leave the plane; the override stays", when: aiming, run: () => this.#target(false) });
   }
 
   /** Show the tools to those who may use them. */
-  allow(role) {
-    this.allowed = role === "operator";
-    $("operator").hidden = !this.allowed;
+  allow(allowed) {
+    this.allowed = allowed;
+    $("operator").hidden = !allowed;
+    if (!allowed) this.#target(false);
   }
 
-  /** Show what is held now; everybody sees that. */
+  /** Show what is held now, which everybody sees. @param {object | null} frame */
   show(frame) {
-    this.frame = frame;
-    const { hold } = frame;
+    const hold = frame?.hold ?? null;
     const root = document.documentElement;
+    if (root.dataset.hold === "override" && hold !== "override") this.aim = null;
     if (hold) root.dataset.hold = hold;
     else delete root.dataset.hold;
     $("held").hidden = !hold;
-    $("held").textContent = hold ? (SAID[hold] ?? "Held") : "";
-    for (const button of $("operator").querySelectorAll("button")) {
+    const said = hold ? (SAID[hold] ?? "Held") : "";
+    if ($("held-how").textContent !== said) say(said || "Live again");
+    write($("held-how"), said);
+    for (const button of this.buttons) {
       const { action } = button.dataset;
-      const pressed = action === "override" ? hold === action || this.aiming : action === hold;
-      button.setAttribute("aria-pressed", String(pressed));
-      if (action === "resume") button.disabled = !hold && !this.aiming;
+      if (action === "resume") button.disabled = !hold;
+      else button.setAttribute("aria-pressed", String(action === hold || (action === "override" && this.aiming)));
     }
+  }
+
+  /** Count down what has an end. @param {object | null} frame @param {number} since_s Seconds since it came. */
+  count(frame, since_s) {
+    const left_s = frame?.hold_left_s;
+    const counts = left_s !== null && left_s !== undefined;
+    write($("held-left"), counts ? countdown(left_s - since_s) : "");
+  }
+
+  /** Another stream is on show: what was aimed at was not it. */
+  leave() {
+    this.#target(false);
   }
 
   #press(action) {
-    if (action === "override") this.#aim(!this.aiming);
+    if (action === "override") this.#target(!this.aiming);
     else {
-      this.#aim(false);
-      this.#send(action);
+      this.#target(false);
+      const held = this.streams.past?.emotion?.hold;
+      if (action === "resume" && !held) return;
+      this.#send(action === held ? "resume" : action);
     }
   }
 
-  #aim(on) {
+  #target(on) {
     this.aiming = on;
+    this.aim = null;
     $("plane").toggleAttribute("data-aim", on);
     $("aim").hidden = !on;
-    if (this.frame) this.show(this.frame);
+    this.show(this.streams.past?.emotion ?? null);
   }
 
-  #aimAt(event) {
-    if (!this.allowed || !this.aiming) return;
-    const box = $("plane").getBoundingClientRect();
-    const size = Math.min(box.width, box.height);
-    const across = (event.clientX - box.left - box.width / 2) / (size / 2);
-    const up = (box.top + box.height / 2 - event.clientY) / (size / 2);
-    this.#override(across, up);
+  #listen(canvas) {
+    const touch = (event) => this.#override(...this.plane.valuesAt(event.clientX, event.clientY));
+    canvas.addEventListener("pointerdown", (event) => {
+      if (!this.aiming || event.button !== 0) return;
+      canvas.setPointerCapture(event.pointerId);
+      touch(event);
+    });
+    canvas.addEventListener("pointermove", (event) => {
+      if (this.aiming && canvas.hasPointerCapture(event.pointerId)) touch(event);
+    });
   }
 
-  #override(valence, arousal) {
-    const within = (value) => Math.max(-1, Math.min(1, Math.round(100 * value) / 100));
-    const override = { valence: within(valence), arousal: within(arousal) };
-    const ttl_s = Number($("ttl").value);
-    if (ttl_s > 0) override.ttl_s = ttl_s;
-    this.#send("override", { override });
+  #nudge(right, up) {
+    const frame = this.streams.past?.emotion;
+    if (!frame) return;
+    const [valence, arousal] = this.aim ?? [frame.valence, frame.arousal];
+    this.#override(valence + right, arousal + up);
+  }
+
+  #override(...values) {
+    this.aim = values.map((value) => Math.max(-1, Math.min(1, Math.round(100 * value) / 100)));
+    if (!this.sending) this.#sendAim();
+  }
+
+  /** Send where it is to be, and where it has gone meanwhile: a hand that drags must not flood the server. */
+  async #sendAim() {
+    this.sending = true;
+    let sent = null;
+    while (this.aim !== null && this.aim !== sent) {
+      sent = this.aim;
+      const override = { valence: sent[0], arousal: sent[1] };
+      const ttl_s = Number($("ttl").value);
+      if (ttl_s > 0) override.ttl_s = ttl_s;
+      await this.#send("override", { override });
+      await new Promise((resolve) => setTimeout(resolve, AT_MOST_EVERY_MS));
+    }
+    this.sending = false;
   }
 
   async #send(action, more = {}) {
-    const stream = this.stream();
+    const stream = this.streams.chosen;
     if (stream === null) return;
     const { ok, error } = await this.mer.control(action, { streams: [stream], ...more });
     if (!ok) this.refused(error.message);
   }
+}
 
-  #key(event) {
-    const { target, key } = event;
-    const typing = target instanceof HTMLInputElement || target instanceof HTMLSelectElement;
-    if (!this.allowed || typing || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (key in KEYS) this.#press(KEYS[key]);
-    else if (key === "Escape" && this.aiming) this.#aim(false);
-    else if (key in ARROWS && this.aiming && this.frame) {
-      const [right, up] = ARROWS[key];
-      this.#override(this.frame.valence + right, this.frame.arousal + up);
-      event.preventDefault();
-    }
-  }
+function countdown(seconds) {
+  const left = Math.max(0, Math.ceil(seconds));
+  return `${Math.floor(left / 60)}:${String(left % 60).padStart(2, "0")} left`;
 }

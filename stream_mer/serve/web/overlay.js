@@ -1,107 +1,177 @@
-// The overlay for OBS: transparent, with what the address asks for.
+// The overlay for OBS and other mixers: a page without a ground, with what the address asks for.
 //
 //   /overlay?show=category,lyrics&at=bottom-left&zoom=1.5&stream=main&lines=1#token=SECRET
+//
+//   show     parts, in any order: category, values, bars, clusters, plane, timeline, lyrics, held (category,lyrics)
+//   at       where: top-left, top-middle, top-right, middle, bottom-left, bottom-middle, bottom-right (bottom-left)
+//   zoom     0.2 to 10 times as large (1)
+//   stream   which one (the first)
+//   lines    how many sung lines, 1 to 4 (2)
+//   minutes  how long the timeline is, 0.5 to 10 (2)
+//   text     colour of all text, as fff or ffffff (white, the category in its own)
+//   back     colour behind each part, as 000000 or 00000080 (none)
+//
+// What it does not understand it shows in a strip at the bottom, with what is possible. A stream that has ended, broken
+// off or gone silent for longer than a few hops is not shown, and neither is a blackout. That an operator holds the
+// values is for the desk and not for the audience, so `held` is shown only where it is asked for.
 
 import { connect } from "./mer.js";
+import { Past } from "./past.js";
 import { Plane } from "./plane.js";
 import { Timeline } from "./timeline.js";
-import { $, Bars, CATEGORY_NAMES, CLUSTER_NAMES, Lines, showEmotion } from "./view.js";
+import { $, Bars, CATEGORY_NAMES, CLUSTER_NAMES, Lines, showEmotion, write } from "./view.js";
 
-const PARTS = ["category", "bars", "clusters", "values", "plane", "timeline", "lyrics"];
-const SHOWN = ["category", "lyrics"];
+const PARTS = ["category", "values", "bars", "clusters", "plane", "timeline", "lyrics", "held"];
+const SHOWN = "category,lyrics";
 const PLACES = ["top-left", "top-middle", "top-right", "middle", "bottom-left", "bottom-middle", "bottom-right"];
-const STALE_AFTER_S = 5;
+const KNOWN = ["show", "at", "zoom", "stream", "lines", "minutes", "text", "back"];
+const HOLDS = { freeze: "frozen", blackout: "blackout", override: "overridden" };
+const STALE_HOPS = 4;
+const STALE_AT_LEAST_S = 3;
 const LINE_STAYS_S = 8;
+const DRAWN_HZ = 30;
 
 const asked = new URLSearchParams(location.search);
 const root = document.documentElement;
+const troubles = new Map();
+
+/** Say in the strip what is wrong, or with an empty text that it is not any more. */
+function trouble(about, text) {
+  if (text) troubles.set(about, text);
+  else troubles.delete(about);
+  const items = [...troubles.values()].map((one) => Object.assign(document.createElement("li"), { textContent: one }));
+  $("trouble").replaceChildren(...items);
+  $("trouble").hidden = items.length === 0;
+}
 
 function choice(name, allowed, fallback) {
-  const value = asked.get(name);
-  if (value === null || allowed.includes(value)) return value ?? fallback;
-  trouble(`${name}=${value} is unknown here; choose from ${allowed.join(", ")}`);
+  const value = asked.get(name) ?? fallback;
+  if (allowed.includes(value)) return value;
+  trouble(name, `${name}=${value} is not known here; choose from ${allowed.join(", ")}`);
   return fallback;
 }
 
 function number(name, low, high, fallback) {
-  const value = asked.has(name) ? Number(asked.get(name)) : fallback;
+  const value = asked.has(name) ? Number(asked.get(name) || NaN) : fallback;
   if (value >= low && value <= high) return value;
-  trouble(`${name}=${asked.get(name)} must be a number from ${low} to ${high}`);
+  trouble(name, `${name}=${asked.get(name)} must be a number from ${low} to ${high}`);
   return fallback;
 }
 
-function trouble(text) {
-  $("trouble").textContent = text;
-  $("trouble").hidden = false;
+function colour(name) {
+  const value = asked.get(name);
+  if (value === null) return;
+  if (/^([0-9a-f]{3,4}|[0-9a-f]{6}|[0-9a-f]{8})$/i.test(value)) {
+    document.body.style.setProperty(`--${name}`, `#${value}`);
+    document.body.dataset[name] = value;
+  } else trouble(name, `${name}=${value} must be a colour, as fff, ffffff or 00000080`);
 }
 
 function shownParts() {
-  const parts = (asked.get("show") ?? SHOWN.join(",")).split(",").filter(Boolean);
-  const unknown = parts.filter((part) => !PARTS.includes(part));
-  if (unknown.length) trouble(`show=${unknown.join(",")} is unknown here; choose from ${PARTS.join(", ")}`);
-  return parts;
+  const wanted = (asked.get("show") ?? SHOWN).split(",").map((part) => part.trim()).filter(Boolean);
+  const unknown = wanted.filter((part) => !PARTS.includes(part));
+  if (unknown.length) trouble("show", `show=${unknown.join(",")} is not known here; choose from ${PARTS.join(", ")}`);
+  return wanted;
 }
 
 const parts = shownParts();
 for (const part of document.querySelectorAll("[data-part]")) part.hidden = !parts.includes(part.dataset.part);
+const unknown = [...asked.keys()].filter((name) => !KNOWN.includes(name));
+if (unknown.length) trouble("names", `${unknown.join(", ")} is not known here; there is ${KNOWN.join(", ")}`);
 document.body.dataset.at = choice("at", PLACES, "bottom-left");
 document.body.style.setProperty("--zoom", number("zoom", 0.2, 10, 1));
+colour("text");
+colour("back");
 
 const plane = new Plane($("plane"));
-const timeline = new Timeline($("timeline"), { span_s: number("minutes", 0.5, 10, 3) * 60 });
+const timeline = new Timeline($("timeline"), number("minutes", 0.5, 10, 2) * 60);
 const bars = { categories: new Bars($("categories"), CATEGORY_NAMES), clusters: new Bars($("clusters"), CLUSTER_NAMES) };
 const lines = new Lines($("lines"), null, number("lines", 1, 4, 2));
+let past = new Past();
 let stream = asked.get("stream");
-let heardAt_s = null;
+let session = null;
+let hop_s = 0.5;
 let sungAt_s = 0;
 let linked = false;
 
 const mer = connect(undefined, {
   token: new URLSearchParams(location.hash.slice(1)).get("token"),
   name: "overlay",
-  history: parts.includes("timeline"),
+  history: parts.includes("timeline") || parts.includes("plane"),
 });
 
-function mine(message) {
-  stream ??= message.stream;
-  if (message.stream !== stream) return false;
-  timeline.take(message);
-  return true;
+function now() {
+  return performance.now() / 1000;
 }
 
-mer.on("emotion", (message, age_s) => {
-  if (!mine(message)) return;
-  heardAt_s = performance.now() / 1000 - age_s;
-  if (message.hold) root.dataset.hold = message.hold;
+function begin() {
+  past = new Past();
+  plane.follow(past);
+  timeline.follow(past);
+  lines.clear();
+}
+
+function greet(hello) {
+  if (session !== null && session !== hello.session) begin();
+  session = hello.session;
+  hop_s = hello.hop_s;
+  if (stream !== null && !hello.streams.includes(stream)) {
+    trouble("stream", `stream=${stream} is not there; choose from ${hello.streams.join(", ")}`);
+  } else trouble("stream", "");
+}
+
+function take(message, age_s) {
+  stream ??= message.stream;
+  if (message.stream !== stream) return;
+  past.take(message, now() - age_s);
+  timeline.touch();
+  if (message.type === "emotion") show(message);
+  if (message.type === "lyrics") sing(message, age_s);
+}
+
+function show(frame) {
+  const { hold } = frame;
+  if (hold) root.dataset.hold = hold;
   else delete root.dataset.hold;
-  plane.move(message);
-  showEmotion(message, bars);
-});
-mer.on("lyrics", (message, age_s) => {
-  if (!mine(message)) return;
-  sungAt_s = performance.now() / 1000 - age_s;
-  lines.show(message);
-});
-mer.on("change", mine);
+  $("held").hidden = !hold;
+  write($("held"), hold ? (HOLDS[hold] ?? "held") : "");
+  plane.move();
+  showEmotion(frame, bars);
+}
+
+/** Show a line while it is being sung; out of the server's memory may come older ones. */
+function sing(line, age_s) {
+  if (past.emotion && past.end_s - line.t1 > LINE_STAYS_S + hop_s) return;
+  sungAt_s = now() - age_s;
+  lines.show(line);
+}
+
+function judge() {
+  const since_s = now() - past.frameAt_s;
+  const fresh = past.emotion !== null && since_s <= Math.max(STALE_AT_LEAST_S, STALE_HOPS * hop_s);
+  const live = linked && fresh && past.status?.source !== "ended";
+  root.dataset.state = past.emotion === null ? "connecting" : live ? "live" : "stale";
+  if (now() - sungAt_s > LINE_STAYS_S) lines.clear();
+}
+
+let drawnAt_s = now();
+function draw(now_ms) {
+  requestAnimationFrame(draw);
+  const passed_s = now_ms / 1000 - drawnAt_s;
+  if (passed_s < 0.9 / DRAWN_HZ) return;
+  drawnAt_s = now_ms / 1000;
+  plane.draw(drawnAt_s, passed_s);
+  timeline.draw();
+}
+
+mer.on("hello", greet);
+for (const kind of ["emotion", "lyrics", "change", "status"]) mer.on(kind, take);
 mer.on("link", ({ up, why, final }) => {
   linked = up;
-  if (final) trouble(why);
+  trouble("link", final ? `The server refuses this page: ${why}` : "");
+  if (up) trouble("token", "");
 });
-mer.on("token", () => trouble("This stream wants a token: add #token=SECRET to the address"));
-
-function judge(now_s) {
-  const fresh = heardAt_s !== null && now_s - heardAt_s <= STALE_AFTER_S;
-  root.dataset.state = heardAt_s === null ? "connecting" : linked && fresh ? "live" : "stale";
-  if (now_s - sungAt_s > LINE_STAYS_S) lines.clear();
-}
-
-let drawnAt_s = performance.now() / 1000;
-function draw(now_ms) {
-  const now_s = now_ms / 1000;
-  plane.draw(now_s, Math.max(0, now_s - drawnAt_s));
-  timeline.draw();
-  drawnAt_s = now_s;
-  requestAnimationFrame(draw);
-}
+mer.on("token", () => trouble("token", "This stream wants a token: add #token=SECRET to the address"));
+begin();
 requestAnimationFrame(draw);
-setInterval(() => judge(performance.now() / 1000), 200);
+setInterval(judge, 200);

@@ -2,6 +2,8 @@
 
 const TRAIL_S = 25;
 const EASE_S = 0.28;
+const FADE_EVERY_S = 0.25;
+const GAP_S = 3; // without a frame for so long, nobody knows which way it went
 const SPAN = 0.99; // of the canvas; what is left keeps the frame's edge from being cut
 const SMALLEST_TEXT_PX = 11;
 const CORNERS = {
@@ -15,8 +17,9 @@ export const COLOURS = {
   ...Object.fromEntries(Object.entries(CORNERS).map(([name, { rgb }]) => [name, rgb])),
   unknown: [138, 144, 162],
 };
-const TOGETHER_S = 0.05; // frames that come at once were missed before: only the last of them is now
-const FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif';
+/** What is in an operator's hand is told by this colour everywhere. */
+export const HELD = "#ffc46b";
+export const FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif';
 
 /** Mix the colours of the quadrants by how near a point is to each corner. */
 export function colourAt(valence, arousal) {
@@ -33,74 +36,93 @@ export class Plane {
   constructor(canvas) {
     this.canvas = canvas;
     this.context = canvas.getContext("2d");
+    this.ground = document.createElement("canvas");
     this.still = matchMedia("(prefers-reduced-motion: reduce)");
-    this.clear();
+    this.drawnAt_s = 0;
+    this.follow(null);
     new ResizeObserver(() => this.#fit()).observe(canvas);
     this.#fit();
   }
 
-  /** Forget everything, for another stream. */
-  clear() {
+  /** Show this stream from now on. @param {import("./past.js").Past | null} past */
+  follow(past) {
+    this.past = past;
     this.target = null;
     this.shown = null;
-    this.trail = [];
+    this.dirty = true;
+    this.move();
+  }
+
+  /** Go to where the newest frame is. */
+  move() {
+    const frame = this.past?.emotion;
+    if (!frame) return;
+    const { valence, arousal, raw, interval, hold } = frame;
+    this.target = [valence, arousal, ...interval.valence, ...interval.arousal, raw.valence, raw.arousal];
+    this.hold = hold;
+    if (this.shown === null || this.still.matches) this.shown = this.target;
     this.dirty = true;
   }
 
-  /** Take the next frame. */
-  move({ valence, arousal, interval }) {
-    this.target = { valence, arousal, v: interval.valence, a: interval.arousal };
-    if (this.shown === null || this.still.matches) this.shown = structuredClone(this.target);
-    const at = performance.now() / 1000;
-    if (this.trail.length && at - this.trail.at(-1).at < TOGETHER_S) this.trail.pop();
-    this.trail.push({ valence, arousal, at });
-    this.dirty = true;
+  /** Which values a place on the screen stands for, each -1..1. */
+  valuesAt(x, y) {
+    const box = this.canvas.getBoundingClientRect();
+    const half = (Math.min(box.width, box.height) * SPAN) / 2;
+    return [clamp((x - box.left - box.width / 2) / half), clamp((box.top + box.height / 2 - y) / half)];
   }
 
-  /** Draw if anything moved. */
+  /** Draw if anything moved. @param {number} now_s @param {number} passed_s Since the last time. */
   draw(now_s, passed_s) {
-    const { trail } = this;
-    while (trail.length && now_s - trail[0].at > TRAIL_S) {
-      trail.shift();
-      this.dirty = true;
-    }
-    if (this.target && this.#approach(passed_s)) this.dirty = true;
-    // The trail fades all the time; without movement wanted, once per frame of the stream is enough.
-    if (trail.length > 1 && !this.still.matches) this.dirty = true;
-    if (!this.dirty) return;
+    if (this.target) this.#approach(passed_s);
+    // The trail fades so slowly that a few times a second are enough; without movement wanted, the frames' own pace.
+    const fades = !this.still.matches && now_s - this.drawnAt_s > FADE_EVERY_S;
+    if ((!this.dirty && !fades) || this.canvas.width < 2) return;
+    const trail = this.#recent(now_s);
+    if (!this.dirty && trail.length < 2) return;
     this.dirty = false;
-    this.#ground();
-    if (this.shown) {
-      this.#interval();
-      this.#trail(now_s);
-      this.#point();
+    this.drawnAt_s = now_s;
+    this.context.clearRect(0, 0, this.canvas.width, this.canvas.height);
+    this.context.drawImage(this.ground, 0, 0);
+    if (!this.shown) return;
+    this.#interval();
+    this.#trail(trail);
+    if (this.hold) this.#live();
+    this.#point();
+  }
+
+  #recent(now_s) {
+    const { past } = this;
+    const recent = [];
+    if (!past?.emotion) return recent;
+    const waited_s = Math.max(0, now_s - past.frameAt_s);
+    for (let i = past.points.length - 1; i >= 0; i--) {
+      const age_s = past.end_s - past.points[i].t + waited_s;
+      if (age_s > TRAIL_S) break;
+      recent.push({ ...past.points[i], fresh: 1 - age_s / TRAIL_S });
     }
+    return recent.reverse();
   }
 
   #fit() {
     this.scale = Math.min(devicePixelRatio || 1, 2);
     const { width, height } = this.canvas.getBoundingClientRect();
-    this.canvas.width = Math.max(1, Math.round(width * this.scale));
-    this.canvas.height = Math.max(1, Math.round(height * this.scale));
+    for (const canvas of [this.canvas, this.ground]) {
+      canvas.width = Math.max(1, Math.round(width * this.scale));
+      canvas.height = Math.max(1, Math.round(height * this.scale));
+    }
     this.size = Math.min(this.canvas.width, this.canvas.height);
     this.unit = this.size / 100;
+    this.#paintGround();
     this.dirty = true;
   }
 
   #approach(passed_s) {
     const share = this.still.matches ? 1 : 1 - Math.exp(-passed_s / EASE_S);
     const { shown, target } = this;
-    const towards = (from, to) => (Math.abs(to - from) < 2e-4 ? to : from + (to - from) * share);
-    const next = {
-      valence: towards(shown.valence, target.valence),
-      arousal: towards(shown.arousal, target.arousal),
-      v: shown.v.map((end, i) => towards(end, target.v[i])),
-      a: shown.a.map((end, i) => towards(end, target.a[i])),
-    };
-    const moved = next.valence !== shown.valence || next.arousal !== shown.arousal ||
-      next.v.some((end, i) => end !== shown.v[i]) || next.a.some((end, i) => end !== shown.a[i]);
+    const unseen = 1 / this.size; // half a pixel
+    const next = shown.map((from, i) => (Math.abs(target[i] - from) < unseen ? target[i] : from + (target[i] - from) * share));
+    if (next.some((value, i) => value !== shown[i])) this.dirty = true;
     this.shown = next;
-    return moved;
   }
 
   #x(valence) {
@@ -111,10 +133,11 @@ export class Plane {
     return this.canvas.height / 2 - (clamp(arousal) * this.size * SPAN) / 2;
   }
 
-  #ground() {
-    const { context: c, unit } = this;
+  /** What never changes, painted once: gradients over the whole plane are the dearest part of it. */
+  #paintGround() {
+    const { unit } = this;
+    const c = this.ground.getContext("2d");
     const [left, right, top, bottom] = [this.#x(-1), this.#x(1), this.#y(1), this.#y(-1)];
-    c.clearRect(0, 0, this.canvas.width, this.canvas.height);
     c.save();
     c.beginPath();
     c.roundRect(left, top, right - left, bottom - top, 2.4 * unit);
@@ -129,19 +152,19 @@ export class Plane {
       c.fillRect(left, top, right - left, bottom - top);
     }
     c.restore();
-    this.#axes(left, right, top, bottom);
+    this.#paintAxes(c, left, right, top, bottom);
+    c.font = `600 ${5.4 * unit}px ${FONT}`;
     for (const [name, { x, y, rgb }] of Object.entries(CORNERS)) {
-      c.font = `600 ${4.4 * unit}px ${FONT}`;
-      c.fillStyle = `rgba(${rgb}, 0.95)`;
+      c.fillStyle = `rgb(${rgb})`;
       c.textAlign = x < 0 ? "left" : "right";
       c.textBaseline = y > 0 ? "top" : "bottom";
       c.fillText(name, this.#x(x) - x * 3 * unit, this.#y(y) + y * 3 * unit);
     }
   }
 
-  #axes(left, right, top, bottom) {
-    const { context: c, unit } = this;
-    c.strokeStyle = "rgb(255 255 255 / 0.16)";
+  #paintAxes(c, left, right, top, bottom) {
+    const { unit } = this;
+    c.strokeStyle = "rgb(255 255 255 / 0.2)";
     c.lineWidth = 0.25 * unit;
     c.beginPath();
     c.moveTo(left, this.#y(0));
@@ -149,8 +172,8 @@ export class Plane {
     c.moveTo(this.#x(0), top);
     c.lineTo(this.#x(0), bottom);
     c.stroke();
-    c.font = `400 ${Math.max(2.5 * unit, SMALLEST_TEXT_PX * this.scale)}px ${FONT}`;
-    c.fillStyle = "rgb(255 255 255 / 0.5)";
+    c.font = `400 ${Math.max(3.1 * unit, SMALLEST_TEXT_PX * this.scale)}px ${FONT}`;
+    c.fillStyle = "rgb(255 255 255 / 0.62)";
     c.textAlign = "right";
     c.textBaseline = "bottom";
     c.fillText("pleasant", right - 2 * unit, this.#y(0) - unit);
@@ -164,52 +187,76 @@ export class Plane {
 
   /** The interval holds the truth in each direction on its own, so an ellipse inside the box says no more than that. */
   #interval() {
-    const { context: c, shown, unit } = this;
-    const [left, right, low, high] = [this.#x(shown.v[0]), this.#x(shown.v[1]), this.#y(shown.a[0]), this.#y(shown.a[1])];
-    const rgb = colourAt(shown.valence, shown.arousal);
+    const { context: c, unit } = this;
+    const [valence, arousal, v0, v1, a0, a1] = this.shown;
+    const [left, right, low, high] = [this.#x(v0), this.#x(v1), this.#y(a0), this.#y(a1)];
+    const rgb = colourAt(valence, arousal);
     c.beginPath();
     c.ellipse((left + right) / 2, (low + high) / 2, Math.abs(right - left) / 2, Math.abs(low - high) / 2, 0, 0, 2 * Math.PI);
     c.fillStyle = `rgba(${rgb}, 0.1)`;
     c.fill();
     c.setLineDash([1.2 * unit, 1.2 * unit]);
-    c.strokeStyle = `rgba(${rgb}, 0.5)`;
-    c.lineWidth = 0.25 * unit;
+    c.strokeStyle = `rgba(${rgb}, 0.6)`;
+    c.lineWidth = 0.3 * unit;
     c.stroke();
     c.setLineDash([]);
   }
 
-  #trail(now_s) {
-    const { context: c, trail, unit } = this;
+  #trail(trail) {
+    const { context: c, unit } = this;
     c.lineCap = "butt"; // round ends would overlap and show as dots
-    c.lineWidth = 0.7 * unit;
+    c.lineWidth = 0.9 * unit;
     for (let i = 1; i < trail.length; i++) {
       const [from, to] = [trail[i - 1], trail[i]];
-      const last = i === trail.length - 1;
-      const fresh = Math.max(0, 1 - (now_s - to.at) / TRAIL_S);
-      const end = last ? this.shown : to;
-      c.strokeStyle = `rgba(${colourAt(to.valence, to.arousal)}, ${(0.75 * fresh ** 1.5).toFixed(3)})`;
+      if (to.t - from.t > GAP_S) continue;
+      const [valence, arousal] = i === trail.length - 1 ? this.shown : [to.valence, to.arousal];
+      c.strokeStyle = `rgba(${colourAt(to.valence, to.arousal)}, ${(0.85 * to.fresh ** 1.3).toFixed(3)})`;
       c.beginPath();
       c.moveTo(this.#x(from.valence), this.#y(from.arousal));
-      c.lineTo(this.#x(end.valence), this.#y(end.arousal));
+      c.lineTo(this.#x(valence), this.#y(arousal));
       c.stroke();
     }
   }
 
   #point() {
-    const { context: c, shown, unit } = this;
-    const [x, y] = [this.#x(shown.valence), this.#y(shown.arousal)];
-    const rgb = colourAt(shown.valence, shown.arousal);
+    const { context: c, unit } = this;
+    const [valence, arousal] = this.shown;
+    const [x, y] = [this.#x(valence), this.#y(arousal)];
+    const rgb = colourAt(valence, arousal);
     const halo = c.createRadialGradient(x, y, 0, x, y, 9 * unit);
     halo.addColorStop(0, `rgba(${rgb}, 0.75)`);
     halo.addColorStop(1, `rgba(${rgb}, 0)`);
     c.fillStyle = halo;
-    c.beginPath();
-    c.arc(x, y, 9 * unit, 0, 2 * Math.PI);
+    this.#disc(x, y, 9 * unit);
     c.fill();
+    if (this.hold) {
+      c.strokeStyle = HELD;
+      c.lineWidth = 0.8 * unit;
+      c.strokeRect(x - 3.4 * unit, y - 3.4 * unit, 6.8 * unit, 6.8 * unit);
+    }
     c.fillStyle = "#fff";
-    c.beginPath();
-    c.arc(x, y, 1.9 * unit, 0, 2 * Math.PI);
+    this.#disc(x, y, 1.9 * unit);
     c.fill();
+  }
+
+  /** Where the music is while the point is in an operator's hand: what letting go would show. */
+  #live() {
+    const { context: c, unit } = this;
+    const [x, y] = [this.#x(this.shown[6]), this.#y(this.shown[7])];
+    c.strokeStyle = "rgb(255 255 255 / 0.75)";
+    c.lineWidth = 0.4 * unit;
+    this.#disc(x, y, 1.7 * unit);
+    c.stroke();
+    c.font = `400 ${Math.max(2.8 * unit, SMALLEST_TEXT_PX * this.scale)}px ${FONT}`;
+    c.fillStyle = "rgb(255 255 255 / 0.75)";
+    c.textAlign = "left";
+    c.textBaseline = "middle";
+    c.fillText("music", x + 2.6 * unit, y);
+  }
+
+  #disc(x, y, radius) {
+    this.context.beginPath();
+    this.context.arc(x, y, radius, 0, 2 * Math.PI);
   }
 }
 

@@ -1,41 +1,39 @@
 // The last minutes: a band of categories, the curves of valence and arousal, marks where a cue fired, the words below.
 
-import { COLOURS } from "./plane.js";
+import { COLOURS, FONT, HELD } from "./plane.js";
 
-const SPAN_S = 120;
-const WORD_ROWS = 2;
-const KEPT_POINTS = 4000;
-const KEPT_LINES = 80;
+const WORD_ROWS = 3;
+const GAP_S = 3; // without a frame for so long, nothing is drawn
+const FIRST_S = 0.5; // what the first frame stands for
 const MINUTE_S = 60;
-const FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif';
-const CURVES = { valence: { colour: "#f2f3f7", dash: [] }, arousal: { colour: "#c58af9", dash: [5, 4] } };
+const SMALLEST_TEXT_PX = 11;
+const CURVES = { valence: { colour: "#f2f3f7", dash: [] }, arousal: { colour: "#c9a0ff", dash: [7, 5] } };
 
 export class Timeline {
-  /** @param {HTMLCanvasElement} canvas @param {{span_s?: number}} [options] */
-  constructor(canvas, { span_s = SPAN_S } = {}) {
+  /** @param {HTMLCanvasElement} canvas @param {number} span_s How much it shows. */
+  constructor(canvas, span_s) {
     this.canvas = canvas;
     this.context = canvas.getContext("2d");
     this.span_s = span_s;
-    this.clear();
+    this.past = null;
     new ResizeObserver(() => this.#fit()).observe(canvas);
     this.#fit();
   }
 
-  /** Forget everything, for another stream. */
-  clear() {
-    this.points = [];
-    this.cues = [];
-    this.lines = new Map();
+  /** Show this stream from now on. @param {import("./past.js").Past | null} past */
+  follow(past) {
+    this.past = past;
     this.dirty = true;
   }
 
-  /** Take an `emotion`, a `change` or a `lyrics` message; others change nothing. */
-  take(message) {
-    if (message.type === "emotion") this.#point(message);
-    else if (message.type === "change") this.cues.push({ t: message.t, to: message.to });
-    else if (message.type === "lyrics") this.#line(message);
-    else return;
-    while (this.cues.length && this.cues[0].t < this.#end() - this.span_s) this.cues.shift();
+  /** Show so many seconds. */
+  stretch(span_s) {
+    this.span_s = span_s;
+    this.dirty = true;
+  }
+
+  /** There is something new. */
+  touch() {
     this.dirty = true;
   }
 
@@ -45,37 +43,27 @@ export class Timeline {
     this.dirty = false;
     const { context: c, canvas } = this;
     c.clearRect(0, 0, canvas.width, canvas.height);
+    this.end_s = this.past?.end_s ?? 0;
+    const points = this.#visible();
     const rows = this.#rows();
     this.#grid(rows);
-    if (this.points.length === 0) return;
-    this.#bands(rows);
-    this.#curves(rows);
+    if (points.length === 0) return;
+    this.#bands(rows, points);
     this.#marks(rows);
+    for (const [name, look] of Object.entries(CURVES)) this.#curve(rows, points, name, look);
     this.#words(rows);
-    this.canvas.setAttribute("aria-label", this.#inWords());
+    canvas.setAttribute("aria-label", this.#inWords(points));
   }
 
-  #point({ t1, valence, arousal, category, hold }) {
-    const { points } = this;
-    // A new start of the stream, or a value that an operator changed in the same moment.
-    if (points.length && t1 < points.at(-1).t) this.clear();
-    if (points.length && t1 === points.at(-1).t) points.pop();
-    this.points.push({ t: t1, valence, arousal, top: category.top, hold });
-    while (this.points.length > KEPT_POINTS || this.points[0].t < t1 - this.span_s) this.points.shift();
-  }
-
-  #line({ segment, text, t0 }) {
-    if (text) this.lines.set(segment, { segment, t0, text });
-    else this.lines.delete(segment);
-    while (this.lines.size > KEPT_LINES) this.lines.delete(this.lines.keys().next().value);
-  }
-
-  #end() {
-    return this.points.at(-1)?.t ?? 0;
+  #visible() {
+    const points = this.past?.points ?? [];
+    let first = points.length;
+    while (first > 0 && points[first - 1].t > this.end_s - this.span_s) first--;
+    return points.slice(Math.max(0, first - 1));
   }
 
   #x(t) {
-    return this.canvas.width * (1 - (this.#end() - t) / this.span_s);
+    return this.canvas.width * (1 - (this.end_s - t) / this.span_s);
   }
 
   #fit() {
@@ -83,14 +71,15 @@ export class Timeline {
     const { width, height } = this.canvas.getBoundingClientRect();
     this.canvas.width = Math.max(1, Math.round(width * this.scale));
     this.canvas.height = Math.max(1, Math.round(height * this.scale));
-    this.text_px = Math.max(11 * this.scale, this.canvas.height * 0.1);
+    this.pen = Math.max(this.scale, this.canvas.height / 240);
+    this.text_px = Math.max(SMALLEST_TEXT_PX * this.scale, this.canvas.height * 0.082);
     this.dirty = true;
   }
 
   #rows() {
     const { height } = this.canvas;
-    const words = height - 1.25 * WORD_ROWS * this.text_px;
-    return { band: [0, 0.1 * height], curve: [0.14 * height, words - 0.03 * height], words };
+    const words = height - 1.3 * WORD_ROWS * this.text_px;
+    return { band: [0.025 * height, 0.13 * height], curve: [0.17 * height, words - 0.05 * height], words };
   }
 
   #y(value, [top, bottom]) {
@@ -99,100 +88,122 @@ export class Timeline {
 
   #grid({ curve }) {
     const { context: c, canvas } = this;
-    c.strokeStyle = "rgb(255 255 255 / 0.1)";
-    c.lineWidth = this.scale;
-    c.font = `400 ${0.75 * this.text_px}px ${FONT}`;
-    c.fillStyle = "rgb(255 255 255 / 0.4)";
+    c.strokeStyle = "rgb(255 255 255 / 0.14)";
+    c.lineWidth = 0.5 * this.pen;
+    c.font = `400 ${0.9 * this.text_px}px ${FONT}`;
+    c.fillStyle = "rgb(255 255 255 / 0.6)";
     c.textAlign = "left";
     c.textBaseline = "bottom";
+    const step_s = this.span_s > 5 * MINUTE_S ? 2 * MINUTE_S : this.span_s < 2 * MINUTE_S ? MINUTE_S / 2 : MINUTE_S;
     c.beginPath();
-    for (let t = Math.floor(this.#end() / MINUTE_S) * MINUTE_S; t > this.#end() - this.span_s && t >= 0; t -= MINUTE_S) {
+    for (let t = Math.floor(this.end_s / step_s) * step_s; t > this.end_s - this.span_s && t >= 0; t -= step_s) {
       c.moveTo(this.#x(t), curve[0]);
       c.lineTo(this.#x(t), curve[1]);
-      c.fillText(clock(t), this.#x(t) + 4 * this.scale, curve[1]);
+      c.fillText(clock(t), this.#x(t) + 5 * this.pen, curve[1]);
     }
     c.moveTo(0, this.#y(0, curve));
     c.lineTo(canvas.width, this.#y(0, curve));
     c.stroke();
   }
 
-  #bands({ band: [top, bottom] }) {
-    const { context: c, points } = this;
-    points.forEach((point, i) => {
-      const from = this.#x(points[i - 1]?.t ?? point.t - 0.5);
-      c.fillStyle = `rgb(${COLOURS[point.top] ?? COLOURS.unknown})`;
-      c.globalAlpha = point.hold ? 0.45 : 0.95;
-      c.fillRect(from, top, this.#x(point.t) - from + this.scale, bottom - top);
+  /** One stripe for each run of the same category; what an operator held has a line above it. */
+  #bands({ band: [top, bottom] }, points) {
+    const { context: c } = this;
+    let from = points[0].t - FIRST_S;
+    points.forEach(({ t, top: category, hold }, i) => {
+      const next = points[i + 1];
+      const broken = next && next.t - t > GAP_S;
+      if (next && !broken && next.top === category && next.hold === hold) return;
+      const x = this.#x(from);
+      c.fillStyle = `rgb(${COLOURS[category] ?? COLOURS.unknown})`;
+      c.fillRect(x, top, this.#x(t) - x + 0.5, bottom - top);
+      if (hold) {
+        c.fillStyle = HELD;
+        c.fillRect(x, 0, this.#x(t) - x + 0.5, 0.6 * top);
+      }
+      from = broken ? next.t - FIRST_S : t;
     });
-    c.globalAlpha = 1;
   }
 
-  #curves({ curve }) {
-    const { context: c, points } = this;
+  #curve({ curve }, points, name, { colour, dash }) {
+    const { context: c } = this;
     c.lineJoin = "round";
-    c.font = `500 ${0.8 * this.text_px}px ${FONT}`;
-    c.textAlign = "left";
-    for (const [name, { colour, dash }] of Object.entries(CURVES)) {
-      c.beginPath();
-      points.forEach((point, i) => c[i ? "lineTo" : "moveTo"](this.#x(point.t), this.#y(point[name], curve)));
-      c.setLineDash(dash.map((length) => length * this.scale));
-      c.strokeStyle = colour;
-      c.lineWidth = 1.8 * this.scale;
-      c.stroke();
+    c.setLineDash(dash.map((length) => length * this.pen));
+    c.strokeStyle = colour;
+    c.lineWidth = 2.4 * this.pen;
+    c.beginPath();
+    let last = null;
+    for (const point of points) {
+      const x = this.#x(point.t);
+      if (last && point !== points.at(-1) && x - last.x < this.scale) continue; // closer than can be seen
+      c[last && point.t - last.t <= GAP_S ? "lineTo" : "moveTo"](x, this.#y(point[name], curve));
+      last = { x, t: point.t };
     }
+    c.stroke();
     c.setLineDash([]);
-    let x = 6 * this.scale;
-    for (const [name, { colour }] of Object.entries(CURVES)) {
-      c.fillStyle = colour;
-      c.textBaseline = "top";
-      c.fillText(name, x, curve[0]);
-      x += c.measureText(name).width + 14 * this.scale;
-    }
   }
 
   /** A tick with the colour of the category that began: where a cue fired. */
   #marks({ band, curve }) {
     const { context: c } = this;
-    for (const { t, to } of this.cues) {
+    const size = 7 * this.pen;
+    for (const { t, to } of this.past.cues) {
+      if (t < this.end_s - this.span_s) continue;
       c.fillStyle = `rgb(${COLOURS[to] ?? COLOURS.unknown})`;
       const x = this.#x(t);
-      c.fillRect(x - 0.75 * this.scale, band[0], 1.5 * this.scale, curve[1] - band[0]);
+      c.fillRect(x - this.pen, band[0], 2 * this.pen, curve[1] - band[0]);
       c.beginPath();
-      c.moveTo(x - 5 * this.scale, curve[1]);
-      c.lineTo(x + 5 * this.scale, curve[1]);
-      c.lineTo(x, curve[1] - 8 * this.scale);
+      c.moveTo(x - size, curve[1]);
+      c.lineTo(x + size, curve[1]);
+      c.lineTo(x, curve[1] - 1.5 * size);
       c.fill();
     }
   }
 
-  /** Each line where it was sung, in rows that take turns; one that has no room before the next of its row is cut. */
+  /** Each line where it was sung, in rows that take turns; what has no room before the next of its row is cut. */
   #words({ words }) {
     const { context: c, canvas } = this;
     c.font = `400 ${this.text_px}px ${FONT}`;
-    c.fillStyle = "rgb(255 255 255 / 0.72)";
     c.textBaseline = "top";
     c.textAlign = "left";
-    const lines = [...this.lines.values()].sort((a, b) => a.t0 - b.t0);
-    lines.forEach(({ t0, text, segment: i }, at) => {
+    const ends = Array(WORD_ROWS).fill(canvas.width);
+    for (const { segment, t0, text, committed } of this.past.lastLines(Infinity).reverse()) {
+      const row = segment % WORD_ROWS;
       const from = this.#x(t0);
-      const next = lines.slice(at + 1).find((other) => other.segment % WORD_ROWS === i % WORD_ROWS);
-      const room = (next ? this.#x(next.t0) : canvas.width) - from - 8 * this.scale;
-      if (from + room <= 0 || room < this.text_px) return;
-      c.save();
-      c.beginPath();
-      c.rect(from, words, room, canvas.height - words);
-      c.clip();
-      c.fillText(text, from, words + (i % WORD_ROWS) * 1.25 * this.text_px);
-      c.restore();
-    });
+      const room = ends[row] - from;
+      ends[row] = from - this.text_px;
+      if (from + room <= 0) break;
+      c.fillStyle = committed ? "rgb(255 255 255 / 0.8)" : "rgb(255 255 255 / 0.6)";
+      c.fillText(this.#cut(text, room), from, words + row * 1.3 * this.text_px);
+    }
   }
 
-  #inWords() {
-    const shares = new Map();
-    for (const { top } of this.points) shares.set(top, (shares.get(top) ?? 0) + 1);
-    const told = [...shares].sort((a, b) => b[1] - a[1]).map(([top, n]) => `${top} ${Math.round((100 * n) / this.points.length)}%`);
-    return `The last ${Math.round(this.span_s / 60)} minutes: ${told.join(", ")}`;
+  /** As much of a text as there is room for. */
+  #cut(text, room) {
+    const { context: c } = this;
+    if (c.measureText(text).width <= room) return text;
+    let [fits, over] = [0, text.length];
+    while (over - fits > 1) {
+      const middle = (fits + over) >> 1;
+      if (c.measureText(`${text.slice(0, middle)}…`).width <= room) fits = middle;
+      else over = middle;
+    }
+    return fits > 0 ? `${text.slice(0, fits).trimEnd()}…` : "";
   }
+
+  #inWords(points) {
+    const shares = new Map();
+    for (const { top } of points) shares.set(top, (shares.get(top) ?? 0) + 1);
+    const told = [...shares].sort((a, b) => b[1] - a[1]).map(([top, n]) => `${top} ${Math.round((100 * n) / points.length)}%`);
+    return `The last ${spanInWords(this.span_s)}: ${told.join(", ")}`;
+  }
+}
+
+/** "2 minutes", "30 seconds". */
+export function spanInWords(span_s) {
+  const minutes = Math.round(span_s / 6) / 10;
+  if (minutes < 1) return `${Math.round(span_s)} seconds`;
+  return minutes === 1 ? "minute" : `${minutes} minutes`;
 }
 
 function clock(t_s) {

@@ -8,16 +8,30 @@ export const CLUSTER_NAMES = {
   C4: "humorous, quirky",
   C5: "aggressive, intense",
 };
-const LINES_SHOWN = 4;
+const CLUSTER_MEANINGS = {
+  C1: "passionate, rousing, confident, boisterous, rowdy",
+  C2: "rollicking, cheerful, fun, sweet, amiable",
+  C3: "literate, poignant, wistful, bittersweet, brooding",
+  C4: "humorous, silly, campy, quirky, whimsical, witty",
+  C5: "aggressive, fiery, tense, intense, volatile, visceral",
+};
 const LONG_LINE = 60;
+const OLD_LINE_S = 15;
 const LEVELS = {
   source: { live: "good", ended: "off", silent: "warn", stalled: "bad", reconnecting: "bad" },
   lyrics: { ok: "good", lagging: "warn", unavailable: "bad", off: "off" },
 };
 const SLOW_MS = 500;
 const VERY_SLOW_MS = 2000;
+const FLOOR_DB = -60;
+const OLD_TEXT_S = 30;
 
 export const $ = (id) => document.getElementById(id);
+
+/** Write only where something changes: most of what a frame says stays as it was. */
+export function write(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
 
 /** A group of bars, one for each share, with the likeliest one standing out. */
 export class Bars {
@@ -30,28 +44,29 @@ export class Bars {
     for (const [name, label] of Object.entries(names)) {
       const row = element("div", "bar");
       row.dataset.name = name;
-      const text = element("span", "");
+      if (name in CLUSTER_MEANINGS) row.title = `${name}: ${CLUSTER_MEANINGS[name]}`;
+      const [text, percent, track, fill] = [element("span"), element("b"), element("div", "track"), element("div", "fill")];
       text.textContent = label;
-      const track = element("div", "track");
+      for (const shown of [text, percent]) shown.setAttribute("aria-hidden", "true"); // the meter says both
       track.setAttribute("role", "meter");
       track.setAttribute("aria-label", label);
       track.setAttribute("aria-valuemin", "0");
       track.setAttribute("aria-valuemax", "1");
-      track.append(element("div", "fill"));
-      row.append(text, track, element("output", ""));
+      track.append(fill);
+      row.append(text, percent, track);
       root.append(row);
-      this.rows.set(name, row);
+      this.rows.set(name, { row, percent, track, fill });
     }
   }
 
   /** @param {Record<string, number>} shares @param {string | null} top The one that stands out; null for none. */
   show(shares, top) {
-    for (const [name, row] of this.rows) {
+    for (const [name, { row, percent, track, fill }] of this.rows) {
       const share = shares[name] ?? 0;
-      const track = row.querySelector(".track");
       track.setAttribute("aria-valuenow", share.toFixed(2));
-      track.firstChild.style.setProperty("--share", share.toFixed(4));
-      row.querySelector("output").textContent = `${Math.round(100 * share)}%`;
+      track.setAttribute("aria-valuetext", `${Math.round(100 * share)}%`);
+      fill.style.setProperty("--share", share.toFixed(2));
+      write(percent, `${Math.round(100 * share)}%`);
       row.toggleAttribute("data-top", name === top);
     }
   }
@@ -73,9 +88,9 @@ export class Lines {
   /**
    * @param {HTMLElement} root
    * @param {HTMLElement | null} empty Shown while there are none.
-   * @param {number} [most] So many lines at most.
+   * @param {number} most So many lines at most.
    */
-  constructor(root, empty, most = LINES_SHOWN) {
+  constructor(root, empty, most) {
     this.root = root;
     this.empty = empty;
     this.most = most;
@@ -87,23 +102,30 @@ export class Lines {
     this.#arrange();
   }
 
-  show({ segment, revision, text, committed, language, words, settled_words }) {
+  show({ segment, revision, text, t1, committed, language, words, settled_words }) {
     const known = this.items.get(segment);
     if (known && known.revision > revision) return;
     if (!text) {
       this.items.delete(segment);
     } else {
-      const item = known?.item ?? element("li", "");
+      const item = known?.item ?? element("li");
       const sure = committed ? text.length : settledLength(text, words ?? [], settled_words ?? 0);
       const settled = element("span", "settled");
       settled.textContent = text.slice(0, sure);
       item.replaceChildren(settled, text.slice(sure));
+      item.dir = "auto";
+      item.style.order = -segment; // the newest at the bottom, from where they are laid out
       item.toggleAttribute("data-committed", committed);
       item.toggleAttribute("data-long", text.length > LONG_LINE);
       if (language) item.lang = language;
-      this.items.set(segment, { item, revision });
+      this.items.set(segment, { item, revision, t1 });
     }
     this.#arrange();
+  }
+
+  /** Step back what was sung a while ago. @param {number} t Audio time now, seconds. */
+  age(t) {
+    for (const { item, t1 } of this.items.values()) item.toggleAttribute("data-old", t - t1 > OLD_LINE_S);
   }
 
   #arrange() {
@@ -121,7 +143,7 @@ export class Lines {
 export function light(id, level, text) {
   const item = $(id);
   item.dataset.level = level;
-  item.querySelector("b").textContent = text;
+  write(item.querySelector("b"), text);
 }
 
 export function showStatus(status) {
@@ -130,18 +152,23 @@ export function showStatus(status) {
   const lost_s = (status.lost_samples ?? 0) / 16000;
   $("source").title = lost_s > 0 ? `${status.device}, ${lost_s.toFixed(1)} s lost so far` : status.device;
   light("lyrics", LEVELS.lyrics[status.lyrics] ?? "off", status.lyrics);
-  $("wordless").textContent = status.lyrics === "off" ? "Lyrics are off" : "No words yet";
+  write($("wordless"), status.lyrics === "off" ? "Lyrics are off" : "No words yet");
+}
+
+/** How loud it is, beside the light of the source. @param {number} peak_db dBFS */
+export function showLevel(peak_db) {
+  $("level").style.setProperty("--share", Math.max(0, Math.min(1, 1 - peak_db / FLOOR_DB)).toFixed(2));
 }
 
 export function showEmotion(frame, bars) {
   const { top, probs } = frame.category;
   document.documentElement.dataset.category = top;
-  $("category").textContent = top;
-  $("confidence").textContent = top === "unknown" ? "not sure enough" : `${Math.round(100 * frame.confidence)}%`;
+  write($("category"), top);
+  write($("confidence"), top in probs ? `${Math.round(100 * probs[top])}%` : "not sure enough");
   bars.categories.show(probs, top);
   bars.clusters.show(frame.clusters, likeliest(frame.clusters));
-  $("valence").textContent = signed(frame.valence);
-  $("arousal").textContent = signed(frame.arousal);
+  write($("valence"), signed(frame.valence));
+  write($("arousal"), signed(frame.arousal));
   $("plane").setAttribute(
     "aria-label",
     `Valence ${signed(frame.valence)}, arousal ${signed(frame.arousal)}: ${top}`,
@@ -150,28 +177,40 @@ export function showEmotion(frame, bars) {
 
 /** Show how long the frame took, and why it is worse than it could be. */
 export function showHealth(frame) {
-  const total = frame.latency_ms.total;
+  const { capture, queue, features, model, total } = frame.latency_ms;
   light("latency", total > VERY_SLOW_MS ? "bad" : total > SLOW_MS ? "warn" : "good", `${Math.round(total)} ms`);
+  const parts = Object.entries({ capture, queue, features, model }).map(([name, ms]) => `${name} ${Math.round(ms)}`);
+  $("latency").title = `${parts.join(" + ")} ms; ${frame.dropped} dropped`;
   const reasons = frame.degraded.map((reason) => reason.replaceAll("_", " "));
-  $("degraded").textContent = reasons.join(" · ");
+  write($("degraded"), reasons.join(" · "));
   $("degraded").hidden = reasons.length === 0;
 }
 
 /** @param {object | null} frame @param {number} since_s Seconds since it came. */
 export function showAges(frame, since_s) {
-  $("audio-age").textContent = frame ? age(since_s + frame.latency_ms.total / 1000) : "–";
   const text_s = frame?.text_age_s;
-  $("text-age").textContent = text_s === null || text_s === undefined ? "no text" : age(text_s + since_s);
+  if (text_s === null || text_s === undefined) light("text-age", "off", "none");
+  else light("text-age", text_s + since_s > OLD_TEXT_S ? "off" : "good", age(text_s + since_s));
 }
 
-export function banner(text, level = "bad") {
+/** Tell what is wrong. What counts is announced; seconds that go on counting are not. */
+export function banner(text, counting = "", level = "bad") {
   const element = $("banner");
-  if (element.textContent !== text) element.textContent = text;
+  write(element.querySelector("span"), text);
+  write(element.querySelector("i"), counting);
   element.dataset.level = level;
   element.hidden = text === "";
 }
 
-function age(seconds) {
+/** Let a screen reader say it. */
+export function say(text) {
+  const line = element("p");
+  line.textContent = text;
+  $("spoken").append(line);
+  while ($("spoken").children.length > 3) $("spoken").firstChild.remove();
+}
+
+export function age(seconds) {
   if (seconds < 10) return `${seconds.toFixed(1)} s`;
   if (seconds < 120) return `${Math.round(seconds)} s`;
   return `${Math.round(seconds / 60)} min`;

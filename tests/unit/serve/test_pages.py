@@ -1,6 +1,7 @@
 """Plain HTTP: the page and its files, and nothing beside them."""
 
 import re
+from importlib import resources
 
 import pytest
 
@@ -50,17 +51,21 @@ def test_ready_follows_the_emotion():
     assert pages.answer("/readyz").status == 200
 
 
-def test_the_page_wants_nothing_from_elsewhere_and_all_that_it_wants_is_there(pages):
-    html = pages.answer("/").body.decode()
-    wanted = re.findall(r'(?:src|href)="([^"]+)"', html)
-    for path in ["/app.js", "/view.js", "/plane.js", "/mer.js"]:
-        wanted += [f"/{name}" for name in re.findall(r'from "\./([^"]+)"', pages.answer(path).body.decode())]
-    assert len(wanted) > 4
-    for path in wanted:
-        assert pages.answer(path).status == 200, path
+@pytest.mark.parametrize("path", ["/", "/overlay"])
+def test_a_page_wants_nothing_from_elsewhere_and_all_that_it_wants_is_there(pages, path):
+    wanted = re.findall(r'(?:src|href)="([^"]+)"', pages.answer(path).body.decode())
+    for name in wanted:
+        assert pages.answer(name).status == 200, name
+        if name.endswith(".js"):
+            wanted += [f"/{other}" for other in re.findall(r'from "\./([^"]+)"', pages.answer(name).body.decode())]
+    assert {"/style.css", "/mer.js", "/plane.js", "/timeline.js"} <= set(wanted)
 
 
-def test_the_page_never_makes_html_of_text(pages):
-    for path in ["/app.js", "/view.js", "/plane.js", "/mer.js"]:
-        code = pages.answer(path).body.decode()
-        assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(", code), path
+WEB = resources.files("stream_mer.serve") / "web"
+SCRIPTS = sorted(entry.name for entry in WEB.iterdir() if entry.name.endswith(".js"))
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_the_page_never_makes_html_of_text(pages, name):
+    code = pages.answer(f"/{name}").body.decode()
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(", code)

@@ -1,0 +1,221 @@
+"""Freeze, blackout and override from the page: by button, by key, by a touch of the plane; and who may."""
+
+import pytest
+import pytest_asyncio
+
+from stream_mer.serve import messages as wire
+from stream_mer.serve.examples import FRAME
+from stream_mer.serve.server import Server
+from stream_mer.serve.settings import ServeSettings
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+SECRET = "the desk's"  # noqa: S105
+
+
+class Published:
+    """The newest emotion that the hub sent out, as its metrics would see it."""
+
+    def __init__(self) -> None:
+        self.emotion: wire.Emotion | None = None
+
+    def see(self, message: wire.EventMessage) -> None:
+        if isinstance(message, wire.Emotion):
+            self.emotion = message
+
+
+@pytest.fixture
+def published(hub):
+    published = Published()
+    hub.watch(published)
+    hub.sink("main").publish(FRAME)
+    return published
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def guarded(hub):
+    settings = ServeSettings(port=0, operator_token=SECRET, close_timeout_s=1.0)
+    async with Server(hub, settings) as server:
+        yield server
+
+
+async def pressed(screen):
+    buttons = screen.page.locator("#operator button[aria-pressed=true]")
+    return await buttons.evaluate_all("all => all.map(one => one.dataset.action)")
+
+
+@pytest.mark.parametrize("how", ["button", "key"])
+async def test_freeze_and_blackout_hold_for_everybody_and_let_go(look, published, how):
+    desk, hall = await look(), await look("?tools=off")
+    await desk.page.wait_for_selector("#operator", state="visible")
+
+    async def do(action, key):
+        await (desk.page.click(f"[data-action={action}]") if how == "button" else desk.page.keyboard.press(key))
+
+    await do("freeze", "z")
+    for screen in (desk, hall):
+        await screen.text_is("#held", "Frozen")
+    assert published.emotion.hold == "freeze"
+    await desk.until("() => document.querySelector('[data-action=freeze]').ariaPressed === 'true'")
+    await do("blackout", "b")
+    for screen in (desk, hall):
+        await screen.text_is("#held", "Blackout")
+    assert await pressed(desk) == ["blackout"]
+    dark = "() => Number(getComputedStyle(document.querySelector('.plane')).opacity) < 0.05"
+    await hall.until(dark)
+    assert await hall.visible("#held"), "a blackout is told all the same"
+    await do("blackout", "b")
+    for screen in (desk, hall):
+        await screen.page.wait_for_selector("#held", state="hidden")
+    await do("freeze", "z")
+    await desk.text_is("#held", "Frozen")
+    await do("resume", "l")
+    await desk.page.wait_for_selector("#held", state="hidden")
+    assert published.emotion.hold is None
+    assert desk.complaints + hall.complaints == []
+
+
+async def test_a_touch_of_the_plane_overrides_for_the_time_chosen(look, published):
+    screen = await look()
+    await screen.page.wait_for_selector("#operator", state="visible")
+    box = await screen.page.locator("#plane").bounding_box()
+    middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    half = 0.99 * box["width"] / 2
+    await screen.page.mouse.click(*middle)
+    assert published.emotion.hold is None, "nobody had asked for an override"
+    await screen.page.select_option("#ttl", "120")
+    await screen.page.click("[data-action=override]")
+    await screen.page.mouse.click(middle[0] - 0.6 * half, middle[1] - 0.4 * half)
+    await screen.text_is("#held", "Overridden")
+    assert (published.emotion.hold, published.emotion.category.top) == ("override", "angry")
+    assert published.emotion.valence == pytest.approx(-0.6, abs=0.02)
+    assert published.emotion.arousal == pytest.approx(0.4, abs=0.02)
+    assert 100 < published.emotion.hold_left_s <= 120
+    await screen.point_is_at(published.emotion.valence, published.emotion.arousal)
+    await screen.until("() => /^1:[0-5][0-9] left$/.test(document.getElementById('held-left').textContent)")
+
+    await screen.page.mouse.move(*middle)
+    await screen.page.mouse.down()
+    await screen.page.mouse.move(middle[0] + 2 * half, middle[1] + 0.5 * half, steps=20)
+    await screen.page.mouse.up()
+    await screen.text_is("#valence", "+1.00")
+    await screen.text_is("#arousal", "−0.50")
+    await screen.page.keyboard.press("Escape")
+    await screen.page.wait_for_selector("#aim", state="hidden")
+    assert published.emotion.hold == "override", "leaving the plane keeps what was chosen"
+    await screen.page.mouse.click(*middle)
+    await screen.page.click("[data-action=resume]")
+    await screen.page.wait_for_selector("#held", state="hidden")
+    assert published.emotion.valence == FRAME.valence
+    assert screen.complaints == []
+
+
+async def test_arrow_keys_override_step_by_step(look, published, hub, frame):
+    hub.sink("main").publish(frame(0.0, 0.9))
+    screen = await look()
+    await screen.page.wait_for_selector("#operator", state="visible")
+    await screen.text_is("#arousal", "+0.90")
+    await screen.page.keyboard.press("ArrowLeft")
+    await screen.page.keyboard.press("o")
+    await screen.page.wait_for_selector("#aim", state="visible")
+    for key in ["ArrowRight"] * 4 + ["ArrowUp"] * 5:
+        await screen.page.keyboard.press(key)
+    await screen.text_is("#valence", "+0.20")
+    await screen.text_is("#arousal", "+1.00")
+    assert published.emotion.hold == "override"
+
+
+async def test_an_override_ends_by_itself_and_says_when(look, hub, published, frame):
+    screen = await look()
+    hub.control(wire.Control(action="override", override=wire.OverridePart(valence=-0.5, arousal=-0.5, ttl_s=0.3)))
+    await screen.text_is("#held", "Overridden")
+    await screen.text_is("#held-left", "0:0")
+
+    # Frames go on, and the first one after its end is live again.
+    for index in range(200):
+        hub.sink("main").publish(frame(0.5, 0.5, index=100 + index, t1=50.0 + index))
+        if published.emotion.hold is None:
+            break
+        await screen.page.wait_for_timeout(50)
+    await screen.page.wait_for_selector("#held", state="hidden")
+    await screen.point_is_at(0.5, 0.5)
+
+
+async def test_a_viewer_sees_what_is_held_and_has_no_tools(look, hub, published, guarded):
+    screen = await look(at=guarded)
+    await screen.text_is("#category", "happy")
+    for key in ("b", "z", "o"):
+        await screen.page.keyboard.press(key)
+    assert not await screen.visible("#operator")
+    assert not await screen.visible("#aim")
+    hub.control(wire.Control(action="freeze"))
+    await screen.text_is("#held", "Frozen")
+    await screen.page.keyboard.press("l")
+    await screen.page.keyboard.press("?")
+    keys = await screen.page.locator("#keys kbd").all_text_contents()
+    assert keys == ["?", "f", "t"], "the list has what works here"
+    assert published.emotion.hold == "freeze"
+
+
+async def test_a_viewer_becomes_an_operator_with_the_token(look, published, guarded):
+    screen = await look(at=guarded)
+    await screen.text_is("#category", "happy")
+    await screen.page.click("#help-open")
+    await screen.page.fill("#operator-token", "a guess")
+    await screen.page.press("#operator-token", "Enter")
+    await screen.page.wait_for_selector("#door", state="visible")
+    await screen.page.click("#door-cancel")
+    await screen.state_is("live")
+    assert not await screen.visible("#operator")
+    await screen.page.keyboard.press("?")
+    await screen.page.fill("#operator-token", SECRET)
+    await screen.page.press("#operator-token", "Enter")
+    await screen.page.wait_for_selector("#operator", state="visible")
+    await screen.page.keyboard.press("b")
+    await screen.text_is("#held", "Blackout")
+    assert published.emotion.hold == "blackout"
+
+
+async def test_letters_can_be_switched_off_and_stay_so(look, published):
+    screen = await look()
+    await screen.page.wait_for_selector("#operator", state="visible")
+    await screen.page.keyboard.press("?")
+    keys = await screen.page.locator("#keys kbd").all_text_contents()
+    assert keys == ["z", "b", "o", "l", "?", "f", "t"]
+    await screen.page.keyboard.press("b")
+    await screen.page.uncheck("#keys-on")
+    await screen.page.keyboard.press("Escape")
+    for _ in range(2):
+        await screen.page.keyboard.press("b")
+        await screen.page.click("[data-action=freeze]")
+        await screen.text_is("#held", "Frozen")
+        await screen.page.click("[data-action=freeze]")
+        await screen.page.wait_for_selector("#held", state="hidden")
+        await screen.page.reload()
+        await screen.page.wait_for_selector("#operator", state="visible")
+    assert published.emotion.hold is None
+
+
+async def test_what_is_held_elsewhere_is_told_here(look, hub, published):
+    hub.sink("foyer").publish(FRAME)
+    screen = await look("?stream=main")
+    await screen.state_is("live")
+    hub.control(wire.Control(action="blackout", streams=("foyer",)))
+    await screen.text_is("#elsewhere", "held: foyer")
+    await screen.text_is("#streams", "foyer (blackout)")
+    assert not await screen.visible("#held")
+    await screen.page.keyboard.press("z")
+    await screen.text_is("#held", "Frozen")
+    assert published.emotion.stream == "main", "a hand on what is shown, and on nothing else"
+    hub.control(wire.Control(action="resume"))
+    await screen.until("() => document.getElementById('elsewhere').textContent === ''")
+
+
+async def test_a_command_that_the_server_refuses_is_said(look, published, monkeypatch):
+    screen = await look()
+    await screen.page.wait_for_selector("#operator", state="visible")
+    # Roles do not change while somebody is connected; a page that believes it may what it may not must say so.
+    monkeypatch.setattr("stream_mer.serve.requests.Requests.require_role", lambda _: "viewer")
+    await screen.page.keyboard.press("b")
+    await screen.text_is("#banner", "only operators may control")
+    assert published.emotion.hold is None

@@ -1,0 +1,125 @@
+"""The last minutes on the page: what is drawn where, and for how long."""
+
+from dataclasses import replace
+
+import pytest
+
+from stream_mer.serve.examples import CHANGE, FRAME, LINE
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+SPAN_S = 120
+BAND_Y = 0.08
+SAD, ANGRY, HELD = (108, 155, 245), (238, 93, 88), (255, 196, 107)
+
+
+def publish_minutes(sink, frame, *, until_s=100, hold_from_s=1000):
+    """A frame a second: sad first, then angry from 60 s on."""
+    for t in range(1, until_s + 1):
+        category, values = ("sad", (-0.5, -0.5)) if t < 60 else ("angry", (-0.5, 0.5))
+        hold = "freeze" if t > hold_from_s else None
+        sink.publish(frame(*values, category=category, index=t, t0=float(t - 1), t1=float(t), hold=hold))
+        if t == 60:
+            sink.publish(replace(CHANGE, t=60.0, before="sad", after="angry"))
+
+
+def close_to(colour, wanted):
+    return max(abs(have - want) for have, want in zip(colour, wanted, strict=True)) < 12
+
+
+async def colour_at(screen, t, y, *, end_s=100, span_s=SPAN_S):
+    return await screen.colour_at("timeline", 1 - (end_s - t) / span_s, y)
+
+
+async def test_the_server_tells_of_the_minutes_before_the_page_was_opened(look, hub, frame):
+    publish_minutes(hub.sink("main"), frame, hold_from_s=90)
+    screen = await look()
+    await screen.until("() => document.getElementById('timeline').ariaLabel.includes('minutes: sad 59%, angry 41%')")
+    assert close_to(await colour_at(screen, 30, BAND_Y), SAD)
+    assert close_to(await colour_at(screen, 58.5, BAND_Y), SAD)
+    assert close_to(await colour_at(screen, 60.5, BAND_Y), ANGRY)
+    assert close_to(await colour_at(screen, 60.0, 0.3), ANGRY), "the mark of the cue crosses the curves"
+    assert not close_to(await colour_at(screen, 75.0, 0.3), ANGRY)
+    assert await colour_at(screen, -5, BAND_Y) == [0, 0, 0], "nobody knows of a time before the first frame"
+    assert close_to(await colour_at(screen, 95, 0.005), HELD), "what an operator held is marked"
+    assert not close_to(await colour_at(screen, 85, 0.005), HELD)
+    assert screen.complaints == []
+
+
+async def test_where_frames_are_missing_nothing_is_drawn(look, hub, frame):
+    sink = hub.sink("main")
+    for t in (10, 11, 12, 40, 41, 42):
+        sink.publish(frame(-0.5, -0.5, category="sad", index=t, t1=float(t)))
+    screen = await look()
+    await screen.until("() => document.getElementById('timeline').ariaLabel.includes('sad 100%')")
+    assert close_to(await colour_at(screen, 11.5, BAND_Y, end_s=42), SAD)
+    assert await colour_at(screen, 25, BAND_Y, end_s=42) == [0, 0, 0]
+    assert close_to(await colour_at(screen, 41.5, BAND_Y, end_s=42), SAD)
+
+
+async def test_t_shows_more_or_less_of_the_past_and_a_reload_as_much(look, hub, frame):
+    publish_minutes(hub.sink("main"), frame)
+    screen = await look("?minutes=1")
+    await screen.until("() => document.getElementById('timeline').ariaLabel.includes('minute: angry')")
+    assert close_to(await colour_at(screen, 58.5, BAND_Y, span_s=60), SAD)
+    await screen.text_is("#span", "last minute")
+    await screen.page.keyboard.press("t")
+    await screen.text_is("#span", "last 2 minutes")
+    assert screen.page.url.endswith("?minutes=2")
+    await screen.page.click("#span")
+    await screen.text_is("#span", "last 5 minutes")
+    await screen.until("() => document.getElementById('timeline').ariaLabel.includes('5 minutes')")
+    assert close_to(await colour_at(screen, 58.5, BAND_Y, span_s=300), SAD)
+
+
+async def test_words_stand_where_they_were_sung(look, hub, frame):
+    sink = hub.sink("main")
+    publish_minutes(sink, frame)
+    screen = await look()
+    await screen.until("() => document.getElementById('timeline').ariaLabel.includes('angry')")
+    ink = """([from, to]) => {
+      const canvas = document.getElementById("timeline");
+      const top = Math.round(0.7 * canvas.height);
+      const [left, right] = [from, to].map((share) => Math.round(share * canvas.width));
+      const { data } = canvas.getContext("2d").getImageData(left, top, right - left, canvas.height - top);
+      return data.some((value, i) => i % 4 === 3 && value > 100);
+    }"""
+    places = [[1 - (100 - t) / SPAN_S for t in span] for span in ((50, 56), (10, 20))]
+    assert not await screen.page.evaluate(ink, places[0])
+    sink.publish(replace(LINE, segment=4, t0=50.0, t1=54.0, text="here it is"))
+    await screen.until(ink, places[0])
+    assert not await screen.page.evaluate(ink, places[1])
+
+
+async def test_what_is_remembered_has_a_bound(look):
+    """Three hours at 10 Hz, and a song every few seconds."""
+    screen = await look()
+    sizes = await screen.page.evaluate(
+        """async () => {
+          const { Past } = await import("/past.js");
+          const past = new Past();
+          const frame = { type: "emotion", valence: 0, arousal: 0, category: { top: "sad" }, hold: null };
+          let most = 0;
+          for (let i = 0; i < 108000; i++) {
+            past.take({ ...frame, t1: i / 10 }, 0);
+            if (i % 20 === 0) past.take({ type: "lyrics", segment: i, revision: 0, text: "la" }, 0);
+            if (i % 50 === 0) past.take({ type: "change", t: i / 10, to: "sad" }, 0);
+            most = Math.max(most, past.points.length);
+          }
+          const kept_s = past.end_s - past.points[0].t;
+          return [most, kept_s, past.lines.size, past.cues.length, past.lastLines(1)[0].segment];
+        }"""
+    )
+    most, kept_s, lines, cues, last = sizes
+    assert most <= 6700
+    assert kept_s >= 590
+    assert (lines, cues, last) == (150, 300, 107_980)
+
+
+async def test_a_stream_that_begins_anew_leaves_nothing_of_before(look, hub, frame):
+    sink = hub.sink("main")
+    publish_minutes(sink, frame)
+    screen = await look()
+    await screen.until("() => document.getElementById('timeline').ariaLabel.includes('angry')")
+    sink.publish(replace(FRAME, t0=0.0, t1=0.5))
+    await screen.until("() => document.getElementById('timeline').ariaLabel.endsWith('minutes: happy 100%')")
