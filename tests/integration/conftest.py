@@ -257,20 +257,26 @@ def served() -> Iterator[Callable[[Path], str]]:
         yield serve
 
 
-@pytest_asyncio.fixture
-async def browser() -> AsyncIterator[Any]:
-    """Headless Chromium; skips where it is missing."""
+@pytest.fixture(scope="session")
+def chromium_options() -> dict[str, Any]:
+    """How to launch headless Chromium; skips where it is missing."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
         pytest.skip("wants Chromium: apt-get install chromium")
     if importlib.util.find_spec("playwright") is None:
         pytest.skip("wants playwright: pip install 'stream-mer[dev]'")
-    from playwright.async_api import async_playwright  # noqa: PLC0415 - the module must import where it is missing
-
     arguments = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
     arguments += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    return {"executable_path": chromium, "args": arguments}
+
+
+@pytest_asyncio.fixture
+async def browser(chromium_options: dict[str, Any]) -> AsyncIterator[Any]:
+    """A browser for one test."""
+    from playwright.async_api import async_playwright  # noqa: PLC0415 - the module must import where it is missing
+
     async with async_playwright() as playwright:
-        chromium_browser = await playwright.chromium.launch(executable_path=chromium, args=arguments)
+        chromium_browser = await playwright.chromium.launch(**chromium_options)
         yield chromium_browser
         await chromium_browser.close()
 

@@ -80,7 +80,7 @@ async def test_it_stands_where_it_is_asked_to(browser, hub, at, is_above):
 
 
 async def test_the_document_lists_what_the_overlay_reads():
-    read = set(re.findall(r'(?:asked\.get|choice|number)\("(\w+)"', OVERLAY_JS.read_text()))
+    read = set(re.findall(r'(?:asked\.get|choice|number|colour)\("(\w+)"', OVERLAY_JS.read_text()))
     told = set(re.findall(r"^\| `(\w+)` \|", TEXT, re.MULTILINE))
     assert read == told
     for what in re.findall(r"^const (?:PARTS|PLACES) = \[(.+)\];$", OVERLAY_JS.read_text(), re.MULTILINE):

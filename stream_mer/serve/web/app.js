@@ -19,7 +19,7 @@ const AGES_EVERY_S = 0.2;
 const DRAWN_HZ = 30;
 const COMPLAINS_S = 6;
 const LINES_SHOWN = 4;
-const NEWS_S = 3; // older cues and lines come out of the memory of the server: nobody needs to hear of them
+const CATCHING_UP_S = 1; // what comes at first comes out of the server's memory, and is not to be read out
 const SPANS_MIN = [1, 2, 5, 10];
 const LEVELS = { events: ["levels"], max_hz: 10 };
 const MANY_STREAMS = 8; // the levels of more would be too much for a light at the top
@@ -46,6 +46,7 @@ let link = { up: false, why: "", final: false, since_s: now() };
 let everLinked = false;
 let complaint = { text: "", until_s: 0 };
 let hearsLevels = false;
+let newsFrom_s = 0;
 
 function now() {
   return performance.now() / 1000;
@@ -79,10 +80,10 @@ function show(message, past) {
     lines.age(message.t1);
   } else if (message.type === "lyrics") {
     lines.show(message);
-    if (message.committed && past.end_s - message.t1 < NEWS_S + hop_s) say(message.text);
+    if (message.committed && now() > newsFrom_s) say(message.text);
   } else if (message.type === "status") {
     showStatus(message);
-  } else if (past.end_s - message.t < NEWS_S) {
+  } else if (now() > newsFrom_s) {
     say(`now ${message.to}`);
   }
 }
@@ -196,6 +197,7 @@ write($("span"), `last ${spanInWords(timeline.span_s)}`);
 
 mer.on("hello", greet);
 mer.on("ready", ({ role }) => {
+  newsFrom_s = now() + CATCHING_UP_S;
   operator.allow(role === "operator" && parameters.get("tools") !== "off");
   door.passed(role);
   listen();

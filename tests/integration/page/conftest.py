@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import shutil
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,17 +17,6 @@ from stream_mer.types import EmotionFrame, Interval
 if TYPE_CHECKING:
     from playwright.async_api import Browser, Page
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-CHROMIUM_ARGUMENTS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 PATIENCE_MS = 20_000
 """How long the page may take to show what it must; it says nothing of how fast it is."""
 
@@ -83,15 +70,11 @@ def on_plane(valence: float, arousal: float) -> list[Any]:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def chromium():
-    if CHROMIUM is None:
-        pytest.skip("wants Chromium: apt-get install chromium")
-    if importlib.util.find_spec("playwright") is None:
-        pytest.skip("wants playwright: pip install 'stream-mer[dev]'")
+async def chromium(chromium_options: dict[str, Any]):
     from playwright.async_api import async_playwright  # noqa: PLC0415 - the module must import where it is missing
 
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
+        browser = await playwright.chromium.launch(**chromium_options)
         yield browser
         await browser.close()
 

@@ -1,0 +1,222 @@
+"""The page for everybody: names, contrast, focus, small screens, and nothing that flashes."""
+
+import base64
+from dataclasses import replace
+
+import pytest
+
+from stream_mer.serve import messages as wire
+from stream_mer.serve.examples import FRAME, LINE, STATUS
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+NAMELESS = """() => {
+  const name = (one) => one.getAttribute("aria-label") ?? (one.labels?.[0]?.textContent || one.textContent);
+  const wants = "button, select, input, a, canvas, section, [role=group], [role=toolbar], [role=meter], dialog";
+  return [...document.querySelectorAll(wants)]
+    .filter((one) => !one.getAttribute("aria-labelledby") && !name(one).trim())
+    .map((one) => one.outerHTML.slice(0, 80));
+}"""
+
+# Contrast as WCAG 2 counts it, of every text that shows, against what lies behind it; 3 is enough for large text.
+FAINT = """() => {
+  const parse = (text) => {
+    const numbers = text.match(/[-\\d.e]+/g).map(Number);
+    const unit = text.startsWith("color(") ? 255 : 1;
+    return [...numbers.slice(0, 3).map((part) => part * unit), numbers[3] ?? 1];
+  };
+  const over = ([r, g, b, a], under) => [r, g, b].map((part, i) => part * a + under[i] * (1 - a));
+  const linear = (part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+  const light = (rgb) => {
+    const [r, g, b] = rgb.map((part) => linear(part / 255));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const faint = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const one = walker.currentNode.parentElement;
+    if (!walker.currentNode.textContent.trim() || !one.checkVisibility({ opacityProperty: true })) continue;
+    if (one.closest(".unseen, :disabled, noscript, script, option")) continue;
+    let opacity = 1;
+    const behind = [];
+    for (let at = one; at; at = at.parentElement) {
+      const style = getComputedStyle(at);
+      opacity *= Number(style.opacity);
+      behind.push(parse(style.backgroundColor));
+    }
+    const ground = behind.reverse().reduce((under, layer) => over(layer, under), [12, 13, 18]);
+    const style = getComputedStyle(one);
+    const ink = parse(style.color);
+    const text = over([...ink.slice(0, 3), ink[3] * opacity], ground);
+    const [low, high] = [light(ground), light(text)].sort((a, b) => a - b);
+    const size = parseFloat(style.fontSize);
+    const enough = size >= 24 || (size >= 18.66 && Number(style.fontWeight) >= 700) ? 3 : 4.5;
+    const ratio = (high + 0.05) / (low + 0.05);
+    if (ratio < enough) faint.push(`${one.textContent.trim().slice(0, 30)}: ${ratio.toFixed(2)} < ${enough}`);
+  }
+  return faint;
+}"""
+
+QUIET = """() => document.getAnimations().every((one) => one.playState !== "running")"""
+
+
+async def settled(screen):
+    """Wait until nothing fades or moves any more."""
+    await screen.until(QUIET)
+
+
+def publish_all(hub):
+    sink = hub.sink("main")
+    hub.sink("foyer").publish(FRAME)
+    raw = replace(FRAME.raw, degraded=("no_lyrics",))
+    sink.publish(replace(FRAME, raw=raw))
+    for segment in range(3):
+        sink.publish(replace(LINE, segment=segment, committed=segment < 2, t1=20.0 + segment, settled_words=2))
+    sink.publish(replace(STATUS, lyrics="lagging"))
+
+
+async def test_everything_that_can_be_used_or_seen_has_a_name(look, hub):
+    publish_all(hub)
+    screen = await look()
+    await screen.text_is("#degraded", "no lyrics")
+    assert await screen.page.evaluate(NAMELESS) == []
+    await screen.page.keyboard.press("?")
+    await screen.page.wait_for_selector("#help", state="visible")
+    assert await screen.page.evaluate(NAMELESS) == []
+    twice = (
+        "() => [...document.querySelectorAll('[id]')].map(one => one.id).filter((id, i, all) => all.indexOf(id) < i)"
+    )
+    assert await screen.page.evaluate(twice) == []
+
+
+@pytest.mark.parametrize("category", ["happy", "angry", "sad", "relaxed", "unknown"])
+async def test_every_text_stands_out_from_its_ground(look, hub, category):
+    publish_all(hub)
+    hub.sink("main").publish(replace(FRAME, category=category, index=85, t1=43.0))
+    screen = await look("?stream=main")
+    await screen.text_is("#category", category)
+    hub.control(wire.Control(action="freeze"))
+    await screen.text_is("#held", "Frozen")
+    await screen.text_is("#elsewhere", "foyer")
+    await settled(screen)
+    assert await screen.page.evaluate(FAINT) == []
+    await screen.page.keyboard.press("?")
+    await screen.page.wait_for_selector("#help", state="visible")
+    assert await screen.page.evaluate(FAINT) == []
+
+
+async def test_the_focus_goes_from_left_to_right_and_shows(look, hub):
+    publish_all(hub)
+    screen = await look(viewport={"width": 1600, "height": 900})
+    hub.control(wire.Control(action="freeze", streams=("main",)))
+    await screen.until("() => !document.querySelector('[data-action=resume]').disabled")
+    visited = []
+    for _ in range(9):
+        await screen.page.keyboard.press("Tab")
+        visited.append(
+            await screen.page.evaluate(
+                "() => [document.activeElement.id || document.activeElement.dataset.action,"
+                " parseFloat(getComputedStyle(document.activeElement).outlineWidth) >= 2]"
+            )
+        )
+    wanted = ["streams", "freeze", "blackout", "override", "ttl", "resume", "help-open", "fullscreen", "span"]
+    assert visited == [[name, True] for name in wanted]
+
+
+async def test_the_help_takes_the_focus_and_gives_it_back(look, hub):
+    publish_all(hub)
+    screen = await look()
+    await screen.state_is("live")
+    await screen.page.focus("#help-open")
+    await screen.page.keyboard.press("Enter")
+    await screen.page.wait_for_selector("#help", state="visible")
+    assert await screen.page.evaluate("() => document.activeElement.closest('#help') !== null")
+    await screen.page.keyboard.press("b")
+    await screen.page.click("#help button[aria-label=Close]")
+    await screen.page.wait_for_selector("#help", state="hidden")
+    assert await screen.page.evaluate("() => document.activeElement.id") == "help-open"
+    assert not await screen.visible("#held"), "no key works behind the help"
+    assert screen.complaints == []
+
+
+async def test_new_lines_and_cues_are_read_out_and_old_ones_not(look, hub):
+    sink = hub.sink("main")
+    sink.publish(replace(LINE, segment=1, t1=10.0, text="sung long before"))
+    sink.publish(FRAME)
+    screen = await look()
+    await screen.text_is("#lines", "sung long before")
+    await screen.page.wait_for_timeout(1500)  # until what comes is news
+    sink.publish(replace(LINE, segment=2, t1=42.0, committed=False, text="may chance"))
+    sink.publish(replace(LINE, segment=2, revision=3, t1=42.0, text="may change"))
+    await screen.text_is("#spoken", "may change")
+    hub.control(wire.Control(action="freeze"))
+    await screen.text_is("#spoken", "Frozen")
+    assert await screen.page.locator("#spoken p").all_text_contents() == ["may change", "Frozen"]
+
+
+@pytest.mark.parametrize("width", [320, 360, 820])
+async def test_narrow_screens_scroll_in_one_direction(look, hub, width):
+    publish_all(hub)
+    screen = await look("?stream=main", viewport={"width": width, "height": 800})
+    await screen.text_is("#degraded", "no lyrics")
+    hub.control(wire.Control(action="override", override=wire.OverridePart(valence=0, arousal=0, ttl_s=600)))
+    await screen.text_is("#held-left", "left")
+    assert await screen.page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
+    small = """() => [...document.querySelectorAll("button, select")].filter((one) => one.checkVisibility())
+      .filter((one) => Math.min(one.offsetWidth, one.offsetHeight) < 24).map((one) => one.outerHTML.slice(0, 60))"""
+    assert await screen.page.evaluate(small) == [], "what is touched is at least 24 pixels large"
+
+
+# WCAG 2.3.1: a flash is a pair of opposing changes of a tenth of the full relative luminance, or to and from saturated
+# red, over a quarter of any ten degrees of sight: of 341 by 256 pixels where the screen has 1024 by 768. Here half as
+# many in each direction.
+CHANGED = """async ([before, after]) => {
+  const [width, height, wide, high] = [512, 384, 171, 128];
+  const curve = (part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+  const linear = Float32Array.from({ length: 256 }, (_, i) => curve(i / 255));
+  const read = async (text) => {
+    const context = new OffscreenCanvas(width, height).getContext("2d");
+    const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+    context.drawImage(await createImageBitmap(new Blob([bytes])), 0, 0, width, height);
+    const { data } = context.getImageData(0, 0, width, height);
+    const [light, red] = [new Float32Array(width * height), new Uint8Array(width * height)];
+    for (let i = 0; i < light.length; i++) {
+      const [r, g, b] = [linear[data[4 * i]], linear[data[4 * i + 1]], linear[data[4 * i + 2]]];
+      light[i] = 0.2126 * r + 0.7152 * g + 0.0722 * b;
+      red[i] = r > 0.2 && r / (r + g + b) >= 0.8;
+    }
+    return { light, red };
+  };
+  const [one, other] = [await read(before), await read(after)];
+  const changed = one.light.map((light, i) => Math.abs(light - other.light[i]) >= 0.1 || one.red[i] !== other.red[i]);
+  let most = 0;
+  for (let top = 0; top + high <= height; top += 32) {
+    for (let left = 0; left + wide <= width; left += 31) {
+      let sum = 0;
+      for (let y = top; y < top + high; y++) {
+        for (let i = y * width + left; i < y * width + left + wide; i++) sum += changed[i];
+      }
+      most = Math.max(most, sum / (wide * high));
+    }
+  }
+  return most;
+}"""
+
+
+async def test_whatever_changes_however_fast_is_too_small_to_flash(look, hub, frame):
+    screen = await look(viewport={"width": 1024, "height": 768})
+    pictures = {}
+    for i, (name, values) in enumerate({"happy": (0.9, 0.9), "sad": (-0.9, -0.9), "angry": (-0.9, 0.9)}.items()):
+        probs = {one: float(one == name) for one in ("happy", "angry", "sad", "relaxed")}
+        hub.sink("main").publish(frame(*values, category=name, probs=probs, t1=float(i + 1)))
+        await screen.text_is("#category", name)
+        await screen.point_is_at(*values)
+        await settled(screen)
+        pictures[name] = base64.b64encode(await screen.page.screenshot()).decode()
+    hub.control(wire.Control(action="blackout"))
+    await screen.text_is("#held", "Blackout")
+    await settled(screen)
+    pictures["blackout"] = base64.b64encode(await screen.page.screenshot()).decode()
+    for before, after in [("happy", "sad"), ("sad", "angry"), ("angry", "blackout")]:
+        changed = await screen.page.evaluate(CHANGED, [pictures[before], pictures[after]])
+        assert 0 < changed < 0.25, (before, after)

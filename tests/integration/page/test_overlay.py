@@ -1,0 +1,147 @@
+"""The overlay: nothing but what is asked for on nothing at all, and nothing that is old."""
+
+import struct
+import zlib
+from dataclasses import replace
+
+import pytest
+
+from stream_mer.serve import messages as wire
+from stream_mer.serve.examples import FRAME, LINE, STATUS
+
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
+
+ALL = "category,values,bars,clusters,plane,timeline,lyrics,held"
+DARK = "() => Number(getComputedStyle(document.querySelector('main')).opacity) === 0"
+LIT = "() => Number(getComputedStyle(document.querySelector('main')).opacity) === 1"
+
+
+async def alphas(screen, **clip):
+    """Return the alpha of every pixel of a screenshot without a ground."""
+    png = await screen.page.screenshot(omit_background=True, **clip)
+    width, height, bits, kind = struct.unpack(">IIBB", png[16:26])
+    if kind == 2:  # red, green and blue alone: nothing of it is transparent
+        return [255] * width * height
+    assert (bits, kind) == (8, 6)
+    data, at = b"", 8
+    while at < len(png):
+        (length,) = struct.unpack(">I", png[at : at + 4])
+        if png[at + 4 : at + 8] == b"IDAT":
+            data += png[at + 8 : at + 8 + length]
+        at += 12 + length
+    return unfiltered_alphas(zlib.decompress(data), width)
+
+
+def unfiltered_alphas(data, width):
+    """Undo PNG's filters, for the alpha channel of RGBA alone."""
+    found, above, row_bytes = [], [0] * width, 1 + 4 * width
+    for start in range(0, len(data), row_bytes):
+        row, left, corner = [], 0, 0
+        for x, value in enumerate(data[start + 4 : start + row_bytes : 4]):
+            up = above[x]
+            guess = (0, left, up, (left + up) // 2, paeth(left, up, corner))[data[start]]
+            left, corner = (value + guess) % 256, up
+            row.append(left)
+        found += row
+        above = row
+    return found
+
+
+def paeth(left, up, corner):
+    guess = left + up - corner
+    return min((left, up, corner), key=lambda one: abs(guess - one))
+
+
+async def test_only_what_is_shown_covers_the_picture_behind(look, hub):
+    hub.sink("main").publish(FRAME)
+    screen = await look("overlay?show=category", viewport={"width": 640, "height": 360})
+    await screen.state_is("live")
+    await screen.until(LIT)
+    assert set(await alphas(screen, clip={"x": 0, "y": 0, "width": 640, "height": 200})) == {0}
+    box = await screen.page.locator("#category").bounding_box()
+    word = await alphas(screen, clip=box)
+    assert max(word) == 255
+    assert min(word) < 128, "between the letters the picture shows"
+    assert await screen.page.locator("[data-part]:not([hidden])").count() == 1
+    assert screen.complaints == []
+
+
+async def test_a_colour_behind_and_a_colour_of_the_text(look, hub):
+    hub.sink("main").publish(FRAME)
+    screen = await look("overlay?show=category&text=ffe08a&back=00000080", viewport={"width": 640, "height": 360})
+    await screen.until(LIT)
+    part = await screen.page.locator(".category").bounding_box()
+    inside = {"x": part["x"] + part["width"] - 12, "y": part["y"] + 12, "width": 4, "height": 4}
+    assert set(await alphas(screen, clip=inside)) == {128}
+    colour = await screen.page.locator("#category").evaluate("one => getComputedStyle(one).color")
+    assert colour == "rgb(255, 224, 138)"
+
+
+async def test_everything_can_be_shown_and_is_what_was_sent(look, hub):
+    screen = await look(f"overlay?show={ALL}&lines=1", viewport={"width": 1280, "height": 1600})
+    sink = hub.sink("main")
+    sink.publish(replace(FRAME, hold="override"))
+    sink.publish(replace(LINE, segment=1, text="the line before", t0=38.0, t1=40.0))
+    sink.publish(replace(LINE, segment=2, t0=40.0, t1=42.0))
+    await screen.text_is("#category", "happy")
+    await screen.text_is("#lines", LINE.text)
+    assert await screen.page.locator("#lines li").count() == 1
+    await screen.text_is("#held", "overridden")
+    await screen.text_is("#valence", "+0.42")
+    await screen.point_is_at(FRAME.valence, FRAME.arousal)
+    shown = await screen.page.eval_on_selector_all(
+        "[data-part]", "all => all.filter(one => one.offsetHeight > 0).length"
+    )
+    assert shown == len(ALL.split(","))
+    assert screen.complaints == []
+
+
+async def test_what_it_does_not_understand_it_says_with_what_is_possible(look):
+    screen = await look("overlay?show=banana&at=nowhere&zoom=fat&lines=&color=red&text=reddish&stream=hall")
+    for told in (
+        "show=banana is not known here; choose from category, values, bars",
+        "at=nowhere is not known here; choose from top-left",
+        "zoom=fat must be a number from 0.2 to 10",
+        "lines= must be a number from 1 to 4",
+        "color is not known here; there is show, at, zoom",
+        "text=reddish must be a colour",
+        "stream=hall is not there; choose from main",
+    ):
+        await screen.text_is("#trouble", told)
+    assert screen.complaints == []
+
+
+async def test_nothing_old_is_shown(look, hub, server):
+    screen = await look("overlay")
+    sink = hub.sink("main")
+    await screen.until(DARK)
+    sink.publish(FRAME)
+    await screen.until(LIT)
+    hub.control(wire.Control(action="blackout"))
+    await screen.until(DARK)
+    hub.control(wire.Control(action="resume"))
+    await screen.until(LIT)
+    await screen.state_is("stale")
+    await screen.until(DARK)
+    sink.publish(replace(FRAME, t1=43.0))
+    await screen.until(LIT)
+    sink.publish(replace(STATUS, source="ended"))
+    await screen.until(DARK)
+    sink.publish(STATUS)
+    sink.publish(replace(FRAME, t1=43.5))
+    await screen.until(LIT)
+    await server.stop()
+    await screen.until(DARK)
+
+
+async def test_a_sung_line_leaves_when_it_is_over(look, hub):
+    screen = await look()  # any page of the server, to set its clock before the overlay starts
+    await screen.page.clock.install()
+    await screen.page.goto(screen.page.url + "overlay")
+    hub.sink("main").publish(FRAME)
+    hub.sink("main").publish(replace(LINE, t0=20.0, t1=22.0, segment=1, text="long gone"))
+    hub.sink("main").publish(replace(LINE, t0=40.0, t1=42.0, segment=2))
+    await screen.text_is("#lines", LINE.text)
+    assert await screen.page.locator("#lines li").count() == 1
+    await screen.page.clock.run_for(10_000)
+    await screen.until("() => document.querySelectorAll('#lines li').length === 0")
