@@ -99,9 +99,15 @@ FIELDS: Mapping[str, FieldSource] = {
         kind="share", about="probability of the likeliest category", read=lambda values: values.confidence
     ),
     **{name: _cluster(name) for name in CLUSTERS},
-    "rms": FieldSource(kind="level", about="level of the input", read=lambda values: _level(values.rms_db)),
+    "rms": FieldSource(
+        kind="level",
+        about=f"level of the input: 0 is {LEVEL_FLOOR_DB:g} dBFS and below, 1 full scale",
+        read=lambda values: _level(values.rms_db),
+    ),
     "peak": FieldSource(
-        kind="level", about="largest sample since the last message", read=lambda values: _level(values.peak_db)
+        kind="level",
+        about="largest sample since the last message, likewise",
+        read=lambda values: _level(values.peak_db),
     ),
     "onset": FieldSource(
         kind="level", about="strongest onset since the last message", read=lambda values: values.onset

@@ -33,7 +33,11 @@ _TOUCHDESIGNER = OscPreset(
     target=OscTarget(
         name="touchdesigner",
         port=7000,
-        mapping=OscMapping(fields=tuple(OscField(name=name) for name in NUMBERS), strings=False),
+        # A channel stays as it is until something else comes: what fires must go back to 0.
+        mapping=OscMapping(
+            fields=tuple(OscField(name=name, release=FIELDS[name].kind == "trigger") for name in NUMBERS),
+            strings=False,
+        ),
     ),
     about="TouchDesigner, OSC In CHOP: every number as a channel; no texts, which the CHOP would warn of.",
     setup="OSC In CHOP: Network Port 7000. An OSC In DAT takes texts, too: use the preset generic for it.",
