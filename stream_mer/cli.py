@@ -22,6 +22,7 @@ COMMANDS = {
     "replay": "Serve a recorded show again.",
     "listen": "Follow a server in the terminal.",
     "osc": "List what OSC can be sent to, show what it gets, try it out.",
+    "lights": "List the presets for lamps, check a rig, show what it would do.",
     "devices": "List the sound inputs of this machine.",
     "config": "Print the settings that would count, and where each comes from.",
     "diagnose": "Check this machine, and say what to fix.",

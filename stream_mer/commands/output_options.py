@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -85,6 +86,15 @@ def _open_artnet(spec: str, stream: str) -> ShowOutput:
     return open_artnet(spec, stream)
 
 
+class RigOrPath(SourceOrPath):
+    """``[STREAM=]RIG[@HOST]``: in a settings file, the path of a rig file is relative to that file."""
+
+    def beside(self, text: str, folder: Path) -> str:
+        """Return the same with the path, if the rig is one, from the folder."""
+        rig, at, host = text.rpartition("@")
+        return super().beside(rig, folder) + at + host if at else super().beside(text, folder)
+
+
 _KINDS: tuple[OutputKind, ...] = (
     OutputKind(
         parameter="osc",
@@ -102,7 +112,7 @@ _KINDS: tuple[OutputKind, ...] = (
         parameter="sacn",
         option=click.option(
             "--sacn",
-            type=SourceOrPath(),
+            type=RigOrPath(),
             multiple=True,
             metavar="[STREAM=]RIG[@HOST]",
             help="Drive lamps by sACN: a preset (mood, palette, wash) or a rig file (.toml), by multicast, or to a "
@@ -114,7 +124,7 @@ _KINDS: tuple[OutputKind, ...] = (
         parameter="artnet",
         option=click.option(
             "--artnet",
-            type=SourceOrPath(),
+            type=RigOrPath(),
             multiple=True,
             metavar="[STREAM=]RIG@HOST",
             help="The same by Art-Net, to a HOST; 255.255.255.255 for all of this network.",
@@ -154,7 +164,7 @@ def open_outputs(options: MutableMapping[str, Any], streams: Sequence[str]) -> l
     Raises:
         SettingError: There is no such stream, preset or file, or the output cannot be.
     """
-    typed = [(kind, text) for kind in _KINDS for text in options.pop(kind.parameter)]
+    typed = [(kind, text) for kind in _KINDS for text in options.pop(kind.parameter, ())]
     outputs: dict[tuple[str, str | None], ShowOutput] = {}
     for kind, text in typed:
         output = _open(kind, text, streams)
@@ -173,7 +183,7 @@ def open_companions(options: MutableMapping[str, Any]) -> list[Companion]:
     Raises:
         SettingError: One cannot be.
     """
-    typed = [(kind, options.pop(kind.parameter)) for kind in _COMPANIONS]
+    typed = [(kind, options.pop(kind.parameter, None)) for kind in _COMPANIONS]
     return [kind.open(value) for kind, value in typed if value is not None]
 
 

@@ -6,7 +6,7 @@ import click
 import pytest
 
 from stream_mer.commands import output_options
-from stream_mer.commands.output_options import OutputKind, open_companions, open_outputs
+from stream_mer.commands.output_options import OutputKind, RigOrPath, open_companions, open_outputs
 from stream_mer.errors import SettingError
 
 
@@ -88,3 +88,23 @@ def test_osc_is_sent_to_what_was_typed(monkeypatch):
     nothing = {kind.parameter: () for kind in output_options._KINDS}
     (output,) = open_outputs(nothing | {"osc": ("foyer=eos@desk",)}, ("main", "foyer"))
     assert (output.name, output.stream) == ("osc eos at tcp://desk:3032", "foyer")
+
+
+def test_lamps_are_driven_by_what_was_typed(monkeypatch):
+    monkeypatch.undo()
+    typed = {"sacn": ("mood", "foyer=wash@10.0.0.1"), "artnet": ("palette@10.0.0.2",)}
+    outputs = open_outputs(typed, ("main", "foyer"))
+    assert [(output.name, output.stream) for output in outputs] == [
+        ("sacn stream_mer mood multicast", "main"),
+        ("sacn stream_mer wash 10.0.0.1", "foyer"),
+        ("artnet stream_mer palette 10.0.0.2", "main"),
+    ]
+
+
+def test_in_a_settings_file_a_rig_file_is_relative_to_that_file(tmp_path):
+    (tmp_path / "rig.toml").touch()
+    place = RigOrPath().beside
+    assert place("rig.toml", tmp_path) == str(tmp_path / "rig.toml")
+    assert place("foyer=rig.toml@10.0.0.1", tmp_path) == f"foyer={tmp_path / 'rig.toml'}@10.0.0.1"
+    assert place("mood@10.0.0.1", tmp_path) == "mood@10.0.0.1"
+    assert place("mood", tmp_path) == "mood"
