@@ -112,6 +112,7 @@ OPTIONS = {
     ],
     "replay": ["--speed", "--loop", "--from", "--host", "--port", "--token", "DIR"],
     "listen": ["--stream", "--token", "--json", "URL"],
+    "lights": ["--example", "--tags", "--demo", "--picture", "[RIG]"],
     "osc": ["--test", "--once", "--stream", "--monitor", "[WHERE]"],
     "devices": ["--meter", "--seconds", "--channels"],
     "config": ["--config", "--json", "--example", "[COMMAND"],

@@ -3,7 +3,6 @@
 import socket
 import struct
 import threading
-import time
 
 import pytest
 from sacn.messages.data_packet import DataPacket
@@ -149,23 +148,29 @@ def test_art_net_counts_from_1_to_255_and_numbers_universes_from_where_it_is_tol
     link.close()
 
 
-def test_a_real_art_net_receiver_takes_it():
+def test_a_real_art_net_receiver_takes_it(monkeypatch):
+    threads = []
+
+    def start(run, arguments):  # as _thread does it, but so that its end can be waited for
+        threads.append(threading.Thread(target=run, args=arguments, daemon=True))
+        threads[0].start()
+
+    monkeypatch.setattr("_thread.start_new_thread", start)
     port = free_port()
     server = StupidArtnetServer(port=port)
+    monkeypatch.undo()
     got = threading.Event()
     server.register_listener(universe=3, callback_function=lambda data: bytes(data) == ONE and got.set())
     link = ArtnetLink(ArtnetSettings(to="127.0.0.1", first_universe=3, port=port), universes=(1,))
     link.open()
     try:
         until(got, say=lambda: link.send(1, ONE))
-        server.listen = False
-        link.send(1, ONE)  # it looks at this only after the next packet
     finally:
+        server.listen = False  # which it looks at after the next packet
+        while threads[0].is_alive():
+            link.send(1, ONE)
+            threads[0].join(0.05)
         link.close()
-        for _ in range(100):
-            if server.socket_server is not None:
-                break
-            time.sleep(0.05)
         server.socket_server.close()
 
 
