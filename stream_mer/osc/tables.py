@@ -24,8 +24,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -72,24 +71,19 @@ def target_of(table: Mapping[str, Any], *, name: str) -> OscTarget:
         if table["preset"] not in PRESETS:
             raise SettingError(f"no preset is called {table['preset']!r}{nearest(table['preset'], PRESETS)}")
         base = PRESETS[table["preset"]].target
-    if base is None and not {"port", "fields"} <= table.keys():
+    elif not {"port", "fields"} <= table.keys():
         raise SettingError("a mapping without a preset says at least the port and, under [fields], what is sent")
-    of_mapping = {key: table[key] for key in _OF_MAPPING if key in table}
+    fields = () if base is None else base.mapping.fields
     if "fields" in table:
         fields = tuple(field for key, value in table["fields"].items() for field in _fields(key, value))
-        mapping = (
-            OscMapping(fields=fields, **of_mapping)
-            if base is None
-            else replace(base.mapping, fields=fields, **of_mapping)
-        )
-    else:
-        assert base is not None  # noqa: S101 - narrows the type; without a preset there are fields
-        mapping = replace(base.mapping, **of_mapping)
-    mapping = mapping.under(table.get("prefix", ""))
-    of_target = {key: table[key] for key in _OF_TARGET if key in table}
-    if base is None:
-        return OscTarget(name=name, mapping=mapping, **of_target)
-    return replace(base, name=name, mapping=mapping, **of_target)
+    mapping = OscMapping(fields=fields, **_said(table, _OF_MAPPING, None if base is None else base.mapping))
+    return OscTarget(name=name, mapping=mapping.under(table.get("prefix", "")), **_said(table, _OF_TARGET, base))
+
+
+def _said(table: Mapping[str, Any], keys: Iterable[str], base: object | None) -> dict[str, Any]:
+    """Return what a table says of some keys, else what the preset has."""
+    inherited = {} if base is None else {key: getattr(base, key) for key in keys}
+    return inherited | {key: table[key] for key in keys if key in table}
 
 
 def _fields(name: str, value: Any) -> list[OscField]:

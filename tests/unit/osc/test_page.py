@@ -14,10 +14,11 @@ def test_the_tables_are_those_of_the_code():
     assert PAGE.refresh(text) == text, f"run python -m {PAGE.module} --write {PAGE.page}"
 
 
-def test_the_mapping_shown_can_be_used(tmp_path):
-    (shown,) = re.findall(r"```toml\n(.*?)```", DOC.read_text(encoding="utf-8"), re.DOTALL)
+def test_the_mappings_shown_can_be_used(tmp_path):
     path = tmp_path / "show.toml"
-    path.write_text(shown, encoding="utf-8")
-    target = read_target(path)
-    assert target.place == "udp://192.168.1.20:7000"
-    assert len(target.mapping.sent) == 5
+    places = []
+    for shown in re.findall(r"```toml\n(.*?)```", DOC.read_text(encoding="utf-8"), re.DOTALL):
+        path.write_text(shown, encoding="utf-8")
+        target = read_target(path)
+        places.append((target.place, len(target.mapping.sent)))
+    assert places == [("udp://192.168.1.20:7000", 5), ("tcp://127.0.0.1:3032", 4), ("udp://127.0.0.1:8000", 2)]
