@@ -6,6 +6,7 @@ import asyncio
 import functools
 import json
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -178,8 +179,14 @@ async def test_a_show_whose_server_is_killed_can_be_played(
 
     with (recording.folder / MESSAGES).open("ab") as file:
         file.write(b'{"at":3.0,"message":{"type":"emotion","str')  # as if it had been cut off within a line
-    replaying = stream_mer("replay", shows, "--port", 0, "--speed", 2, "--loop")
-    for message in await frames(await websocket_of(replaying), 4):
-        assert message["stream"] == "hall"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as visuals:
+        visuals.bind(("127.0.0.1", 0))
+        visuals.settimeout(PATIENCE_S)
+        to = f"127.0.0.1:{visuals.getsockname()[1]}"
+        replaying = stream_mer("replay", shows, "--port", 0, "--speed", 2, "--loop", "--osc", to)
+        for message in await frames(await websocket_of(replaying), 4):
+            assert message["stream"] == "hall"
+        packet = await asyncio.to_thread(visuals.recv, 4096)
+        assert packet.startswith(b"/"), "outputs follow a recording as they follow a show"
     replaying.send_signal(signal.SIGINT)
     assert await asyncio.to_thread(replaying.wait, PATIENCE_S) == 0
