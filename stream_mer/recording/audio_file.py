@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -20,18 +19,15 @@ class FlacKeeper:
     """Writes chunks at their places: sample n of the file is sample n of the stream, and what is missing is silence.
 
     Args:
-        path: A file that is not there yet.
-
-    Raises:
-        OSError: It cannot be made.
+        file: Empty, open for writing bytes; closed at the end.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, file: BinaryIO) -> None:
         import av  # noqa: PLC0415 - takes 0.1 s: only who records audio pays
 
         self._frames = av.AudioFrame
-        self._file: BinaryIO = path.open("xb", buffering=0)
-        # Packets go straight to the file: what waited in a buffer would be lost in a crash.
+        self._file = file
+        # Packets go straight to the file: what waited in FFmpeg's own buffer would be lost in a crash.
         self._container: Any = av.open(self._file, "w", format="flac", container_options={"flush_packets": "1"})
         self._stream: AudioStream = self._container.add_stream("flac", rate=SAMPLE_RATE_HZ, layout="mono")
         self._position = 0
@@ -43,7 +39,8 @@ class FlacKeeper:
         self._encode(item.samples[max(0, self._position - item.start_sample) :])
 
     def flush(self) -> None:
-        """Nothing waits but the encoder's own frame of 0.3 s."""
+        """Let nothing wait but what the encoder has not made a packet of, 0.3 s."""
+        self._file.flush()
 
     def close(self) -> None:
         try:

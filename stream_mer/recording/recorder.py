@@ -82,7 +82,7 @@ class Recorder:
         try:
             folder.mkdir(parents=True)
             keeper = _MessageKeeper(folder / MESSAGES, header, clock=self._now)
-            sounds = {stream: FlacKeeper(folder / name) for stream, name in files.items()}
+            sounds = {stream: FlacKeeper((folder / name).open("xb")) for stream, name in files.items()}
         except OSError as error:
             raise SettingError(f"cannot record to {self._parent}: {error.strerror or error}") from error
         self._folder, self._began_at = folder, self._clock()

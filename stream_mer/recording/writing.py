@@ -23,7 +23,7 @@ T_contra = TypeVar("T_contra", contravariant=True)
 
 
 class Keeper(Protocol[T_contra]):
-    """What items are written to; all calls come from one thread, and all may raise ``OSError``."""
+    """What items are written to, in one thread; every method may raise ``OSError``."""
 
     def write(self, item: T_contra, *, lost: int) -> None:
         """Write an item, before which so many were lost."""
@@ -74,8 +74,8 @@ class BackgroundWriter(Generic[T]):
     def _run(self) -> None:
         try:
             self._write_until_end()
-        except OSError as error:
-            reason = error.strerror or error
+        except Exception as error:  # whatever a keeper does, the show goes on
+            reason = (isinstance(error, OSError) and error.strerror) or error or type(error).__name__
             log.error("%s: %s; no more of it is recorded, the show goes on", self._what, reason)  # noqa: TRY400 - a full disk needs no traceback
         finally:
             self._items.close()
@@ -93,8 +93,8 @@ class BackgroundWriter(Generic[T]):
                 if time.monotonic() - flushed_at >= FLUSH_EVERY_S:
                     self._keeper.flush()
                     flushed_at = time.monotonic()
-        except OSError:
-            with contextlib.suppress(OSError):
+        except Exception:
+            with contextlib.suppress(Exception):  # it says the same again, in words of its own
                 self._keeper.close()
             raise
         self._keeper.close()

@@ -11,8 +11,8 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
-from stream_mer.errors import StreamMerError
-from stream_mer.settings.file import SettingsFile, find_settings_file, read_settings_file
+from stream_mer.errors import SettingError, StreamMerError
+from stream_mer.settings.file import FILE_VARIABLE, SettingsFile, find_settings_file, read_settings_file
 from stream_mer.settings.kinds import shown
 from stream_mer.settings.resolve import (
     Options,
@@ -72,7 +72,12 @@ def open_settings(given: str | None, environ: Mapping[str, str]) -> SettingsFile
         SettingError: It cannot be read, or is no TOML.
     """
     path = find_settings_file(given, environ)
-    return None if path is None else read_settings_file(path)
+    try:
+        return None if path is None else read_settings_file(path)
+    except SettingError as error:
+        if given is None and FILE_VARIABLE in environ:
+            error.add_note(f"({FILE_VARIABLE} names it)")
+        raise
 
 
 def explain(context: click.Context, error: StreamMerError) -> None:

@@ -2,6 +2,7 @@
 
 import errno
 import functools
+import io
 import logging
 import threading
 from dataclasses import replace
@@ -234,12 +235,44 @@ def test_audio_is_kept_at_its_place_with_silence_for_what_is_missing(tmp_path):
     assert np.abs(samples - expected).max() < 1e-4
 
 
+class FullDisk(io.RawIOBase):
+    """Takes so many bytes and no more."""
+
+    def __init__(self, left):
+        super().__init__()
+        self._left = left
+
+    def writable(self):
+        return True
+
+    def write(self, data):
+        if len(data) > self._left:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self._left -= len(data)
+        return len(data)
+
+
+def test_a_full_disk_ends_the_audio_and_nothing_else(caplog):
+    writer = BackgroundWriter(FlacKeeper(FullDisk(20_000)), "the audio of hall", capacity=1000)
+    writer.start()
+    for i in range(100):
+        writer.put(AudioChunk(start_sample=1600 * i, samples=noise(1600, i)))
+    writer._thread.join(PATIENCE_S)
+    assert not writer._thread.is_alive()
+    writer.put(AudioChunk(start_sample=0, samples=noise(10)))
+    writer.stop()
+    assert [record.getMessage() for record in caplog.records] == [
+        "the audio of hall: No space left on device; no more of it is recorded, the show goes on"
+    ]
+
+
 def test_audio_that_was_cut_off_by_a_crash_can_be_heard(tmp_path):
     path = tmp_path / "cut.flac"
-    keeper = FlacKeeper(path)
+    keeper = FlacKeeper(path.open("xb"))
     samples = noise(64_000)
     for start in range(0, len(samples), 320):
         keeper.write(AudioChunk(start_sample=start, samples=samples[start : start + 320]), lost=0)
+    keeper.flush()
     crashed = tmp_path / "crashed.flac"
     crashed.write_bytes(path.read_bytes())  # what is on disk while it is still being written
     keeper.close()

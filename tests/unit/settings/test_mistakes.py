@@ -72,6 +72,12 @@ def test_of_the_environment(toy: Run, name: str, value: str, says: str) -> None:
     assert "\n" not in ran.error
 
 
+def test_a_file_that_a_variable_names_and_that_is_missing_says_so(toy: Run, tmp_path: Path) -> None:
+    ran = toy("play", STREAM_MER_CONFIG=str(tmp_path / "gone.toml"))
+    assert ran.error.endswith("No such file or directory (STREAM_MER_CONFIG names it)")
+    assert "names it" not in toy("play", "--config", tmp_path / "gone.toml").error
+
+
 def test_sections_and_shared_settings_of_other_commands_are_no_mistake(toy: Run, write: Write) -> None:
     ran = toy("play", "--config", write("volume = 2\nport = 3\n[stop]\nafter = 'not looked at here'\n[play-again]\n"))
     assert ran.params["port"] == 3
