@@ -70,11 +70,13 @@ class Recording:
         folder: Where it lies.
         header: What was recorded.
         streams: Those that there were from the beginning, and those that came later.
+        end_s: Where it ends, seconds since it began.
     """
 
     folder: Path
     header: Header
     streams: tuple[str, ...]
+    end_s: float
 
     def entries(self) -> Iterator[Entry]:
         """Read all lines that can be read, in order; what is damaged is left out.
@@ -111,11 +113,12 @@ def open_recording(path: Path) -> Recording:
         raise SourceError(f"{file} does not begin like a recording: {error}") from error
     if header.format > FORMAT:
         raise SourceError(f"{file} was recorded by {header.server}, which is newer: update stream-mer")
-    return Recording(folder=folder, header=header, streams=_read_through(file, header))
+    streams, end_s = _read_through(file, header)
+    return Recording(folder=folder, header=header, streams=streams, end_s=end_s)
 
 
-def _read_through(file: Path, header: Header) -> tuple[str, ...]:
-    """Return the streams, and say once what cannot be read."""
+def _read_through(file: Path, header: Header) -> tuple[tuple[str, ...], float]:
+    """Return the streams and the end, and say once what cannot be read."""
     streams, damaged, last_at = dict.fromkeys(header.hello.streams), 0, 0.0
     for entry in _lines(file):
         if entry is None:
@@ -127,7 +130,7 @@ def _read_through(file: Path, header: Header) -> tuple[str, ...]:
     if damaged:
         what = f"{damaged} lines" if damaged > 1 else "a line"
         log.warning("%s: %s cannot be read, left out; the last one that can is at %.1f s", file, what, last_at)
-    return tuple(streams)
+    return tuple(streams), last_at
 
 
 def _lines(file: Path) -> Iterator[Entry | None]:

@@ -6,8 +6,8 @@ import itertools
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from stream_mer.errors import SettingError
 from stream_mer.recording.events import Shift, event_of, shifted
@@ -72,17 +72,18 @@ class Player:
         self._stopping = threading.Event()
         self._sinks = {stream: hub.sink(stream) for stream in recording.streams}
         self._statuses: dict[str, StreamStatus] = {}
-        self._span = _survey(recording, self._playing.from_s)
-        if self._playing.from_s >= self._span.end_s:
+        if self._playing.from_s >= recording.end_s:
             raise SettingError(
-                f"{recording.folder} ends after {self._span.end_s:.1f} s: there is nothing from "
+                f"{recording.folder} ends after {recording.end_s:.1f} s: there is nothing from "
                 f"{self._playing.from_s:g} s on"
             )
+        # Of hours it takes seconds: only who plays it again has to know how far it counts.
+        self._lap = _survey(recording, self._playing.from_s) if self._playing.loop else _Lap()
 
     @property
     def duration_s(self) -> float:
         """How long one pass of it takes as it was recorded, seconds."""
-        return self._span.end_s - self._playing.from_s
+        return self._recording.end_s - self._playing.from_s
 
     def run(self) -> None:
         """Play until the end, or until ``stop`` is called; then all streams have ended.
@@ -93,7 +94,7 @@ class Player:
         began_at = self._clock()
         try:
             for lap in itertools.count() if self._playing.loop else range(1):
-                starts_at = began_at + lap * self._span.lap_s / self._playing.speed
+                starts_at = began_at + lap * self._lap.length_s / self._playing.speed
                 if not self._play(lap, starts_at):
                     return
         finally:
@@ -107,7 +108,7 @@ class Player:
 
     def _play(self, lap: int, starts_at: float) -> bool:
         """Play it once; return False if it was stopped before the end."""
-        playing, shifts = self._playing, {name: one * lap for name, one in self._span.shifts.items()}
+        playing, shifts = self._playing, {name: one * lap for name, one in self._lap.shifts.items()}
         for entry, message in self._from_there():
             due_at = starts_at + (entry.at - playing.from_s) / playing.speed
             if self._stopping.wait(max(0.0, due_at - self._clock())):
@@ -142,27 +143,24 @@ class Player:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Span:
-    """What is to be played.
+class _Lap:
+    """One pass of what is to be played.
 
     Attributes:
-        end_s: Where it ends, seconds since the recording began.
-        lap_s: From one beginning to the next.
-        shifts: What one pass adds to the counts of each stream.
+        length_s: From one beginning to the next.
+        shifts: What it adds to the counts of each stream.
     """
 
-    end_s: float
-    lap_s: float
-    shifts: dict[str, Shift]
+    length_s: float = 0.0
+    shifts: Mapping[str, Shift] = field(default_factory=dict)
 
 
-def _survey(recording: Recording, from_s: float) -> _Span:
-    """Read through a recording once, for where it ends and how far each stream counts."""
-    end_s, t_range = 0.0, (float("inf"), 0.0)
+def _survey(recording: Recording, from_s: float) -> _Lap:
+    """Read through a recording, for how far each stream counts."""
+    t_range = (float("inf"), 0.0)
     indices: dict[str, tuple[int, int]] = {}
     segments: dict[str, tuple[int, int]] = {}
     for entry in recording.entries():
-        end_s = max(end_s, entry.at)
         if entry.at < from_s:
             continue
         match entry.message:
@@ -173,12 +171,12 @@ def _survey(recording: Recording, from_s: float) -> _Span:
                 segments[line.stream] = _widened(segments.get(line.stream), line.segment)
     hop_s = recording.header.hello.hop_s
     # Whole hops, so that the frames of every pass lie on the same grid.
-    lap_s = hop_s * (math.floor(max(end_s - from_s, t_range[1] - t_range[0]) / hop_s) + 1)
+    lap_s = hop_s * (math.floor(max(recording.end_s - from_s, t_range[1] - t_range[0]) / hop_s) + 1)
     shifts = {
         stream: Shift(t_s=lap_s, index=_length(indices.get(stream)), segment=_length(segments.get(stream)))
         for stream in recording.streams
     }
-    return _Span(end_s=end_s, lap_s=lap_s, shifts=shifts)
+    return _Lap(length_s=lap_s, shifts=shifts)
 
 
 def _widened(bounds: tuple[int, int] | None, value: int) -> tuple[int, int]:

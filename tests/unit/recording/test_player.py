@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from stream_mer.errors import SettingError
+from stream_mer.recording.format import open_recording
 from stream_mer.recording.player import Player, Playing
 from stream_mer.serve import messages as wire
 from stream_mer.serve.codec import encode
@@ -187,7 +188,7 @@ def test_an_empty_recording_is_refused(write, happenings):
     path = recording.folder / "messages.jsonl"
     path.write_bytes(path.read_bytes().partition(b"\n")[0])
     with pytest.raises(SettingError, match="there is nothing from 0 s on"):
-        play(recording)
+        play(open_recording(recording.folder))
 
 
 def test_the_length_is_that_of_what_is_played(write, happenings):
