@@ -8,11 +8,32 @@ and written straight into each transport that has nothing waiting. Only a client
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from functools import lru_cache
 
 from websockets.asyncio.server import ServerConnection
 from websockets.frames import Frame, Opcode
 from websockets.protocol import State
+
+
+class Websocket(ServerConnection):
+    """A websocket that is not read from while the other side takes nothing.
+
+    Each ping is answered by the library at once. A client that sends pings and reads no answer would fill the memory
+    as fast as it can send.
+    """
+
+    def pause_writing(self) -> None:
+        """Called when more waits for the kernel than ``write_limit``."""
+        super().pause_writing()
+        self.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Called when the client has caught up."""
+        super().resume_writing()
+        if not self.recv_messages.paused:
+            self.transport.resume_reading()
 
 
 class Connection:
@@ -28,9 +49,15 @@ class Connection:
 
     def write(self, message: bytes) -> bool:
         """Write a text message at once; False, and nothing done, if the client has not taken what came before."""
-        if self._websocket.protocol.state is not State.OPEN or self._transport.get_write_buffer_size():
+        transport = self._transport
+        # One that broke a moment ago is still open for the library, which will be told in the next turn of the loop.
+        if (
+            self._websocket.protocol.state is not State.OPEN
+            or transport.is_closing()
+            or transport.get_write_buffer_size()
+        ):
             return False
-        self._transport.write(text_frame(message))
+        transport.write(text_frame(message))
         return True
 
     async def send(self, message: bytes) -> None:
@@ -39,7 +66,8 @@ class Connection:
         Raises:
             ConnectionClosed: The client is gone.
         """
-        await self._websocket.send(message, text=True)
+        with self._gone_for_good():
+            await self._websocket.send(message, text=True)
 
     async def recv(self) -> str | bytes:
         """Return the next message of the client.
@@ -47,10 +75,31 @@ class Connection:
         Raises:
             ConnectionClosed: The client is gone.
         """
-        return await self._websocket.recv()
+        with self._gone_for_good():
+            return await self._websocket.recv()
 
     async def close(self, code: int, reason: str) -> None:
-        await self._websocket.close(code, reason)
+        with self._gone_for_good():
+            await self._websocket.close(code, reason)
+
+    def abort(self) -> None:
+        """Cut the connection, whatever waits; idempotent."""
+        with contextlib.suppress(AttributeError):  # see below
+            self._transport.abort()
+
+    @contextlib.contextmanager
+    def _gone_for_good(self) -> Iterator[None]:
+        """Say that the client is gone where asyncio stumbles over it.
+
+        A transport that was closed while bytes waited in it, and has sent them since, has forgotten its loop (Python
+        3.11 to 3.13 at least): ``abort``, which websockets calls then to be on the safe side, raises AttributeError.
+        """
+        try:
+            yield
+        except AttributeError:
+            if self._websocket.state is not State.CLOSED:
+                raise
+            raise self._websocket.protocol.close_exc from None
 
 
 @lru_cache(maxsize=8)

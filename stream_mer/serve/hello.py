@@ -40,16 +40,5 @@ def hello(hub: Hub, settings: ServeSettings, info: ServerInfo) -> wire.Hello:
         va_range=(-1.0, 1.0),
         window_s=info.window_s,
         hop_s=info.hop_s,
-        limits=wire.LimitsPart(
-            max_clients=settings.max_clients,
-            max_message_bytes=settings.max_message_bytes,
-            max_messages_per_s=settings.max_messages_per_s,
-            max_audio_bytes=settings.max_audio_bytes,
-            max_audio_messages_per_s=settings.max_audio_messages_per_s,
-            identify_timeout_s=settings.identify_timeout_s,
-            queued_messages=settings.queued_messages,
-            stuck_after_s=settings.stuck_after_s,
-            max_subscriptions=settings.max_subscriptions,
-            history_messages=settings.history_messages,
-        ),
+        limits=wire.LimitsPart(**{name: getattr(settings, name) for name in wire.LimitsPart.__struct_fields__}),
     )

@@ -102,9 +102,17 @@ class LimitsPart(Struct, kw_only=True, frozen=True):
     max_messages_per_s: int
     max_audio_bytes: Annotated[int, Meta(description="Size of one binary message.")] = 65_536
     max_audio_messages_per_s: int = 200
+    handshake_timeout_s: Annotated[float, Meta(description="For a connection to become a websocket.")] = 5.0
     identify_timeout_s: float
     queued_messages: Annotated[int, Meta(description="Ordered messages that wait for a client before one is dropped.")]
     stuck_after_s: Annotated[float, Meta(description="A client that takes nothing for so long is closed (4410).")]
+    pong_timeout_s: Annotated[
+        float,
+        Meta(
+            description="The server sends pings of the websocket itself so often, and closes (1011) where none is "
+            "answered for so long; browsers and libraries answer by themselves."
+        ),
+    ] = 20.0
     max_subscriptions: Annotated[int, Meta(description="Choices that the server remembers of one client.")] = 64
     history_messages: Annotated[
         int, Meta(description="Messages of each stream and kind that a client may resume over.")

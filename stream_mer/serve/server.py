@@ -22,7 +22,7 @@ from websockets.typing import Subprotocol
 
 from stream_mer.errors import ServeError
 from stream_mer.serve import messages as wire
-from stream_mer.serve.connection import Connection
+from stream_mer.serve.connection import Connection, Websocket
 from stream_mer.serve.delivery import Delivery
 from stream_mer.serve.farewell import Goodbye, part
 from stream_mer.serve.hello import ServerInfo as ServerInfo
@@ -130,7 +130,10 @@ class Server:
                 max_size=max(limit * HARD_LIMIT_FACTOR, self._settings.max_audio_bytes),
                 max_queue=4,
                 write_limit=WRITE_LIMIT_BYTES,
-                open_timeout=5,
+                open_timeout=self._settings.handshake_timeout_s,
+                ping_interval=self._settings.pong_timeout_s,
+                ping_timeout=self._settings.pong_timeout_s,
+                create_connection=Websocket,
                 close_timeout=self._settings.close_timeout_s,
             )
         except OSError as exc:
@@ -196,7 +199,7 @@ class Server:
                 await part(Connection(connection), why, timeout_s=self._settings.close_timeout_s)
         finally:
             # A client that takes nothing would keep its buffers, and a stop waiting.
-            connection.transport.abort()
+            Connection(connection).abort()
             self._metrics.closed(connection.close_code)
 
     async def _converse(self, connection: ServerConnection, *, delivery: Delivery, role: Role | None) -> None:

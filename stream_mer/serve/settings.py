@@ -32,12 +32,14 @@ class ServeSettings:
         max_messages_per_s: Messages that a client may send in one second, at least 1.
         max_audio_bytes: Size of one binary message with audio, 1,024..1,048,576.
         max_audio_messages_per_s: Binary messages that a client may send in one second, at least 1.
+        handshake_timeout_s: How long a connection may take until it is a websocket, or has asked for a page.
         identify_timeout_s: How long a client may take to identify; after it, it gets the default events, or is closed
             where a token is set.
         max_subscriptions: Choices that are remembered of one client, 1..1,000.
         history_messages: Messages of each stream and kind that a client may resume over, 1..100,000.
         queued_messages: Ordered messages that may wait for one client, 1..10,000.
         stuck_after_s: A client that takes nothing for so long is disconnected.
+        pong_timeout_s: Pings go out so often, and a client that answers none for so long is taken for gone.
         close_timeout_s: How long a client gets to say goodbye.
     """
 
@@ -53,11 +55,13 @@ class ServeSettings:
     max_messages_per_s: int = 50
     max_audio_bytes: int = 65_536
     max_audio_messages_per_s: int = 200
+    handshake_timeout_s: float = 5.0
     identify_timeout_s: float = 5.0
     max_subscriptions: int = 64
     history_messages: int = HISTORY_MESSAGES
     queued_messages: int = 64
     stuck_after_s: float = 10.0
+    pong_timeout_s: float = 20.0
     close_timeout_s: float = 2.0
 
     def __post_init__(self) -> None:
@@ -70,8 +74,10 @@ class ServeSettings:
         _within("the subscriptions of a client", self.max_subscriptions, 1, 1000)
         _within("the messages that are remembered", self.history_messages, 1, 100_000)
         _within("the messages that wait for a client", self.queued_messages, 1, 10_000)
+        _within("the time for a handshake", self.handshake_timeout_s, 0.05, 3600, " seconds")
         _within("the time to identify", self.identify_timeout_s, 0.05, 3600, " seconds")
         _within("the time until a client counts as stuck", self.stuck_after_s, 0.05, 3600, " seconds")
+        _within("the time to answer a ping", self.pong_timeout_s, 0.05, 3600, " seconds")
         _within("the time to close", self.close_timeout_s, 0.05, 60, " seconds")
         for token in (self.token, self.operator_token):
             if token is not None and not token.strip():

@@ -289,13 +289,13 @@ async def test_a_client_that_never_reads_is_cut_off_and_the_other_one_misses_not
         assert (await receive(healthy))["type"] == "status"
 
 
-def read_to_end(raw: socket.socket) -> bytes:
+def read_to_end(raw: socket.socket, code: int = 4410) -> bytes:
     raw.settimeout(PATIENCE_S)
     data = b""
     with contextlib.suppress(ConnectionResetError):
         while piece := raw.recv(65_536):
             data += piece
-            if struct.pack(">H", 4410) in data[-200:]:
+            if struct.pack(">H", code) in data[-200:]:
                 break
     raw.close()
     return data
@@ -312,6 +312,15 @@ async def test_a_client_that_never_reads_does_not_hold_up_a_stop(hub):
             await server.stop()
         stuck.close()
     assert hub.client_count == 0
+
+
+async def test_who_answers_no_ping_of_the_websocket_is_taken_for_gone(hub):
+    async with serving(hub, pong_timeout_s=0.1) as server, raw_client(server) as healthy:
+        gone = open_and_never_read(server.port)
+        data = await asyncio.to_thread(read_to_end, gone, 1011)
+        assert struct.pack(">H", 1011) in data
+        await healthy.send('{"type":"ping"}')
+        assert (await receive_type(healthy, "pong"))["type"] == "pong"
 
 
 async def test_with_a_token_nothing_is_told_before_it_is_shown(hub):

@@ -1,0 +1,246 @@
+"""Every message of the protocol, whole and broken, made from the structs themselves."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from typing import Any, get_args
+
+import jsonschema
+import msgspec
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from msgspec import inspect as kinds
+
+from stream_mer.errors import ServeError
+from stream_mer.serve import messages as wire
+from stream_mer.serve.codec import decode_client, decode_server, encode, kind_of
+from stream_mer.serve.protocol import json_schema
+
+STREAMS = ("main", "foyer", "desk")
+BATCH = 10
+"""Messages of one example: one connection for those that leave it open, one each for those that end it."""
+
+repeatable = {
+    "derandomize": True,
+    "database": None,
+    "deadline": None,
+    "suppress_health_check": list(HealthCheck),
+}
+
+text = st.text(max_size=12)
+stream_names = st.sampled_from(STREAMS) | st.sampled_from(STREAMS) | text
+event_names = st.sampled_from(wire.EVENT_KINDS) | text
+TELLING = {"stream": stream_names, "streams": st.lists(stream_names, max_size=3).map(tuple), "token": st.none() | text}
+TELLING["events"] = st.lists(event_names, max_size=4).map(tuple)
+"""Fields that mean more than their type says."""
+
+
+def values(kind: kinds.Type) -> st.SearchStrategy[Any]:  # noqa: C901, PLR0911 - one case a type
+    """Everything that a type may hold."""
+    match kind:
+        case kinds.Metadata():
+            return values(kind.type)
+        case kinds.StrType():
+            return text
+        case kinds.BoolType():
+            return st.booleans()
+        case kinds.NoneType():
+            return st.none()
+        case kinds.IntType():
+            return st.integers(kind.ge, kind.le)
+        case kinds.FloatType():
+            low = kind.ge if kind.ge is not None else kind.gt
+            return st.floats(low, kind.le, exclude_min=kind.gt is not None, allow_nan=False, allow_infinity=False)
+        case kinds.LiteralType():
+            return st.sampled_from(kind.values)
+        case kinds.UnionType():
+            return st.one_of(*(values(one) for one in kind.types))
+        case kinds.VarTupleType():
+            return st.lists(values(kind.item_type), max_size=3).map(tuple)
+        case kinds.TupleType():
+            return st.tuples(*(values(one) for one in kind.item_types))
+        case kinds.DictType():
+            return st.dictionaries(values(kind.key_type), values(kind.value_type), max_size=3)
+        case kinds.StructType():
+            return structs(kind.cls)
+    raise AssertionError(f"no strategy for {kind}")
+
+
+def structs(cls: type[msgspec.Struct]) -> st.SearchStrategy[Any]:
+    """Every struct of a class; fields with a default are now and then left out."""
+    required, optional = {}, {}
+    for one in kinds.type_info(cls).fields:
+        strategy = TELLING[one.name] if one.name in TELLING else values(one.type)
+        (required if one.required else optional)[one.name] = strategy
+    return st.fixed_dictionaries(required, optional=optional).map(lambda fields: cls(**fields))
+
+
+server_messages = st.one_of(*(structs(one) for one in get_args(wire.ServerMessage)))
+client_messages = st.one_of(*(structs(one) for one in get_args(wire.ClientMessage)))
+
+
+@settings(max_examples=300, **repeatable)
+@given(server_messages)
+def test_what_a_server_says_is_understood_and_fits_the_schema(message):
+    data = encode(message)
+    assert decode_server(data) == message
+    assert encode(decode_server(data)) == data
+    SCHEMA.validate(json.loads(data))
+
+
+@settings(max_examples=300, **repeatable)
+@given(client_messages, st.dictionaries(st.text("xyz", min_size=3, max_size=5), st.none() | st.integers() | text))
+def test_what_a_client_says_is_understood_whatever_stands_beside_it(message, unknown):
+    told = json.loads(encode(message))
+    SCHEMA.validate(told)
+    assert decode_client(json.dumps({**unknown, **told})) == message
+
+
+SCHEMA = jsonschema.Draft202012Validator(json_schema())
+CLIENT_SCHEMA = jsonschema.Draft202012Validator(
+    {
+        "oneOf": [{"$ref": f"#/$defs/{one.__name__}"} for one in get_args(wire.ClientMessage)],
+        "$defs": json_schema()["$defs"],
+    }
+)
+
+# Not 1.0: a schema takes that for an integer, and the decoder need not.
+fractions = st.floats(-1e6, 1e6).filter(lambda number: not number.is_integer())
+junk = st.none() | st.booleans() | st.integers() | fractions | text
+junk = junk | st.lists(junk, max_size=2) | st.dictionaries(text, junk, max_size=2)
+
+
+@st.composite
+def broken_messages(draw: st.DrawFn) -> bytes:
+    """A message of a client of which something was changed: still JSON, or not any more."""
+    told = json.loads(encode(draw(client_messages)))
+    how = draw(st.sampled_from(("a field", "a field", "a part", "no field", "its type", "no object", "cut", "bytes")))
+    if how == "no object":
+        return json.dumps(draw(junk)).encode()
+    if how in {"cut", "bytes"}:
+        data = encode(draw(client_messages))
+        at = draw(st.integers(0, len(data) - 1))
+        piece = draw(text).encode() if how == "bytes" else b""
+        cut = data[:at] + piece + (data[at + 1 :] if how == "bytes" else b"")
+        return cut.decode(errors="replace").encode()
+    target = told
+    if how == "a part":
+        inner = [value for value in told.values() if isinstance(value, dict) and value]
+        target = draw(st.sampled_from(inner)) if inner else told
+    name = "type" if how == "its type" else draw(st.sampled_from(sorted(target)))
+    if how == "no field":
+        del target[name]
+    else:
+        target[name] = draw(junk)
+    return json.dumps(told).encode()
+
+
+def understood(data: bytes) -> wire.ClientMessage | None:
+    try:
+        return decode_client(data.decode())
+    except ServeError:
+        return None
+
+
+@settings(max_examples=400, **repeatable)
+@given(broken_messages())
+def test_the_decoder_and_the_schema_agree_on_what_is_a_message(data):
+    try:
+        told = json.loads(data)
+    except ValueError:
+        assert understood(data) is None
+        return
+    assert (understood(data) is not None) == CLIENT_SCHEMA.is_valid(told)
+
+
+def unknown_streams(names: tuple[str, ...]) -> bool:
+    return not set(names) <= set(STREAMS)
+
+
+def refusal_of(message: wire.ClientMessage) -> set[int | None]:  # noqa: PLR0911 - one case a message
+    """The codes with which the server may answer, of which None is no refusal."""
+    match message:
+        case wire.Identify():
+            wishes = message.subscribe or ()
+            return {4404} if any(unknown_streams(wish.streams) for wish in granted(wishes)) else {None}
+        case wire.Subscribe():
+            if unknown_streams(message.streams):
+                return {4404}
+            return {None} if not message.events or set(message.events) & set(wire.EVENT_KINDS) else {4400}
+        case wire.Control():
+            if unknown_streams(message.streams):
+                return {4404}
+            return {None} if (message.action == "override") == (message.override is not None) else {4400}
+        case wire.AudioStart():
+            return {None, 4400} if message.stream == "desk" else {4404}
+    return {None}
+
+
+def granted(wishes: tuple[wire.Subscription, ...]) -> list[wire.Subscription]:
+    return [wish for wish in wishes if not wish.events or set(wish.events) & set(wire.EVENT_KINDS)]
+
+
+ANSWERS = {"identify": "ready", "subscribe": "result", "unsubscribe": "result", "control": "result", "ping": "pong"}
+fences = itertools.count()
+
+
+def converse(client, data: bytes, message: wire.ClientMessage) -> bool:
+    """Say something that is a message and hold the answer to it; True if the connection is still open."""
+    fence = f"fence {next(fences)}"
+    client.say(data)
+    client.say(json.dumps({"type": "ping", "id": fence}).encode())
+    ending = client.until(fence)
+    answers = [one for one in ending.messages if one["type"] not in {*wire.EVENT_KINDS, "hello"}]
+    for one in ending.messages:
+        assert decode_server(json.dumps(one)) is not None
+    codes = refusal_of(message)
+    if kind_of(message) == "identify" and None not in codes:
+        assert (ending.code, ending.error["code"], ending.error["fatal"]) == (4404, 4404, True)
+        return False
+    assert ending.code is None, f"closed with {ending.code}: {ending.error}"
+    expected = ANSWERS.get(kind_of(message))
+    if expected is None:
+        told = {one["code"] for one in answers} or {None}
+        assert told <= codes
+        assert all(one["type"] == "error" and not one["fatal"] for one in answers)
+        return True
+    (answer,) = answers
+    assert answer["type"] == expected
+    if expected == "result":
+        assert answer["id"] == message.id
+        assert answer["ok"] is (answer["error"] is None)
+        assert (answer["error"] or {"code": None})["code"] in codes
+    elif expected == "pong":
+        assert (answer["id"], answer["t"]) == (message.id, message.t)
+    return True
+
+
+@settings(max_examples=250, **repeatable)
+@given(messages=st.lists(client_messages, min_size=BATCH, max_size=BATCH))
+def test_every_message_gets_the_answer_that_the_protocol_promises(victim, messages):
+    rest = iter(messages)
+    is_open = False
+    while not is_open:
+        with victim.client() as client:
+            is_open = all(converse(client, encode(message), message) for message in rest)
+    victim.check(len(messages))
+
+
+@settings(max_examples=200, **repeatable)
+@given(batch=st.lists(broken_messages(), min_size=BATCH, max_size=BATCH))
+def test_every_broken_message_is_explained_and_ends_its_connection_alone(victim, batch):
+    with victim.clients(None for _ in batch) as clients:
+        for client, data in zip(clients, batch, strict=True):
+            message = understood(data)
+            if message is None:
+                client.say(data)
+            else:
+                converse(client, data, message)
+                client.close()
+        for client, data in zip(clients, batch, strict=True):
+            if understood(data) is None:
+                ending = client.to_the_end()
+                assert (ending.code, ending.error.get("code"), ending.error.get("fatal")) == (4400, 4400, True), data
+                assert ending.error["message"]
+    victim.check(len(batch))
