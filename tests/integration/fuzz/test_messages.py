@@ -173,7 +173,8 @@ def refusal_of(message: wire.ClientMessage) -> set[int | None]:  # noqa: PLR0911
                 return {4404}
             return {None} if (message.action == "override") == (message.override is not None) else {4400}
         case wire.AudioStart():
-            return {None, 4400} if message.stream == "desk" else {4404}
+            # 4403: the one that sent before has hung up, and the server has not noticed yet.
+            return {None, 4400, 4403} if message.stream == "desk" else {4404}
     return {None}
 
 
