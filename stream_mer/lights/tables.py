@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import tomllib
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -22,6 +21,7 @@ from stream_mer.lights.look import PALETTES, Look, Palette, Range
 from stream_mer.lights.patch import lamps_of
 from stream_mer.lights.presets import LOOKS, preset
 from stream_mer.lights.rig import CHANNELS, FINE, ArtnetSettings, Channel, Fixture, Rig, SacnSettings, Safety
+from stream_mer.toml_file import read_toml
 
 T = TypeVar("T")
 
@@ -37,16 +37,7 @@ def read_rig(path: Path) -> Rig:
     Raises:
         SettingError: It cannot be read, is no TOML, or holds what cannot be; with the name of the file.
     """
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingError(f"{path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingError(f"{path} is no TOML: {error}") from error
-    try:
-        return rig_of(table, name=path.stem)
-    except SettingError as error:
-        raise SettingError(f"{path}: {error}") from error
+    return read_toml(path, rig_of)
 
 
 def rig_of(table: Mapping[str, Any], *, name: str) -> Rig:

@@ -23,7 +23,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ from stream_mer.errors import SettingError
 from stream_mer.osc.addresses import ADDRESS, FIELDS, OscField, OscMapping, nearest, parse_scale
 from stream_mer.osc.presets import PRESETS
 from stream_mer.osc.target import OscTarget
+from stream_mer.toml_file import read_toml
 
 _OF_TARGET: Mapping[str, type] = {"host": str, "port": int, "transport": str, "rate_hz": float}
 _OF_MAPPING: Mapping[str, type] = {"strings": bool, "light": bool, "step": float, "hold_s": float, "fade_s": float}
@@ -47,16 +47,7 @@ def read_target(path: Path) -> OscTarget:
     Raises:
         SettingError: It cannot be read, is no TOML, or holds what cannot be; with the name of the file.
     """
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingError(f"{path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SettingError(f"{path} is no TOML: {error}") from error
-    try:
-        return target_of(table, name=path.stem)
-    except SettingError as error:
-        raise SettingError(f"{path}: {error}") from error
+    return read_toml(path, target_of)
 
 
 def target_of(table: Mapping[str, Any], *, name: str) -> OscTarget:
