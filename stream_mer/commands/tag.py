@@ -18,6 +18,7 @@ from stream_mer.app import Engine
 from stream_mer.commands.options import engine_options, engine_settings
 from stream_mer.commands.tag_outputs import FileOutputs, Wanted
 from stream_mer.errors import SettingError, SourceError, StreamMerError
+from stream_mer.file_names import file_names
 from stream_mer.lyrics.known import LYRICS_SUFFIXES, words_duration_s
 from stream_mer.recording.events import event_of
 from stream_mer.recording.format import Recording, is_recording, open_recording
@@ -77,12 +78,13 @@ def command(
     load = functools.cache(lambda: Engine(settings))
     wanted = Wanted(output_format=output_format, plot=plot, srt=srt, lrc=lrc)
     tasks = list(_tasks(files))
+    labels = file_names(Path(task.file).stem if task.recording is None else task.stream for task in tasks)
     if any(task.recording is None for task in tasks):
         load()  # before anything is written: without a model nothing can be
     failed = 0
     with _open_output(out) as file, _progress() as progress:
         for i, task in enumerate(tasks):
-            own = wanted.of(task.label) if len(tasks) > 1 else wanted
+            own = wanted.of(labels[i]) if len(tasks) > 1 else wanted
             outputs = FileOutputs(file, own, task.stream, words_alone=_is_lyrics(task.file), header=i == 0)
             try:
                 with contextlib.closing(outputs):
@@ -106,13 +108,11 @@ class _Task:
     Attributes:
         file: As given.
         stream: What it is called in what is written.
-        label: What is added to names of files.
         recording: None for a file.
     """
 
     file: str
     stream: str
-    label: str
     recording: Recording | None = None
 
 
@@ -127,10 +127,9 @@ def _tasks(files: Sequence[str]) -> Iterator[_Task]:
         if is_recording(Path(file)):
             recording = open_recording(Path(file))
             for stream in recording.streams:
-                label = "".join(char if char.isalnum() or char in " ._-" else "_" for char in stream)
-                yield _Task(file=file, stream=stream, label=label, recording=recording)
+                yield _Task(file=file, stream=stream, recording=recording)
         else:
-            yield _Task(file=file, stream=name if names.count(name) == 1 else file, label=Path(file).stem)
+            yield _Task(file=file, stream=name if names.count(name) == 1 else file)
 
 
 def _perform(task: _Task, load: Callable[[], Engine], outputs: FileOutputs, progress: Progress) -> None:

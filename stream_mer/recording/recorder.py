@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import BinaryIO
 import msgspec
 
 from stream_mer.errors import SettingError
+from stream_mer.file_names import file_names
 from stream_mer.ports import AudioSource
 from stream_mer.recording.audio_file import FlacKeeper
 from stream_mer.recording.format import MESSAGES, Entry, Header
@@ -76,7 +76,8 @@ class Recorder:
         """
         now = dt.datetime.now().astimezone()
         folder = self._parent / f"{now:%Y-%m-%d_%H-%M-%S}_{hub.session}"
-        files = _audio_names(hub.streams) if self._audio else {}
+        streams = hub.streams if self._audio else ()
+        files = {stream: f"{name}.flac" for stream, name in zip(streams, file_names(streams), strict=True)}
         hello = self._hello(hub)
         header = Header(server=hello.server, started_at=now.isoformat(), hello=hello, audio=files)
         try:
@@ -167,16 +168,3 @@ class _TappedSource:
 
     def close(self) -> None:
         self._source.close()
-
-
-def _audio_names(streams: tuple[str, ...]) -> dict[str, str]:
-    """A file for each stream, called like it as far as every file system allows."""
-    names: dict[str, str] = {}
-    for stream in streams:
-        plain = re.sub(r"[^\w.-]+", "_", stream)[:80].strip("._") or "stream"
-        name, number = f"{plain}.flac", 1
-        while name.casefold() in {one.casefold() for one in names.values()}:
-            number += 1
-            name = f"{plain}-{number}.flac"
-        names[stream] = name
-    return names

@@ -1,0 +1,10 @@
+"""Files are called like what they are of, on every file system."""
+
+from stream_mer.file_names import file_names
+
+
+def test_no_two_are_alike_and_none_is_too_long_or_leads_elsewhere() -> None:
+    names = file_names(("A b", "a b", "a/b", "a:b", "...", "", "x" * 300, "x" * 299, "ü"))
+    assert names[:6] == ["A b", "a b-2", "a_b", "a_b-2", "stream", "stream-2"]
+    assert len({name.casefold() for name in names}) == len(names)
+    assert all(len(name) < 100 for name in names)
