@@ -121,6 +121,8 @@ def check(param: click.Parameter, value: Any) -> Any:
     try:
         return param.type_cast_value(context, value)
     except click.BadParameter as error:
+        if _wanted(param) == "true or false":
+            raise WrongKindError(_must_be(param, value, secret=False)) from None
         raise WrongKindError(f"cannot be: {error.message.rstrip('.')}") from None
 
 

@@ -59,7 +59,7 @@ def test_of_a_file(toy: Run, write: Write, text: str, line: int | None, says: st
     [
         ("STREAM_MER_PORT", "x", "STREAM_MER_PORT cannot be: 'x' is not a valid integer"),
         ("STREAM_MER_PLAY_PORT", "0", "STREAM_MER_PLAY_PORT cannot be: 0 is not in the range"),
-        ("STREAM_MER_LOOP", "perhaps", "STREAM_MER_LOOP cannot be: 'perhaps' is not a valid boolean"),
+        ("STREAM_MER_LOOP", "perhaps", "STREAM_MER_LOOP must be true or false, not 'perhaps'"),
         ("STREAM_MER_SONG", "[1]", "STREAM_MER_SONG must be text, or a list of that, not 1"),
         ("STREAM_MER_SONG", "[", "STREAM_MER_SONG must be one value, or several as"),
         ("STREAM_MER_LIMIT", "{a", "STREAM_MER_LIMIT must be one value, or several as"),
