@@ -11,18 +11,41 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from functools import lru_cache
+from typing import Any
 
 from websockets.asyncio.server import ServerConnection
 from websockets.frames import Frame, Opcode
-from websockets.protocol import State
+from websockets.protocol import Event, State
 
 
 class Websocket(ServerConnection):
-    """A websocket that is not read from while the other side takes nothing.
+    """A websocket that is read from no faster than is good for everybody else.
 
-    Each ping is answered by the library at once. A client that sends pings and reads no answer would fill the memory
-    as fast as it can send.
+    The library answers each ping at once and takes fragments without end, before any limit on messages is asked. A
+    client that reads no answers would fill the memory as fast as it can send; one that does would keep the loop busy.
+
+    Args:
+        most_frames_per_s: After so many frames of all kinds nothing is read for the rest of the second.
+        *args: Those of ``ServerConnection``.
+        **kwargs: Those of ``ServerConnection``.
     """
+
+    def __init__(self, *args: Any, most_frames_per_s: int, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._most_frames_per_s = most_frames_per_s
+        self._frames_this_second = 0
+        self._second_ends_s = 0.0
+
+    def process_event(self, event: Event) -> None:
+        """Called with the request and then with each frame."""
+        super().process_event(event)
+        now_s = self.loop.time()
+        if now_s >= self._second_ends_s:
+            self._second_ends_s, self._frames_this_second = now_s + 1.0, 0
+        self._frames_this_second += 1
+        if self._frames_this_second > self._most_frames_per_s and self.transport.is_reading():
+            self.transport.pause_reading()
+            self.loop.call_at(self._second_ends_s, self._read_on)
 
     def pause_writing(self) -> None:
         """Called when more waits for the kernel than ``write_limit``."""
@@ -32,7 +55,10 @@ class Websocket(ServerConnection):
     def resume_writing(self) -> None:
         """Called when the client has caught up."""
         super().resume_writing()
-        if not self.recv_messages.paused:
+        self._read_on()
+
+    def _read_on(self) -> None:
+        if not (self.paused or self.recv_messages.paused):
             self.transport.resume_reading()
 
 

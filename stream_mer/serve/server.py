@@ -10,7 +10,7 @@ import logging
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 from urllib.parse import urlsplit
 
 from websockets.asyncio.server import Server as WebsocketServer
@@ -46,6 +46,9 @@ SEND_BUFFER_BYTES = 8192
 
 WRITE_LIMIT_BYTES = 4096
 """What may wait in the process for the kernel before the writer waits: a few messages."""
+
+FRAMES_A_MESSAGE = 4
+"""So many frames, pings among them, may come for each message that a client may send; more are read later."""
 
 HARD_LIMIT_FACTOR = 16
 """Messages over ``max_message_bytes`` get an explanation; over so many times that, the connection is cut unread."""
@@ -133,7 +136,10 @@ class Server:
                 open_timeout=self._settings.handshake_timeout_s,
                 ping_interval=self._settings.pong_timeout_s,
                 ping_timeout=self._settings.pong_timeout_s,
-                create_connection=Websocket,
+                create_connection=cast(
+                    "type[ServerConnection]",
+                    functools.partial(Websocket, most_frames_per_s=_most_frames_per_s(self._settings)),
+                ),
                 close_timeout=self._settings.close_timeout_s,
             )
         except OSError as exc:
@@ -234,6 +240,11 @@ class Server:
         if role is None and "Authorization" in headers:
             return Goodbye(wire.CloseCode.BAD_TOKEN, 'the header must be "Authorization: Bearer" and the right token')
         return None
+
+
+def _most_frames_per_s(settings: ServeSettings) -> int:
+    """Return how many frames make the messages that a client may send, with room for pings and fragments."""
+    return FRAMES_A_MESSAGE * (settings.max_messages_per_s + settings.max_audio_messages_per_s)
 
 
 def may_connect(origin: str, *, host: str, settings: ServeSettings) -> bool:

@@ -296,6 +296,24 @@ async def test_who_asks_and_never_reads_piles_nothing_up(hub):
         assert waiting <= 50, "one answer, and the newest emotion of each stream"
 
 
+async def test_who_sends_frames_without_end_is_read_from_later_and_loses_nothing(hub):
+    async with (
+        serving(hub, max_messages_per_s=5, max_audio_messages_per_s=5) as server,
+        websockets.asyncio.client.connect(server.stream_url) as eager,
+        asyncio.timeout(PATIENCE_S),
+    ):
+        (socket,) = server._server.connections
+        answers = []
+        while socket.transport.is_reading():
+            answers.append(await eager.ping())
+        async with talking(server) as other:
+            await other.ask("identify")
+        for answer in answers:
+            await answer
+        await eager.send('{"type":"ping","id":"at last"}')
+        assert (await Talk(eager).until("pong"))["id"] == "at last"
+
+
 def get(port: int, path: str, tls: ssl.SSLContext | None = None) -> str:
     connection = (
         http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
