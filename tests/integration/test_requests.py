@@ -306,6 +306,7 @@ async def test_who_sends_frames_without_end_is_read_from_later_and_loses_nothing
         answers = []
         while socket.transport.is_reading():
             answers.append(await eager.ping())
+            await asyncio.sleep(0)  # the server is in this loop
         async with talking(server) as other:
             await other.ask("identify")
         for answer in answers:
