@@ -1,6 +1,6 @@
 """Every recipe of docs/CLIENTS.md is run as it stands there, against a real server; only the port is another one.
 
-Those of docs/OBS.md and docs/VISUALS.md are in test_overlay.py and test_visuals.py.
+Those of docs/OBS.md and docs/VISUALS.md are in test_obs.py and test_visuals.py.
 """
 
 import asyncio
