@@ -111,7 +111,7 @@ function judge() {
   const since_s = frame ? now() - past.frameAt_s : 0;
   const [state, ...words] = verdict(frame, since_s);
   document.documentElement.dataset.state = state;
-  if (state !== "lost" && complaint.until_s > now()) banner(complaint.text);
+  if (complaint.until_s > now()) banner(complaint.text);
   else banner(...words);
   showAges(frame, since_s);
   operator.count(frame, since_s);
