@@ -26,7 +26,7 @@ const MANY_STREAMS = 8; // the levels of more would be too much for a light at t
 
 const parameters = new URLSearchParams(location.search);
 const plane = new Plane($("plane"));
-const timeline = new Timeline($("timeline"), 60 * firstSpan());
+const timeline = new Timeline($("timeline"), 60 * (firstSpan() || 2));
 const bars = { categories: new Bars($("categories"), CATEGORY_NAMES), clusters: new Bars($("clusters"), CLUSTER_NAMES) };
 const lines = new Lines($("lines"), $("wordless"), LINES_SHOWN);
 const keys = new Keys();
@@ -157,8 +157,8 @@ function listen() {
 }
 
 function firstSpan() {
-  const minutes = Number(parameters.get("minutes") ?? 2);
-  return minutes >= 0.5 && minutes <= 10 ? minutes : 2;
+  const minutes = Number(parameters.get("minutes") || 2);
+  return minutes >= 0.5 && minutes <= 10 ? minutes : NaN;
 }
 
 function stretch() {
@@ -217,6 +217,7 @@ document.addEventListener("visibilitychange", () => {
   listen();
   if (!document.hidden) refresh();
 });
+if (!firstSpan()) complain(`minutes=${parameters.get("minutes")} must be a number from 0.5 to 10`);
 requestAnimationFrame(draw);
 stayAwake();
 hidePointer();

@@ -15,7 +15,8 @@ const CLUSTER_MEANINGS = {
   C4: "humorous, silly, campy, quirky, whimsical, witty",
   C5: "aggressive, fiery, tense, intense, volatile, visceral",
 };
-const LONG_LINE = 60;
+const LONG_LINE = 60; // letters; those of China, Japan and Korea are as wide as two
+const WIDE = /[\u1100-\u11ff\u2e80-\ud7ff\uf900-\ufaff\uff00-\uff60]/g;
 const OLD_LINE_S = 15;
 const LEVELS = {
   source: { live: "good", ended: "off", silent: "warn", stalled: "bad", reconnecting: "bad" },
@@ -116,7 +117,7 @@ export class Lines {
       item.dir = "auto";
       item.style.order = -segment; // the newest at the bottom, from where they are laid out
       item.toggleAttribute("data-committed", committed);
-      item.toggleAttribute("data-long", text.length > LONG_LINE);
+      item.toggleAttribute("data-long", text.length + (text.match(WIDE)?.length ?? 0) > LONG_LINE);
       if (language) item.lang = language;
       this.items.set(segment, { item, revision, t1 });
     }

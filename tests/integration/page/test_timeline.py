@@ -72,6 +72,13 @@ async def test_t_shows_more_or_less_of_the_past_and_a_reload_as_much(look, hub, 
     assert close_to(await colour_at(screen, 58.5, BAND_Y, span_s=300), SAD)
 
 
+async def test_a_number_of_minutes_that_cannot_be_is_said(look, hub, frame):
+    publish_minutes(hub.sink("main"), frame)
+    screen = await look("?minutes=lots")
+    await screen.text_is("#banner", "minutes=lots must be a number from 0.5 to 10")
+    await screen.text_is("#span", "last 2 minutes")
+
+
 async def test_words_stand_where_they_were_sung(look, hub, frame):
     sink = hub.sink("main")
     publish_minutes(sink, frame)
