@@ -20,6 +20,7 @@ from nats.aio.msg import Msg
 
 from stream_mer.cluster.settings import NatsSettings
 from stream_mer.cluster.store import NOT_LET_IN, REQUEST_TIMEOUT_S, Entry, Handler, Store, in_words, told
+from stream_mer.cluster.tasks import end
 from stream_mer.errors import ClusterError
 
 log = logging.getLogger(__name__)
@@ -99,9 +100,7 @@ class Bus:
 
     async def _leave(self) -> None:
         assert self._keeper is not None  # noqa: S101 - narrows the type
-        while not self._keeper.done():  # the library swallows a cancellation here and there
-            self._keeper.cancel()
-            await asyncio.wait([self._keeper], timeout=RETRY_S)
+        await end([self._keeper])
         if self._client is not None:
             await _discard(self._client)
             self._client = None

@@ -17,6 +17,7 @@ from stream_mer.cluster.roster import Roster
 from stream_mer.cluster.sight import Sight
 from stream_mer.cluster.store import LATEST, LINES
 from stream_mer.cluster.tables import follow_tables
+from stream_mer.cluster.tasks import run_together
 from stream_mer.errors import ClusterError
 from stream_mer.serve.wake import LoopWaker
 from stream_mer.types import StreamStatus
@@ -58,13 +59,14 @@ class Feed:
             ClusterError: NATS refuses from the start.
         """
         await self._bus.subscribe(f"{SUBJECTS}.*.*", self._sort)
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(follow_tables(self._bus, self._roster, self._note_roster))
-            tasks.create_task(self._holds.run())
-            tasks.create_task(self._publish_always())
-            tasks.create_task(self._catch_up_always())
-            tasks.create_task(self._look_always())
-            tasks.create_task(self._want_always())
+        await run_together(
+            follow_tables(self._bus, self._roster, self._note_roster),
+            self._holds.run(),
+            self._publish_always(),
+            self._catch_up_always(),
+            self._look_always(),
+            self._want_always(),
+        )
 
     def statistics(self) -> FenceStatistics:
         """Return what became of the events of all channels together."""

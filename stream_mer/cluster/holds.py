@@ -10,6 +10,7 @@ from stream_mer.cluster.bus import Bus
 from stream_mer.cluster.names import name_of, token_of
 from stream_mer.cluster.records import HOLDS, HoldRecord, decode, encode
 from stream_mer.cluster.store import Entry
+from stream_mer.cluster.tasks import run_together
 from stream_mer.errors import ClusterError
 from stream_mer.serve import messages as wire
 from stream_mer.serve.hub import Hub
@@ -84,9 +85,10 @@ class Holds:
 
     async def run(self) -> None:
         """Tell and obey, for ever."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._bus.follow(HOLDS, known=self._know, changed=self._change))
-            tasks.create_task(self._tell_always())
+        await run_together(
+            self._bus.follow(HOLDS, known=self._know, changed=self._change),
+            self._tell_always(),
+        )
 
     def begin(self, stream: str) -> None:
         """A stream has come: carry out what is in force for it."""

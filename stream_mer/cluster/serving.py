@@ -12,6 +12,7 @@ from stream_mer.cluster.holds import SharedHub
 from stream_mer.cluster.roster import Roster
 from stream_mer.cluster.settings import NatsSettings
 from stream_mer.cluster.tables import read_tables
+from stream_mer.cluster.tasks import end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,9 +80,9 @@ class ClusterPerformer:
         async with Bus(self._nats, "stream-mer serve") as bus:
             feeding = asyncio.create_task(Feed(bus, self._hub).run())
             asked = asyncio.create_task(stopping.wait())
-            await asyncio.wait([feeding, asked], return_when=asyncio.FIRST_COMPLETED)
-            asked.cancel()
-            if feeding.done():
-                feeding.result()
-            feeding.cancel()
-            await asyncio.wait([feeding])
+            try:
+                await asyncio.wait([feeding, asked], return_when=asyncio.FIRST_COMPLETED)
+                if feeding.done():
+                    feeding.result()
+            finally:
+                await end([feeding, asked])

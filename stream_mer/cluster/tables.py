@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 
 from stream_mer.cluster.bus import Bus
 from stream_mer.cluster.roster import Roster, Table
 from stream_mer.cluster.store import Entry
+from stream_mer.cluster.tasks import run_together
 
 
 async def follow_tables(bus: Bus, roster: Roster, changed: Callable[[], None]) -> None:
     """Tell a roster everything, for ever, and call ``changed`` after each change."""
-    async with asyncio.TaskGroup() as tasks:
-        for bucket, table in roster.tables.items():
-            tasks.create_task(_follow(bus, bucket, table, changed))
+    await run_together(*(_follow(bus, bucket, table, changed) for bucket, table in roster.tables.items()))
 
 
 async def read_tables(bus: Bus, roster: Roster) -> None:

@@ -23,6 +23,7 @@ from stream_mer.cluster.sender import Sender
 from stream_mer.cluster.standing import where_it_stands
 from stream_mer.cluster.store import ConflictError
 from stream_mer.cluster.tables import follow_tables
+from stream_mer.cluster.tasks import end
 from stream_mer.config import WindowSettings
 from stream_mer.errors import ClusterError, SettingError, StreamMerError
 from stream_mer.pipeline import Pipeline
@@ -125,8 +126,7 @@ class ChannelWorker:
                 task.result()  # none of them ends but by an error of ours
             await self._drain(tending=tasks[2])
         finally:
-            for task in (asked, *tasks):
-                task.cancel()
+            await end([asked, *tasks])
             await asyncio.gather(*(run.end() for run in self._runs.values()))
 
     def _row(self) -> Worker:
@@ -355,8 +355,7 @@ class ChannelWorker:
     async def _drain(self, tending: asyncio.Task[None]) -> None:
         self._draining = True
         log.info("giving back %d channels", len(self._runs))
-        tending.cancel()
-        await asyncio.wait([tending])
+        await end([tending])
         try:
             async with asyncio.timeout(DRAIN_S):
                 if self._bus.connected and self._lease.holds:

@@ -190,5 +190,6 @@ def test_the_last_value_of_a_channel_stays_available(cluster: Cluster) -> None:
         wait_for(
             lambda: all(late.listener.record(name).states[-1] == "reconnecting" for name in NAMES), "it to be said"
         )
+        assert late.process.ask_to_end() == 0
     finally:
         late.end()
