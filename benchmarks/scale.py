@@ -124,9 +124,10 @@ def _chain(
             wait_for(lambda: node.listener.all_newer_than(0.0, names), "frames of every channel")
             parts = {"workers": running, "nats": [nats.process], "serve": [node.process]}
             before = {part: sum(one.cpu_s() for one in all_) for part, all_ in parts.items()}
-            frames, began = _frames(node.listener), time.monotonic()
+            frames, received, began = _frames(node.listener), nats.received_bytes(), time.monotonic()
             time.sleep(seconds)
             took_s, frames = time.monotonic() - began, _frames(node.listener) - frames
+            received = nats.received_bytes() - received
             cores = {part: (sum(one.cpu_s() for one in all_) - before[part]) / took_s for part, all_ in parts.items()}
             memory = {part: max(one.memory_mib() for one in all_) for part, all_ in parts.items()}
         finally:
@@ -139,6 +140,7 @@ def _chain(
         "worker_ms": 1e3 * cores["workers"] * took_s / frames,
         "nats_ms": 1e3 * cores["nats"] * took_s / frames,
         "serve_ms": 1e3 * cores["serve"] * took_s / frames,
+        "frame_bytes": received / frames,
         "worker_mib": memory["workers"],
         "nats_mib": memory["nats"],
         "serve_mib": memory["serve"],
@@ -225,6 +227,7 @@ def _chain_table(rows: list[dict[str, Cell]]) -> Table:
             Column(key="worker_ms", title="CPU ms a frame: workers"),
             Column(key="nats_ms", title="NATS", digits=3),
             Column(key="serve_ms", title="serve", digits=3),
+            Column(key="frame_bytes", title="bytes a frame", digits=0),
             Column(key="worker_mib", title="MiB: the largest worker", digits=0),
             Column(key="nats_mib", title="NATS", digits=0),
             Column(key="serve_mib", title="serve", digits=0),

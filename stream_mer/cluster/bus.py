@@ -147,16 +147,16 @@ class Bus:
             await _discard(client)
 
     async def _connect(self, client: Client) -> None:
-        self._lost.clear()
+        gone = self._lost = asyncio.Event()
 
         async def lost() -> None:
-            if client is self._client:
-                self._lost.set()
-                self._tell()
+            gone.set()
+            self._tell()
 
         async def failed(error: Exception) -> None:
             self._why = in_words(error)
-            log.debug("NATS: %s", self._why)
+            slow = isinstance(error, nats.errors.SlowConsumerError)
+            log.log(logging.WARNING if slow else logging.DEBUG, "NATS: %s", self._why)
 
         await client.connect(
             self._settings.servers,

@@ -6,11 +6,12 @@ import asyncio
 import logging
 import time
 from collections import Counter
+from collections.abc import Collection
 
 from stream_mer.cluster.bus import Bus
 from stream_mer.cluster.coalescing import Coalescer
 from stream_mer.cluster.envelope import KINDS, unseal
-from stream_mer.cluster.fence import Fence, FenceStatistics
+from stream_mer.cluster.fence import Fence
 from stream_mer.cluster.holds import Holds, SharedHub
 from stream_mer.cluster.names import SUBJECTS, split_subject, token_of, wanted_subject_of
 from stream_mer.cluster.roster import Roster
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 
 LOOK_S = 0.25
 WANT_S = 1.0
+LOSSES_S = 10.0
 BATCH = 64
 """Events published between two breaths, so that clients are written to while many channels come."""
 
@@ -36,11 +38,13 @@ class Feed:
     Args:
         bus: The connection.
         hub: Where everything goes.
+        only: Names of the channels to serve; none for all, those that will come too.
     """
 
-    def __init__(self, bus: Bus, hub: SharedHub) -> None:
+    def __init__(self, bus: Bus, hub: SharedHub, *, only: Collection[str] = ()) -> None:
         self._bus = bus
         self._hub = hub
+        self._only = frozenset(only)
         self._roster = Roster()
         self._sights: dict[str, Sight] = {}
         self._ids: dict[str, str] = {}
@@ -58,7 +62,8 @@ class Feed:
         Raises:
             ClusterError: NATS refuses from the start.
         """
-        await self._bus.subscribe(f"{SUBJECTS}.*.*", self._sort)
+        for token in [token_of(name) for name in self._only] or ["*"]:
+            await self._bus.subscribe(f"{SUBJECTS}.{token}.*", self._sort)
         await run_together(
             follow_tables(self._bus, self._roster, self._note_roster),
             self._holds.run(),
@@ -66,15 +71,25 @@ class Feed:
             self._catch_up_always(),
             self._look_always(),
             self._want_always(),
+            self._tell_losses_always(),
         )
 
-    def statistics(self) -> FenceStatistics:
-        """Return what became of the events of all channels together."""
-        total: Counter[str] = Counter()
+    def losses(self) -> Counter[str]:
+        """Return how much of what came was not published, or never came, by the reason; of all channels together."""
+        total = Counter(
+            {
+                "replaced by newer": self._incoming.replaced,
+                "too many": self._incoming.dropped,
+                "no event": self._unreadable,
+            }
+        )
         for sight in self._sights.values():
             counts = sight.fence.statistics()
-            total.update({name: getattr(counts, name) for name in counts.__slots__})
-        return FenceStatistics(**total)
+            total["of past owners"] += counts.outdated
+            total["repeated"] += counts.repeated
+            total["back in time"] += counts.backwards
+            total["lost on the way"] += counts.missing
+        return total
 
     def _sort(self, subject: str, data: bytes) -> None:
         about = split_subject(subject)
@@ -84,7 +99,7 @@ class Feed:
     def _note_roster(self) -> None:
         if not self._roster.complete:
             return
-        names = self._roster.names()
+        names = {token: name for token, name in self._roster.names().items() if not self._only or name in self._only}
         for token, name in names.items():
             identity = self._roster.channels.rows[token].record.id
             if self._ids.get(name) != identity:
@@ -179,3 +194,15 @@ class Feed:
                 if self._hub.is_wanted(name, "levels"):
                     await self._bus.publish(wanted_subject_of(name, "levels"), b"")
             await asyncio.sleep(WANT_S)
+
+    async def _tell_losses_always(self) -> None:
+        told = self.losses()
+        while True:
+            await asyncio.sleep(LOSSES_S)
+            losses = self.losses()
+            grown = [
+                f"{count - told.get(what, 0)} {what}" for what, count in losses.items() if count > told.get(what, 0)
+            ]
+            if grown:
+                log.info("in the last %g s, of what came from NATS: %s", LOSSES_S, ", ".join(grown))
+            told = losses

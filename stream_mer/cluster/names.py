@@ -7,6 +7,7 @@ byte that is not a letter, a digit, ``-`` or ``_`` of ASCII travels as ``=`` and
 
 from __future__ import annotations
 
+import functools
 import re
 
 from stream_mer.errors import SettingError
@@ -43,6 +44,7 @@ def token_of(name: str) -> str:
     return "".join(chr(byte) if byte in _PLAIN else f"={byte:02X}" for byte in name.encode())
 
 
+@functools.lru_cache(maxsize=1 << 17)
 def name_of(token: str) -> str | None:
     """Return the name that a token stands for; None if ``token_of`` made none such."""
     try:

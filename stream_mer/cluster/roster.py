@@ -45,15 +45,22 @@ class Table(Generic[R]):
             self.changed(key, value, revision)
         self.complete = True
 
-    def changed(self, key: str, value: bytes | None, revision: int = 0) -> None:
-        """Take one entry; None where it was removed."""
+    def changed(self, key: str, value: bytes | None, revision: int = 0) -> bool:
+        """Take one entry, None where it was removed; return whether it matters to who takes what."""
+        before = self.rows.get(key)
+        if value is None:
+            self.rows.pop(key, None)
+            return before is not None
         try:
-            if value is None:
-                self.rows.pop(key, None)
-            else:
-                self.rows[key] = Kept(record=decode(value, self._kind), revision=revision)
+            record = decode(value, self._kind)
         except ClusterError as error:
             log.error("%s: %s", key, error)  # noqa: TRY400 - the error says it all
+            return False
+        self.rows[key] = Kept(record=record, revision=revision)
+        if before is None or not isinstance(record, Worker) or not isinstance(before.record, Worker):
+            return True
+        # Workers renew their rows several times a second, and nearly always say the same.
+        return (record.capacity, record.draining) != (before.record.capacity, before.record.draining)
 
 
 class Roster:

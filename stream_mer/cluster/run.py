@@ -33,6 +33,7 @@ class Run:
         failures: Attempts that failed, one after the other.
         retry_at: When to try again, by the monotonic clock.
         last_word: What the pipeline said when it ended.
+        is_mute: Whether what it says counts no more: the channel is another's.
     """
 
     token: str
@@ -44,6 +45,7 @@ class Run:
     failures: int = 0
     retry_at: float = 0.0
     last_word: StreamEvent | None = None
+    is_mute: bool = False
     _pipeline: Pipeline | None = None
     _done: asyncio.Event = field(default_factory=asyncio.Event)
     _numbers: Counter[str] = field(default_factory=Counter)
@@ -126,6 +128,8 @@ class ChannelSink:
 
     def publish(self, event: StreamEvent) -> None:
         """Implements ``ports.EventSink``."""
+        if self._run.is_mute:
+            return
         if isinstance(event, StreamStatus) and event.source == "ended":
             self._run.last_word = self._continuation.shift(event)
             return

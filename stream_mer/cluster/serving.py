@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from stream_mer.cluster.bus import Bus
@@ -46,10 +47,12 @@ class ClusterPerformer:
     Args:
         nats: Where NATS is.
         hub: Takes everything.
+        only: Names of the channels to serve; none for all.
     """
 
-    def __init__(self, nats: NatsSettings, hub: SharedHub) -> None:
+    def __init__(self, nats: NatsSettings, hub: SharedHub, *, only: Collection[str] = ()) -> None:
         self._nats = nats
+        self._only = only
         self._hub = hub
         self._lock = threading.Lock()
         self._stopped = False
@@ -78,7 +81,7 @@ class ClusterPerformer:
             if self._stopped:
                 return
         async with Bus(self._nats, "stream-mer serve") as bus:
-            feeding = asyncio.create_task(Feed(bus, self._hub).run())
+            feeding = asyncio.create_task(Feed(bus, self._hub, only=self._only).run())
             asked = asyncio.create_task(stopping.wait())
             try:
                 await asyncio.wait([feeding, asked], return_when=asyncio.FIRST_COMPLETED)

@@ -12,7 +12,7 @@ from stream_mer.cluster.tasks import run_together
 
 
 async def follow_tables(bus: Bus, roster: Roster, changed: Callable[[], None]) -> None:
-    """Tell a roster everything, for ever, and call ``changed`` after each change."""
+    """Tell a roster everything, for ever, and call ``changed`` after each change that matters to who takes what."""
     await run_together(*(_follow(bus, bucket, table, changed) for bucket, table in roster.tables.items()))
 
 
@@ -32,11 +32,9 @@ async def _follow(bus: Bus, bucket: str, table: Table[Any], changed: Callable[[]
         changed()
 
     def change(key: str, entry: Entry | None) -> None:
-        if entry is None:
-            table.changed(key, None)
-        else:
-            table.changed(key, entry.value, entry.revision)
-        changed()
+        matters = table.changed(key, None) if entry is None else table.changed(key, entry.value, entry.revision)
+        if matters:
+            changed()
 
     await bus.follow(bucket, known=known, changed=change)
 

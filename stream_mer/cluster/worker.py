@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
@@ -36,6 +37,7 @@ TICK_S = 0.25
 OVERDUE_S = 1.0
 """A channel that nobody took for so long goes to anybody with room."""
 
+PLAN_EVERY_S = 1.0
 HAND_OVER_EVERY_S = 1.0
 GIVE_UP_AFTER_S = 30.0
 """A worker that is cut off for so long stops its pipelines: others have had its channels for long."""
@@ -89,6 +91,7 @@ class ChannelWorker:
         self._build = build
         self._roster = Roster()
         self._runs: dict[str, Run] = {}
+        self._ending: set[asyncio.Task[None]] = set()
         self._poke = asyncio.Event()
         self._sender = Sender(bus, self._may_send)
         self._opening = asyncio.Lock()  # one by one: the libraries that are imported then want no two threads
@@ -96,6 +99,8 @@ class ChannelWorker:
         self._claimed_for = ""  # the session under which all runs have been claimed
         self._connected_since = time.monotonic()
         self._free_since: dict[str, float] = {}
+        self._news = True
+        self._planned_at = 0.0
         self._handed_over_at = 0.0
         self._wanted: dict[tuple[str, str], float] = {}
         self._draining = False
@@ -113,7 +118,7 @@ class ChannelWorker:
         tasks = [
             asyncio.create_task(work)
             for work in (
-                follow_tables(self._bus, self._roster, self._poke.set),
+                follow_tables(self._bus, self._roster, self._note_roster),
                 self._lease.run(),
                 self._tend_always(),
                 self._sender.run(),
@@ -127,7 +132,9 @@ class ChannelWorker:
             await self._drain(tending=tasks[2])
         finally:
             await end([asked, *tasks])
-            await asyncio.gather(*(run.end() for run in self._runs.values()))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(DRAIN_S):
+                    await asyncio.gather(*self._ending, *(run.end() for run in self._runs.values()))
 
     def _row(self) -> Worker:
         (then, used), now, total = self._cpu_at, time.monotonic(), time.process_time()
@@ -151,6 +158,10 @@ class ChannelWorker:
 
     def _note_connection(self) -> None:
         self._connected_since = time.monotonic()
+        self._poke.set()
+
+    def _note_roster(self) -> None:
+        self._news = True
         self._poke.set()
 
     def _note_wanted(self, subject: str, data: bytes) -> None:
@@ -177,16 +188,24 @@ class ChannelWorker:
     async def _tend(self) -> None:
         if self._lease.lost_for_s > GIVE_UP_AFTER_S and self._runs:
             log.warning("cut off from NATS for %g s: stopping %d channels", GIVE_UP_AFTER_S, len(self._runs))
-            await asyncio.gather(*(self._let_go(run) for run in list(self._runs.values())))
+            for run in list(self._runs.values()):
+                self._let_go(run)
         if not (self._bus.connected and self._lease.holds and self._roster.complete):
             return
         if self._claimed_for != self._lease.session:
             await self._claim_again()
         await self._drop_what_is_not_ours()
         await self._look_after_ends()
-        if not self._draining:
+        if not self._draining and self._plan_is_due():
             await self._claim_what_is_free()
             await self._even_out()
+
+    def _plan_is_due(self) -> bool:
+        """Tell whether to look at all channels: after a change, while some are free, and once a second."""
+        due = self._news or bool(self._free_since) or time.monotonic() - self._planned_at >= PLAN_EVERY_S
+        if due:
+            self._news, self._planned_at = False, time.monotonic()
+        return due
 
     async def _claim_again(self) -> None:
         """A new session has begun: claim what we have under it, if nobody else has in the meantime."""
@@ -197,7 +216,7 @@ class ChannelWorker:
                 await self._tell_claim(run, "failed" if run.is_idle else "running")
             except ConflictError:
                 log.warning("%s: another worker has it now", run.name)
-                await self._let_go(run)
+                self._let_go(run)
 
         await asyncio.gather(*(claim(run) for run in list(self._runs.values())))
         self._claimed_for = session
@@ -214,7 +233,7 @@ class ChannelWorker:
                 run.new_epoch(claim.revision)  # ours, but the answer was lost on its way
             elif claim is not None and claim.revision > run.epoch:
                 log.warning("%s: another worker has it now", run.name)
-                await self._let_go(run)
+                self._let_go(run)
             elif channel.revision != run.channel:
                 log.info("%s: listens to something else now", run.name)
                 await run.end()
@@ -340,11 +359,14 @@ class ChannelWorker:
         await self._sender.until_sent(run)
         self._runs.pop(run.token, None)
 
-    async def _let_go(self, run: Run) -> None:
-        """Stop what is another's now."""
+    def _let_go(self, run: Run) -> None:
+        """Stop what is another's now; nobody waits for how long that takes."""
         self._runs.pop(run.token, None)
-        await run.end()
+        run.is_mute = True
         self._sender.outgoing.forget(run.name)
+        ending = asyncio.create_task(run.end())
+        self._ending.add(ending)
+        ending.add_done_callback(self._ending.discard)
 
     async def _give_back(self, run: Run) -> None:
         await run.end()

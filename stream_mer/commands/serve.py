@@ -44,6 +44,9 @@ from stream_mer.serve.settings import ServeSettings
     metavar="URL",
     help="Serve the channels that workers compute (`stream-mer worker`) in place of sources: address of NATS.",
 )
+@click.option(
+    "--only", multiple=True, metavar="CHANNEL", help="With --from: this channel; may be given more than once."
+)
 @nats_identity_options
 @click.option("--name", help="Name of the stream on the wire.  [default: that of the source]")
 @click.option("--loop", is_flag=True, help="Files: begin again at the end.")
@@ -62,6 +65,7 @@ def command(
     *,
     sources: Sequence[str],
     nats_url: str | None,
+    only: tuple[str, ...],
     nats_creds: Path | None,
     nats_ca: Path | None,
     name: str | None,
@@ -100,8 +104,10 @@ def command(
         if click.get_current_context().get_parameter_source("sources") is ParameterSource.COMMANDLINE or record_audio:
             raise SettingError("--from takes what workers compute: leave --source and --record-audio out, or --from")
         nats = nats_settings(nats_url, nats_creds=nats_creds, nats_ca=nats_ca)
-        _serve_from(nats, settings, options, record=record)
+        _serve_from(nats, settings, options, record=record, only=only)
         return
+    if only:
+        raise SettingError("--only chooses among the channels of --from: give that too, or leave it out")
     given = {"rate_hz": rate, "sample_format": sample_format, "channels": channels, "gain_db": gain}
     streams = open_sources(sources, name=name, loop=loop, options=given)
     outputs, companions = open_outputs(options, tuple(streams)), open_companions(options)
@@ -129,23 +135,33 @@ def command(
 
 
 def _serve_from(
-    nats: NatsSettings, settings: ServeSettings, options: MutableMapping[str, Any], *, record: Path | None
+    nats: NatsSettings,
+    settings: ServeSettings,
+    options: MutableMapping[str, Any],
+    *,
+    record: Path | None,
+    only: Sequence[str],
 ) -> None:
     from stream_mer.cluster.holds import SharedHub  # noqa: PLC0415 - it imports NATS, which may not be installed
     from stream_mer.cluster.serving import ClusterPerformer, look  # noqa: PLC0415 - likewise
 
     found = asyncio.run(look(nats))
-    outputs, companions = open_outputs(options, found.channels or ("",)), open_companions(options)
-    if outputs and not found.channels:
+    channels = tuple(only) or found.channels
+    unknown = [name for name in only if name not in found.channels]
+    if unknown:
+        there = ", ".join(found.channels)[:200] or "none"
+        raise SettingError(f"there is no channel {unknown[0][:80]!r}; there is {there}")
+    outputs, companions = open_outputs(options, channels or ("",)), open_companions(options)
+    if outputs and not channels:
         raise SettingError("there is no channel yet to send anywhere; add one: stream-mer channels add NAME SOURCE")
     info = ServerInfo() if found.window is None else ServerInfo(window_s=found.window[0], hop_s=found.window[1])
     if record is not None:
         companions.append(Recorder(record, hello=functools.partial(hello, settings=settings, info=info), audio=False))
     hub = SharedHub(history_messages=settings.history_messages)
-    performers = {"the cluster": ClusterPerformer(nats, hub)}
+    performers = {"the cluster": ClusterPerformer(nats, hub, only=only)}
 
     def tell(server: Server) -> None:
-        click.echo(f"Serving {len(found.channels)} channels of NATS at {nats.shown}")
+        click.echo(f"Serving {len(channels)} channels of NATS at {nats.shown}")
         tell_addresses(server, outputs, companions, several=True)
 
     asyncio.run(host(hub, performers, settings, info=info, on_ready=tell, outputs=outputs, companions=companions))

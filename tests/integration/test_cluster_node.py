@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -129,9 +129,10 @@ class Stage:
 class Node:
     """A serving node without its websockets: the hub, and all that it published."""
 
-    def __init__(self, hub: SharedHub, bus: Bus) -> None:
+    def __init__(self, hub: SharedHub, bus: Bus, only: Collection[str]) -> None:
         self.hub = hub
         self.bus = bus
+        self.feed = Feed(bus, hub, only=only)
         self.seen: list[wire.EventMessage] = []
         hub.watch(self)
 
@@ -146,11 +147,11 @@ class Node:
 
 
 @contextlib.asynccontextmanager
-async def serving(nats: NatsServer) -> AsyncIterator[Node]:
+async def serving(nats: NatsServer, *, only: Collection[str] = ()) -> AsyncIterator[Node]:
     async with Bus(NatsSettings(url=nats.url), "node") as bus:
         hub = SharedHub(history_messages=16)
-        node = Node(hub, bus)
-        feeding = asyncio.create_task(Feed(bus, hub).run())
+        node = Node(hub, bus, only)
+        feeding = asyncio.create_task(node.feed.run())
         try:
             yield node
         finally:
@@ -174,6 +175,19 @@ async def test_everything_that_a_pipeline_says_comes_out_at_the_node(nats: NatsS
         assert [(one.text, one.seq) for one in lyrics] == [(LINE.text, 0), (LINE.text, 1)]
         assert node.frames("Zürich 1.b")[-1].t1 == 1.0
         assert node.states("Zürich 1.b")[-1] == "live"
+
+
+async def test_a_node_may_serve_some_channels_alone(nats: NatsServer) -> None:
+    stage = Stage()
+    async with stage.worker(nats) as bus, serving(nats, only=["b.2"]) as node:
+        for name, source in (("a 1", "a"), ("b.2", "b")):
+            await add_channel(bus, name, source, loop=False)
+        await until(lambda: stage.scripts.keys() == {"a", "b"} and node.hub.streams)
+        for source in "ab":
+            stage.scripts[source].sink.publish(frame(1))
+        await until(lambda: node.frames("b.2"))
+        assert node.hub.streams == ("b.2",)
+        assert node.frames("a 1") == []
 
 
 async def test_levels_are_made_only_while_somebody_wants_them(nats: NatsServer) -> None:
@@ -258,6 +272,7 @@ async def test_an_owner_of_the_past_is_not_believed(nats: NatsServer) -> None:
         stage.scripts["a"].sink.publish(frame(6))
         await until(lambda: node.frames("main")[-1].t1 == 6.0)
         assert [one.t1 for one in node.frames("main")] == [5.0, 6.0]
+        assert (node.feed.losses()["of past owners"], node.feed.losses()["no event"]) == (2, 1)
 
 
 async def test_a_source_that_fails_is_told_and_tried_again(nats: NatsServer) -> None:

@@ -17,6 +17,7 @@ from stream_mer.errors import SettingError
         (["channels", "--nats", "http://x"], "no address of NATS"),
         (["serve", "--from", "nats://x", "--source", "demo"], "leave --source"),
         (["serve", "--from", "nats://x", "--record-audio"], "leave --source and --record-audio"),
+        (["serve", "--only", "main"], "among the channels of --from"),
         (["serve", "--from", "x"], "no address of NATS"),
         (["worker", "--lease", "0.1"], "the lease must be"),
         (["worker", "--replicas", "9"], "the replicas must be"),
