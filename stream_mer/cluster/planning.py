@@ -64,6 +64,6 @@ def to_hand_over(roster: Roster, me: str) -> list[str]:
         return []
     if max(load, key=lambda session: (load[session], session)) != me:
         return []
-    mine = [token for token in roster.channels.rows if roster.owner(token) == me and not roster.has_ended(token)]
+    mine = [token for token in roster.channels.rows if roster.owner(token) == me]
     mine.sort(key=lambda token: roster.claims.rows[token].revision)
     return mine[-max(1, (load[me] - min(takers)) // 4) :]  # those that came last have least to lose

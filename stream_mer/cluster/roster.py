@@ -101,7 +101,7 @@ class Roster:
     def owner(self, token: str) -> str | None:
         """Return the session of the living worker that has a channel."""
         claim = self.claims.rows.get(token)
-        if claim is None or claim.record.state == "free":
+        if claim is None or claim.record.state not in {"running", "failed"}:
             return None
         return claim.record.session if claim.record.session in self.workers.rows else None
 
@@ -125,6 +125,6 @@ class Roster:
         counts = dict.fromkeys(self.workers.rows, 0)
         for token in self.channels.rows:
             owner = self.owner(token)
-            if owner is not None and not self.has_ended(token):
+            if owner is not None:
                 counts[owner] += 1
         return counts

@@ -96,6 +96,7 @@ class ChannelWorker:
         self._sender = Sender(bus, self._may_send)
         self._opening = asyncio.Lock()  # one by one: the libraries that are imported then want no two threads
         self._lease = LeaseHolder(bus, self._row, self._poke.set)
+        self._told: dict[str, int] = {}  # the last claim of ours on each channel that was confirmed
         self._claimed_for = ""  # the session under which all runs have been claimed
         self._connected_since = time.monotonic()
         self._free_since: dict[str, float] = {}
@@ -265,7 +266,7 @@ class ChannelWorker:
         for token in roster.names():  # claimed by us, but the answer was lost on its way
             claim = roster.claims.rows.get(token)
             ours = claim is not None and claim.record.state == "running" and claim.record.session == self._lease.session
-            if claim is not None and ours and token not in self._runs:
+            if claim is not None and ours and claim.revision > self._told.get(token, 0) and token not in self._runs:
                 await self._adopt(token, claim.revision)
 
     async def _take(self, token: str) -> None:
@@ -279,6 +280,7 @@ class ChannelWorker:
         except ConflictError:
             log.debug("%s: another worker was faster", token)
             return
+        self._told[token] = epoch
         await self._adopt(token, epoch)
 
     async def _adopt(self, token: str, epoch: int) -> None:
@@ -342,6 +344,7 @@ class ChannelWorker:
         """Change our claim; what it was about goes on in a new epoch."""
         record = self._claim(run.channel, state, reason)
         run.new_epoch(await self._bus.store.replace(CLAIMS, run.token, encode(record), run.epoch))
+        self._told[run.token] = run.epoch
 
     async def _note_failure(self, run: Run, error: BaseException | None) -> None:
         expected = isinstance(error, StreamMerError)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_mer.cluster.names import (
@@ -23,6 +23,7 @@ KEY = re.compile(r"[-=_a-zA-Z0-9]+")
 """What NATS takes as a key, and as one token of a subject."""
 
 
+@settings(deadline=None)  # other work may run beside it
 @given(st.text(min_size=1, max_size=LONGEST_NAME))
 def test_every_name_is_one_token_and_comes_back(name: str) -> None:
     try:
@@ -33,6 +34,7 @@ def test_every_name_is_one_token_and_comes_back(name: str) -> None:
     assert name_of(token) == name
 
 
+@settings(deadline=None)  # other work may run beside it
 @given(st.text(alphabet="=0123456789ABCDEFabcdef.-_ é", max_size=12))
 def test_what_no_name_made_is_no_name(token: str) -> None:
     name = name_of(token)
