@@ -22,7 +22,7 @@ from stream_mer.serve.delivery import Delivery, Reader
 from stream_mer.serve.history import History
 from stream_mer.serve.hold import Hold
 from stream_mer.serve.interest import Interest
-from stream_mer.serve.outbox import Outbox, OutboxStatistics, Parcel
+from stream_mer.serve.outbox import Outbox, OutboxStatistics, Parcel, total
 from stream_mer.serve.settings import HISTORY_MESSAGES
 from stream_mer.types import EmotionFrame, StreamEvent
 
@@ -112,7 +112,7 @@ class Hub:
 
     def statistics(self) -> HubStatistics:
         with self._lock:
-            outboxes = sum((outbox.statistics() for outbox in self._clients), self._of_gone_clients)
+            outboxes = total(self._clients) + self._of_gone_clients
             return HubStatistics(clients=len(self._clients), published=dict(self._published), outboxes=outboxes)
 
     def watch(self, watcher: Watcher, *, levels: bool = False) -> None:

@@ -301,6 +301,28 @@ def read_to_end(raw: socket.socket, code: int = 4410) -> bytes:
     return data
 
 
+async def test_a_slow_client_gets_the_newest_and_is_told_what_it_missed(hub):
+    sink = hub.sink("main")
+    async with serving(hub, identify_timeout_s=0.05, stuck_after_s=3600.0, queued_messages=8) as server:
+        slow = open_and_never_read(server.port)
+        await until(lambda: hub.client_count == 1)
+        published = 0
+        while hub.statistics().outboxes.dropped < 100:
+            sink.publish(replace(FRAME, index=published))
+            sink.publish(replace(LINE, segment=published))
+            published += 1
+            await asyncio.sleep(0)
+        slow.settimeout(PATIENCE_S)
+        data = b""
+        while f'"index":{published - 1},'.encode() not in data:  # it reads on at last
+            data += await asyncio.to_thread(slow.recv, 65_536)
+        slow.close()
+    assert data.count(b'"type":"emotion"') < published, "the newest took the place of older ones"
+    assert b"messages were dropped because this client reads too slowly" in data
+    assert b'"code":4410' in data
+    assert b'"fatal":false' in data
+
+
 async def test_a_client_that_never_reads_does_not_hold_up_a_stop(hub):
     sink = hub.sink("main")
     async with serving(hub, identify_timeout_s=0.05, close_timeout_s=0.2, queued_messages=50) as server:
