@@ -44,6 +44,15 @@ def memory_mib(field: str) -> float:
     return int(found.group(1)) / _KIB_PER_MIB if found else 0.0
 
 
+def process_cpu_s(pid: int) -> float:
+    """Processor seconds that another process has used, all threads; 0 where the system does not tell."""
+    try:
+        told = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(told[11]) + int(told[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def _cores() -> int:
     """Cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):

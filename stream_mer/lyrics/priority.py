@@ -13,8 +13,8 @@ import threading
 
 _log = logging.getLogger(__name__)
 
-NICENESS = 10
-"""Nine of ten parts of a core go to a thread of niceness 0 that wants it as well."""
+NICENESS = 5
+"""Three of four parts of a core go to a thread of niceness 0 that wants it as well."""
 
 
 def give_way() -> None:
