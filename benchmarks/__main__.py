@@ -15,6 +15,8 @@ from benchmarks.report import run_and_report
 from stream_mer.errors import SettingError, StreamMerError
 
 FOLDER = Path(__file__).parent
+LIST_WIDTH = 120
+"""Columns of the list and of help: each benchmark keeps its one line."""
 PIPE_WIDTH = 150
 """Columns of the output where it is no terminal, so that no table is folded to 80."""
 
@@ -71,7 +73,7 @@ def _command(name: str, summary: str) -> click.Command:
 @click.group(
     cls=_Benchmarks,
     invoke_without_command=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "terminal_width": LIST_WIDTH},
     options_metavar="",
     subcommand_metavar="NAME [--json FILE] [OPTIONS]",
 )

@@ -1,4 +1,4 @@
-"""How old a frame is when a client has it, with the recogniser at work and without.
+"""How old a frame is at a client, with the recogniser at work and without.
 
 A server runs as its users run it (``stream-mer serve --source -``), and is fed audio at the pace of a sound card. The
 age of a frame is told twice: by the server itself in ``latency_ms.total`` (from the last sample of the hop entering the

@@ -1,4 +1,4 @@
-"""Compute of one update on one core, beside VibeNet, MSD-MusiCNN and the log-mel alone.
+"""Compute of one update on one core, beside VibeNet and MSD-MusiCNN.
 
 For each hop length, context and number of lyric lines a real stream is opened (windower, log-mel, backbone, joint
 model), filled with one context of audio, and then timed hop by hop. In the same run are measured, to compare with:

@@ -7,6 +7,7 @@ builds it, over audio that comes as real time would bring it.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 import time
@@ -152,3 +153,5 @@ def encode(job: Job) -> str:
 
 if __name__ == "__main__":
     sys.stdout.write(json.dumps(run(Job(**json.loads(sys.argv[1])))) + "\n")
+    sys.stdout.flush()
+    os._exit(0)  # a decode that is still under way cannot be interrupted, and would abort an orderly end
