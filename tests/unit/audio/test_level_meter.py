@@ -54,6 +54,15 @@ def test_onsets_stand_out_where_tones_begin_loud_or_quiet(gain):
     assert onsets.max() <= 1.0
 
 
+def test_who_comes_into_the_middle_of_steady_music_is_told_of_no_onset():
+    t = np.arange(5 * SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ
+    noise = 0.1 * np.random.default_rng(1).standard_normal(len(t))
+    music = (noise + 0.3 * np.sin(2 * np.pi * 220 * t)).astype(np.float32)
+    for begin in range(0, len(music) - SAMPLE_RATE_HZ, 4_001):
+        levels = feed(LevelMeter(wanted=lambda: True), music[begin : begin + 3_200], [], start=begin)
+        assert max(level.onset for level in levels[1:]) < 0.5
+
+
 def test_faint_hiss_is_no_onset():
     hiss = 1e-4 * np.random.default_rng(1).standard_normal(SAMPLE_RATE_HZ).astype(np.float32)
     stream = OnsetStream()
