@@ -29,8 +29,8 @@ FAINT_FLUX = 0.1
 """Mean growth of a band, in powers of ten, below which even the strongest onset is small: the flux of hiss."""
 
 USUAL_FLUX = 0.6
-"""The strongest flux of the last seconds in most music (medians of seven songs: 0.48 to 0.73). A stream begins with it, so
-that its first sound is not an onset only because nothing is known that it could be compared to."""
+"""The strongest flux of the last seconds in most music (medians of seven songs: 0.48 to 0.73). A stream begins with it,
+so that its first sound is not an onset only because nothing is known that it could be compared to."""
 
 
 class LevelMeter:

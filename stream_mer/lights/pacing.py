@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from stream_mer.lights.rig import MAX_RATE_HZ
+
 KEEP_ALIVE_S = 0.8
 """Without a change it is sent again after so long: E1.31 asks for 0.8 to 1 s, Art-Net for 4 s at most."""
 
 REPEATS = 3
 """What is new is sent this many times more at the full rate: a datagram may be lost (E1.31, 6.6.1)."""
+
+SHORTEST_GAP_S = 0.5 / MAX_RATE_HZ
+"""What comes sooner, because the call before was late, waits for the next call: nodes drop what comes too fast."""
 
 
 class Pacing:
@@ -19,6 +24,8 @@ class Pacing:
 
     def due(self, t: float, channels: bytes) -> bool:
         """Tell whether these channels are to be sent at ``t`` (seconds, rising), and take them as sent if so."""
+        if self._sent is not None and t - self._sent_t < SHORTEST_GAP_S:
+            return False
         if channels != self._sent:
             self._repeats = REPEATS
         elif self._repeats > 0:

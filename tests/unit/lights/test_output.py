@@ -72,6 +72,18 @@ def test_a_change_is_sent_at_once_and_nothing_is_silent_for_a_second(changes):
     assert max((b - a for a, b in itertools.pairwise(sent)), default=0) < 1.0
 
 
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.floats(0, 0.1), min_size=1, max_size=200))
+def test_after_a_late_call_packets_do_not_come_in_pairs_and_the_newest_still_comes(waits):
+    pacing, t, sent = Pacing(), 0.0, []
+    for i, wait in enumerate([*waits, 0.025]):
+        t += wait
+        if pacing.due(t, str(i).encode()):
+            sent.append((t, i))
+    assert all(b - a >= 0.0125 - 1e-9 for (a, _), (b, _) in itertools.pairwise(sent))
+    assert sent[-1][1] == len(waits), "a moment later nothing is left unsaid"
+
+
 def test_what_is_new_is_said_three_times_more_and_then_seldom():
     pacing = Pacing()
     due = [i for i in range(400) if pacing.due(i / 40, b"still")]
