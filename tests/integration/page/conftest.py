@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import itertools
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -112,6 +116,26 @@ def look(browser, server):
         return screen
 
     return opened
+
+
+@pytest.fixture
+def flow(hub):
+    """Publish frames of a stream, one after the other, for as long as the block lasts: a single one grows old."""
+
+    @contextlib.asynccontextmanager
+    async def flowing(stream: str = "main") -> AsyncIterator[None]:
+        async def publish() -> None:
+            for index in itertools.count(100):
+                hub.sink(stream).publish(replace(FRAME, index=index, t1=0.2 * index + 30))
+                await asyncio.sleep(0.2)
+
+        task = asyncio.create_task(publish())
+        try:
+            yield
+        finally:
+            task.cancel()
+
+    return flowing
 
 
 @pytest.fixture

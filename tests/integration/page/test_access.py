@@ -128,7 +128,7 @@ async def test_the_focus_goes_from_left_to_right_and_shows(look, hub):
 async def test_the_help_takes_the_focus_and_gives_it_back(look, hub):
     publish_all(hub)
     screen = await look()
-    await screen.state_is("live")
+    await screen.page.wait_for_selector("#operator", state="visible")
     await screen.page.focus("#help-open")
     await screen.page.keyboard.press("Enter")
     await screen.page.wait_for_selector("#help", state="visible")

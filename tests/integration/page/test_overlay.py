@@ -52,27 +52,26 @@ def paeth(left, up, corner):
     return min((left, up, corner), key=lambda one: abs(guess - one))
 
 
-async def test_only_what_is_shown_covers_the_picture_behind(look, hub):
-    hub.sink("main").publish(FRAME)
+async def test_only_what_is_shown_covers_the_picture_behind(look, flow):
     screen = await look("overlay?show=category", viewport={"width": 640, "height": 360})
-    await screen.state_is("live")
-    await screen.until(LIT)
-    assert set(await alphas(screen, clip={"x": 0, "y": 0, "width": 640, "height": 200})) == {0}
-    box = await screen.page.locator("#category").bounding_box()
-    word = await alphas(screen, clip=box)
+    async with flow():
+        await screen.until(LIT)
+        assert set(await alphas(screen, clip={"x": 0, "y": 0, "width": 640, "height": 200})) == {0}
+        box = await screen.page.locator("#category").bounding_box()
+        word = await alphas(screen, clip=box)
     assert max(word) == 255
     assert min(word) < 128, "between the letters the picture shows"
     assert await screen.page.locator("[data-part]:not([hidden])").count() == 1
     assert screen.complaints == []
 
 
-async def test_a_colour_behind_and_a_colour_of_the_text(look, hub):
-    hub.sink("main").publish(FRAME)
+async def test_a_colour_behind_and_a_colour_of_the_text(look, flow):
     screen = await look("overlay?show=category&text=ffe08a&back=00000080", viewport={"width": 640, "height": 360})
-    await screen.until(LIT)
-    part = await screen.page.locator(".category").bounding_box()
-    inside = {"x": part["x"] + part["width"] - 12, "y": part["y"] + 12, "width": 4, "height": 4}
-    assert set(await alphas(screen, clip=inside)) == {128}
+    async with flow():
+        await screen.until(LIT)
+        part = await screen.page.locator(".category").bounding_box()
+        inside = {"x": part["x"] + part["width"] - 12, "y": part["y"] + 12, "width": 4, "height": 4}
+        assert set(await alphas(screen, clip=inside)) == {128}
     colour = await screen.page.locator("#category").evaluate("one => getComputedStyle(one).color")
     assert colour == "rgb(255, 224, 138)"
 
@@ -111,27 +110,26 @@ async def test_what_it_does_not_understand_it_says_with_what_is_possible(look):
     assert screen.complaints == []
 
 
-async def test_nothing_old_is_shown(look, hub, server):
+async def test_nothing_old_is_shown(look, hub, flow, server):
     screen = await look("overlay")
     sink = hub.sink("main")
     await screen.until(DARK)
-    sink.publish(FRAME)
-    await screen.until(LIT)
-    hub.control(wire.Control(action="blackout"))
-    await screen.until(DARK)
-    hub.control(wire.Control(action="resume"))
-    await screen.until(LIT)
+    async with flow():
+        await screen.until(LIT)
+        hub.control(wire.Control(action="blackout"))
+        await screen.until(DARK)
+        hub.control(wire.Control(action="resume"))
+        await screen.until(LIT)
     await screen.state_is("stale")
     await screen.until(DARK)
-    sink.publish(replace(FRAME, t1=43.0))
-    await screen.until(LIT)
-    sink.publish(replace(STATUS, source="ended"))
-    await screen.until(DARK)
-    sink.publish(STATUS)
-    sink.publish(replace(FRAME, t1=43.5))
-    await screen.until(LIT)
-    await server.stop()
-    await screen.until(DARK)
+    async with flow():
+        await screen.until(LIT)
+        sink.publish(replace(STATUS, source="ended"))
+        await screen.until(DARK)
+        sink.publish(STATUS)
+        await screen.until(LIT)
+        await server.stop()
+        await screen.until(DARK)
 
 
 async def test_a_sung_line_leaves_when_it_is_over(look, hub):
