@@ -25,7 +25,7 @@ from stream_mer.errors import ServeError, StreamMerError
 from stream_mer.serve import messages as wire
 from stream_mer.serve.client import connect
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 """How long to wait for what must come; it says nothing of how fast it comes."""
 
 TROUBLES = frozenset({"broker_lost", "worker_lost", "worker_silent"})

@@ -29,6 +29,7 @@ from benchmarks.cluster import (
 )
 from benchmarks.report import Cell, Column, Measurement, Table
 from benchmarks.scale_paths import PATHS, measure_path
+from benchmarks.scale_planning import SIZES, measure_planning
 from benchmarks.startup import write_wav
 from stream_mer.cluster.bus import Bus
 from stream_mer.cluster.names import name_of
@@ -39,7 +40,7 @@ from stream_mer.errors import StreamMerError
 
 OPTIONS = (
     click.Option(["--channels"], type=click.IntRange(2, 1000), default=60, show_default=True, help="Of the chain."),
-    click.Option(["--hop"], type=float, default=0.25, show_default=True, help="Seconds between frames, of the chain."),
+    click.Option(["--hop"], type=float, default=0.5, show_default=True, help="Seconds between frames, of the chain."),
     click.Option(["--seconds"], type=click.IntRange(3), default=15, show_default=True, help="Each is measured."),
     click.Option(["--kills"], type=click.IntRange(1), default=5, show_default=True, help="Workers that are killed."),
     click.Option(["--model"], help="Checkpoint: a name or a folder.  [default: the shipped one]"),
@@ -72,7 +73,7 @@ def measure(*, channels: int, hop: float, seconds: int, kills: int, model: str |
         ]
         takeover = _takeover(folder, kills, options)
     return Measurement(
-        tables=(_chain_table(chain), _path_table(paths), _takeover_table(takeover)),
+        tables=(_chain_table(chain), _path_table(paths), _takeover_table(takeover), _planning_table()),
         notes=(found.note, *_notes(channels, hop, seconds, kills)),
         threads=1,
     )
@@ -272,4 +273,18 @@ def _takeover_table(seen: dict[str, list[float]]) -> Table:
             Column(key="longest_s", title="longest s"),
         ),
         rows=rows,
+    )
+
+
+def _planning_table() -> Table:
+    return Table(
+        key="planning",
+        title="Who takes which channel: one plan of one worker, at least one a second",
+        columns=(
+            Column(key="channels", title="channels"),
+            Column(key="workers", title="workers"),
+            Column(key="settled_ms", title="ms while all is well"),
+            Column(key="lost_ms", title="ms after a loss"),
+        ),
+        rows=tuple(map(measure_planning, SIZES)),
     )

@@ -49,6 +49,10 @@ def nats(tmp_path: Path) -> Iterator[NatsServer]:
         server.process.end()
 
 
+def address(nats: NatsServer | str) -> str:
+    return nats if isinstance(nats, str) else nats.url
+
+
 async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(PATIENCE_S):
         while not condition():  # noqa: ASYNC110 - it looks at what other tasks do
@@ -104,7 +108,7 @@ class Stage:
         self.scripts: dict[str, Script] = {}
 
     @contextlib.asynccontextmanager
-    async def worker(self, nats: NatsServer, name: str = "w1") -> AsyncIterator[Bus]:
+    async def worker(self, nats: NatsServer | str, name: str = "w1") -> AsyncIterator[Bus]:
         stopping = asyncio.Event()
 
         def open_source(channel: Any) -> Any:
@@ -116,7 +120,7 @@ class Stage:
             script = self.scripts[source.name] = Script(source.name, sink, levels_wanted)
             return script
 
-        async with Bus(NatsSettings(url=nats.url), name) as bus:
+        async with Bus(NatsSettings(url=address(nats)), name) as bus:
             worker = ChannelWorker(bus, WorkerSettings(name=name), open_source, build)
             working = asyncio.create_task(worker.run(stopping))
             try:
@@ -147,8 +151,8 @@ class Node:
 
 
 @contextlib.asynccontextmanager
-async def serving(nats: NatsServer, *, only: Collection[str] = ()) -> AsyncIterator[Node]:
-    async with Bus(NatsSettings(url=nats.url), "node") as bus:
+async def serving(nats: NatsServer | str, *, only: Collection[str] = ()) -> AsyncIterator[Node]:
+    async with Bus(NatsSettings(url=address(nats)), "node") as bus:
         hub = SharedHub(history_messages=16)
         node = Node(hub, bus, only)
         feeding = asyncio.create_task(node.feed.run())
@@ -374,6 +378,50 @@ def test_where_no_nats_is_it_says_how_to_start_one() -> None:
     assert "cannot use NATS at nats://127.0.0.1:" in done.stderr
     assert "nats-server --jetstream" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+USERS = """
+listen: 127.0.0.1:{port}
+jetstream {{ store_dir: "{folder}/store" }}
+authorization {{ users = [
+  {{ user: worker, password: w, permissions: {{
+     publish: ["mer.v1.>", "$KV.mer_claims.>", "$KV.mer_workers.>", "$JS.API.>", "$JS.FC.>"],
+     subscribe: ["mer.want.>", "_INBOX.>"] }} }}
+  {{ user: node, password: n, permissions: {{
+     publish: ["mer.want.>", "$KV.mer_holds.>", "$JS.API.>", "$JS.FC.>"], subscribe: ["mer.v1.>", "_INBOX.>"] }} }}
+  {{ user: people, password: p, permissions: {{
+     publish: ["$KV.mer_channels.>", "$KV.mer_claims.>", "$KV.mer_holds.>", "$JS.API.>", "$JS.FC.>"],
+     subscribe: ["_INBOX.>"] }} }}
+] }}
+"""
+"""What docs/SCALING.md says that each may do."""
+
+
+async def test_each_needs_no_more_than_it_is_said_to(tmp_path: Path) -> None:
+    port = free_port()
+    config = tmp_path / "nats.conf"
+    config.write_text(USERS.format(port=port, folder=tmp_path))
+    log = tmp_path / "nats.log"
+    server = Process([str(find_nats_server()), "-c", str(config)], log)
+    worker, serving_node, people = (
+        f"nats://{user}:{user[0]}@127.0.0.1:{port}" for user in ("worker", "node", "people")
+    )
+    stage = Stage()
+    try:
+        async with Bus(NatsSettings(url=people), "people") as bus, stage.worker(worker), serving(serving_node) as node:
+            await add_channel(bus, "main", "a", loop=False)
+            await until(lambda: "a" in stage.scripts and node.hub.streams)
+            stage.scripts["a"].sink.publish(frame(1))
+            stage.scripts["a"].sink.publish(LINE)
+            await until(lambda: node.frames("main"))
+            node.hub.watch(node, levels=True)
+            await until(stage.scripts["a"].levels_wanted)
+            node.hub.control(wire.Control(action="freeze"))
+            await remove_channel(bus, "main")
+            await until(lambda: node.hub.streams == ())
+    finally:
+        server.end()
+    assert "Violation" not in log.read_text()
 
 
 async def test_without_jetstream_it_says_so(tmp_path: Path) -> None:
