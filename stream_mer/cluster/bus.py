@@ -12,7 +12,7 @@ import logging
 import ssl
 from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import nats.errors
 from nats.aio.client import Client
@@ -34,6 +34,19 @@ PING_S, PINGS_MISSED = 1.0, 2
 PENDING_OUT_BYTES = 1 << 20
 PENDING_IN_MESSAGES, PENDING_IN_BYTES = 8192, 16 << 20
 """What may wait in the library, for the server and for us. Handlers only sort, so it is a second's worth at most."""
+
+
+class _SafeClient(Client):
+    """Says nothing, least of all a password, to a server that does not speak TLS where it is asked to.
+
+    The library speaks TLS where the server asks for it, and whoever stands between can have it not ask.
+    """
+
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:  # noqa: FBT001, FBT002 - the library's signature
+        scheme = None if self._current_server is None else self._current_server.uri.scheme
+        if (scheme == "tls" or "tls" in self.options) and not info.get("tls_required"):
+            raise nats.errors.Error("it does not speak TLS, which tls:// and --nats-ca want")
+        await super()._process_info(info, initial_connection)
 
 
 class Bus:
@@ -60,6 +73,7 @@ class Bus:
         self._lost = asyncio.Event()
         self._changed = asyncio.Event()
         self._why = ""
+        self._is_unreachable = True
         self._keeper: asyncio.Task[None] | None = None
         self._watchers: list[Callable[[], None]] = []
         self.generation = 0
@@ -85,7 +99,7 @@ class Bus:
             pass
         if not self.connected:
             await self._leave()
-            how = "" if self._why == NOT_LET_IN else ". Start one with: nats-server --jetstream"
+            how = ". Start one with: nats-server --jetstream" if self._is_unreachable else ""
             raise ClusterError(f"cannot use NATS at {self._settings.shown}: {self._why or 'nothing answers'}{how}")
         return self
 
@@ -125,12 +139,13 @@ class Bus:
 
     async def _keep_connected(self) -> None:
         while True:
-            client = Client()
+            client = _SafeClient()
             try:
                 async with asyncio.timeout(2 * CONNECT_TIMEOUT_S):
                     await self._connect(client)
-            except (ClusterError, OSError, TimeoutError, nats.errors.Error) as exc:
+            except Exception as exc:  # also what the library makes of a file of credentials that is none
                 self._why = str(exc) if isinstance(exc, ClusterError) else self._why or type(exc).__name__
+                self._is_unreachable = isinstance(exc, OSError | nats.errors.NoServersError)
                 log.debug("no connection to NATS: %s", self._why)
                 self._changed.set()
                 await _discard(client)

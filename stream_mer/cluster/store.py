@@ -27,6 +27,7 @@ LINES_KEPT_S = 3600.0
 """Lyrics and changes that are remembered of each channel, for serving nodes that come, or come back."""
 
 NOT_LET_IN = "the user, password, token or credentials are wrong"
+NO_JETSTREAM = "it runs without JetStream, or that is not ready; start it with: nats-server --jetstream"
 REQUEST_TIMEOUT_S = 2.0
 LOOK_UP_S = 0.25
 
@@ -224,7 +225,7 @@ def told() -> Iterator[None]:
     except nats.js.errors.KeyWrongLastSequenceError as exc:
         raise ConflictError("somebody else was faster") from exc
     except nats.js.errors.ServiceUnavailableError as exc:
-        raise ClusterError("it runs without JetStream, or JetStream is not ready") from exc
+        raise ClusterError(NO_JETSTREAM) from exc
     except (nats.errors.Error, OSError, TimeoutError) as exc:
         raise ClusterError(f"NATS refuses: {in_words(exc)}") from exc
 
@@ -232,7 +233,7 @@ def told() -> Iterator[None]:
 def in_words(error: BaseException) -> str:
     """Return what an error of the library says to people."""
     if isinstance(error, nats.js.errors.NoStreamResponseError | nats.errors.NoRespondersError):
-        return "it runs without JetStream, or JetStream is not ready"
+        return NO_JETSTREAM
     if isinstance(error, nats.errors.AuthorizationError) or "authorization violation" in str(error).lower():
         return NOT_LET_IN
     return str(error) or type(error).__name__

@@ -228,8 +228,10 @@ class ChannelWorker:
             claim = self._roster.claims.rows.get(run.token)
             if channel is None:
                 log.info("%s: was removed", run.name)
-                await self._end(run)
+                await run.end()
+                await self._say_end(run)
                 await self._bus.store.remove(CLAIMS, run.token)
+                self._runs.pop(run.token, None)
             elif claim is not None and claim.revision > run.epoch and claim.record.session == self._lease.session:
                 run.new_epoch(claim.revision)  # ours, but the answer was lost on its way
             elif claim is not None and claim.revision > run.epoch:
@@ -246,8 +248,9 @@ class ChannelWorker:
         for run in list(self._runs.values()):
             if run.has_ended and run.failure is None:
                 log.info("%s: has ended", run.name)
-                await self._end(run)
+                await self._say_end(run)
                 await self._tell_claim(run, "ended")
+                self._runs.pop(run.token, None)
             elif run.has_ended:
                 await self._note_failure(run, run.failure)
             elif run.is_idle and time.monotonic() >= run.retry_at:
@@ -317,7 +320,7 @@ class ChannelWorker:
         except ClusterError:
             run.plan_retry()
             raise
-        except Exception as error:
+        except Exception as error:  # what is wrong with one channel must not harm the others
             await self._note_failure(run, error)
         else:
             run.begin(pipeline, self._poke.set)
@@ -354,13 +357,9 @@ class ChannelWorker:
         self._sender.put(run, status)
         await self._tell_claim(run, "failed", str(error) or type(error).__name__)
 
-    async def _end(self, run: Run) -> None:
-        """End a channel for good: tell so."""
-        await run.end()
-        end = run.last_word or StreamStatus(source="ended", device=run.name, lyrics="off")
-        self._sender.put(run, end)
+    async def _say_end(self, run: Run) -> None:
+        self._sender.put(run, run.last_word or StreamStatus(source="ended", device=run.name, lyrics="off"))
         await self._sender.until_sent(run)
-        self._runs.pop(run.token, None)
 
     def _let_go(self, run: Run) -> None:
         """Stop what is another's now; nobody waits for how long that takes."""
@@ -374,8 +373,8 @@ class ChannelWorker:
     async def _give_back(self, run: Run) -> None:
         await run.end()
         await self._sender.until_sent(run)
+        await self._tell_claim(run, "free")  # while that fails it is ours, and goes on with the next look
         self._runs.pop(run.token, None)
-        await self._tell_claim(run, "free")
 
     async def _drain(self, tending: asyncio.Task[None]) -> None:
         self._draining = True

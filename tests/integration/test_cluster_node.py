@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from benchmarks.cluster import NatsServer, Process, find_nats_server, free_port, wait_for
 from stream_mer.cluster.bus import Bus
@@ -422,6 +423,30 @@ async def test_each_needs_no_more_than_it_is_said_to(tmp_path: Path) -> None:
     finally:
         server.end()
     assert "Violation" not in log.read_text()
+
+
+async def test_passwords_go_to_nobody_who_does_not_speak_tls(tmp_path: Path, nats: NatsServer) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    own = authority.issue_cert("127.0.0.1")
+    own.private_key_pem.write_to_path(tmp_path / "key.pem")
+    own.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    port = free_port()
+    options = ["-a", "127.0.0.1", "-p", str(port), "--jetstream", "-sd", str(tmp_path / "tls")]
+    keys = ["--tls", "--tlscert", str(tmp_path / "cert.pem"), "--tlskey", str(tmp_path / "key.pem")]
+    server = Process([str(find_nats_server()), *options, *keys], tmp_path / "tls.log")
+    try:
+        trusted = NatsSettings(url=f"tls://127.0.0.1:{port}", authorities=tmp_path / "ca.pem")
+        async with Bus(trusted, "test") as bus:
+            assert (await list_channels(bus)).channels == ()
+        with pytest.raises(ClusterError, match="certificate verify failed"):
+            async with Bus(NatsSettings(url=f"tls://127.0.0.1:{port}"), "test"):
+                pass
+    finally:
+        server.end()
+    with pytest.raises(ClusterError, match="does not speak TLS"):
+        async with Bus(NatsSettings(url=f"tls://me:secret@127.0.0.1:{nats.port}"), "test"):
+            pass
 
 
 async def test_without_jetstream_it_says_so(tmp_path: Path) -> None:
