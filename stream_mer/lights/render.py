@@ -57,11 +57,6 @@ class LightShow:
         """Numbers of the universes that are sent."""
         return tuple(self._universes)
 
-    @property
-    def lamps(self) -> tuple[Lamp, ...]:
-        """All lamps, in the order of the rig."""
-        return self._lamps
-
     def lights(self) -> tuple[Rgb, ...]:
         """Return the light of each lamp now: exactly that of the bytes that were returned last."""
         return tuple(self._drivers[_key(lamp)].light for lamp in self._lamps)
@@ -96,14 +91,12 @@ class LightShow:
 
     def _wish(self, values: ShowValues, share: float, offset: float) -> Wish:
         """What a lamp is to show, before any limit."""
-        at_end = self._rig.safety.at_end
-        if self._ending and at_end == "look":
+        if self._ending and self._rig.safety.at_end == "look":
             return self._lost
         music = (
             wish(self._rig.look, values, self._position + offset) if self._heard else replace(self._lost, intensity=0.0)
         )
-        wanted = blend(music, self._lost, share)
-        return replace(wanted, intensity=0.0) if self._ending and at_end == "dark" else wanted
+        return blend(music, self._lost, share)
 
     def _pace(self, values: ShowValues) -> _Pace:
         """How fast lamps may go there."""
@@ -111,7 +104,11 @@ class LightShow:
         if values.hold == "blackout":
             per_s = 1 / safety.blackout_s if safety.blackout_s > 0 else math.inf
             return _Pace(colour_per_s=0.0, intensity_per_s=per_s, speed_per_s=safety.speed_per_s, dark=True)
-        if self._ending and safety.at_end != "hold":
+        if self._ending and safety.at_end == "dark":
+            return _Pace(
+                colour_per_s=0.0, intensity_per_s=1 / safety.end_fade_s, speed_per_s=safety.speed_per_s, dark=True
+            )
+        if self._ending and safety.at_end == "look":
             per_s = 1 / safety.end_fade_s
             return _Pace(colour_per_s=per_s, intensity_per_s=per_s, speed_per_s=per_s)
         return _Pace(
@@ -131,7 +128,7 @@ class LightShow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Pace:
-    """How fast a lamp may move, and whether an operator wants it dark."""
+    """How fast a lamp may move, and whether to the dark: an operator's blackout, or the end."""
 
     colour_per_s: float
     intensity_per_s: float

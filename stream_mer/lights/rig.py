@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
@@ -171,6 +172,10 @@ class SacnSettings:
     def __post_init__(self) -> None:
         if not 0 <= self.priority <= 200:
             raise SettingError(f"sacn.priority is 0 to 200, not {self.priority}")
+        if not all(self.to):
+            raise SettingError("sacn.to has an address that is empty; leave sacn.to out for multicast")
+        if self.interface and not _is_address(self.interface):
+            raise SettingError(f"sacn.interface is an address such as 192.168.1.10, not {self.interface!r}")
         _check_port("sacn", self.port)
 
 
@@ -228,3 +233,11 @@ class Rig:
 def _check_port(where: str, port: int) -> None:
     if not 1 <= port <= 65535:
         raise SettingError(f"{where}.port is 1 to 65535, not {port}")
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.IPv4Address(text)
+    except ValueError:
+        return False
+    return True

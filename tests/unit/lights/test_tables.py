@@ -100,6 +100,8 @@ def test_everything_can_be_said():
         ("[safety]\nend_fade_s = 9\n" + LAMP, "safety.end_fade_s is 0.1 to 1.5"),
         ('[safety]\nlost_colour = "amber"\n' + LAMP, "not 'amber'"),
         ("[sacn]\npriority = 201\n" + LAMP, "sacn.priority is 0 to 200"),
+        ('[sacn]\nto = [""]\n' + LAMP, "sacn.to has an address that is empty"),
+        ('[sacn]\ninterface = "eth0"\n' + LAMP, "sacn.interface is an address such as"),
         ("[sacn]\nport = 0\n" + LAMP, "sacn.port is 1 to 65535"),
         ("[artnet]\nfirst_universe = 40000\n" + LAMP, "artnet.first_universe is 0 to 32767"),
         ("fixtures = 3", "[[fixtures]]"),
