@@ -10,7 +10,7 @@ import { Streams } from "./streams.js";
 import { Timeline, spanInWords } from "./timeline.js";
 import {
   $, Bars, CATEGORY_NAMES, CLUSTER_NAMES, Lines, age, banner, light, say, showAges, showEmotion, showHealth, showLevel,
-  showStatus, write,
+  showNothing, showStatus, write,
 } from "./view.js";
 
 const STALE_HOPS = 4;
@@ -22,6 +22,7 @@ const LINES_SHOWN = 4;
 const CATCHING_UP_S = 1; // what comes at first comes out of the server's memory, and is not to be read out
 const SPANS_MIN = [1, 2, 5, 10];
 const LEVELS = { events: ["levels"], max_hz: 10 };
+const NAMES_TOLD = 12;
 const MANY_STREAMS = 8; // the levels of more would be too much for a light at the top
 
 const parameters = new URLSearchParams(location.search);
@@ -97,6 +98,7 @@ function refresh() {
   timeline.follow(past);
   lines.clear();
   for (const id of ["source", "lyrics", "text-age", "latency"]) light(id, "off", "–");
+  if (!past?.emotion) showNothing(bars);
   operator.leave();
   for (const message of [past?.status, past?.emotion]) if (message) show(message, past);
   for (const line of past?.lastLines(LINES_SHOWN) ?? []) lines.show(line);
@@ -127,7 +129,8 @@ function verdict(frame, since_s) {
   if (streams.chosen === null) {
     const { wanted, names } = streams;
     if (wanted === null || names.length === 0) return ["connecting", "Connected. There is no stream yet.", "", "note"];
-    return ["connecting", `There is no stream ${wanted} here. Choose from: ${names.join(", ")}.`];
+    const few = names.length > NAMES_TOLD ? `${names.slice(0, NAMES_TOLD).join(", ")}, …` : `${names.join(", ")}.`;
+    return ["connecting", `There is no stream ${wanted} here. Choose from: ${few}`];
   }
   if (frame === null) return ["connecting", "Connected. Waiting for the first frame.", "", "note"];
   if (streams.past.status?.source === "ended") return ["ended", "The stream has ended.", "", "note"];

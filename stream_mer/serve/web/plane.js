@@ -49,6 +49,7 @@ export class Plane {
     this.past = past;
     this.target = null;
     this.shown = null;
+    this.drawn = null;
     this.dirty = true;
     this.move();
   }
@@ -73,7 +74,7 @@ export class Plane {
 
   /** Draw if anything moved. @param {number} now_s @param {number} passed_s Since the last time. */
   draw(now_s, passed_s) {
-    if (this.target) this.#approach(passed_s);
+    if (this.target && this.drawn) this.#approach(passed_s);
     // The trail fades so slowly that a few times a second are enough; without movement wanted, the frames' own pace.
     const fades = !this.still.matches && now_s - this.drawnAt_s > FADE_EVERY_S;
     if ((!this.dirty && !fades) || this.canvas.width < 2) return;
@@ -81,6 +82,7 @@ export class Plane {
     if (!this.dirty && trail.length < 2) return;
     this.dirty = false;
     this.drawnAt_s = now_s;
+    this.drawn = this.shown;
     this.context.clearRect(0, 0, this.canvas.width, this.canvas.height);
     this.context.drawImage(this.ground, 0, 0);
     if (!this.shown) return;
@@ -119,10 +121,9 @@ export class Plane {
   #approach(passed_s) {
     const share = this.still.matches ? 1 : 1 - Math.exp(-passed_s / EASE_S);
     const { shown, target } = this;
+    this.shown = shown.map((from, i) => from + (target[i] - from) * share);
     const unseen = 1 / this.size; // half a pixel
-    const next = shown.map((from, i) => (Math.abs(target[i] - from) < unseen ? target[i] : from + (target[i] - from) * share));
-    if (next.some((value, i) => value !== shown[i])) this.dirty = true;
-    this.shown = next;
+    if (this.shown.some((value, i) => Math.abs(value - this.drawn[i]) > unseen)) this.dirty = true;
   }
 
   #x(valence) {

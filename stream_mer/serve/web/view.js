@@ -176,6 +176,16 @@ export function showEmotion(frame, bars) {
   );
 }
 
+/** Show that there is no frame yet: nothing of another stream must stay. */
+export function showNothing(bars) {
+  delete document.documentElement.dataset.category;
+  for (const [id, text] of [["category", "…"], ["confidence", ""], ["valence", "–"], ["arousal", "–"], ["degraded", ""]]) {
+    write($(id), text);
+  }
+  for (const group of Object.values(bars)) group.show({}, null);
+  for (const canvas of document.querySelectorAll("canvas")) canvas.setAttribute("aria-label", "No frame yet");
+}
+
 /** Show how long the frame took, and why it is worse than it could be. */
 export function showHealth(frame) {
   const { capture, queue, features, model, total } = frame.latency_ms;

@@ -124,6 +124,8 @@ async def test_it_says_when_the_server_is_gone_and_comes_back_with_it(look, serv
     try:
         await screen.text_is("#banner", "There is no stream yet")
         assert await screen.page.locator("#lines li").count() == 0, "what a server sang that is no more"
+        assert await screen.page.locator("#category").text_content() == "…"
+        assert await screen.page.locator("[data-top]").count() == 0
         new_hub.sink("main").publish(replace(FRAME, category="sad"))
         await screen.text_is("#category", "sad")
     finally:
