@@ -218,6 +218,8 @@ class Pipeline:
         taken_at = time.monotonic()
         window = cut.window
         estimate = self._emotion.predict(window, cut.lyrics)
+        # The model may have been busy with other streams' windows: that is waiting too.
+        waited_ms = max(0.0, 1e3 * (time.monotonic() - taken_at) - estimate.features_ms - estimate.model_ms)
         if window.lost_samples:
             estimate = replace(estimate, degraded=(*estimate.degraded, AUDIO_LOST))
         t1 = seconds(window.end_sample)
@@ -235,7 +237,7 @@ class Pipeline:
                 probs=smoothed.probs,
                 latency=Latency(
                     capture=1e3 * (cut.cut_at - window.captured_at),
-                    queue=1e3 * (taken_at - cut.cut_at),
+                    queue=1e3 * (taken_at - cut.cut_at) + waited_ms,
                     features=estimate.features_ms,
                     model=estimate.model_ms,
                     total=1e3 * (time.monotonic() - window.captured_at),

@@ -13,8 +13,9 @@ import threading
 
 _log = logging.getLogger(__name__)
 
-NICENESS = 5
-"""Three of four parts of a core go to a thread of niceness 0 that wants it as well."""
+NICER_BY = 5
+"""Three of four parts of a core go to a thread of this process that gives no way and wants it as well."""
+_NICEST = 19
 
 
 def give_way() -> None:
@@ -25,6 +26,8 @@ def give_way() -> None:
     if sys.platform != "linux":  # elsewhere niceness is of the process, emotion frames and all
         return
     try:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+        thread = threading.get_native_id()
+        niceness = os.getpriority(os.PRIO_PROCESS, thread) + NICER_BY
+        os.setpriority(os.PRIO_PROCESS, thread, min(niceness, _NICEST))
     except OSError as error:
         _log.debug("the recogniser's threads keep their rank: %s", error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
@@ -307,6 +308,14 @@ def test_a_live_source_with_a_stuck_model_loses_the_oldest_windows_and_counts_th
     assert [frame.index for frame in frames] == [0, 5, 6]
     assert [frame.dropped for frame in frames] == [4, 4, 4]
     assert all(frame.latency.queue >= 0 for frame in frames)
+
+
+def test_waiting_for_a_model_that_is_busy_with_other_streams_is_told_as_queue() -> None:
+    """The scripted model takes no time of its own, so whatever passes until it answers was waiting."""
+    waited_s = 0.05
+    (frame,) = run(hops(1), model=ScriptedModel(lambda _: time.sleep(waited_s))).frames
+    assert frame.latency.queue >= 1e3 * waited_s
+    assert frame.latency.total >= frame.latency.queue
 
 
 def test_a_file_waits_for_a_stuck_model_and_loses_nothing() -> None:
