@@ -192,6 +192,8 @@ class Bus:
         )
         self._store = await Store.open(client.jetstream(timeout=REQUEST_TIMEOUT_S), self._settings)
         self.lease_s = self._store.lease_s
+        if self.lease_s != self._settings.lease_s:
+            log.info("the lease is %g s, as whoever came first decided; not %g s", self.lease_s, self._settings.lease_s)
         with told():
             for subject, handler in self._handlers:
                 await self._listen(client, subject, handler)
