@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import base64
 import os
+import socket
 from typing import NamedTuple
+
+from stream_mer.errors import StreamMerError
 
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 """Opcodes (RFC 6455, 5.2)."""
+
+PATIENCE_S = 30.0
+STUCK_BUFFER_BYTES = 4096
+"""Of the kernel, for a client that never reads: so that its server notices soon."""
 
 _FIN, _MASKED, _TWO_BYTES, _EIGHT_BYTES = 0x80, 0x80, 126, 127
 _ZERO_MASK = bytes(4)
@@ -37,6 +44,36 @@ def handshake(port: int, path: str, *headers: str) -> bytes:
         *headers,
     )
     return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+def open_websocket(port: int, path: str, *, is_stuck: bool = False) -> socket.socket:
+    """Connect to a server on this machine and shake hands; return the socket, which does not block.
+
+    Args:
+        port: Where the server listens.
+        path: Of the websocket.
+        is_stuck: True for a client that will never read.
+
+    Raises:
+        StreamMerError: The server hung up or refused.
+    """
+    connection = socket.socket()
+    if is_stuck:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, STUCK_BUFFER_BYTES)
+    connection.settimeout(PATIENCE_S)
+    connection.connect(("127.0.0.1", port))
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.sendall(handshake(port, path))
+    head = b""
+    while b"\r\n\r\n" not in head:
+        piece = connection.recv(1)  # and not a byte of the first frame
+        if not piece:
+            raise StreamMerError(f"the server on port {port} hung up in the handshake")
+        head += piece
+    if b" 101 " not in head.partition(b"\r\n")[0]:
+        raise StreamMerError(f"the server on port {port} refused: {head.decode(errors='replace').splitlines()[0]}")
+    connection.setblocking(False)  # noqa: FBT003 - that is how sockets have it
+    return connection
 
 
 def client_frame(payload: bytes, opcode: int = TEXT) -> bytes:

@@ -13,13 +13,11 @@ import time
 from array import array
 from dataclasses import dataclass, field
 
-from benchmarks.frames import CLOSE, PING, PONG, TEXT, FrameReader, client_frame, handshake
+from benchmarks.frames import CLOSE, PING, PONG, TEXT, FrameReader, client_frame, open_websocket
 from stream_mer.errors import StreamMerError
 from stream_mer.serve import messages as wire
 
-PATIENCE_S = 30.0
 _READ_BYTES = 65_536
-_STUCK_BUFFER_BYTES = 4096
 _CAPTURED = b'"t1":'
 _IDENTIFY = client_frame(b'{"type":"identify","subscribe":[{"events":["emotion"]}]}')
 
@@ -55,18 +53,16 @@ class Crowd:
 
     def __init__(self, port: int, *, clients: int, stuck: int = 0, identifies: bool) -> None:
         raise_file_limit(clients + 100)
-        self._port = port
-        self._identifies = identifies
         self._selector = selectors.DefaultSelector()
         self.arrivals = Arrivals()
         self.readers = clients - stuck
         self._sockets: list[socket.socket] = []
         for i in range(clients):
-            is_stuck = i < stuck
-            connection = self._connect(is_stuck=is_stuck)
+            connection = open_websocket(port, wire.STREAM_PATH, is_stuck=i < stuck)
+            if identifies:
+                connection.send(_IDENTIFY)
             self._sockets.append(connection)
-            if not is_stuck:
-                connection.setblocking(False)  # noqa: FBT003 - that is how sockets have it
+            if i >= stuck:
                 self._selector.register(connection, selectors.EVENT_READ, FrameReader())
 
     def read(self, until_s: float) -> None:
@@ -103,26 +99,6 @@ class Crowd:
             elif frame.opcode == CLOSE:
                 return False
         return bool(data)
-
-    def _connect(self, *, is_stuck: bool) -> socket.socket:
-        connection = socket.socket()
-        if is_stuck:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _STUCK_BUFFER_BYTES)
-        connection.settimeout(PATIENCE_S)
-        connection.connect(("127.0.0.1", self._port))
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.sendall(handshake(self._port, wire.STREAM_PATH))
-        answer = b""
-        while b"\r\n\r\n" not in answer:
-            piece = connection.recv(1)  # and not a byte of the first frame
-            if not piece:
-                raise StreamMerError(f"the server on port {self._port} hung up on client {len(self._sockets)}")
-            answer += piece
-        if b" 101 " not in answer.partition(b"\r\n")[0]:
-            raise StreamMerError(f"the server on port {self._port} refused client {len(self._sockets)}: {answer!r}")
-        if self._identifies:
-            connection.sendall(_IDENTIFY)
-        return connection
 
 
 def captured_at_s(payload: bytes) -> float | None:

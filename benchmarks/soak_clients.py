@@ -14,8 +14,7 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from benchmarks.frames import CLOSE, PING, PONG, TEXT, FrameReader, client_frame, handshake
-from stream_mer.errors import StreamMerError
+from benchmarks.frames import CLOSE, PING, PONG, TEXT, FrameReader, client_frame, open_websocket
 from stream_mer.serve import messages as wire
 
 Deeds: TypeAlias = Counter[str]
@@ -25,8 +24,6 @@ DEED_EVERY_S = 0.01
 STUCK_FOR_S = 6.0
 """A stuck client is forgotten then: the server has hung up on it long before."""
 
-PATIENCE_S = 30.0
-_STUCK_BUFFER_BYTES = 4096
 _EVENT = re.compile(rb'\{"type":"(\w+)","stream":"(\w+)","seq":(\d+)')
 _SESSION = re.compile(rb'"session":"(\w+)"')
 
@@ -121,19 +118,7 @@ class Population:
 
     def _join(self) -> None:
         how = self._random.choice(("default", "identify", "levels", "resume", "resume", "stuck"))
-        connection = socket.socket()
-        if how == "stuck":
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _STUCK_BUFFER_BYTES)
-        connection.settimeout(PATIENCE_S)
-        connection.connect(("127.0.0.1", self._port))
-        connection.sendall(handshake(self._port, wire.STREAM_PATH))
-        head = b""
-        while b"\r\n\r\n" not in head:
-            piece = connection.recv(1)
-            if not piece:
-                raise StreamMerError("the server hung up in the handshake")
-            head += piece
-        connection.setblocking(False)  # noqa: FBT003 - that is how sockets have it
+        connection = open_websocket(self._port, wire.STREAM_PATH, is_stuck=how == "stuck")
         member = Member(connection)
         self._members.append(member)
         if how == "stuck":
