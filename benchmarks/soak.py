@@ -35,7 +35,7 @@ EVENTS_A_SECOND_LIVE = 53.0
 
 OPTIONS = (
     click.Option(["--seconds", "duration_s"], type=click.FloatRange(5), default=180.0, show_default=True),
-    click.Option(["--clients"], type=click.IntRange(4, 5000), default=100, show_default=True, help="At once, about."),
+    click.Option(["--clients"], type=click.IntRange(4, 5000), default=25, show_default=True, help="At once, about."),
     click.Option(
         ["--events-per-s"], type=click.IntRange(10), default=2000, show_default=True, help="Published at most."
     ),
