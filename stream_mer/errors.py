@@ -17,6 +17,9 @@ A message says what happened, to what, and what to do; the command line prints i
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class StreamMerError(Exception):
     """Base of all errors raised on purpose."""
@@ -56,3 +59,19 @@ class ServeError(StreamMerError):
 
 class ClusterError(StreamMerError):
     """NATS cannot be reached, refuses, or holds what nobody can read."""
+
+
+def did_you_mean(name: object, known: Iterable[str], *, prefix: str = "", or_all: bool = True) -> str:
+    """Return how a message about a mistyped name ends: with the one that was probably meant, or with all there are.
+
+    Args:
+        name: What was typed.
+        known: What could have been.
+        prefix: What all of these begin with: it does not make them alike.
+        or_all: Whether to name all of them where none is near; else the message ends without.
+    """
+    names = list(known)
+    near = difflib.get_close_matches(str(name).removeprefix(prefix), [one.removeprefix(prefix) for one in names], n=1)
+    if near:
+        return f"; did you mean {prefix + near[0]!r}?"
+    return f"; choose from {', '.join(names)}" if or_all and names else ""

@@ -7,16 +7,15 @@ from collections.abc import Mapping, Sequence
 
 import click
 
-from stream_mer.errors import SettingError
+from stream_mer.errors import SettingError, did_you_mean
 from stream_mer.settings.file import SettingsFile
 from stream_mer.settings.flag import CONFIG, open_settings, options_by_command
 from stream_mer.settings.kinds import WrongKindError, check
 from stream_mer.settings.resolve import (
+    PREFIX,
     Options,
     Setting,
     check_file,
-    nearest,
-    nearest_variable,
     options_of,
     resolve,
     shared_variables,
@@ -74,7 +73,7 @@ def command(
 
 def _wanted(name: str, options: Mapping[str, Options]) -> list[str]:
     if name not in options:
-        raise SettingError(f"there is no command {name}{nearest(name, options)}")
+        raise SettingError(f"there is no command {name}{did_you_mean(name, options, or_all=False)}")
     return [name]
 
 
@@ -113,4 +112,4 @@ def _warnings(options: Mapping[str, Options]) -> list[str]:
     known = {variable(name) for found in options.values() for name in found}
     own = [said for name, found in options.items() for said in unknown_variables(name, found, options, os.environ)]
     shared = [name for name in shared_variables(options, os.environ) if name not in known]
-    return own + [f"{name} is no setting{nearest_variable(name, known)}" for name in shared]
+    return own + [f"{name} is no setting{did_you_mean(name, known, prefix=PREFIX, or_all=False)}" for name in shared]

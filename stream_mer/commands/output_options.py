@@ -5,7 +5,6 @@ One entry of ``_KINDS`` for each kind of output, one of ``_COMPANIONS`` for all 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from stream_mer.commands.named_sources import SourceOrPath, split_name
-from stream_mer.errors import SettingError
+from stream_mer.errors import SettingError, did_you_mean
 from stream_mer.hosting import Companion
 from stream_mer.show.output import ShowOutput
 
@@ -190,7 +189,5 @@ def open_companions(options: MutableMapping[str, Any]) -> list[Companion]:
 def _open(kind: OutputKind, text: str, streams: Sequence[str]) -> ShowOutput:
     stream, spec = split_name(text)
     if stream is not None and stream not in streams:
-        near = difflib.get_close_matches(stream, streams, n=1)
-        meant = f"did you mean {near[0]!r}?" if near else f"there is {', '.join(streams)}"
-        raise SettingError(f"{kind.flag} {text}: there is no stream {stream!r}; {meant}")
+        raise SettingError(f"{kind.flag} {text}: there is no stream {stream!r}{did_you_mean(stream, streams)}")
     return kind.open(spec, stream or streams[0])

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from stream_mer.errors import SettingError
+from stream_mer.errors import SettingError, did_you_mean
 from stream_mer.hosting import Companion
 from stream_mer.serve.parts import LimitsPart
 from stream_mer.serve.server import Server
@@ -104,9 +103,7 @@ def parse_limits(limits: Sequence[str]) -> dict[str, Any]:
     for limit in limits:
         name, _, value = limit.partition("=")
         if name not in _LIMITS:
-            near = difflib.get_close_matches(name, _LIMITS, n=1)
-            meant = f"did you mean {near[0]}?" if near else f"choose from {', '.join(_LIMITS)}"
-            raise SettingError(f"there is no limit {name!r}; {meant}")
+            raise SettingError(f"there is no limit {name!r}{did_you_mean(name, _LIMITS)}")
         try:
             parsed[name] = type(_LIMITS[name])(value)
         except ValueError:

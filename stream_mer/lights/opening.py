@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import replace
 from pathlib import Path
 
-from stream_mer.errors import SettingError
+from stream_mer.errors import SettingError, did_you_mean
 from stream_mer.lights.artnet import ArtnetLink
 from stream_mer.lights.output import LightOutput
 from stream_mer.lights.presets import LOOKS, preset
@@ -27,9 +26,7 @@ def find_rig(name: str) -> Rig:
     path = Path(name)
     if path.suffix == ".toml" or path.exists():
         return read_rig(path)
-    near = difflib.get_close_matches(name, LOOKS, n=1)
-    meant = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(LOOKS)}, and files that end in .toml"
-    raise SettingError(f"no rig is called {name!r}; {meant}")
+    raise SettingError(f"no rig is called {name!r}{did_you_mean(name, LOOKS)}; or a file that ends in .toml")
 
 
 def open_sacn(spec: str, stream: str) -> LightOutput:

@@ -7,7 +7,6 @@ and of what kind it must be, is said there once.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -15,7 +14,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from stream_mer.errors import SettingError
+from stream_mer.errors import SettingError, did_you_mean
 from stream_mer.lights.colour import Colour, parse_colour
 from stream_mer.lights.look import PALETTES, Look, Palette, Range
 from stream_mer.lights.patch import lamps_of
@@ -145,7 +144,7 @@ def _channel(value: Any, *, where: str) -> Channel:
 def _text(value: Any, known: Iterable[str], *, where: str) -> str:
     """Return one of some words."""
     if value not in tuple(known):
-        raise SettingError(f"{where}: there is no {value!r}{_nearest(value, known)}")
+        raise SettingError(f"{where}: there is no {value!r}{did_you_mean(value, known)}")
     return str(value)
 
 
@@ -153,10 +152,4 @@ def _check_keys(table: Mapping[str, Any], known: Iterable[str], *, where: str) -
     names = tuple(known)
     for key in table:
         if key not in names:
-            raise SettingError(f"there is no setting {where}{key}{_nearest(key, names)}")
-
-
-def _nearest(name: Any, names: Iterable[str]) -> str:
-    known = tuple(names)
-    near = difflib.get_close_matches(str(name), known, n=1)
-    return f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(known)}"
+            raise SettingError(f"there is no setting {where}{key}{did_you_mean(key, names)}")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-from stream_mer.errors import SettingError
+from stream_mer.errors import SettingError, did_you_mean
 from stream_mer.show.values import ShowValues
 from stream_mer.types import CATEGORIES, CLUSTERS, UNKNOWN
 
@@ -196,13 +195,6 @@ def parse_scale(text: str) -> Scale:
     return Scale(low=low, high=high, whole=found["int"] is not None)
 
 
-def nearest(name: str, names: Iterable[str]) -> str:
-    """Return ``"; did you mean ...?"`` for what somebody mistyped, or all that there is."""
-    known = sorted(names)
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(known)}"
-
-
 _RESERVED = re.compile(r"[^!-~]|[#*,?\[\]{}]")
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9._-]")
 
@@ -233,7 +225,7 @@ class OscField:
 
     def __post_init__(self) -> None:
         if self.name not in FIELDS:
-            raise SettingError(f"no OSC field is called {self.name!r}{nearest(self.name, FIELDS)}")
+            raise SettingError(f"no OSC field is called {self.name!r}{did_you_mean(self.name, FIELDS)}")
         bare = self.address.replace("{stream}", "").replace("{field}", "")
         if not self.address.startswith("/") or _RESERVED.search(bare):
             raise SettingError(

@@ -16,7 +16,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from stream_mer.osc.addresses import address_part, nearest
+from stream_mer.errors import did_you_mean
+from stream_mer.osc.addresses import address_part
 from stream_mer.serve import messages as wire
 from stream_mer.serve.parts import ControlAction
 
@@ -49,7 +50,7 @@ def command_of(address: str, arguments: Sequence[object], *, streams: Sequence[s
             raise BadCommandError(f"{address[:80]!r} is no command; there is /mer/control/{{{','.join(ACTIONS)}}}")
     known = next((each for each in ACTIONS if each == action), None)
     if known is None:
-        raise BadCommandError(f"no command is called {action[:80]!r}{nearest(action[:80], ACTIONS)}")
+        raise BadCommandError(f"no command is called {action[:80]!r}{did_you_mean(action[:80], ACTIONS)}")
     if known == "override":
         return wire.Control(action=known, streams=meant, override=_override(arguments))
     if len(arguments) == 1 and arguments[0] in (0, False):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stream_mer.errors import SettingError
-from stream_mer.osc.addresses import nearest
+from stream_mer.errors import SettingError, did_you_mean
 from stream_mer.osc.neighbours import NEIGHBOURS
 from stream_mer.osc.presets import PRESETS
 from stream_mer.osc.tables import read_target
@@ -34,5 +33,5 @@ def find_target(spec: str) -> OscTarget:
     elif not at and any(sign in spec for sign in ":."):
         target, at, place = PRESETS["generic"].target, "@", spec
     else:
-        raise SettingError(f"no OSC preset is called {what!r}{nearest(what, [*PRESETS, *NEIGHBOURS])}")
+        raise SettingError(f"no OSC preset is called {what!r}{did_you_mean(what, [*PRESETS, *NEIGHBOURS])}")
     return target.at(place) if at else target

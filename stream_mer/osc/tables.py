@@ -27,8 +27,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from stream_mer.errors import SettingError
-from stream_mer.osc.addresses import ADDRESS, FIELDS, OscField, OscMapping, nearest, parse_scale
+from stream_mer.errors import SettingError, did_you_mean
+from stream_mer.osc.addresses import ADDRESS, FIELDS, OscField, OscMapping, parse_scale
 from stream_mer.osc.presets import PRESETS
 from stream_mer.osc.target import OscTarget
 from stream_mer.toml_file import read_toml
@@ -60,7 +60,7 @@ def target_of(table: Mapping[str, Any], *, name: str) -> OscTarget:
     base = None
     if "preset" in table:
         if table["preset"] not in PRESETS:
-            raise SettingError(f"no preset is called {table['preset']!r}{nearest(table['preset'], PRESETS)}")
+            raise SettingError(f"no preset is called {table['preset']!r}{did_you_mean(table['preset'], PRESETS)}")
         base = PRESETS[table["preset"]].target
     elif not {"port", "fields"} <= table.keys():
         raise SettingError("a mapping without a preset says at least the port and, under [fields], what is sent")
@@ -80,7 +80,7 @@ def _said(table: Mapping[str, Any], keys: Iterable[str], base: object | None) ->
 def _fields(name: str, value: Any) -> list[OscField]:
     """Read one line under ``[fields]``: an address, a table, or a list of both."""
     if name not in FIELDS:
-        raise SettingError(f"no OSC field is called {name!r}{nearest(name, FIELDS)}")
+        raise SettingError(f"no OSC field is called {name!r}{did_you_mean(name, FIELDS)}")
     if isinstance(value, list):
         return [field for each in value for field in _fields(name, each)]
     if isinstance(value, str):
@@ -104,7 +104,7 @@ def _check(table: Mapping[str, Any], known: Mapping[str, type], *, where: str) -
     """Refuse keys that are not known, and values of another kind."""
     for key, value in table.items():
         if key not in known:
-            raise SettingError(f"there is no setting {where}{key}{nearest(key, known)}")
+            raise SettingError(f"there is no setting {where}{key}{did_you_mean(key, known)}")
         wanted = known[key]
         fits = isinstance(value, wanted) or (wanted is float and isinstance(value, int))
         if not fits or (isinstance(value, bool) and wanted is not bool):

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-from stream_mer.errors import SettingError
-from stream_mer.osc.addresses import OscMapping, nearest
+from stream_mer.errors import SettingError, did_you_mean
+from stream_mer.osc.addresses import OscMapping
 from stream_mer.show.output import MAX_RATE_HZ
 
 Transport: TypeAlias = Literal["udp", "tcp", "slip"]
@@ -47,7 +47,7 @@ class OscTarget:
             raise SettingError(f"{self.name}: a port is 1 to 65535, not {self.port}")
         if self.transport not in TRANSPORTS:
             raise SettingError(
-                f"{self.name}: no transport is called {self.transport!r}{nearest(self.transport, TRANSPORTS)}"
+                f"{self.name}: no transport is called {self.transport!r}{did_you_mean(self.transport, TRANSPORTS)}"
             )
         if not 0 < self.rate_hz <= MAX_RATE_HZ:
             raise SettingError(f"{self.name}: rate_hz is above 0 and at most {MAX_RATE_HZ:g}, not {self.rate_hz:g}")
@@ -69,7 +69,7 @@ class OscTarget:
             raise SettingError(f"{place!r} is no place: write HOST, HOST:PORT, HOST:PORT/PREFIX or tcp://HOST:PORT")
         transport = found["transport"] or self.transport
         if transport not in TRANSPORTS:
-            raise SettingError(f"{place}: no transport is called {transport!r}{nearest(transport, TRANSPORTS)}")
+            raise SettingError(f"{place}: no transport is called {transport!r}{did_you_mean(transport, TRANSPORTS)}")
         return replace(
             self,
             host=(found["host"] or self.host).strip("[]"),

@@ -11,14 +11,14 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
-from stream_mer.errors import SettingError, StreamMerError
+from stream_mer.errors import SettingError, StreamMerError, did_you_mean
 from stream_mer.settings.file import FILE_VARIABLE, SettingsFile, find_settings_file, read_settings_file
 from stream_mer.settings.kinds import shown
 from stream_mer.settings.resolve import (
+    PREFIX,
     Options,
     Setting,
     check_file,
-    nearest_variable,
     options_of,
     resolve,
     shared_variables,
@@ -122,7 +122,7 @@ def _misspelt(options: Options, commands: Iterable[str], others: Callable[[], It
     """Say of shared variables that are nearly one of this command's, and none of another's."""
     known = {variable(option) for option in options}
     for name in shared_variables(commands, os.environ):
-        meant = "" if name in known else nearest_variable(name, known)
+        meant = "" if name in known else did_you_mean(name, known, prefix=PREFIX, or_all=False)
         if meant and name not in map(variable, others()):
             yield f"{name} is no setting{meant}"
 

@@ -7,14 +7,13 @@ than those.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import click
 
-from stream_mer.errors import SettingError
+from stream_mer.errors import SettingError, did_you_mean
 from stream_mer.settings.file import FILE_VARIABLE, SettingsFile
 from stream_mer.settings.kinds import WrongKindError, check, from_text, from_toml, is_secret
 
@@ -120,7 +119,7 @@ def check_file(
         elif key not in options:
             known = set(others())
             if key not in known:
-                meant = nearest(key, known | sections if isinstance(value, Mapping) else known)
+                meant = did_you_mean(key, known | sections if isinstance(value, Mapping) else known, or_all=False)
                 what = f"section [{key}]" if isinstance(value, Mapping) else f"setting {key}"
                 raise SettingError(f"{file.where(key)}: there is no {what}{meant}")
 
@@ -132,7 +131,7 @@ def unknown_variables(
     known = {variable(command, name) for name in options}
     for name in sorted(environ):
         if _addressed(name, commands) == command and name not in known:
-            yield f"{name} is no setting{nearest_variable(name, known, prefix=variable(command))}"
+            yield f"{name} is no setting{did_you_mean(name, known, prefix=variable(command), or_all=False)}"
 
 
 def shared_variables(commands: Iterable[str], environ: Mapping[str, str]) -> list[str]:
@@ -140,18 +139,6 @@ def shared_variables(commands: Iterable[str], environ: Mapping[str, str]) -> lis
     ours = (name for name in sorted(environ) if name.startswith(f"{PREFIX}_") and name not in OTHER_VARIABLES)
     sections = list(commands)
     return [name for name in ours if _addressed(name, sections) is None]
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return a question to end an error with: the name that was probably meant, if any is near."""
-    near = difflib.get_close_matches(name, sorted(known), n=1)
-    return f"; did you mean {near[0]}?" if near else ""
-
-
-def nearest_variable(name: str, known: Iterable[str], *, prefix: str = PREFIX) -> str:
-    """Do the same for a variable: what all begin with does not make them alike."""
-    near = difflib.get_close_matches(name.removeprefix(prefix), sorted(one.removeprefix(prefix) for one in known), n=1)
-    return f"; did you mean {prefix}{near[0]}?" if near else ""
 
 
 def _from_environment(command: str, name: str, param: click.Parameter, environ: Mapping[str, str]) -> Setting | None:
@@ -189,7 +176,8 @@ def _from_file(command: str, name: str, param: click.Parameter, file: SettingsFi
 def _refuse_unknown(file: SettingsFile, section: str, values: Mapping[str, Any], options: Options) -> None:
     for key in values:
         if key not in options:
-            raise SettingError(f"{file.where(section, key)}: [{section}] has no setting {key}{nearest(key, options)}")
+            meant = did_you_mean(key, options, or_all=False)
+            raise SettingError(f"{file.where(section, key)}: [{section}] has no setting {key}{meant}")
 
 
 def _addressed(name: str, commands: Iterable[str]) -> str | None:

@@ -59,7 +59,7 @@ async def test_only_what_is_shown_covers_the_picture_behind(look, flow):
         assert set(await alphas(screen, clip={"x": 0, "y": 0, "width": 640, "height": 200})) == {0}
         box = await screen.page.locator("#category").bounding_box()
         word = await alphas(screen, clip=box)
-    assert max(word) == 255
+    assert max(word) > 240, "the letters are solid, but for their soft edges"
     assert min(word) < 128, "between the letters the picture shows"
     assert await screen.page.locator("[data-part]:not([hidden])").count() == 1
     assert screen.complaints == []

@@ -64,7 +64,7 @@ def test_an_option_goes_to_the_sources_that_it_fits():
 
 def test_limits_are_read_by_the_names_that_hello_tells():
     assert parse_limits(["max_clients=7", "stuck_after_s=2.5"]) == {"max_clients": 7, "stuck_after_s": 2.5}
-    with pytest.raises(SettingError, match="did you mean max_clients"):
+    with pytest.raises(SettingError, match="did you mean 'max_clients'"):
         parse_limits(["max_client=7"])
     with pytest.raises(SettingError, match=r"a number, such as max_clients=1000; not 'many'"):
         parse_limits(["max_clients=many"])

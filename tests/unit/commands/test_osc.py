@@ -1,5 +1,6 @@
 """``stream-mer osc`` as a user types it."""
 
+import importlib
 import re
 import socket
 import sys
@@ -137,6 +138,8 @@ def test_a_port_in_use_is_told(stream_mer):
 
 
 def test_without_python_osc_it_says_what_to_install(stream_mer, monkeypatch):
+    package = importlib.import_module("stream_mer")
+    monkeypatch.setattr(package, "osc", package.osc)  # what is imported anew takes its place, until the test ends
     for name in [name for name in sys.modules if name.startswith(("pythonosc", "stream_mer.osc"))]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "pythonosc", None)

@@ -50,7 +50,7 @@ def test_outputs_follow_the_stream_that_is_named_or_the_first_one():
     ("typed", "told"),
     [
         ("foyr=x", "--water-jet foyr=x: there is no stream 'foyr'; did you mean 'foyer'?"),
-        ("z=x", "there is no stream 'z'; there is main, foyer"),
+        ("z=x", "there is no stream 'z'; choose from main, foyer"),
     ],
 )
 def test_a_stream_that_is_not_there_is_told(typed, told):

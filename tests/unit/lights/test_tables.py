@@ -89,7 +89,7 @@ def test_everything_can_be_said():
         ("[look]\nintensity = [0, 2]\n" + LAMP, "look.intensity is two numbers from 0 to 1"),
         ("[look]\nwander = 181\n" + LAMP, "look.wander"),
         ("[look]\nrounds_per_min = -1\n" + LAMP, "look.rounds_per_min"),
-        ('[look]\ncolour = "rainbow"\n' + LAMP, "there are mood, palette"),
+        ('[look]\ncolour = "rainbow"\n' + LAMP, "choose from mood, palette"),
         ('[look.palettes]\nhapy = ["#ffffff"]\n' + LAMP, "did you mean 'happy'"),
         ("[look.palettes]\nhappy = []\n" + LAMP, "look.palettes.happy is a list of colours"),
         ('[look.palettes]\nhappy = ["red"]\n' + LAMP, '"#rrggbb"'),

@@ -70,7 +70,7 @@ def test_what_was_typed_finds_its_receiver(spec, name, place, address):
     ("spec", "told"),
     [
         ("touchdesinger", "no OSC preset is called 'touchdesinger'; did you mean 'touchdesigner'?"),
-        ("zzz@10.0.0.1", "no OSC preset is called 'zzz'; there are eos, generic,"),
+        ("zzz@10.0.0.1", "no OSC preset is called 'zzz'; choose from generic,"),
         ("", "no OSC preset is called ''"),
         ("eos@", "'' is no place: write HOST, HOST:PORT"),
         ("eos@a b", "'a b' is no place"),

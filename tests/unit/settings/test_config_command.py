@@ -78,12 +78,13 @@ def test_secrets_are_stars_wherever_they_come_from(toy: Run, write: Write) -> No
 
 def test_it_checks_all_sections_and_all_variables(toy: Run, write: Write) -> None:
     assert (
-        "[stop] has no setting aftre; did you mean after?" in toy("config", "--config", write("[stop]\naftre=1")).error
+        "[stop] has no setting aftre; did you mean 'after'?"
+        in toy("config", "--config", write("[stop]\naftre=1")).error
     )
     assert "there is no setting zzz" in toy("config", "--config", write("zzz=1"), "play").error
     ran = toy("config", "play", STREAM_MER_QQQ="1", STREAM_MER_STOP_AFTRE="2", STREAM_MER_SONGS="x")
     assert ran.err.splitlines() == [
-        "stream-mer: STREAM_MER_STOP_AFTRE is no setting; did you mean STREAM_MER_STOP_AFTER?",
+        "stream-mer: STREAM_MER_STOP_AFTRE is no setting; did you mean 'STREAM_MER_STOP_AFTER'?",
         "stream-mer: STREAM_MER_QQQ is no setting",
     ]
     assert len(told(toy("config", "--json", STREAM_MER_QQQ="1"))["warnings"]) == 1
@@ -92,7 +93,7 @@ def test_it_checks_all_sections_and_all_variables(toy: Run, write: Write) -> Non
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["plai"], "there is no command plai; did you mean play?"),
+        (["plai"], "there is no command plai; did you mean 'play'?"),
         (["config"], "there is no command config"),
         (["play", "--prot", "1"], "No such option '--prot'"),
         (["play", "--port", "x"], "--port cannot be: 'x' is not a valid integer"),

@@ -15,13 +15,13 @@ Write = Callable[[str], Path]
 @pytest.mark.parametrize(
     ("text", "line", "says"),
     [
-        ("[play]\nprot = 1\n", 2, "[play] has no setting prot; did you mean port?"),
-        ("[play]\nsongs = []\n", 2, "[play] has no setting songs; did you mean song?"),
-        ("[play]\nno_words = true\n", 2, "did you mean no-words?"),
+        ("[play]\nprot = 1\n", 2, "[play] has no setting prot; did you mean 'port'?"),
+        ("[play]\nsongs = []\n", 2, "[play] has no setting songs; did you mean 'song'?"),
+        ("[play]\nno_words = true\n", 2, "did you mean 'no-words'?"),
         ("[play]\nconfig = 'a'\n", 2, "[play] has no setting config"),
         ("[play]\nqqqqq = 1\n", 2, "[play] has no setting qqqqq"),
-        ("vollume = 1\n", 1, "there is no setting vollume; did you mean volume?"),
-        ("[plai]\nport = 1\n", 1, "there is no section [plai]; did you mean play?"),
+        ("vollume = 1\n", 1, "there is no setting vollume; did you mean 'volume'?"),
+        ("[plai]\nport = 1\n", 1, "there is no section [plai]; did you mean 'play'?"),
         ("play = 3\n", 1, "play is a section: write [play]"),
         ("[play]\nport = '1'\n", 2, "[play] port must be a whole number, not '1'"),
         ("[play]\nport = 1.5\n", 2, "[play] port must be a whole number, not 1.5"),
@@ -89,8 +89,8 @@ def test_a_variable_that_is_nearly_a_setting_gets_a_warning(toy: Run) -> None:
     ran = toy("play", **environ, STREAM_MER_PLAY_AGAIN_TIMES="2", STREAM_MER_STOP_NOTHING="1", STREAM_MER_QQQ="1")
     assert ran.params["port"] == 8765
     assert ran.err.splitlines() == [
-        "stream-mer: STREAM_MER_PLAY_PROT is no setting; did you mean STREAM_MER_PLAY_PORT?",
-        "stream-mer: STREAM_MER_PROT is no setting; did you mean STREAM_MER_PORT?",
+        "stream-mer: STREAM_MER_PLAY_PROT is no setting; did you mean 'STREAM_MER_PLAY_PORT'?",
+        "stream-mer: STREAM_MER_PROT is no setting; did you mean 'STREAM_MER_PORT'?",
     ]
 
 

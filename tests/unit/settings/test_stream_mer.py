@@ -100,7 +100,7 @@ def test_an_error_from_deeper_down_says_which_file_the_setting_is_from(
     for text, says in (
         ("[serve]\nhop = 5\n", f"hop must be 0.1 to 2 seconds, not 5 (hop is from {file}, line 2)"),
         ("[serve]\nport = 70000\n", f"not 70000 (port is from {file}, line 2)"),
-        ("[serve]\nlimit = { max_clents = 3 }\n", f"did you mean max_clients? (limit is from {file}, line 2)"),
+        ("[serve]\nlimit = { max_clents = 3 }\n", f"did you mean 'max_clients'? (limit is from {file}, line 2)"),
         ("[serve]\nsource = 'gone.flac'\n", f"(source is from {file}, line 2)"),
     ):
         file.write_text(text, encoding="utf-8")
