@@ -2,7 +2,7 @@
 
 An *opposing change* is a turn of the light, up or down, by a step or more, measured from the lowest or highest that it
 was since it last turned. Two of them are a flash (WCAG 2.3.1, general and red flash). WCAG allows three flashes in any
-second; here it is fewer, and of red fewer still. `docs/decisions/0007-what-a-flash-is.md` says why it is counted so.
+second; here it is fewer, and of red fewer still. `docs/decisions/0009-what-a-flash-is.md` says why it is counted so.
 """
 
 from __future__ import annotations
