@@ -16,6 +16,9 @@ SILENT_AFTER_S = 3.0
 LATELY_S = 3.0
 """What a status says of level and clipping is about so much audio before it."""
 
+LAG_STEP_S = 1.0
+"""A lag that moved by less is no news: it breathes with every decode of the recogniser."""
+
 FLOOR_DB = -120.0
 """What digital silence is called."""
 
@@ -32,7 +35,7 @@ class _Passage:
 
 
 class StatusTeller:
-    """Publishes a ``StreamStatus`` whenever it differs from the last one; a new level alone is no difference.
+    """Publishes a ``StreamStatus`` whenever it differs from the last one; a new level or a little lag is no difference.
 
     Args:
         device: What the source is called.
@@ -91,10 +94,16 @@ class StatusTeller:
                 lost_samples=self._lost_samples,
                 clipping=any(passage.clipped for passage in self._lately),
             )
-            if status != self._last:
+            if self._is_news(status):
                 self._last = status
                 peak_db, rms_db = self._levels()
                 self._sink.publish(replace(status, peak_db=peak_db, rms_db=rms_db))
+
+    def _is_news(self, status: StreamStatus) -> bool:
+        last = self._last
+        if last is None or replace(status, lag_s=last.lag_s) != last:
+            return True
+        return abs(status.lag_s - last.lag_s) >= LAG_STEP_S
 
     def _measure(self, chunk: AudioChunk) -> None:
         energy, peak = float(np.square(chunk.samples).sum()), float(np.abs(chunk.samples).max())

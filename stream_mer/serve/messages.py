@@ -188,7 +188,10 @@ class Status(Message, tag="status", kw_only=True, frozen=True):
     ]
     device: Annotated[str, Meta(description="What a person calls the source: the file's or the device's name.")]
     lyrics: LyricsHealth
-    lag_s: Annotated[float, Meta(description="How far lyrics recognition is behind the audio, seconds.")] = 0.0
+    lag_s: Annotated[
+        float,
+        Meta(description="How far lyrics recognition is behind the audio, seconds; no new message for less than 1 s."),
+    ] = 0.0
     lost_samples: Annotated[Count, Meta(description="Audio lost since the stream began, samples at 16 kHz.")] = 0
     clipping: Annotated[bool, Meta(description="True if the input was too loud for its device in the last 3 s.")] = (
         False

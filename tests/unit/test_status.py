@@ -106,6 +106,16 @@ class Source:
         pass
 
 
+def test_a_lag_that_breathes_is_no_news_and_one_that_grows_is() -> None:
+    sink = Collector()
+    teller = StatusTeller("desk", sink)
+    for lag_s in (2.0, 2.9, 1.1, 2.0, 3.0, 3.9, 3.0, 1.9):
+        teller.tell(LyricState(health="ok", lag_s=lag_s))
+    assert [status.lag_s for status in sink.statuses] == [2.0, 3.0, 1.9]
+    teller.tell(LyricState(health="lagging", lag_s=2.0))
+    assert sink.statuses[-1].lag_s == 2.0, "with other news the lag is that of now"
+
+
 class Model:
     def predict(self, _window: Window, _lyrics: LyricState) -> EmotionEstimate:
         return EmotionEstimate(
