@@ -332,11 +332,15 @@ class Listener:
     async def _listen(self) -> None:
         async with connect(self._url) as client:
             async for message in client:
-                now = time.monotonic()
-                if isinstance(message, wire.Emotion):
-                    self.record(message.stream).see(message, now)
-                elif isinstance(message, wire.Status):
-                    self.record(message.stream).states.append(message.source)
+                found = [entry.message for entry in message.snapshot] if isinstance(message, wire.Ready) else [message]
+                for one in found:
+                    self._note(one, time.monotonic())
+
+    def _note(self, message: wire.ServerMessage, now: float) -> None:
+        if isinstance(message, wire.Emotion):
+            self.record(message.stream).see(message, now)
+        elif isinstance(message, wire.Status):
+            self.record(message.stream).states.append(message.source)
 
 
 class ServingNode:

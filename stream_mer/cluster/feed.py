@@ -137,7 +137,7 @@ class Feed:
             if published % BATCH == 0:
                 await asyncio.sleep(0)
 
-    def _publish(self, name: str, kind: str, data: bytes) -> None:
+    def _publish(self, name: str, kind: str, data: bytes, *, stored: bool = False) -> None:
         sight = self._sights.get(name)
         if sight is None:
             return
@@ -148,7 +148,7 @@ class Feed:
             if self._unreadable == 1:
                 log.error("%s: %s", name, error)  # noqa: TRY400 - the error says it all
             return
-        if sight.fence.admit(envelope):
+        if sight.fence.admit(envelope, stored=stored):
             for event in sight.hear(envelope.event, now=time.monotonic()):
                 self._hub.publish(name, event)
 
@@ -167,7 +167,7 @@ class Feed:
                 about = split_subject(subject)
                 # Whoever only just came must not fire cues of the past.
                 if about is not None and not (first and about[1] == "change"):
-                    self._publish(*about, data)
+                    self._publish(*about, data, stored=first)
 
             try:
                 await self._bus.store.replay(LATEST, take)

@@ -47,28 +47,37 @@ class Fence:
             self.epoch = epoch
             self._numbers = {}
 
-    def admit(self, envelope: Envelope[StreamEvent]) -> bool:
-        """Tell whether an event is to be believed, and remember it if so."""
-        verdict = self._judge(envelope)
+    def admit(self, envelope: Envelope[StreamEvent], *, stored: bool = False) -> bool:
+        """Tell whether an event is to be believed, and remember it if so.
+
+        Args:
+            envelope: The event.
+            stored: It is what NATS keeps, and nothing else was heard yet: the last words of an owner of the past are then
+                the best that is known, until the one of now speaks.
+        """
+        verdict = self._judge(envelope, stored=stored)
         self._counts[verdict] += 1
         return verdict == "admitted"
 
     def statistics(self) -> FenceStatistics:
         return FenceStatistics(**self._counts)
 
-    def _judge(self, envelope: Envelope[StreamEvent]) -> str:
-        if envelope.epoch < self.epoch:
-            return "outdated"
-        self.raise_to(envelope.epoch)
+    def _judge(self, envelope: Envelope[StreamEvent], *, stored: bool) -> str:
         kind = kind_of(envelope.event)
+        if envelope.epoch < self.epoch:
+            return self._judge_time(envelope.event) if stored and kind not in self._numbers else "outdated"
+        self.raise_to(envelope.epoch)
         before = self._numbers.get(kind, -1)
         if envelope.number <= before:
             return "repeated"
         if kind in self._numbers:  # whoever comes in the middle of an epoch has lost nothing
             self._counts["missing"] += envelope.number - before - 1
         self._numbers[kind] = envelope.number
-        if isinstance(envelope.event, EmotionFrame):
-            if envelope.event.t1 <= self._t1:
+        return self._judge_time(envelope.event)
+
+    def _judge_time(self, event: StreamEvent) -> str:
+        if isinstance(event, EmotionFrame):
+            if event.t1 <= self._t1:
                 return "backwards"
-            self._t1 = envelope.event.t1
+            self._t1 = event.t1
         return "admitted"

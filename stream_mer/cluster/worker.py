@@ -248,8 +248,8 @@ class ChannelWorker:
         for run in list(self._runs.values()):
             if run.has_ended and run.failure is None:
                 log.info("%s: has ended", run.name)
-                await self._say_end(run)
                 await self._tell_claim(run, "ended")
+                await self._say_end(run)
                 self._runs.pop(run.token, None)
             elif run.has_ended:
                 await self._note_failure(run, run.failure)
@@ -353,9 +353,9 @@ class ChannelWorker:
         expected = isinstance(error, StreamMerError)
         log.error("%s: failed, and is tried again: %s", run.name, error, exc_info=None if expected else error)
         run.plan_retry()
-        status = StreamStatus(source="reconnecting", device=run.name, lyrics="off")
-        self._sender.put(run, status)
         await self._tell_claim(run, "failed", str(error) or type(error).__name__)
+        # Only now: whoever has heard of the new epoch believes nothing of the one before.
+        self._sender.put(run, StreamStatus(source="reconnecting", device=run.name, lyrics="off"))
 
     async def _say_end(self, run: Run) -> None:
         self._sender.put(run, run.last_word or StreamStatus(source="ended", device=run.name, lyrics="off"))

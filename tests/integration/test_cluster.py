@@ -190,6 +190,9 @@ def test_the_last_value_of_a_channel_stays_available(cluster: Cluster) -> None:
         wait_for(
             lambda: all(late.listener.record(name).states[-1] == "reconnecting" for name in NAMES), "it to be said"
         )
+        for name in NAMES:
+            assert late.listener.record(name).frames >= 1
+            assert "worker_lost" in late.listener.record(name).reasons
         assert late.process.ask_to_end() == 0
     finally:
         late.end()

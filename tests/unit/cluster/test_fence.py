@@ -34,6 +34,16 @@ def test_it_is_turned_away_even_before_the_new_one_has_said_a_word() -> None:
     assert fence.epoch == 9
 
 
+def test_what_is_kept_of_an_owner_of_the_past_counts_until_the_one_of_now_speaks() -> None:
+    fence = Fence()
+    fence.raise_to(9)
+    assert fence.admit(frame(1, epoch=5, number=70), stored=True)
+    assert not fence.admit(frame(1, epoch=5, number=70), stored=True)
+    assert fence.epoch == 9
+    assert fence.admit(frame(2, epoch=9, number=0))
+    assert not fence.admit(frame(3, epoch=5, number=71), stored=True)
+
+
 def test_nothing_comes_twice_and_what_never_came_is_counted() -> None:
     fence = Fence()
     for number in (4, 5, 5, 4, 8):
