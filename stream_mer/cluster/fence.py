@@ -52,8 +52,8 @@ class Fence:
 
         Args:
             envelope: The event.
-            stored: It is what NATS keeps, and nothing else was heard yet: the last words of an owner of the past are then
-                the best that is known, until the one of now speaks.
+            stored: It is what NATS keeps, and nothing else was heard yet. The last words of an owner of the past are
+                then the best that is known, until the one of now speaks.
         """
         verdict = self._judge(envelope, stored=stored)
         self._counts[verdict] += 1
