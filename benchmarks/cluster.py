@@ -356,7 +356,11 @@ class ServingNode:
         self.port = free_port()
         command = [sys.executable, "-m", "stream_mer", "serve", "--from", url, "--port", str(self.port)]
         self.process = Process([*command, "--config", ""], folder / f"serve-{self.port}.log")
-        wait_for(self._answers, f"the serving node to start ({self.process.log})")
+        try:
+            wait_for(self._answers, f"the serving node to start ({self.process.log})")
+        except StreamMerError:
+            self.process.end()
+            raise
         self.url = f"ws://127.0.0.1:{self.port}"
         self.listener = Listener(self.url, silent=not listen)
 
