@@ -10,9 +10,9 @@ from typing import NamedTuple
 
 import torch
 
+from stream_mer.config import DEFAULT_MODEL
 from stream_mer.emotion.backbone import Backbone
 from stream_mer.emotion.checkpoint import (
-    DEFAULT_MODEL,
     Calibration,
     Checkpoint,
     find_model,

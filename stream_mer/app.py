@@ -5,17 +5,17 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 from stream_mer.audio.level_meter import LevelMeter
 from stream_mer.audio.windowing import Windower
-from stream_mer.config import SmoothingSettings, WindowSettings
-from stream_mer.emotion.checkpoint import DEFAULT_MODEL, find_model
+from stream_mer.emotion.checkpoint import find_model
 from stream_mer.emotion.predictor import EmotionPredictor
 from stream_mer.emotion.smoothing import Smoother
+from stream_mer.engine_settings import EngineSettings
 from stream_mer.hosting import Companion, host
-from stream_mer.lyrics.opening import LyricsOpener, LyricsSettings
+from stream_mer.lyrics.opening import LyricsOpener
 from stream_mer.pipeline import Pipeline
 from stream_mer.ports import AudioSource, EventSink
 from stream_mer.serve.hub import Hub
@@ -25,29 +25,6 @@ from stream_mer.show.output import ShowOutput
 from stream_mer.sources.remote import RemoteSource
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineSettings:
-    """What a stream is computed with.
-
-    Attributes:
-        model: Name or folder of the checkpoint.
-        device: ``cpu``, ``cuda`` or ``cuda:N``.
-        window: How the audio is cut.
-        smoothing: How estimates become steady.
-        min_accuracy: Where the category is expected to be right less often than this, it is ``unknown``, 0..1. Takes
-            the place of the minimum confidence in ``smoothing``, by what the checkpoint knows of itself; None keeps
-            that.
-        lyrics: Where the words come from.
-    """
-
-    model: str = DEFAULT_MODEL
-    device: str = "cpu"
-    window: WindowSettings = field(default_factory=WindowSettings)
-    smoothing: SmoothingSettings = field(default_factory=SmoothingSettings)
-    min_accuracy: float | None = None
-    lyrics: LyricsSettings = field(default_factory=LyricsSettings)
 
 
 class Engine:

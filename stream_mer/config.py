@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from stream_mer.errors import SettingError
 from stream_mer.types import SAMPLE_RATE_HZ
 
+DEFAULT_MODEL = "joint-v2"
+"""Name of the checkpoint that is taken unless another is named."""
+
 
 def _require(ok: bool, message: str) -> None:  # noqa: FBT001 - it reads as a sentence
     if not ok:

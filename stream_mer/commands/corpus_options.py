@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 import click
 import torch
 
-from stream_mer.emotion.checkpoint import DEFAULT_MODEL, find_model
+from stream_mer.config import DEFAULT_MODEL
+from stream_mer.emotion.checkpoint import find_model
 from stream_mer.training.augment import CONDITIONS
 from stream_mer.training.corpora.registry import AUTO, FORMAT_NAMES
 from stream_mer.training.fit import Recipe

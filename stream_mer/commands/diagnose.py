@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from stream_mer.config import DEFAULT_MODEL
 from stream_mer.diagnosis import machine, models
 from stream_mer.diagnosis.finding import Check, Finding, run_checks
-from stream_mer.emotion.checkpoint import DEFAULT_MODEL
 from stream_mer.lyrics.opening import LyricsSettings
 from stream_mer.serve.settings import ServeSettings
 from stream_mer.settings.kinds import NameOrPath

@@ -127,7 +127,8 @@ def _message(line: str, *, where: str) -> wire.ServerMessage | None:
 
 
 def _heard_demo() -> Iterator[wire.EventMessage]:
-    from stream_mer.app import Engine, EngineSettings  # noqa: PLC0415 - loads the models: for --demo alone
+    from stream_mer.app import Engine  # noqa: PLC0415 - loads the models: for --demo alone
+    from stream_mer.engine_settings import EngineSettings  # noqa: PLC0415 - likewise
     from stream_mer.lyrics.opening import LyricsSettings  # noqa: PLC0415 - as above
     from stream_mer.sources.demo import demo_song  # noqa: PLC0415 - as above
     from stream_mer.sources.file import FileSource  # noqa: PLC0415 - as above

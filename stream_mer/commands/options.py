@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
-from stream_mer.app import EngineSettings
 from stream_mer.config import SmoothingSettings, WindowSettings
+from stream_mer.engine_settings import EngineSettings
 from stream_mer.errors import SettingError
 from stream_mer.lyrics.opening import LyricsSettings
 from stream_mer.settings.kinds import NameOrPath

@@ -11,7 +11,6 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from stream_mer.app import Engine, serve
 from stream_mer.cluster.settings import NatsSettings
 from stream_mer.commands.named_sources import SourceOrPath, open_sources
 from stream_mer.commands.nats_options import nats_identity_options, nats_settings
@@ -120,6 +119,8 @@ def command(
     greet = functools.partial(hello, settings=settings, info=info)
     recorder = None if record is None else Recorder(record, hello=greet, audio=record_audio)
     companions = [*companions, *([] if recorder is None else [recorder])]
+    from stream_mer.app import Engine, serve  # noqa: PLC0415 - loads the models' libraries: not for --help or --from
+
     loaded = Engine(wanted)
 
     def tell(server: Server) -> None:

@@ -8,15 +8,15 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from stream_mer.app import Engine
 from stream_mer.commands.options import engine_options, engine_settings
 from stream_mer.commands.tag_outputs import FileOutputs, Wanted
+from stream_mer.engine_settings import EngineSettings
 from stream_mer.errors import SettingError, SourceError, StreamMerError
 from stream_mer.file_names import file_names
 from stream_mer.lyrics.known import LYRICS_SUFFIXES, words_duration_s
@@ -25,6 +25,9 @@ from stream_mer.recording.format import Recording, is_recording, open_recording
 from stream_mer.sources.file import FileSource
 from stream_mer.sources.silence import SilenceSource
 from stream_mer.types import EmotionFrame, StreamEvent
+
+if TYPE_CHECKING:
+    from stream_mer.app import Engine
 
 
 @click.command("tag")
@@ -75,7 +78,7 @@ def command(
     """  # noqa: D301 - \b is click's mark for text that is not to be wrapped
     _refuse_other_words(files, engine["lyrics_file"], no_lyrics=engine["no_lyrics"])
     settings = engine_settings(**engine)
-    load = functools.cache(lambda: Engine(settings))
+    load = functools.cache(lambda: _load(settings))
     wanted = Wanted(output_format=output_format, plot=plot, srt=srt, lrc=lrc)
     tasks = list(_tasks(files))
     labels = file_names(Path(task.file).stem if task.recording is None else task.stream for task in tasks)
@@ -130,6 +133,12 @@ def _tasks(files: Sequence[str]) -> Iterator[_Task]:
                 yield _Task(file=file, stream=stream, recording=recording)
         else:
             yield _Task(file=file, stream=name if names.count(name) == 1 else file)
+
+
+def _load(settings: EngineSettings) -> Engine:
+    from stream_mer.app import Engine  # noqa: PLC0415 - loads the models' libraries: recordings want none
+
+    return Engine(settings)
 
 
 def _perform(task: _Task, load: Callable[[], Engine], outputs: FileOutputs, progress: Progress) -> None:

@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 
-from stream_mer.app import Engine
 from stream_mer.commands.nats_options import nats_options, nats_settings
 from stream_mer.commands.options import engine_options, engine_settings
 from stream_mer.errors import SettingError
@@ -51,6 +50,8 @@ def command(
         raise SettingError("--lyrics belongs to one song, and a worker has many channels: leave it out")
     given = {} if name is None else {"name": name}
     settings = WorkerSettings(max_channels=max_channels, window=wanted.window, **given)
+    from stream_mer.app import Engine  # noqa: PLC0415 - loads the models' libraries: not for --help
+
     engine_loaded = Engine(wanted)
 
     def tell() -> None:

@@ -17,7 +17,6 @@ from stream_mer.emotion.model import JointModel, JointModelConfig
 from stream_mer.errors import CheckpointError, SettingError
 from stream_mer.types import CATEGORIES, CLUSTERS
 
-DEFAULT_MODEL = "joint-v2"
 FORMAT = 2
 """Raised whenever a checkpoint of before cannot be read any more."""
 

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from stream_mer.emotion.checkpoint import DEFAULT_MODEL, find_model
+from stream_mer.config import DEFAULT_MODEL
+from stream_mer.emotion.checkpoint import find_model
 
 CHECKS = [
     "versions",

@@ -15,7 +15,8 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from stream_mer.app import Engine, EngineSettings
+from stream_mer.app import Engine
+from stream_mer.engine_settings import EngineSettings
 from stream_mer.lyrics.opening import LyricsSettings
 from stream_mer.serve.hub import Hub
 from stream_mer.serve.server import Server

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stream_mer.emotion.checkpoint import DEFAULT_MODEL
+from stream_mer.config import DEFAULT_MODEL
 from stream_mer.lyrics.vocals import SHIPPED
 
 REPOSITORY = Path(__file__).parents[2]

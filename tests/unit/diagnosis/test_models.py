@@ -2,8 +2,8 @@
 
 import pytest
 
+from stream_mer.config import DEFAULT_MODEL
 from stream_mer.diagnosis import models
-from stream_mer.emotion.checkpoint import DEFAULT_MODEL
 from stream_mer.errors import CheckpointError
 
 

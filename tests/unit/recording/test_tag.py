@@ -25,7 +25,7 @@ def tag(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     def no_engine(*_: object) -> None:
         pytest.fail("a recording needs no model")
 
-    monkeypatch.setattr(tag_module, "Engine", no_engine)
+    monkeypatch.setattr(tag_module, "_load", no_engine)
 
     def run(*args: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["stream-mer", "tag", *map(str, args)])

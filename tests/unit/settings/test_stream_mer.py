@@ -147,5 +147,8 @@ def test_help_and_light_commands_load_nothing_heavy(tmp_path: Path) -> None:
     file = tmp_path / "show.toml"
     file.write_text("[serve]\nhop = 1\n[listen]\njson = true\n", encoding="utf-8")
     script = script.replace("'numpy', 'tomllib'", "'faster_whisper'")
-    for arguments in (["protocol", "--schema", "--config", str(file)], ["replay", "--help"], ["listen", "--help"]):
+    for arguments in (
+        ["protocol", "--schema", "--config", str(file)],
+        *([command, "--help"] for command in ("serve", "tag", "worker", "replay", "listen")),
+    ):
         subprocess.run([sys.executable, "-c", script.format(arguments=arguments)], check=True, capture_output=True)
