@@ -7,9 +7,11 @@ virtual environment of its own.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -148,11 +150,13 @@ def open_vibenet(python: Path) -> Iterator[Vibenet]:
 
 
 def find_python(given: Path | None) -> Path:
-    """The interpreter, if it has VibeNet.
+    """The interpreter, if it has VibeNet; where none is given, the one that runs this.
 
     Raises:
-        PeerMissingError: None was given, or it lacks VibeNet.
+        PeerMissingError: It lacks VibeNet.
     """
+    if given is None and importlib.util.find_spec("vibenet") is not None:
+        given = Path(sys.executable)
     if given is None:
         raise PeerMissingError(f"--vibenet-python PATH has to name an interpreter that has it ({_RECIPE})")
     problem = _problem(given)
