@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,14 @@ from stream_mer.commands.output_options import open_companions, open_outputs, ou
 from stream_mer.commands.server_options import server_options, server_settings, tell_addresses
 from stream_mer.errors import SettingError
 from stream_mer.hosting import host
+from stream_mer.ports import AudioSource
 from stream_mer.recording.recorder import Recorder
 from stream_mer.serve.hello import ServerInfo, hello
 from stream_mer.serve.server import Server
 from stream_mer.serve.settings import ServeSettings
+
+_OF_SOURCES = {"rate_hz": "rate", "sample_format": "sample_format", "channels": "channels", "gain_db": "gain"}
+"""What ``open_sources`` calls the parameters that say how a source is read."""
 
 
 @click.command("serve")
@@ -69,10 +73,6 @@ def command(
     nats_ca: Path | None,
     name: str | None,
     loop: bool,
-    rate: int | None,
-    sample_format: str | None,
-    channels: str | None,
-    gain: float | None,
     record: Path | None,
     record_audio: bool,
     **options: Any,
@@ -107,11 +107,22 @@ def command(
         return
     if only:
         raise SettingError("--only chooses among the channels of --from: give that too, or leave it out")
-    given = {"rate_hz": rate, "sample_format": sample_format, "channels": channels, "gain_db": gain}
+    given = {key: options.pop(parameter) for key, parameter in _OF_SOURCES.items()}
     streams = open_sources(sources, name=name, loop=loop, options=given)
+    _serve_sources(streams, settings, options, record=record, record_audio=record_audio)
+
+
+def _serve_sources(
+    streams: Mapping[str, AudioSource],
+    settings: ServeSettings,
+    options: MutableMapping[str, Any],
+    *,
+    record: Path | None,
+    record_audio: bool,
+) -> None:
     outputs, companions = open_outputs(options, tuple(streams)), open_companions(options)
     wanted = engine_settings(**options)
-    if len(sources) > 1 and wanted.lyrics.mode == "known":
+    if len(streams) > 1 and wanted.lyrics.mode == "known":
         raise SettingError("--lyrics belongs to one song: give a single --source with it, or leave it out")
     if record_audio and record is None:
         raise SettingError("--record-audio goes with --record DIR: give the folder, too")

@@ -96,10 +96,7 @@ def command(
                 raise
             except StreamMerError as error:
                 failed += 1
-                reason = str(error) if task.file in str(error) else f"{task.file}: {error}"
-                progress.console.print(
-                    f"stream-mer: {reason}", style="red", markup=False, highlight=False, soft_wrap=True
-                )
+                _tell(error, task, progress)
     if failed:
         raise click.exceptions.Exit(1)
 
@@ -133,6 +130,11 @@ def _tasks(files: Sequence[str]) -> Iterator[_Task]:
                 yield _Task(file=file, stream=stream, recording=recording)
         else:
             yield _Task(file=file, stream=name if names.count(name) == 1 else file)
+
+
+def _tell(error: StreamMerError, task: _Task, progress: Progress) -> None:
+    reason = str(error) if task.file in str(error) else f"{task.file}: {error}"
+    progress.console.print(f"stream-mer: {reason}", style="red", markup=False, highlight=False, soft_wrap=True)
 
 
 def _load(settings: EngineSettings) -> Engine:

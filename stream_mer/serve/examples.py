@@ -115,18 +115,7 @@ def examples() -> dict[str, wire.Message]:
         "change": change,
         "status": status,
         "levels": levels,
-        "subscribe": wire.Subscribe(id=1, streams=(STREAM,), events=("levels",), max_hz=25.0),
-        "unsubscribe": wire.Unsubscribe(id=2, events=("lyrics",)),
-        "control": wire.Control(
-            id=3, action="override", override=wire.OverridePart(valence=0.8, arousal=0.6, ttl_s=30.0)
-        ),
-        "result": wire.Result(
-            id=3,
-            ok=False,
-            error=wire.RefusalPart(
-                code=wire.CloseCode.FORBIDDEN, message="only operators may control; identify as one"
-            ),
-        ),
+        **_requests(),
         "audio.start": wire.AudioStart(stream=STREAM, format="s16le", rate_hz=48_000, channels=2),
         "audio.end": wire.AudioEnd(),
         "ping": wire.Ping(id=1, t=1234.5),
@@ -146,5 +135,23 @@ def examples() -> dict[str, wire.Message]:
             probs=FRAME.probs,
             clusters=FRAME.raw.clusters,
             lyrics="and the morning comes again",
+        ),
+    }
+
+
+def _requests() -> dict[str, wire.Message]:
+    """What a client asks for, and an answer."""
+    return {
+        "subscribe": wire.Subscribe(id=1, streams=(STREAM,), events=("levels",), max_hz=25.0),
+        "unsubscribe": wire.Unsubscribe(id=2, events=("lyrics",)),
+        "control": wire.Control(
+            id=3, action="override", override=wire.OverridePart(valence=0.8, arousal=0.6, ttl_s=30.0)
+        ),
+        "result": wire.Result(
+            id=3,
+            ok=False,
+            error=wire.RefusalPart(
+                code=wire.CloseCode.FORBIDDEN, message="only operators may control; identify as one"
+            ),
         ),
     }
