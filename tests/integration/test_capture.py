@@ -108,14 +108,30 @@ class Listening:
             target = duration_s * SAMPLE_RATE_HZ + (self._chunks[-1][1].end_sample if self._chunks else 0)
         self.wait_for(lambda chunk: chunk.end_sample >= target)
 
+    def wait_for_clicks(self, count: int) -> None:
+        """Until so many more clicks were heard: a new player on a busy machine takes its time to start."""
+        with self._changed:
+            seen = len(self._chunks)
+        give_up = time.monotonic() + PATIENCE_S
+        while len((heard := self.heard(since=seen)).clicks()) < count:
+            assert time.monotonic() < give_up, heard.clicks()
+            self.wait(0.5)
+        self.wait(0.1)  # a click that has only just begun has its peak in what comes next
+
+    def heard(self, *, since: int = 0) -> Heard:
+        """What came so far, from this chunk on."""
+        with self._changed:
+            chunks = self._chunks[since:]
+        audio = np.zeros(max((chunk.end_sample for _, chunk in chunks), default=0), np.float32)
+        for _, chunk in chunks:
+            audio[chunk.start_sample : chunk.end_sample] = chunk.samples
+        return Heard(chunks=chunks, audio=audio)
+
     def stop(self) -> Heard:
         self.microphone.close()
         self._thread.join(PATIENCE_S)
         assert not self._thread.is_alive()
-        audio = np.zeros(max(chunk.end_sample for _, chunk in self._chunks), np.float32)
-        for _, chunk in self._chunks:
-            audio[chunk.start_sample : chunk.end_sample] = chunk.samples
-        return Heard(chunks=self._chunks, audio=audio)
+        return self.heard()
 
 
 @pytest.fixture
@@ -123,7 +139,7 @@ def listening(stage) -> Iterator[Listening]:
     listener = Listening(MicrophoneSource("mer"))
     listener.wait_for(is_audio)
     stage.play()
-    listener.wait(1.6)
+    listener.wait_for_clicks(1)
     yield listener
     listener.microphone.close()
 
@@ -148,7 +164,7 @@ def recover(listening: Listening, stage, mended_at: float, what: str) -> float:
     first = listening.wait_for(is_audio)
     print(f"{what}: audio again {first.captured_at - mended_at:.2f} s later")
     stage.play()
-    listening.wait(2.5)
+    listening.wait_for_clicks(2)
     return first.captured_at
 
 
