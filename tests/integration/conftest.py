@@ -1,4 +1,4 @@
-"""A private PulseAudio without hardware, which tests may kill, stall and starve as they like; Node and a browser."""
+"""A server for clients; a private PulseAudio without hardware, which tests may kill and stall; Node and a browser."""
 
 from __future__ import annotations
 
@@ -22,6 +22,10 @@ import pytest
 import pytest_asyncio
 
 import stream_mer.serve
+from stream_mer.serve.examples import STATUS
+from stream_mer.serve.hub import Hub
+from stream_mer.serve.server import Server
+from stream_mer.serve.settings import ServeSettings
 
 RATE_HZ = 44_100
 SINK = "module-null-sink sink_name=mer_sink rate=44100 channels=2"
@@ -148,6 +152,24 @@ class Player:
         assert self._process.stdin is not None
         with contextlib.suppress(OSError):  # what could not be flushed into a dead pipe
             self._process.stdin.close()
+
+
+@pytest.fixture
+def hub() -> Hub:
+    """A hub with the stream ``main``, which has told its status."""
+    hub = Hub()
+    hub.sink("main").publish(STATUS)
+    return hub
+
+
+@pytest.fixture(scope="session")
+def serving() -> Callable[..., Server]:
+    """``async with serving(hub)`` serves a hub while the block lasts; what is given beside it are the settings."""
+
+    def serve(hub: Hub, **settings: Any) -> Server:
+        return Server(hub, ServeSettings(**({"port": 0, "close_timeout_s": 1.0} | settings)))
+
+    return serve
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """The client in Python against a real server: what others find in the README of a library before they trust it."""
 
 import asyncio
-import contextlib
 from dataclasses import replace
 
 import pytest
@@ -9,26 +8,11 @@ import pytest
 from stream_mer import connect, messages
 from stream_mer.errors import ServeError
 from stream_mer.serve import client as client_module
-from stream_mer.serve.examples import FRAME, LINE, STATUS
+from stream_mer.serve.examples import FRAME, LINE
 from stream_mer.serve.hub import Hub
-from stream_mer.serve.server import Server
-from stream_mer.serve.settings import ServeSettings
 
 PATIENCE_S = 60.0
 """How long a test waits for what must come; it says nothing of how fast it comes."""
-
-
-@pytest.fixture
-def hub():
-    hub = Hub()
-    hub.sink("main").publish(STATUS)
-    return hub
-
-
-@contextlib.asynccontextmanager
-async def serving(hub, **settings):
-    async with Server(hub, ServeSettings(**({"port": 0, "close_timeout_s": 1.0} | settings))) as server:
-        yield server
 
 
 async def until(client, kind):
@@ -39,7 +23,7 @@ async def until(client, kind):
     raise AssertionError(f"it ended and never yielded {kind.__name__}")
 
 
-async def test_iterating_again_goes_on_where_it_stopped(hub):
+async def test_iterating_again_goes_on_where_it_stopped(hub, serving):
     async with serving(hub) as server, connect(server.stream_url) as client:
         await until(client, messages.Ready)
         for segment in range(5):
@@ -50,7 +34,7 @@ async def test_iterating_again_goes_on_where_it_stopped(hub):
     assert not client.connected
 
 
-async def test_before_hello_and_after_the_end_nothing_can_be_sent(hub):
+async def test_before_hello_and_after_the_end_nothing_can_be_sent(hub, serving):
     async with serving(hub) as server, connect(server.stream_url) as client:
         with pytest.raises(ServeError, match="wait for its hello"):
             await client.subscribe("levels")
@@ -61,7 +45,7 @@ async def test_before_hello_and_after_the_end_nothing_can_be_sent(hub):
         await client.control("blackout")
 
 
-async def test_an_operator_in_python(hub):
+async def test_an_operator_in_python(hub, serving):
     hub.sink("main").publish(FRAME)
     async with serving(hub) as server, connect(server.stream_url) as client:
         await until(client, messages.Ready)
@@ -71,7 +55,7 @@ async def test_an_operator_in_python(hub):
         assert (held.valence, held.arousal, held.hold) == (0.5, -0.5, "override")
 
 
-async def test_a_refused_wish_is_not_repeated(hub):
+async def test_a_refused_wish_is_not_repeated(hub, serving):
     async with serving(hub) as server, connect(server.stream_url) as client:
         await until(client, messages.Ready)
         await client.subscribe("emotion", streams=["nowhere"])
@@ -82,7 +66,7 @@ async def test_a_refused_wish_is_not_repeated(hub):
         assert (await until(client, messages.Lyrics)).segment == 4
 
 
-async def test_many_streams_do_not_make_coming_back_impossible():
+async def test_many_streams_do_not_make_coming_back_impossible(serving):
     hub = Hub()
     for number in range(200):
         hub.sink(f"stage {number}").publish(FRAME)
@@ -92,7 +76,7 @@ async def test_many_streams_do_not_make_coming_back_impossible():
         assert (await until(client, messages.Ready)).resumed is None, "the list is too long for one message"
 
 
-async def test_a_pulled_cable_is_noticed(cable, hub, monkeypatch):
+async def test_a_pulled_cable_is_noticed(cable, hub, serving, monkeypatch):
     monkeypatch.setattr(client_module, "PING_EVERY_S", 0.2)
     monkeypatch.setattr(client_module, "ANSWER_WITHIN_S", 2.0)
     async with serving(hub) as server, connect(await cable.lay(server.port)) as client:

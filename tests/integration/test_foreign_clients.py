@@ -11,8 +11,6 @@ import pytest
 
 from stream_mer.serve.examples import CHANGE, FRAME, LEVELS, LINE, STATUS
 from stream_mer.serve.hub import Hub
-from stream_mer.serve.server import Server
-from stream_mer.serve.settings import ServeSettings
 
 PATIENCE_S = 60.0
 """How long a test waits for what must come; it says nothing of how fast it comes."""
@@ -115,20 +113,7 @@ def mer_client(folder, server, **options):
     return node(folder, "with_mer.mjs", server.stream_url.removesuffix("/v1/stream"), json.dumps(options))
 
 
-@pytest.fixture
-def hub():
-    hub = Hub()
-    hub.sink("main").publish(STATUS)
-    return hub
-
-
-@contextlib.asynccontextmanager
-async def serving(hub, **settings):
-    async with Server(hub, ServeSettings(**({"port": 0, "close_timeout_s": 1.0} | settings))) as server:
-        yield server
-
-
-async def test_ws_gets_hello_ready_emotion_and_lyrics_as_text(scripts, hub):
+async def test_ws_gets_hello_ready_emotion_and_lyrics_as_text(scripts, hub, serving):
     async with serving(hub) as server, plain_client(scripts, server) as client:
         assert await client.told() == {"binary": False, "message": await hello_of(server)}
         await client.send({"type": "identify", "client": {"name": "trial", "kind": "node"}})
@@ -150,7 +135,7 @@ async def hello_of(server) -> dict:
         return json.loads(await client.recv())
 
 
-async def test_ws_is_answered_and_parts_as_agreed(scripts, hub):
+async def test_ws_is_answered_and_parts_as_agreed(scripts, hub, serving):
     async with serving(hub) as server, plain_client(scripts, server) as client:
         await client.send({"type": "ping", "id": "là", "t": 1.5})
         assert await client.message("pong") == {"type": "pong", "id": "là", "t": 1.5}
@@ -162,7 +147,7 @@ async def test_ws_is_answered_and_parts_as_agreed(scripts, hub):
     assert error["message"].startswith(closed["reason"])
 
 
-async def test_ws_must_show_the_token(scripts, hub):
+async def test_ws_must_show_the_token(scripts, hub, serving):
     async with serving(hub, token="sesame") as server:  # noqa: S106
         async with plain_client(scripts, server) as client:
             await client.send({"type": "identify", "token": "wrong"})
@@ -173,7 +158,7 @@ async def test_ws_must_show_the_token(scripts, hub):
             assert (await client.message("ready"))["role"] == "operator"
 
 
-async def test_a_stuck_node_is_cut_off_and_slows_nobody_down(scripts, hub):
+async def test_a_stuck_node_is_cut_off_and_slows_nobody_down(scripts, hub, serving):
     sink = hub.sink("main")
     async with (
         serving(hub, stuck_after_s=0.5) as server,
@@ -197,7 +182,7 @@ async def test_a_stuck_node_is_cut_off_and_slows_nobody_down(scripts, hub):
         assert (await well.message("emotion"))["seq"] == 0
 
 
-async def test_mer_js_tells_of_the_link_and_gives_the_snapshot_as_messages(scripts, hub):
+async def test_mer_js_tells_of_the_link_and_gives_the_snapshot_as_messages(scripts, hub, serving):
     hub.sink("main").publish(FRAME)
     hub.sink("main").publish(CHANGE)
     async with serving(hub) as server, mer_client(scripts, server) as client:
@@ -212,7 +197,7 @@ async def test_mer_js_tells_of_the_link_and_gives_the_snapshot_as_messages(scrip
         assert (news["seq"], news["from"], news["to"], news["t"]) == (1, CHANGE.before, CHANGE.after, CHANGE.t)
 
 
-async def test_mer_js_chooses_and_takes_back(scripts, hub):
+async def test_mer_js_chooses_and_takes_back(scripts, hub, serving):
     sink = hub.sink("main")
     async with serving(hub) as server, mer_client(scripts, server, subscribe=[{"events": ["change"]}]) as client:
         await client.message("ready")
@@ -228,7 +213,7 @@ async def test_mer_js_chooses_and_takes_back(scripts, hub):
         assert (await client.told())["kind"] == "status"
 
 
-async def test_mer_js_controls_where_it_may(scripts, hub):
+async def test_mer_js_controls_where_it_may(scripts, hub, serving):
     sink = hub.sink("main")
     sink.publish(FRAME)
     settings = {"operator_token": "boss"}
@@ -247,7 +232,7 @@ async def test_mer_js_controls_where_it_may(scripts, hub):
         assert down["message"]["final"] is True
 
 
-async def test_mer_js_asks_for_a_token_and_takes_the_right_one(scripts, hub):
+async def test_mer_js_asks_for_a_token_and_takes_the_right_one(scripts, hub, serving):
     async with serving(hub, token="sesame") as server, mer_client(scripts, server) as client:  # noqa: S106
         await client.message("token")
         await client.call("offer", "wrong")
@@ -258,7 +243,7 @@ async def test_mer_js_asks_for_a_token_and_takes_the_right_one(scripts, hub):
         assert (await client.message("ready"))["role"] == "operator"
 
 
-async def test_mer_js_does_not_try_again_what_would_only_repeat(scripts, hub):
+async def test_mer_js_does_not_try_again_what_would_only_repeat(scripts, hub, serving):
     async with serving(hub) as server, mer_client(scripts, server, subscribe=[{"streams": ["nowhere"]}]) as client:
         down = await client.told(lambda what: what.get("kind") == "link" and not what["message"]["up"])
         assert down["message"]["final"] is True
@@ -268,7 +253,7 @@ async def test_mer_js_does_not_try_again_what_would_only_repeat(scripts, hub):
         assert await asyncio.wait_for(client.process.wait(), PATIENCE_S) == 0, "no timer keeps it"
 
 
-async def test_mer_js_comes_back_after_a_break_with_all_it_missed(scripts, hub):
+async def test_mer_js_comes_back_after_a_break_with_all_it_missed(scripts, hub, serving):
     sink = hub.sink("main")
     async with serving(hub) as server:
         port = server.port
@@ -298,7 +283,7 @@ async def test_mer_js_comes_back_after_a_break_with_all_it_missed(scripts, hub):
 
 
 @pytest.mark.parametrize("history", [False, True])
-async def test_mer_js_gets_what_was_before_it_came_where_it_asks_for_it(scripts, hub, history):
+async def test_mer_js_gets_what_was_before_it_came_where_it_asks_for_it(scripts, hub, serving, history):
     for index in (1, 2, 3):
         hub.sink("main").publish(replace(FRAME, index=index))
         hub.sink("main").publish(replace(LINE, segment=index))
@@ -313,7 +298,7 @@ async def test_mer_js_gets_what_was_before_it_came_where_it_asks_for_it(scripts,
     assert (indices, segments) == (([1, 2, 3], [1, 2, 3]) if history else ([3], [3]))
 
 
-async def test_mer_js_begins_anew_with_another_session(scripts, hub):
+async def test_mer_js_begins_anew_with_another_session(scripts, hub, serving):
     hub.sink("main").publish(FRAME)
     async with serving(hub) as server:
         port = server.port
@@ -328,7 +313,7 @@ async def test_mer_js_begins_anew_with_another_session(scripts, hub):
                 assert (await client.message("lyrics"))["text"] == "another evening"
 
 
-async def test_mer_js_notices_a_pulled_cable(scripts, cable, hub):
+async def test_mer_js_notices_a_pulled_cable(scripts, cable, hub, serving):
     hasty = (scripts / "mer.mjs").read_text()
     for slow, soon in (("PING_EVERY_MS = 5000", "PING_EVERY_MS = 500"), ("WITHIN_MS = 7000", "WITHIN_MS = 2000")):
         assert slow in hasty
@@ -371,7 +356,9 @@ async def seen(page, condition: str) -> dict:
 
 
 @pytest.mark.browser
-async def test_a_page_from_elsewhere_imports_mer_js_and_connects_to_where_it_came_from(browser, elsewhere, hub):
+async def test_a_page_from_elsewhere_imports_mer_js_and_connects_to_where_it_came_from(
+    browser, elsewhere, hub, serving
+):
     folder, address = elsewhere
     async with serving(hub) as server:
         port = server.port
@@ -402,7 +389,7 @@ SANDBOX = """<!doctype html><title>sandbox</title><iframe sandbox="allow-scripts
 
 @pytest.mark.browser
 @pytest.mark.parametrize("allowed", [False, True])
-async def test_a_page_of_no_origin_is_refused_for_good_unless_it_is_allowed(browser, elsewhere, hub, allowed):
+async def test_a_page_of_no_origin_is_refused_for_good_unless_it_is_allowed(browser, elsewhere, hub, serving, allowed):
     folder, address = elsewhere
     (folder / "index.html").write_text(SANDBOX)
     async with serving(hub, allowed_origins=("null",) if allowed else ()) as server:

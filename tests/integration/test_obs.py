@@ -1,7 +1,6 @@
 """docs/OBS.md in headless Chromium: every address in it, every parameter, and the page that switches scenes."""
 
 import asyncio
-import contextlib
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +11,6 @@ import pytest_asyncio
 import stream_mer.serve
 from stream_mer.serve.examples import CHANGE, FRAME
 from stream_mer.serve.hub import Hub
-from stream_mer.serve.server import Server
-from stream_mer.serve.settings import ServeSettings
 
 pytestmark = pytest.mark.browser
 
@@ -39,12 +36,6 @@ async def hub():
     task.cancel()
 
 
-@contextlib.asynccontextmanager
-async def serving(hub, **settings):
-    async with Server(hub, ServeSettings(**({"port": 0, "close_timeout_s": 1.0} | settings))) as server:
-        yield server
-
-
 async def opened(browser, address: str):
     page = await browser.new_page(viewport={"width": 1280, "height": 720})
     await page.goto(address)
@@ -52,7 +43,7 @@ async def opened(browser, address: str):
     return page
 
 
-async def test_every_address_of_the_document_works_and_is_transparent(browser, hub):
+async def test_every_address_of_the_document_works_and_is_transparent(browser, hub, serving):
     assert len(ADDRESSES) > 5
     async with serving(hub) as server:
         for address in ADDRESSES:
@@ -71,7 +62,7 @@ async def test_every_address_of_the_document_works_and_is_transparent(browser, h
 
 
 @pytest.mark.parametrize(("at", "is_above"), [("top-left", True), ("bottom-left", False), ("bottom-right", False)])
-async def test_it_stands_where_it_is_asked_to(browser, hub, at, is_above):
+async def test_it_stands_where_it_is_asked_to(browser, hub, serving, at, is_above):
     async with serving(hub) as server:
         page = await opened(browser, f"{server.page_url}overlay?show=category&at={at}")
         box = await page.locator("#category").bounding_box()
@@ -88,13 +79,13 @@ async def test_the_document_lists_what_the_overlay_reads():
             assert f"`{value}`" in TEXT
 
 
-async def test_the_token_stands_behind_the_address(browser, hub):
+async def test_the_token_stands_behind_the_address(browser, hub, serving):
     async with serving(hub, token="sesame", operator_token="boss") as server:  # noqa: S106
         page = await opened(browser, f"{server.page_url}overlay?show=category#token=sesame")
         assert await page.inner_text("#category") == "happy"
 
 
-async def test_scenes_follow_the_music(browser, hub, tmp_path):
+async def test_scenes_follow_the_music(browser, hub, serving, tmp_path):
     hub.sink("main").publish(CHANGE)
     async with serving(hub, allowed_origins=("null",)) as server:
         recipe = (DOCS / "recipes" / "obs_scenes.html").read_text()

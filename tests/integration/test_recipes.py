@@ -19,10 +19,8 @@ from pathlib import Path
 import pytest
 import websockets
 
-from stream_mer.serve.examples import CHANGE, FRAME, LINE, STATUS
-from stream_mer.serve.hub import Hub
+from stream_mer.serve.examples import CHANGE, FRAME, LINE
 from stream_mer.serve.server import Server
-from stream_mer.serve.settings import ServeSettings
 
 DOCS = Path(__file__).parents[2] / "docs"
 RECIPES = DOCS / "recipes"
@@ -33,19 +31,6 @@ PATIENCE_S = 60.0
 """How long a test waits for what must come; it says nothing of how fast it comes."""
 
 SAD = replace(FRAME, valence=-0.5, arousal=-0.5, category="sad")
-
-
-@pytest.fixture
-def hub():
-    hub = Hub()
-    hub.sink("main").publish(STATUS)
-    return hub
-
-
-@contextlib.asynccontextmanager
-async def serving(hub, **settings):
-    async with Server(hub, ServeSettings(**({"port": 0, "close_timeout_s": 1.0} | settings))) as server:
-        yield server
 
 
 def recipe(name: str, server: Server) -> str:
@@ -110,7 +95,7 @@ def test_the_documents_hold_every_recipe_word_for_word():
 # Node
 
 
-async def test_node_with_ws(node_folder, hub):
+async def test_node_with_ws(node_folder, hub, serving):
     async with serving(hub) as server:
         (node_folder / "recipe.mjs").write_text(recipe("node_ws.mjs", server))
         async with program("node", "recipe.mjs", folder=node_folder) as node, publishing(hub, SAD, LINE):
@@ -118,7 +103,7 @@ async def test_node_with_ws(node_folder, hub):
         assert "-0.5 -0.5 sad" in lines
 
 
-async def test_node_with_mer_js(node_folder, hub):
+async def test_node_with_mer_js(node_folder, hub, serving):
     async with serving(hub) as server:
         (node_folder / "recipe.mjs").write_text(recipe("node_mer.mjs", server))
         async with program("node", "recipe.mjs", folder=node_folder) as node:
@@ -133,7 +118,7 @@ async def test_node_with_mer_js(node_folder, hub):
                 await printed(node, "connected")
 
 
-async def test_wscat(node_folder, hub):
+async def test_wscat(node_folder, hub, serving):
     """The command line of the document, by the shell."""
     line = next(one for one in (DOCS / "CLIENTS.md").read_text().splitlines() if one.startswith("npx wscat"))
     async with serving(hub) as server:
@@ -146,7 +131,7 @@ async def test_wscat(node_folder, hub):
 # Python
 
 
-async def test_python(hub, tmp_path):
+async def test_python(hub, serving, tmp_path):
     async with serving(hub) as server:
         (tmp_path / "listen.py").write_text(recipe("listen.py", server))
         async with (
@@ -176,7 +161,7 @@ async def text_is(page, selector: str, text: str) -> None:
 
 
 @pytest.mark.browser
-async def test_a_page_from_a_file(browser, hub, tmp_path):
+async def test_a_page_from_a_file(browser, hub, serving, tmp_path):
     async with serving(hub, allowed_origins=("null",)) as server:
         (tmp_path / "page.html").write_text(recipe("browser.html", server))
         async with opened(browser, tmp_path / "page.html") as page, publishing(hub, SAD):
@@ -185,7 +170,7 @@ async def test_a_page_from_a_file(browser, hub, tmp_path):
 
 
 @pytest.mark.browser
-async def test_a_page_from_a_file_with_mer_js(browser, hub, tmp_path):
+async def test_a_page_from_a_file_with_mer_js(browser, hub, serving, tmp_path):
     async with serving(hub, allowed_origins=("null",)) as server:
         (tmp_path / "page.html").write_text(recipe("browser_mer.html", server))
         async with opened(browser, tmp_path / "page.html") as page:
@@ -250,7 +235,7 @@ class StandInSocketDat:
             self.callbacks["onReceiveText"](self, 0, await self._socket.recv())
 
 
-async def test_touchdesigner_with_stand_ins_for_its_operators(hub):
+async def test_touchdesigner_with_stand_ins_for_its_operators(hub, serving):
     operators = {"emotion": StandInChop(), "cue": StandInTable()}
     later = []
     script = {"op": operators.get, "run": lambda code, *args, delayFrames: later.append((code, args, delayFrames))}  # noqa: N803
@@ -349,7 +334,7 @@ def display():
     screen.stdout.close()
 
 
-async def test_processing(core_jar, display, hub, tmp_path):
+async def test_processing(core_jar, display, hub, serving, tmp_path):
     async with serving(hub) as server:
         port = server.port
         compile_java(recipe("emotion/emotion.pde", server), core_jar, tmp_path)

@@ -17,8 +17,6 @@ from stream_mer.errors import ServeError
 from stream_mer.serve import messages as wire
 from stream_mer.serve.examples import CHANGE, FRAME, LEVELS, LINE, STATUS
 from stream_mer.serve.hub import Hub
-from stream_mer.serve.server import Server
-from stream_mer.serve.settings import ServeSettings
 
 PATIENCE_S = 20.0
 TOKEN, DESK = "open sesame", "light desk"
@@ -29,12 +27,6 @@ def hub():
     hub = Hub()
     hub.sink("main")
     return hub
-
-
-@contextlib.asynccontextmanager
-async def serving(hub, **settings):
-    async with Server(hub, ServeSettings(**{"port": 0, "close_timeout_s": 1.0} | settings)) as server:
-        yield server
 
 
 class Talk:
@@ -81,7 +73,7 @@ async def talking(server, **options):
         yield Talk(socket)
 
 
-async def test_subscribing_brings_what_is_known_and_then_every_event(hub):
+async def test_subscribing_brings_what_is_known_and_then_every_event(hub, serving):
     sink = hub.sink("main")
     for event in (STATUS, FRAME, CHANGE):
         sink.publish(event)
@@ -98,7 +90,7 @@ async def test_subscribing_brings_what_is_known_and_then_every_event(hub):
         assert [message["type"] for message in await client.all_so_far()] == ["change", "status"]
 
 
-async def test_who_subscribes_without_a_word_before_gets_no_more_than_that(hub):
+async def test_who_subscribes_without_a_word_before_gets_no_more_than_that(hub, serving):
     async with serving(hub, identify_timeout_s=0.05) as server, talking(server) as client:
         await client.ask("subscribe", events=["lyrics"])
         await asyncio.sleep(0.2)
@@ -107,7 +99,7 @@ async def test_who_subscribes_without_a_word_before_gets_no_more_than_that(hub):
         assert [message["type"] for message in await client.all_so_far()] == ["lyrics"]
 
 
-async def test_unsubscribing_ends_it_for_the_stream_named(hub):
+async def test_unsubscribing_ends_it_for_the_stream_named(hub, serving):
     hub.sink("foyer")
     async with serving(hub) as server, talking(server) as client:
         await client.ask("identify")
@@ -126,7 +118,7 @@ async def test_unsubscribing_ends_it_for_the_stream_named(hub):
         ({"events": ["dance"]}, 4400, "none of dance is here; choose from emotion"),
     ],
 )
-async def test_what_cannot_be_granted_is_told_and_changes_nothing(hub, fields, code, told):
+async def test_what_cannot_be_granted_is_told_and_changes_nothing(hub, serving, fields, code, told):
     async with serving(hub) as server, talking(server) as client:
         result = await client.ask("subscribe", id=9, **fields)
         assert (result["id"], result["ok"], result["error"]["code"]) == (9, False, code)
@@ -134,14 +126,14 @@ async def test_what_cannot_be_granted_is_told_and_changes_nothing(hub, fields, c
         await client.all_so_far()
 
 
-async def test_identifying_for_a_stream_that_is_not_there_ends_with_4404(hub):
+async def test_identifying_for_a_stream_that_is_not_there_ends_with_4404(hub, serving):
     async with serving(hub) as server, talking(server) as client:
         await client.say("identify", subscribe=[{"streams": ["foyer"]}])
         error, code = await client.closed_with()
     assert (code, error["code"], error["fatal"]) == (4404, 4404, True)
 
 
-async def test_subscriptions_are_limited(hub):
+async def test_subscriptions_are_limited(hub, serving):
     for i in range(5):
         hub.sink(f"s{i}")
     async with serving(hub, max_subscriptions=3) as server, talking(server) as client:
@@ -151,7 +143,7 @@ async def test_subscriptions_are_limited(hub):
     assert oks == [True, True, True, False, False]
 
 
-async def test_a_rate_thins_emotion_and_its_last_value_comes_without_another_one(hub):
+async def test_a_rate_thins_emotion_and_its_last_value_comes_without_another_one(hub, serving):
     async with serving(hub) as server, talking(server) as client:
         await client.ask("identify", subscribe=[{"events": ["emotion"], "max_hz": 4}])
         hub.sink("main").publish(replace(FRAME, index=0))
@@ -162,7 +154,7 @@ async def test_a_rate_thins_emotion_and_its_last_value_comes_without_another_one
         assert await client.all_so_far() == []
 
 
-async def test_levels_keep_their_peaks_at_a_low_rate(hub):
+async def test_levels_keep_their_peaks_at_a_low_rate(hub, serving):
     async with serving(hub) as server, talking(server) as client:
         await client.ask("subscribe", events=["levels"], max_hz=5)
         hub.sink("main").publish(LEVELS)
@@ -173,7 +165,7 @@ async def test_levels_keep_their_peaks_at_a_low_rate(hub):
         assert (told["seq"], told["peak_db"]) == (3, -1.5)
 
 
-async def test_a_client_resumes_without_a_gap_after_its_connection_broke(hub):
+async def test_a_client_resumes_without_a_gap_after_its_connection_broke(hub, serving):
     sink = hub.sink("main")
     segments, resumed = [], []
     async with serving(hub) as server, asyncio.timeout(PATIENCE_S):
@@ -199,7 +191,7 @@ async def test_a_client_resumes_without_a_gap_after_its_connection_broke(hub):
     assert resumed == [None, True]
 
 
-async def test_what_was_subscribed_to_later_stays_after_a_break(hub):
+async def test_what_was_subscribed_to_later_stays_after_a_break(hub, serving):
     sink = hub.sink("main")
     hellos = 0
     async with (
@@ -224,7 +216,7 @@ async def test_what_was_subscribed_to_later_stays_after_a_break(hub):
                     pytest.fail("it never asked for emotion")
 
 
-async def test_an_operator_overrides_for_everybody_and_gives_it_back(hub):
+async def test_an_operator_overrides_for_everybody_and_gives_it_back(hub, serving):
     sink = hub.sink("main")
     sink.publish(FRAME)
     async with serving(hub) as server, talking(server) as desk, talking(server) as screen:
@@ -254,14 +246,14 @@ async def test_an_operator_overrides_for_everybody_and_gives_it_back(hub):
         {"action": "freeze", "override": {"valence": 0, "arousal": 0}},
     ],
 )
-async def test_a_command_that_makes_no_sense_is_told_how(hub, fields):
+async def test_a_command_that_makes_no_sense_is_told_how(hub, serving, fields):
     async with serving(hub) as server, talking(server) as client:
         result = await client.ask("control", id=1, **fields)
     assert result["error"]["code"] == 4400
     assert '"override":{"valence":0.5' in result["error"]["message"]
 
 
-async def test_viewers_watch_and_operators_control(hub):
+async def test_viewers_watch_and_operators_control(hub, serving):
     async with serving(hub, token=TOKEN, operator_token=DESK) as server:
         async with talking(server) as viewer:
             assert (await viewer.ask("identify", token=TOKEN))["role"] == "viewer"
@@ -281,7 +273,7 @@ async def test_viewers_watch_and_operators_control(hub):
                 assert (await stranger.closed_with())[1] == 4401
 
 
-async def test_who_asks_and_never_reads_piles_nothing_up(hub):
+async def test_who_asks_and_never_reads_piles_nothing_up(hub, serving):
     for i in range(50):
         hub.sink(f"stream {i}").publish(FRAME)
     limits = {"max_messages_per_s": 10_000, "stuck_after_s": 0.5, "max_clients": 2}
@@ -296,7 +288,7 @@ async def test_who_asks_and_never_reads_piles_nothing_up(hub):
         assert waiting <= 50, "one answer, and the newest emotion of each stream"
 
 
-async def test_who_sends_frames_without_end_is_read_from_later_and_loses_nothing(hub):
+async def test_who_sends_frames_without_end_is_read_from_later_and_loses_nothing(hub, serving):
     async with (
         serving(hub, max_messages_per_s=5, max_audio_messages_per_s=5) as server,
         websockets.asyncio.client.connect(server.stream_url) as eager,
@@ -328,7 +320,7 @@ def get(port: int, path: str, tls: ssl.SSLContext | None = None) -> str:
         return answer.read().decode()
 
 
-async def test_everything_comes_over_tls_too(hub, tmp_path):
+async def test_everything_comes_over_tls_too(hub, serving, tmp_path):
     authority = trustme.CA()
     certificate = authority.issue_cert("127.0.0.1")
     certificate.private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
@@ -349,7 +341,7 @@ async def test_everything_comes_over_tls_too(hub, tmp_path):
                 pass
 
 
-async def test_metrics_tell_of_the_clients_and_how_they_went(hub):
+async def test_metrics_tell_of_the_clients_and_how_they_went(hub, serving):
     async with serving(hub) as server:
         async with talking(server) as client:
             await client.ask("identify")

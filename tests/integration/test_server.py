@@ -39,13 +39,6 @@ def hub():
 
 
 @contextlib.asynccontextmanager
-async def serving(hub, **settings):
-    settings = {"port": 0, "close_timeout_s": 1.0} | settings
-    async with Server(hub, ServeSettings(**settings), ServerInfo(window_s=10.0, hop_s=0.5)) as server:
-        yield server
-
-
-@contextlib.asynccontextmanager
 async def raw_client(server, **options):
     async with websockets.asyncio.client.connect(server.stream_url, **options) as client:
         yield client
@@ -85,7 +78,8 @@ async def identify(client, /, **fields) -> dict:
 
 async def test_hello_comes_first_and_says_what_this_is(hub):
     hub.sink("main")
-    async with serving(hub, max_clients=7) as server, raw_client(server) as client:
+    settings, info = ServeSettings(port=0, max_clients=7), ServerInfo(window_s=12.0, hop_s=0.25)
+    async with Server(hub, settings, info) as server, raw_client(server) as client:
         hello = await receive(client)
     assert hello["type"] == "hello"
     assert hello["protocol"] == "mer.v1"
@@ -96,11 +90,11 @@ async def test_hello_comes_first_and_says_what_this_is(hub):
     assert hello["categories"] == ["happy", "angry", "sad", "relaxed"]
     assert hello["clusters"] == ["C1", "C2", "C3", "C4", "C5"]
     assert hello["va_range"] == [-1, 1]
-    assert (hello["window_s"], hello["hop_s"]) == (10.0, 0.5)
+    assert (hello["window_s"], hello["hop_s"]) == (12.0, 0.25)
     assert hello["limits"]["max_clients"] == 7
 
 
-async def test_a_client_that_never_identifies_gets_the_newest_and_then_every_event(hub):
+async def test_a_client_that_never_identifies_gets_the_newest_and_then_every_event(hub, serving):
     sink = hub.sink("main")
     for event in (STATUS, CHANGE, FRAME, LINE):
         sink.publish(event)
@@ -118,7 +112,7 @@ async def test_a_client_that_never_identifies_gets_the_newest_and_then_every_eve
     ]
 
 
-async def test_identify_is_answered_with_ready_and_its_snapshot_and_then_events(hub):
+async def test_identify_is_answered_with_ready_and_its_snapshot_and_then_events(hub, serving):
     sink = hub.sink("main")
     sink.publish(STATUS)
     sink.publish(FRAME)
@@ -132,7 +126,7 @@ async def test_identify_is_answered_with_ready_and_its_snapshot_and_then_events(
         assert (await receive(client))["index"] == 99
 
 
-async def test_a_subscription_keeps_the_rest_away(hub):
+async def test_a_subscription_keeps_the_rest_away(hub, serving):
     sink = hub.sink("main")
     async with serving(hub) as server, raw_client(server) as client:
         await receive(client)
@@ -143,7 +137,7 @@ async def test_a_subscription_keeps_the_rest_away(hub):
         assert (await receive(client))["type"] == "change"
 
 
-async def test_events_of_many_threads_arrive_in_the_order_of_their_seq(hub):
+async def test_events_of_many_threads_arrive_in_the_order_of_their_seq(hub, serving):
     sink = hub.sink("main")
     async with serving(hub, queued_messages=2000) as server, raw_client(server) as client:
         await receive(client)
@@ -160,13 +154,13 @@ async def test_events_of_many_threads_arrive_in_the_order_of_their_seq(hub):
     assert seqs == list(range(400))
 
 
-async def test_ping_is_answered_with_its_id_and_time(hub):
+async def test_ping_is_answered_with_its_id_and_time(hub, serving):
     async with serving(hub) as server, raw_client(server) as client:
         await client.send('{"type":"ping","id":"x7","t":12.5}')
         assert await receive_type(client, "pong") == {"type": "pong", "id": "x7", "t": 12.5}
 
 
-async def test_unknown_fields_of_a_client_are_ignored(hub):
+async def test_unknown_fields_of_a_client_are_ignored(hub, serving):
     async with serving(hub) as server, raw_client(server) as client:
         await client.send('{"type":"ping","id":1,"colour":"blue"}')
         assert (await receive_type(client, "pong"))["id"] == 1
@@ -185,7 +179,7 @@ async def test_unknown_fields_of_a_client_are_ignored(hub):
     ],
     ids=["no json", "no object", "unknown type", "bad field", "binary", "oversize", "bottomless"],
 )
-async def test_a_bad_message_is_explained_and_ends_the_connection_with_4400(hub, bad, words):
+async def test_a_bad_message_is_explained_and_ends_the_connection_with_4400(hub, serving, bad, words):
     async with serving(hub) as server, raw_client(server) as client:
         await client.send(bad)
         messages, code = await closed_with(client)
@@ -196,14 +190,14 @@ async def test_a_bad_message_is_explained_and_ends_the_connection_with_4400(hub,
     assert words in messages[-1]["message"]
 
 
-async def test_a_huge_message_is_cut_off_unread(hub):
+async def test_a_huge_message_is_cut_off_unread(hub, serving):
     async with serving(hub) as server, raw_client(server) as client:
         with contextlib.suppress(ConnectionClosed):
             await client.send("x" * 200_000)
         assert (await closed_with(client))[1] == 1009
 
 
-async def test_too_many_messages_end_with_4429(hub):
+async def test_too_many_messages_end_with_4429(hub, serving):
     async with serving(hub, max_messages_per_s=1) as server, raw_client(server) as client:
         with contextlib.suppress(ConnectionClosed):
             for i in range(200):
@@ -213,7 +207,7 @@ async def test_too_many_messages_end_with_4429(hub):
     assert messages[-1]["retry_after_s"] > 0
 
 
-async def test_one_bad_client_does_not_disturb_another(hub):
+async def test_one_bad_client_does_not_disturb_another(hub, serving):
     sink = hub.sink("main")
     async with serving(hub) as server, raw_client(server) as good, raw_client(server) as bad:
         await receive(good)
@@ -224,7 +218,7 @@ async def test_one_bad_client_does_not_disturb_another(hub):
         assert (await receive(good))["type"] == "emotion"
 
 
-async def test_stopping_tells_every_client_and_closes_with_1001(hub):
+async def test_stopping_tells_every_client_and_closes_with_1001(hub, serving):
     async with serving(hub) as server, raw_client(server) as one, raw_client(server) as two:
         await receive(one)
         await identify(one)
@@ -239,7 +233,7 @@ async def test_stopping_tells_every_client_and_closes_with_1001(hub):
     assert hub.client_count == 0
 
 
-async def test_a_restart_says_so(hub):
+async def test_a_restart_says_so(hub, serving):
     async with serving(hub) as server, raw_client(server) as client:
         await receive(client)
         stopping = asyncio.create_task(server.stop(1012))
@@ -262,7 +256,7 @@ def open_and_never_read(port: int) -> socket.socket:
     return raw
 
 
-async def test_a_client_that_never_reads_is_cut_off_and_the_other_one_misses_nothing(hub, caplog):
+async def test_a_client_that_never_reads_is_cut_off_and_the_other_one_misses_nothing(hub, serving, caplog):
     caplog.set_level(logging.DEBUG, "stream_mer.serve.session")
     sink = hub.sink("main")
     settings = {"identify_timeout_s": 0.05, "stuck_after_s": 0.5, "queued_messages": 8, "close_timeout_s": 5.0}
@@ -301,7 +295,7 @@ def read_to_end(raw: socket.socket, code: int = 4410) -> bytes:
     return data
 
 
-async def test_a_slow_client_gets_the_newest_and_is_told_what_it_missed(hub):
+async def test_a_slow_client_gets_the_newest_and_is_told_what_it_missed(hub, serving):
     sink = hub.sink("main")
     async with serving(hub, identify_timeout_s=0.05, stuck_after_s=3600.0, queued_messages=8) as server:
         slow = open_and_never_read(server.port)
@@ -323,7 +317,7 @@ async def test_a_slow_client_gets_the_newest_and_is_told_what_it_missed(hub):
     assert b'"fatal":false' in data
 
 
-async def test_a_client_that_never_reads_does_not_hold_up_a_stop(hub):
+async def test_a_client_that_never_reads_does_not_hold_up_a_stop(hub, serving):
     sink = hub.sink("main")
     async with serving(hub, identify_timeout_s=0.05, close_timeout_s=0.2, queued_messages=50) as server:
         stuck = open_and_never_read(server.port)
@@ -336,7 +330,7 @@ async def test_a_client_that_never_reads_does_not_hold_up_a_stop(hub):
     assert hub.client_count == 0
 
 
-async def test_who_answers_no_ping_of_the_websocket_is_taken_for_gone(hub):
+async def test_who_answers_no_ping_of_the_websocket_is_taken_for_gone(hub, serving):
     async with serving(hub, pong_timeout_s=0.1) as server, raw_client(server) as healthy:
         gone = open_and_never_read(server.port)
         data = await asyncio.to_thread(read_to_end, gone, 1011)
@@ -345,7 +339,7 @@ async def test_who_answers_no_ping_of_the_websocket_is_taken_for_gone(hub):
         assert (await receive_type(healthy, "pong"))["type"] == "pong"
 
 
-async def test_with_a_token_nothing_is_told_before_it_is_shown(hub):
+async def test_with_a_token_nothing_is_told_before_it_is_shown(hub, serving):
     hub.sink("main").publish(FRAME)
     async with serving(hub, token=TOKEN, identify_timeout_s=0.2) as server:
         async with raw_client(server) as silent:
@@ -363,7 +357,7 @@ async def test_with_a_token_nothing_is_told_before_it_is_shown(hub):
             assert (await identify(client, token=TOKEN))["snapshot"]
 
 
-async def test_a_token_may_come_in_the_header(hub):
+async def test_a_token_may_come_in_the_header(hub, serving):
     hub.sink("main").publish(FRAME)
     async with serving(hub, token=TOKEN, identify_timeout_s=0.05) as server:
         async with raw_client(server, additional_headers={"Authorization": f"Bearer {TOKEN}"}) as client:
@@ -375,7 +369,7 @@ async def test_a_token_may_come_in_the_header(hub):
                 assert code == 4401
 
 
-async def test_no_log_holds_a_token_however_much_is_logged(hub, caplog):
+async def test_no_log_holds_a_token_however_much_is_logged(hub, serving, caplog):
     caplog.set_level(logging.DEBUG)
     async with serving(hub, token=TOKEN) as server:
         async with raw_client(server, additional_headers={"Authorization": f"Bearer {TOKEN}"}) as client:
@@ -394,7 +388,7 @@ async def test_no_log_holds_a_token_however_much_is_logged(hub, caplog):
     assert not any(TOKEN in message for message in ours)
 
 
-async def test_a_failure_of_the_server_itself_is_told_and_logged(hub, monkeypatch, caplog):
+async def test_a_failure_of_the_server_itself_is_told_and_logged(hub, serving, monkeypatch, caplog):
     def fail(*_, **__):
         raise ValueError("a bug")
 
@@ -406,7 +400,7 @@ async def test_a_failure_of_the_server_itself_is_told_and_logged(hub, monkeypatc
     assert "a conversation failed" in caplog.text
 
 
-async def test_a_foreign_page_is_told_why_it_may_not(hub):
+async def test_a_foreign_page_is_told_why_it_may_not(hub, serving):
     async with serving(hub) as server:
         async with raw_client(server, origin="https://evil.example") as client:
             messages, code = await closed_with(client)
@@ -416,7 +410,7 @@ async def test_a_foreign_page_is_told_why_it_may_not(hub):
             assert (await receive(client))["type"] == "hello"
 
 
-async def test_one_client_too_many_is_asked_to_come_back(hub):
+async def test_one_client_too_many_is_asked_to_come_back(hub, serving):
     async with serving(hub, max_clients=1) as server, raw_client(server) as first:
         await receive(first)
         async with raw_client(server) as second:
@@ -431,7 +425,7 @@ async def test_one_client_too_many_is_asked_to_come_back(hub):
     ("offered", "agreed"),
     [(None, None), (["mer.v1.json"], "mer.v1.json"), (["mer.v2.json", "mer.v1.json"], "mer.v1.json"), (["x"], None)],
 )
-async def test_the_subprotocol_is_ours_where_it_is_offered(hub, offered, agreed):
+async def test_the_subprotocol_is_ours_where_it_is_offered(hub, serving, offered, agreed):
     async with serving(hub) as server:
         try:
             async with raw_client(server, subprotocols=offered) as client:
@@ -451,7 +445,7 @@ def get(port: int, path: str, method: str = "GET") -> tuple[int, dict, bytes]:
         connection.close()
 
 
-async def test_the_page_and_the_health_come_over_the_same_port(hub):
+async def test_the_page_and_the_health_come_over_the_same_port(hub, serving):
     async with serving(hub) as server:
         status, headers, body = await asyncio.to_thread(get, server.port, "/")
         assert status == 200
@@ -467,7 +461,7 @@ async def test_the_page_and_the_health_come_over_the_same_port(hub):
         assert (await asyncio.to_thread(get, server.port, "/v1/stream"))[0] == 426
 
 
-async def test_a_port_in_use_is_one_clear_line(hub):
+async def test_a_port_in_use_is_one_clear_line(hub, serving):
     async with serving(hub) as server:
         with pytest.raises(ServeError, match=rf"port {server.port} on 127.0.0.1 is in use.*--port {server.port + 1}"):
             await Server(Hub(), ServeSettings(port=server.port)).start()
@@ -488,7 +482,7 @@ async def test_it_may_be_started_again_after_a_stop(hub):
         _ = server.port
 
 
-async def test_the_client_yields_typed_messages_and_ends_in_peace(hub):
+async def test_the_client_yields_typed_messages_and_ends_in_peace(hub, serving):
     sink = hub.sink("main")
     sink.publish(FRAME)
     seen = []
@@ -527,7 +521,7 @@ async def test_the_client_comes_back_after_a_restart(hub):
     assert hellos == 2
 
 
-async def test_the_client_does_not_come_back_where_it_is_not_wanted(hub):
+async def test_the_client_does_not_come_back_where_it_is_not_wanted(hub, serving):
     async with (
         serving(hub, token=TOKEN) as server,
         connect(server.stream_url, token="no") as client,  # noqa: S106
@@ -549,7 +543,7 @@ async def test_where_nothing_answers_the_client_says_so():
             pass
 
 
-async def test_listen_prints_plain_lines_where_there_is_no_terminal(hub):
+async def test_listen_prints_plain_lines_where_there_is_no_terminal(hub, serving):
     sink = hub.sink("main")
     console = Console(file=io.StringIO(), force_terminal=False, width=200)
     async with serving(hub) as server:
@@ -564,7 +558,7 @@ async def test_listen_prints_plain_lines_where_there_is_no_terminal(hub):
     assert "and the morning comes again" in console.file.getvalue()
 
 
-async def test_listen_draws_live_on_a_terminal(hub):
+async def test_listen_draws_live_on_a_terminal(hub, serving):
     sink = hub.sink("main")
     console = Console(file=io.StringIO(), force_terminal=True, width=100, height=40)
     async with serving(hub) as server:
@@ -579,7 +573,7 @@ async def test_listen_draws_live_on_a_terminal(hub):
             await listening
 
 
-async def test_listen_writes_json_lines(hub, capfdbinary):
+async def test_listen_writes_json_lines(hub, serving, capfdbinary):
     sink = hub.sink("main")
     written = b""
 

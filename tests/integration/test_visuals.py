@@ -9,9 +9,6 @@ from pathlib import Path
 import pytest
 
 from stream_mer.serve.examples import FRAME, LEVELS
-from stream_mer.serve.hub import Hub
-from stream_mer.serve.server import Server
-from stream_mer.serve.settings import ServeSettings
 
 pytestmark = pytest.mark.browser
 
@@ -34,19 +31,25 @@ def address(libraries, served):
     return served(libraries)
 
 
-@contextlib.asynccontextmanager
-async def sketch(browser, name, libraries, address, hub):
-    async with Server(hub, ServeSettings(port=0, close_timeout_s=1.0)) as server:
-        text = (RECIPES / name).read_text()
-        assert "127.0.0.1:8765" in text
-        (libraries / name).write_text(text.replace("127.0.0.1:8765", f"127.0.0.1:{server.port}"))
-        page = await browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
-        complaints = []
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        await page.goto(f"{address}/{name}")
-        yield page
-        assert complaints == []
-        await page.close()
+@pytest.fixture
+def sketch(browser, libraries, address, serving, hub):
+    """Opens a sketch of the document that listens to the hub of the test, and fails where it complains."""
+
+    @contextlib.asynccontextmanager
+    async def opened(name):
+        async with serving(hub) as server:
+            text = (RECIPES / name).read_text()
+            assert "127.0.0.1:8765" in text
+            (libraries / name).write_text(text.replace("127.0.0.1:8765", f"127.0.0.1:{server.port}"))
+            page = await browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
+            complaints = []
+            page.on("pageerror", lambda error: complaints.append(str(error)))
+            await page.goto(f"{address}/{name}")
+            yield page
+            assert complaints == []
+            await page.close()
+
+    return opened
 
 
 async def until_pixel(page, at, is_right):
@@ -62,9 +65,8 @@ async def until_pixel(page, at, is_right):
         pytest.fail(f"the pixel at {at} became {seen[-5:]}")
 
 
-async def test_p5(browser, libraries, address):
-    hub = Hub()
-    async with sketch(browser, "p5.html", libraries, address, hub) as page:
+async def test_p5(sketch, hub):
+    async with sketch("p5.html") as page:
         hub.sink("main").publish(replace(FRAME, valence=-0.5, arousal=-0.5, category="sad"))
         hub.sink("main").publish(LEVELS)
         there = (round(0.3 * WIDTH), round(0.7 * HEIGHT))
@@ -73,10 +75,9 @@ async def test_p5(browser, libraries, address):
         await until_pixel(page, there, lambda *colour: max(colour) < 20)
 
 
-async def test_three(browser, libraries, address):
-    hub = Hub()
+async def test_three(sketch, hub):
     middle = (WIDTH // 2, HEIGHT // 2)
-    async with sketch(browser, "three.html", libraries, address, hub) as page:
+    async with sketch("three.html") as page:
         hub.sink("main").publish(replace(FRAME, valence=0.9, arousal=0.5))
         hub.sink("main").publish(LEVELS)
         await until_pixel(page, middle, lambda red, _, blue: red > 80 and red > 2 * blue)

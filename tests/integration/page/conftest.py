@@ -12,10 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import pytest_asyncio
 
-from stream_mer.serve.examples import FRAME, STATUS
-from stream_mer.serve.hub import Hub
+from stream_mer.serve.examples import FRAME
 from stream_mer.serve.server import Server
-from stream_mer.serve.settings import ServeSettings
 from stream_mer.types import EmotionFrame, Interval
 
 if TYPE_CHECKING:
@@ -90,16 +88,9 @@ async def browser(chromium: Browser):
         await context.close()
 
 
-@pytest.fixture
-def hub():
-    hub = Hub()
-    hub.sink("main").publish(STATUS)
-    return hub
-
-
 @pytest_asyncio.fixture(loop_scope="session")
-async def server(hub):
-    async with Server(hub, ServeSettings(port=0, close_timeout_s=1.0)) as server:
+async def server(hub, serving):
+    async with serving(hub) as server:
         yield server
 
 

@@ -5,8 +5,6 @@ import pytest_asyncio
 
 from stream_mer.serve import messages as wire
 from stream_mer.serve.examples import FRAME
-from stream_mer.serve.server import Server
-from stream_mer.serve.settings import ServeSettings
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -33,9 +31,8 @@ def published(hub):
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def guarded(hub):
-    settings = ServeSettings(port=0, operator_token=SECRET, close_timeout_s=1.0)
-    async with Server(hub, settings) as server:
+async def guarded(hub, serving):
+    async with serving(hub, operator_token=SECRET) as server:
         yield server
 
 

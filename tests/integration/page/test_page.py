@@ -7,8 +7,6 @@ import pytest
 
 from stream_mer.serve.examples import FRAME, LEVELS, LINE, STATUS
 from stream_mer.serve.hub import Hub
-from stream_mer.serve.server import Server
-from stream_mer.serve.settings import ServeSettings
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -107,7 +105,7 @@ async def test_html_in_lyrics_and_names_is_shown_and_not_obeyed(look, hub):
     assert screen.complaints == []
 
 
-async def test_it_says_when_the_server_is_gone_and_comes_back_with_it(look, server, hub, flow):
+async def test_it_says_when_the_server_is_gone_and_comes_back_with_it(look, server, serving, hub, flow):
     screen = await look()
     hub.sink("main").publish(LINE)
     async with flow():
@@ -119,17 +117,13 @@ async def test_it_says_when_the_server_is_gone_and_comes_back_with_it(look, serv
     await screen.text_is("#banner", "What is shown is")
     assert await screen.visible("#banner")
     new_hub = Hub()
-    again = Server(new_hub, ServeSettings(port=port, close_timeout_s=1.0))
-    await again.start()
-    try:
+    async with serving(new_hub, port=port):
         await screen.text_is("#banner", "There is no stream yet")
         assert await screen.page.locator("#lines li").count() == 0, "what a server sang that is no more"
         assert await screen.page.locator("#category").text_content() == "…"
         assert await screen.page.locator("[data-top]").count() == 0
         new_hub.sink("main").publish(replace(FRAME, category="sad"))
         await screen.text_is("#category", "sad")
-    finally:
-        await again.stop()
 
 
 async def test_it_says_when_the_news_are_old_or_the_stream_has_ended(look, hub, flow):
@@ -180,9 +174,9 @@ async def test_another_stream_can_be_chosen(look, hub, frame):
 
 
 @pytest.mark.parametrize("how", ["typed", "in the address"])
-async def test_with_a_token_it_asks_at_the_door(look, hub, how):
+async def test_with_a_token_it_asks_at_the_door(look, hub, serving, how):
     hub.sink("main").publish(FRAME)
-    async with Server(hub, ServeSettings(port=0, token="sesame", close_timeout_s=1.0)) as server:  # noqa: S106
+    async with serving(hub, token="sesame") as server:  # noqa: S106
         if how == "in the address":
             screen = await look("#token=sesame", at=server)
         else:
@@ -264,7 +258,7 @@ async def test_a_stream_that_is_not_there_is_said_and_another_can_be_chosen(look
     assert screen.page.url.endswith("?stream=main")
 
 
-async def test_the_chosen_stream_comes_back_after_the_server_was_started_anew(look, server, hub):
+async def test_the_chosen_stream_comes_back_after_the_server_was_started_anew(look, server, serving, hub):
     hub.sink("foyer").publish(FRAME)
     screen = await look("?stream=foyer")
     await screen.text_is("#category", "happy")
@@ -274,7 +268,7 @@ async def test_the_chosen_stream_comes_back_after_the_server_was_started_anew(lo
     new_hub = Hub()
     for name in ("main", "foyer"):
         new_hub.sink(name).publish(replace(STATUS, device=f"the {name}"))
-    async with Server(new_hub, ServeSettings(port=port, close_timeout_s=1.0)):
+    async with serving(new_hub, port=port):
         await screen.until("() => document.getElementById('source').title === 'the foyer'")
 
 
