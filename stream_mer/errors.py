@@ -9,7 +9,7 @@
     ├── LyricsError             recogniser or lyrics file is not usable
     ├── CheckpointError         model weights are missing, damaged or do not match
     ├── CorpusError             training data is missing or malformed
-    ├── ServeError              the server cannot start, or a client broke the protocol
+    ├── ServeError              the server cannot start or be reached, or a side broke the protocol
     └── ClusterError            NATS cannot be reached, refuses, or holds what nobody can read
 
 A message says what happened, to what, and what to do; the command line prints it as one line, without a traceback.
@@ -54,7 +54,7 @@ class CorpusError(StreamMerError):
 
 
 class ServeError(StreamMerError):
-    """The server cannot start, or a client broke the protocol."""
+    """The server cannot start or be reached, or a side broke the protocol."""
 
 
 class ClusterError(StreamMerError):

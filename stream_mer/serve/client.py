@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import random
 import ssl
 from collections.abc import AsyncIterator, Sequence
@@ -25,14 +26,14 @@ from websockets.asyncio.client import connect as websocket_connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
 from websockets.typing import Subprotocol
 
-from stream_mer.errors import ServeError, SettingError
+from stream_mer.errors import ServeError
 from stream_mer.serve import messages as wire
+from stream_mer.serve.address import DEFAULT_URL, complete_url, no_address
 from stream_mer.serve.codec import decode_server, encode, kind_of
 from stream_mer.serve.interest import Choice
 from stream_mer.serve.library_log import library_logger
 
-DEFAULT_URL = f"ws://127.0.0.1:8765{wire.STREAM_PATH}"
-"""Where ``stream-mer serve`` listens unless told otherwise."""
+logger = logging.getLogger(__name__)
 
 LARGEST_MESSAGE_BYTES = 2**24
 """A ``ready`` holds the newest messages of every stream; a few hundred streams fit."""
@@ -78,8 +79,8 @@ def connect(
         tls: How to check the certificate of a ``wss`` address; None for the authorities that this machine trusts.
 
     Raises:
-        SettingError: On entering: the address is none.
-        ServeError: On entering: nothing answers there.
+        SettingError: The address is none.
+        ServeError: On entering: nothing answers there, or it has no place for this client.
     """
     identify = wire.Identify(token=token, client=wire.ClientPart(name=name, kind=kind))
     return Client(complete_url(url), identify=identify, wishes=Wishes(subscribe), reconnect=reconnect, tls=tls)
@@ -92,8 +93,8 @@ class Client:
     again, then what was missed, as far as the server remembers it.
 
     Attributes:
-        connected: True from ``hello`` until the connection is lost or left.
-        hello: The newest ``hello``; None before the first.
+        connected: True on entering, and until the connection is lost or left.
+        hello: The newest ``hello``; None before entering.
     """
 
     def __init__(
@@ -110,7 +111,9 @@ class Client:
         self._wishes = wishes
         self._reconnect = reconnect
         self._tls = tls
+        self._entered = False
         self._socket: ClientConnection | None = None
+        self._untold: wire.Hello | None = None
         self._last_error: wire.Error | None = None
         self._seen = Seen()
         self._ids = itertools.count(1)
@@ -118,13 +121,17 @@ class Client:
         self.hello: wire.Hello | None = None
 
     async def __aenter__(self) -> Self:
-        self._socket = await self._open()
+        try:
+            await self._join()
+        except _LostError as lost:
+            raise ServeError(str(lost)) from None
+        self._entered = True
         return self
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.connected = False
+        self._entered = self.connected = False
         if self._socket is not None:
             await self._socket.close()
 
@@ -132,14 +139,14 @@ class Client:
         """Send a message.
 
         Raises:
-            ServeError: There is no connection now, or its ``hello`` is still to come.
+            ServeError: There is no connection now.
         """
         if self._socket is None or not self.connected:
-            raise _LostError(f"there is no connection to {self._url} now; wait for its hello")
+            raise ServeError(f"there is no connection to {self._url} now; wait for the next hello")
         try:
             await self._socket.send(encode(message), text=True)
         except ConnectionClosed:
-            raise _LostError(f"the connection to {self._url} was lost; connect again") from None
+            raise ServeError(f"the connection to {self._url} was lost; wait for the next hello") from None
 
     async def subscribe(self, *events: str, streams: Sequence[str] = (), max_hz: float | None = None) -> int:
         """Ask for more; returns the ``id`` of the ``result`` that comes among the messages. Kept after a reconnection.
@@ -185,27 +192,53 @@ class Client:
         return int(message.id or 0)
 
     async def __aiter__(self) -> AsyncIterator[wire.ServerMessage]:
-        """Yield messages until the server goes away in peace; with ``reconnect``, for ever.
+        """Yield messages until the server goes away in peace; with ``reconnect``, until the client is left.
 
         Raises:
             ServeError: The server refused this client, or (without ``reconnect``) the connection broke.
         """
+        if not self._entered:
+            raise ServeError("a client is entered before it is iterated: async with connect(...) as client")
         delay_s = FIRST_DELAY_S
-        while True:
+        while self._entered:
             try:
                 if self._socket is None:
-                    self._socket = await self._open()
-                async for message in self._messages(self._socket):
-                    if isinstance(message, wire.Hello):
-                        delay_s = FIRST_DELAY_S
+                    await self._join()
+                    delay_s = FIRST_DELAY_S
+                async for message in self._messages():
                     yield message
             except _LostError as lost:
                 if not self._reconnect:
                     raise ServeError(str(lost)) from None
-            if not self._reconnect:
+                logger.info("%s; trying again", lost)
+            if not (self._reconnect and self._entered):
                 return
             await asyncio.sleep(pause_s(delay_s, self._last_error))
             delay_s = min(2 * delay_s, LAST_DELAY_S)
+
+    async def _join(self) -> None:
+        """Connect and answer the server's ``hello``, which is yielded later."""
+        self._last_error = None
+        socket = await self._open()
+        try:
+            async with asyncio.timeout(OPEN_WITHIN_S):
+                match decode_server(await socket.recv()):
+                    case wire.Hello() as hello:
+                        await self._begin(socket, hello)
+                    case wire.Error() as refusal:
+                        self._last_error = refusal
+                        await socket.recv()
+            if not self.connected:
+                raise ServeError(f"{self._url} answers, but not as stream-mer: it begins without a hello")
+        except ConnectionClosed as closed:
+            self._judge(closed)
+            raise _LostError(f"{self._url} closed the connection at once: {self._why(closed)}") from None
+        except TimeoutError:
+            raise _LostError(f"{self._url} answers, but says no hello; is it stream-mer serve?") from None
+        finally:
+            if not self.connected:
+                await socket.close()
+        self._socket = socket
 
     async def _open(self) -> ClientConnection:
         try:
@@ -222,7 +255,7 @@ class Client:
                 ping_timeout=ANSWER_WITHIN_S,
             )
         except InvalidURI:
-            raise SettingError(f"{self._url} is no websocket address; it looks like {DEFAULT_URL}") from None
+            raise no_address(self._url) from None
         except InvalidStatus as exc:
             raise _LostError(
                 f"{self._url} answers, but not as stream-mer (HTTP {exc.response.status_code}); check the address"
@@ -230,15 +263,19 @@ class Client:
         except ssl.SSLCertVerificationError as exc:
             raise ServeError(f"the certificate of {self._url} is not trusted here: {exc.verify_message}") from None
         except (OSError, TimeoutError, InvalidHandshake, EOFError) as exc:
-            raise _LostError(f"nothing answers at {self._url} ({exc}); is stream-mer serve running there?") from None
+            why = str(exc) or type(exc).__name__
+            raise _LostError(f"nothing answers at {self._url} ({why}); is stream-mer serve running there?") from None
 
-    async def _messages(self, socket: ClientConnection) -> AsyncIterator[wire.ServerMessage]:
+    async def _messages(self) -> AsyncIterator[wire.ServerMessage]:
+        socket = self._socket
+        assert socket is not None  # noqa: S101 - narrows the type
         try:
+            if self._untold is not None:
+                hello, self._untold = self._untold, None
+                yield hello
             while True:
                 message = decode_server(await socket.recv())
                 match message:
-                    case wire.Hello():
-                        await self._begin(socket, message)
                     case wire.Error():
                         self._last_error = message
                     case wire.Result(ok=False):
@@ -252,8 +289,7 @@ class Client:
             self._judge(closed)
 
     async def _begin(self, socket: ClientConnection, hello: wire.Hello) -> None:
-        self.hello = hello
-        self._last_error = None
+        self.hello = self._untold = hello
         first, later = self._wishes.again()
         resume = self._seen.resume(hello)
         identify = msgspec.structs.replace(self._identify, subscribe=first, resume=resume)
@@ -269,11 +305,13 @@ class Client:
         code = closed.rcvd.code if closed.rcvd is not None else None
         if code in {1000, wire.CloseCode.GOING_AWAY, wire.CloseCode.RESTART}:
             return
-        fatal = self._last_error
-        why = fatal.message if fatal is not None and fatal.fatal else str(closed)
         if code in _GIVE_UP_ON:
-            raise ServeError(f"{self._url} closed the connection: {why}")
-        raise _LostError(f"the connection to {self._url} was lost: {why}")
+            raise ServeError(f"{self._url} closed the connection: {self._why(closed)}")
+        raise _LostError(f"the connection to {self._url} was lost: {self._why(closed)}")
+
+    def _why(self, closed: ConnectionClosed) -> str:
+        last = self._last_error
+        return last.message if last is not None and last.fatal else str(closed)
 
 
 class Seen:
@@ -348,18 +386,3 @@ def pause_s(delay_s: float, last_error: wire.Error | None) -> float:
 
 class _LostError(ServeError):
     """Trying again may help."""
-
-
-def complete_url(address: str) -> str:
-    """Complete what people type: ``host``, ``host:port``, ``http://host:port/`` or the address itself."""
-    url = address.strip().rstrip("/")
-    for page, stream in (("http://", "ws://"), ("https://", "wss://")):
-        if url.startswith(page):
-            url = stream + url.removeprefix(page)
-    if not url.startswith(("ws://", "wss://")):
-        url = f"ws://{url}"
-    scheme, _, rest = url.partition("://")
-    netloc, slash, path = rest.partition("/")
-    if ":" not in netloc.rpartition("]")[2] and scheme == "ws":
-        netloc += ":8765"
-    return f"{scheme}://{netloc}/{path}" if slash else f"{scheme}://{netloc}{wire.STREAM_PATH}"

@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import replace
 
 import pytest
+import websockets.asyncio.server
 
 from stream_mer import connect, messages
 from stream_mer.errors import ServeError
@@ -34,15 +35,69 @@ async def test_iterating_again_goes_on_where_it_stopped(hub, serving):
     assert not client.connected
 
 
-async def test_before_hello_and_after_the_end_nothing_can_be_sent(hub, serving):
+async def test_once_entered_anything_can_be_sent_and_nothing_after_the_end(hub, serving):
     async with serving(hub) as server, connect(server.stream_url) as client:
-        with pytest.raises(ServeError, match="wait for its hello"):
-            await client.subscribe("levels")
-        await until(client, messages.Ready)
+        assert client.hello.streams == ("main",)
         await client.subscribe("levels")
+        assert isinstance(await until(client, messages.Hello), messages.Hello), "it is yielded all the same"
         assert (await until(client, messages.Result)).ok
     with pytest.raises(ServeError, match="no connection"):
         await client.control("blackout")
+
+
+async def test_a_client_is_iterated_only_while_it_is_entered(hub, serving):
+    async with serving(hub) as server:
+        client = connect(server.stream_url)
+        with pytest.raises(ServeError, match="async with connect"):
+            await anext(aiter(client))
+        async with client:
+            reading = asyncio.create_task(until(client, messages.Levels))
+            await asyncio.sleep(0)
+        with pytest.raises(AssertionError, match="it ended"):  # and has not come back behind everybody's back
+            await reading
+        with pytest.raises(ServeError, match="async with connect"):
+            await anext(aiter(client))
+
+
+async def test_a_full_server_is_an_error_at_once_and_a_reason_to_wait_later(hub, serving):
+    async with serving(hub, max_clients=1) as server, connect(server.stream_url):
+        with pytest.raises(ServeError, match="all 1 places are taken"):
+            await connect(server.stream_url).__aenter__()
+
+
+@contextlib.asynccontextmanager
+async def stranger(talk):
+    """A websocket server of something else."""
+    async with websockets.asyncio.server.serve(talk, "127.0.0.1", 0) as server:
+        yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+async def test_a_server_that_says_no_hello_is_none(monkeypatch):
+    monkeypatch.setattr(client_module, "OPEN_WITHIN_S", 0.5)
+
+    async def is_silent(socket):
+        await socket.wait_closed()
+
+    async def is_chatty(socket):
+        await socket.send('{"type": "welcome"}')
+
+    async def is_another_sort(socket):
+        await socket.send("SSH-2.0")
+
+    for talk, why in (
+        (is_silent, "says no hello"),
+        (is_chatty, "begins without a hello"),
+        (is_another_sort, "not mer.v1"),
+    ):
+        async with stranger(talk) as url:
+            with pytest.raises(ServeError, match=why):
+                await connect(url).__aenter__()
+
+
+async def test_a_secure_address_of_a_server_without_tls_says_what_failed(hub, serving):
+    async with serving(hub) as server:
+        with pytest.raises(ServeError, match=r"nothing answers at wss://.* \(.+\); is stream-mer"):
+            await connect(server.stream_url.replace("ws:", "wss:")).__aenter__()
 
 
 async def test_an_operator_in_python(hub, serving):

@@ -1,4 +1,4 @@
-"""What people type as an address, and where a client goes on after a break."""
+"""Where a client goes on after a break, and what it asks for again."""
 
 import subprocess
 import sys
@@ -8,25 +8,8 @@ import pytest
 
 import stream_mer
 from stream_mer.serve import messages as wire
-from stream_mer.serve.client import Seen, Wishes, complete_url, connect, pause_s
+from stream_mer.serve.client import Seen, Wishes, connect, pause_s
 from stream_mer.serve.examples import HELLO, examples
-
-
-@pytest.mark.parametrize(
-    ("typed", "url"),
-    [
-        ("ws://127.0.0.1:8765/v1/stream", "ws://127.0.0.1:8765/v1/stream"),
-        ("127.0.0.1:9000", "ws://127.0.0.1:9000/v1/stream"),
-        ("stage-pc", "ws://stage-pc:8765/v1/stream"),
-        ("http://127.0.0.1:8765/", "ws://127.0.0.1:8765/v1/stream"),
-        ("https://mer.example", "wss://mer.example/v1/stream"),
-        ("wss://mer.example/proxied/stream", "wss://mer.example/proxied/stream"),
-        ("[::1]", "ws://[::1]:8765/v1/stream"),
-        ("[::1]:9000", "ws://[::1]:9000/v1/stream"),
-    ],
-)
-def test_an_address_is_completed(typed, url):
-    assert complete_url(typed) == url
 
 
 def test_a_client_knows_where_to_go_on():
