@@ -18,6 +18,9 @@ CONTENT_TYPES = {
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 """Prometheus' text format."""
 
+METHODS = ("GET", "HEAD")
+"""Everything here is only looked at."""
+
 SHARED_SCRIPT = "mer.js"
 """The client in JavaScript, which any page may import; whether it may connect is another question."""
 
@@ -67,6 +70,7 @@ class Answer:
             ("Connection", "close"),
             *_COMMON_HEADERS,
             *([("Access-Control-Allow-Origin", "*")] if self.for_everyone else []),
+            *([("Allow", ", ".join(METHODS))] if self.status is HTTPStatus.METHOD_NOT_ALLOWED else []),
         ]
 
 
@@ -83,12 +87,15 @@ class Pages:
         self._metrics = metrics
         self._files = _read_files()
 
-    def answer(self, target: str) -> Answer:
-        """Answer a GET.
+    def answer(self, target: str, *, method: str = "GET") -> Answer:
+        """Answer a request.
 
         Args:
-            target: Path of the request, with or without a query.
+            target: Its path, with or without a query.
+            method: ``HEAD`` gets the headers of ``GET`` without the body.
         """
+        if method not in METHODS:
+            return _text(HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD make sense here\n")
         path = target.partition("?")[0]
         if path == "/healthz":
             return _text(HTTPStatus.OK, "ok\n")

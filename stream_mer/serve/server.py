@@ -9,6 +9,7 @@ import functools
 import logging
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
 from types import TracebackType
 from typing import Self, cast
 from urllib.parse import urlsplit
@@ -53,6 +54,12 @@ FRAMES_A_MESSAGE = 4
 HARD_LIMIT_FACTOR = 16
 """Messages over ``max_message_bytes`` get an explanation; over so many times that, the connection is cut unread."""
 
+TURNED_AWAY_WITHIN_S = 0.5
+"""A client that is refused before its hello may take so long to say goodbye itself: a few round trips."""
+
+MOST_TURNED_AWAY = 64
+"""While so many say goodbye, the next ones are told why and hung up on at once."""
+
 
 class Server:
     """Serves a hub's events. Everything runs in the event loop that called ``start``; the hub may be fed from threads.
@@ -81,6 +88,7 @@ class Server:
         self._metrics = Metrics(hub, outputs=outputs)
         self._pages = Pages(is_ready=lambda: hub.has_frames, metrics=self._metrics.text)
         self._sessions: dict[Session, asyncio.Task[object] | None] = {}
+        self._turned_away = 0
         self._server: WebsocketServer | None = None
         self._stopping: Goodbye | None = None
 
@@ -178,11 +186,13 @@ class Server:
         await self.stop()
 
     def _process_request(self, connection: ServerConnection, request: Request) -> Response | None:
-        del connection
         if request.path.partition("?")[0] == wire.STREAM_PATH:
             return None
-        answer = self._pages.answer(request.path)
-        return Response(answer.status, answer.status.phrase, Headers(answer.headers()), answer.body)
+        if "Upgrade" in request.headers:
+            return connection.respond(HTTPStatus.NOT_FOUND, f"the websocket is at {wire.STREAM_PATH}\n")
+        answer = self._pages.answer(request.path, method=request.method)
+        body = b"" if request.method == "HEAD" else answer.body
+        return Response(answer.status, answer.status.phrase, Headers(answer.headers()), body)
 
     async def _handle(self, connection: ServerConnection, *, delivery: Delivery) -> None:
         kernel = connection.transport.get_extra_info("socket")
@@ -193,7 +203,7 @@ class Server:
         try:
             refusal = self._why_refused(headers, role)
             if refusal is not None:
-                await part(Connection(connection), refusal, timeout_s=self._settings.close_timeout_s)
+                await self._turn_away(connection, refusal)
             else:
                 await self._converse(connection, delivery=delivery, role=role)
         except* ConnectionClosed:
@@ -207,6 +217,15 @@ class Server:
             # A client that takes nothing would keep its buffers, and a stop waiting.
             Connection(connection).abort()
             self._metrics.closed(connection.close_code)
+
+    async def _turn_away(self, connection: ServerConnection, why: Goodbye) -> None:
+        """Tell a client that has no place why; however many come, they hold few sockets, and not for long."""
+        is_crowd = self._turned_away >= MOST_TURNED_AWAY
+        self._turned_away += 1
+        try:
+            await part(Connection(connection), why, timeout_s=0.0 if is_crowd else TURNED_AWAY_WITHIN_S)
+        finally:
+            self._turned_away -= 1
 
     async def _converse(self, connection: ServerConnection, *, delivery: Delivery, role: Role | None) -> None:
         session = Session(
@@ -261,7 +280,10 @@ def may_connect(origin: str, *, host: str, settings: ServeSettings) -> bool:
     """
     if "*" in settings.allowed_origins or origin in settings.allowed_origins:
         return True
-    page = urlsplit(origin)
+    try:
+        page = urlsplit(origin)
+    except ValueError:  # brackets that hold no address
+        return False
     if page.hostname is None:
         return False
     if is_loopback(page.hostname):

@@ -16,10 +16,11 @@ from dataclasses import replace
 import pytest
 import websockets.asyncio.client
 from rich.console import Console
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from stream_mer.errors import ServeError, SettingError
 from stream_mer.serve import messages as wire
+from stream_mer.serve import server as server_module
 from stream_mer.serve.client import connect
 from stream_mer.serve.examples import CHANGE, FRAME, LINE, STATUS
 from stream_mer.serve.hub import Hub
@@ -421,6 +422,44 @@ async def test_one_client_too_many_is_asked_to_come_back(hub, serving):
         assert (await receive(first))["type"] == "pong"
 
 
+async def test_many_who_find_no_place_are_told_so_and_hold_no_sockets(hub, monkeypatch):
+    monkeypatch.setattr(server_module, "TURNED_AWAY_WITHIN_S", 3600.0)
+    monkeypatch.setattr(server_module, "MOST_TURNED_AWAY", 3)
+    async with serving(hub, max_clients=1) as server, raw_client(server) as first:
+        await receive(first)
+        # They read and write nothing more; three of them may take their time, the others are hung up on.
+        crowd = [open_and_never_read(server.port) for _ in range(8)]
+        heard = [asyncio.create_task(asyncio.to_thread(hung_up_on, one)) for one in crowd]
+        async with asyncio.timeout(PATIENCE_S):
+            for _, ended in zip(range(5), asyncio.as_completed(heard), strict=False):
+                assert b"all 1 places are taken" in await ended
+        for one in crowd:
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+        assert all(b'"code":1013' in data for data in await asyncio.gather(*heard))
+        for one in crowd:
+            one.close()
+        await first.send('{"type":"ping"}')
+        assert (await receive(first))["type"] == "pong"
+
+
+def hung_up_on(raw: socket.socket) -> bytes:
+    raw.settimeout(PATIENCE_S)
+    data = b""
+    with contextlib.suppress(ConnectionResetError):
+        while piece := raw.recv(65_536):
+            data += piece
+    return data
+
+
+async def test_who_does_not_say_goodbye_is_hung_up_on(hub, monkeypatch):
+    monkeypatch.setattr(server_module, "TURNED_AWAY_WITHIN_S", 0.05)
+    async with serving(hub, max_clients=1, close_timeout_s=60.0) as server, raw_client(server) as first:
+        await receive(first)
+        with open_and_never_read(server.port) as second:
+            assert b'"code":1013' in await asyncio.to_thread(hung_up_on, second)
+
+
 @pytest.mark.parametrize(
     ("offered", "agreed"),
     [(None, None), (["mer.v1.json"], "mer.v1.json"), (["mer.v2.json", "mer.v1.json"], "mer.v1.json"), (["x"], None)],
@@ -459,6 +498,29 @@ async def test_the_page_and_the_health_come_over_the_same_port(hub, serving):
         assert (await asyncio.to_thread(get, server.port, "/readyz"))[0] == 200
         assert (await asyncio.to_thread(get, server.port, "/server.py"))[0] == 404
         assert (await asyncio.to_thread(get, server.port, "/v1/stream"))[0] == 426
+        status, headers, body = await asyncio.to_thread(get, server.port, "/healthz", "HEAD")
+        assert (status, headers["Content-Length"], body) == (200, "3", b"")
+        for method in ("POST", "PUT", "DELETE"):
+            status, headers, _ = await asyncio.to_thread(get, server.port, "/healthz", method)
+            assert (status, headers["Allow"]) == (405, "GET, HEAD")
+
+
+async def test_no_bytes_follow_the_headers_that_were_asked_for_alone(hub):
+    async with serving(hub) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"HEAD /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        async with asyncio.timeout(PATIENCE_S):
+            assert (await reader.read()).endswith(b"\r\n\r\n")
+        writer.close()
+
+
+async def test_a_websocket_at_another_address_is_told_where_it_is(hub):
+    async with serving(hub) as server:
+        for path in ("/", "/v1/stream/", "/ws"):
+            with pytest.raises(InvalidStatus) as refused:
+                await websockets.asyncio.client.connect(f"ws://127.0.0.1:{server.port}{path}")
+            assert refused.value.response.status_code == 404
+            assert b"the websocket is at /v1/stream" in refused.value.response.body
 
 
 async def test_a_port_in_use_is_one_clear_line(hub, serving):
