@@ -230,7 +230,7 @@ class EmotionFrame:
         arousal: Smoothed, -1..1.
         raw: The estimate before smoothing.
         category: One of ``CATEGORIES``, or ``UNKNOWN`` below the confidence threshold; with hysteresis and dwell.
-        confidence: Probability of the likeliest category after smoothing, 0..1.
+        confidence: Smoothed probability of that category, or of the likeliest one where it is ``UNKNOWN``; 0..1.
         probs: Smoothed probability of each category.
         hold: What an operator put in place of the values; None while they are live.
         hold_left_s: How long that still lasts, seconds; None for no end of its own.

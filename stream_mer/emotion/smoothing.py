@@ -19,7 +19,7 @@ class Smoothed:
         arousal: -1..1.
         probs: Probability of each category; sums to 1.
         category: A category, or ``UNKNOWN``.
-        confidence: Probability of the likeliest category, 0..1.
+        confidence: Probability of that category, or of the likeliest one where it is ``UNKNOWN``; 0..1.
         change: Set where the category changed at this moment.
     """
 
@@ -62,12 +62,13 @@ class Smoother:
                 self._probs[name] += release * (probability - self._probs[name])
         self._last_t = t
         change = self._category.feed(t, self._probs)
+        category = self._category.current
         return Smoothed(
             valence=self._valence,
             arousal=self._arousal,
             probs=dict(self._probs),
-            category=self._category.current,
-            confidence=max(self._probs.values()),
+            category=category,
+            confidence=max(self._probs.values()) if category == UNKNOWN else self._probs[category],
             change=change,
         )
 

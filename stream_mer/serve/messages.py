@@ -132,7 +132,10 @@ class Emotion(Message, tag="emotion", kw_only=True, frozen=True):
     interval: IntervalPart
     category: CategoryPart
     clusters: ClusterProbs
-    confidence: Annotated[Probability, Meta(description="Probability of the likeliest category after smoothing.")]
+    confidence: Annotated[
+        Probability,
+        Meta(description="The probability of `category.top`; where that is `unknown`, of the likeliest category."),
+    ]
     modalities: Annotated[tuple[Modality, ...], Meta(description="What had an influence on this frame.")]
     text_age_s: Annotated[float | None, Meta(description="Age of the newest sung line used; null without text.")] = None
     degraded: Annotated[

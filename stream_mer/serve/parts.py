@@ -48,7 +48,7 @@ class IntervalPart(Struct, kw_only=True, frozen=True):
 
 
 class CategoryProbs(Struct, kw_only=True, frozen=True):
-    """Probability of each of Russell's quadrants."""
+    """Probability of each of Russell's quadrants, smoothed; they add up to 1."""
 
     happy: Annotated[Probability, Meta(description="Q1: valence up, arousal up.")]
     angry: Annotated[Probability, Meta(description="Q2: valence down, arousal up.")]

@@ -20,7 +20,7 @@ class ShowValues:
     Attributes:
         valence: -1..1.
         arousal: -1..1.
-        confidence: 0..1.
+        confidence: Probability of the category, or of the likeliest one where that is ``unknown``; 0..1.
         probs: Of each category, 0..1.
         clusters: Of each MIREX cluster, 0..1.
         category: A category or ``UNKNOWN``.

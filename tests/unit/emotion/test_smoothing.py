@@ -65,7 +65,7 @@ def test_probabilities_follow_the_slower_one(hop_s: float) -> None:
     smoothed = after_a_step(sure_of("happy", 1.0), sure_of("sad", 1.0), hop_s=hop_s)
     left = math.exp(-3.0 / RELEASE_S)
     assert smoothed.probs == pytest.approx({"happy": left, "angry": 0, "sad": 1 - left, "relaxed": 0})
-    assert smoothed.confidence == pytest.approx(1 - left)
+    assert smoothed.confidence == smoothed.probs[smoothed.category]
 
 
 def test_one_time_constant_covers_63_percent() -> None:
@@ -104,7 +104,8 @@ def test_what_comes_out_stays_in_its_ranges_and_between_what_went_in(
         smoothed = smoother.feed(t, given_estimate)
         assert sum(smoothed.probs.values()) == pytest.approx(1.0)
         assert all(0 <= p <= 1 for p in smoothed.probs.values())
-        assert smoothed.confidence == max(smoothed.probs.values())
+        likeliest = max(smoothed.probs.values())
+        assert smoothed.confidence == smoothed.probs.get(smoothed.category, likeliest)
         assert -1 <= smoothed.valence <= 1
         assert min(arousals) - 1e-9 <= smoothed.arousal <= max(arousals) + 1e-9
         assert smoothed.category in (*CATEGORIES, UNKNOWN)
@@ -145,6 +146,15 @@ def test_a_new_category_must_be_likelier_by_the_margin() -> None:
     clear = sure_of("sad", 0.56, second="happy")  # .56 against .44
     assert categories(sure_of("happy"), *[close] * 5)[-1] == "happy"
     assert categories(sure_of("happy"), *[clear] * 5)[-1] == "sad"
+
+
+def test_confidence_is_that_of_the_category_shown_though_another_is_likelier() -> None:
+    smoother = Smoother(AT_ONCE)
+    smoother.feed(0.0, sure_of("happy"))
+    held = smoother.feed(0.5, sure_of("sad", 0.7, second="happy"))  # within the dwell
+    assert (held.category, held.confidence) == ("happy", pytest.approx(0.3))
+    unsure = Smoother(AT_ONCE).feed(0.0, estimate(probs=(0.10, 0.38, 0.26, 0.26)))
+    assert (unsure.category, unsure.confidence) == (UNKNOWN, 0.38)
 
 
 def test_below_the_confidence_it_is_unknown_and_comes_back_only_above_it() -> None:
