@@ -95,7 +95,9 @@ FIELDS: Mapping[str, FieldSource] = {
     ),
     **{name: _prob(name) for name in CATEGORIES},
     "confidence": FieldSource(
-        kind="share", about="probability of the category, or of the likeliest one where it is unknown", read=lambda values: values.confidence
+        kind="share",
+        about="probability of the category, or of the likeliest one where it is unknown",
+        read=lambda values: values.confidence,
     ),
     **{name: _cluster(name) for name in CLUSTERS},
     "rms": FieldSource(

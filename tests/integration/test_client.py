@@ -1,6 +1,7 @@
 """The client in Python against a real server: what others find in the README of a library before they trust it."""
 
 import asyncio
+import contextlib
 from dataclasses import replace
 
 import pytest

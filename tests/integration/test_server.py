@@ -422,7 +422,7 @@ async def test_one_client_too_many_is_asked_to_come_back(hub, serving):
         assert (await receive(first))["type"] == "pong"
 
 
-async def test_many_who_find_no_place_are_told_so_and_hold_no_sockets(hub, monkeypatch):
+async def test_many_who_find_no_place_are_told_so_and_hold_no_sockets(hub, monkeypatch, serving):
     monkeypatch.setattr(server_module, "TURNED_AWAY_WITHIN_S", 3600.0)
     monkeypatch.setattr(server_module, "MOST_TURNED_AWAY", 3)
     async with serving(hub, max_clients=1) as server, raw_client(server) as first:
@@ -452,7 +452,7 @@ def hung_up_on(raw: socket.socket) -> bytes:
     return data
 
 
-async def test_who_does_not_say_goodbye_is_hung_up_on(hub, monkeypatch):
+async def test_who_does_not_say_goodbye_is_hung_up_on(hub, monkeypatch, serving):
     monkeypatch.setattr(server_module, "TURNED_AWAY_WITHIN_S", 0.05)
     async with serving(hub, max_clients=1, close_timeout_s=60.0) as server, raw_client(server) as first:
         await receive(first)
@@ -505,7 +505,7 @@ async def test_the_page_and_the_health_come_over_the_same_port(hub, serving):
             assert (status, headers["Allow"]) == (405, "GET, HEAD")
 
 
-async def test_no_bytes_follow_the_headers_that_were_asked_for_alone(hub):
+async def test_no_bytes_follow_the_headers_that_were_asked_for_alone(hub, serving):
     async with serving(hub) as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(b"HEAD /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
@@ -514,7 +514,7 @@ async def test_no_bytes_follow_the_headers_that_were_asked_for_alone(hub):
         writer.close()
 
 
-async def test_a_websocket_at_another_address_is_told_where_it_is(hub):
+async def test_a_websocket_at_another_address_is_told_where_it_is(hub, serving):
     async with serving(hub) as server:
         for path in ("/", "/v1/stream/", "/ws"):
             with pytest.raises(InvalidStatus) as refused:
