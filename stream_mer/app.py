@@ -16,6 +16,7 @@ from stream_mer.emotion.smoothing import Smoother
 from stream_mer.engine_settings import EngineSettings
 from stream_mer.hosting import Companion, host
 from stream_mer.lyrics.opening import LyricsOpener
+from stream_mer.pieces import COARSE_SAMPLES, WORD_SAMPLES, Pieces, divide
 from stream_mer.pipeline import Pipeline
 from stream_mer.ports import AudioSource, EventSink
 from stream_mer.serve.hub import Hub
@@ -67,6 +68,13 @@ class Engine:
         Raises:
             LyricsError: The lyrics file cannot be used.
         """
+        recognises = self.settings.lyrics.mode == "recognise" and lyrics is None
+        pieces = Pieces(
+            hop_samples=self.settings.window.hop_samples,
+            longest_samples=WORD_SAMPLES if recognises else COARSE_SAMPLES,
+            finely=levels_wanted or (lambda: False),
+        )
+        divide(source, pieces.end)
         return Pipeline(
             source=source,
             windower=Windower(self.settings.window),

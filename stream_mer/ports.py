@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Callable, Iterator
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from stream_mer.types import AudioChunk, EmotionEstimate, LyricLine, LyricState, StreamEvent, Window
 
@@ -31,6 +31,19 @@ class AudioSource(Protocol):
 
     def close(self) -> None:
         """End the iteration soon, from any thread; idempotent."""
+        ...
+
+
+PieceEnd: TypeAlias = Callable[[int], int]
+"""Tells where a piece of audio is to end that starts at a sample: at a later one."""
+
+
+@runtime_checkable
+class DivisibleSource(AudioSource, Protocol):
+    """A source whose audio lies ready, and may be handed over in pieces of any length: each when its end is due."""
+
+    def divide(self, piece_end: PieceEnd) -> None:
+        """Cut by this what ``chunks`` yields, as far as there is audio; to be called before it is."""
         ...
 
 

@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from stream_mer.ports import AudioSource
+from stream_mer.pieces import divide
+from stream_mer.ports import AudioSource, PieceEnd
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, EmotionFrame, LyricLine, StreamEvent, StreamStatus
 
 
@@ -74,6 +75,11 @@ class ContinuedSource:
         self._start_sample = start_sample
         self.name = source.name
         self.live = source.live
+
+    def divide(self, piece_end: PieceEnd) -> None:
+        """Implements ``ports.DivisibleSource``, on the channel's clock."""
+        shift = self._start_sample
+        divide(self._source, lambda start_sample: piece_end(start_sample + shift) - shift)
 
     def chunks(self) -> Iterator[AudioChunk]:
         for chunk in self._source.chunks():

@@ -12,7 +12,8 @@ import msgspec
 
 from stream_mer.errors import SettingError
 from stream_mer.file_names import file_names
-from stream_mer.ports import AudioSource
+from stream_mer.pieces import divide
+from stream_mer.ports import AudioSource, PieceEnd
 from stream_mer.recording.audio_file import FlacKeeper
 from stream_mer.recording.format import MESSAGES, Entry, Header
 from stream_mer.recording.writing import BackgroundWriter
@@ -160,6 +161,9 @@ class _TappedSource:
     @property
     def live(self) -> bool:
         return self._source.live
+
+    def divide(self, piece_end: PieceEnd) -> None:
+        divide(self._source, piece_end)
 
     def chunks(self) -> Iterator[AudioChunk]:
         for chunk in self._source.chunks():

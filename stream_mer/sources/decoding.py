@@ -35,6 +35,9 @@ _MAX_GAP_S = 60.0
 """Longer jumps are not lost audio but a new count, as where recordings were joined: the audio goes on without a gap."""
 
 
+RUN_S = 0.5
+"""Files are decoded so much at a time: a packet is 20 ms, and what is done to each costs as much as its decoding."""
+
 _TRUSTED_PACKETS = 10
 """Random bytes hold headers of MP3 and AAC by chance, and one packet in five decodes to noise: audio is let out only
 once so many packets in a row were sound..."""
@@ -51,7 +54,7 @@ _URL_PROTOCOLS = (*URL_SCHEMES, "tls", "httpproxy", "rtmpt", "crypto", "hls", "d
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DecodedAudio:
-    """A run of audio as the decoder gave it.
+    """A run of audio without a gap in it.
 
     Attributes:
         samples: Shape ``[n, channels]``, nominal range -1..1.
@@ -62,6 +65,24 @@ class DecodedAudio:
     samples: NDArray[np.float32]
     rate_hz: int
     gap_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Block:
+    """What one packet holds, as the decoder gave it: like ``DecodedAudio``, but samples of any type."""
+
+    samples: NDArray[Any]
+    rate_hz: int
+    gap_s: float
+
+    @property
+    def length_s(self) -> float:
+        return len(self.samples) / self.rate_hz
+
+    def follows(self, other: _Block) -> bool:
+        """Whether both can be one run."""
+        like = self.rate_hz == other.rate_hz and self.samples.shape[1] == other.samples.shape[1]
+        return like and self.samples.dtype == other.samples.dtype and not self.gap_s
 
 
 def check_file(path: Path) -> None:
@@ -92,7 +113,7 @@ def duration_s(path: Path) -> float | None:
 
 
 def decode_file(path: Path) -> Iterator[DecodedAudio]:
-    """Decode the best audio stream of a file, from its beginning.
+    """Decode the best audio stream of a file, from its beginning, ``RUN_S`` at a time.
 
     What is damaged is left out with a warning; time stamps tell how much that was where the format has them.
 
@@ -104,11 +125,11 @@ def decode_file(path: Path) -> Iterator[DecodedAudio]:
         wrong = wrong_length(path)
         if wrong:
             _LOG.warning("%s %s", path.name, wrong)
-        yield from _Decoding(container, path.name, os.fspath(path)).run()
+        yield from _Decoding(container, path.name, os.fspath(path)).run(at_least_s=RUN_S)
 
 
 def decode_url(url: str, *, timeout_s: float) -> Iterator[DecodedAudio]:
-    """Decode the best audio stream behind a network address, as fast as it is sent.
+    """Decode the best audio stream behind a network address, as fast as it is sent, packet by packet.
 
     Args:
         url: Of a scheme in ``URL_SCHEMES``.
@@ -149,8 +170,34 @@ class _Decoding:
         self._decoded_s = 0.0
         self._no_numbers = 0
 
-    def run(self) -> Iterator[DecodedAudio]:
-        doubted: list[DecodedAudio] = []
+    def run(self, *, at_least_s: float = 0.0) -> Iterator[DecodedAudio]:
+        """Decode in runs of at least so many seconds, as far as there is no gap; each packet by itself for 0."""
+        waiting: list[_Block] = []
+        length_s = 0.0
+        for block in self._blocks():
+            if waiting and not block.follows(waiting[-1]):
+                yield self._joined(waiting)
+                waiting, length_s = [], 0.0
+            waiting.append(block)
+            length_s += block.length_s
+            if length_s >= at_least_s:
+                yield self._joined(waiting)
+                waiting, length_s = [], 0.0
+        if waiting:
+            yield self._joined(waiting)
+        if self._damaged_packets > 1:
+            _LOG.warning("%s: %d damaged packets left out in all", self._name, self._damaged_packets)
+        if self._no_numbers:
+            _LOG.warning("%s: %d samples are no numbers, taken as silence", self._name, self._no_numbers)
+
+    def _joined(self, blocks: list[_Block]) -> DecodedAudio:
+        samples = to_float32(np.concatenate([block.samples for block in blocks]))
+        self._no_numbers += samples.size - int(np.count_nonzero(np.isfinite(samples)))
+        return DecodedAudio(samples=samples, rate_hz=blocks[0].rate_hz, gap_s=blocks[0].gap_s)
+
+    def _blocks(self) -> Iterator[_Block]:
+        """What can be decoded, once it is sure that it is audio at all."""
+        doubted: list[_Block] = []
         for packet in self._packets():
             doubted += self._decode(packet)
             if not self._trusted:
@@ -161,10 +208,6 @@ class _Decoding:
         if not self._trusted:
             self._require_mostly_sound()
             yield from doubted
-        if self._damaged_packets > 1:
-            _LOG.warning("%s: %d damaged packets left out in all", self._name, self._damaged_packets)
-        if self._no_numbers:
-            _LOG.warning("%s: %d samples are no numbers, taken as silence", self._name, self._no_numbers)
 
     def _packets(self) -> Iterator[av.Packet[AudioStream]]:
         """Packets of the audio stream, up to the end or the point that the container cannot be read beyond."""
@@ -183,7 +226,7 @@ class _Decoding:
                 return
             yield packet
 
-    def _decode(self, packet: av.Packet[AudioStream]) -> list[DecodedAudio]:
+    def _decode(self, packet: av.Packet[AudioStream]) -> list[_Block]:
         """What one packet decodes to: nothing if it is damaged."""
         import av.error  # noqa: PLC0415  # as above
 
@@ -195,7 +238,7 @@ class _Decoding:
         if blocks:
             self._sound_packets += 1
             self._sound_in_a_row += 1
-        return [self._decoded(block) for block in blocks]
+        return [self._block(block) for block in blocks]
 
     def _judge(self) -> None:
         """Decide whether this is audio at all."""
@@ -225,21 +268,20 @@ class _Decoding:
         self._sound_in_a_row = 0
         self._after_damage = True
 
-    def _decoded(self, block: Any) -> DecodedAudio:
+    def _block(self, block: Any) -> _Block:
         rate_hz = int(block.sample_rate)
         if not MIN_RATE_HZ <= rate_hz <= MAX_RATE_HZ:
             raise SourceError(
                 f"{self._where} says that it has {rate_hz} samples a second, which no music has: "
                 "its header is damaged, or it is no audio; try another copy"
             )
-        samples = to_float32(block.to_ndarray())
-        self._no_numbers += samples.size - int(np.count_nonzero(np.isfinite(samples)))
+        samples = block.to_ndarray()
         # Planar formats are [channels, n], packed ones [1, n * channels].
         channels = samples.T if block.format.is_planar else samples.reshape(-1, block.layout.nb_channels)
         gap_s = self._gap_s(block)
         self._after_damage = False
         self._decoded_s += gap_s + len(channels) / rate_hz
-        return DecodedAudio(samples=channels, rate_hz=rate_hz, gap_s=gap_s)
+        return _Block(samples=channels, rate_hz=rate_hz, gap_s=gap_s)
 
     def _gap_s(self, block: Any) -> float:
         """Compare a block's time stamp with the end of the block before it."""
@@ -248,7 +290,7 @@ class _Decoding:
             if self._expected_s is not None:
                 self._expected_s += length_s
             return 0.0
-        start_s = float(block.pts * block.time_base)
+        start_s = block.pts * block.time_base.numerator / block.time_base.denominator
         jump_s = 0.0 if self._expected_s is None else start_s - self._expected_s
         self._expected_s = start_s + length_s
         least_s = _MIN_GAP_AFTER_DAMAGE_S if self._after_damage else _MIN_GAP_S

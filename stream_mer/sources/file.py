@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from stream_mer.pieces import FINE_SAMPLES
+from stream_mer.ports import PieceEnd
 from stream_mer.sources.decoding import DecodedAudio, check_file, decode_file, duration_s
 from stream_mer.sources.pacing import Pacer
 from stream_mer.sources.resampling import MonoResampler
@@ -18,8 +20,8 @@ from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, Samples
 CHUNK_SAMPLES = SAMPLE_RATE_HZ // 10
 """Length of a chunk: 0.1 s."""
 
-PACED_CHUNK_SAMPLES = SAMPLE_RATE_HZ // 50
-"""Of a chunk at the pace of real time: 20 ms, as a sound card delivers it, so that levels flow as smoothly."""
+PACED_CHUNK_SAMPLES = FINE_SAMPLES
+"""Of a chunk at the pace of real time, unless others are asked for."""
 
 
 class FileSource:
@@ -46,6 +48,13 @@ class FileSource:
         self._paced = paced
         self._loop = loop
         self._closed = threading.Event()
+        length_samples = PACED_CHUNK_SAMPLES if paced else CHUNK_SAMPLES
+        self._piece_end: PieceEnd = lambda start_sample: start_sample + length_samples
+
+    def divide(self, piece_end: PieceEnd) -> None:
+        """Implements ``ports.DivisibleSource``; counts where the file is paced."""
+        if self._paced:
+            self._piece_end = piece_end
 
     def duration_s(self) -> float | None:
         """How long the file says that it is (one pass of it), seconds; None if it does not say.
@@ -56,7 +65,9 @@ class FileSource:
         return duration_s(self._path)
 
     def chunks(self) -> Iterator[AudioChunk]:
-        """Yield the audio in chunks of 0.1 s, or 20 ms where it is paced; shorter only before a gap and at the end.
+        """Yield the audio in chunks of 0.1 s, or 20 ms where it is paced and not divided otherwise.
+
+        They are shorter only before a gap and at the end.
 
         Raises:
             SourceError: The file cannot be opened, holds no audio stream, or nothing of it can be decoded.
@@ -71,7 +82,7 @@ class FileSource:
         self._closed.set()
 
     def _pieces(self) -> Iterator[tuple[int, Samples]]:
-        assembly = _Assembly(PACED_CHUNK_SAMPLES if self._paced else CHUNK_SAMPLES)
+        assembly = _Assembly(self._piece_end)
         while not self._closed.is_set():
             for decoded in decode_file(self._path):
                 yield from assembly.feed(decoded)
@@ -81,10 +92,13 @@ class FileSource:
 
 
 class _Assembly:
-    """Joins what is decoded to mono at 16 kHz on one sample clock, and cuts it into pieces of one length."""
+    """Joins what is decoded to mono at 16 kHz on one sample clock, and cuts it into pieces.
 
-    def __init__(self, length_samples: int) -> None:
-        self._length = length_samples
+    Where a piece ends is asked when somebody wants it, not when its audio is decoded.
+    """
+
+    def __init__(self, piece_end: PieceEnd) -> None:
+        self._piece_end = piece_end
         self._resampler: MonoResampler | None = None
         self._waiting: list[Samples] = []
         self._n_waiting = 0
@@ -106,21 +120,18 @@ class _Assembly:
             yield from self._take(self._resampler.finish())
             self._resampler = None
         if self._n_waiting:
-            yield self._give(np.concatenate(self._waiting))
-            self._waiting, self._n_waiting = [], 0
+            yield self._give(self._n_waiting)
 
     def _take(self, samples: Samples) -> Iterator[tuple[int, Samples]]:
         self._waiting.append(samples)
         self._n_waiting += len(samples)
-        if self._n_waiting < self._length:
-            return
-        joined = np.concatenate(self._waiting)
-        whole = len(joined) - len(joined) % self._length
-        self._waiting, self._n_waiting = [joined[whole:]], len(joined) - whole
-        for start in range(0, whole, self._length):
-            yield self._give(joined[start : start + self._length])
+        while self._n_waiting >= (length := self._piece_end(self._position) - self._position):
+            yield self._give(length)
 
-    def _give(self, samples: Samples) -> tuple[int, Samples]:
+    def _give(self, length: int) -> tuple[int, Samples]:
+        """Cut off so much of what waits."""
+        joined = self._waiting[0] if len(self._waiting) == 1 else np.concatenate(self._waiting)
+        self._waiting, self._n_waiting = [joined[length:]], len(joined) - length
         start = self._position
-        self._position += len(samples)
-        return start, samples
+        self._position += length
+        return start, joined[:length]

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from stream_mer.errors import SourceError
+from stream_mer.sources import decoding
 from stream_mer.sources.file import CHUNK_SAMPLES, FileSource
 from stream_mer.sources.pacing import Pacer
 from stream_mer.types import AudioChunk
@@ -55,6 +56,19 @@ def test_stereo_at_another_rate_has_the_right_length(tmp_path: Path) -> None:
 def test_the_same_chunks_every_time(tmp_path: Path) -> None:
     source = FileSource(write_wav(tmp_path / "a.wav", noise(30_000), 44_100))
     np.testing.assert_array_equal(joined(list(source.chunks())), joined(list(source.chunks())))
+
+
+@pytest.mark.parametrize("run_s", [0.0, 0.3, 100.0])
+def test_how_much_is_decoded_at_a_time_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_s: float
+) -> None:
+    path = write_wav(tmp_path / "a.wav", np.stack([noise(88_200), noise(88_200)[::-1]], axis=1), 44_100)
+    expected = joined(list(FileSource(path).chunks()))
+    monkeypatch.setattr(decoding, "RUN_S", run_s)
+    lengths_s = [len(run.samples) / run.rate_hz for run in decoding.decode_file(path)]
+    assert sum(lengths_s) == pytest.approx(2.0)
+    assert min(lengths_s[:-1], default=run_s) >= run_s
+    np.testing.assert_array_equal(joined(list(FileSource(path).chunks())), expected)
 
 
 @pytest.mark.parametrize("rate_hz", [16_000, 44_100])
