@@ -21,7 +21,7 @@ class Missed:
 
     Attributes:
         parcels: In the order in which they were published.
-        complete: False where some is no longer known.
+        complete: False where some is no longer known, or the client claims to have seen what was never sent.
         keys: The streams and kinds of these parcels.
     """
 
@@ -68,7 +68,8 @@ class History:
             if last is None or not wanted(stream, kind):
                 continue
             later = [parcel for parcel in kept if parcel.message.seq > last]
-            complete = complete and (not later or later[0].message.seq <= last + 1)
+            oldest, newest = kept[0].message.seq, kept[-1].message.seq
+            complete = complete and oldest <= max(last, -1) + 1 <= newest + 1
             parcels.extend(later)
         parcels.sort(key=lambda parcel: parcel.number)
         return Missed(

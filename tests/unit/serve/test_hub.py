@@ -261,6 +261,29 @@ def test_what_is_no_longer_known_is_told(clock):
     assert [message["segment"] for message in missed] == [6, 7, 8]
 
 
+@pytest.mark.parametrize(
+    ("last_seq", "resumed", "sent"),
+    [
+        ({"main": {"lyrics": 2}}, True, 0),
+        ({"main": {"lyrics": -1}}, True, 3),
+        ({"main": {"lyrics": -(10**30)}}, True, 3),
+        ({"main": {"lyrics": 3}}, False, 0),
+        ({"main": {"lyrics": 10**30}}, False, 0),
+        ({"main": {"levels": 7, "dance": 7}, "nowhere": {"lyrics": 7}}, True, 0),
+        ({}, True, 0),
+    ],
+    ids=["up to date", "nothing seen", "less than nothing", "the future", "far future", "of no account", "empty"],
+)
+def test_what_was_never_sent_cannot_have_been_seen(hub, last_seq, resumed, sent):
+    sink, box = hub.sink("main"), outbox()
+    for segment in range(3):
+        sink.publish(replace(LINE, segment=segment))
+    welcome(hub, box, resume=wire.ResumePart(session=hub.session, last_seq=last_seq))
+    ready, *missed = drain(box)
+    assert (ready["resumed"], len(missed)) == (resumed, sent)
+    assert [entry["message"]["seq"] for entry in ready["snapshot"]] == ([] if sent else [2])
+
+
 def test_another_session_cannot_be_resumed(hub):
     hub.sink("main").publish(LINE)
     box = outbox()
