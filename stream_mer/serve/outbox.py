@@ -150,7 +150,7 @@ class Outbox:
         if parcel.kind in wire.LATEST_WINS:
             self._put_latest(parcel, interval_s)
         else:
-            self._put_ordered(parcel.data, parcel.published_at)
+            self._put_ordered(parcel)
 
     def hand_over(self, parcel: Parcel, *, interval_s: float = 0.0) -> None:
         """Send a message at once if nothing waits and the client keeps up; else put it. In the writer's thread only."""
@@ -158,10 +158,6 @@ class Outbox:
             self._count(parcel.published_at)
         else:
             self.put(parcel, interval_s=interval_s)
-
-    def put_ordered(self, data: bytes) -> None:
-        """Add a message for this client alone, in order."""
-        self._put_ordered(data, None)
 
     def put_all(self, messages: Iterable[bytes]) -> None:
         """Add messages for this client alone, in order, of which none is ever dropped: what it asked for."""
@@ -171,13 +167,13 @@ class Outbox:
         if wake:
             self._wake()
 
-    def _put_ordered(self, data: bytes, published_at: float | None) -> None:
+    def _put_ordered(self, parcel: Parcel) -> None:
         with self._lock:
             if len(self._ordered) >= self._capacity:
                 self._ordered.popleft()
                 self._dropped += 1
                 self._dropped_untold += 1
-            self._ordered.append(_Waiting(place=next(self._places), data=data, published_at=published_at))
+            self._ordered.append(_Waiting(place=next(self._places), data=parcel.data, published_at=parcel.published_at))
             wake = self._stop_rest()
         if wake:
             self._wake()

@@ -121,7 +121,7 @@ class Session:
             self._goodbye.set_result(goodbye)
 
     async def _talk(self) -> None:
-        self._outbox.put_ordered(encode(self._hello))
+        self._outbox.put_all([encode(self._hello)])
         self._flush()
         loop = asyncio.get_running_loop()
         identify_timer = loop.call_later(self._settings.identify_timeout_s, self._identify_is_due)
@@ -180,23 +180,23 @@ class Session:
             now = asyncio.get_running_loop().time()
             if isinstance(data, bytes):
                 self._audio.count(now)
-                self._hear(data)
+                await self._answer(self._hear(data))
                 continue
             self._texts.count(now)
             match message := self._decode(data):
                 case wire.Identify() | wire.Subscribe() | wire.Unsubscribe() | wire.Control():
                     await self._request(message)
                 case wire.Ping():
-                    self._outbox.put_ordered(encode(wire.Pong(id=message.id, t=message.t)))
+                    await self._answer(wire.Pong(id=message.id, t=message.t))
                 case wire.AudioStart():
-                    self._start_audio(message)
+                    await self._answer(self._start_audio(message))
                 case wire.AudioEnd():
                     self._ingest.end()
                 case wire.Pong():
                     pass
 
     async def _request(self, message: wire.Identify | wire.Subscribe | wire.Unsubscribe | wire.Control) -> None:
-        """Answer; whoever asks more than it reads has to wait, because answers are never dropped."""
+        """Have it answered; whoever asks more than it reads has to wait, because answers are never dropped."""
         self._all_written.clear()
         match message:
             case wire.Identify():
@@ -209,24 +209,26 @@ class Session:
                 self._requests.control(message)
         await self._all_written.wait()
 
-    def _start_audio(self, message: wire.AudioStart) -> None:
-        if self._requests.require_role() == "operator":
-            self._answer(self._ingest.start(message))
-        else:
-            why = "only operators may send audio to this server; identify with the operator's token"
-            self._answer(wire.Error(code=wire.CloseCode.FORBIDDEN, message=why, fatal=False))
+    async def _answer(self, message: wire.Message | None) -> None:
+        """Answer, if there is anything to say; the same holds."""
+        if message is not None:
+            self._all_written.clear()
+            self._outbox.put_all([encode(message)])
+            await self._all_written.wait()
 
-    def _hear(self, data: bytes) -> None:
+    def _start_audio(self, message: wire.AudioStart) -> wire.Error | None:
+        if self._requests.require_role() == "operator":
+            return self._ingest.start(message)
+        why = "only operators may send audio to this server; identify with the operator's token"
+        return wire.Error(code=wire.CloseCode.FORBIDDEN, message=why, fatal=False)
+
+    def _hear(self, data: bytes) -> wire.Error | None:
         bad, limit = wire.CloseCode.BAD_MESSAGE, self._settings.max_audio_bytes
         if not self._ingest.is_open:
             raise Goodbye(bad, "a binary message makes no sense here; send JSON as text, or audio.start before audio")
         if len(data) > limit:
             raise Goodbye(bad, f"{len(data)} bytes of audio are too much for one message; at most {limit} bytes")
-        self._answer(self._ingest.feed(data))
-
-    def _answer(self, refusal: wire.Error | None) -> None:
-        if refusal is not None:
-            self._outbox.put_ordered(encode(refusal))
+        return self._ingest.feed(data)
 
     def _decode(self, data: str) -> wire.ClientMessage:
         bad = wire.CloseCode.BAD_MESSAGE

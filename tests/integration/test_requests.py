@@ -288,6 +288,26 @@ async def test_who_asks_and_never_reads_piles_nothing_up(hub, serving):
         assert waiting <= 50, "one answer, and the newest emotion of each stream"
 
 
+async def test_no_answer_is_ever_dropped_however_late_it_is_read(hub, serving):
+    ids = [f"{i} {'x' * 3000}" for i in range(300)]  # more than all buffers hold
+
+    async def ask(socket):
+        for each in ids:
+            await socket.send(json.dumps({"type": "ping", "id": each}))
+
+    async with (
+        serving(hub, max_messages_per_s=10_000, queued_messages=2) as server,
+        websockets.asyncio.client.connect(server.stream_url, max_queue=1) as late,
+    ):
+        asking = asyncio.create_task(ask(late))
+        talk = Talk(late)
+        assert (await talk.read())["type"] == "hello"
+        for _ in range(200):  # turns of the loop, in which the server answers as long as it can
+            await asyncio.sleep(0.001)
+        assert [(await talk.read()).get("id") for _ in ids] == ids
+        await asking
+
+
 async def test_who_sends_frames_without_end_is_read_from_later_and_loses_nothing(hub, serving):
     async with (
         serving(hub, max_messages_per_s=5, max_audio_messages_per_s=5) as server,

@@ -134,7 +134,7 @@ def test_nothing_is_lost_or_doubled_between_threads():
 
 def test_messages_of_the_client_alone_go_in_order_too(wakes):
     outbox = Outbox(capacity=4, wake=wakes)
-    outbox.put_ordered(encode(examples()["pong"]))
+    outbox.put_all([encode(examples()["pong"])])
     outbox.put(parcel("lyrics", "l0"))
     assert json.loads(outbox.take())["type"] == "pong"
     assert outbox.take() == b"l0"
@@ -253,7 +253,7 @@ def test_ages_are_counted_where_messages_are_taken(clock):
     outbox = Outbox(capacity=4, wake=lambda: None, clock=clock)
     message = examples()["status"]
     outbox.put(Parcel(stream="main", kind="status", message=message, data=b"s", published_at=clock.now))
-    outbox.put_ordered(b"pong")
+    outbox.put_all([b"pong"])
     clock.now += 0.03
     drain(outbox)
     counted = outbox.statistics()
