@@ -139,7 +139,12 @@ class Emotion(Message, tag="emotion", kw_only=True, frozen=True):
     modalities: Annotated[tuple[Modality, ...], Meta(description="What had an influence on this frame.")]
     text_age_s: Annotated[float | None, Meta(description="Age of the newest sung line used; null without text.")] = None
     degraded: Annotated[
-        tuple[str, ...], Meta(description="Why this frame is worse than it could be; short codes.")
+        tuple[str, ...],
+        Meta(
+            description="Why this frame is worse than it could be. Of its audio: `audio_lost`. Of its words: "
+            "`lyrics_loading`, `lyrics_lagging`, `lyrics_unavailable`. Shown again because no other comes from a "
+            "worker: `worker_silent`, `worker_lost`, `broker_lost`. There may be new ones."
+        ),
     ] = ()
     held: Annotated[bool, Meta(description="True while an operator holds the values; `hold` says how.")] = False
     hold: Hold = None

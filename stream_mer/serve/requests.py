@@ -70,6 +70,10 @@ class Requests:
             resume=message.resume,
             via=self._delivery,
         )
+        for wish in message.subscribe or ():
+            if not grant([wish]):  # silence would be all that it hears of it
+                error = wire.Error(code=wire.CloseCode.BAD_MESSAGE, message=_no_such_events(wish.events), fatal=False)
+                self._outbox.put_all([encode(error)])
         logger.debug("client %s is %.40r (%.40r)", self.client_id, message.client.name, message.client.kind)
 
     def begin_by_default(self) -> None:
@@ -90,8 +94,7 @@ class Requests:
         if unknown is not None:
             self._answer(message.id, wire.CloseCode.NO_STREAM, unknown)
         elif not granted:
-            kinds = f"none of {', '.join(message.events)[:80]} is here; choose from {', '.join(wire.EVENT_KINDS)}"
-            self._answer(message.id, wire.CloseCode.BAD_MESSAGE, kinds)
+            self._answer(message.id, wire.CloseCode.BAD_MESSAGE, _no_such_events(message.events))
         else:
             self._change(message.id, self._interest.after(subscribed(granted[0])))
 
@@ -167,3 +170,7 @@ class Requests:
 
     def _too_many(self) -> str:
         return f"more than {self._settings.max_subscriptions} subscriptions; name several streams or events in one"
+
+
+def _no_such_events(names: Iterable[str]) -> str:
+    return f"none of {', '.join(names)[:80]} is here; choose from {', '.join(wire.EVENT_KINDS)}"

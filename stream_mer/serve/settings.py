@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -88,9 +89,10 @@ class ServeSettings:
             raise SettingError("a TLS key needs its certificate: give --tls-certificate too")
         if self.token is None and not self.is_private:
             host = self.host or "0.0.0.0"  # noqa: S104 - an empty host means every address; here it is named, not bound
+            token = secrets.token_hex(8)  # whatever stands here gets typed, so it has to be good
             raise SettingError(
                 f"{host} can be reached from the network, and without a token anybody there could listen in. "
-                f"Type: stream-mer serve --host {host} --token CHOOSE-A-SECRET"
+                f"Type: stream-mer serve --host {host} --token {token} (or put that --token behind another line)"
             )
 
     @property

@@ -7,7 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stream_mer.cluster.sight import Trouble
 from stream_mer.errors import ServeError
+from stream_mer.lyrics.live import LAGGING, LOADING, UNAVAILABLE
+from stream_mer.pipeline import AUDIO_LOST
 from stream_mer.serve import messages as wire
 from stream_mer.serve.codec import decode_client, decode_server, encode, kind_of
 from stream_mer.types import CATEGORIES, CLUSTERS, UNKNOWN
@@ -51,6 +54,12 @@ NESTED = {
     wire.OverridePart: "valence arousal ttl_s",
     wire.RefusalPart: "code message",
 }
+
+
+def test_every_reason_for_a_worse_frame_is_told():
+    told = typing.get_type_hints(wire.Emotion, include_extras=True)["degraded"].__metadata__[0].description
+    codes = (AUDIO_LOST, LOADING, LAGGING, UNAVAILABLE, *typing.get_args(Trouble))
+    assert [code for code in codes if f"`{code}`" not in told] == []
 
 
 def floats(info: msgspec.inspect.FloatType) -> st.SearchStrategy[float]:
