@@ -39,7 +39,7 @@ const troubles = new Map();
 function trouble(about, text) {
   if (text) troubles.set(about, text);
   else troubles.delete(about);
-  const items = [...troubles.values()].map((one) => Object.assign(document.createElement("li"), { textContent: one }));
+  const items = [...troubles.values()].map((one) => Object.assign(document.createElement("p"), { textContent: one }));
   $("trouble").replaceChildren(...items);
   $("trouble").hidden = items.length === 0;
 }
@@ -86,7 +86,9 @@ colour("back");
 const plane = new Plane($("plane"));
 const timeline = new Timeline($("timeline"), number("minutes", 0.5, 10, 2) * 60);
 const bars = { categories: new Bars($("categories"), CATEGORY_NAMES), clusters: new Bars($("clusters"), CLUSTER_NAMES) };
-const lines = new Lines($("lines"), null, number("lines", 1, 4, 2));
+const most = number("lines", 1, 4, 2);
+const lines = new Lines($("lines"), null, most);
+document.body.style.setProperty("--lines", most);
 let past = new Past();
 let stream = asked.get("stream");
 let session = null;

@@ -95,6 +95,28 @@ async def test_everything_can_be_shown_and_is_what_was_sent(look, hub):
     assert screen.complaints == []
 
 
+async def test_all_of_it_is_in_the_picture_and_stands_still_while_words_come_and_go(look, hub, flow):
+    screen = await look(f"overlay?show={ALL}&zoom=0.8", viewport={"width": 1920, "height": 1080})
+    edges = (
+        "() => [...document.querySelectorAll('[data-part]:not(.words)')].map(one => one.getBoundingClientRect())"
+        ".filter(box => box.height > 0).map(box => [box.left, box.top, box.right, box.bottom].map(Math.round))"
+    )
+    sink = hub.sink("main")
+    async with flow():
+        await screen.until(LIT)
+        sink.publish(replace(LINE, segment=90, t0=29.0, t1=1000.0, text="short"))
+        await screen.text_is("#lines", "short")
+        before = await screen.page.evaluate(edges)
+        sink.publish(replace(LINE, segment=91, t0=29.5, t1=1000.0, text="longer than all of them " * 4))
+        await screen.text_is("#lines", "longer")
+        after = await screen.page.evaluate(edges)
+    assert len(before) == 6, "category, values, both kinds of bars, plane, timeline"
+    for left, top, right, bottom in before + after:
+        assert 0 <= left < right <= 1920
+        assert 0 <= top < bottom <= 1080
+    assert [(left, right) for left, _, right, _ in before] == [(left, right) for left, _, right, _ in after]
+
+
 async def test_what_it_does_not_understand_it_says_with_what_is_possible(look):
     screen = await look("overlay?show=banana&at=nowhere&zoom=fat&lines=&color=red&text=reddish&stream=hall")
     for told in (
