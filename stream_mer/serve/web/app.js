@@ -27,7 +27,7 @@ const MANY_STREAMS = 8; // the levels of more would be too much for a light at t
 
 const parameters = new URLSearchParams(location.search);
 const plane = new Plane($("plane"));
-const timeline = new Timeline($("timeline"), 60 * (firstSpan() || 2));
+const timeline = new Timeline($("timeline"), 60 * (firstSpan() || 2), $("span"));
 const bars = { categories: new Bars($("categories"), CATEGORY_NAMES), clusters: new Bars($("clusters"), CLUSTER_NAMES) };
 const lines = new Lines($("lines"), $("wordless"), LINES_SHOWN);
 const keys = new Keys();

@@ -103,6 +103,7 @@ export class Operator {
     this.aim = null;
     $("plane").toggleAttribute("data-aim", on);
     $("aim").hidden = !on;
+    delete $("aim").dataset.above;
     this.show(this.streams.past?.emotion ?? null);
   }
 
@@ -127,6 +128,7 @@ export class Operator {
 
   #override(...values) {
     this.aim = values.map((value) => Math.max(-1, Math.min(1, Math.round(100 * value) / 100)));
+    $("aim").toggleAttribute("data-above", this.aim[1] < 0); // the word must not hide where the hand goes
     if (!this.sending) this.#sendAim();
   }
 

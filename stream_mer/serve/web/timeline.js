@@ -10,9 +10,14 @@ const SMALLEST_TEXT_PX = 11;
 const CURVES = { valence: { colour: "#f2f3f7", dash: [] }, arousal: { colour: "#c9a0ff", dash: [7, 5] } };
 
 export class Timeline {
-  /** @param {HTMLCanvasElement} canvas @param {number} span_s How much it shows. */
-  constructor(canvas, span_s) {
+  /**
+   * @param {HTMLCanvasElement} canvas
+   * @param {number} span_s How much it shows.
+   * @param {HTMLElement | null} corner What stands over its left end, beside the times, which leave room for it.
+   */
+  constructor(canvas, span_s, corner = null) {
     this.canvas = canvas;
+    this.corner = corner;
     this.context = canvas.getContext("2d");
     this.span_s = span_s;
     this.past = null;
@@ -95,11 +100,13 @@ export class Timeline {
     c.textAlign = "left";
     c.textBaseline = "bottom";
     const step_s = this.span_s > 5 * MINUTE_S ? 2 * MINUTE_S : this.span_s < 2 * MINUTE_S ? MINUTE_S / 2 : MINUTE_S;
+    const taken = (this.corner?.offsetWidth ?? 0) * this.scale;
     c.beginPath();
     for (let t = Math.floor(this.end_s / step_s) * step_s; t > this.end_s - this.span_s && t >= 0; t -= step_s) {
       c.moveTo(this.#x(t), curve[0]);
       c.lineTo(this.#x(t), curve[1]);
-      c.fillText(clock(t), this.#x(t) + 5 * this.pen, curve[1]);
+      const [text, from] = [clock(t), this.#x(t) + 5 * this.pen];
+      if (from >= taken && from + c.measureText(text).width <= canvas.width) c.fillText(text, from, curve[1]);
     }
     c.moveTo(0, this.#y(0, curve));
     c.lineTo(canvas.width, this.#y(0, curve));

@@ -94,6 +94,13 @@ async def server(hub, serving):
         yield server
 
 
+@pytest_asyncio.fixture(loop_scope="session")
+async def guarded(hub, serving):
+    """A server that wants a token of operators, and nothing of viewers."""
+    async with serving(hub, operator_token="the desk's") as server:  # noqa: S106
+        yield server
+
+
 @pytest.fixture
 def look(browser, server):
     """Open the page, or what ``path`` names, and keep what it complains of."""

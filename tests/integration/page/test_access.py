@@ -170,6 +170,25 @@ async def test_narrow_screens_scroll_in_one_direction(look, hub):
     assert await screen.page.evaluate(small) == [], "what is touched is at least 24 pixels large"
 
 
+async def test_on_a_phone_a_viewer_finds_all_tools(look, hub, guarded):
+    publish_all(hub)
+    hub.sink("the north hall, left of the bar, second floor").publish(STATUS)
+    screen = await look(at=guarded, viewport={"width": 360, "height": 740})
+    await screen.page.wait_for_selector("#picker", state="visible")
+    rows = "() => ['picker', 'help-open', 'fullscreen'].map((id) => document.getElementById(id).getBoundingClientRect())"
+    boxes = await screen.page.evaluate(f"() => ({rows})().map(({{ top, bottom }}) => (top + bottom) / 2)")
+    assert max(boxes) - min(boxes) < 10, "in one row"
+    await screen.page.click("#help-open")
+    cut = """() => {
+      const dialog = document.getElementById("help").getBoundingClientRect();
+      return [...document.querySelectorAll("#help :is(button, input, p)")]
+        .filter((one) => one.checkVisibility() && one.getBoundingClientRect().right > dialog.right)
+        .map((one) => one.outerHTML.slice(0, 60));
+    }"""
+    await screen.page.wait_for_selector("#become", state="visible")
+    assert await screen.page.evaluate(cut) == []
+
+
 # WCAG 2.3.1: a flash is a pair of opposing changes of a tenth of the full relative luminance, or to and from saturated
 # red, over a quarter of any ten degrees of sight: of 341 by 256 pixels where the screen has 1024 by 768. Here half as
 # many in each direction.

@@ -1,14 +1,11 @@
 """Freeze, blackout and override from the page: by button, by key, by a touch of the plane; and who may."""
 
 import pytest
-import pytest_asyncio
 
 from stream_mer.serve import messages as wire
 from stream_mer.serve.examples import FRAME
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
-
-SECRET = "the desk's"  # noqa: S105
 
 
 class Published:
@@ -28,12 +25,6 @@ def published(hub):
     hub.watch(published)
     hub.sink("main").publish(FRAME)
     return published
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def guarded(hub, serving):
-    async with serving(hub, operator_token=SECRET) as server:
-        yield server
 
 
 async def pressed(screen):
@@ -122,6 +113,24 @@ async def test_arrow_keys_override_step_by_step(look, published, hub, frame):
     assert published.emotion.hold == "override"
 
 
+async def test_the_word_about_the_plane_is_not_where_the_hand_goes(look, published, hub, frame):
+    screen = await look()
+    hub.sink("main").publish(frame(0.5, 0.05))
+    await screen.text_is("#valence", "+0.50")
+    await screen.page.wait_for_selector("#operator", state="visible")
+    await screen.page.keyboard.press("o")
+    place = "() => (({ top, bottom }) => (top + bottom) / 2)(document.getElementById('aim').getBoundingClientRect())"
+    plane = await screen.page.locator("#plane").bounding_box()
+    middle = plane["y"] + plane["height"] / 2
+    assert await screen.page.evaluate(place) > middle
+    for _ in range(2):
+        await screen.page.keyboard.press("ArrowDown")
+    assert await screen.page.evaluate(place) < middle, "the hand goes below"
+    await screen.page.keyboard.press("ArrowUp")
+    await screen.page.keyboard.press("ArrowUp")
+    assert await screen.page.evaluate(place) > middle
+
+
 async def test_an_override_ends_by_itself_and_says_when(look, hub, published, frame):
     screen = await look()
     hub.control(wire.Control(action="override", override=wire.OverridePart(valence=-0.5, arousal=-0.5, ttl_s=0.3)))
@@ -166,7 +175,7 @@ async def test_a_viewer_becomes_an_operator_with_the_token(look, flow, published
         await screen.state_is("live")
     assert not await screen.visible("#operator")
     await screen.page.keyboard.press("?")
-    await screen.page.fill("#operator-token", SECRET)
+    await screen.page.fill("#operator-token", "the desk's")
     await screen.page.press("#operator-token", "Enter")
     await screen.page.wait_for_selector("#operator", state="visible")
     await screen.page.keyboard.press("b")

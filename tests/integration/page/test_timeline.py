@@ -130,3 +130,28 @@ async def test_a_stream_that_begins_anew_leaves_nothing_of_before(look, hub, fra
     await screen.until("() => document.getElementById('timeline').ariaLabel.includes('angry')")
     sink.publish(replace(FRAME, t0=0.0, t1=0.5))
     await screen.until("() => document.getElementById('timeline').ariaLabel.endsWith('minutes: happy 100%')")
+
+
+NOTE_TEXTS = """() => {
+  // Take down what is written on canvases, with where it begins and ends.
+  window.written = [];
+  const fillText = CanvasRenderingContext2D.prototype.fillText;
+  CanvasRenderingContext2D.prototype.fillText = function (text, x, y) {
+    window.written.push([text, x, x + this.measureText(text).width]);
+    fillText.call(this, text, x, y);
+  };
+}"""
+
+
+async def test_no_time_is_cut_or_stands_behind_the_button(look, hub, frame):
+    screen = await look()
+    await screen.page.evaluate(NOTE_TEXTS)
+    for end_s in (119, 121):  # so that 0:00 would be behind the button, then 2:00 beyond the end
+        publish_minutes(hub.sink("main"), frame, until_s=end_s)
+        await screen.until("() => window.written.some(([text]) => text === '1:00')")
+        written, button, width = await screen.page.evaluate(
+            "() => [window.written, document.getElementById('span').offsetWidth, document.getElementById('timeline').width]"
+        )
+        times = [(left, right) for text, left, right in written if text in {"0:00", "1:00", "2:00"}]
+        assert all(button <= left and right <= width for left, right in times)
+        await screen.page.evaluate("() => { window.written = []; }")
