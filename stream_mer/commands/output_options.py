@@ -161,16 +161,18 @@ def open_outputs(options: MutableMapping[str, Any], streams: Sequence[str]) -> l
         streams: Names of all streams, at least one; the first one is followed where none is named.
 
     Raises:
-        SettingError: There is no such stream, preset or file, or the output cannot be.
+        SettingError: There is no such stream, preset or file, the output cannot be, or two drive the same.
     """
     typed = [(kind, text) for kind in _KINDS for text in options.pop(kind.parameter, ())]
-    outputs: dict[tuple[str, str | None], ShowOutput] = {}
-    for kind, text in typed:
-        output = _open(kind, text, streams)
-        if (output.name, output.stream) in outputs:
-            raise SettingError(f"{kind.flag} {text} is given twice: once is enough")
-        outputs[output.name, output.stream] = output
-    return list(outputs.values())
+    outputs = [_open(kind, text, streams) for kind, text in typed]
+    driven_by: dict[str, str] = {}
+    for (kind, text), output in zip(typed, outputs, strict=True):
+        said = f"{kind.flag} {text}"
+        for claim in sorted(output.claims):
+            if claim in driven_by:
+                raise SettingError(f"{said}: {claim} is driven by {driven_by[claim]} already, and only one can")
+            driven_by[claim] = said
+    return outputs
 
 
 def open_companions(options: MutableMapping[str, Any]) -> list[Companion]:

@@ -57,6 +57,11 @@ class ArtnetLink:
         self._socket: socket.socket | None = None
         self._place = settings.to
 
+    @property
+    def port_addresses(self) -> tuple[int, ...]:
+        """The Art-Net universes that are sent."""
+        return tuple(self._port_addresses.values())
+
     def open(self) -> None:
         """Get a socket that may broadcast, and look up the receiver."""
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

@@ -103,4 +103,5 @@ def ledfx_output(host: str, port: int = PORT, *, stream: str) -> LightOutput:
     look = Look(colour="palette", rounds_per_min=0.0)
     lamps = Fixture(name="gradient", channels=_CHANNELS, count=_LAMPS, offset_step=1 / _LAMPS)
     rig = Rig(fixtures=(lamps,), name="ledfx", rate_hz=10.0, look=look)
-    return LightOutput(rig, LedFxLink(host, port), LightShow(rig), name=f"ledfx at {host}:{port}", stream=stream)
+    name = f"ledfx at {host}:{port}"
+    return LightOutput(rig, LedFxLink(host, port), LightShow(rig), name=name, stream=stream, claims=[name])

@@ -26,7 +26,7 @@ def find_rig(name: str) -> Rig:
     path = Path(name)
     if path.suffix == ".toml" or path.exists():
         return read_rig(path)
-    raise SettingError(f"no rig is called {name!r}{did_you_mean(name, LOOKS)}; or a file that ends in .toml")
+    raise SettingError(f"no rig is called {name!r}, and a file would end in .toml{did_you_mean(name, LOOKS)}")
 
 
 def open_sacn(spec: str, stream: str) -> LightOutput:
@@ -39,8 +39,9 @@ def open_sacn(spec: str, stream: str) -> LightOutput:
     settings = rig.sacn if not hosts else replace(rig.sacn, to=hosts)
     show = LightShow(rig)
     link = SacnLink(settings, name=rig.name, universes=show.universes)
-    place = ", ".join(settings.to) or "multicast"
-    return LightOutput(rig, link, show, name=f"sacn {rig.name} {place}", stream=stream)
+    places = settings.to or ("multicast",)
+    claims = [f"sACN universe {number} at {place}:{settings.port}" for number in show.universes for place in places]
+    return LightOutput(rig, link, show, name=f"sacn {rig.name} {', '.join(places)}", stream=stream, claims=claims)
 
 
 def open_artnet(spec: str, stream: str) -> LightOutput:
@@ -55,7 +56,8 @@ def open_artnet(spec: str, stream: str) -> LightOutput:
     settings = rig.artnet if not hosts else replace(rig.artnet, to=hosts[0])
     show = LightShow(rig)
     link = ArtnetLink(settings, universes=show.universes)
-    return LightOutput(rig, link, show, name=f"artnet {rig.name} {settings.to}", stream=stream)
+    claims = [f"Art-Net universe {number} at {settings.to}:{settings.port}" for number in link.port_addresses]
+    return LightOutput(rig, link, show, name=f"artnet {rig.name} {settings.to}", stream=stream, claims=claims)
 
 
 def _split(spec: str) -> tuple[Rig, tuple[str, ...]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from stream_mer.lights.links import LightLink
 from stream_mer.lights.pacing import Pacing
@@ -21,6 +21,7 @@ class LightOutput:
         show: What renders the rig.
         name: For logs and metrics.
         stream: The stream that is followed.
+        claims: What it drives, for people: each universe or receiver.
         clock: Seconds, monotonic: that of ``send``.
         sleep: Waits so many seconds.
     """
@@ -35,11 +36,13 @@ class LightOutput:
         *,
         name: str,
         stream: str | None,
+        claims: Iterable[str],
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.name = name
         self.stream = stream
+        self.claims = frozenset(claims)
         self.rate_hz = rig.rate_hz
         self._safety = rig.safety
         self._link = link

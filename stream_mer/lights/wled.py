@@ -77,4 +77,5 @@ def wled_output(host: str, port: int = PORT, *, stream: str) -> LightOutput:
     """Make the output for one controller: valence chooses the hue, arousal intensity and speed."""
     strip = Fixture(name="strip", channels=("red", "green", "blue"), count=_LAMPS, offset_step=1 / _LAMPS)
     rig = Rig(fixtures=(strip,), name="wled", rate_hz=30.0, look=Look())
-    return LightOutput(rig, WledLink(host, port), LightShow(rig), name=f"wled at {host}:{port}", stream=stream)
+    name = f"wled at {host}:{port}"
+    return LightOutput(rig, WledLink(host, port), LightShow(rig), name=name, stream=stream, claims=[name])

@@ -39,6 +39,11 @@ class OscOutput:
     def wants_levels(self) -> bool:
         return self._target.mapping.wants_levels
 
+    @property
+    def claims(self) -> frozenset[str]:
+        addresses = (field.address_of(self._stream) for field in self._target.mapping.sent)
+        return frozenset(f"{address} at {self._target.place}" for address in addresses)
+
     def open(self) -> None:
         """Find the receiver and, with TCP, connect to it; it gets everything anew.
 

@@ -35,6 +35,10 @@ class ShowOutput(Protocol):
     def wants_levels(self) -> bool:
         """Whether the levels of the input must be measured for it."""
 
+    @property
+    def claims(self) -> frozenset[str]:
+        """What it drives and no other output of the show may: two that take turns at a lamp make it flicker."""
+
     def open(self) -> None:
         """Get ready to send; before the first ``send``, and again after each error.
 

@@ -20,7 +20,9 @@ def kinds(monkeypatch):
             OutputKind(
                 parameter=name,
                 option=click.option(f"--{name.replace('_', '-')}", name, multiple=True),
-                open=lambda spec, stream, name=name: SimpleNamespace(name=f"{name} {spec}", stream=stream),
+                open=lambda spec, stream, name=name: SimpleNamespace(
+                    name=f"{name} {spec}", stream=stream, claims={f"{name} for {stream} in {spec}"}
+                ),
             )
             for name in ("smoke", "water_jet")
         ),
@@ -60,8 +62,35 @@ def test_a_stream_that_is_not_there_is_told(typed, told):
 
 
 def test_the_same_output_twice_is_told():
-    with pytest.raises(SettingError, match="--smoke main=x is given twice"):
+    with pytest.raises(SettingError, match="--smoke main=x: smoke for main in x is driven by --smoke x already"):
         opened(smoke=("x", "main=x"))
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        ({"sacn": ("mood", "foyer=wash")}, "sACN universe 1 at multicast:5568 is driven by --sacn mood already"),
+        ({"sacn": ("mood@10.0.0.1", "foyer=wash@10.0.0.9,10.0.0.1")}, "sACN universe 1 at 10.0.0.1:5568 is driven"),
+        ({"artnet": ("mood@10.0.0.1", "foyer=wash@10.0.0.1")}, "Art-Net universe 0 at 10.0.0.1:6454 is driven"),
+        ({"osc": ("wled@10.0.0.1", "foyer=wled@10.0.0.1")}, "wled at 10.0.0.1:21324 is driven"),
+        ({"osc": ("ledfx", "foyer=ledfx")}, "ledfx at 127.0.0.1:8888 is driven"),
+        (
+            {"osc": ("eos@desk", "foyer=eos@desk")},
+            "/eos/sub/101 at tcp://desk:3032 is driven by --osc eos@desk already",
+        ),
+    ],
+)
+def test_two_outputs_that_would_make_the_same_lamp_flicker_are_told(monkeypatch, typed, told):
+    monkeypatch.undo()
+    with pytest.raises(SettingError) as error:
+        open_outputs(dict(typed), ("main", "foyer"))
+    assert told in str(error.value)
+
+
+def test_streams_that_have_addresses_of_their_own_share_a_receiver(monkeypatch):
+    monkeypatch.undo()
+    typed = {"osc": ("touchdesigner", "foyer=touchdesigner", "resolume@10.0.0.1", "foyer=resolume@10.0.0.2")}
+    assert len(open_outputs(typed, ("main", "foyer"))) == 4
 
 
 def test_a_command_gets_all_options():

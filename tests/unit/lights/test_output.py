@@ -54,7 +54,7 @@ def output(safety: Safety | None = None) -> tuple[LightOutput, ScriptedLink, Tim
     time = Time()
     rig = replace(preset("mood"), safety=safety or Safety())
     link = ScriptedLink(time.now)
-    made = LightOutput(rig, link, LightShow(rig), name="x", stream=None, clock=time.now, sleep=time.sleep)
+    made = LightOutput(rig, link, LightShow(rig), name="x", stream=None, claims=(), clock=time.now, sleep=time.sleep)
     return made, link, time
 
 
