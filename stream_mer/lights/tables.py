@@ -67,11 +67,16 @@ def rig_of(table: Mapping[str, Any], *, name: str) -> Rig:
 
 def _fixture(table: Any, number: int) -> Fixture:
     where = f"fixtures[{number}]"
-    if isinstance(table, dict) and isinstance(table.get("name"), str):
+    if not isinstance(table, dict):
+        raise SettingError(f"{where} is a table, not {table!r}")
+    if isinstance(table.get("name"), str):
         where = table["name"]
-    if isinstance(table, dict) and "channels" not in table:
+    if "channels" not in table:
+        _check_keys(
+            table, typing.get_type_hints(Fixture), where=f"{where}."
+        )  # perhaps it is there, with a typing mistake
         raise SettingError(f'{where}: channels is missing, such as channels = ["red", "green", "blue"]')
-    return _noun(Fixture, {"name": where, **table} if isinstance(table, dict) else table, base=None, where=where)
+    return _noun(Fixture, {"name": where, **table}, base=None, where=where)
 
 
 def _noun(kind: type[T], table: Any, *, base: T | None, where: str) -> T:

@@ -106,6 +106,7 @@ def test_everything_can_be_said():
         ("[artnet]\nfirst_universe = 40000\n" + LAMP, "artnet.first_universe is 0 to 32767"),
         ("fixtures = 3", "[[fixtures]]"),
         ("[[fixtures]]\ncount = 2", "channels is missing"),
+        ('[[fixtures]]\nchanels = ["red"]', "there is no setting fixtures[1].chanels; did you mean 'channels'?"),
         ('[[fixtures]]\nname = "par"\nadress = 1\nchannels = ["red"]', "no setting par.adress; did you mean 'address'"),
         ('[[fixtures]]\nchannels = ["rde"]', "there is no 'rde'; did you mean 'red'"),
         ("[[fixtures]]\nchannels = [256]", "a fixed value is 0 to 255"),
