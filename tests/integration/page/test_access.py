@@ -175,7 +175,9 @@ async def test_on_a_phone_a_viewer_finds_all_tools(look, hub, guarded):
     hub.sink("the north hall, left of the bar, second floor").publish(STATUS)
     screen = await look(at=guarded, viewport={"width": 360, "height": 740})
     await screen.page.wait_for_selector("#picker", state="visible")
-    rows = "() => ['picker', 'help-open', 'fullscreen'].map((id) => document.getElementById(id).getBoundingClientRect())"
+    rows = (
+        "() => ['picker', 'help-open', 'fullscreen'].map((id) => document.getElementById(id).getBoundingClientRect())"
+    )
     boxes = await screen.page.evaluate(f"() => ({rows})().map(({{ top, bottom }}) => (top + bottom) / 2)")
     assert max(boxes) - min(boxes) < 10, "in one row"
     await screen.page.click("#help-open")

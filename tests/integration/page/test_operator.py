@@ -113,7 +113,7 @@ async def test_arrow_keys_override_step_by_step(look, published, hub, frame):
     assert published.emotion.hold == "override"
 
 
-async def test_the_word_about_the_plane_is_not_where_the_hand_goes(look, published, hub, frame):
+async def test_the_word_about_the_plane_is_not_where_the_hand_goes(look, hub, frame):
     screen = await look()
     hub.sink("main").publish(frame(0.5, 0.05))
     await screen.text_is("#valence", "+0.50")

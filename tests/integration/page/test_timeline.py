@@ -149,8 +149,9 @@ async def test_no_time_is_cut_or_stands_behind_the_button(look, hub, frame):
     for end_s in (119, 121):  # so that 0:00 would be behind the button, then 2:00 beyond the end
         publish_minutes(hub.sink("main"), frame, until_s=end_s)
         await screen.until("() => window.written.some(([text]) => text === '1:00')")
-        written, button, width = await screen.page.evaluate(
-            "() => [window.written, document.getElementById('span').offsetWidth, document.getElementById('timeline').width]"
+        written = await screen.page.evaluate("() => window.written")
+        button, width = await screen.page.evaluate(
+            "() => [document.getElementById('span').offsetWidth, document.getElementById('timeline').width]"
         )
         times = [(left, right) for text, left, right in written if text in {"0:00", "1:00", "2:00"}]
         assert all(button <= left and right <= width for left, right in times)
