@@ -243,6 +243,62 @@ async def test_mer_js_asks_for_a_token_and_takes_the_right_one(scripts, hub, ser
         assert (await client.message("ready"))["role"] == "operator"
 
 
+CLUMSY = """
+import WebSocket from "ws";
+import { connect } from "./mer.mjs";
+const tell = (what) => console.log(JSON.stringify(what));
+process.on("uncaughtException", (error) => tell({ uncaught: error.message }));
+const mer = connect(process.argv[2], { WebSocket });
+for (const kind of ["hello", "status", "emotion"]) {
+  mer.on(kind, () => { throw new Error(`a bug at ${kind}`); });
+  mer.on(kind, (message) => tell({ kind, message }));
+}
+"""
+"""A page with bugs in what it does with messages."""
+
+
+async def test_a_bug_in_a_listener_stops_neither_the_others_nor_mer_js(scripts, hub, serving):
+    (scripts / "clumsy.mjs").write_text(CLUMSY)
+    hub.sink("main").publish(FRAME)
+    async with serving(hub) as server, node(scripts, "clumsy.mjs", server.stream_url) as client:
+        told = [await client.told() for _ in range(6)]
+    assert [one["kind"] for one in told if "kind" in one] == ["hello", "status", "emotion"]
+    assert [one["uncaught"] for one in told if "uncaught" in one] == [
+        f"a bug at {x}" for x in ("hello", "status", "emotion")
+    ]
+
+
+async def test_mer_js_takes_an_address_as_it_is_typed(scripts, hub, serving):
+    async with serving(hub) as server, node(scripts, "with_mer.mjs", f"localhost:{server.port}", "{}") as client:
+        await client.message("ready")
+
+
+async def test_mer_js_says_why_it_cannot_connect_where_it_knows(scripts, hub, serving):
+    async with serving(hub) as server:
+        port = server.port
+    async with node(scripts, "with_mer.mjs", f"127.0.0.1:{port}", "{}") as client:
+        down = await client.message("link")
+    assert (down["up"], down["final"]) == (False, False)
+    assert "ECONNREFUSED" in down["why"]
+
+
+async def test_mer_js_does_not_take_a_warning_for_the_reason_of_a_break(scripts, hub, serving):
+    async with serving(hub) as server, mer_client(scripts, server, subscribe=[{"events": ["emotions"]}]) as client:
+        assert (await client.message("error"))["fatal"] is False
+        for session in server._sessions:
+            session._socket.abort()
+        down = await client.told(lambda what: what.get("kind") == "link" and not what["message"]["up"])
+        assert "emotions" not in down["message"]["why"]
+
+
+async def test_who_has_left_for_good_gets_no_answer_but_that(scripts, hub, serving):
+    async with serving(hub) as server, mer_client(scripts, server) as client:
+        await client.message("ready")
+        await client.call("close")
+        for method in ("subscribe", "unsubscribe"):
+            assert (await client.answer(method, {}))["error"]["code"] == 0
+
+
 async def test_mer_js_does_not_try_again_what_would_only_repeat(scripts, hub, serving):
     async with serving(hub) as server, mer_client(scripts, server, subscribe=[{"streams": ["nowhere"]}]) as client:
         down = await client.told(lambda what: what.get("kind") == "link" and not what["message"]["up"])

@@ -26,7 +26,7 @@ const WOULD_REPEAT = new Set([4400, 4403, 4404]);
  * @property {(wish?: Wish) => Promise<Result>} unsubscribe Get less.
  * @property {(action: "freeze" | "blackout" | "override" | "resume", more?: object) => Promise<Result>} control Hold the
  *   values: `control("override", {override: {valence: 0.8, arousal: 0.6, ttl_s: 30}, streams: ["main"]})`. Not ok, with
- *   the code 0, where no connection could carry it.
+ *   the code 0, where no connection could carry it; so are the other two once it has left for good.
  * @property {(token: string) => void} offer Connect with this token from now on.
  * @property {() => void} close Leave and stay away.
  */
@@ -34,7 +34,7 @@ const WOULD_REPEAT = new Set([4400, 4403, 4404]);
 /**
  * Connect and stay connected.
  *
- * @param {string} [url] Where the server is, as `ws://127.0.0.1:8765`; where this file came from, if left out.
+ * @param {string} [url] Where the server is, as `ws://127.0.0.1:8765` or `stage-pc`; where this file came from, if left out.
  * @param {object} [options]
  * @param {string | null} [options.token] What the server wants to be shown.
  * @param {Wish[] | null} [options.subscribe] What to get; the default events of all streams, if left out.
@@ -56,6 +56,7 @@ export function connect(
   const asked = new Map();
   let rules = (subscribe ?? [{}]).map((wish) => explicit({ type: "subscribe", ...wish }));
   let link = null;
+  let gone = false; // for good
   let again = 0;
   let delayMs = FIRST_DELAY_MS;
   let requests = 0;
@@ -63,7 +64,16 @@ export function connect(
   let lastSeq = Object.create(null);
 
   function emit(kind, message, age_s = 0) {
-    for (const listener of [...(listeners.get(kind) ?? [])]) listener(message, age_s);
+    for (const listener of [...(listeners.get(kind) ?? [])]) {
+      try {
+        listener(message, age_s);
+      } catch (error) {
+        // Its trouble becomes neither that of the other listeners nor that of the conversation; it is told all the same.
+        queueMicrotask(() => {
+          throw error;
+        });
+      }
+    }
   }
 
   function open() {
@@ -95,6 +105,7 @@ export function connect(
       leave();
       const wanting = WANTS_TOKEN.has(code);
       const final = WOULD_REPEAT.has(code);
+      gone ||= final;
       if (wanting) token = null;
       else if (!final) {
         again = setTimeout(open, Math.max(retryMs, delayMs * (0.5 + Math.random() / 2)));
@@ -151,8 +162,10 @@ export function connect(
       else if (message.type === "ready") begin(message);
       else if (message.type === "ping") here.send({ ...message, type: "pong" });
       else if (message.type === "result") settle(message);
-      else if (message.type === "error") [why, retryMs] = [message.message, 1000 * (message.retry_after_s ?? 0)];
-      else if (message.stream !== undefined) note(message.stream, message.type, message.seq);
+      else if (message.type === "error" && message.fatal) {
+        why = message.message;
+        retryMs = 1000 * (message.retry_after_s ?? 0);
+      } else if (message.stream !== undefined) note(message.stream, message.type, message.seq);
       emit(message.type, message);
       if (message.type === "hello" && link === here) greet();
       if (message.type !== "ready") return;
@@ -162,7 +175,9 @@ export function connect(
       }
     });
     socket.addEventListener("close", ({ code }) => lost(code));
-    socket.addEventListener("error", () => {}); // the close that follows tells
+    socket.addEventListener("error", ({ message }) => {
+      why ||= message ?? ""; // browsers say nothing; the close that follows tells either way
+    });
     link = here;
   }
 
@@ -180,7 +195,7 @@ export function connect(
     return new Promise((resolve) => {
       asked.set(id, { request, resolve });
       if (link?.ready) link.send({ id, ...request });
-      else if (request.type === "control") refuse((other) => other === request);
+      else if (request.type === "control" || gone) refuse((other) => other === request);
     });
   }
 
@@ -227,10 +242,12 @@ export function connect(
     control: (action, more = {}) => ask({ type: "control", action, ...more }),
     offer(offered) {
       stop();
+      gone = false;
       token = offered;
       open();
     },
     close() {
+      gone = true;
       stop();
       refuse(() => true);
     },
@@ -239,7 +256,9 @@ export function connect(
 
 function streamAddress(url) {
   const here = import.meta.url.startsWith("http") ? import.meta.url : "http://127.0.0.1:8765/";
-  const address = new URL(url ?? new URL("v1/stream", here));
+  const bare = url !== undefined && !String(url).includes("://"); // as people type it: `stage-pc`, `stage-pc:9000`
+  const address = new URL(bare ? `ws://${url}` : (url ?? new URL("v1/stream", here)));
+  if (bare && address.port === "") address.port = "8765";
   if (address.pathname === "/") address.pathname = "/v1/stream";
   address.protocol = address.protocol.replace("http", "ws");
   return address.href;
