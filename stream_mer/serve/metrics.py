@@ -28,7 +28,7 @@ from stream_mer.show.output import OutputStatistics
 from stream_mer.types import LyricsHealth, SourceState
 
 _LATENCY_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.06, 0.1, 0.2, 0.5, 1.0, 2.5)
-_STAGES = ("capture", "queue", "features", "model", "total")
+_STAGES = ("capture", "queue", "features", "model")
 
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a time of birth beside each counter, which nobody asked for
@@ -55,7 +55,14 @@ class Metrics:
         self._closes = Counter("stream_mer_closes", "Websockets closed, by code.", ["code"], registry=own)
         self._latency = Histogram(
             "stream_mer_latency_seconds",
-            "Time of a frame: from capture to publication in total, and in each stage.",
+            "From the capture of a frame's newest audio until the frame is published.",
+            ["stream"],
+            buckets=_LATENCY_BOUNDS_S,
+            registry=own,
+        )
+        self._stages = Histogram(
+            "stream_mer_stage_seconds",
+            "What the latency is made of: the time of a frame in each stage.",
             ["stream", "stage"],
             buckets=_LATENCY_BOUNDS_S,
             registry=own,
@@ -86,8 +93,10 @@ class Metrics:
         """Take note of a published message; from any thread."""
         match message:
             case wire.Emotion():
+                latency = message.latency_ms
+                self._latency.labels(message.stream).observe(latency.total / 1e3)
                 for stage in _STAGES:
-                    self._latency.labels(message.stream, stage).observe(getattr(message.latency_ms, stage) / 1e3)
+                    self._stages.labels(message.stream, stage).observe(getattr(latency, stage) / 1e3)
                 age_s = message.text_age_s
                 self._text_age.labels(message.stream).set(float("nan") if age_s is None else age_s)
                 self._losses.windows(message.stream, message.dropped)
@@ -155,7 +164,7 @@ class _OutputCollector(Collector):
             "stream_mer_output_errors", "How often an output had to be opened again.", labels=labels
         )
         skipped = CounterMetricFamily(
-            "stream_mer_output_skipped", "Calls left out because an output was still busy.", labels=labels
+            "stream_mer_output_skipped_calls", "Calls left out because an output was still busy.", labels=labels
         )
         for output in self._outputs():
             key = [output.stream, output.name]

@@ -34,7 +34,8 @@ const WOULD_REPEAT = new Set([4400, 4403, 4404]);
 /**
  * Connect and stay connected.
  *
- * @param {string} [url] Where the server is, as `ws://127.0.0.1:8765` or `stage-pc`; where this file came from, if left out.
+ * @param {string} [url] Where the server is, as `ws://127.0.0.1:8765` or `stage-pc`; where this file came from, if left
+ *   out.
  * @param {object} [options]
  * @param {string | null} [options.token] What the server wants to be shown.
  * @param {Wish[] | null} [options.subscribe] What to get; the default events of all streams, if left out.

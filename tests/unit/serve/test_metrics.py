@@ -1,6 +1,7 @@
 """What Prometheus reads."""
 
 import math
+import re
 from dataclasses import replace
 
 import pytest
@@ -42,14 +43,33 @@ def test_it_says_what_runs_here(metrics):
     assert dict(build)["protocol"] == "mer.v1"
 
 
-def test_latencies_are_histograms_by_stream_and_stage(hub, metrics):
+def test_latencies_are_histograms_by_stream_and_stages_add_up(hub, metrics):
     for _ in range(3):
         hub.sink("main").publish(FRAME)
-    total = {"stream": "main", "stage": "total"}
-    assert value(metrics, "stream_mer_latency_seconds_count", **total) == 3
-    assert value(metrics, "stream_mer_latency_seconds_sum", **total) == pytest.approx(3 * 0.0283)
-    assert value(metrics, "stream_mer_latency_seconds_bucket", **total, le="0.02") == 0
-    assert value(metrics, "stream_mer_latency_seconds_bucket", **total, le="0.04") == 3
+    assert value(metrics, "stream_mer_latency_seconds_count", stream="main") == 3
+    assert value(metrics, "stream_mer_latency_seconds_sum", stream="main") == pytest.approx(3 * 0.0283)
+    assert value(metrics, "stream_mer_latency_seconds_bucket", stream="main", le="0.02") == 0
+    assert value(metrics, "stream_mer_latency_seconds_bucket", stream="main", le="0.04") == 3
+    stages = {
+        dict(labels)["stage"]: spent for (name, labels), spent in read(metrics).items() if "stage_seconds_sum" in name
+    }
+    assert stages == pytest.approx({"capture": 0.0603, "queue": 0.0012, "features": 0.01536, "model": 0.00561})
+
+
+def test_names_and_kinds_are_those_that_prometheus_asks_for(hub):
+    metrics = Metrics(hub, outputs=lambda: [OutputStatistics(name="sacn", up=False)])
+    for event in (FRAME, STATUS, CHANGE, LINE):
+        hub.sink("main").publish(event)
+    metrics.closed(1000)
+    families = list(text_string_to_metric_families(metrics.text().decode()))
+    assert len({family.name for family in families}) == len(families) > 20
+    for family in families:
+        assert family.documentation.endswith("."), family.name
+        assert re.fullmatch(r"(stream_mer|process)(_[a-z]+)+", family.name)
+        assert not re.search(r"_(total|count|sum|bucket|gauge|counter|histogram|ms|sec|min|kb|db)(_|$)", family.name)
+        endings = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count")}.get(family.type, ("",))
+        assert all(sample.name.endswith(endings) for sample in family.samples)
+        assert all(re.fullmatch(r"[a-z]+", label) for sample in family.samples for label in sample.labels)
 
 
 def test_text_age_lag_losses_and_states_follow_the_stream(hub, metrics):
@@ -102,5 +122,5 @@ def test_outputs_of_the_show_are_told_one_by_one(hub):
     assert value(metrics, "stream_mer_output_up", **resolume) == 1
     assert value(metrics, "stream_mer_output_sent_packets_total", **resolume) == 90
     assert value(metrics, "stream_mer_output_errors_total", **resolume) == 1
-    assert value(metrics, "stream_mer_output_skipped_total", **resolume) == 2
+    assert value(metrics, "stream_mer_output_skipped_calls_total", **resolume) == 2
     assert value(metrics, "stream_mer_output_up", output="sacn", stream="") == 0
