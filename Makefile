@@ -11,8 +11,10 @@ run: $(VENV)/.installed  ## Install for users into .venv, then serve the built-i
 
 setup: $(VENV)/.developer  ## Install everything that developers, tests and benchmarks need into .venv.
 
+# Unit tests share the processors. Those of integration own sound servers, browsers and real time, and run one by one.
 test: setup lint  ## Everything that .ci/run runs.
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile tests/unit; unit=$$?; \
+	$(BIN)/python -m pytest tests/integration && exit $$unit
 
 lint: setup
 	$(BIN)/ruff check .
