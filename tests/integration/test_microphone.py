@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 import wave
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -36,8 +37,17 @@ def write_clicks(path: Path, n_clicks: int, *, width: int = 20) -> None:
         out.writeframes(audio.tobytes())
 
 
-def hear(microphone: MicrophoneSource, server, clicks: Path, n_clicks: int) -> tuple[np.ndarray, list[int]]:
-    """Play the clicks once the microphone hears; return its audio and where they are in it."""
+@dataclass(frozen=True, kw_only=True)
+class Heard:
+    """Audio, where the clicks are in it, and whether all of it came."""
+
+    audio: np.ndarray
+    peaks: list[int]
+    is_whole: bool
+
+
+def hear(microphone: MicrophoneSource, server, clicks: Path, n_clicks: int) -> Heard:
+    """Play the clicks once the microphone hears."""
     chunks, player = [], None
     try:
         for chunk in microphone.chunks():
@@ -50,33 +60,45 @@ def hear(microphone: MicrophoneSource, server, clicks: Path, n_clicks: int) -> t
             player.kill()
             player.wait(10)
     assert chunks[0].start_sample == 0
-    assert all(after.start_sample == before.end_sample for before, after in itertools.pairwise(chunks))
+    is_whole = all(after.start_sample == before.end_sample for before, after in itertools.pairwise(chunks))
     audio = np.concatenate([chunk.samples for chunk in chunks])
     peaks, position = [], 0
     while (loud := np.flatnonzero(np.abs(audio[position:]) > 0.1)).size:
         start = position + int(loud[0])
         peaks.append(start + int(np.argmax(np.abs(audio[start : start + 800]))))
         position = start + 800
-    return audio, peaks
+    return Heard(audio=audio, peaks=peaks, is_whole=is_whole and not any(chunk.lost for chunk in chunks))
 
 
-def test_clicks_arrive_with_their_spacing(sound_server, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def spacing_s(heard: Heard) -> list[float]:
+    return [(after - before) / 16_000 for before, after in itertools.pairwise(heard.peaks)]
+
+
+def test_clicks_arrive_with_their_spacing(
+    sound_server, tmp_path: Path, until_heard, capfd: pytest.CaptureFixture[str]
+) -> None:
     write_clicks(tmp_path / "clicks.wav", 6)
-    microphone = MicrophoneSource("mer")
-    assert microphone.name == "mer"
-    _, peaks = hear(microphone, sound_server, tmp_path / "clicks.wav", 6)
-    assert len(peaks) == 6
-    np.testing.assert_allclose(np.diff(peaks) / 16_000, SPACING_S, atol=SPACING_TOLERANCE_S)
+    exactly = pytest.approx([SPACING_S] * 5, abs=SPACING_TOLERANCE_S)
+    heard = until_heard(
+        lambda: hear(MicrophoneSource("mer"), sound_server, tmp_path / "clicks.wav", 6),
+        lambda heard: heard.is_whole and spacing_s(heard) == exactly,
+    )
+    assert heard.is_whole
+    assert spacing_s(heard) == exactly
     assert capfd.readouterr() == ("", "")  # no noise of ALSA or JACK
 
 
-@pytest.mark.parametrize(("channel", "gain_db", "peak"), [(1, 0.0, 0.76), (2, 6.0, 0.76)])
-def test_a_channel_and_its_gain(sound_server, tmp_path: Path, channel: int, gain_db: float, peak: float) -> None:
+@pytest.mark.parametrize(("channel", "gain_db"), [(1, 0.0), (2, 6.0)])
+def test_a_channel_and_its_gain(sound_server, tmp_path: Path, until_heard, channel: int, gain_db: float) -> None:
     write_clicks(tmp_path / "clicks.wav", 1, width=400)
-    microphone = MicrophoneSource("mer", channels=[channel], gain_db=gain_db)
-    audio, _ = hear(microphone, sound_server, tmp_path / "clicks.wav", 1)
-    click = np.abs(audio[np.abs(audio) > 0.1])
-    assert np.median(click) == pytest.approx(peak, rel=0.03)
+    heard = until_heard(
+        lambda: hear(
+            MicrophoneSource("mer", channels=[channel], gain_db=gain_db), sound_server, tmp_path / "clicks.wav", 1
+        ),
+        lambda heard: heard.is_whole and len(heard.peaks) == 1,
+    )
+    click = np.abs(heard.audio[np.abs(heard.audio) > 0.1])
+    assert np.median(click) == pytest.approx(0.76, rel=0.03)
 
 
 @pytest.mark.usefixtures("sound_server")
@@ -86,6 +108,7 @@ def test_the_devices_are_listed_and_an_unknown_one_names_them(capfd: pytest.Capt
     assert not listed["mer"].is_default
     (default,) = [device for device in listed.values() if device.is_default]
     assert MicrophoneSource().name == default.name
+    assert MicrophoneSource("mer").name == "mer"
     with pytest.raises(DeviceError, match=r"no sound input is called 'no such thing'; there are: .*'mer'"):
         MicrophoneSource("no such thing")
     with pytest.raises(DeviceError, match="there is no channel 64"):
@@ -107,15 +130,19 @@ def test_what_a_slow_reader_misses_is_a_gap() -> None:
         position = chunk.end_sample
     microphone.close()
     assert next(chunks, None) is None
-    assert len(gaps) == 1
-    assert gaps[0] > 0
+    assert gaps, "one, or more where the machine was busy too"
+    assert all(gap > 0 for gap in gaps)
 
 
-def test_the_meter_measures_each_channel(stage) -> None:
+def test_the_meter_measures_each_channel(stage, until_heard) -> None:
     stage.play()
-    done = CliRunner().invoke(devices, ["mer", "--meter", "--seconds", "2", "--channels", "1,2"])
-    assert done.exit_code == 0, done.output
-    peaks = [float(line.split()[3]) for line in done.output.splitlines() if line.startswith("channel")]
+
+    def measure() -> list[float]:
+        done = CliRunner().invoke(devices, ["mer", "--meter", "--seconds", "2", "--channels", "1,2"])
+        assert done.exit_code == 0, done.output
+        return [float(line.split()[3]) for line in done.output.splitlines() if line.startswith("channel")]
+
+    peaks = until_heard(measure, lambda peaks: min(peaks) > -20)
     assert len(peaks) == 2
     assert peaks[0] == pytest.approx(20 * np.log10(24_000 / 32_768), abs=1.0)
     assert peaks[0] - peaks[1] == pytest.approx(6.0, abs=0.2)
