@@ -203,6 +203,23 @@ def sound_server(module_server: SoundServer) -> SoundServer:
     return module_server
 
 
+@pytest.fixture(scope="session")
+def until_heard() -> Callable[..., Any]:
+    """Does something again and again until what it gives is right; returns the last, right or not after two minutes.
+
+    What is played in real time comes late or with a hole in it where the machine was busy for a moment, and then says
+    nothing of how it was heard.
+    """
+
+    def attempt(listen: Callable[[], Any], is_right: Callable[[Any], bool]) -> Any:
+        give_up = time.monotonic() + 120
+        while not is_right(heard := listen()) and time.monotonic() < give_up:
+            pass
+        return heard
+
+    return attempt
+
+
 class Stage:
     """At most one player at a time."""
 
@@ -292,15 +309,23 @@ def chromium_options() -> dict[str, Any]:
     return {"executable_path": chromium, "args": arguments}
 
 
-@pytest_asyncio.fixture
-async def browser(chromium_options: dict[str, Any]) -> AsyncIterator[Any]:
-    """A browser for one test."""
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def chromium(chromium_options: dict[str, Any]) -> AsyncIterator[Any]:
+    """One browser for all: it takes seconds to start."""
     from playwright.async_api import async_playwright  # noqa: PLC0415 - the module must import where it is missing
 
     async with async_playwright() as playwright:
-        chromium_browser = await playwright.chromium.launch(**chromium_options)
-        yield chromium_browser
-        await chromium_browser.close()
+        launched = await playwright.chromium.launch(**chromium_options)
+        yield launched
+        await launched.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def browser(chromium: Any) -> AsyncIterator[Any]:
+    """The browser, whose pages are closed after each test; such a test runs in the loop of the session."""
+    yield chromium
+    for context in chromium.contexts:
+        await context.close()
 
 
 class Cable:

@@ -104,9 +104,9 @@ def cluster(
 def test_three_workers_share_thirty_channels_and_all_are_served(cluster: Cluster) -> None:
     cluster.wait_for_frames(NAMES, after=time.monotonic())
     cluster.check_order()
-    rows = {row.name: row for row in cluster.nats.listing().workers}
-    assert {name: row.channels for name, row in rows.items()} == {"w1": 10, "w2": 10, "w3": 10}
-    assert all(row.capacity == 100 and row.host for row in rows.values())
+    rows = cluster.nats.listing().workers
+    assert {row.name: row.channels for row in rows} == {"w1": 10, "w2": 10, "w3": 10}
+    assert all(row.capacity == 100 and row.host for row in rows)
 
 
 def test_a_worker_that_is_killed_loses_its_channels_to_the_others(cluster: Cluster) -> None:
@@ -125,7 +125,7 @@ def test_a_worker_that_is_killed_loses_its_channels_to_the_others(cluster: Clust
         assert record.reasons <= {"worker_silent", "worker_lost"}
         assert record.reasons
         assert {"stalled", "reconnecting"} & set(record.states)
-        assert record.states[-1] in {"live", "silent"}
+        wait_for(lambda record=record: record.states[-1] in {"live", "silent"}, f"{name} to be live again")
     for name in others:
         assert "worker_lost" not in listener.record(name).reasons
         assert listener.record(name).gaps >= undisturbed[name]  # a busy machine may drop windows; workers count them
@@ -190,8 +190,8 @@ def test_the_last_value_of_a_channel_stays_available(cluster: Cluster) -> None:
         wait_for(
             lambda: all(late.listener.record(name).states[-1] == "reconnecting" for name in NAMES), "it to be said"
         )
+        wait_for(lambda: all(late.listener.record(name).frames for name in NAMES), "the last values")
         for name in NAMES:
-            assert late.listener.record(name).frames >= 1
             assert "worker_lost" in late.listener.record(name).reasons
         assert late.process.ask_to_end() == 0
     finally:

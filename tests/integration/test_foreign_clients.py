@@ -412,6 +412,7 @@ async def seen(page, condition: str) -> dict:
 
 
 @pytest.mark.browser
+@pytest.mark.asyncio(loop_scope="session")
 async def test_a_page_from_elsewhere_imports_mer_js_and_connects_to_where_it_came_from(
     browser, elsewhere, hub, serving
 ):
@@ -444,6 +445,7 @@ SANDBOX = """<!doctype html><title>sandbox</title><iframe sandbox="allow-scripts
 
 
 @pytest.mark.browser
+@pytest.mark.asyncio(loop_scope="session")
 @pytest.mark.parametrize("allowed", [False, True])
 async def test_a_page_of_no_origin_is_refused_for_good_unless_it_is_allowed(browser, elsewhere, hub, serving, allowed):
     folder, address = elsewhere

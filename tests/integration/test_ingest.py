@@ -23,7 +23,7 @@ from stream_mer.serve.server import Server
 from stream_mer.serve.settings import ServeSettings
 from stream_mer.sources.remote import RemoteSource
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 RATE_HZ = 48_000
 START = {"type": "audio.start", "stream": "desk", "format": "s16le", "rate_hz": RATE_HZ, "channels": 2}
 BLOCK_S = 0.05
@@ -77,8 +77,10 @@ async def test_what_one_client_sends_another_one_feels_and_both_know_when_it_end
         sending = asyncio.create_task(send(sender, 2.5))
         frame = await receive(viewer, "emotion")
         assert frame["stream"] == "desk"
-        later = await receive(viewer, "emotion", index=frame["index"] + 2)
-        assert later["t1"] == pytest.approx(frame["t1"] + 1.0)
+        later = await receive(viewer, "emotion")
+        while later["index"] < frame["index"] + 2:  # a viewer that was late gets the newest alone
+            later = await receive(viewer, "emotion")
+        assert later["t1"] == pytest.approx(frame["t1"] + 0.5 * (later["index"] - frame["index"]))
         await sending
         await sender.send('{"type": "audio.end"}')
         await receive(viewer, "status", source="reconnecting")
@@ -97,16 +99,15 @@ async def test_a_second_sender_is_told_why_not_and_is_let_in_once_the_first_is_g
             refusal = await receive(second, "error")
             assert (refusal["code"], refusal["fatal"]) == (4403, False)
             assert "another client" in refusal["message"]
-        for _ in range(50):  # the server needs a moment to see that the first one left
-            await second.send(json.dumps(START) + " ")
-            await second.send('{"type": "ping", "id": "after"}')
-            message = json.loads(await second.recv())
-            while message["type"] not in {"error", "pong"}:
+        async with asyncio.timeout(PATIENCE_S):
+            message: dict[str, Any] = {}
+            while message.get("type") != "pong":  # the server needs a moment to see that the first one left
+                await asyncio.sleep(0.1)
+                await second.send(json.dumps(START) + " ")
+                await second.send('{"type": "ping", "id": "after"}')
                 message = json.loads(await second.recv())
-            if message["type"] == "pong":
-                return
-            await asyncio.sleep(0.1)
-        pytest.fail("the stream was never free again")
+                while message["type"] not in {"error", "pong"}:
+                    message = json.loads(await second.recv())
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import stream_mer.serve
 from stream_mer.serve.examples import CHANGE, FRAME
 from stream_mer.serve.hub import Hub
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 DOCS = Path(__file__).parents[2] / "docs"
 TEXT = (DOCS / "OBS.md").read_text()
@@ -21,7 +21,7 @@ OVERLAY_JS = Path(stream_mer.serve.__file__).parent / "web" / "overlay.js"
 PATIENCE_MS = 60_000
 
 
-@pytest_asyncio.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def hub():
     """A stream that goes on: what is older than five seconds, the overlay does not show."""
     hub = Hub()

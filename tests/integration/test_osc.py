@@ -119,7 +119,7 @@ def show():
             *("--osc-in", "0"),
         )
         stack.callback(served.end)
-        socket = stack.enter_context(websockets.sync.client.connect(served.word_after("websocket")))
+        socket = stack.enter_context(websockets.sync.client.connect(served.word_after("websocket"), ping_interval=None))
         socket.send('{"type":"identify","subscribe":[{"events":["emotion"]}]}')
         tablet = SimpleUDPClient("127.0.0.1", int(served.word_after("OSC in").rpartition(":")[2]))
         stack.callback(tablet._sock.close)
@@ -132,19 +132,24 @@ def test_it_says_where_it_sends_and_listens(show):
     assert served.word_after("sent to    osc eos") == f"tcp://127.0.0.1:{desk.port}"
 
 
+def came(visuals, frame):
+    """Whether each value of a frame was received, at any time."""
+    values = {name: frame[name] for name in ("valence", "arousal", "confidence")}
+    return all(
+        any(abs(each - told) < SEEN for each in list(visuals.values[f"/mer/demo/{name}"]))
+        for name, told in (values | frame["category"]["probs"] | frame["clusters"]).items()
+    )
+
+
 def test_values_are_those_of_the_websocket(show):
     _, screen, visuals, desk, _ = show
-    for _ in range(5):
-        frame = screen.emotion()
-        for name, told in {
-            "valence": frame["valence"],
-            "arousal": frame["arousal"],
-            "confidence": frame["confidence"],
-            **frame["category"]["probs"],
-            **frame["clusters"],
-        }.items():
-            came = visuals.values[f"/mer/demo/{name}"]
-            wait_for(lambda came=came, told=told: any(abs(each - told) < SEEN for each in list(came)), name)
+    frames = []
+
+    def five_came():
+        frames.append(screen.emotion())  # on a busy machine OSC may leave one out, as it should
+        return sum(came(visuals, frame) for frame in frames) >= 5
+
+    wait_for(five_came, "the values of five frames")
     assert visuals.newest("/mer/demo/alive") == 1.0
     assert 0 < max(visuals.values["/mer/demo/rms"]) <= 1, "levels are measured because somebody wants them"
     assert max(visuals.values["/mer/demo/onset"]) > 0.3
@@ -172,7 +177,7 @@ def test_a_blackout_reaches_the_desk_and_an_override_ends_by_itself(show):
     screen.emotion(lambda message: message["hold"] == "blackout")
     wait_for(lambda: visuals.newest("/mer/demo/blackout") == 1.0, "the flag")
     wait_for(lambda: all(desk.newest(address) == 0.0 for address in list(desk.values)), "a dark desk")
-    tablet.send_message("/mer/control/override", [-0.5, 0.5, 2.0])
+    tablet.send_message("/mer/control/override", [-0.5, 0.5, 5.0])
     held = screen.emotion(lambda message: message["hold"] == "override")
     assert (held["valence"], held["arousal"], held["category"]["top"]) == (-0.5, 0.5, "angry")
     wait_for(lambda: visuals.newest("/mer/demo/hold_name") == "override", "the override")

@@ -19,7 +19,7 @@ from stream_mer.serve.server import Server
 from stream_mer.serve.settings import ServeSettings
 from stream_mer.sources.remote import RemoteSource
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 SAID = [
     {"type": "identify", "client": {"name": "recorder", "kind": "test"}, "resume": {"session": "x", "last_seq": {}}},

@@ -161,6 +161,7 @@ async def text_is(page, selector: str, text: str) -> None:
 
 
 @pytest.mark.browser
+@pytest.mark.asyncio(loop_scope="session")
 async def test_a_page_from_a_file(browser, hub, serving, tmp_path):
     async with serving(hub, allowed_origins=("null",)) as server:
         (tmp_path / "page.html").write_text(recipe("browser.html", server))
@@ -170,6 +171,7 @@ async def test_a_page_from_a_file(browser, hub, serving, tmp_path):
 
 
 @pytest.mark.browser
+@pytest.mark.asyncio(loop_scope="session")
 async def test_a_page_from_a_file_with_mer_js(browser, hub, serving, tmp_path):
     async with serving(hub, allowed_origins=("null",)) as server:
         (tmp_path / "page.html").write_text(recipe("browser_mer.html", server))

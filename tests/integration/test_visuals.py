@@ -10,7 +10,7 @@ import pytest
 
 from stream_mer.serve.examples import FRAME, LEVELS
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 RECIPES = Path(__file__).parents[2] / "docs" / "recipes"
 WIDTH, HEIGHT = 400, 300
@@ -47,7 +47,6 @@ def sketch(browser, libraries, address, serving, hub):
             await page.goto(f"{address}/{name}")
             yield page
             assert complaints == []
-            await page.close()
 
     return opened
 

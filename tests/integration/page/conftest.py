@@ -1,4 +1,4 @@
-"""The page in a real browser, against a real server fed with known events. One browser for all: it takes seconds."""
+"""The page in a real browser, against a real server fed with known events."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from stream_mer.serve.server import Server
 from stream_mer.types import EmotionFrame, Interval
 
 if TYPE_CHECKING:
-    from playwright.async_api import Browser, Page
+    from playwright.async_api import Page
 
-PATIENCE_MS = 20_000
+PATIENCE_MS = 60_000
 """How long the page may take to show what it must; it says nothing of how fast it is."""
 
 COLOUR_AT = """
@@ -69,23 +69,6 @@ class Screen:
 
 def on_plane(valence: float, arousal: float) -> list[Any]:
     return ["plane", (1 + valence * SPAN) / 2, (1 - arousal * SPAN) / 2]
-
-
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def chromium(chromium_options: dict[str, Any]):
-    from playwright.async_api import async_playwright  # noqa: PLC0415 - the module must import where it is missing
-
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(**chromium_options)
-        yield browser
-        await browser.close()
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def browser(chromium: Browser):
-    yield chromium
-    for context in chromium.contexts:
-        await context.close()
 
 
 @pytest_asyncio.fixture(loop_scope="session")
