@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from stream_mer.audio.level_meter import LevelMeter
 from stream_mer.audio.windowing import Windower
 from stream_mer.emotion.checkpoint import find_model
@@ -23,7 +25,9 @@ from stream_mer.serve.hub import Hub
 from stream_mer.serve.server import Server, ServerInfo
 from stream_mer.serve.settings import ServeSettings
 from stream_mer.show.output import ShowOutput
+from stream_mer.sources.decoding import load_decoder
 from stream_mer.sources.remote import RemoteSource
+from stream_mer.types import NO_LYRICS, AudioChunk
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +49,17 @@ class Engine:
             log.info("expected accuracy %g: unknown below confidence %.3f", settings.min_accuracy, confidence)
             self._smoothing = replace(settings.smoothing, min_confidence=confidence)
         self._lyrics = LyricsOpener(settings.lyrics)
+
+    def warm_up(self) -> None:
+        """Load and compute once what the first stream would else wait for.
+
+        That takes 0.1 s, and more than one where other work has the cores.
+        """
+        load_decoder()
+        hop = np.zeros(self.settings.window.hop_samples, np.float32)
+        hop[::2] = 0.1  # of silence the model would have nothing to compute
+        for window in Windower(self.settings.window).feed(AudioChunk(start_sample=0, samples=hop)):
+            self._predictor.open_stream(self.settings.window).predict(window, NO_LYRICS)
 
     def pipeline(
         self,

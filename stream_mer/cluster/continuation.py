@@ -10,13 +10,17 @@ from stream_mer.pieces import divide
 from stream_mer.ports import AudioSource, PieceEnd
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, EmotionFrame, LyricLine, StreamEvent, StreamStatus
 
+FIRST_AUDIO_S = 0.25
+"""So much is heard by a new worker before its first frame: with less than a second what it says is as good, or bad."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Continuation:
     """Where a channel stands when a worker takes it: what counts goes on counting.
 
     Attributes:
-        start_sample: Of the first audio that the new worker hears, on the channel's clock; where a window ends.
+        start_sample: Of the first audio that the new worker hears, on the channel's clock; ``FIRST_AUDIO_S`` before a
+            window ends, or a hop where that is less.
         segments: Lines of lyrics so far.
         dropped: Windows dropped so far.
         lost_samples: Audio lost so far, with that between the workers.
@@ -61,7 +65,8 @@ def continue_after(
         return Continuation(segments=segments)
     end_sample = round(frame.t1 * SAMPLE_RATE_HZ)
     now_sample = end_sample + round(max(0.0, elapsed_s) * SAMPLE_RATE_HZ)
-    start_sample = math.ceil(now_sample / hop_samples) * hop_samples
+    first_samples = min(hop_samples, round(FIRST_AUDIO_S * SAMPLE_RATE_HZ))
+    start_sample = math.ceil((now_sample + first_samples) / hop_samples) * hop_samples - first_samples
     ended = status is not None and status.source == "ended"
     lost_samples = (0 if status is None else status.lost_samples) + (0 if ended else start_sample - end_sample)
     return Continuation(start_sample=start_sample, segments=segments, dropped=frame.dropped, lost_samples=lost_samples)

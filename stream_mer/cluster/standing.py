@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from stream_mer.cluster.continuation import Continuation, continue_after
 from stream_mer.cluster.envelope import unseal
 from stream_mer.cluster.names import subject_of
@@ -21,10 +23,9 @@ async def where_it_stands(store: Store, channel: str, *, now: float, hop_samples
     Raises:
         ClusterError: NATS cannot be reached, refuses, or keeps what nobody can read.
     """
-    entries = {
-        kind: await store.last(stream, subject_of(channel, kind))
-        for stream, kind in ((LATEST, "emotion"), (LATEST, "status"), (LINES, "lyrics"))
-    }
+    kinds = {"emotion": LATEST, "status": LATEST, "lyrics": LINES}
+    found = await asyncio.gather(*(store.last(stream, subject_of(channel, kind)) for kind, stream in kinds.items()))
+    entries = dict(zip(kinds, found, strict=True))
     events = {kind: unseal(kind, entry.value).event for kind, entry in entries.items() if entry is not None}
     frame, line, status = events.get("emotion"), events.get("lyrics"), events.get("status")
     published = entries["emotion"]

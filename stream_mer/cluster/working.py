@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from stream_mer.app import Engine
@@ -35,6 +36,7 @@ async def work(engine: Engine, nats: NatsSettings, settings: WorkerSettings, *, 
         return open_source(channel.source, loop=channel.loop)
 
     stopping = stop_signals()
+    await asyncio.to_thread(engine.warm_up)  # before anybody counts on us: a channel that is taken over must not wait
     async with Bus(nats, f"stream-mer worker {settings.name}") as bus:
         worker = ChannelWorker(bus, settings, open_channel, build)
         on_ready()

@@ -85,6 +85,11 @@ class _Block:
         return like and self.samples.dtype == other.samples.dtype and not self.gap_s
 
 
+def load_decoder() -> None:
+    """Load the libraries that decode, which takes 0.1 s: else the first source that is opened waits for them."""
+    import av  # noqa: F401, PLC0415 - only who decodes pays
+
+
 def check_file(path: Path) -> None:
     """Find out what can be said of a file without decoding it.
 

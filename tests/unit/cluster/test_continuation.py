@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_mer.audio.windowing import Windower
-from stream_mer.cluster.continuation import Continuation, ContinuedSource, continue_after
+from stream_mer.cluster.continuation import FIRST_AUDIO_S, Continuation, ContinuedSource, continue_after
 from stream_mer.config import WindowSettings
 from stream_mer.serve.examples import CHANGE, FRAME, LINE, STATUS
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, EmotionFrame, LyricLine, StreamStatus
@@ -44,10 +44,11 @@ def test_the_time_between_the_workers_has_passed_and_is_lost() -> None:
         elapsed_s=1.9,
         hop_samples=HOP,
     )
-    assert stands.start_sample == 89 * HOP  # 44.4 s, and the next window after it
+    # It is 44.4 s, and a quarter of a second fits in before the window that ends at 45 s.
+    assert stands.start_sample == 90 * HOP - HOP // 2
     assert stands.segments == 7
     assert stands.dropped == 3
-    assert stands.lost_samples == 100 + 89 * HOP - 85 * HOP
+    assert stands.lost_samples == 100 + stands.start_sample - 85 * HOP
 
 
 def test_a_source_that_had_ended_has_lost_nothing_since() -> None:
@@ -64,18 +65,21 @@ def test_the_first_new_window_ends_later_than_the_last_old_one(t1: float, elapse
     stands = continue_after(
         frame=replace(FRAME, t1=t1), line=None, status=None, elapsed_s=elapsed_s, hop_samples=settings.hop_samples
     )
-    assert stands.start_sample % settings.hop_samples == 0
-    assert stands.start_sample + settings.hop_samples > t1 * SAMPLE_RATE_HZ
+    first_samples = min(settings.hop_samples, round(FIRST_AUDIO_S * SAMPLE_RATE_HZ))
+    assert (stands.start_sample + first_samples) % settings.hop_samples == 0
+    assert stands.start_sample + first_samples > t1 * SAMPLE_RATE_HZ
     assert stands.start_sample >= (t1 + elapsed_s - 0.001) * SAMPLE_RATE_HZ
 
 
 def test_windows_go_on_where_the_old_ones_ended() -> None:
     tone = Tone()
-    source = ContinuedSource(tone, 89 * HOP)
+    source = ContinuedSource(tone, 90 * HOP - 4_000)
     windower = Windower(WindowSettings(hop_s=0.5))
     windows = [window for chunk in source.chunks() for window in windower.feed(chunk)]
     assert [window.index for window in windows] == list(range(89, 97))
-    assert windows[0].end_sample == 90 * HOP
+    assert [window.end_sample for window in windows] == [(i + 1) * HOP for i in range(89, 97)]
+    assert windows[0].start_sample == 90 * HOP - 4_000
+    assert windows[0].lost_samples == 0
     source.close()
     assert tone.closed
     assert (source.name, source.live) == ("tone", True)
