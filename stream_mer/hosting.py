@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from stream_mer.errors import StreamMerError
 from stream_mer.serve.hub import Hub
 from stream_mer.serve.ingest import Inlet
+from stream_mer.serve.open_files import make_room
 from stream_mer.serve.server import Server, ServerInfo
 from stream_mer.serve.settings import ServeSettings
 from stream_mer.show.output import ShowOutput
@@ -80,6 +81,7 @@ async def host(
         ServeError: The server cannot start.
         StreamMerError: The only performer failed. Where there are several, the others go on.
     """
+    make_room(settings.max_clients)
     stopping, loop = stop_signals(), asyncio.get_running_loop()
     show = ShowRunner(outputs)
     async with (

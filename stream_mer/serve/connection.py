@@ -8,8 +8,9 @@ and written straight into each transport that has nothing waiting. Only a client
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -26,15 +27,23 @@ class Websocket(ServerConnection):
 
     Args:
         most_frames_per_s: After so many frames of all kinds nothing is read for the rest of the second.
+        is_crowded: Tells of a new connection whether there are too many: then it is cut before it said a word.
         *args: Those of ``ServerConnection``.
         **kwargs: Those of ``ServerConnection``.
     """
 
-    def __init__(self, *args: Any, most_frames_per_s: int, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, most_frames_per_s: int, is_crowded: Callable[[], bool], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._is_crowded = is_crowded
         self._most_frames_per_s = most_frames_per_s
         self._frames_this_second = 0
         self._second_ends_s = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called once it can be read from."""
+        super().connection_made(transport)
+        if self._is_crowded():
+            self.transport.abort()
 
     def process_event(self, event: Event) -> None:
         """Called with the request and then with each frame."""

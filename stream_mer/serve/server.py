@@ -57,6 +57,9 @@ HARD_LIMIT_FACTOR = 16
 TURNED_AWAY_WITHIN_S = 0.5
 """A client that is refused before its hello may take so long to say goodbye itself: a few round trips."""
 
+SPARE_CONNECTIONS = 256
+"""So many connections may be open beside those of clients: for pages, for what is no websocket yet or no client."""
+
 MOST_TURNED_AWAY = 64
 """While so many say goodbye, the next ones are told why and hung up on at once."""
 
@@ -146,7 +149,11 @@ class Server:
                 ping_timeout=self._settings.pong_timeout_s,
                 create_connection=cast(
                     "type[ServerConnection]",
-                    functools.partial(Websocket, most_frames_per_s=_most_frames_per_s(self._settings)),
+                    functools.partial(
+                        Websocket,
+                        most_frames_per_s=_most_frames_per_s(self._settings),
+                        is_crowded=self._is_crowded,
+                    ),
                 ),
                 close_timeout=self._settings.close_timeout_s,
             )
@@ -184,6 +191,11 @@ class Server:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.stop()
+
+    def _is_crowded(self) -> bool:
+        """Tell whether there are more connections than clients, pages and those that may still become one could be."""
+        connections = 0 if self._server is None else len(self._server.handler_tasks)
+        return connections > self._settings.max_clients + SPARE_CONNECTIONS
 
     def _process_request(self, connection: ServerConnection, request: Request) -> Response | None:
         if request.path.partition("?")[0] == wire.STREAM_PATH:

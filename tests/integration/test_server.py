@@ -467,6 +467,29 @@ def hung_up_on(raw: socket.socket) -> bytes:
     return data
 
 
+async def test_connections_that_never_say_a_word_keep_nobody_else_out(hub, serving, monkeypatch):
+    monkeypatch.setattr(server_module, "SPARE_CONNECTIONS", 4)
+    async with serving(hub, max_clients=2, handshake_timeout_s=3600.0) as server, raw_client(server) as client:
+        await receive(client)
+        mute = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(20)]
+        heard = [asyncio.create_task(asyncio.to_thread(hung_up_on, one)) for one in mute]
+        async with asyncio.timeout(PATIENCE_S):
+            for _, ended in zip(range(15), asyncio.as_completed(heard), strict=False):
+                assert await ended == b""
+        await until(lambda: len(server._server.handler_tasks) == 6)  # the client and five that wait
+        await client.send('{"type":"ping"}')
+        assert (await receive(client))["type"] == "pong"
+        for one in mute:
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+        await asyncio.gather(*heard)
+        for one in mute:
+            one.close()
+        await until(lambda: len(server._server.handler_tasks) == 1)
+        async with raw_client(server) as other:
+            assert (await receive(other))["type"] == "hello"
+
+
 async def test_who_does_not_say_goodbye_is_hung_up_on(hub, monkeypatch, serving):
     monkeypatch.setattr(server_module, "TURNED_AWAY_WITHIN_S", 0.05)
     async with serving(hub, max_clients=1, close_timeout_s=60.0) as server, raw_client(server) as first:
