@@ -23,7 +23,7 @@ from typing import Self
 import msgspec
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as websocket_connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidStatus, InvalidURI
 from websockets.typing import Subprotocol
 
 from stream_mer.errors import ServeError
@@ -261,7 +261,14 @@ class Client:
                 f"{self._url} answers, but not as stream-mer (HTTP {exc.response.status_code}); check the address"
             ) from None
         except ssl.SSLCertVerificationError as exc:
-            raise ServeError(f"the certificate of {self._url} is not trusted here: {exc.verify_message}") from None
+            raise ServeError(
+                f"the certificate of {self._url} is not trusted here: {exc.verify_message}; "
+                "say who vouches for it (stream-mer listen --ca FILE, in Python tls=...)"
+            ) from None
+        except InvalidMessage:
+            raise _LostError(
+                f"something at {self._url} speaks no HTTP; a server with a certificate has an address with wss://"
+            ) from None
         except (OSError, TimeoutError, InvalidHandshake, EOFError) as exc:
             why = str(exc) or type(exc).__name__
             raise _LostError(f"nothing answers at {self._url} ({why}); is stream-mer serve running there?") from None

@@ -1,8 +1,9 @@
-"""The certificate with which the server proves who it is."""
+"""The certificate with which a server proves who it is, and whom a client believes."""
 
 from __future__ import annotations
 
 import ssl
+from pathlib import Path
 
 from stream_mer.errors import SettingError
 from stream_mer.serve.settings import ServeSettings
@@ -26,6 +27,20 @@ def tls_context(settings: ServeSettings) -> ssl.SSLContext | None:
     except OSError as exc:
         raise SettingError(f"cannot read {exc.filename or certificate}: {exc.strerror or exc}") from None
     return context
+
+
+def trusting(authorities: Path) -> ssl.SSLContext:
+    """Return what a client needs to believe the servers for which these certificates (PEM) vouch, and no others.
+
+    Raises:
+        SettingError: The file cannot be read, or holds no certificate.
+    """
+    try:
+        return ssl.create_default_context(cafile=authorities)
+    except ssl.SSLError:
+        raise SettingError(f"{authorities} holds no certificates: it must be a PEM file") from None
+    except OSError as exc:
+        raise SettingError(f"cannot read {authorities}: {exc.strerror or exc}") from None
 
 
 def _no_password() -> str:

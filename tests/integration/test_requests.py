@@ -17,6 +17,7 @@ from stream_mer.errors import ServeError
 from stream_mer.serve import messages as wire
 from stream_mer.serve.examples import CHANGE, FRAME, LEVELS, LINE, STATUS
 from stream_mer.serve.hub import Hub
+from stream_mer.serve.tls import trusting
 
 PATIENCE_S = 60.0
 """How long a test waits for what must come; it says nothing of how fast it comes."""
@@ -383,8 +384,8 @@ async def test_everything_comes_over_tls_too(hub, serving, tmp_path):
     authority = trustme.CA()
     certificate = authority.issue_cert("127.0.0.1")
     certificate.private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
-    trusted = ssl.create_default_context()
-    authority.configure_trust(trusted)
+    authority.cert_pem.write_to_path(tmp_path / "authority.pem")
+    trusted = trusting(tmp_path / "authority.pem")
     hub.sink("main").publish(FRAME)
     async with serving(hub, tls_certificate=tmp_path / "server.pem") as server, asyncio.timeout(PATIENCE_S):
         assert server.stream_url.startswith("wss://")
@@ -395,9 +396,10 @@ async def test_everything_comes_over_tls_too(hub, serving, tmp_path):
                     break
 
         assert await asyncio.to_thread(get, server.port, "/healthz", trusted) == "ok\n"
-        with pytest.raises(ServeError, match="certificate"):
-            async with connect(server.stream_url):
-                pass
+        with pytest.raises(ServeError, match=r"is not trusted here: .*; say who vouches for it .*--ca FILE"):
+            await connect(server.stream_url).__aenter__()
+        with pytest.raises(ServeError, match="a server with a certificate has an address with wss://"):
+            await connect(server.stream_url.replace("wss:", "ws:")).__aenter__()
 
 
 async def test_metrics_tell_of_the_clients_and_how_they_went(hub, serving):

@@ -56,7 +56,7 @@ def check(words: list[str], *, is_whole: bool) -> None:
         click.UsageError: It cannot be.
     """
     own = [word for word in words if word not in {"-v", "-vv"}]
-    with click.Context(cli) as group, contextlib.suppress(click.exceptions.Exit):  # with which --help ends
+    with click.Context(cli, **cli.context_settings) as group, contextlib.suppress(click.exceptions.Exit):  # with which --help ends
         name, command, rest = cli.resolve_command(group, own)
         assert command is not None
         try:

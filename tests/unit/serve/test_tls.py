@@ -8,7 +8,7 @@ import trustme
 
 from stream_mer.errors import SettingError
 from stream_mer.serve.settings import ServeSettings
-from stream_mer.serve.tls import tls_context
+from stream_mer.serve.tls import tls_context, trusting
 
 
 @pytest.fixture
@@ -49,6 +49,17 @@ def test_files_that_do_not_fit_are_refused(files, tmp_path):
         context(tmp_path / "missing.pem")
     with pytest.raises(SettingError, match="needs its certificate"):
         ServeSettings(tls_key=files["key"])
+
+
+def test_who_vouches_for_servers_is_read_from_a_file(files, tmp_path):
+    assert len(trusting(files["certificate"]).get_ca_certs(binary_form=True)) == 0, "a server vouches for nobody"
+    authority = tmp_path / "authority.pem"
+    trustme.CA().cert_pem.write_to_path(authority)
+    assert len(trusting(authority).get_ca_certs()) == 1
+    with pytest.raises(SettingError, match="holds no certificates"):
+        trusting(files["key"])
+    with pytest.raises(SettingError, match=r"cannot read .*missing\.pem: No such file"):
+        trusting(tmp_path / "missing.pem")
 
 
 def test_a_locked_key_is_refused_and_not_asked_about(files, tmp_path):
