@@ -56,7 +56,8 @@ def check(words: list[str], *, is_whole: bool) -> None:
         click.UsageError: It cannot be.
     """
     own = [word for word in words if word not in {"-v", "-vv"}]
-    with click.Context(cli, **cli.context_settings) as group, contextlib.suppress(click.exceptions.Exit):  # with which --help ends
+    leaves = contextlib.suppress(click.exceptions.Exit)  # with which --help ends
+    with click.Context(cli, **cli.context_settings) as group, leaves:
         name, command, rest = cli.resolve_command(group, own)
         assert command is not None
         try:
