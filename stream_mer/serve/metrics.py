@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 from typing import get_args
 
 from prometheus_client import (
     CollectorRegistry,
     Counter,
-    Gauge,
     Histogram,
     Info,
     ProcessCollector,
@@ -67,46 +66,18 @@ class Metrics:
             buckets=_LATENCY_BOUNDS_S,
             registry=own,
         )
-        self._text_age = Gauge(
-            "stream_mer_text_age_seconds",
-            "Age of the newest sung line; NaN without text.",
-            ["stream"],
-            registry=own,
-        )
-        self._lyrics_lag = Gauge(
-            "stream_mer_lyrics_lag_seconds", "How far lyrics recognition is behind the audio.", ["stream"], registry=own
-        )
-        self._states = Gauge(
-            "stream_mer_source_state", "1 for the state that the source is in.", ["stream", "state"], registry=own
-        )
-        self._lyrics_states = Gauge(
-            "stream_mer_lyrics_state",
-            "1 for the state that the recogniser is in.",
-            ["stream", "state"],
-            registry=own,
-        )
-        self._losses = _LossCollector()
-        own.register(self._losses)
+        self._newest = _StreamCollector(hub)
+        own.register(self._newest)
         hub.watch(self)
 
     def see(self, message: wire.EventMessage) -> None:
         """Take note of a published message; from any thread."""
-        match message:
-            case wire.Emotion():
-                latency = message.latency_ms
-                self._latency.labels(message.stream).observe(latency.total / 1e3)
-                for stage in _STAGES:
-                    self._stages.labels(message.stream, stage).observe(getattr(latency, stage) / 1e3)
-                age_s = message.text_age_s
-                self._text_age.labels(message.stream).set(float("nan") if age_s is None else age_s)
-                self._losses.windows(message.stream, message.dropped)
-            case wire.Status():
-                self._lyrics_lag.labels(message.stream).set(message.lag_s)
-                for state in get_args(SourceState):
-                    self._states.labels(message.stream, state).set(state == message.source)
-                for health in get_args(LyricsHealth):
-                    self._lyrics_states.labels(message.stream, health).set(health == message.lyrics)
-                self._losses.samples(message.stream, message.lost_samples)
+        self._newest.see(message)
+        if isinstance(message, wire.Emotion):
+            latency = message.latency_ms
+            self._latency.labels(message.stream).observe(latency.total / 1e3)
+            for stage in _STAGES:
+                self._stages.labels(message.stream, stage).observe(getattr(latency, stage) / 1e3)
 
     def connected(self) -> None:
         """Count a websocket that was opened."""
@@ -175,34 +146,53 @@ class _OutputCollector(Collector):
         yield from (up, sent, errors, skipped)
 
 
-class _LossCollector(Collector):
-    """What streams lost since they began; they count it themselves."""
+class _StreamCollector(Collector):
+    """What the newest messages of each stream say; of those that are here no more, nothing.
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._lost_samples: dict[str, int] = {}
-        self._dropped_windows: dict[str, int] = {}
+    Args:
+        hub: Knows which streams are here.
+    """
 
-    def samples(self, stream: str, count: int) -> None:
-        with self._lock:
-            self._lost_samples[stream] = count
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._emotions: dict[str, wire.Emotion] = {}
+        self._statuses: dict[str, wire.Status] = {}
 
-    def windows(self, stream: str, count: int) -> None:
-        with self._lock:
-            self._dropped_windows[stream] = count
+    def see(self, message: wire.EventMessage) -> None:
+        """Take note of a published message; from any thread."""
+        match message:
+            case wire.Emotion():
+                self._emotions[message.stream] = message
+            case wire.Status():
+                self._statuses[message.stream] = message
 
-    def collect(self) -> Iterable[Metric]:
-        with self._lock:
-            kinds = (
-                ("stream_mer_lost_samples", "Audio lost, samples at 16 kHz.", dict(self._lost_samples)),
-                (
-                    "stream_mer_dropped_windows",
-                    "Windows that came too late for the model.",
-                    dict(self._dropped_windows),
-                ),
-            )
-        for name, what, counts in kinds:
-            family = CounterMetricFamily(name, what, labels=["stream"])
-            for stream, count in counts.items():
-                family.add_metric([stream], count)
-            yield family
+    def collect(self) -> Iterator[Metric]:
+        here = self._hub.streams
+        emotions = [self._emotions[stream] for stream in here if stream in self._emotions]
+        statuses = [self._statuses[stream] for stream in here if stream in self._statuses]
+        text_age = GaugeMetricFamily(
+            "stream_mer_text_age_seconds", "Age of the newest sung line; NaN without text.", labels=["stream"]
+        )
+        dropped = CounterMetricFamily(
+            "stream_mer_dropped_windows", "Windows that came too late for the model.", labels=["stream"]
+        )
+        for emotion in emotions:
+            text_age.add_metric([emotion.stream], math.nan if emotion.text_age_s is None else emotion.text_age_s)
+            dropped.add_metric([emotion.stream], emotion.dropped)
+        lag = GaugeMetricFamily(
+            "stream_mer_lyrics_lag_seconds", "How far lyrics recognition is behind the audio.", labels=["stream"]
+        )
+        lost = CounterMetricFamily("stream_mer_lost_samples", "Audio lost, samples at 16 kHz.", labels=["stream"])
+        labels = ["stream", "state"]
+        source = GaugeMetricFamily("stream_mer_source_state", "1 for the state that the source is in.", labels=labels)
+        lyrics = GaugeMetricFamily(
+            "stream_mer_lyrics_state", "1 for the state that the recogniser is in.", labels=labels
+        )
+        for status in statuses:
+            lag.add_metric([status.stream], status.lag_s)
+            lost.add_metric([status.stream], status.lost_samples)
+            for state in get_args(SourceState):
+                source.add_metric([status.stream, state], state == status.source)
+            for health in get_args(LyricsHealth):
+                lyrics.add_metric([status.stream, health], health == status.lyrics)
+        yield from (text_age, dropped, lag, lost, source, lyrics)

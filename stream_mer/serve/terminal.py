@@ -308,7 +308,7 @@ async def listen(
         SettingError: The address is none.
         ServeError: Nothing answers, or the server refused.
     """
-    console = console or Console()
+    console = console or _PipeConsole()
     wanted = (wire.Subscription(streams=(stream,)),) if stream is not None else None
     joined = connect(
         url, token=token, subscribe=wanted, name="stream-mer listen", kind="terminal", reconnect=reconnect, tls=tls
@@ -322,6 +322,13 @@ async def listen(
             await _draw(client, console, View(stream=stream))
         else:
             await _print(client, console, View(stream=stream))
+
+
+class _PipeConsole(Console):
+    """A console whose reader may have had enough, as with ``| head``: then it ends as every command does."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
 
 
 async def _print(client: Client, console: Console, view: View) -> None:

@@ -10,6 +10,7 @@ import logging
 import os
 import socket
 import struct
+import sys
 import threading
 from dataclasses import replace
 
@@ -670,6 +671,25 @@ async def test_listen_draws_live_on_a_terminal(hub, serving):
         await server.stop()
         async with asyncio.timeout(PATIENCE_S):
             await listening
+
+
+@pytest.mark.parametrize("how", [[], ["--json"]], ids=["lines", "json"])
+async def test_listen_into_a_pipe_that_is_closed_is_no_failure(hub, serving, how):
+    sink = hub.sink("main")
+    async with serving(hub) as server:
+        reading, writing = os.pipe()
+        command = [sys.executable, "-m", "stream_mer", "listen", server.stream_url, *how]
+        process = await asyncio.create_subprocess_exec(*command, stdout=writing, stderr=asyncio.subprocess.PIPE)
+        os.close(writing)
+        await until(lambda: hub.client_count == 1)
+        sink.publish(FRAME)
+        assert await asyncio.to_thread(os.read, reading, 100)
+        os.close(reading)  # as `head -1` does
+        async with asyncio.timeout(PATIENCE_S):
+            while process.returncode is None:
+                sink.publish(FRAME)
+                await asyncio.sleep(0.05)
+        assert (process.returncode, await process.stderr.read()) == (0, b"")
 
 
 async def test_listen_writes_json_lines(hub, serving, capfdbinary):

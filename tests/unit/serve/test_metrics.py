@@ -87,6 +87,17 @@ def test_text_age_lag_losses_and_states_follow_the_stream(hub, metrics):
     assert math.isnan(value(metrics, "stream_mer_text_age_seconds", stream="main"))
 
 
+def test_of_a_stream_that_is_gone_no_state_is_told(hub, metrics):
+    for stream in ("stays", "goes"):
+        hub.sink(stream).publish(FRAME)
+        hub.sink(stream).publish(STATUS)
+    hub.remove("goes")
+    states = {dict(labels)["stream"] for name, labels in read(metrics) if name == "stream_mer_source_state"}
+    ages = {dict(labels)["stream"] for name, labels in read(metrics) if name == "stream_mer_text_age_seconds"}
+    assert states == ages == {"stays"}
+    assert value(metrics, "stream_mer_published_messages_total", stream="goes", type="status") == 1, "what was, was"
+
+
 def test_clients_messages_and_drops_are_counted(hub, metrics):
     box = Outbox(capacity=1, wake=lambda: None)
     hub.attach(box, DEFAULT_INTEREST)
