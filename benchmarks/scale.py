@@ -30,7 +30,6 @@ from benchmarks.cluster import (
 from benchmarks.report import Cell, Column, Measurement, Table
 from benchmarks.scale_paths import PATHS, measure_path
 from benchmarks.scale_planning import SIZES, measure_planning
-from benchmarks.startup import write_wav
 from stream_mer.cluster.bus import Bus
 from stream_mer.cluster.names import name_of
 from stream_mer.cluster.records import CLAIMS
@@ -43,6 +42,7 @@ OPTIONS = (
     click.Option(["--hop"], type=float, default=0.5, show_default=True, help="Seconds between frames, of the chain."),
     click.Option(["--seconds"], type=click.IntRange(3), default=15, show_default=True, help="Each is measured."),
     click.Option(["--kills"], type=click.IntRange(1), default=5, show_default=True, help="Workers that are killed."),
+    click.Option(["--source"], default="demo", show_default=True, help="What each channel plays over and over."),
     click.Option(["--model"], help="Checkpoint: a name or a folder.  [default: the shipped one]"),
 )
 TAKEOVER_CHANNELS = 12
@@ -50,7 +50,9 @@ RATES_HZ = (60, 600)
 """Messages a second of the paths: 30 channels at 2 Hz, and 300."""
 
 
-def measure(*, channels: int, hop: float, seconds: int, kills: int, model: str | None = None) -> Measurement:
+def measure(
+    *, channels: int, hop: float, seconds: int, kills: int, source: str, model: str | None = None
+) -> Measurement:
     """Measure all of it.
 
     Raises:
@@ -63,7 +65,7 @@ def measure(*, channels: int, hop: float, seconds: int, kills: int, model: str |
         folder = Path(temporary)
         options = ("--model", str(found.folder.resolve()))
         chain = [
-            _chain(folder, workers=workers, channels=channels, hop=hop, seconds=seconds, options=options)
+            _chain(folder, source, workers=workers, channels=channels, hop=hop, seconds=seconds, options=options)
             for workers in (1, 2, 3)
         ]
         paths = [
@@ -71,16 +73,16 @@ def measure(*, channels: int, hop: float, seconds: int, kills: int, model: str |
             for rate_hz in RATES_HZ
             for path in PATHS
         ]
-        takeover = _takeover(folder, kills, options)
+        takeover = _takeover(folder, source, kills, options)
     return Measurement(
         tables=(_chain_table(chain), _path_table(paths), _takeover_table(takeover), _planning_table()),
-        notes=(found.note, *_notes(channels, hop, seconds, kills)),
+        notes=(found.note, *_notes(source, channels, hop, seconds, kills)),
         threads=1,
     )
 
 
-def _notes(channels: int, hop: float, seconds: int, kills: int) -> list[str]:
-    chain = f"{channels} channels of a looped wav at a hop of {hop:g} s want {channels / hop:g} frames a second"
+def _notes(source: str, channels: int, hop: float, seconds: int, kills: int) -> list[str]:
+    chain = f"{channels} channels of {source} at a hop of {hop:g} s want {channels / hop:g} frames a second"
     lease = f"at a hop of 0.5 s and a lease of {DEFAULT_LEASE_S:g} s"
     return [
         f"Chain: {chain}; audio alone; measured for {seconds} s once all channels had frames.",
@@ -96,16 +98,16 @@ def _made(folder: Path, name: str) -> Path:
 
 
 @contextmanager
-def _cluster(folder: Path, names: list[str], *options: str, workers: int) -> Iterator[tuple[NatsServer, list[Process]]]:
+def _cluster(
+    folder: Path, source: str, names: list[str], *options: str, workers: int
+) -> Iterator[tuple[NatsServer, list[Process]]]:
     """NATS and workers among whom the channels are shared out evenly."""
-    wav = folder / "tone.wav"
-    write_wav(wav)
     nats = NatsServer(folder)
     running: list[Process] = []
     try:
         running += [start_worker(nats.url, f"w{i}", folder, *options) for i in range(workers)]
         wait_for(lambda: len(nats.listing().workers) == workers, "all workers")
-        nats.add_channels(names, str(wav))
+        nats.add_channels(names, source)
         wait_for(lambda: None not in nats.owners().values(), "every channel to have a worker")
         yield nats, running
     finally:
@@ -115,11 +117,11 @@ def _cluster(folder: Path, names: list[str], *options: str, workers: int) -> Ite
 
 
 def _chain(
-    folder: Path, *, workers: int, channels: int, hop: float, seconds: int, options: tuple[str, ...]
+    folder: Path, source: str, *, workers: int, channels: int, hop: float, seconds: int, options: tuple[str, ...]
 ) -> dict[str, Cell]:
     folder = _made(folder, f"chain-{workers}")
     names = [f"channel {i:03}" for i in range(channels)]
-    with _cluster(folder, names, "--hop", str(hop), *options, workers=workers) as (nats, running):
+    with _cluster(folder, source, names, "--hop", str(hop), *options, workers=workers) as (nats, running):
         node = ServingNode(nats.url, folder)
         try:
             wait_for(lambda: node.listener.all_newer_than(0.0, names), "frames of every channel")
@@ -152,12 +154,12 @@ def _frames(listener: Listener) -> int:
     return sum(record.frames for record in listener.channels.values())
 
 
-def _takeover(folder: Path, kills: int, options: tuple[str, ...]) -> dict[str, list[float]]:
+def _takeover(folder: Path, source: str, kills: int, options: tuple[str, ...]) -> dict[str, list[float]]:
     """Seconds from the kill, of each channel that was lost."""
     folder = _made(folder, "takeover")
     names = [f"channel {i:02}" for i in range(TAKEOVER_CHANNELS)]
     seen: dict[str, list[float]] = {"claimed": [], "first frame": [], "between frames": []}
-    with _cluster(folder, names, "--hop", "0.5", *options, workers=2) as (nats, running):
+    with _cluster(folder, source, names, "--hop", "0.5", *options, workers=2) as (nats, running):
         node = ServingNode(nats.url, folder)
         try:
             for kill in range(kills):

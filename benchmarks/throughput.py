@@ -1,7 +1,8 @@
 """How many channels one process keeps in time, and what each takes.
 
 Each row is a fresh process that runs so many whole pipelines, each over audio of its own that comes as real time would
-bring it, as ``stream-mer serve`` with as many sources does. In time means: of the frames that were due, at most one in
+bring it, as ``stream-mer serve`` with as many sources does: from memory, which shows what a channel costs without its
+source, or decoded by each channel from a file. In time means: of the frames that were due, at most one in
 two hundred is missing, and 99 of 100 are out before the next is due.
 
 With lyrics, one recogniser serves all channels in turn: what falls behind is the words, and the frames say so.
@@ -37,12 +38,21 @@ OPTIONS = (
         help="Without lyrics.",
     ),
     click.Option(
+        ["--channels-decoded", "decoded_counts"],
+        type=click.IntRange(min=1),
+        multiple=True,
+        default=(10, 50, 100),
+        show_default=True,
+        help="Without lyrics, each decoding a file of its own.",
+    ),
+    click.Option(
         ["--channels-with-lyrics", "lyric_counts"],
         type=click.IntRange(min=1),
         multiple=True,
         default=(1, 2, 4, 8),
         show_default=True,
     ),
+    click.Option(["--no-decoding"], is_flag=True, help="Leave the rows with decoding out."),
     click.Option(["--no-lyrics"], is_flag=True, help="Leave the rows with lyrics out."),
     click.Option(
         ["--seconds", "duration_s"],
@@ -65,7 +75,9 @@ OPTIONS = (
 def measure(
     *,
     counts: tuple[int, ...],
+    decoded_counts: tuple[int, ...],
     lyric_counts: tuple[int, ...],
+    no_decoding: bool,
     no_lyrics: bool,
     duration_s: float,
     hop_s: float,
@@ -82,15 +94,20 @@ def measure(
     heard = song or ROOT / "stream_mer" / "demo" / "demo.ogg"
     rows: list[dict[str, Cell]] = []
     with open_checkpoint(model) as found:
-        for lyrics, series in ((False, counts), (True, () if no_lyrics else lyric_counts)):
-            for channels in track(sorted(series), "With lyrics" if lyrics else "Channels", total=len(series)):
+        for title, series in (
+            ("Channels", counts),
+            ("Decoded", () if no_decoding else decoded_counts),
+            ("With lyrics", () if no_lyrics else lyric_counts),
+        ):
+            for channels in track(sorted(series), title, total=len(series)):
                 job = Job(
                     channels=channels,
                     seconds=duration_s,
                     hop_s=hop_s,
                     model=str(found.folder.resolve()),
                     device=device,
-                    lyrics=lyrics,
+                    lyrics=title == "With lyrics",
+                    decoded=title == "Decoded",
                     song=str(heard),
                 )
                 rows.append(_row(job, run_probe(job)))
@@ -124,7 +141,13 @@ def run_probe(job: Job) -> dict[str, float]:
 def _row(job: Job, found: dict[str, float]) -> dict[str, Cell]:
     in_time = found["frames_of_due"] >= IN_TIME_SHARE and found["age_p99_ms"] <= 1e3 * job.hop_s
     told = {name: None if math.isnan(value) else value for name, value in found.items()}
-    return {"channels": job.channels, "lyrics": "on" if job.lyrics else "off", "in_time": int(in_time)} | told
+    what: dict[str, Cell] = {
+        "channels": job.channels,
+        "audio": "decoded" if job.decoded else "in memory",
+        "lyrics": "on" if job.lyrics else "off",
+        "in_time": int(in_time),
+    }
+    return what | told
 
 
 def _table(rows: list[dict[str, Cell]]) -> Table:
@@ -133,6 +156,7 @@ def _table(rows: list[dict[str, Cell]]) -> Table:
         title="Channels in one process",
         columns=(
             Column(key="channels", title="channels"),
+            Column(key="audio", title="audio"),
             Column(key="lyrics", title="lyrics"),
             Column(key="in_time", title="in time"),
             Column(key="frames_of_due", title="frames / due", digits=3),

@@ -22,6 +22,7 @@ from stream_mer.app import Engine
 from stream_mer.config import WindowSettings
 from stream_mer.engine_settings import EngineSettings
 from stream_mer.lyrics.opening import LyricsSettings
+from stream_mer.ports import AudioSource
 from stream_mer.sources.file import FileSource
 from stream_mer.sources.pacing import Pacer
 from stream_mer.types import AudioChunk, EmotionFrame, LyricLine, Samples, StreamEvent
@@ -41,6 +42,8 @@ class Job:
         model: The checkpoint's folder.
         device: Where the model runs.
         lyrics: Whether words are recognised.
+        decoded: Whether every channel decodes the song itself, as one that plays a file does; then all begin at its
+            beginning.
         song: What every channel hears, from another moment each; a chord in noise if it is empty.
         warm_s: What comes first and does not count: the recogniser loads.
     """
@@ -51,6 +54,7 @@ class Job:
     model: str
     device: str = "cpu"
     lyrics: bool = False
+    decoded: bool = False
     song: str = ""
     warm_s: float = 3.0
 
@@ -76,6 +80,18 @@ class Player:
 
     def close(self) -> None:
         self._closed.set()
+
+
+class Decoder(FileSource):
+    """A file over and over, as real time would bring it, that begins a moment later."""
+
+    def __init__(self, name: str, path: str, *, delay_s: float) -> None:
+        super().__init__(path, paced=True, loop=True)
+        self.name, self._delay_s = name, delay_s
+
+    def chunks(self) -> Iterator[AudioChunk]:
+        self._closed.wait(self._delay_s)
+        yield from super().chunks()
 
 
 @dataclass(slots=True)
@@ -105,13 +121,9 @@ def run(job: Job) -> dict[str, float]:
     audio = _song(job.song) if job.song else noisy_chord(60.0)
     at_rest_mib = memory_mib("VmRSS")
     counters = [Counter() for _ in range(job.channels)]
-    players = [
-        # Another moment of the song each, and another moment of the hop.
-        Player(f"channel {i}", audio, starts_at=i * len(audio) // job.channels, delay_s=job.hop_s * i / job.channels)
-        for i in range(job.channels)
-    ]
+    sources = [_source(job, i, audio) for i in range(job.channels)]
     pipelines = [
-        engine.pipeline(player, counter, in_real_time=True) for player, counter in zip(players, counters, strict=True)
+        engine.pipeline(source, counter, in_real_time=True) for source, counter in zip(sources, counters, strict=True)
     ]
     threads = [threading.Thread(target=pipeline.run) for pipeline in pipelines]
     for thread in threads:
@@ -142,6 +154,14 @@ def run(job: Job) -> dict[str, float]:
         "lines_a_minute": 60 * sum(counter.lines for counter in counters) / took_s / job.channels,
         "lagging": sum(counter.lagging for counter in counters) / max(frames, 1),
     }
+
+
+def _source(job: Job, i: int, audio: Samples) -> AudioSource:
+    """What a channel hears, from another moment of the hop each; from memory, from another moment of the song too."""
+    name, delay_s = f"channel {i}", job.hop_s * i / job.channels
+    if job.decoded:
+        return Decoder(name, job.song, delay_s=delay_s)
+    return Player(name, audio, starts_at=i * len(audio) // job.channels, delay_s=delay_s)
 
 
 def _song(path: str) -> Samples:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 import time
@@ -12,6 +13,8 @@ import numpy as np
 
 from stream_mer.errors import SettingError, SourceError
 from stream_mer.mailbox import Mailbox, MailboxClosed
+from stream_mer.pieces import FINE_SAMPLES
+from stream_mer.ports import PieceEnd
 from stream_mer.sources.decoding import URL_SCHEMES, DecodedAudio, decode_url
 from stream_mer.sources.resampling import MonoResampler
 from stream_mer.sources.timeline import FILL_AFTER_S
@@ -56,6 +59,11 @@ class UrlSource:
         self._url = url
         self._timeout_s = timeout_s
         self._closed = threading.Event()
+        self._piece_end: PieceEnd = lambda start_sample: start_sample + FINE_SAMPLES
+
+    def divide(self, piece_end: PieceEnd) -> None:
+        """Implements ``ports.DivisibleSource``, as near as the blocks allow in which the audio is sent."""
+        self._piece_end = piece_end
 
     def chunks(self) -> Iterator[AudioChunk]:
         """Yield audio, or silence in place of what does not come, until the file ends or ``close`` is called.
@@ -66,7 +74,7 @@ class UrlSource:
         reader = _Reader(self._url, self._timeout_s, self._closed)
         threading.Thread(target=reader.run, name=f"read {self.name}", daemon=True).start()
         try:
-            yield from _held_to_real_time(reader, self._closed)
+            yield from _held_to_real_time(reader, self._closed, self._piece_end)
         finally:
             reader.blocks.close()
         if reader.failure is not None and not self._closed.is_set():
@@ -83,6 +91,11 @@ class ArrivalClock:
         self._began_at: float | None = None
         self._end = 0
         self._resampler: MonoResampler | None = None
+
+    @property
+    def end_sample(self) -> int:
+        """Index after the newest sample that was placed."""
+        return self._end
 
     def ahead_s(self, now: float) -> float:
         """How much of what was placed lies in the future at ``now`` (monotonic clock), seconds."""
@@ -123,6 +136,21 @@ class _Reader:
         self.failure: SourceError | None = None
         """Why there never was any audio."""
 
+    def take(self, reach_s: float) -> list[DecodedAudio]:
+        """Wait for a block, and take those behind it that are there already, until they reach so far.
+
+        Raises:
+            TimeoutError: None comes.
+            MailboxClosed: None will come.
+        """
+        taken = [self.blocks.get(timeout_s=_POLL_S)]
+        while sum(len(block.samples) / block.rate_hz for block in taken) < reach_s:
+            try:
+                taken.append(self.blocks.get(timeout_s=0.0))
+            except (TimeoutError, MailboxClosed):
+                break
+        return taken
+
     def run(self) -> None:
         retry_s, heard = FIRST_RETRY_S, False
         while not self._closed.is_set():
@@ -148,19 +176,31 @@ class _Reader:
 
 
 def _held_to_real_time(
-    reader: _Reader, closed: threading.Event, clock: Callable[[], float] = time.monotonic
+    reader: _Reader, closed: threading.Event, piece_end: PieceEnd, clock: Callable[[], float] = time.monotonic
 ) -> Iterator[AudioChunk]:
-    timeline = ArrivalClock()
+    """Yield pieces as soon as the block that completes them is due; its length is taken to be that of the last one."""
+    timeline, block_s = ArrivalClock(), 0.0
     while not closed.is_set():
-        ahead_s = timeline.ahead_s(clock())
-        if ahead_s > 0:
-            closed.wait(min(ahead_s, _POLL_S))
+        reach_s = seconds(piece_end(timeline.end_sample) - timeline.end_sample)
+        early_s = timeline.ahead_s(clock()) + max(0.0, reach_s - block_s)
+        if early_s > 0:
+            closed.wait(early_s)
             continue
+        chunks: list[AudioChunk] = []
         try:
-            chunk: AudioChunk | None = timeline.place(reader.blocks.get(timeout_s=_POLL_S), clock())
+            taken = reader.take(reach_s)
+            block_s = len(taken[-1].samples) / taken[-1].rate_hz
+            chunks += [timeline.place(joined, clock()) for joined in _joined(taken)]
         except TimeoutError:
-            chunk = timeline.fill(clock(), reader.state)
+            silence = timeline.fill(clock(), reader.state)
+            chunks += [] if silence is None else [silence]
         except MailboxClosed:
             return
-        if chunk is not None and len(chunk.samples):
-            yield chunk
+        yield from (chunk for chunk in chunks if len(chunk.samples))
+
+
+def _joined(blocks: list[DecodedAudio]) -> Iterator[DecodedAudio]:
+    """Join neighbours of one rate and as many channels."""
+    for (rate_hz, _), alike in itertools.groupby(blocks, lambda block: (block.rate_hz, block.samples.shape[1])):
+        samples = np.concatenate([block.samples for block in alike])
+        yield DecodedAudio(samples=samples, rate_hz=rate_hz, gap_s=0.0)

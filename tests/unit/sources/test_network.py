@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import threading
+
 import numpy as np
 import pytest
 
 from stream_mer.errors import SettingError
+from stream_mer.mailbox import MailboxClosed
+from stream_mer.pieces import COARSE_SAMPLES, Pieces
+from stream_mer.ports import DivisibleSource, PieceEnd
 from stream_mer.sources.decoding import DecodedAudio
-from stream_mer.sources.network import ArrivalClock, UrlSource
+from stream_mer.sources.network import ArrivalClock, UrlSource, _held_to_real_time, _Reader
 from stream_mer.sources.timeline import FILL_AFTER_S
-from stream_mer.types import SAMPLE_RATE_HZ
+from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, seconds
 
 
 def second(value: float = 0.5, *, rate_hz: int = SAMPLE_RATE_HZ) -> DecodedAudio:
@@ -55,3 +60,116 @@ def test_what_is_no_network_address_is_refused(url: str) -> None:
 
 def test_the_name_tells_no_secret() -> None:
     assert UrlSource("https://dj:secret@radio.example:8000/live.mp3?key=abc").name == "https://radio.example/live.mp3"
+
+
+class World:
+    """A clock that only waiting moves, and blocks that arrive by it."""
+
+    def __init__(self, arrivals: list[tuple[float, DecodedAudio]]) -> None:
+        self.now = 100.0
+        self.waits = 0
+        self._arrivals = [(100.0 + at, block) for at, block in arrivals]
+        self.reader = _Reader("http://127.0.0.1/", 1.0, threading.Event())
+        self.reader.blocks = self  # type: ignore[assignment]
+
+    def clock(self) -> float:
+        return self.now
+
+    def is_set(self) -> bool:
+        return False
+
+    def wait(self, time_s: float) -> None:
+        self.waits += 1
+        self.now += max(time_s, 1e-6)  # a shorter one would be lost in the rounding
+
+    def get(self, timeout_s: float) -> DecodedAudio:
+        if not self._arrivals:
+            raise MailboxClosed
+        at, block = self._arrivals[0]
+        if at > self.now + timeout_s:
+            self.now += timeout_s
+            raise TimeoutError
+        self.now = max(self.now, at)
+        del self._arrivals[0]
+        return block
+
+    def hear(self, piece_end: PieceEnd) -> list[AudioChunk]:
+        return list(_held_to_real_time(self.reader, self, piece_end, self.clock))  # type: ignore[arg-type]
+
+
+def packets(length_s: float, block_s: float, rate_hz: int = SAMPLE_RATE_HZ) -> list[DecodedAudio]:
+    audio = np.random.default_rng(0).uniform(-0.5, 0.5, (round(length_s * rate_hz), 2)).astype(np.float32)
+    n = round(block_s * rate_hz)
+    return [DecodedAudio(samples=audio[at : at + n], rate_hz=rate_hz, gap_s=0.0) for at in range(0, len(audio), n)]
+
+
+HOP = SAMPLE_RATE_HZ // 2
+COARSE = Pieces(hop_samples=HOP, longest_samples=COARSE_SAMPLES, finely=lambda: False).end
+FINE = Pieces(hop_samples=HOP, longest_samples=COARSE_SAMPLES, finely=lambda: True).end
+
+
+def handed_over_at(chunks: list[AudioChunk]) -> dict[int, float]:
+    """When the last sample of each hop was."""
+    end = chunks[-1].end_sample
+    return {
+        hop: next(chunk.captured_at for chunk in chunks if chunk.end_sample >= hop) for hop in range(HOP, end + 1, HOP)
+    }
+
+
+@pytest.mark.parametrize("block_s", [0.02, 0.026, 0.1, 0.3])
+@pytest.mark.parametrize("how", ["at once", "in real time", "unevenly"])
+def test_a_hop_is_whole_as_early_in_long_pieces_as_in_short_ones(how: str, block_s: float) -> None:
+    sent = packets(5.0, block_s)
+    late = np.random.default_rng(1).uniform(0, 0.2, len(sent))
+    at = {"at once": 0 * late, "in real time": block_s * np.arange(len(sent))}
+    at["unevenly"] = np.maximum.accumulate(at["in real time"] + late)
+    arrivals = list(zip(at[how].tolist(), sent, strict=True))
+    coarse, fine = World(arrivals), World(arrivals)
+    chunks, finely = coarse.hear(COARSE), fine.hear(FINE)
+    for one in (chunks, finely):
+        assert [chunk.start_sample for chunk in one[1:]] == [chunk.end_sample for chunk in one[:-1]]
+    whole = np.concatenate([chunk.samples for chunk in finely])
+    np.testing.assert_array_equal(np.concatenate([chunk.samples for chunk in chunks]), whole)
+    early, before = handed_over_at(chunks), handed_over_at(finely)
+    assert len(early) == len(before) == 10
+    assert all(early[hop] <= before[hop] + 1e-4 for hop in early)
+
+
+def test_long_pieces_wake_a_stream_a_few_times_a_hop_and_short_ones_as_often_as_blocks_come() -> None:
+    arrivals = [(0.0, block) for block in packets(5.0, 0.02)]
+    coarse, fine = World(arrivals), World(arrivals)
+    assert len(coarse.hear(COARSE)) <= 21
+    assert coarse.waits <= 30
+    assert len(fine.hear(FINE)) == 250
+
+
+def test_an_address_is_cut_as_whoever_listens_asks_for() -> None:
+    assert isinstance(UrlSource("http://127.0.0.1/a.mp3"), DivisibleSource)
+
+
+def test_pieces_become_short_while_an_address_is_heard() -> None:
+    watched = False
+    pieces = Pieces(hop_samples=HOP, longest_samples=COARSE_SAMPLES, finely=lambda: watched)
+    world = World([(0.0, block) for block in packets(2.0, 0.02)])
+    lengths = []
+    for chunk in _held_to_real_time(world.reader, world, pieces.end, world.clock):  # type: ignore[arg-type]
+        watched = chunk.end_sample >= SAMPLE_RATE_HZ
+        lengths.append((chunk.start_sample >= SAMPLE_RATE_HZ, len(chunk.samples)))
+    assert {length for late, length in lengths if late} == {320}
+    assert min(length for late, length in lengths[1:] if not late) > 320
+
+
+def test_silence_stands_in_for_what_does_not_come_in_long_pieces_too() -> None:
+    first, later = packets(1.0, 0.02), packets(1.0, 0.02)
+    world = World([(0.0, block) for block in first] + [(4.0, block) for block in later])
+    chunks = world.hear(COARSE)
+    assert [chunk.start_sample for chunk in chunks[1:]] == [chunk.end_sample for chunk in chunks[:-1]]
+    silent = [chunk for chunk in chunks if chunk.source == "stalled"]
+    assert 0 <= silent[0].captured_at - (101.0 + FILL_AFTER_S) < 0.2
+    assert seconds(silent[-1].end_sample) == pytest.approx(4.0 - FILL_AFTER_S, abs=0.2)
+
+
+def test_blocks_of_two_rates_are_not_mixed() -> None:
+    world = World([(0.0, block) for block in [*packets(0.1, 0.02), *packets(0.1, 0.02, rate_hz=48_000)]])
+    chunks = world.hear(COARSE)
+    assert chunks[-1].end_sample == pytest.approx(3_200, abs=700)  # a resampler keeps a little
