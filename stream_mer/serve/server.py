@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from types import TracebackType
 from typing import Self, cast
-from urllib.parse import urlsplit
 
 from websockets.asyncio.server import Server as WebsocketServer
 from websockets.asyncio.server import ServerConnection, serve
@@ -23,6 +22,7 @@ from websockets.typing import Subprotocol
 
 from stream_mer.errors import ServeError
 from stream_mer.serve import messages as wire
+from stream_mer.serve.admission import shown_token, why_refused
 from stream_mer.serve.connection import Connection, Websocket
 from stream_mer.serve.delivery import Delivery
 from stream_mer.serve.farewell import Goodbye, part
@@ -35,7 +35,7 @@ from stream_mer.serve.metrics import Metrics
 from stream_mer.serve.pages import Pages
 from stream_mer.serve.parts import Role
 from stream_mer.serve.session import Session
-from stream_mer.serve.settings import ServeSettings, is_address, is_loopback
+from stream_mer.serve.settings import ServeSettings
 from stream_mer.serve.tls import tls_context
 from stream_mer.serve.wake import LoopWaker
 from stream_mer.show.output import OutputStatistics
@@ -210,10 +210,12 @@ class Server:
         kernel = connection.transport.get_extra_info("socket")
         kernel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         headers = connection.request.headers if connection.request is not None else Headers()
-        role = self._settings.role_of(_bearer(headers))
+        role = self._settings.role_of(shown_token(headers))
         self._metrics.connected()
         try:
-            refusal = self._why_refused(headers, role)
+            refusal = self._stopping or why_refused(
+                headers, clients=len(self._sessions), role=role, settings=self._settings
+            )
             if refusal is not None:
                 await self._turn_away(connection, refusal)
             else:
@@ -255,61 +257,10 @@ class Server:
         finally:
             del self._sessions[session]
 
-    def _why_refused(self, headers: Headers, role: Role | None) -> Goodbye | None:
-        """Return why a client may not even say hello; what its ``Authorization`` header shows, if any, is good else."""
-        if self._stopping is not None:
-            return self._stopping
-        if len(self._sessions) >= self._settings.max_clients:
-            full = f"all {self._settings.max_clients} places are taken; come back later"
-            return Goodbye(wire.CloseCode.FULL, full, retry_after_s=10.0)
-        origin = headers.get("Origin")
-        if origin is not None and not may_connect(origin, host=headers.get("Host", ""), settings=self._settings):
-            return Goodbye(
-                wire.CloseCode.FORBIDDEN,
-                f"pages from {origin[:60]!r} may not connect; start the server with --allow-origin {origin[:60]}",
-            )
-        if role is None and "Authorization" in headers:
-            return Goodbye(wire.CloseCode.BAD_TOKEN, 'the header must be "Authorization: Bearer" and the right token')
-        return None
-
 
 def _most_frames_per_s(settings: ServeSettings) -> int:
     """Return how many frames make the messages that a client may send, with room for pings and fragments."""
     return FRAMES_A_MESSAGE * (settings.max_messages_per_s + settings.max_audio_messages_per_s)
-
-
-def may_connect(origin: str, *, host: str, settings: ServeSettings) -> bool:
-    """Tell whether a web page may open the stream.
-
-    The server's own page may, pages that this very machine serves, on any port, and those that the settings allow.
-    Without a token the own page must have been opened by address: a foreign name can be pointed at this machine (DNS
-    rebinding), and its pages would pass for ours.
-
-    Args:
-        origin: The browser's ``Origin``.
-        host: The browser's ``Host``.
-        settings: The origins allowed in any case, and whether there is a token.
-    """
-    if "*" in settings.allowed_origins or origin in settings.allowed_origins:
-        return True
-    try:
-        page = urlsplit(origin)
-    except ValueError:  # brackets that hold no address
-        return False
-    if page.hostname is None:
-        return False
-    if is_loopback(page.hostname):
-        return True
-    return page.netloc == host and (settings.token is not None or is_address(page.hostname))
-
-
-def _bearer(headers: Headers) -> str | None:
-    """Return the token that a client shows in its headers: empty for a header that is none, None for no header."""
-    header = headers.get("Authorization")
-    if header is None:
-        return None
-    scheme, _, shown = header.partition(" ")
-    return shown.strip() if scheme.lower() == "bearer" else ""
 
 
 def _select_subprotocol(connection: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stream_mer.serve.server import may_connect
+from stream_mer.serve.admission import may_connect
 from stream_mer.serve.settings import ServeSettings
 
 OPEN = ServeSettings()
