@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -95,10 +94,11 @@ def _apply(context: click.Context, _param: click.Parameter, given: str | None) -
     assert isinstance(group, click.Group)  # noqa: S101 - narrows the type
     commands, options = sections_of(group, context.parent), options_of(context.command)
 
-    @functools.cache
-    def others() -> frozenset[str]:
+    def others() -> Iterator[str]:
         assert context.parent is not None  # noqa: S101 - narrows the type
-        return frozenset(one for found in options_by_command(group, context.parent).values() for one in found)
+        for other in commands:
+            command = group.get_command(context.parent, other)
+            yield from options_of(command) if command is not None else ()
 
     file = open_settings(given, os.environ)
     if file is not None:
@@ -118,7 +118,7 @@ def _apply(context: click.Context, _param: click.Parameter, given: str | None) -
     context.meta[_META] = counting
 
 
-def _misspelt(options: Options, commands: Iterable[str], others: Callable[[], Iterable[str]]) -> Iterator[str]:
+def _misspelt(options: Options, commands: Iterable[str], others: Callable[[], Iterator[str]]) -> Iterator[str]:
     """Say of shared variables that are nearly one of this command's, and none of another's."""
     known = {variable(option) for option in options}
     for name in shared_variables(commands, os.environ):

@@ -94,7 +94,7 @@ def resolve(
 
 
 def check_file(
-    file: SettingsFile, command: str, options: Options, commands: Iterable[str], others: Callable[[], Iterable[str]]
+    file: SettingsFile, command: str, options: Options, commands: Iterable[str], others: Callable[[], Iterator[str]]
 ) -> None:
     """Refuse keys that mean nothing: those for this command, and those above the sections.
 
@@ -103,8 +103,8 @@ def check_file(
         command: Whose section is looked at.
         options: Of this command.
         commands: The names that a section can have.
-        others: Returns the names of all options of all commands; asked only for what this command does not have,
-            because it takes as long as importing everything.
+        others: Goes through the names of all options of all commands; asked only for what this command does not have,
+            and only until it is found, because each command is imported on the way.
 
     Raises:
         SettingError: There is such a key; the message has the nearest name.
@@ -116,12 +116,11 @@ def check_file(
                 _refuse_unknown(file, key, value, options)
         elif key in sections and key not in options:
             raise SettingError(f"{file.where(key)}: {key} is a section: write [{key}], and below it what is for {key}")
-        elif key not in options:
+        elif key not in options and key not in others():
             known = set(others())
-            if key not in known:
-                meant = did_you_mean(key, known | sections if isinstance(value, Mapping) else known, or_all=False)
-                what = f"section [{key}]" if isinstance(value, Mapping) else f"setting {key}"
-                raise SettingError(f"{file.where(key)}: there is no {what}{meant}")
+            meant = did_you_mean(key, known | sections if isinstance(value, Mapping) else known, or_all=False)
+            what = f"section [{key}]" if isinstance(value, Mapping) else f"setting {key}"
+            raise SettingError(f"{file.where(key)}: there is no {what}{meant}")
 
 
 def unknown_variables(

@@ -145,7 +145,7 @@ def test_help_and_light_commands_load_nothing_heavy(tmp_path: Path) -> None:
     for arguments in (["--help"], ["--version"]):
         subprocess.run([sys.executable, "-c", script.format(arguments=arguments)], check=True, capture_output=True)
     file = tmp_path / "show.toml"
-    file.write_text("[serve]\nhop = 1\n[listen]\njson = true\n", encoding="utf-8")
+    file.write_text("port = 8765\nhop = 1\n[serve]\nhop = 2\n[listen]\njson = true\n", encoding="utf-8")
     script = script.replace("'numpy', 'tomllib'", "'faster_whisper'")
     for arguments in (
         ["protocol", "--schema", "--config", str(file)],
