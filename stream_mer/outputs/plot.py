@@ -89,16 +89,18 @@ class TimelinePlot:
             raise SettingError(f"cannot write the picture {path}: {error}") from error
 
     def _draw_band(self, band: Axes) -> None:
-        """A stripe for each run of a category; what an operator held has a line above it."""
+        """A stripe for each run of a category; what an operator held has a line above it. And the legend of it all."""
         runs = list(self.timeline.runs())
         for run in runs:
             band.axvspan(run.t0, run.t1, 0, 0.8, color=CATEGORY_COLOURS[run.category], linewidth=0)
             if run.held:
                 band.axvspan(run.t0, run.t1, 0.88, 1, color=_INK, linewidth=0)
+        for name, (colour, dash) in _CURVES.items():  # among the curves the legend would hide some of them
+            band.plot([], [], color=colour, linestyle=dash, linewidth=1.8, label=name)
         for category in dict.fromkeys(run.category for run in runs):
             band.plot([], [], color=CATEGORY_COLOURS[category], linewidth=6, label=category)
         if runs:
-            band.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=5, frameon=False, fontsize=8, borderpad=0)
+            band.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=7, frameon=False, fontsize=8, borderpad=0)
         band.set_axis_off()
 
     def _draw_curves(self, curves: Axes) -> None:
@@ -108,7 +110,7 @@ class TimelinePlot:
                 return self.timeline.curve(lambda frame: value(frame, name))
 
             times, values = part(_value)
-            curves.plot(times, values, color=colour, linestyle=dash, linewidth=1.8, label=name)
+            curves.plot(times, values, color=colour, linestyle=dash, linewidth=1.8)
             curves.fill_between(times, part(_low)[1], part(_high)[1], color=colour, alpha=0.1, linewidth=0)
         for cue in self.timeline.cues:
             colour = CATEGORY_COLOURS[cue.after]
@@ -116,7 +118,6 @@ class TimelinePlot:
             curves.plot([cue.t], [-1], marker="^", markersize=9, color=colour, clip_on=False)
         curves.axhline(0, color=_QUIET, linewidth=0.5)
         curves.set(ylim=(-1, 1), yticks=(-1, 0, 1))
-        curves.legend(loc="upper right", ncols=2, fontsize=8, frameon=False)
 
     def _draw_words(self, words: Axes) -> None:
         def width_s(text: str) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -117,3 +118,5 @@ def test_everything_that_is_to_be_seen_is_drawn(tmp_path: Path, monkeypatch: pyt
     for colour in (CATEGORY_COLOURS["happy"], CATEGORY_COLOURS["angry"], CATEGORY_COLOURS["sad"], "#c9a0ff"):
         assert colour in drawn
     assert "relaxed" not in drawn
+    tops = {text: re.search(rf'y="([\d.]+)"[^>]*>{text}</text>', drawn) for text in ("valence", "arousal", "happy")}
+    assert len({found and found[1] for found in tops.values()}) == 1, "one legend above it all: it hides no curve"
