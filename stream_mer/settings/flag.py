@@ -118,7 +118,7 @@ def _apply(context: click.Context, _param: click.Parameter, given: str | None) -
     context.meta[_META] = counting
 
 
-def _misspelt(options: Options, commands: Iterable[str], others: Callable[[], Iterator[str]]) -> Iterator[str]:
+def _misspelt(options: Options, commands: Iterable[str], others: Callable[[], Iterable[str]]) -> Iterator[str]:
     """Say of shared variables that are nearly one of this command's, and none of another's."""
     known = {variable(option) for option in options}
     for name in shared_variables(commands, os.environ):

@@ -94,7 +94,7 @@ def resolve(
 
 
 def check_file(
-    file: SettingsFile, command: str, options: Options, commands: Iterable[str], others: Callable[[], Iterator[str]]
+    file: SettingsFile, command: str, options: Options, commands: Iterable[str], others: Callable[[], Iterable[str]]
 ) -> None:
     """Refuse keys that mean nothing: those for this command, and those above the sections.
 
