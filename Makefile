@@ -11,10 +11,13 @@ run: $(VENV)/.installed  ## Install for users into .venv, then serve the built-i
 
 setup: $(VENV)/.developer  ## Install everything that developers, tests and benchmarks need into .venv.
 
-# Unit tests share the processors. Those of integration own sound servers, browsers and real time, and run one by one.
+# What only computes shares the processors; what owns sound servers, browsers and real time runs one by one after it.
+OFFLINE := tests/integration/offline
+
 test: setup lint  ## Everything that .ci/run runs.
-	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile tests/unit; unit=$$?; \
-	$(BIN)/python -m pytest tests/integration && exit $$unit
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder \
+		$(OFFLINE) tests/unit; offline=$$?; \
+	$(BIN)/python -m pytest tests/integration --ignore=$(OFFLINE) && exit $$offline
 
 lint: setup
 	$(BIN)/ruff check .

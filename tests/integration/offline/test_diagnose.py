@@ -25,7 +25,7 @@ CHECKS = [
 
 def diagnose(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "stream_mer", "diagnose", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=150)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=500)
 
 
 def found(done: subprocess.CompletedProcess[str]) -> dict[str, dict[str, Any]]:

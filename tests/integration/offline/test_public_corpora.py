@@ -18,7 +18,7 @@ WriteWav = Callable[[Path, NDArray[np.float32]], Path]
 
 def stream_mer(*args: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "stream_mer", *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=170)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=500)
 
 
 @pytest.fixture

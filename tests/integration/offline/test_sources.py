@@ -240,7 +240,7 @@ def test_raw_audio_from_another_process_is_heard_while_it_goes_on() -> None:
         [sys.executable, "-c", "\n".join(line[8:] for line in code.splitlines())],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
     )
     try:
         assert child.stdin is not None

@@ -25,7 +25,6 @@ SUNG_S = (3.0, 18.0)
 SUNG = "you and i are dancing in the street i can feel the rhythm in my feet clap your hands and come and sing with me"
 
 
-@pytest.mark.timeout(300)
 def test_words_of_the_song_are_heard_once_and_kept(
     tmp_path: Path, write_wav: Callable[[Path, NDArray[np.float32]], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

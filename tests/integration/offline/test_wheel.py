@@ -12,7 +12,7 @@ import pytest
 from stream_mer.config import DEFAULT_MODEL
 from stream_mer.lyrics.vocals import SHIPPED
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def names(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
             REPOSITORY,
         ],
         check=True,
-        timeout=150,
+        timeout=500,
     )
     (wheel,) = folder.glob("*.whl")
     return set(zipfile.ZipFile(wheel).namelist())
