@@ -32,6 +32,7 @@ from stream_mer.serve.address import DEFAULT_URL, complete_url, no_address
 from stream_mer.serve.codec import decode_server, encode, kind_of
 from stream_mer.serve.interest import Choice
 from stream_mer.serve.library_log import library_logger
+from stream_mer.serve.parts import Id
 
 logger = logging.getLogger(__name__)
 
@@ -365,7 +366,7 @@ class Wishes:
         if isinstance(rule, wire.Subscribe) or self._rules:
             self._rules.append(rule)
 
-    def forget(self, request_id: str | int | None) -> None:
+    def forget(self, request_id: Id) -> None:
         """Forget a wish that was refused."""
         self._rules = [rule for rule in self._rules if rule.id is None or rule.id != request_id]
 

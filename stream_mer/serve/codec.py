@@ -98,7 +98,7 @@ def _why_bad(data: str | bytes, exc: msgspec.MsgspecError) -> str:
         return _TOO_DEEP
     if kind not in _CLIENT_TYPES:
         return f'"{kind[:40]}" is no message that a client may send; send one of {", ".join(_CLIENT_TYPES)}'
-    return f'"{kind}" is malformed: {exc}'
+    return f'"{kind}" is malformed: {exc}; docs/PROTOCOL.md shows one that is right'
 
 
 class MessageEncoder:

@@ -35,6 +35,7 @@ from stream_mer.serve.parts import (
     Decibels,
     Hold,
     HoldLeft,
+    Id,
     Probability,
     Range,
     RequestId,
@@ -329,14 +330,14 @@ class Result(Message, tag="result", kw_only=True, frozen=True):
 class Ping(Message, tag="ping", kw_only=True, frozen=True):
     """Asks the other side for a `pong`; for browsers, which cannot send protocol pings."""
 
-    id: str | int | None = None
+    id: Id = None
     t: Annotated[float | None, Meta(description="Any clock of the sender; comes back as it is.")] = None
 
 
 class Pong(Message, tag="pong", kw_only=True, frozen=True):
     """The answer to `ping`, with its `id` and `t`."""
 
-    id: str | int | None = None
+    id: Id = None
     t: float | None = None
 
 

@@ -19,7 +19,8 @@ StreamName: TypeAlias = Annotated[str, Meta(description="The stream that this is
 Modality: TypeAlias = Literal["audio", "text"]
 Range: TypeAlias = Annotated[tuple[float, float], Meta(description="Low and high end.")]
 Decibels: TypeAlias = Annotated[float, Meta(description="Decibels relative to full scale, -120 for silence.")]
-RequestId: TypeAlias = Annotated[str | int | None, Meta(description="Chosen by the client; comes back in `result`.")]
+Id: TypeAlias = str | int | float | None
+RequestId: TypeAlias = Annotated[Id, Meta(description="Chosen by the client; comes back in `result`.")]
 Role: TypeAlias = Literal["viewer", "operator"]
 ControlAction: TypeAlias = Literal["freeze", "resume", "blackout", "override"]
 Hold: TypeAlias = Annotated[

@@ -13,6 +13,7 @@ from stream_mer.serve.farewell import Goodbye
 from stream_mer.serve.hub import Hub
 from stream_mer.serve.interest import DEFAULT_INTEREST, Interest, grant, interest_in, subscribed, unsubscribed
 from stream_mer.serve.outbox import Outbox
+from stream_mer.serve.parts import Id
 from stream_mer.serve.settings import ServeSettings
 
 logger = logging.getLogger(__name__)
@@ -143,7 +144,7 @@ class Requests:
         self._interest = interest
         self.has_spoken = True
 
-    def _change(self, request_id: str | int | None, interest: Interest) -> None:
+    def _change(self, request_id: Id, interest: Interest) -> None:
         if len(interest.choices) > self._settings.max_subscriptions:
             self._answer(request_id, wire.CloseCode.BAD_MESSAGE, self._too_many())
             return
@@ -151,7 +152,7 @@ class Requests:
         self._answer(request_id)
         self._hub.attach(self._outbox, interest, via=self._delivery)
 
-    def _answer(self, request_id: str | int | None, refused: wire.CloseCode | None = None, why: str = "") -> None:
+    def _answer(self, request_id: Id, refused: wire.CloseCode | None = None, why: str = "") -> None:
         error = None if refused is None else wire.RefusalPart(code=refused, message=why)
         self._outbox.put_all([encode(wire.Result(id=request_id, ok=error is None, error=error))])
 

@@ -162,6 +162,14 @@ async def test_ping_is_answered_with_its_id_and_time(hub, serving):
         assert await receive_type(client, "pong") == {"type": "pong", "id": "x7", "t": 12.5}
 
 
+@pytest.mark.parametrize("number", ["7", "-1", "1234.5", "1e-3", "123456789012345678901234567890", '"x7"', "null"])
+async def test_an_id_is_whatever_the_client_counts_with(hub, serving, number):
+    async with serving(hub) as server, raw_client(server) as client:
+        for kind, answer in (("ping", "pong"), ("subscribe", "result")):
+            await client.send(f'{{"type":"{kind}","id":{number}}}')
+            assert (await receive_type(client, answer))["id"] == json.loads(number)
+
+
 async def test_unknown_fields_of_a_client_are_ignored(hub, serving):
     async with serving(hub) as server, raw_client(server) as client:
         await client.send('{"type":"ping","id":1,"colour":"blue"}')
