@@ -71,10 +71,10 @@ class Requests:
             resume=message.resume,
             via=self._delivery,
         )
-        for wish in message.subscribe or ():
-            if not grant([wish]):  # silence would be all that it hears of it
-                error = wire.Error(code=wire.CloseCode.BAD_MESSAGE, message=_no_such_events(wish.events), fatal=False)
-                self._outbox.put_all([encode(error)])
+        vain = [kind for wish in message.subscribe or () if not grant([wish]) for kind in wish.events]
+        if vain:  # silence would be all that it hears of them
+            error = wire.Error(code=wire.CloseCode.BAD_MESSAGE, message=_no_such_events(vain), fatal=False)
+            self._outbox.put_all([encode(error)])
         logger.debug("client %s is %.40r (%.40r)", self.client_id, message.client.name, message.client.kind)
 
     def begin_by_default(self) -> None:

@@ -321,11 +321,14 @@ async def test_who_asks_and_never_reads_piles_nothing_up(hub, serving):
 
 async def test_a_subscription_of_nothing_that_is_here_is_not_met_with_silence(hub, serving):
     async with serving(hub) as server, talking(server) as client:
-        ready = await client.ask("identify", subscribe=[{"events": ["emotions"]}, {"events": ["emotion", "beats"]}])
+        ready = await client.ask(
+            "identify",
+            subscribe=[{"events": [kinds]} for kinds in ("emotions", "mood")] + [{"events": ["emotion", "beats"]}],
+        )
         assert [granted["events"] for granted in ready["granted"]] == [["emotion"]]
         (told,) = await client.all_so_far()
         assert (told["type"], told["code"], told["fatal"]) == ("error", 4400, False)
-        assert told["message"] == "none of emotions is here; choose from emotion, lyrics, change, status, levels"
+        assert told["message"] == "none of emotions, mood is here; choose from emotion, lyrics, change, status, levels"
 
 
 async def test_no_answer_is_ever_dropped_however_late_it_is_read(hub, serving):

@@ -182,6 +182,11 @@ def granted(wishes: tuple[wire.Subscription, ...]) -> list[wire.Subscription]:
     return [wish for wish in wishes if not wish.events or set(wish.events) & set(wire.EVENT_KINDS)]
 
 
+def asks_in_vain(message: wire.ClientMessage) -> bool:
+    """Tell whether an ``identify`` has a subscription of which nothing can be granted."""
+    return isinstance(message, wire.Identify) and len(granted(message.subscribe or ())) < len(message.subscribe or ())
+
+
 ANSWERS = {"identify": "ready", "subscribe": "result", "unsubscribe": "result", "control": "result", "ping": "pong"}
 fences = itertools.count()
 
@@ -206,8 +211,10 @@ def converse(client, data: bytes, message: wire.ClientMessage) -> bool:
         assert told <= codes
         assert all(one["type"] == "error" and not one["fatal"] for one in answers)
         return True
-    (answer,) = answers
+    answer, *warnings = answers
     assert answer["type"] == expected
+    assert len(warnings) == asks_in_vain(message)
+    assert all((one["type"], one["code"], one["fatal"]) == ("error", 4400, False) for one in warnings)
     if expected == "result":
         assert answer["id"] == message.id
         assert answer["ok"] is (answer["error"] is None)
