@@ -268,7 +268,8 @@ class Client:
             ) from None
         except InvalidMessage:
             raise _LostError(
-                f"something at {self._url} speaks no HTTP; a server with a certificate has an address with wss://"
+                f"something at {self._url} hangs up without a word of HTTP; "
+                "if the server has a certificate, its address begins with wss://"
             ) from None
         except (OSError, TimeoutError, InvalidHandshake, EOFError) as exc:
             why = str(exc) or type(exc).__name__

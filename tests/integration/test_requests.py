@@ -401,7 +401,7 @@ async def test_everything_comes_over_tls_too(hub, serving, tmp_path):
         assert await asyncio.to_thread(get, server.port, "/healthz", trusted) == "ok\n"
         with pytest.raises(ServeError, match=r"is not trusted here: .*; say who vouches for it .*--ca FILE"):
             await connect(server.stream_url).__aenter__()
-        with pytest.raises(ServeError, match="a server with a certificate has an address with wss://"):
+        with pytest.raises(ServeError, match="if the server has a certificate, its address begins with wss://"):
             await connect(server.stream_url.replace("wss:", "ws:")).__aenter__()
 
 
