@@ -291,6 +291,17 @@ async def test_mer_js_does_not_take_a_warning_for_the_reason_of_a_break(scripts,
         assert "emotions" not in down["message"]["why"]
 
 
+async def test_mer_js_asks_no_faster_than_the_server_bears(scripts, hub, serving):
+    limits = {"token": "sesame", "max_messages_per_s": 30}
+    async with serving(hub, **limits) as server, mer_client(scripts, server) as client:
+        await client.message("token")
+        for hz in range(1, 36):  # before there is a connection, so that all wait for it
+            await client.call("subscribe", {"events": ["levels"], "max_hz": hz})
+        await client.call("offer", "sesame")
+        for _ in range(35):
+            assert (await client.told(lambda what: "gave" in what))["gave"]["ok"] is True
+
+
 async def test_who_has_left_for_good_gets_no_answer_but_that(scripts, hub, serving):
     async with serving(hub) as server, mer_client(scripts, server) as client:
         await client.message("ready")

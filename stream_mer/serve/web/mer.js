@@ -146,8 +146,13 @@ export function connect(
         }
       }
       for (const { message } of ready.snapshot) note(message.stream, message.type, message.seq);
-      for (const rule of rules.slice(firstWithdrawal())) here.send(rule);
-      for (const [id, { request }] of asked) here.send({ id, ...request });
+      const owed = [...rules.slice(firstWithdrawal()), ...[...asked].map(([id, { request }]) => ({ id, ...request }))];
+      // All at once could be more than the server bears, and would be again after every reconnection.
+      const most = Math.max(1, Math.floor(hello.limits.max_messages_per_s / 3));
+      owed.forEach((message, i) => {
+        if (i < most) here.send(message);
+        else setTimeout(() => link === here && here.send(message), 1000 * Math.floor(i / most));
+      });
     }
 
     socket.addEventListener("message", ({ data }) => {
