@@ -48,7 +48,7 @@ class EmotionPredictor:
 
     def __init__(self, checkpoint: Checkpoint, *, threads: int = 1) -> None:
         torch.set_num_threads(threads)
-        torch.backends.mkldnn.enabled = False  # all that it would compute here is GELU, slower than torch's own
+        torch.backends.mkldnn.set_flags(False)  # all that it would compute here is GELU, slower than torch's own
         self.checkpoint = checkpoint
         self.backbone = StreamingBackbone(checkpoint.backbone)
         self.joint = StreamingJoint(checkpoint.joint)
