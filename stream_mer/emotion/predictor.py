@@ -48,7 +48,8 @@ class EmotionPredictor:
 
     def __init__(self, checkpoint: Checkpoint, *, threads: int = 1) -> None:
         torch.set_num_threads(threads)
-        torch.backends.mkldnn.set_flags(False)  # all that it would compute here is GELU, slower than torch's own
+        # All that oneDNN would compute here is GELU, and slower than torch itself.
+        torch.backends.mkldnn.set_flags(_enabled=False)  # type: ignore[no-untyped-call]
         self.checkpoint = checkpoint
         self.backbone = StreamingBackbone(checkpoint.backbone)
         self.joint = StreamingJoint(checkpoint.joint)
