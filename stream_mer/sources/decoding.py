@@ -118,7 +118,7 @@ def duration_s(path: Path) -> float | None:
 
 
 def decode_file(path: Path) -> Iterator[DecodedAudio]:
-    """Decode the best audio stream of a file, from its beginning, ``RUN_S`` at a time.
+    """Decode the best audio stream of a file, from its beginning, ``RUN_S`` at a time; of a pipe, packet by packet.
 
     What is damaged is left out with a warning; time stamps tell how much that was where the format has them.
 
@@ -130,7 +130,7 @@ def decode_file(path: Path) -> Iterator[DecodedAudio]:
         wrong = wrong_length(path)
         if wrong:
             _LOG.warning("%s %s", path.name, wrong)
-        yield from _Decoding(container, path.name, os.fspath(path)).run(at_least_s=RUN_S)
+        yield from _Decoding(container, path.name, os.fspath(path)).run(at_least_s=RUN_S if path.is_file() else 0.0)
 
 
 def decode_url(url: str, *, timeout_s: float) -> Iterator[DecodedAudio]:

@@ -52,8 +52,8 @@ class FileSource:
         self._piece_end: PieceEnd = lambda start_sample: start_sample + length_samples
 
     def divide(self, piece_end: PieceEnd) -> None:
-        """Implements ``ports.DivisibleSource``; counts where the file is paced."""
-        if self._paced:
+        """Implements ``ports.DivisibleSource``; counts where the file is paced, and no pipe that somebody writes to."""
+        if self._paced and self._path.is_file():
             self._piece_end = piece_end
 
     def duration_s(self) -> float | None:

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from stream_mer.errors import SourceError
+from stream_mer.pieces import FINE_SAMPLES, divide
 from stream_mer.sources import decoding
 from stream_mer.sources.file import CHUNK_SAMPLES, FileSource
 from stream_mer.sources.pacing import Pacer
@@ -191,3 +192,13 @@ def test_a_playlist_does_not_reach_the_network(tmp_path: Path) -> None:
         thread.join(10)  # one that was let through would wait for an answer
         with pytest.raises(BlockingIOError):  # nobody called
             listener.accept()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no such pipes here")
+def test_a_pipe_that_somebody_writes_to_comes_as_it_comes(tmp_path: Path) -> None:
+    pipe, audio = tmp_path / "pipe.wav", write_wav(tmp_path / "a.wav", noise(16_000))
+    os.mkfifo(pipe)
+    threading.Thread(target=lambda: pipe.write_bytes(audio.read_bytes()), daemon=True).start()
+    source = FileSource(pipe, paced=True)
+    divide(source, lambda start_sample: start_sample + 16_000)
+    assert {len(chunk.samples) for chunk in itertools.islice(source.chunks(), 10)} == {FINE_SAMPLES}
