@@ -170,6 +170,21 @@ async def test_narrow_screens_scroll_in_one_direction(look, hub):
     assert await screen.page.evaluate(small) == [], "what is touched is at least 24 pixels large"
 
 
+async def test_what_is_held_stays_in_sight_where_the_page_scrolls(look, hub):
+    publish_all(hub)
+    screen = await look("?stream=main", viewport={"width": 360, "height": 640})
+    hub.control(wire.Control(action="override", override=wire.OverridePart(valence=0, arousal=0, ttl_s=600)))
+    await screen.text_is("#held-left", "left")
+    await screen.state_is("stale")  # so that there is a banner, too
+    for width, height in ((360, 640), (740, 360)):
+        await screen.page.set_viewport_size({"width": width, "height": height})
+        for to in (0, 10_000):
+            await screen.page.evaluate("(to) => scrollTo(0, to)", to)
+            held, banner = [await screen.page.locator(part).bounding_box() for part in ("#held", "#banner")]
+            assert 0 <= held["x"] < held["x"] + held["width"] <= width
+            assert 0 <= held["y"] < held["y"] + held["height"] <= banner["y"] < height
+
+
 async def test_on_a_phone_a_viewer_finds_all_tools(look, hub, guarded):
     publish_all(hub)
     hub.sink("the north hall, left of the bar, second floor").publish(STATUS)
