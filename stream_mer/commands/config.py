@@ -59,7 +59,7 @@ def command(
     if file is not None:
         for name, found in options.items():
             check_file(file, name, found, options, lambda: {one for found in options.values() for one in found})
-    sections = {name: _effective(name, options[name], file, flags) for name in wanted}
+    sections = {name: _effective(name, options, file, flags) for name in wanted}
     warnings = _warnings(options)
     path = None if file is None else file.path
     if as_json:
@@ -99,13 +99,14 @@ def _flags(command: click.Command | None, arguments: Sequence[str]) -> dict[str,
 
 
 def _effective(
-    command: str, options: Options, file: SettingsFile | None, flags: Mapping[str, Setting]
+    command: str, options: Mapping[str, Options], file: SettingsFile | None, flags: Mapping[str, Setting]
 ) -> list[Setting]:
-    said = {**resolve(command, options, file, os.environ), **flags}
-    for name, param in options.items():
+    own = options[command]
+    said = {**resolve(command, own, file, os.environ, commands=options), **flags}
+    for name, param in own.items():
         default = default_of(param)
         said.setdefault(name, Setting(name=name, value=default, result=default, origin="default"))
-    return [said[name] for name in options]
+    return [said[name] for name in own]
 
 
 def _warnings(options: Mapping[str, Options]) -> list[str]:

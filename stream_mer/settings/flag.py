@@ -105,7 +105,7 @@ def _apply(context: click.Context, _param: click.Parameter, given: str | None) -
         check_file(file, name, options, commands, others)
     for said in (*unknown_variables(name, options, commands, os.environ), *_misspelt(options, commands, others)):
         click.echo(f"stream-mer: {said}", err=True)
-    settings = resolve(name, options, file, os.environ)
+    settings = resolve(name, options, file, os.environ, commands=commands)
     if file is not None and given is None and any(one.origin == "file" for one in settings.values()):
         click.echo(f"Settings: {file.path}", err=True)
     parameters = {str(options[name].name): one for name, one in settings.items()}

@@ -7,7 +7,7 @@ than those.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -76,18 +76,32 @@ def variables_of(command: str, name: str) -> list[str]:
 
 
 def resolve(
-    command: str, options: Options, file: SettingsFile | None, environ: Mapping[str, str]
+    command: str,
+    options: Options,
+    file: SettingsFile | None,
+    environ: Mapping[str, str],
+    *,
+    commands: Iterable[str],
 ) -> dict[str, Setting]:
     """Return what the environment and the file say of a command's options, each where it is the stronger.
+
+    Args:
+        command: Whose options they are.
+        options: These.
+        file: What was read, or None.
+        environ: The environment.
+        commands: The names that a section can have. An option may be called like one of them: a table of that name is
+            the section.
 
     Raises:
         SettingError: A value cannot be; the message names the variable, or the file, line and key.
     """
     found: dict[str, Setting] = {}
+    sections = frozenset(commands)
     for name, param in options.items():
         setting = _from_environment(command, name, param, environ)
         if setting is None and file is not None:
-            setting = _from_file(command, name, param, file)
+            setting = _from_file(command, name, param, file, sections)
         if setting is not None:
             found[name] = setting
     return found
@@ -154,10 +168,12 @@ def _from_environment(command: str, name: str, param: click.Parameter, environ: 
     return None
 
 
-def _from_file(command: str, name: str, param: click.Parameter, file: SettingsFile) -> Setting | None:
+def _from_file(
+    command: str, name: str, param: click.Parameter, file: SettingsFile, sections: Collection[str]
+) -> Setting | None:
     section = file.values.get(command)
     own: Mapping[str, Any] = section if isinstance(section, Mapping) else {}
-    shared: Mapping[str, Any] = {key: value for key, value in file.values.items() if value is not section}
+    shared = {key: one for key, one in file.values.items() if not (key in sections and isinstance(one, Mapping))}
     if name not in own and name not in shared:
         return None
     keys = (command, name) if name in own else (name,)

@@ -64,6 +64,22 @@ def test_every_setting_of_the_example_is_one(stream_mer: Callable[..., tuple[int
         assert set(values[command]) == set(found)
 
 
+def test_every_command_takes_a_file_with_every_section(
+    stream_mer: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    """Some sections are called like an option of another command: osc, channels."""
+    file = tmp_path / "show.toml"
+    file.write_text(stream_mer("config", "--example")[1], encoding="utf-8")
+    for arguments in ([], *([command] for command in _options())):
+        code, out, err = stream_mer("config", "--config", file, *arguments)
+        assert (code, err) == (0, "")
+        assert str(file) not in out.partition("\n")[2], "nothing in it counts before it is asked for"
+    file.write_text('[channels]\nloop = true\n[osc]\ntest = true\n[serve]\nosc = "resolume"\n', encoding="utf-8")
+    code, out, _ = stream_mer("config", "--config", file, "serve")
+    serve = tomllib.loads(out)["serve"]
+    assert (code, serve["osc"], "channels" in serve) == (0, ["resolume"], False)
+
+
 def test_the_file_of_the_documentation_is_one(stream_mer: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
     page = (ROOT / PAGE.page).read_text(encoding="utf-8")
     file = tmp_path / "show.toml"
