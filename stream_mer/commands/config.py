@@ -58,7 +58,7 @@ def command(
     file = open_settings(given, os.environ)
     if file is not None:
         for name, found in options.items():
-            check_file(file, name, found, options, lambda: {one for found in options.values() for one in found})
+            check_file(file, name, found, options, lambda: _all_names(options))
     sections = {name: _effective(name, options, file, flags) for name in wanted}
     warnings = _warnings(options)
     path = None if file is None else file.path
@@ -109,8 +109,16 @@ def _effective(
     return [said[name] for name in own]
 
 
+def _all_names(options: Mapping[str, Options]) -> set[str]:
+    return {name for found in options.values() for name in found}
+
+
 def _warnings(options: Mapping[str, Options]) -> list[str]:
-    known = {variable(name) for found in options.values() for name in found}
-    own = [said for name, found in options.items() for said in unknown_variables(name, found, options, os.environ)]
+    known = set(map(variable, _all_names(options)))
+    own = [
+        said
+        for name, found in options.items()
+        for said in unknown_variables(name, found, options, os.environ, lambda: _all_names(options))
+    ]
     shared = [name for name in shared_variables(options, os.environ) if name not in known]
     return own + [f"{name} is no setting{did_you_mean(name, known, prefix=PREFIX, or_all=False)}" for name in shared]

@@ -103,7 +103,10 @@ def _apply(context: click.Context, _param: click.Parameter, given: str | None) -
     file = open_settings(given, os.environ)
     if file is not None:
         check_file(file, name, options, commands, others)
-    for said in (*unknown_variables(name, options, commands, os.environ), *_misspelt(options, commands, others)):
+    for said in (
+        *unknown_variables(name, options, commands, os.environ, others),
+        *_misspelt(options, commands, others),
+    ):
         click.echo(f"stream-mer: {said}", err=True)
     settings = resolve(name, options, file, os.environ, commands=commands)
     if file is not None and given is None and any(one.origin == "file" for one in settings.values()):

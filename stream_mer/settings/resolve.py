@@ -138,12 +138,24 @@ def check_file(
 
 
 def unknown_variables(
-    command: str, options: Options, commands: Iterable[str], environ: Mapping[str, str]
+    command: str,
+    options: Options,
+    commands: Iterable[str],
+    environ: Mapping[str, str],
+    others: Callable[[], Iterable[str]],
 ) -> Iterator[str]:
-    """Say of each variable that begins like one of this command and names none of its options."""
+    """Say of each variable that begins like one of this command and names no option: STREAM_MER_OSC_IN is of serve.
+
+    Args:
+        command: Whose variables are looked at.
+        options: Of this command.
+        commands: The names of all commands.
+        environ: The environment.
+        others: As in ``check_file``.
+    """
     known = {variable(command, name) for name in options}
     for name in sorted(environ):
-        if _addressed(name, commands) == command and name not in known:
+        if _addressed(name, commands) == command and name not in known and name not in map(variable, others()):
             yield f"{name} is no setting{did_you_mean(name, known, prefix=variable(command), or_all=False)}"
 
 

@@ -109,6 +109,16 @@ def test_variables_from_before_there_was_a_file_still_count(
     assert '"value": "/d/training",\n        "from": "default"' in out
 
 
+@pytest.mark.parametrize("command", ["osc", "config"])
+def test_a_variable_that_begins_like_another_command_is_none_of_its_mistakes(
+    command: str, stream_mer: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STREAM_MER_OSC_IN", "9001")
+    assert stream_mer(command)[::2] == (0, "")
+    monkeypatch.setenv("STREAM_MER_OSC_INN", "9001")
+    assert stream_mer(command)[::2] == (0, "stream-mer: STREAM_MER_OSC_INN is no setting\n")
+
+
 def test_an_error_from_deeper_down_says_which_file_the_setting_is_from(
     stream_mer: Callable[..., tuple[int, str, str]], tmp_path: Path
 ) -> None:
