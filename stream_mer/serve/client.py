@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import random
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
@@ -29,10 +28,9 @@ from websockets.typing import Subprotocol
 from stream_mer.errors import ServeError
 from stream_mer.serve import messages as wire
 from stream_mer.serve.address import DEFAULT_URL, complete_url, no_address
-from stream_mer.serve.codec import decode_server, encode, kind_of
-from stream_mer.serve.interest import Choice
+from stream_mer.serve.codec import decode_server, encode
+from stream_mer.serve.coming_back import Seen, Wishes, in_turns, pause_s
 from stream_mer.serve.library_log import library_logger
-from stream_mer.serve.parts import Id
 
 logger = logging.getLogger(__name__)
 
@@ -132,7 +130,11 @@ class Client:
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._entered = self.connected = False
+        self._entered = False
+        await self._leave()
+
+    async def _leave(self) -> None:
+        self.connected = False
         if self._socket is not None:
             await self._socket.close()
 
@@ -206,6 +208,9 @@ class Client:
                 if self._socket is None:
                     await self._join()
                     delay_s = FIRST_DELAY_S
+                    if not self._entered:  # left by another task in the meantime
+                        await self._leave()
+                        return
                 async for message in self._messages():
                     yield message
             except _LostError as lost:
@@ -223,12 +228,13 @@ class Client:
         socket = await self._open()
         try:
             async with asyncio.timeout(OPEN_WITHIN_S):
-                match decode_server(await socket.recv()):
-                    case wire.Hello() as hello:
-                        await self._begin(socket, hello)
-                    case wire.Error() as refusal:
-                        self._last_error = refusal
-                        await socket.recv()
+                first = decode_server(await socket.recv())
+            match first:
+                case wire.Hello():
+                    await self._begin(socket, first)
+                case wire.Error():
+                    self._last_error = first
+                    await socket.recv()
             if not self.connected:
                 raise ServeError(f"{self._url} answers, but not as stream-mer: it begins without a hello")
         except ConnectionClosed as closed:
@@ -305,8 +311,10 @@ class Client:
         if len(encode(identify)) > hello.limits.max_message_bytes:
             # With a hundred streams the numbers of all of them are too much to be read; what was missed stays missed.
             identify = msgspec.structs.replace(identify, resume=None)
-        for message in (identify, *later):
-            await socket.send(encode(message), text=True)
+        for turn, messages in enumerate(in_turns((identify, *later), per_s=hello.limits.max_messages_per_s)):
+            await asyncio.sleep(min(turn, 1.0))  # none before the first
+            for message in messages:
+                await socket.send(encode(message), text=True)
         self.connected = True
 
     def _judge(self, closed: ConnectionClosed) -> None:
@@ -321,76 +329,6 @@ class Client:
     def _why(self, closed: ConnectionClosed) -> str:
         last = self._last_error
         return last.message if last is not None and last.fatal else str(closed)
-
-
-class Seen:
-    """The last ``seq`` seen of each stream and kind: where to go on after a break. Pure."""
-
-    def __init__(self) -> None:
-        self._session: str | None = None
-        self._last_seq: dict[str, dict[str, int]] = {}
-
-    def take(self, message: wire.ServerMessage | None) -> None:
-        """Take note of a message."""
-        match message:
-            case wire.Ready():
-                for entry in message.snapshot:
-                    self.take(entry.message)
-            case wire.Emotion() | wire.Lyrics() | wire.Change() | wire.Status():
-                self._last_seq.setdefault(message.stream, {})[kind_of(message)] = message.seq
-
-    def resume(self, hello: wire.Hello) -> wire.ResumePart | None:
-        """Return where to go on after this ``hello``; None where nothing was seen of its session."""
-        if hello.session != self._session:
-            self._session = hello.session
-            self._last_seq = {stream: dict.fromkeys(wire.DEFAULT_KINDS, -1) for stream in hello.streams}
-            return None
-        return wire.ResumePart(session=hello.session, last_seq=self._last_seq)
-
-
-class Wishes:
-    """What was asked for, to be asked for again after a break; of the older wishes only what still decides. Pure.
-
-    Args:
-        subscribe: What is asked for at first; None for the default kinds of every stream.
-    """
-
-    def __init__(self, subscribe: Sequence[wire.Subscription] | None) -> None:
-        self._rules: list[wire.Subscribe | wire.Unsubscribe] = []
-        for wish in (wire.Subscription(),) if subscribe is None else subscribe:
-            self.add(wire.Subscribe(streams=wish.streams, events=wish.events, max_hz=wish.max_hz))
-
-    def add(self, rule: wire.Subscribe | wire.Unsubscribe) -> None:
-        """Take note of a wish."""
-        choice = _choice(rule)
-        self._rules = [old for old in self._rules if not choice.covers(_choice(old))]
-        if isinstance(rule, wire.Subscribe) or self._rules:
-            self._rules.append(rule)
-
-    def forget(self, request_id: Id) -> None:
-        """Forget a wish that was refused."""
-        self._rules = [rule for rule in self._rules if rule.id is None or rule.id != request_id]
-
-    def again(self) -> tuple[tuple[wire.Subscription, ...], tuple[wire.Subscribe | wire.Unsubscribe, ...]]:
-        """Return what ``identify`` can ask for, and what has to be asked for after it, in this order."""
-        first = list(itertools.takewhile(lambda rule: isinstance(rule, wire.Subscribe), self._rules))
-        subscriptions = tuple(
-            wire.Subscription(streams=rule.streams, events=rule.events, max_hz=rule.max_hz)
-            for rule in first
-            if isinstance(rule, wire.Subscribe)
-        )
-        return subscriptions, tuple(self._rules[len(first) :])
-
-
-def _choice(rule: wire.Subscribe | wire.Unsubscribe) -> Choice:
-    everything = wire.DEFAULT_KINDS if isinstance(rule, wire.Subscribe) else wire.EVENT_KINDS
-    return Choice(streams=frozenset(rule.streams), kinds=frozenset(rule.events or everything))
-
-
-def pause_s(delay_s: float, last_error: wire.Error | None) -> float:
-    """Return how long to wait before the next attempt: less than the back-off, but not less than the server asked."""
-    asked_s = 0.0 if last_error is None else last_error.retry_after_s or 0.0
-    return max(asked_s, delay_s * random.uniform(0.5, 1.0))  # noqa: S311 - it spreads clients, it hides nothing
 
 
 class _LostError(ServeError):

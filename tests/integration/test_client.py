@@ -60,6 +60,35 @@ async def test_a_client_is_iterated_only_while_it_is_entered(hub, serving):
             await anext(aiter(client))
 
 
+async def test_who_is_left_while_it_comes_back_does_not_stay(hub, serving):
+    async with serving(hub) as server:
+        port = server.port
+        client = connect(server.stream_url)
+        async with client:
+            await until(client, messages.Ready)
+            reading = asyncio.create_task(until(client, messages.Levels))
+            await server.stop()
+            begin, begun = client._begin, asyncio.Event()
+
+            async def begin_slowly(*given):
+                begun.set()
+                await leaving
+                await begin(*given)
+
+            client._begin = begin_slowly
+            leaving = asyncio.get_running_loop().create_future()
+            async with serving(hub, port=port) as again:
+                await begun.wait()
+                await client.__aexit__(None, None, None)
+                leaving.set_result(None)
+                with pytest.raises(AssertionError, match="it ended"):
+                    await reading
+                assert not client.connected
+                async with asyncio.timeout(PATIENCE_S):
+                    while again._sessions:  # noqa: ASYNC110 - it is to go by itself
+                        await asyncio.sleep(0.01)
+
+
 async def test_a_full_server_is_an_error_at_once_and_a_reason_to_wait_later(hub, serving):
     async with serving(hub, max_clients=1) as server, connect(server.stream_url):
         with pytest.raises(ServeError, match="all 1 places are taken"):

@@ -8,7 +8,8 @@ import pytest
 
 import stream_mer
 from stream_mer.serve import messages as wire
-from stream_mer.serve.client import Seen, Wishes, connect, pause_s
+from stream_mer.serve.client import connect
+from stream_mer.serve.coming_back import Seen, Wishes, in_turns, pause_s
 from stream_mer.serve.examples import HELLO, examples
 
 
@@ -62,6 +63,13 @@ def test_a_client_comes_back_no_sooner_than_the_server_asked():
     assert pause_s(0.25, full) == 10.0
     assert 0.125 <= pause_s(0.25, msgspec.structs.replace(full, retry_after_s=None)) <= 0.25
     assert 4.0 <= pause_s(8.0, None) <= 8.0
+
+
+def test_what_is_asked_for_again_comes_no_faster_than_the_server_bears():
+    asked = [wire.Subscribe(id=i) for i in range(12)]
+    assert in_turns(asked, per_s=15) == [asked[:5], asked[5:10], asked[10:]]
+    assert [len(turn) for turn in in_turns(asked, per_s=1)] == [1] * 12
+    assert in_turns(asked, per_s=50) == [asked]
 
 
 def test_the_package_offers_the_client_and_loads_it_only_then():
