@@ -17,6 +17,7 @@ export class Keys {
     this.bindings = [];
     this.on = recall() !== "off";
     document.addEventListener("keydown", (event) => this.#press(event));
+    this.#letGoOfLists();
   }
 
   /** @param {...Binding} bindings */
@@ -45,6 +46,16 @@ export class Keys {
       row.insertCell().append(name);
       row.insertCell().textContent = what;
     }
+  }
+
+  /** A list that was chosen from by mouse or touch would go on taking the letters: of a blackout, too. */
+  #letGoOfLists() {
+    let byHand = false;
+    document.addEventListener("pointerdown", () => (byHand = true));
+    document.addEventListener("keydown", () => (byHand = false));
+    document.addEventListener("change", ({ target }) => {
+      if (byHand && target instanceof HTMLSelectElement) target.blur();
+    });
   }
 
   #press(event) {

@@ -39,6 +39,8 @@ export class Operator {
     this.sending = false;
     this.buttons = [...$("operator").querySelectorAll("button")];
     for (const button of this.buttons) button.addEventListener("click", () => this.#press(button.dataset.action));
+    // Chosen too late is chosen, too, as long as the plane is in the hand.
+    $("ttl").addEventListener("change", () => this.aim && this.#override(...this.aim));
     this.#listen($("plane"));
     const allowed = () => this.allowed;
     for (const [action, key] of Object.entries(LETTERS)) {

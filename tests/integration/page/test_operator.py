@@ -98,6 +98,36 @@ async def test_a_touch_of_the_plane_overrides_for_the_time_chosen(look, publishe
     assert screen.complaints == []
 
 
+async def test_how_long_an_override_lasts_can_be_chosen_afterwards(look, published):
+    screen = await look()
+    await screen.page.wait_for_selector("#operator", state="visible")
+    await screen.page.keyboard.press("o")
+    await screen.page.keyboard.press("ArrowUp")
+    await screen.until("() => document.getElementById('held-left').textContent.startsWith('0:')")
+    await screen.page.select_option("#ttl", "600")
+    await screen.until("() => /^9:|^10:/.test(document.getElementById('held-left').textContent)")
+    await screen.page.keyboard.press("Escape")
+    await screen.page.select_option("#ttl", "30")
+    await screen.page.keyboard.press("z")
+    await screen.text_is("#held", "Frozen")
+    assert published.emotion.hold == "freeze"
+
+
+async def test_a_list_that_was_chosen_from_by_hand_takes_no_letters(look, published):
+    screen = await look()
+    await screen.page.wait_for_selector("#operator", state="visible")
+    lasts = screen.page.locator("#ttl")
+    await lasts.focus()
+    await screen.page.keyboard.press("ArrowDown")
+    assert await lasts.evaluate("(one) => one === document.activeElement"), "who chooses by key goes on choosing"
+    await lasts.dispatch_event("pointerdown")
+    await lasts.select_option("600")
+    await screen.until("() => document.activeElement === document.body")
+    await screen.page.keyboard.press("b")
+    await screen.text_is("#held", "Blackout")
+    assert published.emotion.hold == "blackout"
+
+
 async def test_arrow_keys_override_step_by_step(look, published, hub, frame):
     hub.sink("main").publish(frame(0.0, 0.9))
     screen = await look()
