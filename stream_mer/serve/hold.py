@@ -61,8 +61,7 @@ class Hold:
         match event:
             case EmotionFrame():
                 self._live = event
-                if self._until is not None and now >= self._until:
-                    self._kind = self._until = self._override = None
+                self._end_if_over(now)
                 return self._show(event, now)
             case CategoryChange():
                 if self._kind is not None or event.t == self._announced_t:
@@ -70,6 +69,18 @@ class Hold:
                 self._category_since_t = event.t
                 return [event]
         return [event]
+
+    def expire(self, *, now: float) -> list[StreamEvent]:
+        """End an override whose time is over at ``now``, though no frame comes; return what is to be published."""
+        if not self._end_if_over(now) or self._live is None:
+            return []
+        return self._show(self._live, now)
+
+    def _end_if_over(self, now: float) -> bool:
+        is_over = self._until is not None and now >= self._until
+        if is_over:
+            self._kind = self._until = self._override = None
+        return is_over
 
     def _show(self, live: EmotionFrame, now: float) -> list[StreamEvent]:
         before, frame = self._shown, self._held(live, now)

@@ -161,6 +161,13 @@ class Hub:
                     for event in hold.control(message.action, message.override, now=self._clock(), shown=shown):
                         self._send(stream, event)
 
+    def expire(self) -> None:
+        """End the overrides whose time is over; to be called again and again, for streams from which nothing comes."""
+        with self._lock:
+            for stream, hold in self._holds.items():
+                for event in hold.expire(now=self._clock()):
+                    self._send(stream, event)
+
     def is_wanted(self, stream: str, kind: str) -> bool:
         """Tell whether any client, or a watcher, wants such messages now."""
         with self._lock:

@@ -60,6 +60,9 @@ TURNED_AWAY_WITHIN_S = 0.5
 SPARE_CONNECTIONS = 256
 """So many connections may be open beside those of clients: for pages, for what is no websocket yet or no client."""
 
+EXPIRE_EVERY_S = 0.1
+"""So much later than promised may an override end where no frames come."""
+
 MOST_TURNED_AWAY = 64
 """While so many say goodbye, the next ones are told why and hung up on at once."""
 
@@ -93,6 +96,7 @@ class Server:
         self._sessions: dict[Session, asyncio.Task[object] | None] = {}
         self._turned_away = 0
         self._server: WebsocketServer | None = None
+        self._expiring: asyncio.Task[None] | None = None
         self._stopping: Goodbye | None = None
 
     @property
@@ -159,10 +163,13 @@ class Server:
             )
         except OSError as exc:
             raise ServeError(_why_not_bound(exc, self._settings)) from exc
+        self._expiring = asyncio.create_task(self._expire())
 
     async def stop(self, code: int = wire.CloseCode.GOING_AWAY) -> None:
         """Stop listening, tell every client why, and wait for them for at most a few seconds; idempotent."""
         server, self._server = self._server, None
+        if self._expiring is not None:
+            self._expiring.cancel()
         if server is None:
             return
         restart = code == wire.CloseCode.RESTART
@@ -191,6 +198,11 @@ class Server:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.stop()
+
+    async def _expire(self) -> None:
+        while True:
+            await asyncio.sleep(EXPIRE_EVERY_S)
+            self._hub.expire()
 
     def _is_crowded(self) -> bool:
         """Tell whether there are more connections than clients, pages and those that may still become one could be."""

@@ -6,6 +6,7 @@ import http.client
 import json
 import ssl
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import trustme
@@ -268,6 +269,24 @@ async def test_an_operator_overrides_for_everybody_and_gives_it_back(hub, servin
             assert entry["message"]["hold"] == "override"
         await desk.ask("control", id=2, action="resume")
         assert (await screen.until("emotion"))["hold"] is None
+
+
+async def test_an_override_ends_though_nothing_comes_from_the_stream(hub, serving):
+    holds, is_over = [], asyncio.Event()
+
+    def see(message):
+        if isinstance(message, wire.Emotion):
+            holds.append((message.valence, message.hold))
+            if holds[-2:] == [(-1.0, "override"), (FRAME.valence, None)]:
+                is_over.set()
+
+    hub.sink("main").publish(FRAME)
+    hub.watch(SimpleNamespace(see=see))
+    async with serving(hub):
+        override = wire.OverridePart(valence=-1.0, arousal=-1.0, ttl_s=0.1)
+        hub.control(wire.Control(action="override", override=override))
+        await asyncio.wait_for(is_over.wait(), PATIENCE_S)
+    assert len(holds) == 2
 
 
 @pytest.mark.parametrize(

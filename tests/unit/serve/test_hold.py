@@ -67,6 +67,24 @@ def test_an_override_ends_when_its_time_is_over(hold):
     assert (change.before, change.after) == ("sad", "happy")
 
 
+def test_an_override_ends_without_a_frame_too(hold):
+    assert hold.expire(now=0.0) == []
+    hold.pass_on(frame(0), now=10.0)
+    hold.control("override", wire.OverridePart(valence=-0.5, arousal=-0.25, ttl_s=2.0), now=10.0)
+    assert hold.expire(now=11.9) == []
+    live, change = hold.expire(now=12.0)
+    assert (live.index, live.hold, live.category, change.after) == (0, None, "happy", "happy")
+    assert hold.expire(now=12.1) == []
+    hold.control("freeze", None, now=13.0)
+    assert hold.expire(now=1e9) == [], "a freeze has no end of its own"
+
+
+def test_an_override_of_a_stream_without_a_single_frame_ends(hold):
+    hold.control("override", wire.OverridePart(valence=-0.5, arousal=-0.25, ttl_s=2.0), now=10.0)
+    assert hold.expire(now=12.0) == []
+    assert hold.pass_on(frame(0), now=12.1) == [frame(0)]
+
+
 def test_a_live_change_in_the_very_moment_of_letting_go_is_cued_once(hold):
     hold.pass_on(frame(0), now=0.0)
     hold.control("override", wire.OverridePart(valence=-0.5, arousal=-0.25, ttl_s=1.0), now=0.0)
