@@ -12,6 +12,10 @@ from stream_mer.show.values import ShowValues
 REFRESH_S = 1.0
 """Everything is sent again after so long: for a receiver that came late, or missed a datagram."""
 
+TRIGGER_REST_S = 0.5
+"""A trigger fires no sooner again: what it starts may be light. A hand on the plane crosses from one category to
+another and back many times a second; the music does not."""
+
 _TURN = 0.5
 """From this share of the neutral look on, names and texts are the neutral ones, too."""
 
@@ -146,18 +150,23 @@ class _Number(_Output):
 
 
 class _Trigger(_Output):
-    """Something that happened: sent once, never refreshed."""
+    """Something that happened: sent once, never refreshed; where it comes too soon, after a rest if it is still true."""
 
     def __init__(self, field: OscField, mapping: OscMapping, stream: str) -> None:
         super().__init__(field, mapping, stream)
         self._seen: Argument | None = None
+        self._fired_at = -math.inf
         self._pressed = False
 
     def feed(self, t: float, values: ShowValues, neutral: float, *, refresh: bool) -> Argument | None:
-        del t, neutral, refresh
+        del neutral, refresh
         count = self.field.source.read(values)
-        fires = self._seen is not None and float(count) > float(self._seen)
-        self._seen = count
+        happened = self._seen is not None and float(count) > float(self._seen)
+        fires = happened and t - self._fired_at >= TRIGGER_REST_S
+        if fires:
+            self._fired_at = t
+        if fires or not happened:
+            self._seen = count
         released = self._pressed and not fires
         self._pressed = fires and self.field.release
         if not fires and not released:

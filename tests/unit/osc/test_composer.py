@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_mer.osc.addresses import FIELDS, PERCENT, SLEW_PER_S, OscField, OscMapping
-from stream_mer.osc.composer import OscComposer
+from stream_mer.osc.composer import TRIGGER_REST_S, OscComposer
 from stream_mer.show.values import ShowValues
 from stream_mer.types import CATEGORIES
 
@@ -175,6 +175,24 @@ def test_a_change_fires_once_and_is_never_repeated():
     assert [each for each in came if each] == [{"/change": 1.0, "/to_sad": 1.0}]
     came = desk.show(replace(LIVE, changes=5), 1.0)
     assert [each for each in came if each] == [{"/change": 1.0, "/to_happy": 1.0}]
+
+
+def test_a_hand_that_crosses_to_and_fro_fires_no_volley_and_ends_where_it_is():
+    desk = Desk(mapping("change", "to_sad", "to_happy"))
+    desk.show(LIVE)
+    came = [
+        messages
+        for i in range(40)  # four seconds, ten crossings in each
+        for messages in desk.show(replace(LIVE, changes=4 + i, category=("sad", "happy")[i % 2]), 0.1)
+    ]
+    came += desk.show(replace(LIVE, changes=43), 3.0)
+    for address in ("/change", "/to_sad", "/to_happy"):
+        fired = [i / RATE_HZ for i, messages in enumerate(came) if address in messages]
+        assert 6 <= len(fired) <= 10
+        assert min(b - a for a, b in itertools.pairwise(fired)) >= TRIGGER_REST_S - 1e-9
+    last = [messages for messages in came if "/to_sad" in messages or "/to_happy" in messages][-1]
+    assert "/to_happy" in last
+    assert not any(came[-RATE_HZ:])
 
 
 def test_a_button_is_let_go_after_it_was_pressed():
