@@ -150,7 +150,7 @@ class _Number(_Output):
 
 
 class _Trigger(_Output):
-    """Something that happened: sent once, never refreshed; where it comes too soon, after a rest if it is still true."""
+    """Something that happened: sent once, never refreshed; too soon after another, once it may be and is still true."""
 
     def __init__(self, field: OscField, mapping: OscMapping, stream: str) -> None:
         super().__init__(field, mapping, stream)
