@@ -12,8 +12,7 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from stream_mer.audio.features import MEL_BANDS, STEP_LENGTH, LogMelStream
 from stream_mer.sources.levels import measure
@@ -77,7 +76,7 @@ class OnsetStream:
 
     def __init__(self) -> None:
         self._log_mel = LogMelStream()
-        self._last: Tensor | None = None
+        self._last: NDArray[np.float32] | None = None
         self._begun = False
         self._strongest = USUAL_FLUX
         self._kept_a_step = math.exp(-STEP_LENGTH / (FORGET_S * SAMPLE_RATE_HZ))
@@ -85,12 +84,12 @@ class OnsetStream:
     def feed(self, samples: Samples) -> float:
         """Return the strongest onset in these samples, 0..1."""
         onset = 0.0
-        for step in self._log_mel.feed(samples):
+        for step in self._log_mel.feed_few(samples):
             if not self._begun:  # half of the first step is the silence before it, and the next one would seem an onset
                 self._begun = True
                 continue
             before = step if self._last is None else self._last
-            flux = float(torch.clamp(step - before, min=0).sum()) / MEL_BANDS
+            flux = float(np.maximum(step - before, 0).sum()) / MEL_BANDS
             self._last = step
             self._strongest = max(flux, self._strongest * self._kept_a_step)
             onset = max(onset, flux / max(self._strongest, FAINT_FLUX))

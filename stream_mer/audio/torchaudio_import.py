@@ -10,16 +10,25 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import threading
 from pathlib import Path
 from types import ModuleType
 
+_ONE_BY_ONE = threading.Lock()
+"""Streams that start together ask for it in many threads, and the second try takes the first one's modules away."""
+
 
 def import_torchaudio() -> ModuleType:
-    """Import torchaudio, without its native half where that cannot be loaded.
+    """Import torchaudio, without its native half where that cannot be loaded; from any thread.
 
     Raises:
         ImportError: torchaudio is not installed.
     """
+    with _ONE_BY_ONE:
+        return _import()
+
+
+def _import() -> ModuleType:
     try:
         import torchaudio  # noqa: PLC0415 - slow to import, and may need the second try below
     except OSError:

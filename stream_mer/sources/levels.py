@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,13 +40,16 @@ def measure(samples: NDArray[np.float32]) -> Level:
     """Return the level of samples of any shape; samples that are not finite count as silence."""
     if not samples.size:
         return Level()
-    finite = np.where(np.isfinite(samples), samples, np.float32(0)).astype(np.float64)
-    return Level.of(peak=float(np.abs(finite).max()), rms=float(np.sqrt(np.square(finite).mean())))
+    flat = samples.ravel().astype(np.float64)
+    if not math.isfinite(energy := float(flat.dot(flat))):
+        flat[~np.isfinite(flat)] = 0.0
+        energy = float(flat.dot(flat))
+    return Level.of(peak=max(float(flat.max()), -float(flat.min())), rms=math.sqrt(energy / len(flat)))
 
 
 def dbfs(amplitude: float) -> float:
     """Convert an amplitude, 1 at full scale, to decibels."""
-    return max(FLOOR_DBFS, 20 * float(np.log10(max(amplitude, 1e-12))))
+    return max(FLOOR_DBFS, 20 * math.log10(max(amplitude, 1e-12)))
 
 
 class OverloadCounter:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+import time
 import types
 
 import numpy as np
@@ -12,6 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stream_mer.audio import torchaudio_import
 from stream_mer.audio.features import FFT_LENGTH, MEL_BANDS, POWER_GAIN, STEP_LENGTH, LogMelStream
 from stream_mer.audio.torchaudio_import import import_torchaudio
 from stream_mer.types import SAMPLE_RATE_HZ, Samples
@@ -46,6 +49,37 @@ def test_single_samples_give_the_steps_of_one_pass() -> None:
     samples, stream = noise(2_000), LogMelStream()
     steps = torch.cat([stream.feed(samples[i : i + 1]) for i in range(len(samples))])
     torch.testing.assert_close(steps, in_one(samples), rtol=0, atol=PIECES_TOLERANCE)
+
+
+def test_a_step_or_two_without_torch_are_the_same() -> None:
+    samples, stream = noise(8_000), LogMelStream()
+    steps = np.concatenate([stream.feed_few(piece) for piece in np.split(samples, [100, 420, 740, 1_400, 1_420])])
+    assert steps.dtype == np.float32
+    torch.testing.assert_close(torch.from_numpy(steps), in_one(samples), rtol=0, atol=PIECES_TOLERANCE)
+
+
+def test_many_threads_may_be_the_first_to_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Imported by two at once, torchaudio has no ``transforms`` for one of them."""
+    at_once, most, together = [], [], threading.Barrier(8)
+
+    def load() -> types.ModuleType:
+        at_once.append(1)
+        most.append(len(at_once))
+        time.sleep(0.005)  # so that another thread would come in here
+        at_once.pop()
+        return types.ModuleType("torchaudio")
+
+    def ask() -> None:
+        together.wait()
+        import_torchaudio()
+
+    monkeypatch.setattr(torchaudio_import, "_import", load)
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1] * 8
 
 
 def test_librosa_says_the_same() -> None:
