@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,11 @@ _WIDTH_IN, _WIDEST_IN, _HEIGHT_IN = 12.0, 48.0, 5.5
 _WORDS_PT = 7
 _INCHES_PER_S = 0.04
 """Up to five minutes the picture is as wide as a page; a longer one is wider, up to twenty."""
+
+_DPI = 150
+_TIMES_PER_IN = 0.8
+_STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
+"""So far apart times are written below the picture."""
 
 _FONTS = (
     "DejaVu Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Zen Hei", "PingFang SC", "Hiragino Sans",
@@ -73,18 +79,19 @@ class TimelinePlot:
 
         begin, end = self.timeline.span_s
         width = min(_WIDEST_IN, max(_WIDTH_IN, _INCHES_PER_S * (end - begin)))
-        figure = Figure(figsize=(width, _HEIGHT_IN), layout="constrained", facecolor=_GROUND)
+        figure = Figure(figsize=(width, _HEIGHT_IN), layout="constrained", facecolor=_GROUND, dpi=_DPI)
         band, curves, words = figure.subplots(3, 1, sharex=True, height_ratios=(0.5, 5, 1.2))
         band.set_title(title, loc="left")
         band.set(xlim=(begin, end), ylim=(0, 1))
         self._draw_band(band)
         self._draw_curves(curves)
         words.set(yticks=[], ylim=(0, WORD_ROWS))
+        words.set_xticks(_round_times(begin, end, most=round(_TIMES_PER_IN * width)))
         words.xaxis.set_major_formatter(_clock)
         figure.draw_without_rendering()  # so that it is known how wide a second is
         self._draw_words(words)
         try:
-            figure.savefig(path, dpi=150)
+            figure.savefig(path)
         except (OSError, ValueError) as error:
             raise SettingError(f"cannot write the picture {path}: {error}") from error
 
@@ -144,6 +151,14 @@ def _high(frame: EmotionFrame, name: str) -> float:
     return float(getattr(frame.raw.interval, name)[1])
 
 
+def _round_times(begin_s: float, end_s: float, *, most: int) -> list[float]:
+    """Times as people count them, and not too many."""
+    step_s = next((step for step in _STEPS_S if end_s - begin_s <= step * most), _STEPS_S[-1])
+    first, last = math.ceil(begin_s / step_s), math.floor(end_s / step_s)
+    return [float(step_s * i) for i in range(first, last + 1)]
+
+
 def _clock(t_s: float, _position: float = 0.0) -> str:
     minutes, seconds = divmod(round(t_s), 60)
-    return f"{minutes}:{seconds:02d}"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

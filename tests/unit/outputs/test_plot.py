@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import sys
 from dataclasses import replace
@@ -120,3 +121,45 @@ def test_everything_that_is_to_be_seen_is_drawn(tmp_path: Path, monkeypatch: pyt
     assert "relaxed" not in drawn
     tops = {text: re.search(rf'y="([\d.]+)"[^>]*>{text}</text>', drawn) for text in ("valence", "arousal", "happy")}
     assert len({found and found[1] for found in tops.values()}) == 1, "one legend above it all: it hides no curve"
+
+
+@pytest.mark.usefixtures("matplotlib")
+def test_the_times_of_an_evening_are_round_and_have_hours(tmp_path: Path) -> None:
+    import matplotlib as mpl  # noqa: PLC0415 - an extra
+
+    timeline = plot(2)
+    timeline.publish(replace(timeline.timeline.frames[-1], t1=3 * 3600.0))
+    with mpl.rc_context({"svg.fonttype": "none"}):
+        timeline.save(tmp_path / "a.svg", "an evening")
+    times = re.findall(r">(\d+(?::\d\d)+)</text>", (tmp_path / "a.svg").read_text(encoding="utf-8"))
+    assert {"30:00", "1:00:00", "2:30:00"} <= set(times)
+    assert all(time.endswith((":00", ":30")) for time in times)
+    assert 10 <= len(times) <= 40
+
+
+@pytest.mark.usefixtures("matplotlib")
+def test_words_are_cut_before_they_touch_one_another_or_the_edge(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from matplotlib.figure import Figure  # noqa: PLC0415 - an extra
+
+    places: list[tuple[int, float, float]] = []
+
+    def savefig(figure: Figure, _path: Path, dpi: float | None = None) -> None:
+        figure.dpi = dpi or figure.dpi
+        figure.draw_without_rendering()
+        words = figure.axes[2]
+        drawn = [text.get_window_extent() for text in words.texts]
+        places.extend((round(box.y0), box.x0, box.x1) for box in drawn)
+        places.extend((round(box.y0), words.get_window_extent().x1, 0.0) for box in drawn)
+
+    monkeypatch.setattr(Figure, "savefig", savefig)
+    timeline = plot(180)
+    for i in range(30):
+        text = "this world and hear your cries, you wrote my trust, you wrote " * 2
+        timeline.publish(LyricLine(segment=i, revision=0, t0=3 * i, t1=3 * i + 3, text=text, committed=True))
+    timeline.save(tmp_path / "a.png", "words")
+    rows = {row: sorted((x0, x1) for at, x0, x1 in places if at == row) for row, _, _ in places}
+    assert len(rows) >= 3
+    for row in rows.values():
+        assert all(end <= begin for (_, end), (begin, _) in itertools.pairwise(row))
