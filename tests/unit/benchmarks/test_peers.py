@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,16 @@ from benchmarks.peers_result import CLIP, FRAME, Found, Judged, PeerMissingError
 from benchmarks.report import REPORT_SCHEMA
 from stream_mer import cli
 from stream_mer.errors import SettingError
-from stream_mer.training import crossvalidation
+from stream_mer.training import crossvalidation, metrics, scores
 from stream_mer.training.crossvalidation import FoldResults, Predictions
 
 N_CLIPS = 8
+
+
+@pytest.fixture(autouse=True)
+def quick_bootstrap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """30 samples in place of 1,000: what an interval is, the tests of ``metrics`` say."""
+    monkeypatch.setattr(scores, "bootstrap", partial(metrics.bootstrap, rounds=30))
 
 
 @pytest.fixture
