@@ -92,7 +92,9 @@ def test_what_was_heard_once_is_kept(tmp_path: Path, sung: Callable[[Path], Path
 def test_the_command_writes_a_detector_that_can_be_used(tmp_path: Path, sung: Callable[[Path], Path]) -> None:
     sung(tmp_path / "music" / "song.wav")
     arguments = [tmp_path / "music", "--out", tmp_path / "out", "--cache", tmp_path / "cache", "--epochs", "1"]
-    train_vocals.command.main([str(argument) for argument in (*arguments, "--workers", "1")], standalone_mode=False)
+    train_vocals.command.main(
+        [str(argument) for argument in (*arguments, "--workers", "1", "--threads", "1")], standalone_mode=False
+    )
     detector = load_detector(tmp_path / "out")
     assert isinstance(detector, VocalDetector)
     assert len(detector.probabilities(np.zeros(16_000, np.float32))) == 62
