@@ -25,7 +25,7 @@ from websockets.asyncio.client import connect as websocket_connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidStatus, InvalidURI
 from websockets.typing import Subprotocol
 
-from stream_mer.errors import ServeError
+from stream_mer.errors import ServeError, SettingError
 from stream_mer.serve import messages as wire
 from stream_mer.serve.address import DEFAULT_URL, complete_url, no_address
 from stream_mer.serve.codec import decode_server, encode
@@ -78,9 +78,12 @@ def connect(
         tls: How to check the certificate of a ``wss`` address; None for the authorities that this machine trusts.
 
     Raises:
-        SettingError: The address is none.
+        SettingError: The address is none, or what to get is no ``messages.Subscription``.
         ServeError: On entering: nothing answers there, or it has no place for this client.
     """
+    for wish in subscribe or ():
+        if not isinstance(wish, wire.Subscription):
+            raise SettingError(f"subscribe takes [messages.Subscription(events=('emotion',))] and the like, not {wish!r}")
     identify = wire.Identify(token=token, client=wire.ClientPart(name=name, kind=kind))
     return Client(complete_url(url), identify=identify, wishes=Wishes(subscribe), reconnect=reconnect, tls=tls)
 
