@@ -83,7 +83,7 @@ def connect(
     """
     for wish in subscribe or ():
         if not isinstance(wish, wire.Subscription):
-            raise SettingError(f"subscribe takes [messages.Subscription(events=('emotion',))] and the like, not {wish!r}")
+            raise SettingError(f"subscribe takes a list like [messages.Subscription(events=('levels',))], not {wish!r}")
     identify = wire.Identify(token=token, client=wire.ClientPart(name=name, kind=kind))
     return Client(complete_url(url), identify=identify, wishes=Wishes(subscribe), reconnect=reconnect, tls=tls)
 
