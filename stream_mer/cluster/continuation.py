@@ -66,7 +66,9 @@ def continue_after(
     end_sample = round(frame.t1 * SAMPLE_RATE_HZ)
     now_sample = end_sample + round(max(0.0, elapsed_s) * SAMPLE_RATE_HZ)
     first_samples = min(hop_samples, round(FIRST_AUDIO_S * SAMPLE_RATE_HZ))
-    start_sample = math.ceil((now_sample + first_samples) / hop_samples) * hop_samples - first_samples
+    # The last frame may be of the piece of a hop that a pipeline leaves when it is stopped: its index is taken.
+    next_hop = max(math.ceil((now_sample + first_samples) / hop_samples), math.ceil(end_sample / hop_samples) + 1)
+    start_sample = next_hop * hop_samples - first_samples
     ended = status is not None and status.source == "ended"
     lost_samples = (0 if status is None else status.lost_samples) + (0 if ended else start_sample - end_sample)
     return Continuation(start_sample=start_sample, segments=segments, dropped=frame.dropped, lost_samples=lost_samples)

@@ -51,6 +51,12 @@ def test_the_time_between_the_workers_has_passed_and_is_lost() -> None:
     assert stands.lost_samples == 100 + stands.start_sample - 85 * HOP
 
 
+def test_a_window_that_was_cut_short_keeps_its_index() -> None:
+    stands = continue_after(frame=replace(FRAME, t1=42.6), line=None, status=None, elapsed_s=0.05, hop_samples=HOP)
+    # 42.6 s lie within window 85, which nobody may hear of again; the next one ends at 43.5 s.
+    assert stands.start_sample == 87 * HOP - HOP // 2
+
+
 def test_a_source_that_had_ended_has_lost_nothing_since() -> None:
     stands = continue_after(
         frame=FRAME, line=None, status=replace(STATUS, lost_samples=5, source="ended"), elapsed_s=60, hop_samples=HOP
@@ -68,6 +74,8 @@ def test_the_first_new_window_ends_later_than_the_last_old_one(t1: float, elapse
     first_samples = min(settings.hop_samples, round(FIRST_AUDIO_S * SAMPLE_RATE_HZ))
     assert (stands.start_sample + first_samples) % settings.hop_samples == 0
     assert stands.start_sample + first_samples > t1 * SAMPLE_RATE_HZ
+    last_index = (round(t1 * SAMPLE_RATE_HZ) - 1) // settings.hop_samples  # also of the tail of a pipeline that ended
+    assert (stands.start_sample + first_samples) // settings.hop_samples - 1 > last_index
     assert stands.start_sample >= (t1 + elapsed_s - 0.001) * SAMPLE_RATE_HZ
 
 
