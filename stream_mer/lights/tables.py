@@ -72,9 +72,8 @@ def _fixture(table: Any, number: int) -> Fixture:
     if isinstance(table.get("name"), str):
         where = table["name"]
     if "channels" not in table:
-        _check_keys(
-            table, typing.get_type_hints(Fixture), where=f"{where}."
-        )  # perhaps it is there, with a typing mistake
+        # Perhaps it is there, with a typing mistake.
+        _check_keys(table, typing.get_type_hints(Fixture), where=f"{where}.")
         raise SettingError(f'{where}: channels is missing, such as channels = ["red", "green", "blue"]')
     return _noun(Fixture, {"name": where, **table}, base=None, where=where)
 
