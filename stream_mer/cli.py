@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import importlib
+import io
 import logging
 import os
 import sys
+import threading
+import traceback
+from types import TracebackType
 from typing import Any
 
 import click
 
 from stream_mer import __version__
 from stream_mer.errors import StreamMerError
+from stream_mer.redaction import redact
 from stream_mer.settings.flag import explain, take_part
 
 COMMANDS = {
@@ -73,11 +78,22 @@ def cli(verbose: int) -> None:
     `stream-mer tag song.mp3`.
     """
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
-    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_RedactingFormatter("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=level, handlers=[handler])
+
+
+class _RedactingFormatter(logging.Formatter):
+    """Also for what libraries log, and for tracebacks: no address shows a password, key or token."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))
 
 
 def main() -> None:
     """Run the command line; an expected error is one line on stderr, never a traceback."""
+    sys.excepthook = _print_redacted
+    threading.excepthook = lambda failed: _print_redacted(failed.exc_type, failed.exc_value, failed.exc_traceback)
     try:
         sys.exit(cli.main(standalone_mode=False))
     except click.exceptions.Exit as stop:
@@ -85,10 +101,18 @@ def main() -> None:
     except click.Abort:
         sys.exit(130)
     except click.ClickException as error:
-        error.show()
+        told = io.StringIO()
+        error.show(told)
+        click.echo(redact(told.getvalue()), err=True, nl=False)
         sys.exit(error.exit_code)
     except StreamMerError as error:
-        click.echo(" ".join([f"stream-mer: {error}", *getattr(error, "__notes__", [])]), err=True)
+        click.echo(redact(" ".join([f"stream-mer: {error}", *getattr(error, "__notes__", [])])), err=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _print_redacted(kind: type[BaseException], error: BaseException | None, where: TracebackType | None) -> None:
+    """Print the traceback of a fault of our own, without what is secret in addresses."""
+    if not issubclass(kind, SystemExit):
+        click.echo(redact("".join(traceback.format_exception(kind, error, where))), err=True, nl=False)

@@ -13,6 +13,7 @@
     └── ClusterError            NATS cannot be reached, refuses, or holds what nobody can read
 
 A message says what happened, to what, and what to do; the command line prints it as one line, without a traceback.
+Addresses in it show no password, key or token: every message is redacted when its error is made.
 """
 
 from __future__ import annotations
@@ -20,11 +21,20 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from stream_mer.redaction import redact
+
 
 class StreamMerError(Exception):
-    """Base of all errors raised on purpose."""
+    """Base of all errors raised on purpose.
+
+    Args:
+        message: What happened, to what, and what to do; secrets in addresses are masked.
+    """
 
     exit_code = 1
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(redact(str(message)))
 
 
 class SettingError(StreamMerError):

@@ -9,10 +9,10 @@ from stream_mer.cluster.bus import Bus
 from stream_mer.cluster.names import check_name, subject_of, token_of
 from stream_mer.cluster.records import CHANNELS, CLAIMS, HOLDS, Channel, decode, encode
 from stream_mer.cluster.roster import Roster
-from stream_mer.cluster.settings import redacted
 from stream_mer.cluster.store import LATEST, LINES, ConflictError
 from stream_mer.cluster.tables import read_tables
 from stream_mer.errors import SettingError
+from stream_mer.redaction import redact
 
 MINE_ALONE = {
     "-": "standard input is one process's own",
@@ -161,7 +161,7 @@ async def list_channels(bus: Bus) -> Listing:
 
 
 def _channel_row(roster: Roster, token: str, name: str) -> ChannelRow:
-    claim, source = roster.claims.rows.get(token), redacted(roster.channels.rows[token].record.source)
+    claim, source = roster.claims.rows.get(token), redact(roster.channels.rows[token].record.source)
     if claim is None or claim.record.state == "free":
         epoch = None if claim is None else claim.revision
         return ChannelRow(name=name, source=source, worker=None, state="waiting", epoch=epoch)
@@ -173,5 +173,5 @@ def _channel_row(roster: Roster, token: str, name: str) -> ChannelRow:
         worker=None if lost or ended else claim.record.worker,
         state="lost" if lost else claim.record.state if ended or claim.record.state != "ended" else "waiting",
         epoch=claim.revision,
-        reason=claim.record.reason,
+        reason=redact(claim.record.reason),  # a worker of an older version may have told all
     )

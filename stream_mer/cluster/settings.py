@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from stream_mer.errors import SettingError
+from stream_mer.redaction import redact_address
 
 DEFAULT_LEASE_S = 1.2
 """NATS looks every quarter of a second for what has run out: so 1.45 s at most until others may take over."""
@@ -44,7 +45,7 @@ class NatsSettings:
                 good = False
             if not good:
                 raise SettingError(
-                    f"{redacted(server)!r} is no address of NATS: give one such as nats://127.0.0.1:4222"
+                    f"{redact_address(server)!r} is no address of NATS: give one such as nats://127.0.0.1:4222"
                 )
         if not 1 <= self.lease_s <= 60:
             raise SettingError(f"the lease must be 1 to 60 seconds, not {self.lease_s:g}")
@@ -62,10 +63,4 @@ class NatsSettings:
     @property
     def shown(self) -> str:
         """The addresses, to be shown."""
-        return ", ".join(map(redacted, self.servers))
-
-
-def redacted(url: str) -> str:
-    """Return an address without user, password or token."""
-    scheme, separator, rest = url.partition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}" if separator else url.rpartition("@")[2]
+        return ", ".join(map(redact_address, self.servers))

@@ -29,6 +29,7 @@ from stream_mer.config import WindowSettings
 from stream_mer.errors import ClusterError, SettingError, StreamMerError
 from stream_mer.pipeline import Pipeline
 from stream_mer.ports import AudioSource, EventSink
+from stream_mer.redaction import redact
 from stream_mer.types import StreamStatus
 
 log = logging.getLogger(__name__)
@@ -353,7 +354,7 @@ class ChannelWorker:
         expected = isinstance(error, StreamMerError)
         log.error("%s: failed, and is tried again: %s", run.name, error, exc_info=None if expected else error)
         run.plan_retry()
-        await self._tell_claim(run, "failed", str(error) or type(error).__name__)
+        await self._tell_claim(run, "failed", redact(str(error)) or type(error).__name__)
         # Only now: whoever has heard of the new epoch believes nothing of the one before.
         self._sender.put(run, StreamStatus(source="reconnecting", device=run.name, lyrics="off"))
 

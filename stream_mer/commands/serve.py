@@ -86,7 +86,7 @@ def command(
       stream-mer serve --source "mic:USB Audio"     a device by name
       stream-mer serve --source monitor             what this machine itself plays
       stream-mer serve --source set.flac --loop     a file, played as live
-      stream-mer serve --source http://host/live    internet radio; rtsp, rtp, rtmp, srt, udp and tcp work alike
+      stream-mer serve --source http://host/live    internet radio; rtsp, rtp, rtmp, udp and tcp work alike
       stream-mer serve --source remote              audio that a client sends (docs/PROTOCOL.md)
       stream-mer serve --source A=mic --source B=set.flac --no-lyrics     two streams
       stream-mer serve --osc resolume --osc eos@192.168.1.5               to visuals and a desk

@@ -22,6 +22,7 @@ from stream_mer.file_names import file_names
 from stream_mer.lyrics.known import LYRICS_SUFFIXES, words_duration_s
 from stream_mer.recording.events import event_of
 from stream_mer.recording.format import Recording, is_recording, open_recording
+from stream_mer.redaction import redact_address, redact_argument
 from stream_mer.sources.file import FileSource
 from stream_mer.sources.silence import SilenceSource
 from stream_mer.types import EmotionFrame, StreamEvent
@@ -133,7 +134,8 @@ def _tasks(files: Sequence[str]) -> Iterator[_Task]:
 
 
 def _tell(error: StreamMerError, task: _Task, progress: Progress) -> None:
-    reason = str(error) if task.file in str(error) else f"{task.file}: {error}"
+    name = redact_argument(task.file)
+    reason = str(error) if name in str(error) else f"{name}: {error}"
     progress.console.print(f"stream-mer: {reason}", style="red", markup=False, highlight=False, soft_wrap=True)
 
 
@@ -155,7 +157,8 @@ def _perform(task: _Task, load: Callable[[], Engine], outputs: FileOutputs, prog
 
 def _tag(engine: Engine, name: str, outputs: FileOutputs, progress: Progress) -> None:
     if "://" in name:
-        raise SourceError(f"tag reads files, and {name} is an address: hear it with stream-mer serve --source {name}")
+        shown = redact_address(name)
+        raise SourceError(f"tag reads files, and {shown} is an address: hear it with stream-mer serve --source {shown}")
     words = Path(name) if _is_lyrics(name) else None
     source = FileSource(name) if words is None else SilenceSource(name, words_duration_s(words))
     task = progress.add_task(Path(name).name, total=source.duration_s())

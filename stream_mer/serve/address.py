@@ -5,6 +5,7 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from stream_mer.errors import SettingError
+from stream_mer.redaction import redact_address
 from stream_mer.serve.messages import STREAM_PATH
 
 DEFAULT_PORT = 8765
@@ -33,7 +34,7 @@ def complete_url(address: str) -> str:
 
 def no_address(address: str) -> SettingError:
     """Return what to say of something that cannot be connected to."""
-    return SettingError(f"{address!r} is no address of a server; one looks like {DEFAULT_URL}")
+    return SettingError(f"{redact_address(address)!r} is no address of a server; one looks like {DEFAULT_URL}")
 
 
 def _is_netloc(netloc: str) -> bool:

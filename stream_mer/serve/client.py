@@ -26,6 +26,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMes
 from websockets.typing import Subprotocol
 
 from stream_mer.errors import ServeError, SettingError
+from stream_mer.redaction import redact_address
 from stream_mer.serve import messages as wire
 from stream_mer.serve.address import DEFAULT_URL, complete_url, no_address
 from stream_mer.serve.codec import decode_server, encode
@@ -109,6 +110,7 @@ class Client:
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._url = url
+        self._shown_url = redact_address(url)
         self._identify = identify
         self._wishes = wishes
         self._reconnect = reconnect
@@ -148,11 +150,11 @@ class Client:
             ServeError: There is no connection now.
         """
         if self._socket is None or not self.connected:
-            raise ServeError(f"there is no connection to {self._url} now; wait for the next hello")
+            raise ServeError(f"there is no connection to {self._shown_url} now; wait for the next hello")
         try:
             await self._socket.send(encode(message), text=True)
         except ConnectionClosed:
-            raise ServeError(f"the connection to {self._url} was lost; wait for the next hello") from None
+            raise ServeError(f"the connection to {self._shown_url} was lost; wait for the next hello") from None
 
     async def subscribe(self, *events: str, streams: Sequence[str] = (), max_hz: float | None = None) -> int:
         """Ask for more; returns the ``id`` of the ``result`` that comes among the messages. Kept after a reconnection.
@@ -239,12 +241,12 @@ class Client:
                     self._last_error = first
                     await socket.recv()
             if not self.connected:
-                raise ServeError(f"{self._url} answers, but not as stream-mer: it begins without a hello")
+                raise ServeError(f"{self._shown_url} answers, but not as stream-mer: it begins without a hello")
         except ConnectionClosed as closed:
             self._judge(closed)
-            raise _LostError(f"{self._url} closed the connection at once: {self._why(closed)}") from None
+            raise _LostError(f"{self._shown_url} closed the connection at once: {self._why(closed)}") from None
         except TimeoutError:
-            raise _LostError(f"{self._url} answers, but says no hello; is it stream-mer serve?") from None
+            raise _LostError(f"{self._shown_url} answers, but says no hello; is it stream-mer serve?") from None
         finally:
             if not self.connected:
                 await socket.close()
@@ -268,21 +270,23 @@ class Client:
             raise no_address(self._url) from None
         except InvalidStatus as exc:
             raise _LostError(
-                f"{self._url} answers, but not as stream-mer (HTTP {exc.response.status_code}); check the address"
+                f"{self._shown_url} answers, but not as stream-mer (HTTP {exc.response.status_code}); check the address"
             ) from None
         except ssl.SSLCertVerificationError as exc:
             raise ServeError(
-                f"the certificate of {self._url} is not trusted here: {exc.verify_message}; "
+                f"the certificate of {self._shown_url} is not trusted here: {exc.verify_message}; "
                 "say who vouches for it (stream-mer listen --ca FILE, in Python tls=...)"
             ) from None
         except InvalidMessage:
             raise _LostError(
-                f"something at {self._url} hangs up without a word of HTTP; "
+                f"something at {self._shown_url} hangs up without a word of HTTP; "
                 "if the server has a certificate, its address begins with wss://"
             ) from None
         except (OSError, TimeoutError, InvalidHandshake, EOFError) as exc:
             why = str(exc) or type(exc).__name__
-            raise _LostError(f"nothing answers at {self._url} ({why}); is stream-mer serve running there?") from None
+            raise _LostError(
+                f"nothing answers at {self._shown_url} ({why}); is stream-mer serve running there?"
+            ) from None
 
     async def _messages(self) -> AsyncIterator[wire.ServerMessage]:
         socket = self._socket
@@ -326,8 +330,8 @@ class Client:
         if code in {1000, wire.CloseCode.GOING_AWAY, wire.CloseCode.RESTART}:
             return
         if code in _GIVE_UP_ON:
-            raise ServeError(f"{self._url} closed the connection: {self._why(closed)}")
-        raise _LostError(f"the connection to {self._url} was lost: {self._why(closed)}")
+            raise ServeError(f"{self._shown_url} closed the connection: {self._why(closed)}")
+        raise _LostError(f"the connection to {self._shown_url} was lost: {self._why(closed)}")
 
     def _why(self, closed: ConnectionClosed) -> str:
         last = self._last_error

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import click
 
+from stream_mer.redaction import MASK, redact
+
 _SECRET_WORDS = frozenset({"credentials", "key", "passphrase", "password", "secret", "token"})
-_USER_INFO = re.compile(r"(?<=://)[^/\s]+(?=@)")
-MASK = "***"
 
 
 @runtime_checkable
@@ -52,14 +51,14 @@ def is_secret(name: str, param: click.Parameter) -> bool:
 
 
 def shown(value: Any, *, secret: bool = False) -> Any:
-    """Return a value as it may be shown: a secret as stars, an address without the password in it."""
+    """Return a value as it may be shown: a secret as stars, an address without what is secret in it."""
     if secret:
         return MASK if value else value
     if isinstance(value, (list, tuple)):
         return [shown(one) for one in value]
     if isinstance(value, bool | int | float) or value is None:
         return value
-    return _USER_INFO.sub(MASK, str(value))
+    return redact(str(value))
 
 
 def takes_pairs(param: click.Parameter) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from stream_mer.errors import SettingError
 from stream_mer.ports import AudioSource
+from stream_mer.redaction import redact_argument
 from stream_mer.sources.demo import DemoSource, demo_song
 from stream_mer.sources.devices import parse_channels
 from stream_mer.sources.file import FileSource
@@ -54,13 +55,14 @@ def open_source(
         DeviceError: There is no such sound input.
     """
     kind, _, rest = spec.partition(":")
+    shown = redact_argument(spec)
     captured = kind == "mic" or spec == "monitor"
     if spec != "-" and not (rate_hz is None and sample_format is None):
-        raise SettingError(f"rate and format are for raw PCM on standard input (-) alone, not for {spec!r}")
+        raise SettingError(f"rate and format are for raw PCM on standard input (-) alone, not for {shown!r}")
     if spec != "-" and not captured and channels is not None:
-        raise SettingError(f"channels are for raw PCM on standard input (-) and for microphones, not for {spec!r}")
+        raise SettingError(f"channels are for raw PCM on standard input (-) and for microphones, not for {shown!r}")
     if gain_db is not None and not captured:
-        raise SettingError(f"gain is for microphones alone, not for {spec!r}")
+        raise SettingError(f"gain is for microphones alone, not for {shown!r}")
     picked = parse_channels(str(channels)) if captured and channels is not None else None
     match kind:
         case "-" if spec == "-":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_mer.errors import SourceError
+from stream_mer.redaction import looks_like_login, redact_address, redact_argument
 from stream_mer.sources.pcm_format import MAX_RATE_HZ, MIN_RATE_HZ
 from stream_mer.sources.resampling import to_float32
 from stream_mer.sources.wav_header import wrong_length
@@ -47,7 +49,7 @@ _DOUBTED_PACKETS = 200
 
 
 URL_SCHEMES = ("http", "https", "rtp", "rtsp", "rtmp", "srt", "tcp", "udp")
-"""Network addresses that can be listened to."""
+"""Network addresses that can be listened to, as far as FFmpeg was built with them: see ``url_schemes``."""
 
 _URL_PROTOCOLS = (*URL_SCHEMES, "tls", "httpproxy", "rtmpt", "crypto", "hls", "data")
 
@@ -90,6 +92,26 @@ def load_decoder() -> None:
     import av  # noqa: F401, PLC0415 - only who decodes pays
 
 
+@functools.cache
+def url_schemes() -> tuple[str, ...]:
+    """Return which of ``URL_SCHEMES`` this build of FFmpeg has; PyAV's own, for example, is built without SRT."""
+    return tuple(filter(_has_protocol, URL_SCHEMES))
+
+
+def _has_protocol(scheme: str) -> bool:
+    import av  # noqa: PLC0415 - only who decodes pays
+    import av.error  # noqa: PLC0415 - likewise
+
+    try:
+        # Nothing is reached: the protocol is looked up first, and refused because it is not on the list.
+        av.open(f"{scheme}://127.0.0.1:9", container_options={"protocol_whitelist": "file"})
+    except av.error.ProtocolNotFoundError:
+        return False
+    except av.error.FFmpegError:
+        pass
+    return True
+
+
 def check_file(path: Path) -> None:
     """Find out what can be said of a file without decoding it.
 
@@ -97,6 +119,10 @@ def check_file(path: Path) -> None:
         SourceError: It is missing, a folder or empty.
     """
     if not path.exists():
+        if looks_like_login(str(path)):
+            raise SourceError(
+                f"no such file: {redact_argument(str(path))}; an address begins with its protocol, such as http://"
+            )
         raise SourceError(f"no such file: {path}; check the path")
     if path.is_dir():
         raise SourceError(f"{path} is a folder; name the audio files in it")
@@ -137,7 +163,7 @@ def decode_url(url: str, *, timeout_s: float) -> Iterator[DecodedAudio]:
     """Decode the best audio stream behind a network address, as fast as it is sent, packet by packet.
 
     Args:
-        url: Of a scheme in ``URL_SCHEMES``.
+        url: Of a scheme in ``url_schemes()``.
         timeout_s: How long to wait for a connection, and then for each piece of data, seconds.
 
     Returns:
@@ -147,12 +173,13 @@ def decode_url(url: str, *, timeout_s: float) -> Iterator[DecodedAudio]:
         SourceError: It cannot be reached or opened, holds no audio, goes silent for ``timeout_s``, or ends although it
             has no length, as a radio station does whose server goes away.
     """
+    shown = redact_address(url)
     with closing(_open_url(url, timeout_s)) as container:
         endless = container.duration is None
-        decoding = _Decoding(container, url, url, sent=True)
+        decoding = _Decoding(container, shown, shown, sent=True)
         yield from decoding.run()
     if decoding.failure is not None or endless:
-        raise SourceError(f"lost {url}: {getattr(decoding.failure, 'strerror', None) or 'the other side ended it'}")
+        raise SourceError(f"lost {shown}: {getattr(decoding.failure, 'strerror', None) or 'the other side ended it'}")
 
 
 class _Decoding:
@@ -330,15 +357,16 @@ def _open_url(url: str, timeout_s: float) -> InputContainer:
     import av.logging  # noqa: PLC0415
 
     av.logging.set_level(None)
+    shown = redact_address(url)
     # A camera's or mixer's stream is asked for over TCP, which loses nothing; and no address may name a local file.
     options = {"rtsp_transport": "tcp", "user_agent": "stream_mer", "protocol_whitelist": ",".join(_URL_PROTOCOLS)}
     try:
         return av.open(url, options=options, timeout=(timeout_s, timeout_s))
     except av.error.FFmpegError as error:
         reason = error.strerror or type(error).__name__
-        raise SourceError(f"cannot open {url}: {reason}; check the address and the network") from error
+        raise SourceError(f"cannot open {shown}: {reason}; check the address and the network") from error
     except UnicodeError as error:
-        raise SourceError(f"cannot open {url}: it is no address") from error
+        raise SourceError(f"cannot open {shown}: it is no address") from error
 
 
 def _audio_stream(container: InputContainer, where: str) -> AudioStream:

@@ -15,7 +15,8 @@ from stream_mer.errors import SettingError, SourceError
 from stream_mer.mailbox import Mailbox, MailboxClosed
 from stream_mer.pieces import FINE_SAMPLES
 from stream_mer.ports import PieceEnd
-from stream_mer.sources.decoding import URL_SCHEMES, DecodedAudio, decode_url
+from stream_mer.redaction import public_address, redact_address
+from stream_mer.sources.decoding import URL_SCHEMES, DecodedAudio, decode_url, url_schemes
 from stream_mer.sources.resampling import MonoResampler
 from stream_mer.sources.timeline import FILL_AFTER_S
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, Samples, SourceState, seconds
@@ -42,21 +43,18 @@ class UrlSource:
     that cannot be opened at first is an error, as is one without audio. A file behind an address ends with its end.
 
     Args:
-        url: Of a scheme in ``decoding.URL_SCHEMES``.
+        url: Of a scheme in ``decoding.url_schemes()``, in capitals or not.
         timeout_s: How long to wait for a connection and for each piece of data, seconds.
 
     Raises:
-        SettingError: The address has no scheme that can be listened to, or no host.
+        SettingError: The address has no scheme that can be listened to here, or no host.
     """
 
     live = True
 
     def __init__(self, url: str, *, timeout_s: float = TIMEOUT_S) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in URL_SCHEMES or not parts.netloc:
-            raise SettingError(f"cannot listen to {url!r}: give an address with one of {', '.join(URL_SCHEMES)}")
-        self.name = f"{parts.scheme}://{parts.hostname or ''}{parts.path}"  # neither a password nor a key in the query
-        self._url = url
+        self._url = _checked(url.strip())
+        self.name = public_address(self._url)
         self._timeout_s = timeout_s
         self._closed = threading.Event()
         self._piece_end: PieceEnd = lambda start_sample: start_sample + FINE_SAMPLES
@@ -82,6 +80,27 @@ class UrlSource:
 
     def close(self) -> None:
         self._closed.set()
+
+
+def _checked(url: str) -> str:
+    """Return an address as FFmpeg wants it: with its scheme in small letters.
+
+    Raises:
+        SettingError: It cannot be listened to.
+    """
+    possible = url_schemes()
+    scheme, _, rest = url.partition("://")
+    scheme = scheme.lower()
+    try:
+        has_host = bool(urlsplit(url).hostname)
+    except ValueError:  # a bracket of an IPv6 address is missing
+        has_host = False
+    if scheme in possible and has_host:
+        return f"{scheme}://{rest}"
+    built = f": this build of FFmpeg has no {scheme}" if has_host and scheme in URL_SCHEMES else ""
+    raise SettingError(
+        f"cannot listen to {redact_address(url)!r}{built}: give an address with one of {', '.join(possible)}"
+    )
 
 
 class ArrivalClock:

@@ -11,7 +11,8 @@ from stream_mer.errors import SettingError
 from stream_mer.mailbox import MailboxClosed
 from stream_mer.pieces import COARSE_SAMPLES, Pieces
 from stream_mer.ports import DivisibleSource, PieceEnd
-from stream_mer.sources.decoding import DecodedAudio
+from stream_mer.sources import decoding
+from stream_mer.sources.decoding import DecodedAudio, url_schemes
 from stream_mer.sources.network import ArrivalClock, UrlSource, _held_to_real_time, _Reader
 from stream_mer.sources.timeline import FILL_AFTER_S
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, seconds
@@ -58,8 +59,44 @@ def test_what_is_no_network_address_is_refused(url: str) -> None:
         UrlSource(url)
 
 
-def test_the_name_tells_no_secret() -> None:
-    assert UrlSource("https://dj:secret@radio.example:8000/live.mp3?key=abc").name == "https://radio.example/live.mp3"
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("https://dj:secret@radio.example:8000/live.mp3?key=abc", "https://radio.example:8000/live.mp3"),
+        ("http://dj:secret@[::1]:8000/live", "http://[::1]:8000/live"),
+        ("HTTP://Radio.example/Live", "http://Radio.example/Live"),
+        (" http://radio.example/live\n", "http://radio.example/live"),
+    ],
+)
+def test_the_name_tells_the_port_and_no_secret(url: str, name: str) -> None:
+    assert UrlSource(url).name == name
+
+
+def test_a_scheme_in_capitals_is_passed_on_in_small_letters() -> None:
+    # FFmpeg knows no HTTP.
+    assert UrlSource("HTTP://dj:Secret@Radio.example/Live?Key=A")._url == "http://dj:Secret@Radio.example/Live?Key=A"
+
+
+def test_a_scheme_is_offered_only_where_ffmpeg_was_built_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    url_schemes.cache_clear()
+    monkeypatch.setattr(decoding, "_has_protocol", lambda scheme: scheme != "srt")
+    try:
+        with pytest.raises(SettingError) as refused:
+            UrlSource("srt://mixer.example:7000?passphrase=secret")
+        assert str(refused.value) == (
+            "cannot listen to 'srt://mixer.example:7000?passphrase=***': this build of FFmpeg has no srt: "
+            "give an address with one of http, https, rtp, rtsp, rtmp, tcp, udp"
+        )
+        monkeypatch.setattr(decoding, "_has_protocol", lambda scheme: True)  # noqa: ARG005 - as the real one
+        url_schemes.cache_clear()
+        assert UrlSource("srt://mixer.example:7000").name == "srt://mixer.example:7000"
+    finally:
+        url_schemes.cache_clear()
+
+
+def test_ffmpeg_is_asked_which_protocols_it_has() -> None:
+    assert decoding._has_protocol("http")
+    assert not decoding._has_protocol("nosuch")
 
 
 class World:
