@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -129,15 +130,19 @@ async def serve(
         SourceError: The source of a server with a single stream failed. Where there are several, the others go on.
     """
     hub = Hub(history_messages=settings.history_messages)
-    pipelines = {
-        name: engine.pipeline(
-            source if tap is None else tap(name, source),
-            hub.sink(name),
-            in_real_time=True,
-            levels_wanted=functools.partial(hub.is_wanted, name, "levels"),
-        )
-        for name, source in sources.items()
-    }
+    pipelines: dict[str, Pipeline] = {}
+    with contextlib.ExitStack() as built:
+        for source in sources.values():
+            built.callback(source.close)
+        for name, source in sources.items():
+            pipelines[name] = engine.pipeline(
+                source if tap is None else tap(name, source),
+                hub.sink(name),
+                in_real_time=True,
+                levels_wanted=functools.partial(hub.is_wanted, name, "levels"),
+            )
+            built.callback(pipelines[name].close)
+        built.pop_all()  # from here on the host closes them
     inlets = {name: source for name, source in sources.items() if isinstance(source, RemoteSource)}
     await host(
         hub,

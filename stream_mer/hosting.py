@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import signal
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 from stream_mer.errors import StreamMerError
@@ -18,8 +16,16 @@ from stream_mer.serve.server import Server, ServerInfo
 from stream_mer.serve.settings import ServeSettings
 from stream_mer.show.output import ShowOutput
 from stream_mer.show.runner import ShowRunner
+from stream_mer.stopping import EXIT_WITHIN_S, stop_signals
+from stream_mer.threads import call_all, in_thread
 
 log = logging.getLogger(__name__)
+
+PERFORMERS_END_WITHIN_S = 5.0
+"""So long everything that fills the hub may take to end together; what takes longer is left behind."""
+
+COMPANION_ENDS_WITHIN_S = 12.0
+"""Likewise each companion: a recorder waits for a slow disk."""
 
 
 class Performer(Protocol):
@@ -34,6 +40,9 @@ class Performer(Protocol):
 
     def stop(self) -> None:
         """End soon, from any thread; idempotent."""
+
+    def close(self) -> None:
+        """Stop, and let go of everything that it holds even if it was never run; idempotent."""
 
 
 class Companion(Protocol):
@@ -81,36 +90,44 @@ async def host(
         ServeError: The server cannot start.
         StreamMerError: The only performer failed. Where there are several, the others go on.
     """
-    make_room(settings.max_clients)
-    stopping, loop = stop_signals(), asyncio.get_running_loop()
-    show = ShowRunner(outputs)
-    async with (
-        Server(hub, settings, info, inlets=inlets, outputs=show.statistics) as server,
-        _accompanied(hub, [*companions, show]),
-    ):
-        on_ready(server)
-        with ThreadPoolExecutor(max(1, len(performers)), thread_name_prefix="feel") as threads:
-            running = {loop.run_in_executor(threads, one.run): name for name, one in performers.items()}
-            stop_asked = asyncio.create_task(stopping.wait())
-            try:
-                await _watch(running, stop_asked)
-            finally:
-                stop_asked.cancel()
-                for performer in performers.values():
-                    performer.stop()
-                if running:
-                    await asyncio.wait(running)
-                for stream in running:
-                    stream.exception()  # whoever stops does not care any more
+    try:
+        make_room(settings.max_clients)
+        show = ShowRunner(outputs)
+
+        def close_files() -> None:
+            call_all([companion.stop for companion in companions], within_s=EXIT_WITHIN_S)
+
+        with stop_signals(close_files) as stopping:
+            async with (
+                Server(hub, settings, info, inlets=inlets, outputs=show.statistics) as server,
+                _accompanied(hub, [*companions, show]),
+            ):
+                on_ready(server)
+                await _perform(performers, stopping)
+    finally:
+        for performer in performers.values():
+            performer.close()
 
 
-def stop_signals() -> asyncio.Event:
-    """Return an event that SIGINT and SIGTERM set from now on."""
-    stopping = asyncio.Event()
-    with contextlib.suppress(NotImplementedError):  # Windows: Ctrl-C raises KeyboardInterrupt instead
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    return stopping
+async def _perform(performers: Mapping[str, Performer], stopping: asyncio.Event) -> None:
+    """Run all performers until somebody asks to stop; then they end, or are left behind.
+
+    Raises:
+        SourceError: The only performer failed.
+    """
+    running = {in_thread(one.run, name=f"feel {name}"): name for name, one in performers.items()}
+    stop_asked = asyncio.create_task(stopping.wait())
+    try:
+        await _watch(running, stop_asked)
+    finally:
+        stop_asked.cancel()
+        for performer in performers.values():
+            performer.stop()
+        ended, hanging = await asyncio.wait(running, timeout=PERFORMERS_END_WITHIN_S) if running else (set(), set())
+        for stream in ended:
+            stream.exception()  # whoever stops does not care any more
+        for stream in hanging:
+            log.error("%s does not end within %g s; it is left behind", running[stream], PERFORMERS_END_WITHIN_S)
 
 
 @contextlib.asynccontextmanager
@@ -119,8 +136,17 @@ async def _accompanied(hub: Hub, companions: Sequence[Companion | ShowRunner]) -
     async with contextlib.AsyncExitStack() as started:
         for companion in companions:
             companion.start(hub)
-            started.push_async_callback(asyncio.to_thread, companion.stop)
+            started.push_async_callback(_stop, companion)
         yield
+
+
+async def _stop(companion: Companion | ShowRunner) -> None:
+    stopped = in_thread(companion.stop, name="stop")
+    await asyncio.wait([stopped], timeout=COMPANION_ENDS_WITHIN_S)
+    if not stopped.done():
+        log.error("%s does not end within %g s; it is left behind", type(companion).__name__, COMPANION_ENDS_WITHIN_S)
+    else:
+        stopped.result()
 
 
 async def _watch(running: Mapping[asyncio.Future[None], str], stop_asked: asyncio.Future[Any]) -> None:

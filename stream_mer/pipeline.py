@@ -38,6 +38,9 @@ WAITING_WINDOWS = 2
 WAITING_LINES = 256
 NEVER_LATER = 2**63  # sample of what became known by the end of the stream only
 STALLED_AFTER_S = 3.0  # opening an idle sound device can take 1.3 s
+END_WITHIN_S = 2.0
+"""A source that was closed may take so long to notice; one that hangs is left behind, in its daemon thread."""
+
 AUDIO_LOST = "audio_lost"
 """In ``degraded``: audio of this frame's newest hop was lost, and silence stands in for it."""
 
@@ -130,6 +133,8 @@ class Pipeline:
         self._lines: deque[tuple[int, LyricLine]] = deque(maxlen=WAITING_LINES if source.live else None)
         self._status = StatusTeller(source.name, sink)
         self._failure: BaseException | None = None
+        self._has_begun = False
+        self._is_over = False
 
     def run(self) -> None:
         """Work until the source ends or ``stop`` is called; everything heard until then is published.
@@ -137,13 +142,17 @@ class Pipeline:
         Raises:
             SourceError: The source failed; what came before it was published.
         """
+        self._has_begun = True
         listening = threading.Thread(target=self._listen, name=f"listen {self._source.name}", daemon=True)
         listening.start()
         try:
             self._feel()
         finally:
             self.stop()
-            listening.join()
+            listening.join(END_WITHIN_S)
+            self._is_over = True
+            if listening.is_alive():
+                log.warning("%s: its source does not end; it is left behind", self._source.name)
             self._lyrics.close()
             self._status.tell(self._lyrics.state(), "ended")
         if self._failure is not None:
@@ -154,9 +163,17 @@ class Pipeline:
         self._source.close()
         self._windows.close()
 
+    def close(self) -> None:
+        """Stop, and let go of what was opened even if it was never run; idempotent."""
+        self.stop()
+        if not self._has_begun:  # else run does, when it has ended
+            self._lyrics.close()
+
     def _listen(self) -> None:
         try:
             for chunk in self._source.chunks():
+                if self._is_over:  # it had been left behind
+                    return
                 if self._status.hear(chunk):
                     self._status.tell(self._lyrics.state())
                 self._publish_levels(chunk)

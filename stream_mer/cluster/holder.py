@@ -29,16 +29,24 @@ class LeaseHolder:
         bus: Where.
         tell: Returns what the row is to say.
         changed: Called when a session begins.
+        works: Tells whether this worker does anything. While it does not, the lease is not renewed: others take over.
 
     Attributes:
         session: Key of the row; empty before the first.
         offset_s: What to add to the monotonic clock to get that of NATS, seconds; never too much.
     """
 
-    def __init__(self, bus: Bus, tell: Callable[[], Worker], changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        tell: Callable[[], Worker],
+        changed: Callable[[], None],
+        works: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._bus = bus
         self._tell = tell
         self._changed = changed
+        self._works = works
         self._lease = Lease()
         self._revision: int | None = None
         self._lost_at = time.monotonic()
@@ -61,6 +69,12 @@ class LeaseHolder:
         """Make and renew, for ever."""
         while True:
             await self._bus.until_connected()
+            if not self._works():
+                if self._lease.holds:
+                    log.error("this worker hangs: its lease is left to run out, so that others take its channels")
+                self._lease.lose()
+                await asyncio.sleep(self._bus.lease_s / RENEWALS)
+                continue
             try:
                 async with asyncio.timeout(self._bus.lease_s / 2):
                     await self._renew()

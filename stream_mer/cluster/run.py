@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import threading
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -13,10 +13,16 @@ from stream_mer.cluster.coalescing import Coalescer
 from stream_mer.cluster.continuation import Continuation
 from stream_mer.cluster.envelope import kind_of
 from stream_mer.pipeline import Pipeline
+from stream_mer.threads import in_thread
 from stream_mer.types import EmotionFrame, StreamEvent, StreamStatus
+
+log = logging.getLogger(__name__)
 
 FIRST_RETRY_S, LONGEST_RETRY_S = 2.0, 60.0
 """Pause before a channel that failed is tried again: doubled each time."""
+
+END_WITHIN_S = 3.0
+"""A pipeline may take so long to end; one that hangs is left behind, and the worker goes on."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -34,6 +40,7 @@ class Run:
         retry_at: When to try again, by the monotonic clock.
         last_word: What the pipeline said when it ended.
         is_mute: Whether what it says counts no more: the channel is another's.
+        attempt: Number of the pipeline that counts: what one says that was left behind does not.
     """
 
     token: str
@@ -46,6 +53,7 @@ class Run:
     retry_at: float = 0.0
     last_word: StreamEvent | None = None
     is_mute: bool = False
+    attempt: int = 0
     _pipeline: Pipeline | None = None
     _done: asyncio.Event = field(default_factory=asyncio.Event)
     _numbers: Counter[str] = field(default_factory=Counter)
@@ -62,31 +70,31 @@ class Run:
 
     def begin(self, pipeline: Pipeline, ended: Callable[[], None]) -> None:
         """Let the pipeline run, in a thread of its own; ``ended`` is called in the loop when it is done."""
-        loop = asyncio.get_running_loop()
         self._pipeline, self.failure = pipeline, None
         self._done = done = asyncio.Event()
 
-        def note(failure: BaseException | None) -> None:
-            self.failure = failure
-            done.set()
-            ended()
+        def note(outcome: asyncio.Future[None]) -> None:
+            failure = outcome.exception()
+            if self._done is done:  # else it had been left behind
+                self.failure = failure
+                done.set()
+                ended()
 
-        def work() -> None:
-            failure: BaseException | None = None
-            try:
-                pipeline.run()
-            except BaseException as error:
-                failure = error
-            loop.call_soon_threadsafe(note, failure)
-
-        threading.Thread(target=work, name=f"feel {self.name}", daemon=True).start()
+        in_thread(pipeline.run, name=f"feel {self.name}").add_done_callback(note)
 
     async def end(self) -> None:
-        """Stop the pipeline, if there is one, and wait for it."""
-        if self._pipeline is not None:
-            await asyncio.to_thread(self._pipeline.stop)
-            await self._done.wait()
-        self._pipeline = None
+        """Stop the pipeline, if there is one, and wait for it, but not for ever."""
+        pipeline, self._pipeline = self._pipeline, None
+        if pipeline is None:
+            return
+        try:
+            async with asyncio.timeout(END_WITHIN_S):
+                await in_thread(pipeline.stop, name=f"stop {self.name}")
+                await self._done.wait()
+        except TimeoutError:
+            log.error("%s: does not end within %g s; it is left behind", self.name, END_WITHIN_S)  # noqa: TRY400 - no fault of ours to trace
+            self._done = asyncio.Event()
+            self.attempt += 1
 
     def plan_retry(self) -> None:
         """After a failure: plan the next attempt."""
@@ -123,12 +131,13 @@ class ChannelSink:
 
     def __init__(self, run: Run, outgoing: Outgoing, continuation: Continuation) -> None:
         self._run = run
+        self._attempt = run.attempt
         self._outgoing = outgoing
         self._continuation = continuation
 
     def publish(self, event: StreamEvent) -> None:
         """Implements ``ports.EventSink``."""
-        if self._run.is_mute:
+        if self._run.is_mute or self._attempt != self._run.attempt:
             return
         if isinstance(event, StreamStatus) and event.source == "ended":
             self._run.last_word = self._continuation.shift(event)

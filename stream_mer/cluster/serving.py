@@ -74,6 +74,10 @@ class ClusterPerformer:
             if self._loop is not None and self._stopping is not None and not self._loop.is_closed():
                 self._loop.call_soon_threadsafe(self._stopping.set)
 
+    def close(self) -> None:
+        """Stop: nothing is open but while it runs."""
+        self.stop()
+
     async def _run(self) -> None:
         stopping = asyncio.Event()
         with self._lock:

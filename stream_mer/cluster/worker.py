@@ -26,10 +26,11 @@ from stream_mer.cluster.store import ConflictError
 from stream_mer.cluster.tables import follow_tables
 from stream_mer.cluster.tasks import end
 from stream_mer.config import WindowSettings
-from stream_mer.errors import ClusterError, SettingError, StreamMerError
+from stream_mer.errors import ClusterError, SettingError, SourceError, StreamMerError
 from stream_mer.pipeline import Pipeline
 from stream_mer.ports import AudioSource, EventSink
 from stream_mer.redaction import redact
+from stream_mer.threads import in_thread
 from stream_mer.types import StreamStatus
 
 log = logging.getLogger(__name__)
@@ -47,6 +48,11 @@ WANTED_S = 3.0
 """What a serving node wants is made for so long, unless it says so again."""
 
 DRAIN_S = 5.0
+OPEN_WITHIN_S = 15.0
+"""A source may take so long to open; a file on a server that is gone takes for ever."""
+
+STUCK_AFTER_S = 60.0
+"""A worker that has not looked after any channel for so long hangs: it gives its lease up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +102,8 @@ class ChannelWorker:
         self._poke = asyncio.Event()
         self._sender = Sender(bus, self._may_send)
         self._opening = asyncio.Lock()  # one by one: the libraries that are imported then want no two threads
-        self._lease = LeaseHolder(bus, self._row, self._poke.set)
+        self._looked_after_at = time.monotonic()
+        self._lease = LeaseHolder(bus, self._row, self._poke.set, self._looks_after_channels)
         self._told: dict[str, int] = {}  # the last claim of ours on each channel that was confirmed
         self._claimed_for = ""  # the session under which all runs have been claimed
         self._connected_since = time.monotonic()
@@ -155,6 +162,9 @@ class ChannelWorker:
             version=__version__,
         )
 
+    def _looks_after_channels(self) -> bool:
+        return self._draining or time.monotonic() - self._looked_after_at < STUCK_AFTER_S
+
     def _may_send(self) -> bool:
         return self._bus.connected and self._lease.holds and self._claimed_for == self._lease.session
 
@@ -182,6 +192,7 @@ class ChannelWorker:
             except TimeoutError:
                 pass
             self._poke.clear()
+            self._looked_after_at = time.monotonic()
             try:
                 await self._tend()
             except ClusterError as exc:
@@ -317,7 +328,7 @@ class ChannelWorker:
                 hop_samples=self._settings.window.hop_samples,
             )
             async with self._opening:
-                pipeline = await asyncio.to_thread(self._open, run, channel, stands)
+                pipeline = await self._opened(run, channel, stands)
         except ClusterError:
             run.plan_retry()
             raise
@@ -325,6 +336,23 @@ class ChannelWorker:
             await self._note_failure(run, error)
         else:
             run.begin(pipeline, self._poke.set)
+
+    async def _opened(self, run: Run, channel: Channel, stands: Continuation) -> Pipeline:
+        """Open a channel in a thread; what comes of it too late is closed.
+
+        Raises:
+            SourceError: It takes too long.
+        """
+        self._looked_after_at = time.monotonic()
+        opening = in_thread(lambda: self._open(run, channel, stands), name=f"open {run.name}")
+        await asyncio.wait([opening], timeout=OPEN_WITHIN_S)
+        if opening.done():
+            return opening.result()
+        run.attempt += 1
+        opening.add_done_callback(_close_late)
+        raise SourceError(
+            f"{channel.source} cannot be opened within {OPEN_WITHIN_S:g} s; is it on a server that is gone?"
+        )
 
     def _open(self, run: Run, channel: Channel, stands: Continuation) -> Pipeline:
         source = ContinuedSource(self._open_source(channel), stands.start_sample)
@@ -390,3 +418,8 @@ class ChannelWorker:
                     await self._lease.leave()
         except (ClusterError, TimeoutError) as exc:
             log.warning("could not give everything back (%s); others take it when the lease has run out", exc)
+
+
+def _close_late(opening: asyncio.Future[Pipeline]) -> None:
+    if opening.exception() is None:
+        in_thread(opening.result().close, name="close")

@@ -10,10 +10,10 @@ from stream_mer.cluster.bus import Bus
 from stream_mer.cluster.records import Channel
 from stream_mer.cluster.settings import NatsSettings
 from stream_mer.cluster.worker import ChannelWorker, WorkerSettings
-from stream_mer.hosting import stop_signals
 from stream_mer.pipeline import Pipeline
 from stream_mer.ports import AudioSource, EventSink
 from stream_mer.sources.catalogue import open_source
+from stream_mer.stopping import stop_signals
 
 
 async def work(engine: Engine, nats: NatsSettings, settings: WorkerSettings, *, on_ready: Callable[[], None]) -> None:
@@ -35,9 +35,9 @@ async def work(engine: Engine, nats: NatsSettings, settings: WorkerSettings, *, 
     def open_channel(channel: Channel) -> AudioSource:
         return open_source(channel.source, loop=channel.loop)
 
-    stopping = stop_signals()
-    await asyncio.to_thread(engine.warm_up)  # before anybody counts on us: a channel that is taken over must not wait
-    async with Bus(nats, f"stream-mer worker {settings.name}") as bus:
-        worker = ChannelWorker(bus, settings, open_channel, build)
-        on_ready()
-        await worker.run(stopping)
+    with stop_signals() as stopping:
+        await asyncio.to_thread(engine.warm_up)  # before anybody counts on us: who takes a channel over must not wait
+        async with Bus(nats, f"stream-mer worker {settings.name}") as bus:
+            worker = ChannelWorker(bus, settings, open_channel, build)
+            on_ready()
+            await worker.run(stopping)

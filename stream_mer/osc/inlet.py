@@ -25,6 +25,7 @@ _MAX_COMPLAINTS = 32
 
 _PACKET_BYTES = 4096
 _LOOK_S = 0.2
+_END_WITHIN_S = 2.0
 
 
 class OscInlet:
@@ -78,7 +79,7 @@ class OscInlet:
         """Listen no more; idempotent."""
         self._ending.set()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(_END_WITHIN_S)
         if self._socket is not None:
             self._socket.close()
 

@@ -106,6 +106,10 @@ class Player:
         """End soon, from any thread; idempotent."""
         self._stopping.set()
 
+    def close(self) -> None:
+        """Stop: nothing is open but while it runs."""
+        self.stop()
+
     def _play(self, lap: int, starts_at: float) -> bool:
         """Play it once; return False if it was stopped before the end."""
         playing, shifts = self._playing, {name: one * lap for name, one in self._lap.shifts.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import time
 from collections.abc import Callable, Iterator
@@ -16,9 +17,10 @@ from stream_mer.pieces import divide
 from stream_mer.ports import AudioSource, PieceEnd
 from stream_mer.recording.audio_file import FlacKeeper
 from stream_mer.recording.format import MESSAGES, Entry, Header
-from stream_mer.recording.writing import BackgroundWriter
+from stream_mer.recording.writing import END_WITHIN_S, BackgroundWriter
 from stream_mer.serve import messages as wire
 from stream_mer.serve.hub import Hub
+from stream_mer.threads import call_all
 from stream_mer.types import AudioChunk
 
 WAITING_MESSAGES = 4096
@@ -82,9 +84,15 @@ class Recorder:
         hello = self._hello(hub)
         header = Header(server=hello.server, started_at=now.isoformat(), hello=hello, audio=files)
         try:
-            folder.mkdir(parents=True)
-            keeper = _MessageKeeper(folder / MESSAGES, header, clock=self._now)
-            sounds = {stream: FlacKeeper((folder / name).open("xb")) for stream, name in files.items()}
+            with contextlib.ExitStack() as opened:
+                folder.mkdir(parents=True)
+                keeper = _MessageKeeper(folder / MESSAGES, header, clock=self._now)
+                opened.callback(keeper.close)
+                sounds: dict[str, FlacKeeper] = {}
+                for stream, name in files.items():
+                    sounds[stream] = FlacKeeper((folder / name).open("xb"))
+                    opened.callback(sounds[stream].close)
+                opened.pop_all()  # from here on the writers close them
         except OSError as error:
             raise SettingError(f"cannot record to {self._parent}: {error.strerror or error}") from error
         self._folder, self._began_at = folder, self._clock()
@@ -105,11 +113,11 @@ class Recorder:
         return _TappedSource(source, lambda chunk: self._hear(stream, chunk)) if self._audio else source
 
     def stop(self) -> None:
-        """Write what waits, and end."""
-        for sound in self._sounds.values():
-            sound.stop()
-        if self._messages is not None:
-            self._messages.stop()
+        """Write what waits, and end; idempotent, from any thread."""
+        call_all([writer.stop for writer in self._writers()], within_s=END_WITHIN_S + 1.0)
+
+    def _writers(self) -> list[BackgroundWriter[Timed] | BackgroundWriter[AudioChunk]]:
+        return [*self._sounds.values(), *([] if self._messages is None else [self._messages])]
 
     def _hear(self, stream: str, chunk: AudioChunk) -> None:
         sound = self._sounds.get(stream)

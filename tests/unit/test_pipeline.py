@@ -483,3 +483,45 @@ def test_a_change_of_category_follows_its_frame() -> None:
     assert isinstance(frame, EmotionFrame)
     assert (change.before, change.after) == ("happy", "sad")
     assert (change.t, frame.category) == (frame.t1, "sad")
+
+
+# --- the end
+
+
+def test_a_source_that_hangs_is_left_behind_and_says_nothing_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline_module, "END_WITHIN_S", 0.05)
+    hangs, go_on = threading.Event(), threading.Event()
+
+    def script() -> Iterator[AudioChunk]:
+        yield from hops(1)
+        hangs.set()
+        assert go_on.wait(PATIENCE_S)
+        yield from hops(3, start=1)
+
+    sink, lyrics = Collector(), ScriptedLyrics()
+    source = ScriptedSource(script())
+    source.close = lambda: None  # type: ignore[method-assign]  # nothing reaches a read that hangs
+    pipeline = build(source, sink=sink, lyrics=lyrics)
+    running = threading.Thread(target=pipeline.run, daemon=True)
+    running.start()
+    assert hangs.wait(PATIENCE_S)
+    pipeline.stop()
+    running.join(PATIENCE_S)
+    assert not running.is_alive()
+    assert lyrics.closed
+    assert sink.statuses[-1].source == "ended"
+    told = len(sink.events)
+    go_on.set()
+    for thread in threading.enumerate():
+        if thread.name == "listen scripted":
+            thread.join(PATIENCE_S)
+    assert len(sink.events) == told
+
+
+def test_what_was_never_run_is_closed_as_well() -> None:
+    source, lyrics = ScriptedSource(hops(1)), ScriptedLyrics()
+    pipeline = build(source, sink=Collector(), lyrics=lyrics)
+    pipeline.close()
+    pipeline.close()
+    assert source.closed.is_set()
+    assert lyrics.closed

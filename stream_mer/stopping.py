@@ -1,0 +1,79 @@
+"""SIGINT and SIGTERM: the first one asks for an orderly end, the second one ends the process at once."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+log = logging.getLogger(__name__)
+
+EXIT_WITHIN_S = 2.0
+"""After a second signal, closing files may take so long; usually it takes milliseconds."""
+
+
+@contextlib.contextmanager
+def stop_signals(close_files: Callable[[], object] = lambda: None) -> Iterator[asyncio.Event]:
+    """Yield an event that the first SIGINT or SIGTERM sets.
+
+    Handled by Python itself and not by the loop, so that a second signal works while the loop is stuck. Outside the
+    main thread, where no signal can be handled, the event is never set.
+
+    Args:
+        close_files: Called on the second signal, in a thread of its own, before the process ends with 128 and the
+            number of the signal; it has ``EXIT_WITHIN_S``.
+    """
+    stopping, loop = asyncio.Event(), asyncio.get_running_loop()
+    asked = threading.Event()
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        if asked.is_set():
+            exit_at_once(128 + number, close_files)
+            return
+        asked.set()
+        with contextlib.suppress(RuntimeError):  # the loop is closed: it has ended
+            loop.call_soon_threadsafe(stopping.set)
+
+    previous = {}
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with contextlib.suppress(ValueError):  # not the main thread
+                previous[number] = signal.signal(number, handle)
+        yield stopping
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def exit_at_once(
+    code: int, close_files: Callable[[], object], *, exit_process: Callable[[int], object] = os._exit
+) -> None:
+    """End the process, whatever hangs in it, once files are closed.
+
+    Args:
+        code: Exit code.
+        close_files: What to call first; it has ``EXIT_WITHIN_S``.
+        exit_process: Ends the process without waiting for anything.
+    """
+
+    def end() -> None:
+        try:
+            close_files()
+        except Exception:
+            log.exception("a file could not be closed")
+        finally:
+            exit_process(code)
+
+    limit = threading.Timer(EXIT_WITHIN_S, exit_process, [code])
+    limit.daemon = True
+    try:
+        limit.start()
+        # In a thread: a handler of signals interrupts the main one anywhere, and may not wait for locks that it holds.
+        threading.Thread(target=end, name="exit", daemon=True).start()
+    except RuntimeError:  # the interpreter is shutting down, which closes files
+        exit_process(code)

@@ -1,0 +1,66 @@
+"""Work in threads that may be left behind: one that hangs keeps neither its caller nor the process from ending."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def in_thread(work: Callable[[], T], *, name: str) -> asyncio.Future[T]:
+    """Run something in a daemon thread of its own.
+
+    Unlike a thread of an executor, nothing waits for it: not the end of the loop, and not that of the process.
+
+    Args:
+        work: What to run.
+        name: Of the thread.
+
+    Returns:
+        Its result, or what it raised. Cancelling the future does not stop the thread.
+    """
+    loop = asyncio.get_running_loop()
+    outcome: asyncio.Future[T] = loop.create_future()
+
+    def settle(result: Callable[[], None]) -> None:
+        if not outcome.done():
+            result()
+
+    def run() -> None:
+        result: Callable[[], None]
+        try:
+            value = work()
+        except BaseException as error:  # raised again where the outcome is asked for
+            failure = error
+            result = lambda: outcome.set_exception(failure)  # noqa: E731 - two words
+        else:
+            result = lambda: outcome.set_result(value)  # noqa: E731 - likewise
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(settle, result)
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return outcome
+
+
+def call_all(calls: Iterable[Callable[[], object]], *, within_s: float) -> bool:
+    """Call several functions at once, each in a daemon thread, and wait for them.
+
+    Args:
+        calls: What to call; what they raise goes to ``threading.excepthook``.
+        within_s: How long to wait for all of them together, seconds.
+
+    Returns:
+        Whether all have returned.
+    """
+    threads = [threading.Thread(target=call, name="close", daemon=True) for call in calls]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + within_s
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return not any(thread.is_alive() for thread in threads)

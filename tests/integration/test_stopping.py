@@ -1,0 +1,100 @@
+"""Real processes with what hangs in practice: a signal ends them, and what they recorded is whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="wants named pipes and signals of POSIX")
+
+PATIENCE_S = 60.0
+Start = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts a process, and returns it once it has said that it serves."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*command: object, ready: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen([sys.executable, *map(str, command)], stdout=subprocess.PIPE, text=True)
+        started.append(process)
+        assert process.stdout is not None
+        assert any(ready in line for line in process.stdout)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait(PATIENCE_S)
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def ended(folder: Path) -> bool:
+    """Whether the recording in a folder has its last line."""
+    (messages,) = folder.glob("*/messages.jsonl")
+    return bool(json.loads(messages.read_text().splitlines()[-1]).get("ended"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("writer", ["none", "idle"])
+def test_a_pipe_to_which_nobody_writes_does_not_hold_the_end_up(
+    number: signal.Signals, writer: str, start: Start, tiny_model: Path, tmp_path: Path
+) -> None:
+    pipe = tmp_path / "x.fifo"
+    os.mkfifo(pipe)
+    held = os.open(pipe, os.O_RDWR) if writer == "idle" else None  # so that opening waits for no reader
+    process = start(
+        *("-m", "stream_mer", "serve", "--source", pipe, "--model", tiny_model, "--no-lyrics", "--port", "0"),
+        *("--record", tmp_path / "shows"),
+        ready="Stop with Ctrl-C",
+    )
+    process.send_signal(number)
+    assert process.wait(PATIENCE_S) == 0
+    assert ended(tmp_path / "shows")
+    if held is not None:
+        os.close(held)
+
+
+HANGS = """
+import asyncio, functools, sys, threading
+from pathlib import Path
+from stream_mer.hosting import host
+from stream_mer.recording.recorder import Recorder
+from stream_mer.serve.examples import FRAME
+from stream_mer.serve.hello import ServerInfo, hello
+from stream_mer.serve.hub import Hub
+from stream_mer.serve.settings import ServeSettings
+
+class Hangs:
+    def run(self):
+        sink.publish(FRAME)
+        print("hangs", flush=True)
+        threading.Event().wait()
+    def stop(self):
+        threading.Event().wait()  # in the thread of the loop
+    close = stop
+
+info, settings, hub = ServerInfo(), ServeSettings(port=0), Hub()
+sink = hub.sink("hall")
+recorder = Recorder(Path(sys.argv[1]), hello=functools.partial(hello, settings=settings, info=info))
+asyncio.run(host(hub, {"it": Hangs()}, settings, info=info, on_ready=lambda _: None, companions=[recorder]))
+"""
+
+
+def test_a_second_signal_ends_what_hangs_and_the_recording_is_closed(start: Start, tmp_path: Path) -> None:
+    process = start("-c", HANGS, tmp_path / "shows", ready="hangs")
+    process.send_signal(signal.SIGINT)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(1.0)  # it hangs, even its loop
+    process.send_signal(signal.SIGINT)
+    assert process.wait(PATIENCE_S) == 130
+    assert ended(tmp_path / "shows")
