@@ -363,7 +363,7 @@ def test_passwords_are_asked_for_and_never_said(tmp_path: Path) -> None:
         serve = run("serve", "--from", bad, "--port", "0")
         assert (added.returncode, listed.returncode, refused.returncode, serve.returncode) == (0, 0, 1, 1)
         (row,) = json.loads(listed.stdout)["channels"]
-        assert (row["name"], row["source"], row["state"]) == ("Radio 1", "http://radio.example/1", "waiting")
+        assert (row["name"], row["source"], row["state"]) == ("Radio 1", "http://***@radio.example/1", "waiting")
         for done in (refused, serve):
             assert "the user, password, token or credentials are wrong" in done.stderr
             assert "Traceback" not in done.stderr
