@@ -60,7 +60,8 @@ def concordance(prediction: Tensor, target: Tensor) -> Tensor:
 class JointLoss(nn.Module):
     """Both tasks of the fused result and of each modality, and the two losses between private and shared layers.
 
-    Between the tasks stand learnt uncertainty weights (Kendall, Gal & Cipolla 2018).
+    Between the tasks stand learnt uncertainty weights (Kendall, Gal & Cipolla 2018). A task that a batch has no labels
+    of takes no part in it, the regulariser of its weight included: that alone would drive the weight of a rare task up.
     """
 
     def __init__(self, weights: LossWeights, members: int = 1) -> None:
@@ -88,7 +89,12 @@ class JointLoss(nn.Module):
             ],
             dim=1,
         )  # [E, 3]
-        return (torch.exp(-self.log_variance) * tasks + 0.5 * self.log_variance).sum()
+        has_labels = torch.stack(
+            [_enough(_rated(labels.emotion)), (labels.category >= 0).any(), (labels.cluster >= 0).any()]
+        )
+        counts = has_labels & torch.tensor([w.emotion > 0, w.category > 0, w.cluster > 0], device=has_labels.device)
+        weighted = torch.exp(-self.log_variance) * tasks + 0.5 * self.log_variance  # [E, 3]
+        return (weighted * counts).sum()
 
     def _between(self, reps: Representations, has_audio: Tensor, has_text: Tensor) -> Tensor:
         w, both = self.weights, has_audio & has_text
@@ -114,12 +120,22 @@ def emotion_loss(prediction: Tensor, target: Tensor) -> Tensor:
     Returns:
         [E].
     """
-    rows = target.isfinite().all(dim=1)
-    if int(rows.sum()) < _MIN_ROWS_FOR_CCC:
+    rows = _rated(target)
+    if not bool(_enough(rows)):
         return prediction.sum((1, 2)) * 0.0
     p, t = prediction[:, rows], target[rows]
     ccc = concordance(p.transpose(1, 2), t.T)  # [E, 2]
     return (1.0 - ccc).sum(1) + 2.0 * (p - t).square().mean(1).sum(1)
+
+
+def _rated(target: Tensor) -> Tensor:
+    """Which rows of valence and arousal [B, 2] have both: [B]."""
+    return target.isfinite().all(dim=1)
+
+
+def _enough(rows: Tensor) -> Tensor:
+    """Whether so many rows [B] give a concordance that means something, a scalar."""
+    return rows.sum() >= _MIN_ROWS_FOR_CCC
 
 
 def difference_loss(private: Tensor, shared: Tensor) -> Tensor:

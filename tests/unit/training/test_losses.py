@@ -230,6 +230,50 @@ def test_the_uncertainty_weights_of_every_member_learn() -> None:
     assert loss.log_variance.grad.all()
 
 
+def only_labelled(task: str) -> Labels:
+    """The labels of a batch that has them for one task alone."""
+    bare = Labels(torch.full((16, 2), float("nan")), torch.full((16,), -1), torch.full((16,), -1))
+    return bare._replace(**{task: getattr(labels(), task)})
+
+
+@pytest.mark.parametrize("task", ["emotion", "category", "cluster"])
+def test_the_uncertainty_weight_of_a_task_without_labels_in_the_batch_stays(task: str) -> None:
+    """Of a batch that has only valence and arousal, only the weight of emotion learns; likewise of the others."""
+    loss = joint_loss()
+    loss(output(), only_labelled(task), ALL, ALL).backward()
+    assert loss.log_variance.grad is not None
+    learns = (loss.log_variance.grad != 0).tolist()
+    assert learns == [[name == task for name in Labels._fields]] * MEMBERS
+
+
+def test_many_batches_with_valence_and_arousal_alone_leave_the_other_weights_where_they_are() -> None:
+    loss = joint_loss()
+    optimiser = torch.optim.Adam(loss.parameters(), lr=0.1)
+    for seed in range(20):
+        optimiser.zero_grad()
+        loss(output(seed=seed), only_labelled("emotion"), ALL, ALL).backward()
+        optimiser.step()
+    emotion, category, cluster = loss.log_variance.detach().T.tolist()
+    assert all(abs(value) > 0.1 for value in emotion)
+    assert category == cluster == [0.0] * MEMBERS  # never written to
+
+
+def test_too_few_ratings_for_a_concordance_move_no_weight() -> None:
+    few = only_labelled("emotion")
+    few.emotion[7:] = float("nan")
+    loss = joint_loss()
+    loss(output(), few, ALL, ALL).backward()
+    assert loss.log_variance.grad is not None
+    assert not loss.log_variance.grad.any()
+
+
+def test_a_task_that_is_switched_off_moves_no_weight() -> None:
+    loss = joint_loss(LossWeights(cluster=0.0))
+    loss(output(), labels(), ALL, ALL).backward()
+    assert loss.log_variance.grad is not None
+    assert (loss.log_variance.grad != 0).tolist() == [[True, True, False]] * MEMBERS
+
+
 def test_the_loss_is_the_sum_of_what_each_member_would_have_alone() -> None:
     def only(member: int, value: Heads | Representations) -> tuple[Tensor, ...]:
         return tuple(tensor[member : member + 1] for tensor in value)
