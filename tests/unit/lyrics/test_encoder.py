@@ -4,6 +4,7 @@ import threading
 
 import numpy as np
 import pytest
+from tolerance import LAYER
 
 from stream_mer.errors import LyricsError
 from stream_mer.lyrics.encoder import VECTOR_SIZE, SentenceEncoder
@@ -37,7 +38,7 @@ def test_threads_get_the_same_vectors(sentences: SentenceEncoder) -> None:
     for one in threads:
         one.join()
     for line, vector in zip(lines, alone, strict=True):
-        np.testing.assert_array_equal(together[line], vector)
+        np.testing.assert_allclose(together[line], vector, rtol=0, atol=LAYER)
 
 
 def test_a_missing_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tolerance import LAYER
 
 from stream_mer.errors import CheckpointError
 from stream_mer.lyrics.vocals import (
@@ -35,7 +36,7 @@ def test_a_step_looks_ahead_so_far_and_no_further(network: VocalNetwork) -> None
     other = log_mel.clone()
     other[:, 60:] += 1.0
     with torch.inference_mode():
-        changed = (network(log_mel) != network(other))[0]
+        changed = ((network(log_mel) - network(other)).abs() > LAYER)[0]
     assert not changed[: 60 - LOOKAHEAD_STEPS].any()
     assert changed[60 - LOOKAHEAD_STEPS]
 
@@ -49,7 +50,8 @@ def test_one_probability_a_step(network: VocalNetwork) -> None:
 
 def test_the_same_samples_give_the_same_answer(network: VocalNetwork) -> None:
     detector, samples = VocalDetector(network), music(1.0)
-    np.testing.assert_array_equal(detector.probabilities(samples), detector.probabilities(samples))
+    first, again = detector.probabilities(samples), detector.probabilities(samples)
+    np.testing.assert_allclose(first, again, rtol=0, atol=LAYER)
 
 
 @pytest.mark.parametrize("n", [0, 1, 255])
@@ -60,9 +62,8 @@ def test_audio_shorter_than_a_step_has_none(n: int, network: VocalNetwork) -> No
 def test_it_comes_back_as_it_was_saved(network: VocalNetwork, tmp_path: Path) -> None:
     save_detector(network, tmp_path / "vocals", training={"hours": 1})
     samples = music(1.0)
-    np.testing.assert_array_equal(
-        load_detector(tmp_path / "vocals").probabilities(samples), VocalDetector(network).probabilities(samples)
-    )
+    found = load_detector(tmp_path / "vocals").probabilities(samples)
+    np.testing.assert_allclose(found, VocalDetector(network).probabilities(samples), rtol=0, atol=LAYER)
 
 
 @pytest.mark.parametrize("damage", ["missing", "weights", "config", "shape"])
