@@ -70,6 +70,7 @@ class Engine:
         in_real_time: bool,
         lyrics: Path | None = None,
         levels_wanted: Callable[[], bool] | None = None,
+        words_alone: bool = False,
     ) -> Pipeline:
         """Build one stream.
 
@@ -80,6 +81,7 @@ class Engine:
                 file: they are recognised on its sample clock, so that the result does not depend on speed.
             lyrics: A file with the words of this stream, in place of what the settings say.
             levels_wanted: Tells whether anybody wants ``InputLevels`` now; None for nobody ever.
+            words_alone: The source has no sound: the words of the file are all there is.
 
         Raises:
             LyricsError: The lyrics file cannot be used.
@@ -95,10 +97,11 @@ class Engine:
             source=source,
             windower=Windower(self.settings.window),
             lyrics=self._lyrics.open(live=in_real_time, file=lyrics),
-            emotion=self._predictor.open_stream(self.settings.window),
+            emotion=self._predictor.open_stream(self.settings.window, words_alone=words_alone),
             smoother=Smoother(self._smoothing),
             sink=sink,
             meter=None if levels_wanted is None else LevelMeter(wanted=levels_wanted),
+            words_alone=words_alone,
         )
 
 

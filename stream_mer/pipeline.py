@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from stream_mer.audio.audio_state import REASONS, AudioState, audio_state, without_emotion
 from stream_mer.mailbox import Mailbox, MailboxClosed
 from stream_mer.ports import AudioSource, EmotionStream, EventSink, LyricFeed
 from stream_mer.status import StatusTeller
@@ -105,6 +106,7 @@ class Pipeline:
         smoother: Steadies its estimates.
         sink: Takes every event.
         meter: Measures levels and onsets for those who want them; None measures nothing.
+        words_alone: The source has words and no sound, so that they alone are judged.
     """
 
     def __init__(
@@ -117,6 +119,7 @@ class Pipeline:
         smoother: Smoothing,
         sink: EventSink,
         meter: Metering | None = None,
+        words_alone: bool = False,
     ) -> None:
         self._source = source
         self._windower = windower
@@ -125,6 +128,7 @@ class Pipeline:
         self._smoother = smoother
         self._sink = sink
         self._meter = meter
+        self._words_alone = words_alone
         self._windows: Mailbox[_Cut] = Mailbox(
             capacity=WAITING_WINDOWS, when_full="drop_oldest" if source.live else "block"
         )
@@ -233,10 +237,14 @@ class Pipeline:
 
     def _publish_frame(self, cut: _Cut) -> None:
         taken_at = time.monotonic()
-        window = cut.window
-        estimate = self._emotion.predict(window, cut.lyrics)
+        window, state = cut.window, self._state(cut)
+        # Words of what was sung before decide nothing where nothing sounds any more.
+        lyrics = replace(cut.lyrics, lines=()) if state in REASONS else cut.lyrics
+        estimate = self._emotion.predict(window, lyrics)
         # The model may have been busy with other streams' windows: that is waiting too.
         waited_ms = max(0.0, 1e3 * (time.monotonic() - taken_at) - estimate.features_ms - estimate.model_ms)
+        if state in REASONS:
+            estimate = without_emotion(estimate, state)
         if window.lost_samples:
             estimate = replace(estimate, degraded=(*estimate.degraded, AUDIO_LOST))
         t1 = seconds(window.end_sample)
@@ -264,6 +272,12 @@ class Pipeline:
         )
         if smoothed.change is not None:
             self._sink.publish(smoothed.change)
+
+    def _state(self, cut: _Cut) -> AudioState:
+        """What is to be judged: the window's audio, or where there are words alone, whether there are any yet."""
+        if self._words_alone:
+            return "sound" if cut.lyrics.lines else "silence"
+        return audio_state(cut.window)
 
 
 def _cut_at_hops(chunk: AudioChunk, hop_samples: int) -> Iterator[AudioChunk]:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from stream_mer.audio.audio_state import SILENCE_DBFS
 from stream_mer.ports import EventSink
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, LyricState, SourceState, StreamStatus, seconds
 
-SILENCE_DBFS = -60.0
 SILENT_AFTER_S = 3.0
 LATELY_S = 3.0
 """What a status says of level and clipping is about so much audio before it."""

@@ -24,7 +24,7 @@ CLUSTERS = ("C1", "C2", "C3", "C4", "C5")
 """The five MIREX mood clusters (Hu & Downie 2007), in this order wherever they are a vector."""
 
 UNKNOWN = "unknown"
-"""The category of a frame whose confidence is below the threshold."""
+"""The category of a frame whose confidence is below the threshold, or where nothing sounds."""
 
 Samples: TypeAlias = NDArray[np.float32]
 """Mono audio, shape ``[n]``, nominal range -1..1, at ``SAMPLE_RATE_HZ``."""
@@ -187,8 +187,8 @@ class EmotionEstimate:
         interval: Prediction intervals around both.
         categories: Probability of each of ``CATEGORIES``; sums to 1.
         clusters: Probability of each of ``CLUSTERS``; sums to 1.
-        modalities: What had an influence: ``("audio",)``, ``("audio", "text")``, or ``("text",)`` where there is no
-            sound but words are known.
+        modalities: What had an influence: ``("audio",)``, ``("audio", "text")``, or ``("text",)`` where words are all
+            there is.
         text_age_s: Age of the newest line used, seconds; None without text.
         degraded: Reasons why this estimate is worse than it could be.
         features_ms: Time spent on features and the audio backbone.
@@ -229,7 +229,8 @@ class EmotionFrame:
         valence: Smoothed, -1..1.
         arousal: Smoothed, -1..1.
         raw: The estimate before smoothing.
-        category: One of ``CATEGORIES``, or ``UNKNOWN`` below the confidence threshold; with hysteresis and dwell.
+        category: One of ``CATEGORIES``, or ``UNKNOWN`` below the confidence threshold and where nothing sounds; with
+            hysteresis and dwell.
         confidence: Smoothed probability of that category, or of the likeliest one where it is ``UNKNOWN``; 0..1.
         probs: Smoothed probability of each category.
         hold: What an operator put in place of the values; None while they are live.
@@ -255,7 +256,10 @@ class EmotionFrame:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CategoryChange:
-    """The debounced cue trigger: the category changed at ``t`` seconds after ``dwell_s`` seconds in ``before``."""
+    """The debounced cue trigger: the category changed at ``t`` seconds, ``dwell_s`` seconds after ``before`` had begun.
+
+    Both are of ``CATEGORIES``: passages of ``UNKNOWN`` between them, such as silence, are no change.
+    """
 
     t: float
     before: str

@@ -170,7 +170,8 @@ def _tag(engine: Engine, name: str, outputs: FileOutputs, progress: Progress) ->
                 progress.update(task, completed=event.t1)
 
     try:
-        engine.pipeline(source, Watched(), in_real_time=False, lyrics=words).run()
+        pipeline = engine.pipeline(source, Watched(), in_real_time=False, lyrics=words, words_alone=words is not None)
+        pipeline.run()
     finally:
         progress.remove_task(task)
 

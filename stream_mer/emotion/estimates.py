@@ -61,11 +61,14 @@ class Words:
 
 
 def moved(audio: Numbers, both: Numbers, gate: float, calibration: Calibration) -> Numbers:
-    """Let words move each output of audio alone, [11], as far as they have earned; with strength 0, not at all."""
+    """Let words move each output of audio alone, [11], as far as they have earned.
+
+    An output whose strength is 0 is that of ``audio`` itself: nothing is computed of it.
+    """
     strength = calibration.text_strength
     factors = np.empty_like(audio)
     factors[:2], factors[_CATEGORY], factors[_CLUSTER] = strength.emotion, strength.category, strength.cluster
-    out = audio + gate * factors * (both - audio)
+    out = np.where(factors == 0, audio, audio + gate * factors * (both - audio))
     out[:2] = out[:2].clip(-1.0, 1.0)
     return out
 
@@ -76,7 +79,7 @@ def estimate(
     lyrics: LyricState,
     calibration: Calibration,
     *,
-    silent: bool,
+    words_alone: bool,
     clock: tuple[float, float],
 ) -> EmotionEstimate:
     """Say what the outputs [11] of one window mean.
@@ -86,10 +89,10 @@ def estimate(
         words: What was sung.
         lyrics: Where that comes from.
         calibration: Of the model.
-        silent: Whether the words alone were judged.
+        words_alone: Whether nothing but the words was judged.
         clock: Milliseconds that features and model took.
     """
-    strength = 1.0 if silent else calibration.text_strength.greatest
+    strength = 1.0 if words_alone else calibration.text_strength.greatest
     spoken = strength * words.gate >= MIN_TEXT_GATE
     numbers: list[float] = outputs.tolist()
     valence, arousal = numbers[:2]
@@ -104,7 +107,7 @@ def estimate(
         ),
         categories=dict(zip(CATEGORIES, _softmax(numbers[_CATEGORY], calibration.category_temperature), strict=True)),
         clusters=dict(zip(CLUSTERS, _softmax(numbers[_CLUSTER], calibration.cluster_temperature), strict=True)),
-        modalities=("audio",) * (not silent) + ("text",) * spoken,
+        modalities=("audio",) * (not words_alone) + ("text",) * spoken,
         text_age_s=words.age_s if spoken else None,
         degraded=lyrics.degraded,
         features_ms=features_ms,

@@ -20,13 +20,11 @@ from stream_mer.emotion.estimates import Numbers, Words, estimate, moved
 from stream_mer.emotion.streaming_backbone import BackboneStream, StreamingBackbone
 from stream_mer.emotion.streaming_joint import StreamingJoint, TokenCodes
 from stream_mer.errors import SettingError
-from stream_mer.types import EmotionEstimate, LyricState, Samples, Window, seconds
+from stream_mer.types import EmotionEstimate, LyricState, Window, seconds
 
 MOST_TOGETHER = 32
 """Windows in one batch: more save next to nothing, and who comes next would wait longer."""
 
-_SILENCE = 1e-5  # -100 dBFS
-_LOOK_BACK_SAMPLES = 512
 _MIN_SAMPLES = 512  # one FFT: less audio than this is continued with silence
 
 
@@ -74,10 +72,15 @@ class EmotionPredictor:
             raise SettingError(f"the device {device!r} is not available: {str(error).splitlines()[0]}") from error
         return cls(load_checkpoint(folder, device=device), threads=threads)
 
-    def open_stream(self, settings: WindowSettings) -> JointEmotionStream:
-        """Start a stream with a state of its own."""
+    def open_stream(self, settings: WindowSettings, *, words_alone: bool = False) -> JointEmotionStream:
+        """Start a stream with a state of its own.
+
+        Args:
+            settings: How its windows are cut.
+            words_alone: The stream has words and no sound: estimates come from the words as soon as there are some.
+        """
         batching = self._batching.setdefault(settings, Batching(self.predict, most=MOST_TOGETHER))
-        return JointEmotionStream(self, settings, batching)
+        return JointEmotionStream(self, settings, batching, words_alone=words_alone)
 
     @torch.inference_mode()
     def predict(self, asked: Sequence[Asked]) -> list[EmotionEstimate]:
@@ -85,20 +88,22 @@ class EmotionPredictor:
         started = time.perf_counter()
         self.listen([(stream, stream.news(window)) for stream, window, _ in asked])
         listened = time.perf_counter()
-        words = [self._words(window, lyrics) for _, window, lyrics in asked]
-        silent = [
-            stream.is_silent(window) and said.mean is not None
-            for (stream, window, _), said in zip(asked, words, strict=True)
+        words = [self._words(stream, window, lyrics) for stream, window, lyrics in asked]
+        alone = [
+            stream.words_alone and said.mean is not None for (stream, _, _), said in zip(asked, words, strict=True)
         ]
-        outputs = self._outputs([stream for stream, _, _ in asked], words, silent)
+        outputs = self._outputs([stream for stream, _, _ in asked], words, alone)
         clock = 1e3 * (listened - started), 1e3 * (time.perf_counter() - listened)
         calibration = self.checkpoint.calibration
         return [
-            estimate(outputs[i], words[i], lyrics, calibration, silent=silent[i], clock=clock)
+            estimate(outputs[i], words[i], lyrics, calibration, words_alone=alone[i], clock=clock)
             for i, (_, _, lyrics) in enumerate(asked)
         ]
 
-    def _words(self, window: Window, lyrics: LyricState) -> Words:
+    def _words(self, stream: JointEmotionStream, window: Window, lyrics: LyricState) -> Words:
+        """The words that are to be read; none where they could not move the result of the audio."""
+        if not stream.words_alone and not self.checkpoint.calibration.text_strength.greatest:
+            return Words()
         config = self.checkpoint.joint.config
         half_life_s, half_lines = config.text_half_life_s, config.text_half_lines
         return Words.sung(lyrics, seconds(window.end_sample), half_life_s=half_life_s, half_lines=half_lines)
@@ -110,12 +115,15 @@ class EmotionPredictor:
         self.backbone.feed([stream.backbone for stream, _ in fed], torch.split(steps, [len(cut) for cut in cuts]))
 
     def _outputs(
-        self, streams: Sequence[JointEmotionStream], words: Sequence[Words], silent: Sequence[bool]
+        self, streams: Sequence[JointEmotionStream], words: Sequence[Words], words_alone: Sequence[bool]
     ) -> list[Numbers]:
-        """The model's outputs for each stream, [11]: of audio, moved by words, or of words alone where it is silent."""
+        """The model's outputs for each stream, [11]: of audio, moved by words, or of ``words_alone``.
+
+        Where there are no words, neither the text branch nor the fusion of both is computed.
+        """
         audio = self._audio(streams)
         outputs: list[Numbers] = [np.empty(0, np.float32)] * len(streams)
-        groups = [(said.mean is not None, alone) for said, alone in zip(words, silent, strict=True)]
+        groups = [(said.mean is not None, alone) for said, alone in zip(words, words_alone, strict=True)]
         for has_words, alone in sorted({*groups}):
             rows = [i for i, group in enumerate(groups) if group == (has_words, alone)]
             means = _stacked([words[i].mean for i in rows]).to(self.joint.device) if has_words else None
@@ -149,14 +157,21 @@ class JointEmotionStream:
     Attributes:
         backbone: What the audio network remembers.
         codes: The context's tokens, encoded.
+        words_alone: Whether words are all there is.
     """
 
     backbone: BackboneStream
     codes: TokenCodes
 
     def __init__(
-        self, predictor: EmotionPredictor, settings: WindowSettings, batching: Batching[Asked, EmotionEstimate]
+        self,
+        predictor: EmotionPredictor,
+        settings: WindowSettings,
+        batching: Batching[Asked, EmotionEstimate],
+        *,
+        words_alone: bool,
     ) -> None:
+        self.words_alone = words_alone
         self._predictor = predictor
         self._batching = batching
         self._context_steps = settings.context_samples // STEP_LENGTH
@@ -176,15 +191,10 @@ class JointEmotionStream:
             self._restart(at_sample=window.start_sample)
         samples = window.samples[self._heard - window.start_sample :]
         self._heard = window.end_sample
-        self._hear_silence(samples)
         cuts = self._log_mel.cut(samples)
         if self.backbone.steps == 0 and len(cuts) == 0:
             cuts = self._log_mel.cut(np.zeros(_MIN_SAMPLES, np.float32))
         return cuts
-
-    def is_silent(self, window: Window) -> bool:
-        """Whether nothing sounds in the whole window, of which ``news`` was asked last."""
-        return self._silent_samples >= window.end_sample - window.start_sample
 
     def hidden_place(self) -> int:
         """The place in ``codes`` that does not count now: that of a kept token that nearly repeats the newest."""
@@ -195,17 +205,6 @@ class JointEmotionStream:
         self.backbone = BackboneStream(self._predictor.backbone, context_steps=self._context_steps)
         self.codes = TokenCodes(self._predictor.joint, kept=self.backbone.kept)
         self._heard = at_sample
-        self._silent_samples = 0  # at the end of what was heard
-
-    def _hear_silence(self, samples: Samples) -> None:
-        """Count the silent samples at the end of what was heard."""
-        for start in range(len(samples), 0, -_LOOK_BACK_SAMPLES):  # music answers in the first of these pieces
-            piece = samples[max(0, start - _LOOK_BACK_SAMPLES) : start]
-            sounding = np.flatnonzero(np.abs(piece) > _SILENCE)
-            if len(sounding):
-                self._silent_samples = len(samples) - start + len(piece) - 1 - int(sounding[-1])
-                return
-        self._silent_samples += len(samples)
 
 
 def _stacked(means: Sequence[Numbers | None]) -> Tensor:

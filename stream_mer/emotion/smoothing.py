@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from stream_mer.audio.audio_state import counts
 from stream_mer.config import SmoothingSettings
 from stream_mer.types import UNKNOWN, CategoryChange, EmotionEstimate
 
@@ -35,6 +36,9 @@ class Smoother:
     """Exponential smoothing with one time constant for growing and one for falling back.
 
     Arousal grows when it rises; valence grows when it moves away from neutral; the probabilities use the slower one.
+
+    While estimates claim no emotion (``audio_state.counts``), all values move to neutral in a straight line, which they
+    reach ``release_s`` after the last estimate that did, and the category is ``UNKNOWN`` at once.
     """
 
     def __init__(self, settings: SmoothingSettings) -> None:
@@ -44,24 +48,22 @@ class Smoother:
         self._valence = 0.0
         self._arousal = 0.0
         self._probs: dict[str, float] = {}
+        self._fade: _Fade | None = None
 
     def feed(self, t: float, estimate: EmotionEstimate) -> Smoothed:
         """Take the estimate of time ``t`` (seconds, rising) and return the steady values."""
+        judged = counts(estimate)
         if self._last_t is None:
             self._valence, self._arousal = estimate.valence, estimate.arousal
             self._probs = dict(estimate.categories)
+        elif judged:
+            self._approach(estimate, t - self._last_t)
         else:
-            step_s = t - self._last_t
-            attack, release = _share(step_s, self._settings.attack_s), _share(step_s, self._settings.release_s)
-            leaves_neutral = abs(estimate.valence) > abs(self._valence)
-            self._valence += (attack if leaves_neutral else release) * (estimate.valence - self._valence)
-            self._arousal += (attack if estimate.arousal > self._arousal else release) * (
-                estimate.arousal - self._arousal
-            )
-            for name, probability in estimate.categories.items():
-                self._probs[name] += release * (probability - self._probs[name])
+            self._fall(t, self._last_t)
+        if judged:
+            self._fade = None
         self._last_t = t
-        change = self._category.feed(t, self._probs)
+        change = self._category.feed(t, self._probs, judged=judged)
         category = self._category.current
         return Smoothed(
             valence=self._valence,
@@ -72,26 +74,64 @@ class Smoother:
             change=change,
         )
 
+    def _approach(self, estimate: EmotionEstimate, step_s: float) -> None:
+        attack, release = _share(step_s, self._settings.attack_s), _share(step_s, self._settings.release_s)
+        leaves_neutral = abs(estimate.valence) > abs(self._valence)
+        self._valence += (attack if leaves_neutral else release) * (estimate.valence - self._valence)
+        self._arousal += (attack if estimate.arousal > self._arousal else release) * (estimate.arousal - self._arousal)
+        for name, probability in estimate.categories.items():
+            self._probs[name] += release * (probability - self._probs[name])
+
+    def _fall(self, t: float, last_t: float) -> None:
+        if self._fade is None:
+            self._fade = _Fade(t=last_t, valence=self._valence, arousal=self._arousal, probs=dict(self._probs))
+        begun, release_s = self._fade, self._settings.release_s
+        left = max(0.0, 1.0 - (t - begun.t) / release_s) if release_s > 0 else 0.0
+        self._valence, self._arousal = left * begun.valence, left * begun.arousal
+        neutral = 1 / len(begun.probs)
+        self._probs = {name: neutral + left * (value - neutral) for name, value in begun.probs.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Fade:
+    """Where and when the values began to fall to neutral."""
+
+    t: float
+    valence: float
+    arousal: float
+    probs: Mapping[str, float]
+
 
 class _CategoryHold:
-    """Keeps a category until another one is clearly likelier, and for the minimum dwell."""
+    """Keeps a category until another one is clearly likelier, and for the minimum dwell.
+
+    A change leads from one category to another: what was ``UNKNOWN`` between them is no cue, nor is its end.
+    """
 
     def __init__(self, settings: SmoothingSettings) -> None:
         self._settings = settings
         self._since_t: float | None = None
+        self._named: str | None = None  # the last category that was not UNKNOWN
+        self._named_since_t = 0.0
         self.current = UNKNOWN
 
-    def feed(self, t: float, probs: Mapping[str, float]) -> CategoryChange | None:
-        wanted = self._wanted(probs)
-        if self._since_t is None:
-            self.current, self._since_t = wanted, t
-            return None
-        dwell_s = t - self._since_t
-        if wanted == self.current or dwell_s < self._settings.dwell_s:
-            return None
-        change = CategoryChange(t=t, before=self.current, after=wanted, dwell_s=dwell_s)
+    def feed(self, t: float, probs: Mapping[str, float], *, judged: bool) -> CategoryChange | None:
+        wanted = self._wanted(probs) if judged else UNKNOWN
+        if self._since_t is not None:
+            may_turn = not judged or t - self._since_t >= self._settings.dwell_s
+            if wanted == self.current or not may_turn:
+                return None
         self.current, self._since_t = wanted, t
-        return change
+        return None if wanted == UNKNOWN else self._cue(t, wanted)
+
+    def _cue(self, t: float, category: str) -> CategoryChange | None:
+        before, since_t = self._named, self._named_since_t
+        if category == before:
+            return None
+        self._named, self._named_since_t = category, t
+        if before is None:
+            return None
+        return CategoryChange(t=t, before=before, after=category, dwell_s=t - since_t)
 
     def _wanted(self, probs: Mapping[str, float]) -> str:
         best = max(probs, key=lambda name: probs[name])

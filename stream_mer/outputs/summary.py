@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 
-from stream_mer.types import CATEGORIES, CLUSTERS, EmotionFrame, LyricLine, StreamEvent
+from stream_mer.audio.audio_state import counts
+from stream_mer.types import CATEGORIES, CLUSTERS, UNKNOWN, EmotionFrame, LyricLine, StreamEvent
 
 
 class FileSummary:
     """Collects the frames and lines of one file; implements ``ports.EventSink``.
 
-    Valence and arousal are means over all frames before smoothing. Probabilities are geometric means, normalised: a
-    frame that is sure against a category counts as much as one that is sure of it.
+    Valence and arousal are means over all frames that claim an emotion, before smoothing. Probabilities are geometric
+    means, normalised: a frame that is sure against a category counts as much as one that is sure of it.
 
     Args:
         words_alone: The file has words and no sound. Then each frame reads all the words so far, and what comes before
@@ -54,7 +55,9 @@ class FileSummary:
 
     @property
     def category(self) -> str:
-        """The likeliest category of the file as a whole, however sure."""
+        """The likeliest category of the file as a whole, however sure; ``UNKNOWN`` where nothing was to be judged."""
+        if not self._n_counted:
+            return UNKNOWN
         return max(CATEGORIES, key=self.categories.__getitem__)
 
     @property
@@ -71,6 +74,8 @@ class FileSummary:
     def _add(self, frame: EmotionFrame) -> None:
         self.n_frames += 1
         self.duration_s = frame.t1
+        if not counts(frame.raw):
+            return
         if self._words_alone:
             self._start_anew()
         self._n_counted += 1

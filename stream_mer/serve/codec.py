@@ -124,8 +124,8 @@ class MessageEncoder:
                     stream=self._stream,
                     seq=self._count("change"),
                     t=_short(event.t),
-                    from_=event.before,
-                    to=event.after,
+                    from_=msgspec.convert(event.before, wire.Category),
+                    to=msgspec.convert(event.after, wire.Category),
                     dwell_s=_short(event.dwell_s),
                 )
             case StreamStatus():

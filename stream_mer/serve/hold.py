@@ -2,6 +2,8 @@
 
 What is held is what everybody sees: the values of ``emotion`` and the cues of ``change``. The estimates go on
 underneath (``EmotionFrame.raw``), so that giving the values back needs no time to settle.
+
+Cues lead from one category that everybody saw to another: ``UNKNOWN`` is none, whoever says so.
 """
 
 from __future__ import annotations
@@ -23,8 +25,10 @@ class Hold:
         self._frozen: EmotionFrame | None = None
         self._live: EmotionFrame | None = None
         self._shown: EmotionFrame | None = None
-        self._category_since_t = 0.0
-        self._announced_t: float | None = None
+        self._cued: str | None = None  # the category that everybody saw last, and since when
+        self._cued_since_t = 0.0
+        self._live_named: str | None = None  # the last one of the live frames
+        self._touched = False  # until a hand was on the values, all cues are those of the pipeline
 
     @property
     def shown(self) -> EmotionFrame | None:
@@ -48,6 +52,7 @@ class Hold:
             shown: What to freeze at; None for what is shown now.
         """
         was = self._kind
+        self._touched = True
         self._kind = None if action == "resume" else action
         self._override = override
         self._until = now + override.ttl_s if override is not None and override.ttl_s is not None else None
@@ -64,10 +69,7 @@ class Hold:
                 self._end_if_over(now)
                 return self._show(event, now)
             case CategoryChange():
-                if self._kind is not None or event.t == self._announced_t:
-                    return []
-                self._category_since_t = event.t
-                return [event]
+                return [] if self._kind is not None else self._pass_cue(event)
         return [event]
 
     def expire(self, *, now: float) -> list[StreamEvent]:
@@ -82,18 +84,33 @@ class Hold:
             self._kind = self._until = self._override = None
         return is_over
 
+    def _pass_cue(self, event: CategoryChange) -> list[StreamEvent]:
+        """Return what is to be published of a cue of the pipeline, while nobody holds the values."""
+        before = self._cued if self._touched and self._cued is not None else event.before
+        if before == event.after or before not in CATEGORIES or event.after not in CATEGORIES:
+            return []
+        self._cued, self._cued_since_t = event.after, event.t
+        return [event if before == event.before else replace(event, before=before)]
+
     def _show(self, live: EmotionFrame, now: float) -> list[StreamEvent]:
-        before, frame = self._shown, self._held(live, now)
+        last, frame = self._shown, self._held(live, now)
         self._shown = frame
-        if before is None:
-            self._category_since_t = live.t1
-        # The cues of live frames come from the pipeline; only where a hand was or is on the values they come from here.
-        untouched = before is None or (before.hold is None and frame.hold is None)
-        if untouched or before is None or before.category == frame.category:
+        self._touched = self._touched or frame.hold is not None  # of a recording, by another hand
+        live_before = self._live_named
+        if live.category in CATEGORIES:
+            self._live_named = live.category
+        if frame.category not in CATEGORIES or frame.category == self._cued:
             return [frame]
-        dwell_s = max(0.0, live.t1 - self._category_since_t)
-        self._category_since_t = self._announced_t = live.t1
-        return [frame, CategoryChange(t=live.t1, before=before.category, after=frame.category, dwell_s=dwell_s)]
+        # The cues of live frames come from the pipeline, after them; only what a hand did is cued here.
+        untouched = frame.hold is None and (last is None or last.hold is None)
+        if untouched and self._touched and live_before not in {None, self._live_named}:
+            return [frame]
+        before, since_t = self._cued, self._cued_since_t
+        self._cued, self._cued_since_t = frame.category, live.t1
+        if before is None or not self._touched:
+            return [frame]
+        dwell_s = max(0.0, live.t1 - since_t)
+        return [frame, CategoryChange(t=live.t1, before=before, after=frame.category, dwell_s=dwell_s)]
 
     def _held(self, live: EmotionFrame, now: float) -> EmotionFrame:
         if self._kind is None:

@@ -16,6 +16,9 @@ from typing import Annotated, Literal, TypeAlias
 from msgspec import Meta, Struct, field
 
 from stream_mer.serve.parts import (
+    Category as Category,
+)
+from stream_mer.serve.parts import (
     CategoryPart as CategoryPart,
 )
 from stream_mer.serve.parts import (
@@ -142,7 +145,8 @@ class Emotion(Message, tag="emotion", kw_only=True, frozen=True):
     degraded: Annotated[
         tuple[str, ...],
         Meta(
-            description="Why this frame is worse than it could be. Of its audio: `audio_lost`. Of its words: "
+            description="Why this frame is worse than it could be. Of its audio: `audio_lost`, `silent` (nothing "
+            "sounds: values go to neutral, the category is `unknown`). Of its words: "
             "`lyrics_loading`, `lyrics_lagging`, `lyrics_unavailable`. Shown again because no other comes from a "
             "worker: `worker_silent`, `worker_lost`, `broker_lost`. There may be new ones."
         ),
@@ -173,14 +177,14 @@ class Lyrics(Message, tag="lyrics", kw_only=True, frozen=True):
 
 
 class Change(Message, tag="change", kw_only=True, frozen=True):
-    """The category changed: the debounced trigger for cues."""
+    """The category changed: the debounced trigger for cues. What was `unknown` between two categories is no change."""
 
     stream: StreamName
     seq: Seq
     t: Seconds
-    from_: str = field(name="from")
-    to: str
-    dwell_s: Annotated[float, Meta(ge=0, description="How long the category before it lasted, seconds.")]
+    from_: Category = field(name="from")
+    to: Category
+    dwell_s: Annotated[float, Meta(ge=0, description="How long ago the category before it had begun, seconds.")]
 
 
 class Status(Message, tag="status", kw_only=True, frozen=True):

@@ -17,6 +17,7 @@ Seq: TypeAlias = Annotated[
 ]
 StreamName: TypeAlias = Annotated[str, Meta(description="The stream that this is about, one of hello.streams.")]
 Modality: TypeAlias = Literal["audio", "text"]
+Category: TypeAlias = Literal["happy", "angry", "sad", "relaxed"]
 Range: TypeAlias = Annotated[tuple[float, float], Meta(description="Low and high end.")]
 Decibels: TypeAlias = Annotated[float, Meta(description="Decibels relative to full scale, -120 for silence.")]
 Id: TypeAlias = str | int | float | None
@@ -62,7 +63,10 @@ class CategoryPart(Struct, kw_only=True, frozen=True):
 
     top: Annotated[
         Literal["happy", "angry", "sad", "relaxed", "unknown"],
-        Meta(description="With hysteresis and a minimum dwell; unknown below the confidence threshold."),
+        Meta(
+            description="With hysteresis and a minimum dwell; unknown below the confidence threshold, and where "
+            "nothing sounds."
+        ),
     ]
     probs: CategoryProbs
 

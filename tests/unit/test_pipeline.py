@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -28,6 +29,7 @@ from stream_mer.types import (
     CategoryChange,
     EmotionEstimate,
     EmotionFrame,
+    EncodedLine,
     Interval,
     Latency,
     LyricLine,
@@ -182,6 +184,7 @@ def build(
     lyrics: LyricFeed | None = None,
     model: ScriptedModel | None = None,
     window: WindowSettings = WINDOW,
+    words_alone: bool = False,
 ) -> Pipeline:
     return Pipeline(
         source=source,
@@ -190,6 +193,7 @@ def build(
         emotion=model or ScriptedModel(),
         smoother=Smoother(SmoothingSettings(dwell_s=0.2)),
         sink=sink,
+        words_alone=words_alone,
     )
 
 
@@ -485,6 +489,7 @@ def test_a_change_of_category_follows_its_frame() -> None:
     assert (change.t, frame.category) == (frame.t1, "sad")
 
 
+<<<<<<< HEAD
 # --- the end
 
 
@@ -525,3 +530,74 @@ def test_what_was_never_run_is_closed_as_well() -> None:
     pipeline.close()
     assert source.closed.is_set()
     assert lyrics.closed
+=======
+# --- where nothing sounds
+
+
+class Singing(ScriptedLyrics):
+    """One line was sung at the beginning, and stays."""
+
+    def state(self) -> LyricState:
+        line = EncodedLine(t1=1.0, vector=np.ones(3, np.float32), reliability=1.0, n_words=4)
+        return LyricState(lines=(line,), health="ok")
+
+
+class Reading(ScriptedModel):
+    """Says that the words are happy, whatever the audio."""
+
+    def predict(self, window: Window, lyrics: LyricState) -> EmotionEstimate:
+        probs = {name: 0.91 if name == "happy" else 0.03 for name in CATEGORIES}
+        read = ("text",) if lyrics.lines else ()
+        return replace(
+            super().predict(window, lyrics), valence=0.8, arousal=0.6, categories=probs, modalities=("audio", *read)
+        )
+
+
+def seconds_of(audio: Samples, **parts: object) -> Collector:
+    return run(cut(audio, [1600]), window=WindowSettings(hop_s=0.5, context_s=3.0), model=Reading(), **parts)
+
+
+def test_silence_after_a_song_is_neutral_within_the_release_time_whatever_was_sung() -> None:
+    sink = seconds_of(np.concatenate([noise(4 * 16_000), np.zeros(8 * 16_000, np.float32)]), lyrics=Singing())
+    silent = [frame for frame in sink.frames if "silent" in frame.raw.degraded]
+    assert [frame.t1 for frame in silent] == pytest.approx(np.arange(5.0, 12.1, 0.5))  # a second without sound
+    for frame in silent:
+        assert (frame.raw.modalities, frame.raw.text_age_s, frame.category) == (("audio",), None, "unknown")
+        assert (frame.raw.valence, frame.raw.arousal) == (0, 0)
+    for frame in silent[2:]:
+        assert (frame.valence, frame.arousal) == (0, 0)
+        assert frame.probs == pytest.approx(dict.fromkeys(CATEGORIES, 0.25))
+    music = sink.frames[:8]
+    assert {frame.category for frame in music} == {"happy"}
+    assert {frame.raw.modalities for frame in music} == {("audio", "text")}
+    assert not [event for event in sink.events if isinstance(event, CategoryChange)]
+
+
+def test_in_silence_the_model_is_given_no_words_but_what_is_wrong_with_them() -> None:
+    class Late(Singing):
+        def state(self) -> LyricState:
+            return replace(super().state(), degraded=("lyrics_lagging",))
+
+    model = Reading()
+    sink = run(cut(np.zeros(2 * HOP, np.float32), [HOP]), lyrics=Late(), model=model)
+    assert [lyrics.lines for _, lyrics in model.seen] == [(), ()]
+    assert [frame.raw.degraded for frame in sink.frames] == [("lyrics_lagging", "silent")] * 2
+
+
+def test_the_same_song_after_silence_is_no_change() -> None:
+    song, rest = noise(4 * 16_000), np.zeros(5 * 16_000, np.float32)
+    sink = seconds_of(np.concatenate([rest, song, rest, song]))
+    assert [name for name, _ in itertools.groupby(frame.category for frame in sink.frames)] == [
+        "unknown", "happy", "unknown", "happy",
+    ]  # fmt: skip
+    assert not [event for event in sink.events if isinstance(event, CategoryChange)]
+
+
+@pytest.mark.parametrize(("lyrics", "category"), [(Singing, "happy"), (NoLyrics, "unknown")])
+def test_words_decide_alone_only_where_they_are_all_there_is(lyrics: type[LyricFeed], category: str) -> None:
+    sink = Collector()
+    source = ScriptedSource(cut(np.zeros(20 * HOP, np.float32), [HOP]))
+    build(source, sink=sink, model=Reading(), lyrics=lyrics(), words_alone=True).run()
+    assert {frame.category for frame in sink.frames} == {category}
+    assert {frame.raw.degraded for frame in sink.frames} == {() if category == "happy" else ("silent",)}
+>>>>>>> 1ee3f73 (Claim no emotion where nothing sounds, and cue none)

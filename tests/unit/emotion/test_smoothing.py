@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from stream_mer.audio.audio_state import without_emotion
 from stream_mer.config import SmoothingSettings
 from stream_mer.emotion.smoothing import Smoothed, Smoother
 from stream_mer.types import CATEGORIES, CLUSTERS, UNKNOWN, EmotionEstimate, Interval
@@ -116,18 +118,23 @@ def test_no_category_lasts_less_than_the_dwell_and_changes_tell_of_every_turn(
     given_estimates: list[EmotionEstimate], hop_s: float
 ) -> None:
     smoother = Smoother(AT_ONCE)
-    before, since_t = smoother.feed(0.0, given_estimates[0]).category, 0.0
+    shown, since_t = smoother.feed(0.0, given_estimates[0]).category, 0.0
+    named, named_since_t = shown, 0.0
     for i, given_estimate in enumerate(given_estimates[1:], start=1):
-        smoothed = smoother.feed(i * hop_s, given_estimate)
-        if smoothed.category == before:
+        t = i * hop_s
+        smoothed = smoother.feed(t, given_estimate)
+        if smoothed.category != shown:
+            assert t - since_t >= AT_ONCE.dwell_s
+            shown, since_t = smoothed.category, t
+        if shown in {UNKNOWN, named} or named == UNKNOWN:
             assert smoothed.change is None
-            continue
-        change = smoothed.change
-        assert change is not None
-        assert (change.t, change.before, change.after) == (i * hop_s, before, smoothed.category)
-        assert change.dwell_s == pytest.approx(i * hop_s - since_t)
-        assert change.dwell_s >= AT_ONCE.dwell_s
-        before, since_t = smoothed.category, i * hop_s
+        else:
+            change = smoothed.change
+            assert change is not None
+            assert (change.t, change.before, change.after) == (t, named, shown)
+            assert change.dwell_s == pytest.approx(t - named_since_t)
+        if shown not in {UNKNOWN, named}:
+            named, named_since_t = shown, t
 
 
 def categories(*steps: EmotionEstimate, hop_s: float = 1.0, settings: SmoothingSettings = AT_ONCE) -> list[str]:
@@ -169,3 +176,77 @@ def test_below_the_confidence_it_is_unknown_and_comes_back_only_above_it() -> No
 def test_a_category_that_loses_to_an_unsure_one_is_unknown() -> None:
     unsure = estimate(probs=(0.10, 0.38, 0.26, 0.26))
     assert categories(sure_of("happy"), *[unsure] * 3)[-1] == UNKNOWN
+
+
+# --- where nothing sounds
+
+
+SILENCE = without_emotion(estimate(), "silence")
+
+
+def after_music(seconds_of_silence: float, *, hop_s: float = 0.5) -> Smoothed:
+    smoother = Smoother(PLAIN)
+    smoother.feed(10.0, replace(sure_of("happy", 0.9), valence=0.6, arousal=-0.4))
+    return [smoother.feed(10.0 + hop_s * (i + 1), SILENCE) for i in range(round(seconds_of_silence / hop_s))][-1]
+
+
+@pytest.mark.parametrize("hop_s", [0.1, 0.25, 0.5, 1.5])
+def test_without_sound_all_is_neutral_within_the_release_time(hop_s: float) -> None:
+    smoothed = after_music(RELEASE_S, hop_s=hop_s)
+    assert (smoothed.valence, smoothed.arousal) == pytest.approx((0, 0), abs=1e-9)
+    assert smoothed.probs == pytest.approx(dict.fromkeys(CATEGORIES, 0.25))
+    assert smoothed.category == UNKNOWN
+    assert after_music(60.0, hop_s=hop_s).valence == 0
+
+
+@pytest.mark.parametrize("hop_s", [0.15, 0.25, 0.75])
+def test_the_way_to_neutral_is_a_straight_line_whatever_the_hop(hop_s: float) -> None:
+    halfway = after_music(RELEASE_S / 2, hop_s=hop_s)
+    assert (halfway.valence, halfway.arousal) == pytest.approx((0.3, -0.2))
+    assert halfway.probs["happy"] == pytest.approx((0.9 + 0.25) / 2)
+
+
+def test_without_a_release_time_silence_is_neutral_at_once() -> None:
+    smoother = Smoother(AT_ONCE)
+    smoother.feed(0.0, estimate(0.6, -0.4))
+    smoothed = smoother.feed(0.5, SILENCE)
+    assert (smoothed.valence, smoothed.arousal, smoothed.category) == (0, 0, UNKNOWN)
+
+
+def test_a_stream_that_begins_in_silence_is_neutral_and_unknown() -> None:
+    smoothed = Smoother(PLAIN).feed(0.5, SILENCE)
+    assert (smoothed.valence, smoothed.arousal, smoothed.category, smoothed.change) == (0, 0, UNKNOWN, None)
+
+
+def changes(*steps: EmotionEstimate) -> list[tuple[float, str, str, float]]:
+    smoother = Smoother(AT_ONCE)
+    found = [smoother.feed(float(i), step).change for i, step in enumerate(steps)]
+    return [(change.t, change.before, change.after, change.dwell_s) for change in found if change is not None]
+
+
+def test_silence_is_unknown_at_once_and_neither_its_begin_nor_its_end_is_a_change() -> None:
+    happy = sure_of("happy")
+    assert categories(happy, SILENCE, SILENCE, SILENCE, happy) == ["happy", *[UNKNOWN] * 3, "happy"]
+    assert changes(happy, happy, *[SILENCE] * 5, happy, happy) == []
+    assert changes(*[SILENCE] * 5, happy, happy, *[SILENCE] * 5) == []
+
+
+def test_another_song_after_silence_is_a_change_from_the_category_before_it() -> None:
+    assert changes(sure_of("happy"), *[SILENCE] * 3, sure_of("sad")) == [(4.0, "happy", "sad", 4.0)]
+
+
+def test_a_passage_below_the_confidence_is_no_change_either() -> None:
+    unsure = estimate()
+    happy, sad = [sure_of("happy")] * 3, [sure_of("sad")] * 3
+    assert changes(*happy, *[unsure] * 3, *happy) == []
+    assert changes(*happy, *[unsure] * 3, *sad) == [(6.0, "happy", "sad", 6.0)]
+
+
+def test_music_after_silence_starts_from_neutral() -> None:
+    smoother = Smoother(PLAIN)
+    for i in range(8):
+        smoother.feed(0.5 * i, SILENCE)
+    smoothed = smoother.feed(4.0 - 0.5 + ATTACK_S, estimate(0.8, 0.8))
+    assert (smoothed.valence, smoothed.arousal) == pytest.approx((0.8 * 0.632,) * 2, abs=1e-3)
+    again = [smoother.feed(4.0 + 0.5 * i, SILENCE) for i in range(1, 9)][-1]  # a second silence falls anew
+    assert (again.valence, again.arousal) == (0, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -10,6 +11,7 @@ from stream_mer.outputs.summary import FileSummary
 from stream_mer.types import (
     CATEGORIES,
     CLUSTERS,
+    UNKNOWN,
     EmotionEstimate,
     EmotionFrame,
     Interval,
@@ -54,6 +56,25 @@ def test_emotion_is_the_mean_before_smoothing() -> None:
     summary = summed(frame(0, raw=(0.5, -0.2)), frame(1, raw=(-0.1, 0.6)))
     assert (summary.valence, summary.arousal) == pytest.approx((0.2, 0.2))
     assert (summary.n_frames, summary.duration_s) == (2, 1.0)
+
+
+def silent(index: int) -> EmotionFrame:
+    one = frame(index)
+    return replace(one, raw=replace(one.raw, degraded=("lyrics_lagging", "silent")))
+
+
+def test_frames_that_claim_no_emotion_do_not_count() -> None:
+    music = frame(0, raw=(0.5, -0.2), probs=(0.7, 0.1, 0.1, 0.1))
+    summary = summed(music, silent(1), silent(2))
+    assert (summary.valence, summary.arousal) == pytest.approx((0.5, -0.2))
+    assert summary.categories == pytest.approx(music.raw.categories)
+    assert (summary.category, summary.n_frames, summary.duration_s) == ("happy", 3, 1.5)
+
+
+def test_a_file_without_any_sound_is_unknown() -> None:
+    summary = summed(silent(0), silent(1))
+    assert (summary.category, summary.valence, summary.arousal) == (UNKNOWN, 0, 0)
+    assert summary.categories == pytest.approx(dict.fromkeys(CATEGORIES, 0.25))
 
 
 def test_of_words_alone_the_newest_frame_stands_for_the_file() -> None:

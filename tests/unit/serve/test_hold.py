@@ -94,6 +94,52 @@ def test_a_live_change_in_the_very_moment_of_letting_go_is_cued_once(hold):
     assert hold.pass_on(CategoryChange(t=angry.t1, before="happy", after="angry", dwell_s=1.0), now=1.0) == []
 
 
+def silence(index: int) -> EmotionFrame:
+    return frame(index, valence=0.0, category="unknown")
+
+
+def cues(events) -> list[tuple[str, str]]:
+    return [(event.before, event.after) for event in events if isinstance(event, CategoryChange)]
+
+
+def test_letting_go_in_silence_is_no_cue_and_the_category_after_it_is_one(hold):
+    hold.pass_on(frame(0), now=0.0)
+    hold.control("override", SAD, now=0.0)
+    hold.pass_on(silence(1), now=0.5)
+    assert cues(hold.control("resume", None, now=0.6)) == []
+    assert cues(hold.pass_on(silence(2), now=1.0)) == []
+    # The pipeline has no cue: its own last category was happy, too. Everybody saw sad.
+    assert cues(hold.pass_on(frame(3), now=1.5)) == [("sad", "happy")]
+    assert cues(hold.pass_on(frame(4), now=2.0)) == []
+
+
+def test_a_cue_after_a_hand_leads_from_what_everybody_saw(hold):
+    hold.pass_on(frame(0), now=0.0)
+    hold.control("override", SAD, now=0.0)
+    hold.control("resume", None, now=0.1)
+    hold.control("override", SAD, now=0.2)
+    hold.pass_on(silence(1), now=0.5)
+    hold.control("resume", None, now=0.6)
+    angry = frame(2, category="angry")
+    assert hold.pass_on(angry, now=1.0) == [angry]
+    assert cues(hold.pass_on(CategoryChange(t=1.5, before="happy", after="angry", dwell_s=1.0), now=1.0)) == [
+        ("sad", "angry")
+    ]
+
+
+def test_a_hand_laid_on_in_silence_cues_from_the_category_before_it(hold):
+    hold.pass_on(frame(0), now=0.0)
+    hold.pass_on(silence(1), now=0.5)
+    assert cues(hold.control("override", SAD, now=0.6)) == [("happy", "sad")]
+
+
+@pytest.mark.parametrize(("before", "after"), [("unknown", "happy"), ("happy", "unknown"), ("happy", "serene")])
+def test_a_cue_that_names_no_category_is_not_passed_on(before, after, hold):
+    """Such as a worker or a recording of another version may have."""
+    hold.pass_on(frame(0, category="sad"), now=0.0)
+    assert hold.pass_on(CategoryChange(t=0.5, before=before, after=after, dwell_s=0.5), now=0.5) == []
+
+
 def test_freezing_an_override_keeps_the_override(hold):
     hold.pass_on(frame(0), now=0.0)
     hold.control("override", SAD, now=0.0)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stream_mer.audio.audio_state import REASONS
 from stream_mer.cluster.sight import Trouble
 from stream_mer.errors import ServeError
 from stream_mer.lyrics.live import LAGGING, LOADING, UNAVAILABLE
@@ -56,9 +57,14 @@ NESTED = {
 }
 
 
+def test_a_change_names_categories_alone():
+    hints = typing.get_type_hints(wire.Change)
+    assert set(typing.get_args(hints["from_"])) == set(typing.get_args(hints["to"])) == set(CATEGORIES)
+
+
 def test_every_reason_for_a_worse_frame_is_told():
     told = typing.get_type_hints(wire.Emotion, include_extras=True)["degraded"].__metadata__[0].description
-    codes = (AUDIO_LOST, LOADING, LAGGING, UNAVAILABLE, *typing.get_args(Trouble))
+    codes = (AUDIO_LOST, *REASONS.values(), LOADING, LAGGING, UNAVAILABLE, *typing.get_args(Trouble))
     assert [code for code in codes if f"`{code}`" not in told] == []
 
 

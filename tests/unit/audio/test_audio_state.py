@@ -1,0 +1,80 @@
+"""What sounds, what does not, and what is said where nothing does."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from stream_mer.audio.audio_state import REASONS, AudioState, audio_state, counts, without_emotion
+from stream_mer.types import CATEGORIES, CLUSTERS, EmotionEstimate, Interval, Samples, Window
+
+ESTIMATE = EmotionEstimate(
+    valence=0.5,
+    arousal=-0.2,
+    interval=Interval(valence=(0.1, 0.9), arousal=(-0.6, 0.2), level=0.8),
+    categories=dict(zip(CATEGORIES, (0.7, 0.1, 0.1, 0.1), strict=True)),
+    clusters=dict(zip(CLUSTERS, (0.6, 0.1, 0.1, 0.1, 0.1), strict=True)),
+    modalities=("audio", "text"),
+    text_age_s=3.0,
+    degraded=("lyrics_lagging",),
+    features_ms=5.0,
+    model_ms=2.0,
+)
+
+
+def state(samples: Samples) -> AudioState:
+    return audio_state(Window(index=0, start_sample=0, samples=samples))
+
+
+def silence(duration_s: float) -> Samples:
+    return np.zeros(round(16_000 * duration_s), np.float32)
+
+
+def noise(duration_s: float, dbfs: float) -> Samples:
+    drawn = np.random.default_rng(0).standard_normal(round(16_000 * duration_s))
+    return (10 ** (dbfs / 20) * drawn).astype(np.float32)
+
+
+@pytest.mark.parametrize(("dbfs", "expected"), [(-20, "sound"), (-57, "sound"), (-63, "silence"), (-100, "silence")])
+def test_what_is_above_60_decibels_below_full_scale_is_sound(dbfs: float, expected: str) -> None:
+    assert state(noise(3.0, dbfs)) == expected
+
+
+@pytest.mark.parametrize(("rest_s", "expected"), [(0.5, "sound"), (0.9, "sound"), (1.0, "silence"), (9.0, "silence")])
+def test_a_rest_within_music_is_no_silence(rest_s: float, expected: str) -> None:
+    assert state(np.concatenate([noise(3.0, -20), silence(rest_s)])) == expected
+
+
+def test_sound_after_silence_is_sound_at_once() -> None:
+    assert state(np.concatenate([silence(9.5), noise(0.1, -20)])) == "sound"
+
+
+def test_a_single_beat_in_the_newest_second_is_sound() -> None:
+    assert state(np.concatenate([silence(0.4), noise(0.02, -40), silence(0.5)])) == "sound"
+
+
+def test_a_constant_offset_is_no_sound() -> None:
+    assert state(silence(3.0) + np.float32(0.25)) == "silence"
+
+
+@pytest.mark.parametrize("length", [0, 1, 5, 799, 800, 801])
+def test_windows_of_any_length_have_a_state(length: int) -> None:
+    assert state(np.zeros(length, np.float32)) == "silence"
+    if length > 1:
+        assert state(noise(1.0, -20)[:length]) == "sound"
+
+
+def test_in_silence_no_emotion_is_claimed_and_it_is_said() -> None:
+    told = without_emotion(ESTIMATE, "silence")
+    assert (told.valence, told.arousal) == (0, 0)
+    assert told.interval == Interval(valence=(-1, 1), arousal=(-1, 1), level=0.8)
+    assert told.categories == pytest.approx(dict.fromkeys(CATEGORIES, 0.25))
+    assert told.clusters == pytest.approx(dict.fromkeys(CLUSTERS, 0.2))
+    assert (told.modalities, told.text_age_s) == (("audio",), None)
+    assert told.degraded == ("lyrics_lagging", "silent")
+    assert (told.features_ms, told.model_ms) == (5.0, 2.0)
+
+
+def test_what_claims_no_emotion_does_not_count() -> None:
+    assert counts(ESTIMATE)
+    assert not any(counts(without_emotion(ESTIMATE, one)) for one in REASONS)
