@@ -489,7 +489,6 @@ def test_a_change_of_category_follows_its_frame() -> None:
     assert (change.t, frame.category) == (frame.t1, "sad")
 
 
-<<<<<<< HEAD
 # --- the end
 
 
@@ -530,7 +529,8 @@ def test_what_was_never_run_is_closed_as_well() -> None:
     pipeline.close()
     assert source.closed.is_set()
     assert lyrics.closed
-=======
+
+
 # --- where nothing sounds
 
 
@@ -600,4 +600,3 @@ def test_words_decide_alone_only_where_they_are_all_there_is(lyrics: type[LyricF
     build(source, sink=sink, model=Reading(), lyrics=lyrics(), words_alone=True).run()
     assert {frame.category for frame in sink.frames} == {category}
     assert {frame.raw.degraded for frame in sink.frames} == {() if category == "happy" else ("silent",)}
->>>>>>> 1ee3f73 (Claim no emotion where nothing sounds, and cue none)
