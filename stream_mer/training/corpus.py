@@ -1,9 +1,11 @@
-"""Reads a labelled corpus: a folder with ``manifest.csv``, audio files, and perhaps lyrics and transcripts.
+"""Reads a labelled corpus: a folder with ``manifest.csv``, audio files, perhaps lyrics, transcripts, ``dynamic.csv``.
 
 Columns of the manifest: ``clip_id``, ``audio`` (path within the folder) and ``artist``; and any of ``fold`` (0..4,
 artist-disjoint; made where there is none), ``quadrant`` (Q1..Q4), ``cluster`` (C1..C5), ``valence`` and ``arousal``
-(-1..1), ``rated_by`` (``tags`` or ``listeners``), ``lyrics`` (path of the song's printed words). An empty cell is a
-label that the clip lacks. Public data sets in their own layouts are read by ``training.corpora``.
+(-1..1), ``rated_by`` (``tags`` or ``listeners``), ``valence_sd`` and ``arousal_sd`` (the raters' spread, which only
+listeners have), ``lyrics`` (path of the song's printed words). An empty cell is a label that the clip lacks. Continuous
+ratings stand in ``dynamic.csv`` (``training.dynamic``). Public data sets in their own layouts are read by
+``training.corpora``.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from typing import Any, Literal, TypeAlias, cast, get_args
 
 from stream_mer.errors import CorpusError
 from stream_mer.training.corpora.folds import N_FOLDS, balanced_folds, lead_artist
+from stream_mer.training.dynamic import FILE_NAME, RatingCurve, read_curves
 from stream_mer.types import CATEGORIES, CLUSTERS
 
 REQUIRED_COLUMNS = ("clip_id", "audio", "artist")
@@ -42,6 +45,7 @@ class Clip:
         arousal: -1..1, or None.
         lyrics: File with the song's printed words, or None.
         rated_by: Where valence and arousal come from; see ``teaches_emotion``.
+        dynamic: Ratings of single moments of the clip; None without.
         middle_s: Of a longer recording only the middle so many seconds are the clip; None for all of it.
     """
 
@@ -55,6 +59,7 @@ class Clip:
     arousal: float | None = None
     lyrics: Path | None = None
     rated_by: RatedBy = "tags"
+    dynamic: RatingCurve | None = None
     middle_s: float | None = None
 
     @property
@@ -84,8 +89,8 @@ def load_corpus(root: Path) -> Corpus:
     """Read the manifest and the transcripts.
 
     Raises:
-        CorpusError: The folder or its manifest is missing, a row is malformed, two rows have one id, a file is
-            missing, an artist sits in two folds, or there is but one fold.
+        CorpusError: The folder or its manifest is missing, a row is malformed, two different rows have one id, a file
+            is missing, an artist sits in two folds, or there is but one fold.
     """
     manifest = root / "manifest.csv"
     if not manifest.is_file():
@@ -93,13 +98,26 @@ def load_corpus(root: Path) -> Corpus:
     clips, has_folds = _read_manifest(manifest)
     if not clips:
         raise CorpusError(f"{manifest} has no rows")
+    different = tuple(dict.fromkeys(clips))
+    repeated = len(clips) - len(different)
+    notes = [f"{manifest}: {repeated} rows repeat another one; they count once"] if repeated else []
+    clips = different
     check_ids(clips, manifest)
     _check_files(clips, manifest)
-    notes: tuple[str, ...] = ()
     if not has_folds:
-        clips, notes = with_folds(clips, manifest)
+        clips, about_folds = with_folds(clips, manifest)
+        notes += about_folds
     _check_folds(clips, manifest)
-    return Corpus(root=root, clips=clips, transcripts=read_transcripts(root), notes=notes)
+    clips, of_curves = _with_curves(clips, root / FILE_NAME)
+    return Corpus(root=root, clips=clips, transcripts=read_transcripts(root), notes=(*notes, *of_curves))
+
+
+def _with_curves(clips: Sequence[Clip], path: Path) -> tuple[tuple[Clip, ...], tuple[str, ...]]:
+    """Give clips their continuous ratings, and notes on those that belong to none."""
+    curves = read_curves(path)
+    others = sorted(curves.keys() - {clip.clip_id for clip in clips})
+    notes = (f"{path}: {len(others)} clips are not in the manifest, such as {others[0]!r}",) if others else ()
+    return tuple(replace(clip, dynamic=curves.get(clip.clip_id)) for clip in clips), notes
 
 
 def with_folds(clips: Sequence[Clip], source: Path) -> tuple[tuple[Clip, ...], tuple[str, ...]]:
@@ -164,7 +182,7 @@ def _read_clip(root: Path, row: Mapping[str, str], line: int, has_folds: bool) -
             valence=_coordinate(row.get("valence")),
             arousal=_coordinate(row.get("arousal")),
             lyrics=root / row["lyrics"] if row.get("lyrics") else None,
-            rated_by=_rated_by(row.get("rated_by")),
+            rated_by=_rated_by(row.get("rated_by"), has_spread=bool(row.get("valence_sd") or row.get("arousal_sd"))),
         )
     except ValueError as error:
         raise CorpusError(f"{root / 'manifest.csv'}, line {line}: {error}") from error
@@ -200,10 +218,10 @@ def _coordinate(text: str | None) -> float | None:
     return value
 
 
-def _rated_by(text: str | None) -> RatedBy:
+def _rated_by(text: str | None, *, has_spread: bool) -> RatedBy:
     if text and text not in get_args(RatedBy):
         raise ValueError(f"rated_by must be tags or listeners or nothing, not {text!r}")
-    return cast("RatedBy", text or "tags")
+    return cast("RatedBy", text or ("listeners" if has_spread else "tags"))
 
 
 def check_ids(clips: Sequence[Clip], manifest: Path) -> None:
