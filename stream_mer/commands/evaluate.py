@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 
 from stream_mer.commands.corpus_options import CorpusOptions, corpus_options
+from stream_mer.file_writing import check_target, replace_text
 from stream_mer.training.ablations import CORRUPTED, run_ablations
 from stream_mer.training.crossvalidation import STANDARD_CONDITIONS, cross_validate
 from stream_mer.training.evaluate import fold_table
@@ -38,6 +39,8 @@ def command(*, json_path: Path | None, ablations: bool, **options: Any) -> None:
     With --ablations it also says what each part of the method is worth, and what words do that are wrong, late or
     missing: every difference paired by clip, with its 95 % interval.
     """
+    if json_path is not None:
+        check_target(json_path)  # now, and not after hours
     given = CorpusOptions(**options)
     data, console = given.prepare(corrupted=CORRUPTED if ablations else ()).data, Console()
     conditions = (*STANDARD_CONDITIONS, *stage_conditions(data))
@@ -54,4 +57,4 @@ def command(*, json_path: Path | None, ablations: bool, **options: Any) -> None:
         console.print(*report.rendered())
         told["ablations"] = report.to_dict()
     if json_path is not None:
-        json_path.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
+        replace_text(json_path, json.dumps(told, indent=2) + "\n")

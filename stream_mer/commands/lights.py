@@ -12,12 +12,14 @@ from rich.table import Table
 from rich.text import Text
 
 from stream_mer.errors import ServeError, SettingError
+from stream_mer.file_writing import check_targets
 from stream_mer.lights.colour import Colour, hex_of
 from stream_mer.lights.opening import find_rig
 from stream_mer.lights.patch import Lamp, lamps_of, used_channels
 from stream_mer.lights.presets import ABOUT, EXAMPLES, LOOKS
 from stream_mer.lights.preview import Moment, play
 from stream_mer.lights.rig import Rig
+from stream_mer.outputs.plot import check_picture, save_figure
 from stream_mer.serve import messages as wire
 from stream_mer.serve.codec import MessageEncoder, decode_server
 from stream_mer.settings.kinds import NameOrPath
@@ -62,6 +64,9 @@ def command(*, rig: str | None, example: str | None, tags: str | None, demo: boo
         raise click.UsageError("--tags and --demo are two shows: give one")
     if picture is not None and tags is None and not demo:
         raise click.UsageError("--picture draws a show: give --tags or --demo with it")
+    if picture is not None:
+        check_picture(picture, "--picture")
+        check_targets([picture], inputs=[Path(one) for one in (rig, tags) if one is not None])
     if rig is None:
         if tags is not None or demo:
             raise click.UsageError("say which RIG to show: mood, palette, wash or a rig file")
@@ -172,13 +177,11 @@ def _code(lamp: Colour) -> Text:
 
 
 def _draw(moments: list[Moment], lamps: tuple[Lamp, ...], path: Path, title: str) -> None:
-    try:
-        from matplotlib.figure import Figure  # noqa: PLC0415 - slow to import, wanted by --picture alone
-    except ImportError as error:
-        raise SettingError("--picture needs matplotlib: pip install 'stream-mer[offline]'") from error
+    from matplotlib.figure import Figure  # noqa: PLC0415 - slow to import, wanted by --picture alone
+
     dark = [(0.0, 0.0, 0.0)] * len(lamps)
     image = [[(moment.lamps or dark)[i] for moment in moments[::4]] for i in range(len(lamps))]
-    figure = Figure(figsize=(12, 5), layout="constrained")
+    figure = Figure(figsize=(12, 5), dpi=120, layout="constrained")
     curves, lights = figure.subplots(2, 1, sharex=True, height_ratios=(2, 3))
     times = [moment.t for moment in moments]
     value_of: dict[str, Callable[[Moment], float]] = {
@@ -191,7 +194,4 @@ def _draw(moments: list[Moment], lamps: tuple[Lamp, ...], path: Path, title: str
     curves.legend(loc="upper right", ncols=2)
     lights.imshow(image, aspect="auto", interpolation="nearest", extent=(0, times[-1], len(lamps) + 0.5, 0.5))
     lights.set(xlabel="seconds", ylabel="lamp")
-    try:
-        figure.savefig(path, dpi=120)
-    except (OSError, ValueError) as error:
-        raise SettingError(f"cannot write the picture {path}: {error}") from error
+    save_figure(figure, path)

@@ -19,12 +19,15 @@ from stream_mer.commands.tag_outputs import FileOutputs, Wanted
 from stream_mer.engine_settings import EngineSettings
 from stream_mer.errors import SettingError, SourceError, StreamMerError
 from stream_mer.file_names import file_names
+from stream_mer.file_writing import check_targets, replacing
 from stream_mer.lyrics.known import LYRICS_SUFFIXES, words_duration_s
 from stream_mer.recording.events import event_of
 from stream_mer.recording.format import Recording, is_recording, open_recording
 from stream_mer.redaction import redact_address, redact_argument
+from stream_mer.sources.decoding import check_file
 from stream_mer.sources.file import FileSource
 from stream_mer.sources.silence import SilenceSource
+from stream_mer.stopping import orderly_exit
 from stream_mer.types import EmotionFrame, StreamEvent
 
 if TYPE_CHECKING:
@@ -81,23 +84,32 @@ def command(
     settings = engine_settings(**engine)
     load = functools.cache(lambda: _load(settings))
     wanted = Wanted(output_format=output_format, plot=plot, srt=srt, lrc=lrc)
-    tasks = list(_tasks(files))
-    labels = file_names(Path(task.file).stem if task.recording is None else task.stream for task in tasks)
-    if any(task.recording is None for task in tasks):
-        load()  # before anything is written: without a model nothing can be
-    failed = 0
-    with _open_output(out) as file, _progress() as progress:
-        for i, task in enumerate(tasks):
-            own = wanted.of(labels[i]) if len(tasks) > 1 else wanted
-            outputs = FileOutputs(file, own, task.stream, words_alone=_is_lyrics(task.file), header=i == 0)
-            try:
-                with contextlib.closing(outputs):
-                    _perform(task, load, outputs, progress)
-            except SettingError:
-                raise
-            except StreamMerError as error:
-                failed += 1
-                _tell(error, task, progress)
+    wanted.check()
+    inputs = [Path(file) for file in files] + [one for one in (engine["lyrics_file"],) if one is not None]
+    with _progress() as progress:
+        tasks, failed = _tasks(files, progress)
+        names = file_names(Path(task.file).stem if task.recording is None else task.stream for task in tasks)
+        own = [wanted.of(name) for name in names] if len(tasks) > 1 else [wanted] * len(tasks)
+        check_targets([*([] if out is None else [out]), *(path for one in own for path in one.paths())], inputs=inputs)
+        if any(task.recording is None for task in tasks):
+            load()  # before anything is written: without a model nothing can be
+        with orderly_exit(), _open_output(out) as file:
+            tagged = 0
+            for i, (task, outputs_wanted) in enumerate(zip(tasks, own, strict=True)):
+                outputs = FileOutputs(
+                    file, outputs_wanted, task.stream, words_alone=_is_lyrics(task.file), header=i == 0
+                )
+                try:
+                    with contextlib.closing(outputs):
+                        _perform(task, load, outputs, progress)
+                    tagged += 1
+                except SettingError:
+                    raise
+                except StreamMerError as error:
+                    failed += 1
+                    _tell(error, task.file, progress)
+            if not tagged:
+                raise click.exceptions.Exit(1)  # what was there before stays
     if failed:
         raise click.exceptions.Exit(1)
 
@@ -117,24 +129,46 @@ class _Task:
     recording: Recording | None = None
 
 
-def _tasks(files: Sequence[str]) -> Iterator[_Task]:
-    """Yield what is to be done.
+def _tasks(files: Sequence[str], progress: Progress) -> tuple[list[_Task], int]:
+    """Return what is to be done, and how many files cannot be: each of these is told, before any work begins.
 
     A file's stream is called by its name; files of one name in several folders by their paths as given. Streams of a
     recording keep their names.
     """
     names = [Path(file).name for file in files]
+    tasks, failed = [], 0
     for file, name in zip(files, names, strict=True):
-        if is_recording(Path(file)):
-            recording = open_recording(Path(file))
-            for stream in recording.streams:
-                yield _Task(file=file, stream=stream, recording=recording)
-        else:
-            yield _Task(file=file, stream=name if names.count(name) == 1 else file)
+        try:
+            if is_recording(Path(file)):
+                recording = open_recording(Path(file))
+                tasks += [_Task(file=file, stream=stream, recording=recording) for stream in recording.streams]
+            else:
+                _check_input(file)
+                tasks.append(_Task(file=file, stream=name if names.count(name) == 1 else file))
+        except StreamMerError as error:
+            failed += 1
+            _tell(error, file, progress)
+    return tasks, failed
 
 
-def _tell(error: StreamMerError, task: _Task, progress: Progress) -> None:
-    name = redact_argument(task.file)
+def _check_input(name: str) -> None:
+    """Find out what can be said of a file without decoding it.
+
+    Raises:
+        SourceError: It is missing, a folder, empty or an address.
+        LyricsError: It is lyrics that cannot be used.
+    """
+    if "://" in name:
+        shown = redact_address(name)
+        raise SourceError(f"tag reads files, and {shown} is an address: hear it with stream-mer serve --source {shown}")
+    if _is_lyrics(name):
+        words_duration_s(Path(name))
+    else:
+        check_file(Path(name))
+
+
+def _tell(error: StreamMerError, file: str, progress: Progress) -> None:
+    name = redact_argument(file)
     reason = str(error) if name in str(error) else f"{name}: {error}"
     progress.console.print(f"stream-mer: {reason}", style="red", markup=False, highlight=False, soft_wrap=True)
 
@@ -156,9 +190,6 @@ def _perform(task: _Task, load: Callable[[], Engine], outputs: FileOutputs, prog
 
 
 def _tag(engine: Engine, name: str, outputs: FileOutputs, progress: Progress) -> None:
-    if "://" in name:
-        shown = redact_address(name)
-        raise SourceError(f"tag reads files, and {shown} is an address: hear it with stream-mer serve --source {shown}")
     words = Path(name) if _is_lyrics(name) else None
     source = FileSource(name) if words is None else SilenceSource(name, words_duration_s(words))
     task = progress.add_task(Path(name).name, total=source.duration_s())
@@ -197,11 +228,7 @@ def _open_output(path: Path | None) -> Iterator[BinaryIO]:
     if path is None:
         yield sys.stdout.buffer
         return
-    try:
-        file = path.open("wb")
-    except OSError as error:
-        raise SettingError(f"cannot write {path}: {error.strerror or error}") from error
-    with file:
+    with replacing(path) as file:
         yield file
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from stream_mer.errors import SettingError
+from stream_mer.file_writing import replace_text
 from stream_mer.outputs.jsonl import JsonlWriter
 from stream_mer.outputs.lyric_files import LyricsWriter, lrc, srt
-from stream_mer.outputs.plot import TimelinePlot
+from stream_mer.outputs.plot import TimelinePlot, check_picture
 from stream_mer.outputs.summary import FileSummary
 from stream_mer.outputs.table import CsvWriter
 from stream_mer.ports import EventSink
@@ -42,6 +42,19 @@ class Wanted:
             return path and path.with_name(f"{path.stem}-{name}{path.suffix}")
 
         return Wanted(output_format=self.output_format, plot=own(self.plot), srt=own(self.srt), lrc=own(self.lrc))
+
+    def paths(self) -> list[Path]:
+        """Return the files that are written."""
+        return [path for path in (self.plot, self.srt, self.lrc) if path is not None]
+
+    def check(self) -> None:
+        """Find out whether what is wanted can be made, before anything is computed.
+
+        Raises:
+            SettingError: It cannot.
+        """
+        if self.plot is not None:
+            check_picture(self.plot, "--plot")
 
 
 class FileOutputs:
@@ -97,10 +110,7 @@ class FileOutputs:
             )
         self._file.flush()
         for writer, path in self._lyrics:
-            try:
-                path.write_text(writer.text(), encoding="utf-8", newline="\n")
-            except OSError as error:
-                raise SettingError(f"cannot write {path}: {error.strerror or error}") from error
+            replace_text(path, writer.text())
         if self._picture is not None:
             plot, path = self._picture
             plot.save(path, self._name)

@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 
 from stream_mer.commands.corpus_options import CorpusOptions, corpus_options
-from stream_mer.errors import SettingError
+from stream_mer.file_writing import check_folder
 from stream_mer.training.train import train
 
 
@@ -31,8 +31,7 @@ def command(*, out: Path, origin: str, **options: Any) -> None:
       stream-mer train --corpus ~/corpus --out models/mine
       stream-mer tag song.mp3 --model models/mine
     """  # noqa: D301 - \b is click's mark for text that is not to be wrapped
-    if out.exists() and not out.is_dir():
-        raise SettingError(f"--out {out} is a file; give a folder")
+    check_folder(out)  # now, and not when it is trained
     given = CorpusOptions(**options)
     prepared = given.prepare()
     table = train(

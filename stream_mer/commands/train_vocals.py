@@ -8,7 +8,7 @@ import click
 import torch
 
 from stream_mer.commands.corpus_options import cache_folder
-from stream_mer.errors import SettingError
+from stream_mer.file_writing import check_folder
 from stream_mer.lyrics.vocals import CONFIG, WEIGHTS, VocalNetwork, save_detector
 from stream_mer.training.vocals import VocalRecipe, find_recordings, hear, train_network
 
@@ -42,8 +42,7 @@ def command(
     Example:
       stream-mer train-vocals ~/music --out models/vocals-mine
     """  # noqa: D301 - \b is click's mark for text that is not to be wrapped
-    if out.exists() and not out.is_dir():
-        raise SettingError(f"--out {out} is a file; give a folder")
+    check_folder(out)  # now, and not when it is trained
     torch.set_num_threads(threads)
     heard = hear(find_recordings(folders), cache, workers=workers)
     network = VocalNetwork()

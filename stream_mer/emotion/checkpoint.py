@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from stream_mer.emotion.backbone import Backbone, BackboneShape
 from stream_mer.emotion.model import JointModel, JointModelConfig
 from stream_mer.errors import CheckpointError, SettingError
+from stream_mer.file_writing import replacing
 from stream_mer.types import CATEGORIES, CLUSTERS
 
 FORMAT = 2
@@ -162,8 +163,6 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     modules = nn.ModuleDict({"backbone": checkpoint.backbone, "joint": checkpoint.joint})
     tensors = {name: tensor.contiguous() for name, tensor in modules.state_dict().items()}
-    save_file(tensors, folder / "weights.safetensors")
-    (folder / "weights.safetensors").chmod(0o644)  # safetensors makes it private
     config = {
         "format": FORMAT,
         "categories": CATEGORIES,
@@ -173,7 +172,10 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
         "calibration": asdict(checkpoint.calibration),
         "training": checkpoint.training,
     }
-    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    # Both are complete before either takes the place of an older one.
+    with replacing(folder / "config.json") as told, replacing(folder / "weights.safetensors") as weights:
+        weights.write(save(tensors))
+        told.write((json.dumps(config, indent=2) + "\n").encode())
 
 
 def _calibration(told: dict[str, Any]) -> Calibration:

@@ -16,11 +16,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from stream_mer.audio.features import MEL_BANDS, STEP_LENGTH, LogMelStream
 from stream_mer.errors import CheckpointError
+from stream_mer.file_writing import replacing
 from stream_mer.types import SAMPLE_RATE_HZ, Samples
 
 STEPS_PER_S = SAMPLE_RATE_HZ / STEP_LENGTH
@@ -156,7 +157,8 @@ def load_detector(folder: Path) -> VocalDetector:
 def save_detector(network: VocalNetwork, folder: Path, *, training: Mapping[str, object]) -> None:
     """Write ``vocals.safetensors`` and ``vocals.json``; ``training`` is for people."""
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, folder / WEIGHTS)
-    (folder / WEIGHTS).chmod(0o644)  # safetensors makes it private
     config = {"shape": asdict(network.shape), "training": dict(training)}
-    (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    # Both are complete before either takes the place of an older one.
+    with replacing(folder / CONFIG) as told, replacing(folder / WEIGHTS) as weights:
+        weights.write(save({name: tensor.contiguous() for name, tensor in network.state_dict().items()}))
+        told.write((json.dumps(config, indent=2) + "\n").encode())

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stream_mer.errors import SettingError
+from stream_mer.file_writing import replacing
 from stream_mer.outputs.timeline import WORD_ROWS, Timeline
 from stream_mer.types import UNKNOWN, EmotionFrame, StreamEvent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 CATEGORY_COLOURS = {
     "happy": "#f3b74a",
@@ -42,6 +44,42 @@ _FONTS = (
 """Lyrics come in any script: each character is drawn with the first of these that is installed and has it."""
 
 
+def check_picture(path: Path, option: str) -> None:
+    """Find out whether a picture can be drawn, before there is anything to draw.
+
+    Args:
+        path: Where it is to go; its ending names the format.
+        option: Of the command line, for the error.
+
+    Raises:
+        SettingError: matplotlib is not installed, or does not know the format.
+    """
+    try:
+        import matplotlib as mpl  # noqa: F401, PLC0415 - slow to import, wanted by few
+        from matplotlib.backend_bases import FigureCanvasBase  # noqa: PLC0415 - likewise
+    except ImportError as error:
+        raise SettingError(f"{option} needs matplotlib: pip install 'stream-mer[offline]'") from error
+    if _format_of(path) not in FigureCanvasBase.get_supported_filetypes():
+        raise SettingError(f"cannot draw {path}: no picture ends so; name it .png, .svg or .pdf")
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a picture; what was there before stays until it is complete.
+
+    Raises:
+        SettingError: It cannot be written.
+    """
+    with replacing(path) as file:
+        try:
+            figure.savefig(file, format=_format_of(path))
+        except ValueError as error:  # such as more pixels than there can be
+            raise SettingError(f"cannot draw {path}: {error}") from error
+
+
+def _format_of(path: Path) -> str:
+    return path.suffix.removeprefix(".").lower() or "png"
+
+
 class TimelinePlot:
     """Collects the events of one stream and draws them; implements ``ports.EventSink``."""
 
@@ -56,12 +94,11 @@ class TimelinePlot:
         """Draw the picture.
 
         Raises:
-            SettingError: matplotlib is not installed, or the file cannot be written.
+            SettingError: matplotlib is not installed or does not know the format, or the file cannot be written.
         """
-        try:
-            from matplotlib import font_manager, rc_context  # noqa: PLC0415 - slow to import, wanted by --plot alone
-        except ImportError as error:
-            raise SettingError("--plot needs matplotlib: pip install 'stream-mer[offline]'") from error
+        check_picture(path, "--plot")
+        from matplotlib import font_manager, rc_context  # noqa: PLC0415 - slow to import, wanted by --plot alone
+
         installed = set(font_manager.get_font_names())
         # Names and lyrics are plain text: a dollar sign in them begins no formula.
         fonts = [font for font in _FONTS if font in installed]
@@ -90,10 +127,7 @@ class TimelinePlot:
         words.xaxis.set_major_formatter(_clock)
         figure.draw_without_rendering()  # so that it is known how wide a second is
         self._draw_words(words)
-        try:
-            figure.savefig(path)
-        except (OSError, ValueError) as error:
-            raise SettingError(f"cannot write the picture {path}: {error}") from error
+        save_figure(figure, path)
 
     def _draw_band(self, band: Axes) -> None:
         """A stripe for each run of a category; what an operator held has a line above it. And the legend of it all."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from stream_mer.emotion.checkpoint import Calibration, Checkpoint
+from stream_mer.file_writing import replace_text
 from stream_mer.training.calibrate import CalibrationReport
 from stream_mer.training.comparison import told
 from stream_mer.training.evaluate import COLUMNS, WORD_SCORES, FoldTable
@@ -138,7 +139,7 @@ def write_card(
         cluster_t=calibration.cluster_temperature,
         data=data,
     )
-    (folder / "CARD.md").write_text(text, encoding="utf-8")
+    replace_text(folder / "CARD.md", text)
 
 
 def _command(name: str, copies: int, sets: Sequence[str]) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_mer.errors import CorpusError
+from stream_mer.file_writing import replacing
 from stream_mer.lyrics.encoder import SentenceEncoder
 from stream_mer.lyrics.filters import FilterSettings, filter_transcript
 from stream_mer.lyrics.known import parse_lyrics
@@ -156,7 +157,8 @@ def encode_songs(
             known[text] = encoder.encode(text)
         cache.parent.mkdir(parents=True, exist_ok=True)
         names = sorted(known)
-        np.savez(cache, texts=np.array(names), vectors=np.stack([known[name] for name in names]))
+        with replacing(cache) as file:
+            np.savez(file, texts=np.array(names), vectors=np.stack([known[name] for name in names]))
     return {clip_id: _clip_lines(lines, known) for clip_id, lines in wanted.items()}
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from stream_mer.file_writing import replacing
 from stream_mer.training.calibrate import CalibrationReport
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ def write_pictures(
         _log.warning("the card gets no pictures, for lack of matplotlib: pip install 'stream-mer[train]'")
         return ()
     for name, svg in drawn.items():
-        (folder / name).write_bytes(svg)
+        with replacing(folder / name) as file:
+            file.write(svg)
     return tuple(drawn)
 
 

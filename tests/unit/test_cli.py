@@ -236,7 +236,7 @@ def test_a_picture_that_cannot_be_written_exits_with_2(tag: Command, song: Path,
     pytest.importorskip("matplotlib", reason="matplotlib comes with the extra 'offline'")
     done = tag(song, "--plot", tmp_path / "nowhere" / "song.png")
     assert done.code == 2
-    in_one_line(done, "cannot write the picture")
+    in_one_line(done, "cannot write", "there is no folder")
 
 
 def test_an_unknown_model_exits_with_1(stream_mer: Command, song: Path) -> None:
@@ -324,10 +324,118 @@ def test_bad_files_alone_are_each_named(tag: Command, tmp_path: Path, song: Path
     assert (done.code, done.out) == (1, "")
     lines = done.err.strip().splitlines()
     assert len(lines) == len(bad)
-    for line, path in zip(lines, bad, strict=True):
+    for path in bad:
+        (line,) = (line for line in lines if str(path) in line)
         assert line.startswith("stream-mer: ")
         assert line.count(str(path)) == 1
-    assert (tmp_path / "tags.jsonl").read_bytes() == b""
+    assert not (tmp_path / "tags.jsonl").exists()
+
+
+# --- results that are there already
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    path = tmp_path / "results.csv"
+    path.write_text("of a week")
+    return path
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_a_file_that_cannot_be_tagged_leaves_older_results(
+    kind: str, tag: Command, tmp_path: Path, song: Path, results: Path
+) -> None:
+    bad = bad_file(kind, tmp_path, song)
+    before = sorted(tmp_path.iterdir())
+    assert tag(bad, "--format", "csv", "--out", results).code == 1
+    assert results.read_text() == "of a week"
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--plot", "picture.nosuch"],
+        ["--plot", "no-such-folder/picture.png"],
+        ["--srt", "no-such-folder/song.srt"],
+        ["--model", "no-such-model"],
+        ["--hop", "99"],
+        ["--device", "toaster"],
+    ],
+)
+def test_a_setting_that_cannot_be_leaves_older_results(
+    options: list[str], tag: Command, song: Path, results: Path
+) -> None:
+    done = tag(song, "--out", results, *options)
+    assert done.code in {1, 2}
+    in_one_line(done)
+    assert results.read_text() == "of a week"
+
+
+def test_a_missing_extra_is_told_before_anything_is_computed_or_written(
+    tag: Command, song: Path, results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.backend_bases", None)
+    monkeypatch.setattr("stream_mer.commands.tag._load", lambda _: pytest.fail("it was loaded"))
+    done = tag(song, "--out", results, "--plot", results.with_name("song.png"))
+    assert done.code == 2
+    in_one_line(done, "--plot needs matplotlib: pip install 'stream-mer[offline]'")
+    assert results.read_text() == "of a week"
+
+
+def test_missing_files_are_told_before_anything_is_computed(
+    tag: Command, song: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stream_mer.commands.tag._load", lambda _: (_ for _ in ()).throw(CheckpointError("no model")))
+    done = tag(song, tmp_path / "typo.mp3")
+    assert [line.partition(";")[0] for line in done.err.splitlines()] == [
+        f"stream-mer: no such file: {tmp_path / 'typo.mp3'}",
+        "stream-mer: no model",
+    ]
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, RuntimeError])
+def test_an_interrupted_run_leaves_older_results(
+    interruption: type[BaseException], tag: Command, song: Path, results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tmp_path = results.parent
+
+    def interrupt(*_: object) -> None:
+        raise interruption
+
+    monkeypatch.setattr("stream_mer.emotion.smoothing.Smoother.feed", interrupt)
+    for name in ("a.png", "a.srt", "a.lrc"):
+        (tmp_path / name).write_text("old")
+    outputs = ["--plot", tmp_path / "a.png", "--srt", tmp_path / "a.srt", "--lrc", tmp_path / "a.lrc"]
+    if interruption is KeyboardInterrupt:
+        assert tag(song, "--out", results, *outputs).code == 130
+    else:
+        with pytest.raises(RuntimeError):
+            tag(song, "--out", results, *outputs)
+    assert results.read_text() == "of a week"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.lrc", "a.png", "a.srt", "results.csv"]
+    assert {(tmp_path / name).read_text() for name in ("a.png", "a.srt", "a.lrc")} == {"old"}
+
+
+def test_results_are_never_written_over_what_is_read(tag: Command, song: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "song.wav"
+    shutil.copy(song, mine)
+    for option in ("--out", "--srt", "--lrc"):
+        done = tag(mine, option, mine)
+        assert done.code == 2
+        in_one_line(done, "is read and would be overwritten")
+    done = tag(song, "--out", tmp_path / "a.srt", "--srt", tmp_path / "a.srt")
+    assert done.code == 2
+    in_one_line(done, "would be written twice")
+    assert mine.read_bytes() == song.read_bytes()
+
+
+def test_what_can_be_tagged_takes_the_place_of_older_results(tag: Command, song: Path, results: Path) -> None:
+    done = tag(song, results.with_name("typo.mp3"), "--format", "csv", "--out", results)
+    assert done.code == 1
+    in_one_line(done, "typo.mp3")
+    assert len(results.read_text().splitlines()) == 6
 
 
 # --- what tag writes

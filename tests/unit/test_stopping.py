@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from stream_mer import stopping
-from stream_mer.stopping import exit_at_once, stop_signals
+from stream_mer.stopping import exit_at_once, orderly_exit, stop_signals
 
 PATIENCE_S = 30.0
 
@@ -60,6 +60,20 @@ async def test_in_another_thread_there_are_no_signals() -> None:
         return asyncio.run(stopped())
 
     assert await asyncio.to_thread(elsewhere) is False
+
+
+def test_sigterm_unwinds_what_is_being_written_and_a_second_one_kills() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as stop, orderly_exit():
+        signal.raise_signal(signal.SIGTERM)
+    assert stop.value.code == 143
+    assert signal.getsignal(signal.SIGTERM) == before
+    with orderly_exit():
+        handler = signal.getsignal(signal.SIGTERM)
+        assert callable(handler)
+        with pytest.raises(SystemExit):
+            handler(signal.SIGTERM, None)
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
 def test_files_are_closed_before_the_process_ends() -> None:

@@ -91,7 +91,7 @@ def test_lyrics_that_cannot_be_written_are_one_line(
 ) -> None:
     code, _, err = tag(write(show(3)).folder, option, tmp_path / "nowhere" / "a")
     assert (code, len(err.splitlines())) == (2, 1)
-    assert f"cannot write {tmp_path / 'nowhere' / 'a'}: No such file or directory" in err
+    assert f"cannot write {tmp_path / 'nowhere' / 'a'}: there is no folder" in err
 
 
 def test_a_damaged_recording_is_named(write: Any, show: Any, tag: Tag) -> None:

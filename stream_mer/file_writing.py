@@ -1,0 +1,182 @@
+"""Write files so that what was there before stays whole until what is new is complete."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from stream_mer.errors import SettingError
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer as Buffer
+
+
+def check_target(path: Path) -> None:
+    """Find out whether a file can be written, before the work whose result it takes; changes nothing.
+
+    Raises:
+        SettingError: It cannot.
+    """
+    if _is_special(path):
+        return
+    target = _resolved(path)
+    if target.is_dir():
+        raise SettingError(f"cannot write {path}: it is a folder; give a file in it")
+    if not target.parent.is_dir():
+        raise SettingError(f"cannot write {path}: there is no folder {target.parent}; make it first")
+    if not os.access(target if target.exists() else target.parent, os.W_OK):
+        raise SettingError(f"cannot write {path}: not permitted; check its owner and mode, or give another place")
+
+
+def check_folder(path: Path) -> None:
+    """Find out whether files can be written to a folder, which need not be there yet; changes nothing.
+
+    Raises:
+        SettingError: They cannot.
+    """
+    there = _resolved(path)
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    if not there.is_dir():
+        raise SettingError(f"cannot write to {path}: {there} is a file; give a folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise SettingError(f"cannot write to {path}: not permitted; check its owner and mode, or give another place")
+
+
+def check_targets(targets: Iterable[Path], *, inputs: Iterable[Path] = ()) -> None:
+    """Check all files that a command writes, as ``check_target`` does.
+
+    Raises:
+        SettingError: One cannot be written, two are the same, or one is also read: it would be lost.
+    """
+    read = {_resolved(one): one for one in inputs}
+    written: dict[Path, Path] = {}
+    for path in targets:
+        check_target(path)
+        if _is_special(path):
+            continue
+        target = _resolved(path)
+        if target in read or any(_is_same(target, one) for one in read):
+            raise SettingError(f"{path} is read and would be overwritten: give another file to write to")
+        if target in written:
+            raise SettingError(f"{path} would be written twice: give each output a file of its own")
+        written[target] = path
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Yield a file that takes the place of ``path`` once it is complete: when the block ends without an error.
+
+    It is written beside its target, whose links, mode and owner stay. A device or a pipe is written as it is.
+
+    Raises:
+        SettingError: It cannot be written; also raised by the file itself, where the disk is full.
+    """
+    if _is_special(path):
+        with _told(path):
+            device = _Writer(path, "wb", path)
+        with device:
+            yield device
+        return
+    target = _resolved(path)
+    with _told(path):
+        file = _open_part(target, path)
+    try:
+        with file:
+            yield file
+            file.flush()
+            with _told(path):
+                os.fsync(file.fileno())
+        with _told(path):
+            _move(file.path, target)
+    finally:
+        file.path.unlink(missing_ok=True)
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a text as UTF-8 with plain line feeds, as ``replacing`` does.
+
+    Raises:
+        SettingError: It cannot be written.
+    """
+    with replacing(path) as file:
+        file.write(text.encode())
+
+
+class _Writer(io.BufferedWriter):
+    """A file whose errors are told as those of the path that the user gave.
+
+    Args:
+        file: What is opened.
+        mode: As of ``open``.
+        path: What the user gave.
+    """
+
+    def __init__(self, file: Path, mode: str, path: Path) -> None:
+        super().__init__(io.FileIO(file, mode))
+        self.path = file
+        self._shown = path
+
+    def write(self, data: Buffer, /) -> int:
+        with _told(self._shown):
+            return super().write(data)
+
+    def flush(self) -> None:
+        with _told(self._shown):
+            super().flush()
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise SettingError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _open_part(target: Path, path: Path) -> _Writer:
+    """A new file beside the target, or elsewhere if nothing can be made there and the target is there already."""
+    try:
+        return _Writer(target.with_name(f".stream-mer-{secrets.token_hex(8)}.part"), "xb", path)
+    except PermissionError:
+        if not target.exists():
+            raise
+        return _Writer(Path(tempfile.gettempdir(), f"stream-mer-{secrets.token_hex(8)}.part"), "xb", path)
+
+
+def _move(part: Path, target: Path) -> None:
+    try:
+        if target.exists():
+            before = target.stat()
+            part.chmod(before.st_mode & 0o7777)
+            if hasattr(os, "chown"):
+                with contextlib.suppress(OSError):
+                    os.chown(part, before.st_uid, before.st_gid)
+        part.replace(target)
+    except OSError:
+        if not target.exists():
+            raise
+        shutil.copyfile(part, target)  # a single file that is mounted into a container cannot be replaced
+
+
+def _resolved(path: Path) -> Path:
+    """The file that is meant, behind links."""
+    return Path(os.path.realpath(path))
+
+
+def _is_special(path: Path) -> bool:
+    """Whether it is a device or a pipe, which holds nothing that could be lost."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return one.samefile(other)
+    return False
