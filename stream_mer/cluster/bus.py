@@ -22,6 +22,7 @@ from stream_mer.cluster.settings import NatsSettings
 from stream_mer.cluster.store import NOT_LET_IN, REQUEST_TIMEOUT_S, Entry, Handler, Store, in_words, told
 from stream_mer.cluster.tasks import end
 from stream_mer.errors import ClusterError
+from stream_mer.log_limit import LimitedLog
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +40,13 @@ PENDING_IN_MESSAGES, PENDING_IN_BYTES = 8192, 16 << 20
 class _SafeClient(Client):
     """Says nothing, least of all a password, to a server that does not speak TLS where it is asked to.
 
-    The library speaks TLS where the server asks for it, and whoever stands between can have it not ask.
+    The library speaks TLS where the server asks for it, and whoever stands between can have it not ask. Its public API
+    tells of that only after the password went out, hence a private method, and one minor release of the library
+    (``pyproject.toml``). A release without that method is refused.
     """
+
+    if not hasattr(Client, "_process_info"):
+        raise ImportError("this nats-py is not known to keep passwords from servers without TLS: install nats-py 2.16")
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:  # noqa: FBT001, FBT002 - the library's signature
         scheme = None if self._current_server is None else self._current_server.uri.scheme
@@ -76,6 +82,7 @@ class Bus:
         self._is_unreachable = True
         self._keeper: asyncio.Task[None] | None = None
         self._watchers: list[Callable[[], None]] = []
+        self._limited = LimitedLog(log)
         self.generation = 0
         self.lease_s = settings.lease_s
 
@@ -143,6 +150,9 @@ class Bus:
             try:
                 async with asyncio.timeout(2 * CONNECT_TIMEOUT_S):
                     await self._connect(client)
+            except asyncio.CancelledError:
+                _abort(client)
+                raise
             except Exception as exc:  # also what the library makes of a file of credentials that is none
                 self._why = str(exc) if isinstance(exc, ClusterError) else self._why or type(exc).__name__
                 self._is_unreachable = isinstance(exc, OSError | nats.errors.NoServersError)
@@ -230,7 +240,11 @@ class Bus:
 
     async def _listen(self, client: Client, subject: str, handler: Handler) -> None:
         async def take(msg: Msg) -> None:
-            handler(msg.subject, msg.data)
+            try:
+                handler(msg.subject, msg.data)
+            except Exception as error:  # one message that a handler cannot take must not end the subscription
+                message = f"a message on {msg.subject[:200]!r} failed: {error}"
+                self._limited.log(logging.ERROR, subject, message, error=error)
 
         await client.subscribe(
             subject, cb=take, pending_msgs_limit=PENDING_IN_MESSAGES, pending_bytes_limit=PENDING_IN_BYTES
@@ -274,13 +288,21 @@ class Bus:
             except ClusterError as exc:
                 log.debug("cannot follow %s: %s", bucket, exc)
                 await asyncio.sleep(RETRY_S)
+            except Exception as error:  # of the library, or of whoever is told: it is followed on from the beginning
+                message = f"following {bucket} failed, and begins anew: {error}"
+                self._limited.log(logging.ERROR, bucket, message, error=error)
+                await asyncio.sleep(RETRY_S)
 
 
 async def _discard(client: Client) -> None:
     """Throw a connection away with what waits in it; never waits for a server that does not answer."""
-    transport = getattr(getattr(client, "_transport", None), "_io_writer", None)
-    if transport is not None:
-        transport.transport.abort()
+    _abort(client)
     with contextlib.suppress(Exception):  # whatever it has to say of a connection that is broken
         async with asyncio.timeout(1.0):
             await client.close()
+
+
+def _abort(client: Client) -> None:
+    transport = getattr(getattr(client, "_transport", None), "_io_writer", None)
+    if transport is not None:
+        transport.transport.abort()

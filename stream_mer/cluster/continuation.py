@@ -15,6 +15,19 @@ FIRST_AUDIO_S = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FrameEnd:
+    """What counts of a channel's last frame, though this version may not be able to read all of it.
+
+    Attributes:
+        t1: End of its audio, seconds.
+        dropped: Windows dropped so far.
+    """
+
+    t1: float
+    dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Continuation:
     """Where a channel stands when a worker takes it: what counts goes on counting.
 
@@ -45,7 +58,7 @@ class Continuation:
 
 def continue_after(
     *,
-    frame: EmotionFrame | None,
+    frame: EmotionFrame | FrameEnd | None,
     line: LyricLine | None,
     status: StreamStatus | None,
     elapsed_s: float,

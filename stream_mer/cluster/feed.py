@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 from stream_mer.cluster.bus import Bus
 from stream_mer.cluster.coalescing import Coalescer
@@ -20,6 +21,7 @@ from stream_mer.cluster.store import LATEST, LINES
 from stream_mer.cluster.tables import follow_tables
 from stream_mer.cluster.tasks import run_together
 from stream_mer.errors import ClusterError
+from stream_mer.log_limit import LimitedLog
 from stream_mer.serve.wake import LoopWaker
 from stream_mer.types import StreamStatus
 
@@ -30,6 +32,9 @@ WANT_S = 1.0
 LOSSES_S = 10.0
 BATCH = 64
 """Events published between two breaths, so that clients are written to while many channels come."""
+
+EPOCH_AHEAD_S = 2.0
+"""An event may come before NATS has told of its claim; an epoch that is ahead of the claim for longer is none."""
 
 
 class Feed:
@@ -54,7 +59,10 @@ class Feed:
         self._incoming: Coalescer[bytes] = Coalescer(wake=lambda: waker.wake(self._news.set))
         self._replayed = 0
         self._known = asyncio.Event()
+        self._limited = LimitedLog(log)
         self._unreadable = 0
+        self._unknown_values = 0
+        self._failed = 0
 
     async def run(self) -> None:
         """Feed, for ever; goes on by itself whatever happens to NATS.
@@ -81,6 +89,8 @@ class Feed:
                 "replaced by newer": self._incoming.replaced,
                 "too many": self._incoming.dropped,
                 "no event": self._unreadable,
+                "with unknown values": self._unknown_values,
+                "failed to be published": self._failed,
             }
         )
         for sight in self._sights.values():
@@ -101,19 +111,34 @@ class Feed:
             return
         names = {token: name for token, name in self._roster.names().items() if not self._only or name in self._only}
         for token, name in names.items():
-            identity = self._roster.channels.rows[token].record.id
-            if self._ids.get(name) != identity:
-                self._ids[name] = identity
-                self._sights[name] = Sight(name, now=time.monotonic())
-                self._hub.sink(name)
-                self._holds.begin(name)
-            self._note_epoch(token, self._sights[name])
+            with self._contained(name):
+                self._note_channel(token, name)
         for name in self._sights.keys() - set(names.values()):
             log.info("%s: was removed", name)
-            self._hub.publish(name, StreamStatus(source="ended", device=name, lyrics="off"))
-            self._hub.remove(name)
             del self._sights[name], self._ids[name]
+            with self._contained(name):
+                self._hub.publish(name, StreamStatus(source="ended", device=name, lyrics="off"))
+            self._hub.remove(name)
         self._known.set()
+
+    def _note_channel(self, token: str, name: str) -> None:
+        identity = self._roster.channels.rows[token].record.id
+        if self._ids.get(name) != identity:
+            self._ids[name] = identity
+            self._sights[name] = Sight(name, now=time.monotonic())
+            self._hub.sink(name)
+            self._holds.begin(name)
+        self._note_epoch(token, self._sights[name])
+
+    @contextlib.contextmanager
+    def _contained(self, name: str) -> Iterator[None]:
+        """Keep what goes wrong with one channel from all others: count it, and log it once a minute."""
+        try:
+            yield
+        except Exception as error:
+            self._failed += 1
+            message = f"{name}: something that came from NATS could not be published: {error}"
+            self._limited.log(logging.ERROR, f"{name} failed", message, error=error)
 
     def _note_epoch(self, token: str, sight: Sight) -> None:
         claim = self._roster.claims.rows.get(token)
@@ -142,15 +167,20 @@ class Feed:
         if sight is None:
             return
         try:
-            envelope = unseal(kind, data)
+            envelope = unseal(kind, data, on_unknown=lambda what: self._note_unknown(name, what))
         except ClusterError as error:
             self._unreadable += 1
-            if self._unreadable == 1:
-                log.error("%s: %s", name, error)  # noqa: TRY400 - the error says it all
+            self._limited.log(logging.ERROR, f"{name} unreadable", f"{name}: {error}; it is left out")
             return
-        if sight.fence.admit(envelope, stored=stored):
-            for event in sight.hear(envelope.event, now=time.monotonic()):
-                self._hub.publish(name, event)
+        with self._contained(name):
+            if sight.fence.admit(envelope, stored=stored):
+                for event in sight.hear(envelope.event, now=time.monotonic()):
+                    self._hub.publish(name, event)
+
+    def _note_unknown(self, name: str, what: str) -> None:
+        self._unknown_values += 1
+        message = f"{name}: its worker says what this version does not know ({what}); update this node"
+        self._limited.log(logging.WARNING, f"{name} unknown", message)
 
     async def _catch_up_always(self) -> None:
         """After each new connection: what was last said, and what was missed of what is kept in order."""
@@ -183,10 +213,18 @@ class Feed:
         while True:
             now, connected = time.monotonic(), self._bus.connected
             for sight in list(self._sights.values()):
-                owned = self._roster.owner(token_of(sight.name)) is not None
-                for event in sight.look(now=now, connected=connected, owned=owned):
-                    self._hub.publish(sight.name, event)
+                with self._contained(sight.name):
+                    self._look(sight, now=now, connected=connected)
             await asyncio.sleep(LOOK_S)
+
+    def _look(self, sight: Sight, *, now: float, connected: bool) -> None:
+        token = token_of(sight.name)
+        claim = self._roster.claims.rows.get(token)
+        if claim is not None and sight.is_ahead_of(claim.revision, now=now, for_s=EPOCH_AHEAD_S):
+            self._note_epoch(token, sight)
+        owned = self._roster.owner(token) is not None
+        for event in sight.look(now=now, connected=connected, owned=owned):
+            self._hub.publish(sight.name, event)
 
     async def _want_always(self) -> None:
         while True:

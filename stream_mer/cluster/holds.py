@@ -8,10 +8,11 @@ import logging
 
 from stream_mer.cluster.bus import Bus
 from stream_mer.cluster.names import name_of, token_of
-from stream_mer.cluster.records import HOLDS, HoldRecord, decode, encode
+from stream_mer.cluster.records import HOLDS, HoldRecord, decode_hold, encode
 from stream_mer.cluster.store import Entry
 from stream_mer.cluster.tasks import run_together
 from stream_mer.errors import ClusterError
+from stream_mer.log_limit import LimitedLog
 from stream_mer.serve import messages as wire
 from stream_mer.serve.hub import Hub
 from stream_mer.types import EmotionFrame
@@ -62,6 +63,7 @@ class Holds:
         self._news = asyncio.Event()
         self._in_force: dict[str, bytes] = {}
         self._kept: dict[str, Entry] = {}
+        self._limited = LimitedLog(log)
         self._loop = asyncio.get_running_loop()
         hub.holds = self
 
@@ -104,12 +106,14 @@ class Holds:
                 try:
                     await self._tell_one(token, record)
                 except ClusterError as exc:
-                    log.warning("%s of %s is not told to other serving nodes yet: %s", record.action, token, exc)
-                    await asyncio.sleep(RETRY_S)
-                    self._news.set()
-                    break
+                    message = f"{record.action} of {token} is not told to other serving nodes yet: {exc}"
+                    self._limited.log(logging.WARNING, f"{token} untold", message)
+                    continue
                 if self._untold.get(token) is record:
                     del self._untold[token]
+            if self._untold:
+                await asyncio.sleep(RETRY_S)
+                self._news.set()
 
     async def _tell_one(self, token: str, record: HoldRecord) -> None:
         if record.action == "resume":
@@ -139,11 +143,13 @@ class Holds:
             return
         if self._in_force.get(token) == entry.value:
             return
-        try:
-            record = decode(entry.value, HoldRecord)
-        except ClusterError as error:
-            log.error("%s: %s", token, error)  # noqa: TRY400 - the error says it all
-            return
         self._in_force[token] = entry.value
-        control = wire.Control(action=record.action, streams=(stream,), override=record.override)
-        self._hub.obey(control, shown=record.shown)
+        try:
+            record = decode_hold(entry.value)
+            control = wire.Control(action=record.action, streams=(stream,), override=record.override)
+            self._hub.obey(control, shown=record.shown)
+        except ClusterError as error:
+            self._limited.log(logging.ERROR, stream, f"{stream}: {error}; it is not carried out")
+        except Exception as error:  # what goes wrong with one channel must not keep the others from being held
+            message = f"{stream}: what an operator said at another node failed: {error}"
+            self._limited.log(logging.ERROR, stream, message, error=error)

@@ -25,13 +25,18 @@ _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456
 _ESCAPED = re.compile(r"=([0-9A-F]{2})")
 
 
+def is_name(text: str) -> bool:
+    """Tell whether a text can be the name of a channel, or of a worker."""
+    return _NAME.fullmatch(text) is not None and len(text) <= LONGEST_NAME
+
+
 def check_name(name: str) -> str:
     """Return the name of a channel, or of a worker, as it was given.
 
     Raises:
         SettingError: It is none: empty, too long, or with letters that a name may not have.
     """
-    if not _NAME.fullmatch(name) or len(name) > LONGEST_NAME:
+    if not is_name(name):
         raise SettingError(
             f"{name[:80]!r} cannot be a name: take letters, digits, spaces, dots, - and _, "
             f"beginning with a letter or a digit, {LONGEST_NAME} at most"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
-from stream_mer.errors import ClusterError
+from stream_mer.errors import ClusterError, ServeError
+from stream_mer.serve.codec import check_event
 from stream_mer.serve.parts import ControlAction, OverridePart
 from stream_mer.types import EmotionFrame
 
@@ -74,8 +75,8 @@ class Worker(Struct, kw_only=True, frozen=True):
     draining: bool = False
     cpu: float = 0.0
     late: int = 0
-    hop_s: float = 0.0
-    context_s: float = 0.0
+    hop_s: Annotated[float, Meta(ge=0, le=3600)] = 0.0
+    context_s: Annotated[float, Meta(ge=0, le=3600)] = 0.0
     version: str = ""
 
 
@@ -92,6 +93,12 @@ class HoldRecord(Struct, kw_only=True, frozen=True):
     override: OverridePart | None = None
     shown: EmotionFrame | None = None
 
+    def __post_init__(self) -> None:
+        if self.action == "override" and self.override is None:
+            raise ValueError("an override has values")
+        if self.shown is not None:
+            check_event(self.shown)
+
 
 def encode(record: Struct) -> bytes:
     """Return a record as it is kept."""
@@ -99,12 +106,42 @@ def encode(record: Struct) -> bytes:
 
 
 def decode(data: bytes, kind: type[T]) -> T:
-    """Read a record.
+    """Read a record. The state of a claim may be one that only newer workers know: it counts as ``running``.
 
     Raises:
         ClusterError: It is none of this kind.
     """
     try:
+        if kind is Claim:
+            return msgspec.convert(_with_known_state(msgspec.json.decode(data)), kind)
         return msgspec.json.decode(data, type=kind)
-    except msgspec.MsgspecError as exc:
-        raise ClusterError(f"what NATS keeps as a {kind.__name__.lower()} is none: {exc}") from None
+    except (ValueError, RecursionError, ServeError) as exc:  # the errors of msgspec are ValueErrors
+        raise ClusterError(f"what NATS keeps as a {kind.__name__.lower()} is none: {str(exc)[:200]}") from None
+
+
+class _HoldCommand(Struct, kw_only=True, frozen=True):
+    """A hold without what was shown."""
+
+    action: ControlAction
+    override: OverridePart | None = None
+
+
+def decode_hold(data: bytes) -> HoldRecord:
+    """Read a hold. One whose frame this version cannot show counts without it: a blackout is dark all the same.
+
+    Raises:
+        ClusterError: It is none.
+    """
+    try:
+        return decode(data, HoldRecord)
+    except ClusterError:
+        command = decode(data, _HoldCommand)
+        if command.action == "override" and command.override is None:
+            raise
+        return HoldRecord(action=command.action, override=command.override)
+
+
+def _with_known_state(claim: Any) -> Any:
+    if isinstance(claim, dict) and isinstance(state := claim.get("state"), str) and state not in get_args(ClaimState):
+        return claim | {"state": "running"}
+    return claim

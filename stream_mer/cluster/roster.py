@@ -9,9 +9,10 @@ from typing import Any, Generic, TypeVar
 
 from msgspec import Struct
 
-from stream_mer.cluster.names import name_of
+from stream_mer.cluster.names import is_name, name_of
 from stream_mer.cluster.records import CHANNELS, CLAIMS, WORKERS, Channel, Claim, Worker, decode
 from stream_mer.errors import ClusterError
+from stream_mer.log_limit import LimitedLog
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ class Table(Generic[R]):
         self._kind = kind
         self.rows: dict[str, Kept[R]] = {}
         self.complete = False
+        self._limited = LimitedLog(log)
 
     def known(self, entries: Mapping[str, tuple[bytes, int]]) -> None:
         """Take all entries: value and revision by key."""
@@ -54,7 +56,7 @@ class Table(Generic[R]):
         try:
             record = decode(value, self._kind)
         except ClusterError as error:
-            log.error("%s: %s", key, error)  # noqa: TRY400 - the error says it all
+            self._limited.log(logging.ERROR, key, f"{key[:80]!r}: {error}; it is left out")
             return False
         self.rows[key] = Kept(record=record, revision=revision)
         if before is None or not isinstance(record, Worker) or not isinstance(before.record, Worker):
@@ -88,9 +90,9 @@ class Roster:
         return all(table.complete for table in self.tables.values())
 
     def names(self) -> dict[str, str]:
-        """Return the names of all channels by their tokens; keys that are no token are passed over."""
+        """Return the names of all channels by their tokens; keys that stand for no name are passed over."""
         named = ((token, name_of(token)) for token in sorted(self.channels.rows))
-        return {token: name for token, name in named if name is not None}
+        return {token: name for token, name in named if name is not None and is_name(name)}
 
     @property
     def window(self) -> tuple[float, float] | None:

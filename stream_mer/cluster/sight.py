@@ -41,11 +41,20 @@ class Sight:
         self._heard_at = now
         self._trouble: Trouble | None = None
         self._unowned_since: float | None = None
+        self._ahead_since: float | None = None
 
     @property
     def has_ended(self) -> bool:
         """Whether the source came to its end, and no frame since."""
         return self._status is not None and self._status.source == "ended"
+
+    def is_ahead_of(self, revision: int, *, now: float, for_s: float) -> bool:
+        """Tell whether the fence has believed, for so long, in an epoch that is ahead of the channel's claim."""
+        if self.fence.epoch <= revision:
+            self._ahead_since = None
+        elif self._ahead_since is None:
+            self._ahead_since = now
+        return self._ahead_since is not None and now - self._ahead_since >= for_s
 
     def hear(self, event: StreamEvent, *, now: float) -> list[StreamEvent]:
         """Take an event that is believed; return what is to be published."""

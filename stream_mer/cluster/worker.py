@@ -8,7 +8,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from stream_mer import __version__
@@ -27,6 +27,7 @@ from stream_mer.cluster.tables import follow_tables
 from stream_mer.cluster.tasks import end
 from stream_mer.config import WindowSettings
 from stream_mer.errors import ClusterError, SettingError, SourceError, StreamMerError
+from stream_mer.log_limit import LimitedLog
 from stream_mer.pipeline import Pipeline
 from stream_mer.ports import AudioSource, EventSink
 from stream_mer.redaction import redact
@@ -113,6 +114,7 @@ class ChannelWorker:
         self._handed_over_at = 0.0
         self._wanted: dict[tuple[str, str], float] = {}
         self._draining = False
+        self._limited = LimitedLog(log)
         self._cpu_at = (time.monotonic(), time.process_time())
         self._cpu = 0.0
         bus.watch(self._note_connection)
@@ -197,6 +199,8 @@ class ChannelWorker:
                 await self._tend()
             except ClusterError as exc:
                 log.debug("cannot look after the channels now: %s", exc)
+            except Exception as error:  # what is wrong with one channel must not end the worker
+                self._limited.log(logging.ERROR, "tend", f"looking after the channels failed: {error}", error=error)
 
     async def _tend(self) -> None:
         if self._lease.lost_for_s > GIVE_UP_AFTER_S and self._runs:
@@ -207,8 +211,8 @@ class ChannelWorker:
             return
         if self._claimed_for != self._lease.session:
             await self._claim_again()
-        await self._drop_what_is_not_ours()
-        await self._look_after_ends()
+        await self._for_each_run(self._drop_unless_ours)
+        await self._for_each_run(self._look_after_end)
         if not self._draining and self._plan_is_due():
             await self._claim_what_is_free()
             await self._even_out()
@@ -234,40 +238,49 @@ class ChannelWorker:
         await asyncio.gather(*(claim(run) for run in list(self._runs.values())))
         self._claimed_for = session
 
-    async def _drop_what_is_not_ours(self) -> None:
+    async def _for_each_run(self, handle: Callable[[Run], Awaitable[None]]) -> None:
+        """Handle every channel that we have; what goes wrong with one is logged, and the others are handled."""
         for run in list(self._runs.values()):
-            channel = self._roster.channels.rows.get(run.token)
-            claim = self._roster.claims.rows.get(run.token)
-            if channel is None:
-                log.info("%s: was removed", run.name)
-                await run.end()
-                await self._say_end(run)
-                await self._bus.store.remove(CLAIMS, run.token)
-                self._runs.pop(run.token, None)
-            elif claim is not None and claim.revision > run.epoch and claim.record.session == self._lease.session:
-                run.new_epoch(claim.revision)  # ours, but the answer was lost on its way
-            elif claim is not None and claim.revision > run.epoch:
-                log.warning("%s: another worker has it now", run.name)
-                self._let_go(run)
-            elif channel.revision != run.channel:
-                log.info("%s: listens to something else now", run.name)
-                await run.end()
-                run.channel, run.failures = channel.revision, 0
-                await self._tell_claim(run, "running")
-                await self._start(run)
+            try:
+                await handle(run)
+            except ClusterError:
+                raise
+            except Exception as error:
+                message = f"{run.name}: looking after it failed: {error}"
+                self._limited.log(logging.ERROR, run.name, message, error=error)
 
-    async def _look_after_ends(self) -> None:
-        for run in list(self._runs.values()):
-            if run.has_ended and run.failure is None:
-                log.info("%s: has ended", run.name)
-                await self._tell_claim(run, "ended")
-                await self._say_end(run)
-                self._runs.pop(run.token, None)
-            elif run.has_ended:
-                await self._note_failure(run, run.failure)
-            elif run.is_idle and time.monotonic() >= run.retry_at:
-                await self._tell_claim(run, "running")
-                await self._start(run)
+    async def _drop_unless_ours(self, run: Run) -> None:
+        channel = self._roster.channels.rows.get(run.token)
+        claim = self._roster.claims.rows.get(run.token)
+        if channel is None:
+            log.info("%s: was removed", run.name)
+            await run.end()
+            await self._say_end(run)
+            await self._bus.store.remove(CLAIMS, run.token)
+            self._runs.pop(run.token, None)
+        elif claim is not None and claim.revision > run.epoch and claim.record.session == self._lease.session:
+            run.new_epoch(claim.revision)  # ours, but the answer was lost on its way
+        elif claim is not None and claim.revision > run.epoch:
+            log.warning("%s: another worker has it now", run.name)
+            self._let_go(run)
+        elif channel.revision != run.channel:
+            log.info("%s: listens to something else now", run.name)
+            await run.end()
+            run.channel, run.failures = channel.revision, 0
+            await self._tell_claim(run, "running")
+            await self._start(run)
+
+    async def _look_after_end(self, run: Run) -> None:
+        if run.has_ended and run.failure is None:
+            log.info("%s: has ended", run.name)
+            await self._tell_claim(run, "ended")
+            await self._say_end(run)
+            self._runs.pop(run.token, None)
+        elif run.has_ended:
+            await self._note_failure(run, run.failure)
+        elif run.is_idle and time.monotonic() >= run.retry_at:
+            await self._tell_claim(run, "running")
+            await self._start(run)
 
     async def _claim_what_is_free(self) -> None:
         now, roster = time.monotonic(), self._roster
@@ -329,9 +342,9 @@ class ChannelWorker:
             )
             async with self._opening:
                 pipeline = await self._opened(run, channel, stands)
-        except ClusterError:
+        except ClusterError as error:
+            log.debug("%s: cannot be started now: %s", run.name, error)
             run.plan_retry()
-            raise
         except Exception as error:  # what is wrong with one channel must not harm the others
             await self._note_failure(run, error)
         else:

@@ -25,6 +25,7 @@ DECIMALS = 4
 _encoder = msgspec.json.Encoder()
 _server_decoder: msgspec.json.Decoder[wire.ServerMessage] = msgspec.json.Decoder(wire.ServerMessage)
 _client_decoder: msgspec.json.Decoder[wire.ClientMessage] = msgspec.json.Decoder(wire.ClientMessage)
+_event_decoder: msgspec.json.Decoder[wire.EventMessage] = msgspec.json.Decoder(wire.EventMessage)
 _CLIENT_TYPES = tuple(str(one.__struct_config__.tag) for one in get_args(wire.ClientMessage))
 _SERVER_TYPES = frozenset(str(one.__struct_config__.tag) for one in get_args(wire.ServerMessage))
 
@@ -99,6 +100,18 @@ def _why_bad(data: str | bytes, exc: msgspec.MsgspecError) -> str:
     if kind not in _CLIENT_TYPES:
         return f'"{kind[:40]}" is no message that a client may send; send one of {", ".join(_CLIENT_TYPES)}'
     return f'"{kind}" is malformed: {exc}; docs/PROTOCOL.md shows one that is right'
+
+
+def check_event(event: StreamEvent) -> None:
+    """Check that an event from outside becomes a message that every client can read.
+
+    Raises:
+        ServeError: It does not: a value is out of its range, no number, or a word that ``mer.v1`` does not have.
+    """
+    try:
+        _event_decoder.decode(encode(MessageEncoder("").message(event)))
+    except (msgspec.MsgspecError, TypeError, ValueError, OverflowError) as exc:
+        raise ServeError(f"it would be no message of {wire.PROTOCOL}: {exc}") from None
 
 
 class MessageEncoder:

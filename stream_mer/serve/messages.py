@@ -16,6 +16,22 @@ from typing import Annotated, Literal, TypeAlias
 from msgspec import Meta, Struct, field
 
 from stream_mer.serve.parts import (
+    MAX_SECONDS,
+    Count,
+    Decibels,
+    Hold,
+    HoldLeft,
+    Id,
+    Probability,
+    Range,
+    RequestId,
+    Seconds,
+    Seq,
+    Signed,
+    StreamName,
+    Streams,
+)
+from stream_mer.serve.parts import (
     Category as Category,
 )
 from stream_mer.serve.parts import (
@@ -32,21 +48,6 @@ from stream_mer.serve.parts import (
 )
 from stream_mer.serve.parts import (
     ControlAction as ControlAction,
-)
-from stream_mer.serve.parts import (
-    Count,
-    Decibels,
-    Hold,
-    HoldLeft,
-    Id,
-    Probability,
-    Range,
-    RequestId,
-    Seconds,
-    Seq,
-    Signed,
-    StreamName,
-    Streams,
 )
 from stream_mer.serve.parts import (
     IntervalPart as IntervalPart,
@@ -184,7 +185,9 @@ class Change(Message, tag="change", kw_only=True, frozen=True):
     t: Seconds
     from_: Category = field(name="from")
     to: Category
-    dwell_s: Annotated[float, Meta(ge=0, description="How long ago the category before it had begun, seconds.")]
+    dwell_s: Annotated[
+        float, Meta(ge=0, le=MAX_SECONDS, description="How long ago the category before it had begun, seconds.")
+    ]
 
 
 class Status(Message, tag="status", kw_only=True, frozen=True):
@@ -247,8 +250,8 @@ class Hello(Message, tag="hello", kw_only=True, frozen=True):
     categories: tuple[str, ...]
     clusters: tuple[str, ...]
     va_range: Range
-    window_s: Annotated[float, Meta(description="How much audio one frame may know, seconds.")]
-    hop_s: Annotated[float, Meta(description="Time between frames, seconds.")]
+    window_s: Annotated[float, Meta(gt=0, le=3600, description="How much audio one frame may know, seconds.")]
+    hop_s: Annotated[float, Meta(gt=0, le=3600, description="Time between frames, seconds.")]
     limits: LimitsPart
 
 

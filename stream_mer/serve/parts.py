@@ -8,18 +8,33 @@ from msgspec import Meta, Struct, field
 
 from stream_mer.types import HoldKind
 
-Seconds: TypeAlias = Annotated[float, Meta(description="Seconds of audio since the stream began.")]
+MAX_SECONDS = 1e9
+"""31 years: no time is further away, so sums of times stay exact to a microsecond and fit every clock."""
+
+MAX_COUNT = 2**53 - 1
+"""The largest integer that JavaScript counts exactly."""
+
+Seconds: TypeAlias = Annotated[
+    float, Meta(ge=-MAX_SECONDS, le=MAX_SECONDS, description="Seconds of audio since the stream began.")
+]
 Signed: TypeAlias = Annotated[float, Meta(ge=-1, le=1)]
 Probability: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
-Count: TypeAlias = Annotated[int, Meta(ge=0)]
+Count: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_COUNT)]
 Seq: TypeAlias = Annotated[
-    int, Meta(ge=0, description="Counts the messages of this kind and stream from 0; a missing number was dropped.")
+    int,
+    Meta(
+        ge=0,
+        le=MAX_COUNT,
+        description="Counts the messages of this kind and stream from 0; a missing number was dropped.",
+    ),
 ]
 StreamName: TypeAlias = Annotated[str, Meta(description="The stream that this is about, one of hello.streams.")]
 Modality: TypeAlias = Literal["audio", "text"]
 Category: TypeAlias = Literal["happy", "angry", "sad", "relaxed"]
 Range: TypeAlias = Annotated[tuple[float, float], Meta(description="Low and high end.")]
-Decibels: TypeAlias = Annotated[float, Meta(description="Decibels relative to full scale, -120 for silence.")]
+Decibels: TypeAlias = Annotated[
+    float, Meta(ge=-1000, le=1000, description="Decibels relative to full scale, -120 for silence.")
+]
 Id: TypeAlias = str | int | float | None
 RequestId: TypeAlias = Annotated[Id, Meta(description="Chosen by the client; comes back in `result`.")]
 Role: TypeAlias = Literal["viewer", "operator"]
@@ -28,7 +43,7 @@ Hold: TypeAlias = Annotated[
     HoldKind | None, Meta(description="What an operator put in place of the values: null while they are live.")
 ]
 HoldLeft: TypeAlias = Annotated[
-    Annotated[float, Meta(ge=0)] | None,
+    Annotated[float, Meta(ge=0, le=MAX_SECONDS)] | None,
     Meta(description="When this was sent, the override had so many seconds left; null for no end of its own."),
 ]
 Streams: TypeAlias = Annotated[tuple[str, ...], Meta(description="Names of streams; empty for all.")]
@@ -164,7 +179,7 @@ class OverridePart(Struct, kw_only=True, frozen=True):
     valence: Signed
     arousal: Signed
     ttl_s: Annotated[
-        Annotated[float, Meta(gt=0)] | None,
+        Annotated[float, Meta(gt=0, le=MAX_SECONDS)] | None,
         Meta(description="After so many seconds the values are live again; null for when `resume` comes."),
     ] = None
 

@@ -185,6 +185,25 @@ async def test_everything_that_a_pipeline_says_comes_out_at_the_node(nats: NatsS
         assert node.states("Zürich 1.b")[-1] == "live"
 
 
+async def test_an_event_that_does_not_fit_ends_neither_its_channel_nor_the_node(nats: NatsServer) -> None:
+    stage = Stage()
+    async with stage.worker(nats) as bus, serving(nats) as node:
+        for name, source in (("a 1", "a"), ("b.2", "b")):
+            await add_channel(bus, name, source, loop=False)
+        await until(lambda: stage.scripts.keys() == {"a", "b"} and len(node.hub.streams) == 2)
+        stage.scripts["a"].sink.publish(frame(1))
+        await until(lambda: node.frames("a 1"))
+        newer = replace(frame(2), raw=replace(FRAME.raw, modalities=("video",)))
+        epoch = node.feed._sights["a 1"].fence.epoch
+        for number, event in enumerate((replace(frame(1), valence=9.0), newer), start=100):
+            await bus.publish(subject_of("a 1", "emotion"), seal(event, epoch=epoch, number=number))
+        await bus.publish(subject_of("a 1", "status"), b"[" * 100_000)
+        await until(lambda: node.feed.losses()["no event"] == 2 and node.feed.losses()["with unknown values"] == 1)
+        stage.scripts["b"].sink.publish(frame(1))
+        await until(lambda: node.frames("b.2"))
+        assert [one.modalities for one in node.frames("a 1")] == [FRAME.raw.modalities, ()]
+
+
 async def test_a_node_may_serve_some_channels_alone(nats: NatsServer) -> None:
     stage = Stage()
     async with stage.worker(nats) as bus, serving(nats, only=["b.2"]) as node:
