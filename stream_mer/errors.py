@@ -5,9 +5,10 @@
     StreamMerError              exit code 1
     ├── SettingError            exit code 2: a setting or argument that cannot be
     ├── SourceError             audio cannot be opened, read or decoded
-    │   └── DeviceError         a sound device is unknown, gone or busy
+    │   ├── DeviceError         a sound device is unknown, gone or busy
+    │   └── RecordingError      exit code 2: a recording of a show is missing, damaged or holds what cannot be
     ├── LyricsError             recogniser or lyrics file is not usable
-    ├── CheckpointError         model weights are missing, damaged or do not match
+    ├── CheckpointError         exit code 2: model weights are missing, damaged or do not match
     ├── CorpusError             training data is missing or malformed
     ├── ServeError              the server cannot start or be reached, or a side broke the protocol
     └── ClusterError            NATS cannot be reached, refuses, or holds what nobody can read
@@ -51,12 +52,20 @@ class DeviceError(SourceError):
     """A sound device is unknown, gone or busy."""
 
 
+class RecordingError(SourceError):
+    """A recording of a show is missing, damaged or holds what cannot be."""
+
+    exit_code = 2
+
+
 class LyricsError(StreamMerError):
     """The recogniser, its weights or a lyrics file is not usable."""
 
 
 class CheckpointError(StreamMerError):
     """Model weights are missing, damaged or do not match the code."""
+
+    exit_code = 2
 
 
 class CorpusError(StreamMerError):
@@ -71,6 +80,15 @@ class ClusterError(StreamMerError):
     """NATS cannot be reached, refuses, or holds what nobody can read."""
 
 
+LONGEST_PART = 200
+"""Characters of what somebody wrote that an error shows at most."""
+
+
+def brief(text: str) -> str:
+    """Return a text as part of an error's line: its beginning, where it is too long for one."""
+    return text if len(text) <= LONGEST_PART else text[:LONGEST_PART] + "…"
+
+
 def did_you_mean(name: object, known: Iterable[str], *, prefix: str = "", or_all: bool = True) -> str:
     """Return how a message about a mistyped name ends: with the one that was probably meant, or with all there are.
 
@@ -81,6 +99,8 @@ def did_you_mean(name: object, known: Iterable[str], *, prefix: str = "", or_all
         or_all: Whether to name all of them where none is near; else the message ends without.
     """
     names = list(known)
+    if len(str(name)) > LONGEST_PART:  # nothing is near, and to find that out takes minutes
+        return ""
     near = difflib.get_close_matches(str(name).removeprefix(prefix), [one.removeprefix(prefix) for one in names], n=1)
     if near:
         return f"; did you mean {prefix + near[0]!r}?"

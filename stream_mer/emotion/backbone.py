@@ -19,9 +19,10 @@ A *token* is what the joint model reads: maximum and mean of every channel that 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 import torch
+from msgspec import Meta
 from torch import Tensor, nn
 
 from stream_mer.audio.features import MEL_BANDS
@@ -40,6 +41,10 @@ TOKEN_STEPS = BLOCK_STEPS * TOKEN_BLOCKS
 HISTORY_STEPS = max(TEMPORAL_STEPS) - 1  # normalised log-mel that the longest filter still reads
 
 
+Filters: TypeAlias = Annotated[int, Meta(ge=1, le=4096)]
+"""How many filters a bank may have; the largest published one has 204."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackboneShape:
     """How much of the network there is; the default is all that was published.
@@ -49,8 +54,8 @@ class BackboneShape:
         pooled: Channels that a token tells of.
     """
 
-    filters: tuple[int, ...] = (204, 204, 51, 51, 51)
-    pooled: int = 753
+    filters: Annotated[tuple[Filters, ...], Meta(min_length=5, max_length=5)] = (204, 204, 51, 51, 51)
+    pooled: Annotated[int, Meta(ge=1, le=16_384)] = 753
 
     @property
     def front_channels(self) -> int:

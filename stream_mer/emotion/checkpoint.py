@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import json
-import textwrap
-from dataclasses import asdict, dataclass, field, replace
+import os
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeAlias, cast
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
-from torch import nn
+from msgspec import Meta
+from safetensors.torch import save
+from torch import Tensor, nn
 
 from stream_mer.emotion.backbone import Backbone, BackboneShape
 from stream_mer.emotion.model import JointModel, JointModelConfig
 from stream_mer.errors import CheckpointError, SettingError
 from stream_mer.file_writing import replacing
+from stream_mer.model_files import check_state, on_meta, read_config, read_weights, reason, record_of, short
 from stream_mer.types import CATEGORIES, CLUSTERS
 
 FORMAT = 2
 """Raised whenever a checkpoint of before cannot be read any more."""
+
+
+Share: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
+Strength: TypeAlias = Annotated[float, Meta(ge=0, le=10)]
+Temperature: TypeAlias = Annotated[float, Meta(ge=0.01, le=100)]
+HalfWidth: TypeAlias = Annotated[float, Meta(ge=0, le=2)]
+"""What a checkpoint may hold; valence and arousal are 2 wide."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,9 +40,9 @@ class TextStrength:
         cluster: Of the cluster's logits.
     """
 
-    emotion: float = 1.0
-    category: float = 1.0
-    cluster: float = 1.0
+    emotion: Strength = 1.0
+    category: Strength = 1.0
+    cluster: Strength = 1.0
 
     @property
     def greatest(self) -> float:
@@ -57,12 +65,12 @@ class Calibration:
         text_strength: How far words may move each output.
     """
 
-    valence_error: float
-    arousal_error: float
-    level: float = 0.8
-    category_temperature: float = 1.0
-    cluster_temperature: float = 1.0
-    category_accuracy: tuple[tuple[float, float], ...] = ()
+    valence_error: HalfWidth
+    arousal_error: HalfWidth
+    level: Share = 0.8
+    category_temperature: Temperature = 1.0
+    cluster_temperature: Temperature = 1.0
+    category_accuracy: Annotated[tuple[tuple[Share, Share], ...], Meta(max_length=1000)] = ()
     text_strength: TextStrength = field(default_factory=TextStrength)
 
     def confidence_for(self, accuracy: float) -> float:
@@ -119,11 +127,11 @@ def find_model(name: str) -> Path:
     places = (package / "models", package.parent / "models")
     candidates = [Path(name), *(place / name for place in places)]
     for candidate in candidates:
-        if (candidate / "config.json").is_file():
+        if os.path.isfile(candidate / "config.json"):  # noqa: PTH113 - Path.is_file raises where a name is too long
             return candidate
     known = sorted({path.parent.name for place in places for path in place.glob("*/config.json")})
     raise CheckpointError(
-        f"no model {name!r}: give the path of a folder with config.json and weights.safetensors, "
+        f"no model {short(name)}: give the path of a folder with config.json and weights.safetensors, "
         f"or one of: {', '.join(known) or '(none is installed)'}"
     )
 
@@ -135,26 +143,28 @@ def load_checkpoint(folder: Path, *, device: str = "cpu") -> Checkpoint:
         CheckpointError: A file is missing or damaged, or does not match this version of stream_mer.
     """
     try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        tensors = load_file(folder / "weights.safetensors", device=device)
-    except (OSError, ValueError, SafetensorError) as error:
-        raise CheckpointError(f"cannot read the model {folder}: {error}") from error
+        config = read_config(folder / "config.json")
+        tensors = read_weights(folder / "weights.safetensors", device=device)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"cannot read the model {folder}: {reason(error)}") from error
     try:
-        _check(config)
-        backbone, joint = Backbone(_shape(config)), JointModel(JointModelConfig(**config["joint"]))
-        modules = nn.ModuleDict({"backbone": backbone, "joint": joint})
+        shape, joint_config, calibration, training = _parts(config)
+        with on_meta():  # a config of a million filters takes no memory: it is refused before anything is built
+            check_state(_modules(shape, joint_config), tensors)
+        modules = _modules(shape, joint_config)
         modules.load_state_dict(tensors)
-        calibration = _calibration(config["calibration"])
+        _check_places(tensors["backbone.pooled"], shape)
     except (KeyError, TypeError, ValueError, RuntimeError, AssertionError) as error:  # torch asserts some shapes
-        reason = textwrap.shorten(str(error), 300)  # torch lists every tensor, one a line
-        raise CheckpointError(f"the model {folder} does not match this version of stream_mer: {reason}") from error
+        raise CheckpointError(
+            f"the model {folder} does not match this version of stream_mer: {reason(error)}"
+        ) from error
     modules.to(device).eval().requires_grad_(requires_grad=False)
     return Checkpoint(
         name=folder.resolve().name,
-        backbone=backbone,
-        joint=joint,
+        backbone=cast("Backbone", modules["backbone"]),
+        joint=cast("JointModel", modules["joint"]),
         calibration=calibration,
-        training=config.get("training", {}),
+        training=training,
     )
 
 
@@ -178,23 +188,38 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
         told.write((json.dumps(config, indent=2) + "\n").encode())
 
 
-def _calibration(told: dict[str, Any]) -> Calibration:
-    found = Calibration(**told)
-    pairs = tuple((float(confidence), float(accuracy)) for confidence, accuracy in found.category_accuracy)
-    strength = TextStrength(**told["text_strength"]) if "text_strength" in told else TextStrength()
-    return replace(found, category_accuracy=pairs, text_strength=strength)
+def _modules(shape: BackboneShape, config: JointModelConfig) -> nn.ModuleDict:
+    return nn.ModuleDict({"backbone": Backbone(shape), "joint": JointModel(config)})
 
 
-def _check(config: dict[str, Any]) -> None:
+def _parts(config: Any) -> tuple[BackboneShape, JointModelConfig, Calibration, dict[str, Any]]:
+    """Return what a config says of shape, joint model, calibration and training, all of it within its ranges."""
+    if not isinstance(config, dict):
+        raise ValueError(f"config.json holds {short(config)} in place of a table")  # noqa: TRY004 - of a file
     if config["format"] != FORMAT:
-        raise ValueError(f"it has format {config['format']}, and this version reads {FORMAT}")
-    if tuple(config["categories"]) != CATEGORIES or tuple(config["clusters"]) != CLUSTERS:
+        raise ValueError(f"it has format {short(config['format'])}, and this version reads {FORMAT}")
+    if config["categories"] != list(CATEGORIES) or config["clusters"] != list(CLUSTERS):
         raise ValueError("it was trained on other categories or clusters")
-    read, made = config["joint"]["audio_features"], _shape(config).token_features
-    if read != made:
-        raise ValueError(f"it reads tokens of {read} features, but its backbone makes {made}")
+    shape = record_of(config["backbone"], BackboneShape, where="backbone")
+    joint = record_of(config["joint"], JointModelConfig, where="joint")
+    if joint.audio_features != shape.token_features:
+        raise ValueError(
+            f"it reads tokens of {joint.audio_features} features, but its backbone makes {shape.token_features}"
+        )
+    training = config.get("training", {})
+    return shape, joint, _calibration(config["calibration"]), training if isinstance(training, dict) else {}
 
 
-def _shape(config: dict[str, Any]) -> BackboneShape:
-    told = config["backbone"]
-    return BackboneShape(filters=tuple(told["filters"]), pooled=told["pooled"])
+def _calibration(told: Any) -> Calibration:
+    if isinstance(told, dict) and "text_strength" in told:  # its unknown settings would pass
+        record_of(told["text_strength"], TextStrength, where="calibration.text_strength")
+    found = record_of(told, Calibration, where="calibration")
+    for rising in zip(*found.category_accuracy, strict=True):
+        if list(rising) != sorted(rising):
+            raise ValueError("calibration.category_accuracy does not rise")
+    return found
+
+
+def _check_places(pooled: Tensor, shape: BackboneShape) -> None:
+    if not bool(((pooled >= 0) & (pooled < shape.channels)).all()):
+        raise ValueError(f"backbone.pooled names channels that are not among the {shape.channels} that there are")

@@ -17,9 +17,10 @@ Shapes: ``E`` members, ``B`` batch, ``N`` audio tokens (see ``backbone``), ``L``
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
+from msgspec import Meta
 from torch import Tensor, nn
 
 from stream_mer.emotion.members import Block, Linear, Norm, SelfAttention, WeightedPool
@@ -28,7 +29,7 @@ from stream_mer.types import CATEGORIES, CLUSTERS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JointModelConfig:
-    """The shape of the network; stored beside the weights.
+    """The shape of the network; stored beside the weights. The ranges are those that a checkpoint may have.
 
     Attributes:
         audio_features: Width of an audio token.
@@ -46,19 +47,19 @@ class JointModelConfig:
         text_half_lines: Lines, each fully sure and new, that move the result half as far as words may.
     """
 
-    audio_features: int
-    text_features: int
-    members: int = 1
-    width: int = 128
-    heads: int = 4
-    dropout: float = 0.3
-    input_dropout: float = 0.5
-    text_dropout: float = 0.5
+    audio_features: Annotated[int, Meta(ge=1, le=65_536)]
+    text_features: Annotated[int, Meta(ge=1, le=65_536)]
+    members: Annotated[int, Meta(ge=1, le=100)] = 1
+    width: Annotated[int, Meta(ge=1, le=4096)] = 128
+    heads: Annotated[int, Meta(ge=1, le=64)] = 4
+    dropout: Annotated[float, Meta(ge=0, le=1)] = 0.3
+    input_dropout: Annotated[float, Meta(ge=0, le=1)] = 0.5
+    text_dropout: Annotated[float, Meta(ge=0, le=1)] = 0.5
     private: bool = True
     shared: bool = True
     attention: bool = True
-    text_half_life_s: float = 120.0
-    text_half_lines: float = 2.0
+    text_half_life_s: Annotated[float, Meta(ge=0.1, le=1e6)] = 120.0
+    text_half_lines: Annotated[float, Meta(ge=0.001, le=1000)] = 2.0
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -14,7 +14,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from stream_mer.errors import SettingError, did_you_mean
+from stream_mer.errors import SettingError, brief, did_you_mean
 from stream_mer.lights.colour import Colour, parse_colour
 from stream_mer.lights.look import PALETTES, Look, Palette, Range
 from stream_mer.lights.patch import lamps_of
@@ -68,7 +68,7 @@ def rig_of(table: Mapping[str, Any], *, name: str) -> Rig:
 def _fixture(table: Any, number: int) -> Fixture:
     where = f"fixtures[{number}]"
     if not isinstance(table, dict):
-        raise SettingError(f"{where} is a table, not {table!r}")
+        raise SettingError(f"{where} is a table, not {brief(repr(table))}")
     if isinstance(table.get("name"), str):
         where = table["name"]
     if "channels" not in table:
@@ -81,7 +81,7 @@ def _fixture(table: Any, number: int) -> Fixture:
 def _noun(kind: type[T], table: Any, *, base: T | None, where: str) -> T:
     """Make a noun of a table; what the table does not say is as in ``base``, or the noun's own default."""
     if not isinstance(table, dict):
-        raise SettingError(f"{where} is a table, not {table!r}")
+        raise SettingError(f"{where} is a table, not {brief(repr(table))}")
     hints = typing.get_type_hints(kind)
     _check_keys(table, hints, where=f"{where}.")
     values = {key: _value(hints[key], value, where=f"{where}.{key}") for key, value in table.items()}
@@ -114,7 +114,7 @@ def _value(kind: Any, value: Any, *, where: str) -> Any:  # noqa: PLR0911 - one 
         return tuple(_channel(each, where=where) for each in value)
     if kind == tuple[str, ...]:
         return tuple(_value(str, each, where=where) for each in (value if isinstance(value, list) else [value]))
-    raise SettingError(f"{where} is {_WORDS.get(str(kind), 'something else')}, not {value!r}")
+    raise SettingError(f"{where} is {_WORDS.get(str(kind), 'something else')}, not {brief(repr(value))}")
 
 
 _HUGE = 1e300
@@ -133,7 +133,7 @@ _WORDS = {
 
 def _colours(value: Any, *, where: str) -> Palette:
     if not (isinstance(value, list) and value and all(isinstance(each, str) for each in value)):
-        raise SettingError(f'{where} is a list of colours, such as ["#ffb000", "#ff6a00"], not {value!r}')
+        raise SettingError(f'{where} is a list of colours, such as ["#ffb000", "#ff6a00"], not {brief(repr(value))}')
     return tuple(parse_colour(each) for each in value)
 
 
@@ -148,7 +148,7 @@ def _channel(value: Any, *, where: str) -> Channel:
 def _text(value: Any, known: Iterable[str], *, where: str) -> str:
     """Return one of some words."""
     if value not in tuple(known):
-        raise SettingError(f"{where}: there is no {value!r}{did_you_mean(value, known)}")
+        raise SettingError(f"{where}: there is no {brief(repr(value))}{did_you_mean(value, known)}")
     return str(value)
 
 

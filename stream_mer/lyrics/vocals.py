@@ -11,17 +11,19 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
+from msgspec import Meta
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from stream_mer.audio.features import MEL_BANDS, STEP_LENGTH, LogMelStream
 from stream_mer.errors import CheckpointError
 from stream_mer.file_writing import replacing
+from stream_mer.model_files import check_state, on_meta, read_config, read_weights, reason, record_of
 from stream_mer.types import SAMPLE_RATE_HZ, Samples
 
 STEPS_PER_S = SAMPLE_RATE_HZ / STEP_LENGTH
@@ -37,7 +39,7 @@ SHIPPED = "vocals-v1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VocalShape:
-    """Size of the network.
+    """Size of the network. The ranges are those that a file may have.
 
     Attributes:
         shapes: Filters of the front, each over 5 steps and 9 bands: a voice is one whatever its pitch.
@@ -46,10 +48,17 @@ class VocalShape:
         dilations: Distance between the steps that a filter reads, one a layer.
     """
 
-    shapes: int = 16
-    width: int = 128
-    kernel: int = 9
-    dilations: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
+    shapes: Annotated[int, Meta(ge=1, le=1024)] = 16
+    width: Annotated[int, Meta(ge=1, le=1024)] = 128
+    kernel: Annotated[int, Meta(ge=1, le=64)] = 9
+    dilations: Annotated[tuple[Annotated[int, Meta(ge=1, le=512)], ...], Meta(min_length=1, max_length=32)] = (
+        1,
+        2,
+        4,
+        8,
+        16,
+        32,
+    )
 
 
 class VocalNetwork(nn.Module):
@@ -141,15 +150,17 @@ def load_detector(folder: Path) -> VocalDetector:
     """Read a detector's weights.
 
     Raises:
-        CheckpointError: A file is missing or damaged.
+        CheckpointError: A file is missing or damaged, or holds what cannot be.
     """
     try:
-        told = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        shape = VocalShape(**{**told["shape"], "dilations": tuple(told["shape"]["dilations"])})
+        told, tensors = read_config(folder / CONFIG), read_weights(folder / WEIGHTS)
+        shape = record_of(told["shape"], VocalShape, where="shape")
+        with on_meta():
+            check_state(VocalNetwork(shape), tensors)
         network = VocalNetwork(shape)
-        network.load_state_dict(load_file(folder / WEIGHTS))
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        raise CheckpointError(f"cannot read the vocal detector {folder}: {error}") from error
+        network.load_state_dict(tensors)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise CheckpointError(f"cannot read the vocal detector {folder}: {reason(error)}") from error
     network.eval().requires_grad_(requires_grad=False)
     return VocalDetector(network)
 

@@ -27,7 +27,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from stream_mer.errors import SettingError, did_you_mean
+from stream_mer.errors import SettingError, brief, did_you_mean
 from stream_mer.osc.addresses import ADDRESS, FIELDS, OscField, OscMapping, parse_scale
 from stream_mer.osc.presets import PRESETS
 from stream_mer.osc.target import OscTarget
@@ -60,7 +60,9 @@ def target_of(table: Mapping[str, Any], *, name: str) -> OscTarget:
     base = None
     if "preset" in table:
         if table["preset"] not in PRESETS:
-            raise SettingError(f"no preset is called {table['preset']!r}{did_you_mean(table['preset'], PRESETS)}")
+            raise SettingError(
+                f"no preset is called {brief(repr(table['preset']))}{did_you_mean(table['preset'], PRESETS)}"
+            )
         base = PRESETS[table["preset"]].target
     elif not {"port", "fields"} <= table.keys():
         raise SettingError("a mapping without a preset says at least the port and, under [fields], what is sent")
@@ -108,4 +110,4 @@ def _check(table: Mapping[str, Any], known: Mapping[str, type], *, where: str) -
         wanted = known[key]
         fits = isinstance(value, wanted) or (wanted is float and isinstance(value, int))
         if not fits or (isinstance(value, bool) and wanted is not bool):
-            raise SettingError(f"{where}{key} is {_WORDS[wanted]}, not {value!r}")
+            raise SettingError(f"{where}{key} is {_WORDS[wanted]}, not {brief(repr(value))}")

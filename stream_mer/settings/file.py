@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from stream_mer.errors import SettingError
+from stream_mer.toml_file import BadTomlError, parse_toml, read_text
 
 FILE_VARIABLE = "STREAM_MER_CONFIG"
 """Names the file where no flag does; set but empty, no file is read."""
@@ -68,25 +69,14 @@ def read_settings_file(path: Path) -> SettingsFile:
     Raises:
         SettingError: It cannot be read, or is no TOML.
     """
-    import tomllib  # noqa: PLC0415 - most runs have no file
-
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+        text = read_text(path, max_bytes=MAX_BYTES)
+        return SettingsFile(path=path, values=parse_toml(text), lines=find_lines(text))
+    except BadTomlError as error:
+        raise SettingError(f"{path} {error}") from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise SettingError(f"cannot read the settings in {path}: {reason}") from error
-    if len(data) > MAX_BYTES:
-        raise SettingError(f"{path} has more than {MAX_BYTES} bytes: that is no file of settings")
-    try:
-        text = data.decode("utf-8-sig")
-        return SettingsFile(path=path, values=tomllib.loads(text), lines=find_lines(text))
-    except UnicodeDecodeError as error:
-        raise SettingError(f"{path} is no TOML: it is not text in UTF-8") from error
-    except RecursionError as error:
-        raise SettingError(f"{path} is no TOML that can be read: it is nested too deeply") from error
-    except tomllib.TOMLDecodeError as error:
-        raise SettingError(f"{path} is no TOML: {' '.join(str(error).split())}") from error
 
 
 def find_lines(text: str) -> dict[tuple[str, ...], int]:

@@ -10,7 +10,9 @@ from typing import Any, Protocol, runtime_checkable
 
 import click
 
+from stream_mer.errors import brief
 from stream_mer.redaction import MASK, redact
+from stream_mer.toml_file import BadTomlError, parse_toml
 
 _SECRET_WORDS = frozenset({"credentials", "key", "passphrase", "password", "secret", "token"})
 
@@ -101,11 +103,9 @@ def from_text(param: click.Parameter, text: str) -> Any:
         return text
     if not text.startswith(("[", "{")):
         return [text]
-    import tomllib  # noqa: PLC0415 - most runs have no such variable
-
     try:
-        raw = tomllib.loads(f"value = {text}")["value"]
-    except (tomllib.TOMLDecodeError, RecursionError):
+        raw = parse_toml(f"value = {text}")["value"]
+    except BadTomlError:
         raise WrongKindError('must be one value, or several as ["one", "another"]') from None
     return from_toml(param, raw, folder=Path())
 
@@ -122,7 +122,7 @@ def check(param: click.Parameter, value: Any) -> Any:
     except click.BadParameter as error:
         if _wanted(param) == "true or false":
             raise WrongKindError(_must_be(param, value, secret=False)) from None
-        raise WrongKindError(f"cannot be: {error.message.rstrip('.')}") from None
+        raise WrongKindError(f"cannot be: {brief(error.message.rstrip('.'))}") from None
 
 
 def _scalar(param: click.Parameter, raw: Any, folder: Path, *, secret: bool) -> Any:
@@ -167,5 +167,5 @@ def _must_be(param: click.Parameter, raw: Any, *, secret: bool) -> str:
     wanted = _wanted(param)
     if getattr(param, "multiple", False):
         wanted += ", or a list of that" + (", or a table of names" if takes_pairs(param) else "")
-    what = f", not {shown(raw)!r}" if not secret else ""
+    what = f", not {brief(repr(shown(raw)))}" if not secret else ""
     return f"must be {wanted}{what}"

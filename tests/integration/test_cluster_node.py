@@ -195,10 +195,17 @@ async def test_an_event_that_does_not_fit_ends_neither_its_channel_nor_the_node(
         await until(lambda: node.frames("a 1"))
         newer = replace(frame(2), raw=replace(FRAME.raw, modalities=("video",)))
         epoch = node.feed._sights["a 1"].fence.epoch
-        for number, event in enumerate((replace(frame(1), valence=9.0), newer), start=100):
-            await bus.publish(subject_of("a 1", "emotion"), seal(event, epoch=epoch, number=number))
-        await bus.publish(subject_of("a 1", "status"), b"[" * 100_000)
-        await until(lambda: node.feed.losses()["no event"] == 2 and node.feed.losses()["with unknown values"] == 1)
+        beyond, unknown = (
+            seal(event, epoch=epoch, number=number)
+            for number, event in ((100, replace(frame(1), valence=9.0)), (101, newer))
+        )
+        for kind, data, reason, count in (
+            ("emotion", beyond, "no event", 1),
+            ("status", b"[" * 100_000, "no event", 2),
+            ("emotion", unknown, "with unknown values", 1),
+        ):
+            await bus.publish(subject_of("a 1", kind), data)
+            await until(lambda reason=reason, count=count: node.feed.losses()[reason] == count)  # type: ignore[misc]
         stage.scripts["b"].sink.publish(frame(1))
         await until(lambda: node.frames("b.2"))
         assert [one.modalities for one in node.frames("a 1")] == [FRAME.raw.modalities, ()]

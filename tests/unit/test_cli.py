@@ -152,7 +152,7 @@ def test_the_version_is_told(stream_mer: Command) -> None:
     [
         (SettingError("hop is odd; give another"), 2),
         (SourceError("the cable was pulled; plug it in"), 1),
-        (CheckpointError("the model is damaged; fetch it again"), 1),
+        (CheckpointError("the model is damaged; fetch it again"), 2),
     ],
 )
 def test_an_expected_error_is_its_message_and_its_exit_code(

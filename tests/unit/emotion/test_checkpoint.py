@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import resource
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from stream_mer.emotion import checkpoint as checkpoint_module
 from stream_mer.emotion.checkpoint import (
@@ -114,6 +117,39 @@ def empty(name: str) -> Callable[[Path], None]:
     return damage
 
 
+def retensor(name: str, change: Callable[[torch.Tensor], torch.Tensor | None]) -> Callable[[Path], None]:
+    """Change a tensor of the weights, or take it away."""
+
+    def damage(folder: Path) -> None:
+        tensors = load_file(folder / "weights.safetensors")
+        changed = change(tensors.pop(name))
+        save_file(
+            tensors if changed is None else {**tensors, name: changed.contiguous()}, folder / "weights.safetensors"
+        )
+
+    return damage
+
+
+def sparse(name: str, size: int) -> Callable[[Path], None]:
+    """Make a file as large as that, of which nothing takes room."""
+
+    def damage(folder: Path) -> None:
+        with (folder / name).open("r+b") as file:
+            file.truncate(size)
+
+    return damage
+
+
+def replace_by_folder(name: str) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        (folder / name).unlink()
+        (folder / name).mkdir()
+
+    return damage
+
+
+BIAS = "joint.heads.emotion.bias"
+
 DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     "no folder": (shutil.rmtree, "cannot read the model"),
     "no config": (lambda folder: (folder / "config.json").unlink(), "cannot read the model"),
@@ -142,6 +178,46 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     "no calibration": (change(calibration=None), "calibration"),
     "odd calibration": (change(calibration__wisdom=3), "wisdom"),
     "odd strength": (change(calibration__text_strength={"wisdom": 3}), "wisdom"),
+    "config nested": (write("config.json", b"[" * 100_000), "nested too deeply"),
+    "config nested within": (write("config.json", b'{"training": ' + b'{"a":' * 100_000), "nested too deeply"),
+    "config of a gigabyte": (sparse("config.json", 1 << 30), "config.json is larger than 4 MiB"),
+    "weights of a terabyte": (sparse("weights.safetensors", 1 << 40), "weights.safetensors is larger than 2048 MiB"),
+    "config a folder": (replace_by_folder("config.json"), "config.json is no file"),
+    "a million filters": (
+        change(backbone__filters=[10**6] * 5, backbone__pooled=10**6, joint__audio_features=2 * 10**6 + 288),
+        "<= 4096",
+    ),
+    "filters of another size": (
+        change(backbone__filters=[4096] * 5, backbone__pooled=16_384, joint__audio_features=33_056),
+        "size mismatch",
+    ),
+    "members without number": (change(joint__members=10**6), "<= 100"),
+    "width in words": (change(joint__width="wide"), "Expected `int`, got `str`"),
+    "no half-life": (change(joint__text_half_life_s=0), ">= 0.1"),
+    "temperature 0": (change(calibration__category_temperature=0), ">= 0.01"),
+    "temperature below 0": (change(calibration__cluster_temperature=-1.0), ">= 0.01"),
+    "temperature no number": (change(calibration__category_temperature=math.nan), "$.category_temperature"),
+    "temperature without end": (change(calibration__category_temperature=math.inf), "<= 100"),
+    "temperature in words": (change(calibration__category_temperature="warm"), "got `str`"),
+    "temperature true": (change(calibration__category_temperature=True), "got `bool`"),
+    "error without end": (change(calibration__valence_error=1e300), "<= 2"),
+    "level of 80": (change(calibration__level=80), "<= 1.0"),
+    "calibration a list": (change(calibration=[1]), "calibration is a table"),
+    "strength without end": (change(calibration__text_strength={"emotion": 1e9}), "<= 10"),
+    "accuracy that falls": (change(calibration__category_accuracy=[[0.5, 0.9], [0.6, 0.1]]), "does not rise"),
+    "accuracy above 1": (change(calibration__category_accuracy=[[0.5, 7]]), "<= 1.0"),
+    "accuracy without end": (change(calibration__category_accuracy=[[0.5, 0.5]] * 1001), "<= 1000"),
+    "categories a text": (change(categories="happy"), "other categories or clusters"),
+    "format a text": (change(format="2"), "it has format '2'"),
+    "a tensor that is no number": (retensor(BIAS, lambda old: old * math.nan), "holds what is no number"),
+    "a tensor without end": (retensor(BIAS, lambda old: old + math.inf), "holds what is no number"),
+    "a tensor beyond all range": (retensor(BIAS, lambda old: old + 1e30), "beyond 1e+06"),
+    "a tensor of doubles": (retensor(BIAS, lambda old: old.double()), "torch.float64 in place of torch.float32"),
+    "a tensor of halves": (retensor(BIAS, lambda old: old.half()), "torch.float16 in place of torch.float32"),
+    "a tensor of integers": (retensor(BIAS, lambda old: old.int()), "torch.int32 in place of torch.float32"),
+    "a tensor flat": (retensor(BIAS, lambda old: old.flatten()), "size mismatch"),
+    "a tensor missing": (retensor(BIAS, lambda _: None), f"1 tensors are missing, such as {BIAS}"),
+    "a channel that is not there": (retensor("backbone.pooled", lambda old: old + 10**6), "names channels"),
     "odd accuracy": (change(calibration__category_accuracy=[[0.5]]), "does not match"),
 }
 
@@ -159,6 +235,23 @@ def test_a_checkpoint_that_is_not_whole_is_one_line_that_says_why(kind: str, tin
     assert str(folder) in message
     assert "\n" not in message
     assert len(message) < 600
+
+
+def test_a_config_that_asks_for_terabytes_takes_no_memory(tiny_model: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "greedy"
+    shutil.copytree(tiny_model, folder)
+    change(joint__members=100, joint__width=4096)(folder)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(CheckpointError, match="size mismatch"):
+        load_checkpoint(folder)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000, "KiB"
+
+
+def test_a_name_longer_than_any_file_is_no_model() -> None:
+    for name in ("x" * 5000, "x/" * 5000, "nul\0"):
+        with pytest.raises(CheckpointError, match="no model") as caught:
+            find_model(name)
+        assert len(str(caught.value)) < 600
 
 
 def test_a_model_is_found_by_its_folder_or_its_name(

@@ -81,3 +81,43 @@ def test_damaged_files_are_one_clear_error(damage: str, network: VocalNetwork, t
         (tmp_path / "vocals.json").write_text(json.dumps(told))
     with pytest.raises(CheckpointError, match="cannot read the vocal detector"):
         load_detector(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("shape", "says"),
+    [
+        ({"width": 10**6}, "<= 1024"),
+        ({"width": "wide"}, "got `str`"),
+        ({"kernel": 0}, ">= 1"),
+        ({"dilations": []}, "length >= 1"),
+        ({"dilations": [10**9]}, "<= 512"),
+        ({"colour": "red"}, "no setting 'colour'"),
+    ],
+)
+def test_a_shape_that_cannot_be_is_one_clear_error(
+    shape: dict[str, object], says: str, network: VocalNetwork, tmp_path: Path
+) -> None:
+    save_detector(network, tmp_path, training={})
+    told = json.loads((tmp_path / "vocals.json").read_text())
+    told["shape"] |= shape
+    (tmp_path / "vocals.json").write_text(json.dumps(told))
+    with pytest.raises(CheckpointError, match=says) as caught:
+        load_detector(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"shape":' * 50_000, "[]", "3", '{"shape": 3}', "NaN"])
+def test_a_config_that_is_none_is_one_clear_error(content: str, network: VocalNetwork, tmp_path: Path) -> None:
+    save_detector(network, tmp_path, training={})
+    (tmp_path / "vocals.json").write_text(content)
+    with pytest.raises(CheckpointError, match="cannot read the vocal detector"):
+        load_detector(tmp_path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e30])
+def test_weights_that_are_no_numbers_are_one_clear_error(value: float, network: VocalNetwork, tmp_path: Path) -> None:
+    with torch.no_grad():
+        network.last.weight.fill_(value)
+    save_detector(network, tmp_path, training={})
+    with pytest.raises(CheckpointError, match=r"last\.weight holds what is no number"):
+        load_detector(tmp_path)

@@ -95,6 +95,10 @@ def test_the_line_of_a_key_is_told_where_it_is_known(tmp_path: Path) -> None:
         (b"a = 1\na = 2\n", "is no TOML"),
         (b"x = " + b"[" * 100_000, "is no TOML"),
         (b"#" * (MAX_BYTES + 1), "that is no file of settings"),
+        (b".".join([b"a"] * 500_000) + b" = 1\n", "nested too deeply"),
+        (b"a" * 1_000_000 + b" = 1\n", "a key of 1000000 characters"),
+        (b"port = 0x" + b"f" * 100_000, "more than 64 bits"),
+        (b"port = " + b"9" * 10_000, "Exceeds the limit"),
     ],
 )
 def test_garbage_is_one_line_that_names_the_file(tmp_path: Path, content: bytes, says: str) -> None:
@@ -104,6 +108,7 @@ def test_garbage_is_one_line_that_names_the_file(tmp_path: Path, content: bytes,
         read_settings_file(path)
     assert str(path) in str(error.value)
     assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 600
 
 
 def test_a_file_that_is_none_is_one_line(tmp_path: Path) -> None:

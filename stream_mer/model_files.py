@@ -1,0 +1,127 @@
+"""Files of models, which may come from anywhere: read with bounds, and checked before anything is built of them."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+MAX_CONFIG_BYTES = 4 << 20
+"""The largest that training has written has 19 kB."""
+
+MAX_WEIGHTS_BYTES = 2 << 30
+"""A hundred times those of the whole published network."""
+
+MAX_WEIGHT = 1e6
+"""Trained weights stay below 100; with much larger ones, outputs are no numbers."""
+
+T = TypeVar("T")
+
+
+def read_config(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is too large, or no JSON.
+    """
+    data = _read(path, MAX_CONFIG_BYTES)
+    try:
+        return json.loads(data.decode("utf-8"))
+    except RecursionError:
+        raise ValueError(f"{path.name} is nested too deeply") from None
+
+
+def read_weights(path: Path, *, device: str = "cpu") -> dict[str, Tensor]:
+    """Read a file of tensors.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is too large, or no safetensors file.
+    """
+    _check_size(path, MAX_WEIGHTS_BYTES)
+    try:
+        tensors: dict[str, Tensor] = load_file(path, device=device)
+    except SafetensorError as error:
+        raise ValueError(f"{path.name} is damaged: {error}") from None
+    return tensors
+
+
+def record_of(told: object, kind: type[T], *, where: str) -> T:
+    """Return a dataclass of what a config says, within the types and ranges that its fields are annotated with.
+
+    Raises:
+        ValueError: A field is missing, unknown, of another type or out of range.
+    """
+    if not isinstance(told, Mapping):
+        raise ValueError(f"{where} is a table, not {short(told)}")  # noqa: TRY004 - of a file, not of a caller
+    known = {field.name for field in fields(kind)}  # type: ignore[arg-type]  # a dataclass
+    if unknown := [name for name in told if name not in known]:
+        raise ValueError(f"{where} has no setting {short(unknown[0])}")
+    try:
+        return msgspec.convert(told, kind)
+    except (msgspec.ValidationError, TypeError) as error:
+        raise ValueError(f"{where}: {error}") from None
+
+
+def check_state(modules: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Check that tensors fit a network, which may be on the device ``meta``, where it takes no memory.
+
+    Raises:
+        ValueError: One is missing or too many, of another shape or type, no number or out of all range.
+    """
+    wanted = modules.state_dict()
+    if missing := [name for name in wanted if name not in tensors]:
+        raise ValueError(f"{len(missing)} tensors are missing, such as {missing[0]}")
+    if unknown := [name for name in tensors if name not in wanted]:
+        raise ValueError(f"{len(unknown)} tensors belong to no part of it, such as {short(unknown[0])}")
+    for name, tensor in tensors.items():
+        shape, dtype = tuple(wanted[name].shape), wanted[name].dtype
+        if tuple(tensor.shape) != shape:
+            raise ValueError(f"size mismatch for {name}: {list(tensor.shape)} in place of {list(shape)}")
+        if tensor.dtype != dtype:
+            raise ValueError(f"{name} is of the type {tensor.dtype} in place of {dtype}")
+        if tensor.is_floating_point() and not bool((tensor.abs() <= MAX_WEIGHT).all()):
+            raise ValueError(f"{name} holds what is no number, or beyond {MAX_WEIGHT:g}")
+
+
+def on_meta() -> torch.device:
+    """Return where a network is built that is only compared with tensors: its own take no memory there."""
+    return torch.device("meta")
+
+
+def short(value: object) -> str:
+    """Return a value of a file as part of an error."""
+    return repr(value) if not isinstance(value, str) or len(value) <= 80 else repr(value[:80] + "…")
+
+
+def reason(error: BaseException) -> str:
+    """Return an error as one line."""
+    return textwrap.shorten(str(error) or type(error).__name__, 300)
+
+
+def _read(path: Path, limit: int) -> bytes:
+    _check_size(path, limit)
+    with path.open("rb") as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise ValueError(f"{path.name} is larger than {limit >> 20} MiB")
+    return data
+
+
+def _check_size(path: Path, limit: int) -> None:
+    if not path.exists():
+        raise FileNotFoundError(f"there is no {path.name}")
+    if not path.is_file():
+        raise ValueError(f"{path.name} is no file")
+    if path.stat().st_size > limit:
+        raise ValueError(f"{path.name} is larger than {limit >> 20} MiB")
