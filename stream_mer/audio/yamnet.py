@@ -1,0 +1,214 @@
+"""YAMNet: what a second of audio sounds like, by Google's network trained on AudioSet.
+
+A *patch* is the log-mel spectrogram of 15,600 samples (0.975 s): 96 steps of 64 bands. The network gives 521 scores for
+it, one for each AudioSet class, and the activations of its blocks averaged over time and frequency. Patches lie on a
+fixed grid of the sample clock (``PATCH_HOP``), so that whoever needs one finds the same one.
+
+The weights are int8 numbers with scales, activations are float32: see ``docs/decisions/0011-yamnet.md``.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from stream_mer.errors import CheckpointError
+from stream_mer.types import SAMPLE_RATE_HZ, Samples
+
+FRAME_LENGTH = 400  # samples of one step: 25 ms
+STEP_LENGTH = 160  # samples from one step to the next: 10 ms
+FFT_LENGTH = 512
+MEL_BANDS = 64  # 125..7500 Hz
+PATCH_STEPS = 96
+PATCH_LENGTH = (PATCH_STEPS - 1) * STEP_LENGTH + FRAME_LENGTH
+"""Samples that a patch is made of: 15,600."""
+
+PATCH_HOP = 8_000
+"""Samples from the end of one patch to the end of the next: patches end at its multiples on the sample clock."""
+
+CLASSES = 521
+_CHANNELS = (64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024)
+BLOCKS = {f"layer{i}": channels for i, channels in enumerate(_CHANNELS, start=2)}
+"""Each block of the network, and how many channels it has."""
+
+_LOG_OFFSET = 0.001
+_MEL_RANGE_HZ = (125.0, 7500.0)
+_STEPS_AT_ONCE = 2_000  # 20 s; bounds the memory that a long recording takes
+_MODEL, _NETWORK, _CONFIG = "yamnet-v1", "yamnet.onnx", "yamnet.json"
+_FORMAT = 1
+
+
+@torch.inference_mode()
+def log_mel(frames: Tensor) -> Tensor:
+    """Log-mel steps [n, 64] of frames of 400 samples each, [n, 400]: log(mel magnitude + 0.001), as YAMNet expects."""
+    window, filters = _transform()
+    steps: Tensor = torch.fft.rfft(frames * window, FFT_LENGTH).abs() @ filters
+    return steps.add_(_LOG_OFFSET).log_()
+
+
+@functools.cache
+def _transform() -> tuple[Tensor, Tensor]:
+    """Periodic Hann window [400] and triangular filters [257, 64], equally wide on the scale 1127 ln(1 + f / 700)."""
+    frequencies = np.arange(FFT_LENGTH // 2 + 1) * SAMPLE_RATE_HZ / FFT_LENGTH
+    mel = 1127 * np.log1p(frequencies / 700)[:, None]
+    low, high = 1127 * np.log1p(np.array(_MEL_RANGE_HZ) / 700)
+    edges = np.linspace(low, high, MEL_BANDS + 2)
+    rising = (mel - edges[:-2]) / (edges[1:-1] - edges[:-2])
+    falling = (edges[2:] - mel) / (edges[2:] - edges[1:-1])
+    filters = np.maximum(0, np.minimum(rising, falling)).astype(np.float32)
+    return torch.hann_window(FRAME_LENGTH), torch.from_numpy(filters)
+
+
+class YamnetPatches:
+    """Cuts a stream into patches, each step computed once.
+
+    A patch ends at each multiple of ``hop_samples`` on the sample clock and is made of the 15,600 samples before it.
+    Audio before the stream's start counts as silence. Feeding in pieces gives the same patches as feeding all at once.
+
+    Args:
+        at_sample: Place of the first sample on the sample clock.
+        hop_samples: From one patch to the next; a multiple of 160.
+    """
+
+    def __init__(self, *, at_sample: int = 0, hop_samples: int = PATCH_HOP) -> None:
+        if hop_samples <= 0 or hop_samples % STEP_LENGTH:
+            raise ValueError(f"patches end at multiples of {STEP_LENGTH} samples; {hop_samples} is none")
+        self._hop_steps = hop_samples // STEP_LENGTH
+        # Step ``s`` ends at sample 160 s. The first one to compute is the first that ends after ``at_sample``.
+        self._step = at_sample // STEP_LENGTH + 1
+        silent = max(0, at_sample - (self._step * STEP_LENGTH - FRAME_LENGTH))
+        self._pending: Samples = np.zeros(silent, np.float32)
+        silence = np.full(MEL_BANDS, np.log(_LOG_OFFSET), np.float32)
+        self._steps: NDArray[np.float32] = np.tile(silence, (PATCH_STEPS, 1))
+
+    def feed(self, samples: Samples) -> NDArray[np.float32]:
+        """Add samples and return the patches that they complete, oldest first, shape ``[n, 96, 64]`` (n may be 0)."""
+        pending = np.concatenate([self._pending, samples], dtype=np.float32)
+        n_steps = max(0, (len(pending) - FRAME_LENGTH) // STEP_LENGTH + 1)
+        self._pending = pending[n_steps * STEP_LENGTH :].copy()
+        patches = []
+        for start in range(0, n_steps, _STEPS_AT_ONCE):
+            stop = min(n_steps, start + _STEPS_AT_ONCE)
+            piece = pending[start * STEP_LENGTH : (stop - 1) * STEP_LENGTH + FRAME_LENGTH]
+            frames = torch.from_numpy(piece).unfold(0, FRAME_LENGTH, STEP_LENGTH)
+            patches.append(self._add_steps(log_mel(frames).numpy()))
+        return np.concatenate(patches) if patches else np.zeros((0, PATCH_STEPS, MEL_BANDS), np.float32)
+
+    def _add_steps(self, steps: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Take the next steps [n, 64] and return the patches that they complete."""
+        known = np.concatenate([self._steps, steps])
+        first = -self._step % self._hop_steps  # index in ``steps`` of the first one that ends a patch
+        ends = range(PATCH_STEPS + first + 1, len(known) + 1, self._hop_steps)
+        patches = [known[end - PATCH_STEPS : end] for end in ends]
+        self._steps = known[-PATCH_STEPS:]
+        self._step += len(steps)
+        return np.stack(patches) if patches else np.zeros((0, PATCH_STEPS, MEL_BANDS), np.float32)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class YamnetOutput:
+    """What YAMNet says of some patches.
+
+    Attributes:
+        embedding: Mean activations of the chosen blocks, one block after the other, shape ``[n, D]``, 0 or more.
+        scores: Score of each AudioSet class before the sigmoid, shape ``[n, 521]``.
+    """
+
+    embedding: NDArray[np.float32]
+    scores: NDArray[np.float32]
+
+
+class Yamnet:
+    """The network, shared by all streams; its file is read at the first ``run``. Thread-safe.
+
+    Args:
+        folder: Holds ``yamnet.onnx`` and ``yamnet.json``; None takes those that come with the package.
+        blocks: Names out of ``BLOCKS``, in the order in which ``YamnetOutput.embedding`` holds them; may be empty.
+
+    Attributes:
+        embedding_size: Numbers in an embedding.
+    """
+
+    def __init__(self, folder: Path | None = None, *, blocks: Sequence[str] = ("layer14",)) -> None:
+        unknown = [block for block in blocks if block not in BLOCKS]
+        if unknown:
+            raise ValueError(f"YAMNet has no block {unknown[0]!r}; it has {', '.join(BLOCKS)}")
+        self.embedding_size = sum(BLOCKS[block] for block in blocks)
+        self._folder = folder
+        self._outputs = [*blocks, "scores"]
+        self._lock = threading.Lock()  # held while the file is read
+        self._session: onnxruntime.InferenceSession | None = None
+
+    def run(self, patches: NDArray[np.float32]) -> YamnetOutput:
+        """Compute some patches, of one stream or of several.
+
+        Args:
+            patches: Shape ``[n, 96, 64]``, as ``YamnetPatches`` cuts them; n may be 0.
+
+        Raises:
+            CheckpointError: The file is missing or damaged.
+        """
+        if len(patches) == 0:
+            return YamnetOutput(
+                embedding=np.zeros((0, self.embedding_size), np.float32), scores=np.zeros((0, CLASSES), np.float32)
+            )
+        *blocks, scores = self.load().run(self._outputs, {"patches": patches[:, None]})
+        embedding = np.concatenate([np.zeros((len(scores), 0), np.float32), *blocks], axis=1)
+        return YamnetOutput(embedding=embedding, scores=scores)
+
+    def load(self) -> onnxruntime.InferenceSession:
+        """Read the file now rather than at the first ``run``.
+
+        Raises:
+            CheckpointError: The file is missing or damaged.
+        """
+        with self._lock:
+            if self._session is None:
+                self._session = _open(self._folder or find_yamnet())
+            return self._session
+
+
+def find_yamnet() -> Path:
+    """Folder of the network that comes with the package, or with the repository.
+
+    Raises:
+        CheckpointError: It is not there.
+    """
+    package = Path(__file__).parent.parent
+    places = [place / "models" / _MODEL for place in (package, package.parent)]
+    for place in places:
+        if (place / _CONFIG).is_file():
+            return place
+    raise CheckpointError(f"YAMNet ({_MODEL}) is not in {' or '.join(str(p.parent) for p in places)}: install again")
+
+
+def _open(folder: Path) -> onnxruntime.InferenceSession:
+    try:
+        config = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
+        if config["format"] != _FORMAT or config["outputs"] != {**BLOCKS, "scores": CLASSES}:
+            raise CheckpointError(f"YAMNet in {folder} was made by another version of stream_mer: install again")
+        content = (folder / _NETWORK).read_bytes()
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"cannot read YAMNet in {folder}: {error}") from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # errors only
+    # Turns the int8 weights into float32 once, at the start. Without it they are turned at every run, which takes
+    # three times as long as the rest.
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime raises classes of its own without a common base but this
+        reason = str(error).splitlines()[0]
+        raise CheckpointError(f"cannot read YAMNet in {folder}: {reason}") from error
