@@ -12,6 +12,7 @@ What C libraries write to standard output or error goes nowhere; messages leave 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -24,6 +25,7 @@ from typing import BinaryIO, NoReturn
 
 from stream_mer.mailbox import Mailbox
 from stream_mer.sources.capture_wire import Kind, Packet, encode
+from stream_mer.sources.default_output import follow_default_output
 from stream_mer.sources.portaudio import BLOCK_S, InputFailure, PortAudioInput
 
 BEAT_S = 0.2
@@ -38,7 +40,8 @@ def main(arguments: list[str]) -> NoReturn:
     """Run the capture process.
 
     Args:
-        arguments: One of JSON: ``{}`` to list the devices, ``{"name", "host_api", "channels"}`` to capture.
+        arguments: One of JSON: ``{}`` to list the devices, ``{"name", "host_api", "channels"}`` to capture, with
+            ``"follow": true`` from the monitor of the default output, whichever that is.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to judge
     out = _own_output()
@@ -47,6 +50,8 @@ def main(arguments: list[str]) -> NoReturn:
     request = json.loads(arguments[0])
     try:
         if request:
+            if request.get("follow"):
+                threading.Thread(target=_follow_default_output, name="follow", daemon=True).start()
             _capture(out, request["name"], request["host_api"], request["channels"])
         else:
             devices = [asdict(device) for device in PortAudioInput().devices()]
@@ -74,6 +79,13 @@ def _capture(out: BinaryIO, name: str, host_api: str, channels: int) -> None:
     opened = json.dumps({"rate_hz": rate_hz, "channels": channels}).encode()
     _say(out, Packet(kind=Kind.OPENED, time=time.monotonic(), payload=opened))
     _relay(out, blocks, portaudio.is_active)
+
+
+def _follow_default_output() -> None:
+    with contextlib.suppress(
+        ImportError, OSError
+    ):  # what was the default output at the beginning is heard all the same
+        follow_default_output()
 
 
 def _relay(out: BinaryIO, blocks: Mailbox[Packet], is_active: Callable[[], bool]) -> None:

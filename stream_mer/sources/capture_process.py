@@ -42,10 +42,12 @@ class PortAudioBackend:
 
     Args:
         environment: Variables that these processes get beside those of this one.
+        follow_default_output: What is captured stays on the monitor of the default output, whichever that is.
     """
 
-    def __init__(self, *, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(self, *, environment: Mapping[str, str] | None = None, follow_default_output: bool = False) -> None:
         self._environment = dict(environment or {})
+        self._follow_default_output = follow_default_output
 
     def devices(self) -> tuple[InputDevice, ...]:
         """Every input, in the system's order.
@@ -75,6 +77,8 @@ class PortAudioBackend:
     def open(self, device: InputDevice, channels: int) -> ProcessCapture:
         """Start to capture from a device, which is found again by its name and host API."""
         request: dict[str, object] = {"name": device.name, "host_api": device.host_api, "channels": channels}
+        if self._follow_default_output:
+            request["follow"] = True
         return ProcessCapture(request, self._environment)
 
 
