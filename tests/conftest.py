@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import tempfile
 
 # The tests' models are tiny, so threads only fight over the cores. Set before torch is first imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # The settings of whoever runs the tests are not theirs: no file is read where no test names one.
 os.environ["STREAM_MER_CONFIG"] = ""
+# Nor is what programs remember of them, such as an identity.
+os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="stream-mer-tests-state-")
 
+import atexit
+import shutil
 import wave
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +24,8 @@ from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
 
 RATE_HZ = 16_000
+
+atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
 
 # How long examples take says how busy the machine is, and nothing of what is tested.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])

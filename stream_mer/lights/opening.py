@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
-from stream_mer.errors import SettingError, did_you_mean
+from stream_mer.errors import SettingError, brief, did_you_mean
 from stream_mer.lights.artnet import ArtnetLink
 from stream_mer.lights.output import LightOutput
 from stream_mer.lights.presets import LOOKS, preset
@@ -13,6 +14,7 @@ from stream_mer.lights.render import LightShow
 from stream_mer.lights.rig import Rig
 from stream_mer.lights.sacn import SacnLink
 from stream_mer.lights.tables import read_rig
+from stream_mer.show.hosts import check_host
 
 
 def find_rig(name: str) -> Rig:
@@ -24,9 +26,11 @@ def find_rig(name: str) -> Rig:
     if name in LOOKS:
         return preset(name)
     path = Path(name)
-    if path.suffix == ".toml" or path.exists():
+    if path.suffix == ".toml" or os.path.exists(path):  # noqa: PTH110 - Path.exists raises where a name is too long
         return read_rig(path)
-    raise SettingError(f"no rig is called {name!r}, and a file would end in .toml{did_you_mean(name, LOOKS)}")
+    raise SettingError(
+        f"no rig is called {brief(repr(name))}, and a file would end in .toml{did_you_mean(name, LOOKS)}"
+    )
 
 
 def open_sacn(spec: str, stream: str) -> LightOutput:
@@ -62,9 +66,11 @@ def open_artnet(spec: str, stream: str) -> LightOutput:
 
 def _split(spec: str) -> tuple[Rig, tuple[str, ...]]:
     name, at, places = spec.rpartition("@")
-    if not at or Path(spec).exists():
+    if not at or os.path.exists(spec):  # noqa: PTH110 - as above
         return find_rig(spec), ()
     hosts = tuple(place.strip() for place in places.split(","))
     if not all(hosts):
-        raise SettingError(f"{spec}: after the @ stands an address, such as {name}@192.168.1.50")
+        raise SettingError(f"{brief(spec)}: after the @ stands an address, such as {brief(name)}@192.168.1.50")
+    for host in hosts:
+        check_host(host, brief(spec))
     return find_rig(name), hosts

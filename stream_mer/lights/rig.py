@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 from stream_mer.errors import SettingError
 from stream_mer.lights.colour import Colour, parse_colour
 from stream_mer.lights.look import Look
+from stream_mer.show.hosts import check_host
 
 UNIVERSE_LENGTH = 512
 """Channels of a universe."""
@@ -31,8 +32,11 @@ CHANNELS = ("dimmer", "red", "green", "blue", "white", "speed", "strobe")
 FINE = tuple(f"{name} fine" for name in CHANNELS if name != "strobe")
 """The low byte of a channel of 16 bits."""
 
-MAX_LAMPS = 4096
+MAX_LAMPS, MAX_PIXELS = 4096, 32_768
 """More in one rig are a typing mistake."""
+
+MAX_RECEIVERS = 64
+"""Each gets every packet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +178,10 @@ class SacnSettings:
             raise SettingError(f"sacn.priority is 0 to 200, not {self.priority}")
         if not all(self.to):
             raise SettingError("sacn.to has an address that is empty; leave sacn.to out for multicast")
+        if len(self.to) > MAX_RECEIVERS:
+            raise SettingError(f"sacn.to has at most {MAX_RECEIVERS} addresses, not {len(self.to)}: use multicast")
+        for host in self.to:
+            check_host(host, "sacn.to")
         if self.interface and not _is_address(self.interface):
             raise SettingError(f"sacn.interface is an address such as 192.168.1.10, not {self.interface!r}")
         _check_port("sacn", self.port)
@@ -196,6 +204,8 @@ class ArtnetSettings:
     def __post_init__(self) -> None:
         if not 0 <= self.first_universe <= 32767:
             raise SettingError(f"artnet.first_universe is 0 to 32767, not {self.first_universe}")
+        if self.to:
+            check_host(self.to, "artnet.to")
         _check_port("artnet", self.port)
 
 
@@ -224,6 +234,12 @@ class Rig:
     def __post_init__(self) -> None:
         if not self.fixtures:
             raise SettingError("a rig has at least one fixture: write [[fixtures]] and its channels")
+        lamps = sum(fixture.count for fixture in self.fixtures)
+        pixels = sum(fixture.count * fixture.pixels for fixture in self.fixtures)
+        if lamps > MAX_LAMPS or pixels > MAX_PIXELS:
+            raise SettingError(
+                f"a rig has at most {MAX_LAMPS} lamps and {MAX_PIXELS} pixels, not {lamps} and {pixels}: make two rigs"
+            )
         if not 10 <= self.rate_hz <= MAX_RATE_HZ:
             raise SettingError(f"rate_hz is 10 to {MAX_RATE_HZ:g}, not {self.rate_hz:g}")
         if not 1 <= len(self.name.encode()) <= 63:

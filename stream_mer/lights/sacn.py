@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import uuid
 from collections.abc import Sequence
 from typing import Any
 
 from stream_mer.errors import SettingError
+from stream_mer.lights.clash import ClashWatch
+from stream_mer.lights.identity import source_id
 from stream_mer.lights.rig import SacnSettings
 
 TERMINATIONS = 3
@@ -25,7 +26,6 @@ DISCOVERY_UNIVERSE = 64214
 
 _TTL = 8
 _PATIENCE_S = 0.5
-_NAMESPACE = uuid.UUID("6f1d8a52-0c1e-5d0b-9c57-2f6a2e0f7b11")
 
 
 class SacnLink:
@@ -35,18 +35,21 @@ class SacnLink:
         settings: How.
         name: Source name: what consoles call it.
         universes: Their numbers.
+        cid: The identity, 16 bytes; None for that of this machine and name.
 
     Raises:
         SettingError: The library is not installed.
     """
 
-    def __init__(self, settings: SacnSettings, *, name: str, universes: Sequence[int]) -> None:
+    def __init__(
+        self, settings: SacnSettings, *, name: str, universes: Sequence[int], cid: bytes | None = None
+    ) -> None:
         data, discovery = _library()
         self._settings = settings
         self._socket: socket.socket | None = None
         self._places: tuple[str, ...] = ()
         # The same identity after a restart: receivers take it up again, and do not mix two sources until one is lost.
-        identity = tuple(uuid.uuid5(_NAMESPACE, f"{socket.gethostname()}/{name}").bytes)
+        identity = tuple(source_id(name) if cid is None else cid)
         self._packets = {
             number: data.DataPacket(
                 cid=identity, sourceName=name, universe=number, dmxData=(0,) * 512, priority=settings.priority
@@ -58,6 +61,12 @@ class SacnLink:
         )
         self._discovered_t: float | None = None
         self._group_of = data.calculate_multicast_addr
+        self._watch = ClashWatch(
+            bytes(identity),
+            groups=() if settings.to else [self._group_of(n) for n in (DISCOVERY_UNIVERSE, *universes)],
+            port=settings.port,
+            interface=settings.interface,
+        )
 
     def open(self) -> None:
         """Get a socket, on any port of this machine, and look up the receivers."""
@@ -69,6 +78,8 @@ class SacnLink:
         if self._settings.interface:
             card = socket.inet_aton(self._settings.interface)
             opened.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, card)
+        opened.bind(("", 0))
+        self._watch.open(opened.getsockname()[1])
 
     def send(self, universe: int, channels: bytes) -> int:
         """Send the channels to every receiver."""
@@ -77,7 +88,8 @@ class SacnLink:
         return self._send(packet)
 
     def refresh(self, t: float) -> int:
-        """Tell consoles by multicast which universes there are, every ten seconds."""
+        """Tell consoles by multicast which universes there are, every ten seconds, and look for others with our CID."""
+        self._watch.look()
         if self._settings.to or (self._discovered_t is not None and t - self._discovered_t < DISCOVERY_S):
             return 0
         self._discovered_t = t
@@ -94,7 +106,8 @@ class SacnLink:
             packet.option_StreamTerminated = False
 
     def close(self) -> None:
-        """Let go of the socket."""
+        """Let go of the sockets."""
+        self._watch.close()
         if self._socket is not None:
             with contextlib.suppress(OSError):
                 self._socket.close()

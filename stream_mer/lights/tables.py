@@ -59,7 +59,9 @@ def rig_of(table: Mapping[str, Any], *, name: str) -> Rig:
     fixtures = table.get("fixtures", [])
     if not isinstance(fixtures, list):
         raise SettingError("fixtures is written [[fixtures]], once for each kind of lamp")
-    parts["fixtures"] = tuple(_fixture(each, i) for i, each in enumerate(fixtures, 1))
+    # A file that names a preset and no lamps has those of the preset, too; one that says neither has forgotten them.
+    of_base = "preset" in table and "fixtures" not in table
+    parts["fixtures"] = base.fixtures if of_base else tuple(_fixture(each, i) for i, each in enumerate(fixtures, 1))
     rig = Rig(**parts)
     lamps_of(rig.fixtures)
     return rig

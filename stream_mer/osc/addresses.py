@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-from stream_mer.errors import SettingError, did_you_mean
+from stream_mer.errors import SettingError, brief, did_you_mean
 from stream_mer.show.values import ShowValues
 from stream_mer.types import CATEGORIES, CLUSTERS, UNKNOWN
 
@@ -31,6 +31,9 @@ HOLD_CHOICES = ("none", "freeze", "blackout", "override")
 
 SLEW_PER_S = 2.0
 """How far valence, arousal and probabilities move in a second unless told otherwise, in shares of their range."""
+
+MAX_ADDRESS, MAX_FIELDS = 256, 512
+"""Characters of an address, and fields of one mapping: more are a mistake, and the addresses must fit a datagram."""
 
 MAX_TEXT = 512
 """Longer texts are cut, so that a message always fits a datagram."""
@@ -192,7 +195,9 @@ def parse_scale(text: str) -> Scale:
     """
     found = _SCALE.fullmatch(text.strip())
     if found is None or not any(found.groups()):
-        raise SettingError(f'a scale is "0-1", "0-100", "-1..1", "int", "int 0-255" or the like, not {text!r}')
+        raise SettingError(
+            f'a scale is "0-1", "0-100", "-1..1", "int", "int 0-255" or the like, not {brief(repr(text))}'
+        )
     low, high = float(found["low"] or 0), float(found["high"] or 127)
     return Scale(low=low, high=high, whole=found["int"] is not None)
 
@@ -229,6 +234,10 @@ class OscField:
         if self.name not in FIELDS:
             raise SettingError(f"no OSC field is called {self.name!r}{did_you_mean(self.name, FIELDS)}")
         bare = self.address.replace("{stream}", "").replace("{field}", "")
+        if len(self.address) > MAX_ADDRESS:
+            raise SettingError(
+                f"the OSC address of {self.name} has {len(self.address)} characters: {MAX_ADDRESS} at most"
+            )
         if not self.address.startswith("/") or _RESERVED.search(bare):
             raise SettingError(
                 f"the OSC address {self.address!r} of {self.name} must begin with / and hold neither spaces nor any of "
@@ -298,6 +307,8 @@ class OscMapping:
     def __post_init__(self) -> None:
         if not self.sent:
             raise SettingError("an OSC mapping sends at least one field; give it some under [fields]")
+        if len(self.fields) > MAX_FIELDS:
+            raise SettingError(f"an OSC mapping has at most {MAX_FIELDS} fields, not {len(self.fields)}")
         if not 0 <= self.step <= 0.1:
             raise SettingError(f"step is a share of the range from 0 to 0.1, not {self.step:g}")
         if not (0 <= self.hold_s < math.inf and 0 < self.fade_s < math.inf):

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from stream_mer.errors import did_you_mean
 from stream_mer.osc.addresses import address_part
 from stream_mer.serve import messages as wire
-from stream_mer.serve.parts import ControlAction
+from stream_mer.serve.parts import MAX_SECONDS, ControlAction
 
 ACTIONS: tuple[ControlAction, ...] = ("freeze", "blackout", "override", "resume")
 
@@ -67,4 +67,6 @@ def _override(arguments: Sequence[object]) -> wire.OverridePart:
         raise BadCommandError(f"override takes valence and arousal from -1 to 1, not {valence:g} and {arousal:g}")
     if ttl_s and not ttl_s[0] > 0:
         raise BadCommandError(f"override lasts more than 0 seconds, not {ttl_s[0]:g}; leave them out for no end")
+    if ttl_s and ttl_s[0] > MAX_SECONDS:
+        raise BadCommandError(f"override lasts at most {MAX_SECONDS:g} seconds, not {ttl_s[0]:g}; leave them out")
     return wire.OverridePart(valence=valence, arousal=arousal, ttl_s=ttl_s[0] if ttl_s else None)

@@ -6,7 +6,8 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from stream_mer.errors import SettingError
+from stream_mer.errors import SettingError, brief
+from stream_mer.show.hosts import check_host
 from stream_mer.show.output import ShowOutput
 
 _PLACE = re.compile(r"(?P<host>[^\s:/@\[\]]+)?(?::(?P<port>\d{1,5}))?")
@@ -85,5 +86,7 @@ def open_neighbour(neighbour: Neighbour, spec: str, *, stream: str) -> ShowOutpu
     host = (found and found["host"]) or neighbour.host
     port = int((found and found["port"]) or neighbour.port)
     if found is None or not host or (at and not place) or not 1 <= port <= 65_535:
-        raise SettingError(f"{spec}: say where it is: {name}@HOST or {name}@HOST:PORT, such as {name}@192.168.1.50")
-    return neighbour.open(host, port, stream)
+        raise SettingError(
+            f"{brief(spec)}: say where it is: {name}@HOST or {name}@HOST:PORT, such as {name}@192.168.1.50"
+        )
+    return neighbour.open(check_host(host, brief(spec)), port, stream)

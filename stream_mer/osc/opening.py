@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from stream_mer.errors import SettingError, did_you_mean
+from stream_mer.errors import SettingError, brief, did_you_mean
 from stream_mer.osc.neighbours import NEIGHBOURS
 from stream_mer.osc.presets import PRESETS
 from stream_mer.osc.tables import read_target
@@ -21,7 +22,7 @@ def find_target(spec: str) -> OscTarget:
     Raises:
         SettingError: There is no such preset or file, or the place is none.
     """
-    if Path(spec).is_file():
+    if os.path.isfile(spec):  # noqa: PTH113 - Path.is_file raises where a name is too long
         return read_target(Path(spec))
     what, at, place = spec.rpartition("@")
     if not at:
@@ -33,5 +34,5 @@ def find_target(spec: str) -> OscTarget:
     elif not at and any(sign in spec for sign in ":."):
         target, at, place = PRESETS["generic"].target, "@", spec
     else:
-        raise SettingError(f"no OSC preset is called {what!r}{did_you_mean(what, [*PRESETS, *NEIGHBOURS])}")
+        raise SettingError(f"no OSC preset is called {brief(repr(what))}{did_you_mean(what, [*PRESETS, *NEIGHBOURS])}")
     return target.at(place) if at else target

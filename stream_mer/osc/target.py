@@ -6,8 +6,9 @@ import re
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-from stream_mer.errors import SettingError, did_you_mean
+from stream_mer.errors import SettingError, brief, did_you_mean
 from stream_mer.osc.addresses import OscMapping
+from stream_mer.show.hosts import check_host
 from stream_mer.show.output import MAX_RATE_HZ
 
 Transport: TypeAlias = Literal["udp", "tcp", "slip"]
@@ -43,6 +44,7 @@ class OscTarget:
     def __post_init__(self) -> None:
         if not self.host:
             raise SettingError(f"{self.name}: the host is empty: give a name or an address")
+        check_host(self.host, f"{self.name}: host", ipv6=True)
         if not 1 <= self.port <= 65_535:
             raise SettingError(f"{self.name}: a port is 1 to 65535, not {self.port}")
         if self.transport not in TRANSPORTS:
@@ -66,14 +68,16 @@ class OscTarget:
         """
         found = _PLACE.fullmatch(place)
         if found is None or not place:
-            raise SettingError(f"{place!r} is no place: write HOST, HOST:PORT, HOST:PORT/PREFIX or tcp://HOST:PORT")
+            raise SettingError(
+                f"{brief(repr(place))} is no place: write HOST, HOST:PORT, HOST:PORT/PREFIX or tcp://HOST:PORT"
+            )
         transport = found["transport"] or self.transport
         if transport not in TRANSPORTS:
             raise SettingError(f"{place}: no transport is called {transport!r}{did_you_mean(transport, TRANSPORTS)}")
         return replace(
             self,
             host=(found["host"] or self.host).strip("[]"),
-            port=int(found["port"] or self.port),
+            port=int((found["port"] or str(self.port))[:6]),
             transport=transport,
             mapping=self.mapping.under((found["prefix"] or "").rstrip("/")),
         )

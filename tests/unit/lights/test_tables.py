@@ -37,6 +37,43 @@ def test_what_is_not_said_is_as_in_the_preset():
     assert rig(LAMP).look == preset("mood").look
 
 
+def test_a_file_that_names_a_preset_and_no_lamps_has_those_of_the_preset():
+    made = rig('preset = "mood"\n[sacn]\npriority = 110\n')
+    assert made == dataclasses.replace(
+        preset("mood"), name="file", sacn=dataclasses.replace(preset("mood").sacn, priority=110)
+    )
+    assert rig('preset = "wash"').fixtures == preset("wash").fixtures
+    for text in ("", "rate_hz = 30", "[sacn]\npriority = 110", 'preset = "mood"\nfixtures = []'):
+        with pytest.raises(SettingError, match="a rig has at least one fixture"):
+            rig(text)
+
+
+@pytest.mark.parametrize("place", ["::1", "[::1]", "fe80::1%eth0", "10.0.0.1:5568", "::", "999.1.1.1", "a desk"])
+def test_an_address_that_cannot_be_sent_to_is_refused(place):
+    for open_output in (open_sacn, open_artnet):
+        with pytest.raises(SettingError, match=r"^mood@") as error:
+            open_output(f"mood@{place}", "demo")
+        assert "\n" not in str(error.value)
+    for table in (f'[sacn]\nto = ["10.0.0.1", "{place}"]\n', f'[artnet]\nto = "{place}"\n'):
+        with pytest.raises(SettingError, match=r"^(sacn|artnet)\.to: "):
+            rig(table + LAMP)
+
+
+def test_a_rig_without_end_is_refused():
+    for lamp, many in (("count = 4096\n", 2), ("pixels = 4096\n", 9)):
+        with pytest.raises(SettingError, match="a rig has at most 4096 lamps and 32768 pixels"):
+            rig("".join(f"{LAMP}universe = {1000 * i + 1}\n{lamp}" for i in range(many)))
+    with pytest.raises(SettingError, match=r"sacn\.to has at most 64 addresses"):
+        rig(f"[sacn]\nto = {['10.0.0.1'] * 65}\n" + LAMP)
+
+
+def test_a_name_longer_than_any_file_is_no_rig():
+    for spec in ("x" * 5000, "x/" * 5000, "x" * 5000 + "@10.0.0.1", "nul\0"):
+        with pytest.raises(SettingError, match="no rig is called") as error:
+            open_sacn(spec, "demo")
+        assert len(str(error.value)) < 600
+
+
 def test_everything_can_be_said():
     made = rig(
         'name = "all"\nrate_hz = 25\n'
