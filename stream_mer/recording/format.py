@@ -7,6 +7,7 @@ added, so after a crash all but perhaps the last one can be read.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +16,19 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from stream_mer.errors import SourceError
+from stream_mer.errors import RecordingError, brief
 from stream_mer.serve import messages as wire
 
 MESSAGES = "messages.jsonl"
 FORMAT = 1
+
+MAX_LENGTH_S = 366 * 86_400.0
+"""A year: no show is longer, and timers take no more."""
+
+MAX_LINE_BYTES = 1 << 20
+"""A hundred times the longest line that was ever recorded."""
+
+MAX_STREAMS = 1024
 
 log = logging.getLogger(__name__)
 
@@ -52,12 +61,19 @@ class Entry(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
         ended: The recording was ended, and not cut off; the last line.
     """
 
-    at: Annotated[float, Meta(ge=0)]
+    at: Annotated[float, Meta(ge=0, le=MAX_LENGTH_S)]
     message: wire.EventMessage | None = None
-    lost: int = 0
+    lost: Annotated[int, Meta(ge=0)] = 0
     ended: bool = False
 
 
+class _When(msgspec.Struct, kw_only=True, frozen=True):
+    """Of a line that cannot be read: when it is."""
+
+    at: float
+
+
+_when_decoder = msgspec.json.Decoder(_When)
 _header_decoder = msgspec.json.Decoder(Header)
 _entry_decoder = msgspec.json.Decoder(Entry)
 
@@ -82,14 +98,16 @@ class Recording:
         """Read all lines that can be read, in order; what is damaged is left out.
 
         Raises:
-            SourceError: The file is gone, or cannot be read on.
+            RecordingError: The file is gone, or cannot be read on.
         """
         return (entry for entry in _lines(self.folder / MESSAGES) if entry is not None)
 
 
 def is_recording(path: Path) -> bool:
     """Tell whether a path is a folder with a recording, or with several."""
-    return path.is_dir() and ((path / MESSAGES).is_file() or any(path.glob(f"*/{MESSAGES}")))
+    return os.path.isdir(path) and (  # noqa: PTH112 - Path.is_dir raises where a name is too long
+        (path / MESSAGES).is_file() or any(path.glob(f"*/{MESSAGES}"))
+    )
 
 
 def open_recording(path: Path) -> Recording:
@@ -98,21 +116,21 @@ def open_recording(path: Path) -> Recording:
     It is read through once, to say what is damaged.
 
     Raises:
-        SourceError: There is none, or none that this version can read.
+        RecordingError: There is none, or none that this version can read, or it holds what no recorder writes.
     """
-    if not path.is_dir():
-        raise SourceError(f"{path} is no folder: give one that stream-mer serve --record made")
+    if not os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where a name is too long
+        raise RecordingError(f"{brief(str(path))} is no folder: give one that stream-mer serve --record made")
     folder = path if (path / MESSAGES).is_file() else _newest(path)
     file = folder / MESSAGES
     try:
         with file.open("rb") as lines:
-            header = _header_decoder.decode(lines.readline())
+            header = _header_decoder.decode(lines.readline(MAX_LINE_BYTES))
     except OSError as error:
-        raise SourceError(f"cannot read {file}: {error.strerror or error}") from error
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise SourceError(f"{file} does not begin like a recording: {error}") from error
+        raise RecordingError(f"cannot read {file}: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:  # the errors of msgspec are ValueErrors
+        raise RecordingError(f"{file} does not begin like a recording: {brief(str(error))}") from error
     if header.format > FORMAT:
-        raise SourceError(f"{file} was recorded by {header.server}, which is newer: update stream-mer")
+        raise RecordingError(f"{file} was recorded by {header.server}, which is newer: update stream-mer")
     streams, end_s = _read_through(file, header)
     return Recording(folder=folder, header=header, streams=streams, end_s=end_s)
 
@@ -127,6 +145,8 @@ def _read_through(file: Path, header: Header) -> tuple[tuple[str, ...], float]:
         last_at = max(last_at, entry.at)
         if entry.message is not None:
             streams[entry.message.stream] = None
+        if len(streams) > MAX_STREAMS:
+            raise RecordingError(f"{file} has more than {MAX_STREAMS} streams: no recorder writes that")
     if damaged:
         what = f"{damaged} lines" if damaged > 1 else "a line"
         log.warning("%s: %s cannot be read, left out; the last one that can is at %.1f s", file, what, last_at)
@@ -137,20 +157,48 @@ def _lines(file: Path) -> Iterator[Entry | None]:
     """Yield the lines below the first one; None for one that is cut off, damaged or newer than this version."""
     try:
         with file.open("rb") as lines:
-            next(lines, None)
-            for line in lines:
-                try:
-                    yield _entry_decoder.decode(line)
-                except (msgspec.MsgspecError, UnicodeDecodeError):
-                    yield None
+            lines.readline(MAX_LINE_BYTES)
+            number = 1
+            while line := lines.readline(MAX_LINE_BYTES):
+                number += 1
+                yield _entry(line, f"{file}, line {number}")
     except OSError as error:
-        raise SourceError(f"cannot read {file}: {error.strerror or error}") from error
+        raise RecordingError(f"cannot read {file}: {error.strerror or error}") from error
+
+
+def _entry(line: bytes, where: str) -> Entry | None:
+    """Read a line; None for one that is cut off, damaged or newer than this version.
+
+    Raises:
+        RecordingError: It is no damage, but what no recorder writes.
+    """
+    if len(line) >= MAX_LINE_BYTES:
+        raise RecordingError(f"{where} is longer than {MAX_LINE_BYTES >> 20} MiB: no recorder writes that")
+    try:
+        found = _read_entry(line)
+    except RecursionError:
+        raise RecordingError(f"{where} is nested too deeply: no recorder writes that") from None
+    if isinstance(found, float) and found > MAX_LENGTH_S:
+        raise RecordingError(f"{where} is at {found:g} s: a recording is at most {MAX_LENGTH_S / 86_400:g} days long")
+    return found if isinstance(found, Entry) else None
+
+
+def _read_entry(line: bytes) -> Entry | float | None:
+    """Return the entry; of one that cannot be read when it is, and None where that cannot be read either."""
+    try:
+        return _entry_decoder.decode(line)
+    except ValueError:  # the errors of msgspec are ValueErrors
+        pass
+    try:
+        return _when_decoder.decode(line).at
+    except ValueError:
+        return None
 
 
 def _newest(path: Path) -> Path:
     found = sorted(path.glob(f"*/{MESSAGES}"), key=lambda file: (file.stat().st_mtime, file))
     if not found:
-        raise SourceError(f"there is no recording in {path}: give a folder that stream-mer serve --record made")
+        raise RecordingError(f"there is no recording in {path}: give a folder that stream-mer serve --record made")
     if len(found) > 1:
         log.warning("%s holds %d recordings: the newest is %s", path, len(found), found[-1].parent.name)
     return found[-1].parent

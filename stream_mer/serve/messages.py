@@ -250,8 +250,8 @@ class Hello(Message, tag="hello", kw_only=True, frozen=True):
     categories: tuple[str, ...]
     clusters: tuple[str, ...]
     va_range: Range
-    window_s: Annotated[float, Meta(gt=0, le=3600, description="How much audio one frame may know, seconds.")]
-    hop_s: Annotated[float, Meta(gt=0, le=3600, description="Time between frames, seconds.")]
+    window_s: Annotated[float, Meta(ge=0.001, le=3600, description="How much audio one frame may know, seconds.")]
+    hop_s: Annotated[float, Meta(ge=0.001, le=3600, description="Time between frames, seconds.")]
     limits: LimitsPart
 
 

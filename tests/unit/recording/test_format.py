@@ -3,12 +3,14 @@
 import json
 import logging
 import os
+import re
+from pathlib import Path
 
 import msgspec
 import pytest
 
-from stream_mer.errors import SourceError
-from stream_mer.recording.format import MESSAGES, is_recording, open_recording
+from stream_mer.errors import RecordingError
+from stream_mer.recording.format import MAX_LINE_BYTES, MAX_STREAMS, MESSAGES, is_recording, open_recording
 
 
 def messages_of(recording):
@@ -90,13 +92,13 @@ def test_of_several_the_newest_is_opened_and_said(write, happenings, caplog):
 def test_what_is_no_recording_is_one_line(tmp_path, content, says):
     if content is not None:
         (tmp_path / MESSAGES).write_bytes(content)
-    with pytest.raises(SourceError, match=says) as error:
+    with pytest.raises(RecordingError, match=says) as error:
         open_recording(tmp_path)
     assert "\n" not in str(error.value)
 
 
 def test_what_is_no_folder_is_one_line(tmp_path):
-    with pytest.raises(SourceError, match="is no folder"):
+    with pytest.raises(RecordingError, match="is no folder"):
         open_recording(tmp_path / "nothing")
 
 
@@ -106,5 +108,84 @@ def test_a_recording_of_a_newer_format_is_refused(write, happenings):
     header, _, rest = path.read_bytes().partition(b"\n")
     newer = msgspec.json.encode(msgspec.json.decode(header) | {"format": 2, "server": "stream-mer/9"})
     path.write_bytes(newer + b"\n" + rest)
-    with pytest.raises(SourceError, match=r"stream-mer/9, which is newer: update"):
+    with pytest.raises(RecordingError, match=r"stream-mer/9, which is newer: update"):
         open_recording(recording.folder)
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (b'{"at":1e300}', "line 2 is at 1e+300 s: a recording is at most 366 days long"),
+        (b'{"at":31622401,"message":{"type":"hologram"}}', "a recording is at most 366 days long"),
+        (b'{"at":1,"message":' + b"[" * 100_000, "line 2 is nested too deeply"),
+        (b'{"at":1,"x":' + b'{"a":' * 100_000, "line 2 is nested too deeply"),
+        (b'{"at":1,"x":"' + b"x" * (MAX_LINE_BYTES + 1) + b'"}', "line 2 is longer than 1 MiB"),
+    ],
+)
+def test_what_no_recorder_writes_is_refused_in_one_line(write, happenings, line, says):
+    path = write(happenings).folder / MESSAGES
+    header, _, rest = path.read_bytes().partition(b"\n")
+    path.write_bytes(header + b"\n" + line + b"\n" + rest)
+    with pytest.raises(RecordingError, match=re.escape(says)) as error:
+        open_recording(path.parent)
+    assert error.value.exit_code == 2
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 600
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"hop_s": 0}, "hello.hop_s"),
+        ({"hop_s": -0.5}, "hello.hop_s"),
+        ({"hop_s": 1e-300}, "hello.hop_s"),
+        ({"hop_s": 1e300}, "hello.hop_s"),
+        ({"window_s": 0}, "hello.window_s"),
+        ({"hop_s": "half"}, "hello.hop_s"),
+    ],
+)
+def test_a_header_that_cannot_be_is_refused_in_one_line(write, happenings, changes, says):
+    path = write(happenings).folder / MESSAGES
+    header, _, rest = path.read_bytes().partition(b"\n")
+    told = json.loads(header)
+    told["hello"] |= changes
+    path.write_bytes(json.dumps(told).encode() + b"\n" + rest)
+    with pytest.raises(RecordingError, match=says) as error:
+        open_recording(path.parent)
+    assert error.value.exit_code == 2
+
+
+@pytest.mark.parametrize("begin", [b"[" * 100_000, b'{"type":"recording","x":' + b'{"a":' * 100_000, b"x" * (3 << 20)])
+def test_a_header_without_end_is_refused(tmp_path, begin):
+    (tmp_path / MESSAGES).write_bytes(begin)
+    with pytest.raises(RecordingError, match="does not begin like a recording") as error:
+        open_recording(tmp_path)
+    assert len(str(error.value)) < 600
+
+
+def test_values_that_no_message_has_are_left_out(write, happenings, caplog):
+    path = write(happenings).folder / MESSAGES
+    lines = path.read_bytes().splitlines(keepends=True)
+    emotion = next(json.loads(line) for line in lines if b'"emotion"' in line)
+    bad = [{"t1": 1e300}, {"index": 2**53}, {"valence": 9}]
+    lines[2:2] = [json.dumps({"at": 1, "message": emotion["message"] | one}).encode() + b"\n" for one in bad]
+    path.write_bytes(b"".join(lines))
+    assert len(messages_of(open_recording(path.parent))) == len(happenings)
+    assert "3 lines cannot be read, left out" in caplog.text
+
+
+def test_streams_without_end_are_refused(write, happenings):
+    path = write(happenings).folder / MESSAGES
+    status = next(json.loads(line) for line in path.read_bytes().splitlines() if b'"status"' in line)
+    with path.open("ab") as file:
+        for number in range(MAX_STREAMS + 1):
+            file.write(json.dumps({"at": 9, "message": status["message"] | {"stream": f"s{number}"}}).encode() + b"\n")
+    with pytest.raises(RecordingError, match="more than 1024 streams"):
+        open_recording(path.parent)
+
+
+def test_a_name_longer_than_any_file_is_no_recording():
+    for name in ("x" * 5000, "x/" * 5000):
+        assert not is_recording(Path(name))
+        with pytest.raises(RecordingError, match="is no folder"):
+            open_recording(Path(name))
