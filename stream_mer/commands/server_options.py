@@ -12,20 +12,32 @@ from stream_mer.errors import SettingError, did_you_mean
 from stream_mer.hosting import Companion
 from stream_mer.serve.parts import LimitsPart
 from stream_mer.serve.server import Server
-from stream_mer.serve.settings import ServeSettings
+from stream_mer.serve.settings import SHORTEST_TOKEN, ServeSettings, new_token
 from stream_mer.show.output import ShowOutput
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+MAKE_ONE = "(made)"
+"""What an option without its value is read as; it is too short to be anybody's token."""
 
 _LIMITS: dict[str, int | float] = {name: getattr(ServeSettings(), name) for name in LimitsPart.__struct_fields__}
 
 _OPTIONS = (
     click.option("--host", default=ServeSettings().host, show_default=True, help="Address to bind."),
     click.option("--port", default=ServeSettings().port, show_default=True, help="Port; 0 takes any free one."),
-    click.option("--token", help="Secret that clients must know; needed for a public address."),
+    click.option(
+        "--token",
+        is_flag=False,
+        flag_value=MAKE_ONE,
+        help=f"Secret that clients must know, of {SHORTEST_TOKEN} characters at least; needed for a public address. "
+        "Without a value one is made and printed.",
+    ),
     click.option(
         "--operator-token",
-        help="Secret of those who may also freeze, override and send audio.  [default: everyone who is let in may]",
+        is_flag=False,
+        flag_value=MAKE_ONE,
+        help="Secret of those who may also freeze, override and send audio; likewise.  "
+        "[default: everyone who is let in may]",
     ),
     click.option(
         "--allow-origin",
@@ -34,6 +46,21 @@ _OPTIONS = (
         metavar="ORIGIN",
         help="Web page that may connect, such as https://example.org; null for pages opened from a file, * for all. "
         "The server's own page and those of this machine always may.",
+    ),
+    click.option(
+        "--allow-frame",
+        "frame_origins",
+        multiple=True,
+        metavar="ORIGIN",
+        help="Web page that may show /overlay in a frame, such as https://example.org; * for all. "
+        "The page itself is never shown in one.",
+    ),
+    click.option(
+        "--proxy",
+        "proxies",
+        multiple=True,
+        metavar="ADDRESS",
+        help="IP address of a reverse proxy in front of this server: its X-Forwarded-For is believed (docs/PROXY.md).",
     ),
     click.option("--tls-certificate", type=click.Path(path_type=Path), help="Serve https and wss: certificate (PEM)."),
     click.option("--tls-key", type=click.Path(path_type=Path), help="Its key (PEM), where that is in another file."),
@@ -65,13 +92,24 @@ def server_settings(options: MutableMapping[str, Any]) -> ServeSettings:
     return ServeSettings(
         host=options.pop("host"),
         port=options.pop("port"),
-        token=options.pop("token"),
-        operator_token=options.pop("operator_token"),
+        token=_token(options.pop("token"), "clients"),
+        operator_token=_token(options.pop("operator_token"), "operators"),
         allowed_origins=tuple(options.pop("origins")),
+        frame_origins=tuple(options.pop("frame_origins")),
+        proxies=tuple(options.pop("proxies")),
         tls_certificate=certificate,
         tls_key=key,
         **parse_limits(limits),
     )
+
+
+def _token(given: str | None, whose: str) -> str | None:
+    """Return the token that was given; one that is made is printed."""
+    if given != MAKE_ONE:
+        return given
+    made = new_token()
+    click.echo(f"Token made for {whose}: {made}")
+    return made
 
 
 def tell_addresses(

@@ -47,13 +47,17 @@ class Delivery:
         self._on_its_way = False
 
     def post(self, parcel: Parcel, readers: Sequence[Reader]) -> None:
-        """Have a message handed out soon; from any thread, but from one at a time."""
+        """Have a message handed out soon; from any thread, but from one at a time. Dropped once the loop is closed."""
+        if self.waker.is_closed:
+            return
         self._posted.append((parcel, readers))
         if len(self._posted) > MOST_POSTED:
             self.settle()
         elif not self._on_its_way:
             self._on_its_way = True
             self.waker.wake(self._deliver)
+            if self.waker.is_closed:
+                self._posted.clear()
 
     def settle(self) -> None:
         """Put everything posted into the outboxes now; from any thread."""

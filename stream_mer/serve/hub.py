@@ -7,14 +7,16 @@ writer empties its own outbox wherever it runs.
 from __future__ import annotations
 
 import itertools
+import logging
 import secrets
 import threading
 import time
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from stream_mer.log_limit import LimitedLog
 from stream_mer.ports import EventSink
 from stream_mer.serve import messages as wire
 from stream_mer.serve.codec import MessageEncoder, encode, kind_of
@@ -26,11 +28,20 @@ from stream_mer.serve.outbox import Outbox, OutboxStatistics, Parcel, total
 from stream_mer.serve.settings import HISTORY_MESSAGES
 from stream_mer.types import EmotionFrame, StreamEvent
 
+logger = logging.getLogger(__name__)
+
+MOST_REMOVED = 64
+"""The counts of so many removed streams are kept, so that ``seq`` goes on if one of them comes again."""
+
 
 class Watcher(Protocol):
     """Somebody who looks at everything that is published, such as the metrics; called in the publishing thread."""
 
     def see(self, message: wire.EventMessage) -> None: ...
+
+
+Forget = Callable[[str], None]
+"""Told of a stream that was removed: nothing that belongs to it need be kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +50,7 @@ class HubStatistics:
 
     Attributes:
         clients: How many get events now.
-        published: Messages by stream and kind.
+        published: Messages by stream and kind, of the streams that are here.
         outboxes: Of all clients together, those that have gone among them; ``waiting`` of those that are here.
     """
 
@@ -77,12 +88,15 @@ class Hub:
     ) -> None:
         self.session = secrets.token_hex(4)
         self._clock = clock
-        self._watchers: list[Watcher] = []
+        self._watchers: list[tuple[Watcher, Forget | None]] = []
+        self._failures = LimitedLog(logger, logging.ERROR, clock=clock)
+        self._had_frames = False
         self._levels_watched = False
         # One lock for all: a new client must see either the snapshot with an event or the event, never both or none.
         self._lock = threading.Lock()
         self._numbers = itertools.count()
         self._encoders: dict[str, MessageEncoder] = {}
+        self._removed: OrderedDict[str, MessageEncoder] = OrderedDict()
         self._holds: dict[str, Hold] = {}
         self._history = History(history_messages)
         self._clients: dict[Outbox, _Client] = {}
@@ -102,7 +116,7 @@ class Hub:
     def has_frames(self) -> bool:
         """True once any stream has published an emotion."""
         with self._lock:
-            return any(kind == "emotion" for _, kind in self._published)
+            return self._had_frames
 
     @property
     def client_count(self) -> int:
@@ -115,24 +129,47 @@ class Hub:
             outboxes = total(self._clients) + self._of_gone_clients
             return HubStatistics(clients=len(self._clients), published=dict(self._published), outboxes=outboxes)
 
-    def watch(self, watcher: Watcher, *, levels: bool = False) -> None:
-        """Let somebody look at everything that is published from now on; with ``levels``, have those measured too."""
+    def watch(self, watcher: Watcher, *, levels: bool = False, forget: Forget | None = None) -> None:
+        """Let somebody look at everything that is published from now on.
+
+        Args:
+            watcher: Called with each message; if it fails, that is logged, and everybody else gets the message.
+            levels: Have levels measured, too.
+            forget: Called with the name of each stream that is removed, after its last message.
+        """
         with self._lock:
-            self._watchers.append(watcher)
+            self._watchers.append((watcher, forget))
             self._levels_watched = self._levels_watched or levels
 
     def sink(self, stream: str) -> EventSink:
         """Return where the pipeline of this stream publishes, from any thread; it never waits for a client."""
         with self._lock:
-            self._encoders.setdefault(stream, MessageEncoder(stream))
+            if stream not in self._encoders:
+                self._encoders[stream] = self._removed.pop(stream, MessageEncoder(stream))
             self._holds.setdefault(stream, Hold())
         return _StreamSink(self, stream)
 
     def remove(self, stream: str) -> None:
-        """Forget a stream; should it come again, its messages go on counting."""
+        """Forget a stream and all that belongs to it; idempotent.
+
+        What is published to it from now on is dropped. Of the last ``MOST_REMOVED`` removed streams the counts are
+        kept: should one of them come again, its ``seq`` goes on.
+        """
         with self._lock:
-            self._holds.pop(stream, None)
+            encoder = self._encoders.pop(stream, None)
+            if encoder is None:
+                return
+            self._removed[stream] = encoder
+            if len(self._removed) > MOST_REMOVED:
+                self._removed.popitem(last=False)
+            del self._holds[stream]
             self._history.forget(stream)
+            for by_stream in (self._published, self._readers):
+                for key in [key for key in by_stream if key[0] == stream]:
+                    del by_stream[key]
+            for _, forget in self._watchers:
+                if forget is not None:
+                    forget(stream)
 
     def shown(self, stream: str) -> EmotionFrame | None:
         """Return the frame of a stream that everybody sees now; None before the first."""
@@ -140,9 +177,12 @@ class Hub:
             return self._holds[stream].shown if stream in self._holds else None
 
     def publish(self, stream: str, event: StreamEvent) -> None:
-        """Send an event of a stream that has a sink to every client that wants it."""
+        """Send an event of a stream that has a sink to every client that wants it; of another one it is dropped."""
         with self._lock:
-            for shown in self._holds[stream].pass_on(event, now=self._clock()):
+            hold = self._holds.get(stream)
+            if hold is None:  # removed, while its thread had something more to say
+                return
+            for shown in hold.pass_on(event, now=self._clock()):
                 self._send(stream, shown)
 
     def control(self, message: wire.Control, *, shown: EmotionFrame | None = None) -> None:
@@ -165,8 +205,11 @@ class Hub:
         """End the overrides whose time is over; to be called again and again, for streams from which nothing comes."""
         with self._lock:
             for stream, hold in self._holds.items():
-                for event in hold.expire(now=self._clock()):
-                    self._send(stream, event)
+                try:
+                    for event in hold.expire(now=self._clock()):
+                        self._send(stream, event)
+                except Exception:  # the overrides of the other streams end all the same
+                    self._failures.note("the override of %r could not be ended", stream, exc_info=True)
 
     def is_wanted(self, stream: str, kind: str) -> bool:
         """Tell whether any client, or a watcher, wants such messages now."""
@@ -241,6 +284,7 @@ class Hub:
             published_at=self._clock(),
         )
         self._published[stream, parcel.kind] += 1
+        self._had_frames = self._had_frames or parcel.kind == "emotion"
         self._history.remember(parcel)
         for delivery, readers in self._readers_of(stream, parcel.kind).items():
             if delivery is not None:
@@ -248,8 +292,11 @@ class Hub:
                 continue
             for outbox, interval_s in readers:
                 outbox.put(parcel, interval_s=interval_s)
-        for watcher in self._watchers:
-            watcher.see(message)
+        for watcher, _ in self._watchers:
+            try:
+                watcher.see(message)
+            except Exception:  # its trouble must not become that of the stream
+                self._failures.note("%s failed with a message", type(watcher).__name__, exc_info=True)
 
     def _readers_of(self, stream: str, kind: str) -> dict[Delivery | None, list[Reader]]:
         key = (stream, kind)

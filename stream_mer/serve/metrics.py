@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
@@ -52,6 +53,8 @@ class Metrics:
         )
         self._connections = Counter("stream_mer_connections", "Websockets opened since the start.", registry=own)
         self._closes = Counter("stream_mer_closes", "Websockets closed, by code.", ["code"], registry=own)
+        self._bad_requests = Counter("stream_mer_bad_requests", "HTTP requests refused as malformed.", registry=own)
+        self._wrong_tokens = Counter("stream_mer_wrong_tokens", "Tokens that were looked at and wrong.", registry=own)
         self._latency = Histogram(
             "stream_mer_latency_seconds",
             "From the capture of a frame's newest audio until the frame is published.",
@@ -68,7 +71,16 @@ class Metrics:
         )
         self._newest = _StreamCollector(hub)
         own.register(self._newest)
-        hub.watch(self)
+        hub.watch(self, forget=self.forget)
+
+    def forget(self, stream: str) -> None:
+        """Tell nothing more of a stream that was removed."""
+        self._newest.forget(stream)
+        with contextlib.suppress(KeyError):  # it never had a frame
+            self._latency.remove(stream)
+        for stage in _STAGES:
+            with contextlib.suppress(KeyError):
+                self._stages.remove(stream, stage)
 
     def see(self, message: wire.EventMessage) -> None:
         """Take note of a published message; from any thread."""
@@ -82,6 +94,14 @@ class Metrics:
     def connected(self) -> None:
         """Count a websocket that was opened."""
         self._connections.inc()
+
+    def bad_request(self) -> None:
+        """Count a request that is malformed."""
+        self._bad_requests.inc()
+
+    def wrong_token(self) -> None:
+        """Count a token that is wrong."""
+        self._wrong_tokens.inc()
 
     def closed(self, code: int | None) -> None:
         """Count a websocket that was closed; None where it broke without a word."""
@@ -165,6 +185,11 @@ class _StreamCollector(Collector):
                 self._emotions[message.stream] = message
             case wire.Status():
                 self._statuses[message.stream] = message
+
+    def forget(self, stream: str) -> None:
+        """Keep nothing of a stream that was removed."""
+        self._emotions.pop(stream, None)
+        self._statuses.pop(stream, None)
 
     def collect(self) -> Iterator[Metric]:
         here = self._hub.streams

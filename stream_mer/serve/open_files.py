@@ -4,11 +4,34 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 
 logger = logging.getLogger(__name__)
 
 OTHERS = 512
 """Open files beside the clients: models, devices, outputs, pages, and connections that are not clients yet."""
+
+
+KEPT_FREE = 64
+"""Files that the rest of the process may still open when all connections are taken."""
+
+FEWEST_CONNECTIONS = 16
+
+
+def most_connections(wanted: int) -> int:
+    """Return how many connections may be open at once: so many as wanted, or as the limit of open files leaves."""
+    try:
+        import resource  # noqa: PLC0415 - see make_room
+    except ImportError:
+        return wanted
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return wanted
+    try:
+        in_use = len(os.listdir("/dev/fd"))  # noqa: PTH208 - names are enough
+    except OSError:
+        in_use = OTHERS
+    return min(wanted, max(FEWEST_CONNECTIONS, soft - in_use - KEPT_FREE))
 
 
 def make_room(clients: int) -> None:

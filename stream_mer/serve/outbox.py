@@ -18,6 +18,9 @@ from stream_mer.serve.codec import encode
 AGE_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 """Upper ends of the classes in which the ages of messages are counted; one more class holds what is older."""
 
+PRUNE_AT_LEAST = 64
+"""So many times of next messages are kept before those that have passed are looked for."""
+
 EARLY_SHARE = 0.25
 """So much of its interval may a message come early, so that a stream with the very rate asked for is not thinned."""
 
@@ -136,6 +139,7 @@ class Outbox:
         # Dictionaries keep the order of insertion, and replacing a value keeps its place.
         self._latest: dict[tuple[str, str], _Waiting] = {}
         self._not_before: dict[tuple[str, str], float] = {}
+        self._prune_at = PRUNE_AT_LEAST
         self._writer_rests = True
         self._alarm_at = math.inf
         self._taken = 0
@@ -258,6 +262,10 @@ class Outbox:
         if waiting.interval_s > 0:
             planned = self._not_before.get(key, -math.inf)
             self._not_before[key] = max(planned, now - EARLY_SHARE * waiting.interval_s) + waiting.interval_s
+            if len(self._not_before) >= self._prune_at:
+                # What is due already says nothing more; without this, every stream that ever was would leave an entry.
+                self._not_before = {one: due_at for one, due_at in self._not_before.items() if due_at > now}
+                self._prune_at = max(PRUNE_AT_LEAST, 2 * len(self._not_before))
         return waiting
 
     def _due(self, now: float) -> tuple[str, str] | None:

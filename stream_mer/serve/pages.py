@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from importlib import resources
 from pathlib import PurePosixPath
@@ -24,7 +24,10 @@ METHODS = ("GET", "HEAD")
 SHARED_SCRIPT = "mer.js"
 """The client in JavaScript, which any page may import; whether it may connect is another question."""
 
-CONTENT_SECURITY_POLICY = "; ".join(
+FRAMED = ("/overlay", "/overlay.html")
+"""Pages that others may show in a frame, where the settings name them: there is nothing to click on."""
+
+_POLICY = "; ".join(
     (
         "default-src 'none'",
         "script-src 'self'",
@@ -37,10 +40,12 @@ CONTENT_SECURITY_POLICY = "; ".join(
 )
 """The page runs its own files and nothing else, whatever a lyric or a device name may contain."""
 
+CONTENT_SECURITY_POLICY = f"{_POLICY}; frame-ancestors 'none'"
+"""And no page shows it in a frame: a click meant for that page could black out the show."""
+
 _COMMON_HEADERS = (
     # The files come out of memory on the same machine or network, and must never be older than the server.
     ("Cache-Control", "no-store"),
-    ("Content-Security-Policy", CONTENT_SECURITY_POLICY),
     ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "no-referrer"),
 )
@@ -55,12 +60,14 @@ class Answer:
         content_type: What it is.
         body: Its bytes.
         for_everyone: True if pages from elsewhere may read it too.
+        framed_by: Origins of the pages that may show it in a frame; ``*`` for all.
     """
 
     status: HTTPStatus
     content_type: str
     body: bytes
     for_everyone: bool = False
+    framed_by: tuple[str, ...] = ()
 
     def headers(self) -> list[tuple[str, str]]:
         """Return all headers."""
@@ -69,9 +76,15 @@ class Answer:
             ("Content-Length", str(len(self.body))),
             ("Connection", "close"),
             *_COMMON_HEADERS,
+            *self._frame_headers(),
             *([("Access-Control-Allow-Origin", "*")] if self.for_everyone else []),
             *([("Allow", ", ".join(METHODS))] if self.status is HTTPStatus.METHOD_NOT_ALLOWED else []),
         ]
+
+    def _frame_headers(self) -> list[tuple[str, str]]:
+        if not self.framed_by:
+            return [("Content-Security-Policy", CONTENT_SECURITY_POLICY), ("X-Frame-Options", "DENY")]
+        return [("Content-Security-Policy", f"{_POLICY}; frame-ancestors {' '.join(self.framed_by)}")]
 
 
 class Pages:
@@ -80,12 +93,17 @@ class Pages:
     Args:
         is_ready: Tells whether emotion is flowing, for ``/readyz``.
         metrics: Returns what ``/metrics`` tells.
+        framed_by: Origins of the pages that may show the overlay in a frame; ``*`` for all.
     """
 
-    def __init__(self, *, is_ready: Callable[[], bool], metrics: Callable[[], bytes]) -> None:
+    def __init__(
+        self, *, is_ready: Callable[[], bool], metrics: Callable[[], bytes], framed_by: tuple[str, ...] = ()
+    ) -> None:
         self._is_ready = is_ready
         self._metrics = metrics
         self._files = _read_files()
+        for path in FRAMED:
+            self._files[path] = replace(self._files[path], framed_by=framed_by)
 
     def answer(self, target: str, *, method: str = "GET") -> Answer:
         """Answer a request.

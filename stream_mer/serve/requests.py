@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from stream_mer.serve import messages as wire
 from stream_mer.serve.codec import encode
@@ -28,6 +28,7 @@ class Requests:
         delivery: What brings the events there.
         settings: Tokens and limits.
         role: What the client may do so far; None until it has shown a token where one is needed.
+        let_in: Gives the client its place, once it has a role; raises Goodbye where all are taken.
 
     Attributes:
         client_id: Name of this connection.
@@ -36,7 +37,14 @@ class Requests:
     """
 
     def __init__(
-        self, *, hub: Hub, outbox: Outbox, delivery: Delivery, settings: ServeSettings, role: wire.Role | None
+        self,
+        *,
+        hub: Hub,
+        outbox: Outbox,
+        delivery: Delivery,
+        settings: ServeSettings,
+        role: wire.Role | None,
+        let_in: Callable[[], None],
     ) -> None:
         self.client_id = secrets.token_hex(4)
         self.role = role
@@ -45,17 +53,23 @@ class Requests:
         self._outbox = outbox
         self._delivery = delivery
         self._settings = settings
+        self._let_in = let_in
         self._interest = Interest()
 
-    def identify(self, message: wire.Identify) -> None:
+    def identify(self, message: wire.Identify, *, role: wire.Role | None) -> None:
         """Take in who the client is and what it wants; answer with ``ready``.
 
+        Args:
+            message: What it says.
+            role: What the token in it allows; of no account where there is none in it.
+
         Raises:
-            Goodbye: The token is missing or wrong, or a stream is not here.
+            Goodbye: The token is missing or wrong, a stream is not here, or all places are taken.
         """
         if message.token is not None:
-            self.role = self._settings.role_of(message.token)
+            self.role = role
         role = self.require_role()
+        self._let_in()
         granted = grant(message.subscribe)
         self._require_streams(name for subscription in granted for name in subscription.streams)
         interest = interest_in(granted)

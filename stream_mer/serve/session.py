@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable
 
 from stream_mer.errors import ServeError
 from stream_mer.serve import messages as wire
@@ -18,7 +18,7 @@ from stream_mer.serve.codec import decode_client, encode
 from stream_mer.serve.delivery import Delivery
 from stream_mer.serve.farewell import Goodbye, Socket, first_goodbye, part
 from stream_mer.serve.hub import Hub
-from stream_mer.serve.ingest import Ingest, Inlet
+from stream_mer.serve.ingest import Ingest, Senders
 from stream_mer.serve.outbox import Outbox
 from stream_mer.serve.requests import Requests
 from stream_mer.serve.settings import ServeSettings
@@ -65,7 +65,9 @@ class Session:
         hello: The first message.
         delivery: Brings what the hub's threads publish into this loop.
         role: What the client may do by what its headers say; None where it has to identify first.
-        inlets: Streams that take audio from clients, by name.
+        senders: Who sends audio to which stream.
+        role_of: Returns what a token allows, once its turn has come; raises Goodbye where that is too far off.
+        let_in: Gives the client its place, once it has a role; raises Goodbye where all are taken.
     """
 
     def __init__(
@@ -77,7 +79,9 @@ class Session:
         hello: wire.Hello,
         delivery: Delivery,
         role: wire.Role | None = None,
-        inlets: Mapping[str, Inlet] | None = None,
+        senders: Senders,
+        role_of: Callable[[str], Awaitable[wire.Role | None]],
+        let_in: Callable[[], None],
     ) -> None:
         self._socket = socket
         self._hub = hub
@@ -93,15 +97,21 @@ class Session:
         self._all_written = asyncio.Event()
         self._alarm: asyncio.TimerHandle | None = None
         self._ended = False
-        self._requests = Requests(hub=hub, outbox=self._outbox, delivery=delivery, settings=settings, role=role)
+        self._requests = Requests(
+            hub=hub, outbox=self._outbox, delivery=delivery, settings=settings, role=role, let_in=let_in
+        )
+        self._role_of, self._let_in = role_of, let_in
+        self._is_deciding = False
         self._goodbye: asyncio.Future[Goodbye] = asyncio.get_running_loop().create_future()
-        self._ingest = Ingest(inlets or {})
+        self._ingest = Ingest(senders, tell=lambda error: self._outbox.put_all([encode(error)]))
         self._texts = RateLimit(settings.max_messages_per_s)
         self._audio = RateLimit(settings.max_audio_messages_per_s)
 
     async def run(self) -> None:
         """Talk until one side ends. Raises what the socket raises when the other side went."""
         try:
+            if self._requests.role is not None:
+                self._let_in()
             await self._talk()
         except* Goodbye as goodbyes:
             goodbye = first_goodbye(goodbyes)
@@ -197,10 +207,15 @@ class Session:
 
     async def _request(self, message: wire.Identify | wire.Subscribe | wire.Unsubscribe | wire.Control) -> None:
         """Have it answered; whoever asks more than it reads has to wait, because answers are never dropped."""
+        role = None
+        if isinstance(message, wire.Identify) and message.token is not None:
+            self._is_deciding = True
+            role = await self._role_of(message.token)
+            self._is_deciding = False
         self._all_written.clear()
         match message:
             case wire.Identify():
-                self._requests.identify(message)
+                self._requests.identify(message, role=role)
             case wire.Subscribe():
                 self._requests.subscribe(message)
             case wire.Unsubscribe():
@@ -241,7 +256,7 @@ class Session:
             raise Goodbye(bad, str(exc)) from None
 
     def _identify_is_due(self) -> None:
-        if self._requests.has_spoken:
+        if self._requests.has_spoken or self._is_deciding:
             return
         if self._requests.role is not None:
             self._requests.begin_by_default()

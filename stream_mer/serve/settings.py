@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import re
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from stream_mer.errors import SettingError
 from stream_mer.serve.parts import Role
+
+SHORTEST_TOKEN = 16
+"""Characters that a token has at least."""
+
+_ORIGIN = re.compile(r"\*|https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?")
+"""What may stand in ``frame-ancestors``."""
 
 HISTORY_MESSAGES = 256
 """Messages kept of each stream and kind: two minutes of emotion at two a second."""
@@ -28,6 +35,9 @@ class ServeSettings:
         tls_key: File with its key; None where that is in the same file.
         allowed_origins: Web pages that may connect besides the server's own and those of this machine, as
             ``https://example.org``; ``null`` stands for pages opened from a file, ``*`` for all.
+        frame_origins: Web pages that may show ``/overlay`` in a frame, as ``https://example.org``; ``*`` for all. The
+            page itself is never shown in one.
+        proxies: IP addresses of reverse proxies whose ``X-Forwarded-For`` is believed.
         max_clients: Websocket clients at once, 1..100,000.
         max_message_bytes: Size of one message from a client, 64..65,536.
         max_messages_per_s: Messages that a client may send in one second, at least 1.
@@ -51,6 +61,8 @@ class ServeSettings:
     tls_certificate: Path | None = None
     tls_key: Path | None = None
     allowed_origins: tuple[str, ...] = ()
+    frame_origins: tuple[str, ...] = ()
+    proxies: tuple[str, ...] = ()
     max_clients: int = 1000
     max_message_bytes: int = 4096
     max_messages_per_s: int = 50
@@ -80,25 +92,39 @@ class ServeSettings:
         _within("the time until a client counts as stuck", self.stuck_after_s, 0.05, 3600, " seconds")
         _within("the time to answer a ping", self.pong_timeout_s, 0.05, 3600, " seconds")
         _within("the time to close", self.close_timeout_s, 0.05, 60, " seconds")
-        for token in (self.token, self.operator_token):
-            if token is not None and not token.strip():
-                raise SettingError("a token is empty: give it at least one character, or leave it out")
+        for option, token in (("--token", self.token), ("--operator-token", self.operator_token)):
+            if token is not None:
+                _check_token(option, token)
+        for origin in self.frame_origins:
+            if not _ORIGIN.fullmatch(origin):
+                raise SettingError(
+                    f"--allow-frame {origin!r} is no origin of a page: give one such as https://example.org, or *"
+                )
+        for proxy in self.proxies:
+            if not is_address(proxy):
+                raise SettingError(f"--proxy {proxy!r} is no IP address: give that of the proxy, such as 127.0.0.1")
         if self.token is not None and self.token == self.operator_token:
             raise SettingError("both tokens are the same: give operators another one, or leave --operator-token out")
         if self.tls_key is not None and self.tls_certificate is None:
             raise SettingError("a TLS key needs its certificate: give --tls-certificate too")
         if self.token is None and not self.is_private:
             host = self.host or "0.0.0.0"  # noqa: S104 - an empty host means every address; here it is named, not bound
-            token = secrets.token_hex(8)  # whatever stands here gets typed, so it has to be good
+            token = new_token()  # whatever stands here gets typed, so it has to be good
             raise SettingError(
                 f"{host} can be reached from the network, and without a token anybody there could listen in. "
-                f"Type: stream-mer serve --host {host} --token {token} (or put that --token behind another line)"
+                f"Type: stream-mer serve --host {host} --token {token} (or put that --token behind another line; "
+                "without a value it makes one)"
             )
 
     @property
     def is_private(self) -> bool:
         """True if only this machine can connect."""
         return is_loopback(self.host)
+
+    @property
+    def is_guarded(self) -> bool:
+        """True if operators, at least, have to show a token."""
+        return self.token is not None or self.operator_token is not None
 
     @property
     def needs_token(self) -> bool:
@@ -110,7 +136,7 @@ class ServeSettings:
 
         Compared in constant time.
         """
-        if self.token is None and self.operator_token is None:
+        if not self.is_guarded:
             return "operator"
         if shown is None:
             return None if self.needs_token else "viewer"
@@ -118,6 +144,26 @@ class ServeSettings:
         if is_operator:
             return "operator"
         return ("operator" if self.operator_token is None else "viewer") if is_viewer else None
+
+
+def new_token() -> str:
+    """Return a token that nobody guesses: 128 random bits as 32 hexadecimal digits."""
+    return secrets.token_hex(16)
+
+
+def _check_token(option: str, token: str) -> None:
+    """Refuse a token that could be guessed, or that no client could send.
+
+    Raises:
+        SettingError: It is too short, or not of printable ASCII without spaces at its ends.
+    """
+    if len(token) < SHORTEST_TOKEN:
+        raise SettingError(
+            f"{option} has {len(token)} characters: give at least {SHORTEST_TOKEN}, "
+            f"or {option} without a value, and one is made"
+        )
+    if token != token.strip():
+        raise SettingError(f"{option} begins or ends with a space: leave it out, for no header can carry it")
 
 
 def is_address(host: str) -> bool:

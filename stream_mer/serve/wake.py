@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import threading
 from collections.abc import Callable
@@ -25,15 +24,27 @@ class LoopWaker:
         self._loop = loop
         self._lock = threading.Lock()
         self._waiting: list[Callable[[], None]] = []
+        self._closed = False
+
+    @property
+    def is_closed(self) -> bool:
+        """True once a call found the loop closed: nothing is called any more, and nothing kept."""
+        return self._closed
 
     def wake(self, function: Callable[[], None]) -> None:
         """Have the function called soon; from any thread, without waiting. Does nothing once the loop is closed."""
         with self._lock:
+            if self._closed:
+                return
             on_its_way = bool(self._waiting)
             self._waiting.append(function)
         if not on_its_way:
-            with contextlib.suppress(RuntimeError):
+            try:
                 self._loop.call_soon_threadsafe(self._call_all)
+            except RuntimeError:  # the loop is closed
+                with self._lock:
+                    self._closed = True
+                    self._waiting.clear()
 
     def _call_all(self) -> None:
         with self._lock:

@@ -148,13 +148,13 @@ async def test_ws_is_answered_and_parts_as_agreed(scripts, hub, serving):
 
 
 async def test_ws_must_show_the_token(scripts, hub, serving):
-    async with serving(hub, token="sesame") as server:  # noqa: S106
+    async with serving(hub, token="open-sesame-open") as server:  # noqa: S106
         async with plain_client(scripts, server) as client:
             await client.send({"type": "identify", "token": "wrong"})
             assert (await client.message("error"))["code"] == 4401
             assert (await client.told())["closed"] == 4401
         async with plain_client(scripts, server) as client:
-            await client.send({"type": "identify", "token": "sesame"})
+            await client.send({"type": "identify", "token": "open-sesame-open"})
             assert (await client.message("ready"))["role"] == "operator"
 
 
@@ -216,11 +216,11 @@ async def test_mer_js_chooses_and_takes_back(scripts, hub, serving):
 async def test_mer_js_controls_where_it_may(scripts, hub, serving):
     sink = hub.sink("main")
     sink.publish(FRAME)
-    settings = {"operator_token": "boss"}
+    settings = {"operator_token": "boss of the lights"}
     async with serving(hub, **settings) as server, mer_client(scripts, server) as client:
         assert (await client.message("ready"))["role"] == "viewer"
         assert (await client.answer("control", "freeze"))["error"]["code"] == 4403
-        await client.call("offer", "boss")
+        await client.call("offer", "boss of the lights")
         assert (await client.message("ready"))["role"] == "operator"
         await client.message("emotion")
         by_hand = {"override": {"valence": -0.5, "arousal": -0.25}}
@@ -233,13 +233,13 @@ async def test_mer_js_controls_where_it_may(scripts, hub, serving):
 
 
 async def test_mer_js_asks_for_a_token_and_takes_the_right_one(scripts, hub, serving):
-    async with serving(hub, token="sesame") as server, mer_client(scripts, server) as client:  # noqa: S106
+    async with serving(hub, token="open-sesame-open") as server, mer_client(scripts, server) as client:  # noqa: S106
         await client.message("token")
         await client.call("offer", "wrong")
         down = await client.told(lambda what: what.get("kind") == "link" and not what["message"]["up"])
         assert "token" in down["message"]["why"]
         await client.message("token")
-        await client.call("offer", "sesame")
+        await client.call("offer", "open-sesame-open")
         assert (await client.message("ready"))["role"] == "operator"
 
 

@@ -148,12 +148,12 @@ async def test_audio_without_a_start_or_too_much_of_it_ends_the_connection(tiny_
 
 
 async def test_only_those_who_know_the_token_may_send(tiny_model: Path) -> None:
-    async with desk(tiny_model, token="open sesame") as server:  # noqa: S106 - of a test
+    async with desk(tiny_model, token="open sesame, open") as server:  # noqa: S106 - of a test
         async with connect(server.stream_url) as client:
             await client.send(json.dumps(START))
             assert await closed_with(client) == 4401
         async with connect(server.stream_url) as client:
-            await client.send('{"type": "identify", "token": "open sesame"}')
+            await client.send('{"type": "identify", "token": "open sesame, open"}')
             await client.send(json.dumps(START))
             await send(client, 0.3)
             await receive(client, "emotion")

@@ -80,8 +80,8 @@ async def test_the_document_lists_what_the_overlay_reads():
 
 
 async def test_the_token_stands_behind_the_address(browser, hub, serving):
-    async with serving(hub, token="sesame", operator_token="boss") as server:  # noqa: S106
-        page = await opened(browser, f"{server.page_url}overlay?show=category#token=sesame")
+    async with serving(hub, token="open-sesame-open", operator_token="boss-of-the-lights") as server:  # noqa: S106
+        page = await opened(browser, f"{server.page_url}overlay?show=category#token=open-sesame-open")
         assert await page.inner_text("#category") == "happy"
 
 

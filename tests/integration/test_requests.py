@@ -23,7 +23,7 @@ from stream_mer.serve.tls import trusting
 PATIENCE_S = 60.0
 """How long a test waits for what must come; it says nothing of how fast it comes."""
 
-TOKEN, DESK = "open sesame", "light desk"
+TOKEN, DESK = "open sesame, open", "the light desk's own"
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ from stream_mer.serve.terminal import listen
 PATIENCE_S = 60.0
 """How long a test waits for what must come; it says nothing of how fast it comes."""
 
-TOKEN = "open sesame"  # noqa: S105 - of a test
+TOKEN = "open sesame, open"  # noqa: S105 - of a test
 
 
 @pytest.fixture

@@ -80,7 +80,7 @@ async def server(hub, serving):
 @pytest_asyncio.fixture(loop_scope="session")
 async def guarded(hub, serving):
     """A server that wants a token of operators, and nothing of viewers."""
-    async with serving(hub, operator_token="the desk's") as server:  # noqa: S106
+    async with serving(hub, operator_token="the desk's secret") as server:  # noqa: S106
         yield server
 
 

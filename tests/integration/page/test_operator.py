@@ -205,7 +205,7 @@ async def test_a_viewer_becomes_an_operator_with_the_token(look, flow, published
         await screen.state_is("live")
     assert not await screen.visible("#operator")
     await screen.page.keyboard.press("?")
-    await screen.page.fill("#operator-token", "the desk's")
+    await screen.page.fill("#operator-token", "the desk's secret")
     await screen.page.press("#operator-token", "Enter")
     await screen.page.wait_for_selector("#operator", state="visible")
     await screen.page.keyboard.press("b")

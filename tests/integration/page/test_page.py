@@ -176,12 +176,12 @@ async def test_another_stream_can_be_chosen(look, hub, frame):
 @pytest.mark.parametrize("how", ["typed", "in the address"])
 async def test_with_a_token_it_asks_at_the_door(look, hub, serving, how):
     hub.sink("main").publish(FRAME)
-    async with serving(hub, token="sesame") as server:  # noqa: S106
+    async with serving(hub, token="open-sesame-open") as server:  # noqa: S106
         if how == "in the address":
-            screen = await look("#token=sesame", at=server)
+            screen = await look("#token=open-sesame-open", at=server)
         else:
             screen = await look(at=server)
-            for attempt in ("wrong", "sesame"):
+            for attempt in ("wrong", "open-sesame-open"):
                 await screen.page.wait_for_selector("#door", state="visible")
                 await screen.page.fill("#token", attempt)
                 await screen.page.press("#token", "Enter")

@@ -29,7 +29,7 @@ PATIENCE_S = 30.0
 
 greet = functools.partial(
     hello,
-    settings=ServeSettings(token="secret-token"),  # noqa: S106 - of a test
+    settings=ServeSettings(token="secret-token-of-a-test"),  # noqa: S106 - of a test
     info=ServerInfo(window_s=10.0, hop_s=0.5),
 )
 
@@ -92,7 +92,7 @@ def test_everything_that_is_published_is_recorded_with_its_time(tmp_path):
     assert (last.at, last.ended, last.message) == (10.0, True, None)
     assert recording.streams == ("hall", "bar")
     assert recording.header.hello.session == hub.session
-    assert "secret-token" not in (recorder.folder / MESSAGES).read_text(encoding="utf-8")
+    assert "secret-token-of-a-test" not in (recorder.folder / MESSAGES).read_text(encoding="utf-8")
 
 
 def test_a_new_show_never_touches_an_old_one(tmp_path):

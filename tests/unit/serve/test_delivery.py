@@ -1,7 +1,9 @@
 """What is posted reaches every outbox in order: at once where nothing waits, and without the loop when it stalls."""
 
+import asyncio
 import itertools
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -182,3 +184,14 @@ def test_bytes_are_those_that_are_published(loop, delivery):
     hub.sink("main").publish(FRAME)
     loop.turn()
     assert client.written == [encode(MessageEncoder("main").message(FRAME))]
+
+
+def test_after_the_loop_is_closed_nothing_is_kept():
+    closed = asyncio.new_event_loop()
+    closed.close()
+    delivery, client, hub = Delivery(LoopWaker(closed)), Client(), Hub()
+    hub.attach(client.outbox, DEFAULT_INTEREST, via=delivery)
+    for segment in range(3 * MOST_POSTED):
+        hub.sink("main").publish(replace(LINE, segment=segment))
+    assert len(delivery._posted) == 0
+    assert client.drain() == []

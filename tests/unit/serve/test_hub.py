@@ -4,6 +4,7 @@ import json
 import sys
 import threading
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,7 +14,7 @@ from stream_mer.serve import messages as wire
 from stream_mer.serve.examples import CHANGE, FRAME, LEVELS, LINE, STATUS
 from stream_mer.serve.hub import Hub
 from stream_mer.serve.interest import DEFAULT_INTEREST, grant, interest_in
-from stream_mer.serve.outbox import Outbox
+from stream_mer.serve.outbox import PRUNE_AT_LEAST, Outbox
 
 
 class Clock:
@@ -339,3 +340,84 @@ def test_a_stream_that_is_removed_is_forgotten_and_counts_on_when_it_comes_again
     assert [entry["message"]["stream"] for entry in ready["snapshot"]] == ["two"]
     hub.sink("one").publish(FRAME)
     assert brief(drain(box)) == [("one", "emotion", 1)]
+
+
+def test_nothing_is_kept_of_streams_that_come_and_go(hub, clock):
+    boxes = [Outbox(capacity=64, wake=lambda: None, clock=clock) for _ in range(3)]
+    for box in boxes:
+        hub.attach(box, interest_in(grant([wire.Subscription(events=wire.EVENT_KINDS, max_hz=5)])))
+    hub.sink("stays").publish(FRAME)
+
+    def sizes() -> dict[str, int]:
+        kept = {name: len(value) for name, value in vars(hub).items() if hasattr(value, "__len__")}
+        kept["history"] = len(hub._history._kept)
+        kept["paces"] = max(len(box._not_before) for box in boxes) // (2 * PRUNE_AT_LEAST)
+        return kept
+
+    def come_and_go(numbers: range) -> None:
+        for i in numbers:
+            for event in (STATUS, FRAME, LINE, CHANGE, LEVELS):
+                hub.sink(f"s{i}").publish(event)
+            for box in boxes:
+                drain(box)
+            hub.remove(f"s{i}")
+            clock.now += 1.0
+
+    come_and_go(range(hub_module.MOST_REMOVED + 64))
+    after_many = sizes()
+    come_and_go(range(1000, 1400))
+    assert sizes() == after_many
+    assert hub.streams == ("stays",)
+    assert set(hub.statistics().published) == {("stays", "emotion")}
+
+
+def test_it_has_had_frames_even_when_their_stream_is_gone(hub):
+    hub.sink("main").publish(FRAME)
+    hub.remove("main")
+    assert hub.has_frames
+
+
+def test_what_a_removed_stream_still_says_is_dropped(hub):
+    box = outbox()
+    hub.attach(box, DEFAULT_INTEREST)
+    sink = hub.sink("main")
+    hub.remove("main")
+    sink.publish(FRAME)
+    assert drain(box) == []
+    assert hub.streams == ()
+
+
+def test_a_watcher_that_fails_costs_nobody_else_a_message_and_is_logged_once_a_minute(hub, clock, caplog):
+    class Broken:
+        def see(self, _):
+            raise ValueError("a bug")
+
+    seen = []
+    hub.watch(Broken())
+    hub.watch(SimpleNamespace(see=seen.append))
+    box = outbox()
+    hub.attach(box, DEFAULT_INTEREST)
+    for _ in range(5):
+        hub.sink("main").publish(STATUS)
+    assert (len(seen), len(drain(box))) == (5, 5)
+    assert caplog.text.count("Broken failed with a message") == 1
+    clock.now += 61
+    hub.sink("main").publish(STATUS)
+    assert "4 more since the last such line" in caplog.text
+
+
+def test_one_override_that_cannot_be_ended_leaves_the_others_to_end(hub, clock, caplog, monkeypatch):
+    for stream in ("one", "two"):
+        hub.sink(stream).publish(FRAME)
+    hub.control(wire.Control(action="override", override=wire.OverridePart(valence=0.1, arousal=0.1, ttl_s=5)))
+
+    def fail(**_):
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(hub._holds["one"], "expire", fail)
+    clock.now += 6
+    hub.expire()
+    hub.expire()
+    assert hub.shown("two").hold is None
+    assert hub.shown("one").hold == "override"
+    assert caplog.text.count("the override of 'one' could not be ended") == 1

@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from stream_mer.serve.open_files import FEWEST_CONNECTIONS, KEPT_FREE
+
 resource = pytest.importorskip("resource")
 
 TRY = """
@@ -15,6 +17,13 @@ soft, hard, clients = map(int, sys.argv[1:])
 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 make_room(clients)
 print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+"""
+
+COUNT = """
+import os, resource, sys
+from stream_mer.serve.open_files import most_connections
+resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[1]), int(sys.argv[1])))
+print(most_connections(int(sys.argv[2])), len(os.listdir("/dev/fd")) - 1)
 """
 
 
@@ -37,3 +46,17 @@ def test_where_it_may_not_be_raised_so_far_it_is_said():
     assert limit == 700
     assert "too few for 1000 clients" in told
     assert "--limit max_clients=188" in told
+
+
+def test_connections_leave_files_to_the_rest_of_the_process():
+    def counted(limit: int, wanted: int) -> tuple[int, int]:
+        command = [sys.executable, "-c", COUNT, str(limit), str(wanted)]
+        done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+        most, in_use = map(int, done.stdout.split())
+        return most, in_use
+
+    assert counted(4096, 1256)[0] == 1256
+    most, in_use = counted(256, 1256)
+    assert most == pytest.approx(256 - in_use - KEPT_FREE, abs=2)
+    assert counted(64, 1256)[0] == FEWEST_CONNECTIONS
+    assert counted(64, 4)[0] == 4

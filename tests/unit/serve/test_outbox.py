@@ -8,7 +8,7 @@ import pytest
 from stream_mer.serve import messages as wire
 from stream_mer.serve.codec import encode
 from stream_mer.serve.examples import examples
-from stream_mer.serve.outbox import Outbox, Parcel, merge_levels
+from stream_mer.serve.outbox import PRUNE_AT_LEAST, Outbox, Parcel, merge_levels
 
 
 def parcel(kind: str, data: str, stream: str = "main") -> Parcel:
@@ -259,3 +259,18 @@ def test_ages_are_counted_where_messages_are_taken(clock):
     counted = outbox.statistics()
     assert counted.age_sum_s == pytest.approx(0.03)
     assert counted.ages[5] == sum(counted.ages) == 1, "between 25 and 50 ms; an answer has no age"
+
+
+def test_times_of_messages_long_sent_are_not_kept(wakes):
+    now = 0.0
+    outbox = Outbox(capacity=4, wake=wakes, clock=lambda: now)
+    for i in range(1000):
+        outbox.put(parcel("emotion", "e", stream=f"s{i}"), interval_s=0.5)
+        assert drain(outbox) == ["e"]
+        now += 1.0
+    assert len(outbox._not_before) <= PRUNE_AT_LEAST
+    outbox.put(parcel("emotion", "early", stream="s999"), interval_s=5000.0)
+    outbox.put(parcel("emotion", "e2", stream="s999"), interval_s=5000.0)
+    assert drain(outbox) == ["e2"]
+    outbox.put(parcel("emotion", "too early", stream="s999"), interval_s=5000.0)
+    assert drain(outbox) == [], "what is still to come is kept"

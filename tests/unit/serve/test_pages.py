@@ -69,3 +69,29 @@ SCRIPTS = sorted(entry.name for entry in WEB.iterdir() if entry.name.endswith(".
 def test_the_page_never_makes_html_of_text(pages, name):
     code = pages.answer(f"/{name}").body.decode()
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(", code)
+
+
+EVERY_PATH = ["/", "/index.html", "/overlay", "/overlay.html", "/mer.js", "/healthz", "/metrics", "/nothing"]
+
+
+@pytest.mark.parametrize("path", EVERY_PATH)
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+def test_no_page_is_shown_in_a_frame(pages, path, method):
+    headers = dict(pages.answer(path, method=method).headers())
+    assert headers["X-Frame-Options"] == "DENY"
+    assert "frame-ancestors 'none'" in headers["Content-Security-Policy"].split("; ")
+
+
+@pytest.mark.parametrize("path", EVERY_PATH)
+def test_the_overlay_alone_is_framed_where_the_settings_say_so(path):
+    framed_by = ("https://vj.example", "http://127.0.0.1:3000")
+    pages = Pages(is_ready=lambda: False, metrics=lambda: b"", framed_by=framed_by)
+    headers = dict(pages.answer(path).headers())
+    policy = headers["Content-Security-Policy"].split("; ")
+    if path.startswith("/overlay"):
+        assert "frame-ancestors https://vj.example http://127.0.0.1:3000" in policy
+        assert "X-Frame-Options" not in headers, "it would overrule the other one in old browsers"
+    else:
+        assert "frame-ancestors 'none'" in policy
+        assert headers["X-Frame-Options"] == "DENY"
+    assert "script-src 'self'" in policy

@@ -7,6 +7,8 @@ import pytest
 from stream_mer.errors import SettingError
 from stream_mer.serve.settings import ServeSettings, is_loopback
 
+IN, DESK = "a token to get in", "the desk's own token"
+
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.8.8.8", "[::1]", "LOCALHOST"])
 def test_this_machine_needs_no_token(host):
@@ -22,7 +24,7 @@ def test_a_public_address_without_a_token_is_refused_with_the_line_to_type(host)
             ServeSettings(host=host)
         made_up.add(re.search(r"--token (\w{16,}) ", str(refused.value))[1])
     assert len(made_up) == 2, "a token that everybody finds in the manual is none"
-    assert not ServeSettings(host=host, token="secret").is_private  # noqa: S106 - a token of a test
+    assert not ServeSettings(host=host, token="a secret of a test").is_private  # noqa: S106 - a token of a test
 
 
 @pytest.mark.parametrize(
@@ -38,6 +40,12 @@ def test_a_public_address_without_a_token_is_refused_with_the_line_to_type(host)
         ("stuck_after_s", 0.0),
         ("close_timeout_s", 0.0),
         ("token", "  "),
+        ("token", "fifteen letters"),
+        ("token", " a token with a space"),
+        ("operator_token", "fifteen letters"),
+        ("frame_origins", ("https://a.example; script-src *",)),
+        ("frame_origins", ("a.example",)),
+        ("proxies", ("nginx.example",)),
     ],
 )
 def test_what_cannot_be_is_refused(name, value):
@@ -46,7 +54,7 @@ def test_what_cannot_be_is_refused(name, value):
 
 
 def test_the_token_shows_in_no_log():
-    assert "hush" not in repr(ServeSettings(token="hush"))  # noqa: S106 - a token of a test
+    assert "hush" not in repr(ServeSettings(token="hush, hush, hush, hush"))  # noqa: S106 - a token of a test
 
 
 @pytest.mark.parametrize(
@@ -54,16 +62,16 @@ def test_the_token_shows_in_no_log():
     [
         ({}, None, "operator"),
         ({}, "anything", "operator"),
-        ({"token": "in"}, None, None),
-        ({"token": "in"}, "", None),
-        ({"token": "in"}, "out", None),
-        ({"token": "in"}, "in", "operator"),
-        ({"token": "in", "operator_token": "desk"}, "in", "viewer"),
-        ({"token": "in", "operator_token": "desk"}, "desk", "operator"),
-        ({"operator_token": "desk"}, None, "viewer"),
-        ({"operator_token": "desk"}, "desk", "operator"),
-        ({"operator_token": "desk"}, "in", None),
-        ({"token": "in"}, "in\ud800", None),
+        ({"token": IN}, None, None),
+        ({"token": IN}, "", None),
+        ({"token": IN}, "out", None),
+        ({"token": IN}, IN, "operator"),
+        ({"token": IN, "operator_token": DESK}, IN, "viewer"),
+        ({"token": IN, "operator_token": DESK}, DESK, "operator"),
+        ({"operator_token": DESK}, None, "viewer"),
+        ({"operator_token": DESK}, DESK, "operator"),
+        ({"operator_token": DESK}, IN, None),
+        ({"token": IN}, f"{IN}\ud800", None),
     ],
 )
 def test_a_token_decides_on_the_role(tokens, shown, role):
@@ -72,9 +80,9 @@ def test_a_token_decides_on_the_role(tokens, shown, role):
 
 def test_two_tokens_differ():
     with pytest.raises(SettingError, match="both tokens are the same"):
-        ServeSettings(token="x", operator_token="x")  # noqa: S106 - of a test
+        ServeSettings(token=IN, operator_token=IN)
 
 
 def test_an_operator_token_alone_does_not_open_a_public_address():
     with pytest.raises(SettingError, match="without a token"):
-        ServeSettings(host="0.0.0.0", operator_token="desk")  # noqa: S104, S106 - refused, not bound
+        ServeSettings(host="0.0.0.0", operator_token=DESK)  # noqa: S104 - refused, not bound

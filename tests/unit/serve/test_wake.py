@@ -28,10 +28,15 @@ def test_a_stalled_loop_piles_up_one_call():
     assert len(loop.calls) == 1
 
 
-def test_a_closed_loop_is_no_error():
+def test_after_the_loop_is_closed_nothing_is_called_and_nothing_kept():
     loop = asyncio.new_event_loop()
     loop.close()
-    LoopWaker(loop).wake(lambda: None)
+    waker, called = LoopWaker(loop), []
+    assert not waker.is_closed
+    for i in range(200):
+        waker.wake(lambda i=i: called.append(i))
+    assert waker.is_closed
+    assert (called, waker._waiting) == ([], [])
 
 
 def test_a_writer_that_fails_keeps_nobody_waiting(caplog):
