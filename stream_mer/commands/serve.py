@@ -91,7 +91,7 @@ def command(
       stream-mer serve --source A=mic --source B=set.flac --no-lyrics     two streams
       stream-mer serve --osc resolume --osc eos@192.168.1.5               to visuals and a desk
       stream-mer serve --source mic --record shows                        and keep it (see: stream-mer replay)
-      stream-mer serve --host 0.0.0.0 --token SECRET                      for the whole network
+      stream-mer serve --host 0.0.0.0 --token                             for the whole network
       stream-mer serve --from nats://127.0.0.1:4222                       what workers compute (docs/SCALING.md)
       arecord -t raw -f S16_LE -r 44100 | stream-mer serve --source -
 

@@ -17,19 +17,24 @@ _SCHEMES = {"": "ws", "ws": "ws", "http": "ws", "wss": "wss", "https": "wss"}
 
 
 def complete_url(address: str) -> str:
-    """Complete what people type: ``host``, ``host:port``, ``http://host:port/`` or the address itself.
+    """Complete what people type: ``host``, ``host:port``, the page's address or that of the websocket itself.
+
+    A path that ends with ``/`` is that of a page, which a reverse proxy may have put below a prefix.
 
     Raises:
         SettingError: It is no address.
     """
     typed, _, rest = address.strip().rpartition("://")
     scheme = _SCHEMES.get(typed.lower())
-    netloc, slash, path = rest.rstrip("/").partition("/")
+    netloc, _, path = rest.partition("/")
     if scheme == "ws" and ":" not in netloc.rpartition("]")[2]:
         netloc += f":{DEFAULT_PORT}"
     if scheme is None or not _is_netloc(netloc):
         raise no_address(address)
-    return f"{scheme}://{netloc}/{path}" if slash else f"{scheme}://{netloc}{STREAM_PATH}"
+    path, is_page = path.strip("/"), path.endswith("/") or not path
+    if is_page and not f"/{path}".endswith(STREAM_PATH):
+        path = f"{path}{STREAM_PATH}".lstrip("/")
+    return f"{scheme}://{netloc}/{path}"
 
 
 def no_address(address: str) -> SettingError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Mapping
 from typing import Protocol
@@ -68,18 +69,23 @@ class Senders:
             SourceError: Somebody else sends, and goes on.
         """
         stream, inlet = message.stream, self.inlets[message.stream]
+        claim = functools.partial(
+            inlet.claim, rate_hz=message.rate_hz, sample_format=message.format, channels=message.channels
+        )
         before = self._senders.get(stream)
-        if before is not None:
-            if not self._guarded and self._clock() - self._heard_at[stream] < SILENT_S:
-                raise SourceError(f"{stream} gets its audio from another client; one at a time may send")
-            self.release(before, stream)
         try:
-            inlet.claim(rate_hz=message.rate_hz, sample_format=message.format, channels=message.channels)
-        finally:
-            if before is not None:
-                before.lose()
+            claim()
+        except SourceError:
+            if before is None or not self._may_be_replaced(stream):
+                raise
+            self.release(before, stream)
+            claim()
+            before.lose()
         self._senders[stream] = sender
         self.heard(stream)
+
+    def _may_be_replaced(self, stream: str) -> bool:
+        return self._guarded or self._clock() - self._heard_at[stream] >= SILENT_S
 
     def heard(self, stream: str) -> None:
         """Take note that the sender of a stream sent something."""

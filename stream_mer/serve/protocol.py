@@ -33,7 +33,7 @@ _CLOSE_REASONS = {
     wire.CloseCode.NO_STREAM: "no stream has this name",
     wire.CloseCode.IDENTIFY_TIMEOUT: "a token is set, and no identify came in time",
     wire.CloseCode.TOO_SLOW: "the client took nothing for too long",
-    wire.CloseCode.TOO_MANY_MESSAGES: "the client sent too many messages",
+    wire.CloseCode.TOO_MANY_MESSAGES: "the client sent too many messages, or wrong tokens came from its address",
 }
 
 

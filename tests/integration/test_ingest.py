@@ -27,6 +27,7 @@ PATIENCE_S = 60.0
 RATE_HZ = 48_000
 START = {"type": "audio.start", "stream": "desk", "format": "s16le", "rate_hz": RATE_HZ, "channels": 2}
 BLOCK_S = 0.05
+TOKEN = "open sesame, open"  # noqa: S105 - of a test
 
 
 @contextlib.asynccontextmanager
@@ -148,12 +149,33 @@ async def test_audio_without_a_start_or_too_much_of_it_ends_the_connection(tiny_
 
 
 async def test_only_those_who_know_the_token_may_send(tiny_model: Path) -> None:
-    async with desk(tiny_model, token="open sesame, open") as server:  # noqa: S106 - of a test
+    async with desk(tiny_model, token=TOKEN) as server:
         async with connect(server.stream_url) as client:
             await client.send(json.dumps(START))
             assert await closed_with(client) == 4401
         async with connect(server.stream_url) as client:
-            await client.send('{"type": "identify", "token": "open sesame, open"}')
+            await client.send(json.dumps({"type": "identify", "token": TOKEN}))
             await client.send(json.dumps(START))
             await send(client, 0.3)
             await receive(client, "emotion")
+
+
+async def test_with_the_token_a_sender_comes_back_at_once_though_its_network_died(tiny_model: Path) -> None:
+    async with desk(tiny_model, token=TOKEN, pong_timeout_s=3600.0) as server, connect(server.stream_url) as dead:
+        identify = json.dumps({"type": "identify", "token": TOKEN})
+        await dead.send(identify)
+        await dead.send(json.dumps(START))
+        await dead.send(bytes(9600))
+        await receive(dead, "emotion")
+        async with connect(server.stream_url) as again:
+            await again.send(identify)
+            await again.send(json.dumps(START))
+            told = await receive(dead, "error")
+            assert (told["code"], told["fatal"]) == (4403, False)
+            await dead.send(bytes(9600))  # what was on its way
+            sending = asyncio.create_task(send(again, 0.7))
+            await receive(again, "status", source="live")
+            await sending
+            await dead.send('{"type": "ping", "id": 1}')
+            await receive(dead, "pong", id=1)
+            assert again.close_code is None

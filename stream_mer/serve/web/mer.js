@@ -265,7 +265,7 @@ function streamAddress(url) {
   const bare = url !== undefined && !String(url).includes("://"); // as people type it: `stage-pc`, `stage-pc:9000`
   const address = new URL(bare ? `ws://${url}` : (url ?? new URL("v1/stream", here)));
   if (bare && address.port === "") address.port = "8765";
-  if (address.pathname === "/") address.pathname = "/v1/stream";
+  if (address.pathname.endsWith("/")) address.pathname += "v1/stream"; // that of a page, behind a proxy perhaps
   address.protocol = address.protocol.replace("http", "ws");
   return address.href;
 }

@@ -55,10 +55,11 @@ def test_ready_follows_the_emotion():
 def test_a_page_wants_nothing_from_elsewhere_and_all_that_it_wants_is_there(pages, path):
     wanted = re.findall(r'(?:src|href)="([^"]+)"', pages.answer(path).body.decode())
     for name in wanted:
-        assert pages.answer(name).status == 200, name
+        assert not name.startswith("/"), "behind a proxy the page may lie below a prefix"
+        assert pages.answer(f"/{name}").status == 200, name
         if name.endswith(".js"):
-            wanted += [f"/{other}" for other in re.findall(r'from "\./([^"]+)"', pages.answer(name).body.decode())]
-    assert {"/style.css", "/mer.js", "/plane.js", "/timeline.js"} <= set(wanted)
+            wanted += re.findall(r'from "\./([^"]+)"', pages.answer(f"/{name}").body.decode())
+    assert {"style.css", "mer.js", "plane.js", "timeline.js"} <= set(wanted)
 
 
 WEB = resources.files("stream_mer.serve") / "web"
