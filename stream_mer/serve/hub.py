@@ -89,7 +89,7 @@ class Hub:
         self.session = secrets.token_hex(4)
         self._clock = clock
         self._watchers: list[tuple[Watcher, Forget | None]] = []
-        self._failures = LimitedLog(logger, logging.ERROR, clock=clock)
+        self._failures = LimitedLog(logger, clock=clock)
         self._had_frames = False
         self._levels_watched = False
         # One lock for all: a new client must see either the snapshot with an event or the event, never both or none.
@@ -208,8 +208,8 @@ class Hub:
                 try:
                     for event in hold.expire(now=self._clock()):
                         self._send(stream, event)
-                except Exception:  # the overrides of the other streams end all the same
-                    self._failures.note("the override of %r could not be ended", stream, exc_info=True)
+                except Exception as exc:  # the overrides of the other streams end all the same
+                    self._failures.log(logging.ERROR, "hold", f"the override of {stream!r} could not end", error=exc)
 
     def is_wanted(self, stream: str, kind: str) -> bool:
         """Tell whether any client, or a watcher, wants such messages now."""
@@ -295,8 +295,9 @@ class Hub:
         for watcher, _ in self._watchers:
             try:
                 watcher.see(message)
-            except Exception:  # its trouble must not become that of the stream
-                self._failures.note("%s failed with a message", type(watcher).__name__, exc_info=True)
+            except Exception as exc:  # its trouble must not become that of the stream
+                name = type(watcher).__name__
+                self._failures.log(logging.ERROR, name, f"{name} failed with a message", error=exc)
 
     def _readers_of(self, stream: str, kind: str) -> dict[Delivery | None, list[Reader]]:
         key = (stream, kind)

@@ -76,10 +76,9 @@ class ConnectionLimit:
         """Count a connection that was accepted; False where there is no room, and it has to be closed."""
         full = len(self._open) >= self._most
         if (full or len(self._waiting) >= self._most_waiting) and not self._make_room() and full:
-            self._log.note(
-                "all %d connections that this server bears are open; others are hung up on: take fewer clients, "
-                "or raise the limit of open files (ulimit -n)",
-                self._most,
+            self._warn(
+                f"all {self._most} connections that this server bears are open; others are hung up on: "
+                "take fewer clients, or raise the limit of open files (ulimit -n)"
             )
             return False
         descriptor = connection.fileno()
@@ -94,7 +93,7 @@ class ConnectionLimit:
 
     def exhausted(self, listener: Listener) -> None:
         """Turn one connection away, because there is no descriptor for it."""
-        self._log.note("this process has no file descriptor left for another connection: raise the limit (ulimit -n)")
+        self._warn("this process has no file descriptor left for another connection: raise the limit (ulimit -n)")
         self._make_room()
         self.close()
         try:
@@ -113,11 +112,15 @@ class ConnectionLimit:
         del self._open[descriptor]
         with contextlib.suppress(OSError):  # it is gone already
             oldest.shutdown(socket.SHUT_RDWR)  # the loop reads the end, and closes
-        self._log.note(
-            "more than %d connections wait without becoming clients; those that have waited longest are hung up on",
-            min(self._most, self._most_waiting),
+        self._warn(
+            f"more than {min(self._most, self._most_waiting)} connections wait without becoming clients; "
+            "those that have waited longest are hung up on"
         )
         return True
+
+    def _warn(self, message: str) -> None:
+        """Log at most one line a minute, whatever happens."""
+        self._log.log(logging.WARNING, "connections", message)
 
     def _take_spare(self) -> None:
         with contextlib.suppress(OSError):

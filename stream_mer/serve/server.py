@@ -105,8 +105,7 @@ class Server:
             is_ready=lambda: hub.has_frames, metrics=self._metrics.text, framed_by=self._settings.frame_origins
         )
         self._guesses = guesses or GuessLimit()
-        self._guess_log, self._request_log = LimitedLog(logger), LimitedLog(logger)
-        self._failure_log = LimitedLog(logger, logging.ERROR)
+        self._log = LimitedLog(logger)
         self._sessions: dict[Session, asyncio.Task[object] | None] = {}
         self._clients: set[Session] = set()  # those that were let in
         self._turned_away = 0
@@ -255,8 +254,8 @@ class Server:
             await asyncio.sleep(EXPIRE_EVERY_S)
             try:
                 self._hub.expire()
-            except Exception:  # the next override has to end all the same
-                self._failure_log.note("overrides could not be ended", exc_info=True)
+            except Exception as exc:  # the next override has to end all the same
+                self._log.log(logging.ERROR, "overrides", "overrides could not be ended", error=exc)
 
     def _is_crowded(self) -> bool:
         """Tell whether there are too many connections, where the event loop accepts past the listener (Windows)."""
@@ -269,7 +268,8 @@ class Server:
         malformed = why_malformed(request.headers)
         if malformed is not None:
             self._metrics.bad_request()
-            self._request_log.note("a request from %s was refused: %s", self._address_of(connection), malformed)
+            told = f"a request from {self._address_of(connection)} was refused: {malformed}"
+            self._log.log(logging.WARNING, "requests", told)
             return connection.respond(HTTPStatus.BAD_REQUEST, f"{malformed}\n")
         if request.path.partition("?")[0] == wire.STREAM_PATH:
             return None
@@ -293,8 +293,8 @@ class Server:
                 await self._turn_away(connection, first_goodbye(refusals))
         except* ConnectionClosed:
             pass  # how most conversations end
-        except* Exception:
-            self._failure_log.note("a conversation failed", exc_info=True)
+        except* Exception as failures:
+            self._log.log(logging.ERROR, "conversations", "a conversation failed", error=failures)
             why = Goodbye(wire.CloseCode.INTERNAL_ERROR, "the server failed; its log says how", retry_after_s=1.0)
             with contextlib.suppress(ConnectionClosed):
                 await part(Connection(connection), why, timeout_s=self._settings.close_timeout_s)
@@ -313,7 +313,7 @@ class Server:
             return self._settings.role_of(shown)
         wait_s, may_wait = self._guesses.book(address)
         if not may_wait:
-            self._guess_log.note("wrong tokens come from %s; its next ones have to wait", address)
+            self._log.log(logging.WARNING, "guesses", f"wrong tokens come from {address}; its next ones have to wait")
             why = "wrong tokens came from this address, so the next one has to wait; try again later"
             raise Goodbye(wire.CloseCode.TOO_MANY_MESSAGES, why, retry_after_s=round(wait_s, 1))
         if wait_s > 0:
@@ -322,7 +322,7 @@ class Server:
         if role is None:
             self._guesses.was_wrong(address)
             self._metrics.wrong_token()
-            self._guess_log.note("a wrong token came from %s", address)
+            self._log.log(logging.WARNING, "guesses", f"a wrong token came from {address}")
         return role
 
     def _check(self, headers: Headers, role: Role | None) -> None:

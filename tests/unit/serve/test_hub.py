@@ -403,7 +403,7 @@ def test_a_watcher_that_fails_costs_nobody_else_a_message_and_is_logged_once_a_m
     assert caplog.text.count("Broken failed with a message") == 1
     clock.now += 61
     hub.sink("main").publish(STATUS)
-    assert "4 more since the last such line" in caplog.text
+    assert "4 more like it since the line before" in caplog.text
 
 
 def test_one_override_that_cannot_be_ended_leaves_the_others_to_end(hub, clock, caplog, monkeypatch):
@@ -420,4 +420,4 @@ def test_one_override_that_cannot_be_ended_leaves_the_others_to_end(hub, clock, 
     hub.expire()
     assert hub.shown("two").hold is None
     assert hub.shown("one").hold == "override"
-    assert caplog.text.count("the override of 'one' could not be ended") == 1
+    assert caplog.text.count("the override of 'one' could not end") == 1
