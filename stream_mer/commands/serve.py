@@ -38,8 +38,8 @@ _OF_SOURCES = {"rate_hz": "rate", "sample_format": "sample_format", "channels": 
     default=("demo",),
     metavar="[NAME=]SOURCE",
     help="What to listen to: demo, a file, mic, mic:NAME (see `stream-mer devices`), monitor for what this machine "
-    "plays, an address such as http://radio.example/live, remote for audio that a client sends, or - for raw PCM on "
-    "stdin. Give it more than once, each with a name, for several streams.  [default: demo]",
+    "plays, an address such as http://radio.example/live, remote for audio that a client sends, or - for raw PCM "
+    "or a file on stdin. Give it more than once, each with a name, for several streams.  [default: demo]",
 )
 @click.option(
     "--from",

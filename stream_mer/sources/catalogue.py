@@ -14,14 +14,14 @@ from stream_mer.sources.file import FileSource
 from stream_mer.sources.microphone import MicrophoneSource
 from stream_mer.sources.monitor import open_monitor
 from stream_mer.sources.network import UrlSource
-from stream_mer.sources.pcm import PcmSource
 from stream_mer.sources.pcm_format import PcmFormat
 from stream_mer.sources.remote import RemoteSource
+from stream_mer.sources.stdin import StdinSource
 
 POSSIBLE = (
     "a source is: demo, mic, mic:NAME, monitor (what this machine plays), a file, file:PATH, "
     "an address (http://..., rtsp://..., rtp://...), remote (audio that a client sends), "
-    "or - (raw PCM on standard input)"
+    "or - (raw PCM, or a file such as WAV or MP3, on standard input)"
 )
 """One line for help and errors."""
 
@@ -40,7 +40,7 @@ def open_source(
 
     Args:
         spec: ``demo`` (the packaged song), ``mic`` (the default input) or ``mic:NAME``, ``monitor`` (what this
-            machine plays), ``-`` (raw PCM on standard input), ``remote`` (audio that a client of the server sends), a
+            machine plays), ``-`` (raw PCM or a file on standard input), ``remote`` (audio that a client sends), a
             network address, ``file:PATH``, or a plain path.
         paced: Files: deliver as real time would. The demo song then plays over and over.
         rate_hz: Raw PCM: its rate; default 44100.
@@ -66,7 +66,7 @@ def open_source(
     picked = parse_channels(str(channels)) if captured and channels is not None else None
     match kind:
         case "-" if spec == "-":
-            return _stdin(rate_hz, sample_format, None if channels is None else _count(channels))
+            return _stdin(rate_hz, sample_format, None if channels is None else _count(channels), paced=paced)
         case "mic":
             return MicrophoneSource(rest or None, channels=picked, gain_db=gain_db or 0.0)
         case "monitor" if captured:
@@ -105,7 +105,7 @@ def _is_no_path(spec: str) -> bool:
     return len(path.parts) == 1 and not path.suffix and not path.exists()
 
 
-def _stdin(rate_hz: int | None, sample_format: str | None, channels: int | None) -> PcmSource:
+def _stdin(rate_hz: int | None, sample_format: str | None, channels: int | None, *, paced: bool) -> StdinSource:
     default = PcmFormat()
     wanted = PcmFormat(
         rate_hz=default.rate_hz if rate_hz is None else rate_hz,
@@ -114,9 +114,8 @@ def _stdin(rate_hz: int | None, sample_format: str | None, channels: int | None)
     )
     if sys.stdin is None or sys.stdin.isatty():
         raise SettingError(
-            "standard input is no pipe: send raw PCM into it, "
+            "standard input is no pipe: send raw PCM or a file into it, "
             "such as from ffmpeg -i SONG -f s16le -ar 44100 -ac 1 - | stream-mer ..."
         )
-    return PcmSource(
-        sys.stdin.buffer, rate_hz=wanted.rate_hz, sample_format=wanted.sample_format, channels=wanted.channels
-    )
+    given = not (rate_hz is None and sample_format is None and channels is None)
+    return StdinSource(sys.stdin.buffer, pcm=wanted, pcm_is_given=given, paced=paced)

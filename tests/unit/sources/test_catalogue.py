@@ -14,8 +14,8 @@ from stream_mer.sources import catalogue
 from stream_mer.sources.catalogue import open_source
 from stream_mer.sources.file import FileSource
 from stream_mer.sources.network import UrlSource
-from stream_mer.sources.pcm import PcmSource
 from stream_mer.sources.remote import RemoteSource
+from stream_mer.sources.stdin import StdinSource
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_a_file_whose_name_is_a_source(song: Path, monkeypatch: pytest.MonkeyPat
 )
 def test_standard_input(options: dict[str, object], length: float) -> None:
     source = open_source("-", **options)  # type: ignore[arg-type]
-    assert isinstance(source, PcmSource)
+    assert isinstance(source, StdinSource)
     assert abs(sum(len(chunk.samples) for chunk in source.chunks()) - length) <= 1
 
 
