@@ -116,7 +116,7 @@ def _check(value: Any, *, depth: int) -> None:
         for each in value:
             _check(each, depth=depth + 1)
     elif isinstance(value, str) and len(value) > MAX_TEXT:
-        raise BadTomlError(f"has a text of {len(value)} characters, {value[:40]!r}…: give {MAX_TEXT} at most")
+        raise BadTomlError(f"has a text of {len(value)} characters: give {MAX_TEXT} at most")
     elif isinstance(value, int) and not -(2**63) <= value < 2**63:
         raise BadTomlError("has a whole number of more than 64 bits")
 

@@ -12,6 +12,7 @@ import torch
 
 from stream_mer.emotion.backbone import Backbone
 from stream_mer.errors import CheckpointError
+from stream_mer.model_files import MAX_WEIGHTS_BYTES, check_state
 
 _EPSILON = 1e-3  # of every batch norm in the original
 
@@ -25,17 +26,26 @@ def load_musicnn(path: Path) -> Backbone:
     try:
         # Opened here, because numpy leaves a damaged archive open.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            _check_size(archive.zip)
             tensors = {name: torch.from_numpy(archive[name]) for name in archive.files}
     # Beyond the usual two: an empty file, a damaged archive, and an .npy file or one of other things than numbers.
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, TypeError) as error:
         raise CheckpointError(f"cannot read the MSD-MusiCNN weights {path}: {error}") from error
     backbone = Backbone()
     try:
-        backbone.load_state_dict({"pooled": backbone.pooled, **_state(tensors)})
-    except (KeyError, RuntimeError) as error:
+        state = {"pooled": backbone.pooled, **{name: one.float() for name, one in _state(tensors).items()}}
+        check_state(backbone, state)
+        backbone.load_state_dict(state)
+    except (KeyError, ValueError, RuntimeError) as error:
         reason = textwrap.shorten(str(error), 300)
         raise CheckpointError(f"{path} does not hold the tensors of MSD-MusiCNN: {reason}") from error
     return backbone.eval().requires_grad_(requires_grad=False)
+
+
+def _check_size(archive: zipfile.ZipFile) -> None:
+    """Refuse what would not fit into memory once unpacked, however small the file is."""
+    if sum(member.file_size for member in archive.infolist()) > MAX_WEIGHTS_BYTES:
+        raise ValueError("its arrays take more than 2 GiB")
 
 
 def _state(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -422,12 +422,26 @@ def not_the_network(folder: Path) -> dict[str, Path]:
     (folder / "cut.npz").write_bytes(whole[: len(whole) // 2])
     (folder / "flipped.npz").write_bytes(whole[:5000] + bytes(1000) + whole[6000:])
     np.savez(folder / "pickle.npz", **{**good, "conv2d/bias": np.array([{"no": "pickle"}])})
+    np.savez(folder / "no-number.npz", **{**good, "conv2d/bias": good["conv2d/bias"] * np.nan})
     return {path.stem: path for path in folder.iterdir()} | {"missing": folder / "missing.npz", "folder": folder}
 
 
 @pytest.mark.parametrize(
     "kind",
-    ["missing", "folder", "empty", "garbage", "cut", "flipped", "single", "lacking", "shape", "text", "pickle"],
+    [
+        "missing",
+        "folder",
+        "empty",
+        "garbage",
+        "cut",
+        "flipped",
+        "single",
+        "lacking",
+        "shape",
+        "text",
+        "pickle",
+        "no-number",
+    ],
 )
 def test_a_file_that_is_not_the_network_is_a_checkpoint_error_in_one_line(kind: str, tmp_path: Path) -> None:
     path = not_the_network(tmp_path)[kind]

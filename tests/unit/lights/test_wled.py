@@ -78,5 +78,11 @@ def test_before_there_is_music_the_strip_is_left_alone_and_at_the_end_it_is_give
     assert packet == b"\2\0", "no time-out: back to its own effect at once"
 
 
-def test_closing_twice_is_closing_once(output):
+def test_closing_twice_is_closing_once_and_it_can_be_opened_again(output, strip):
+    bound = output._link._socket
     output.close()
+    output.close()
+    assert bound.fileno() == -1, "the socket is closed"
+    output.open()
+    assert output.send(0.0, LIVE) == 1
+    assert len(shown(strip)) == LEDS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import threading
@@ -38,9 +39,17 @@ def test_a_thread_gives_way_and_so_do_those_that_it_starts_afterwards() -> None:
     assert niceness() == before
 
 
-def test_a_system_that_refuses_is_no_reason_to_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_system_that_refuses_leaves_the_rank_as_it_is_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     def refuse(*_: int) -> None:
-        raise PermissionError("no")
+        raise PermissionError("not permitted")
 
+    before = niceness()
     monkeypatch.setattr(os, "setpriority", refuse)
-    priority.give_way()
+    with caplog.at_level(logging.DEBUG):
+        priority.give_way()
+    assert niceness() == before
+    assert [record.getMessage() for record in caplog.records] == [
+        "the recogniser's threads keep their rank: not permitted"
+    ]

@@ -45,6 +45,7 @@ def test_an_override_has_values_and_perhaps_an_end(arguments, ttl_s):
         ("/mer/control/override", (0.5, "0.5"), "two or three numbers"),
         ("/mer/control/override", (0.5, math.nan), "two or three numbers"),
         ("/mer/control/override", (0, 0, 0, 0), "two or three numbers"),
+        ("/mer/control/override", (0, 0, 1e30), "at most 1e+09 seconds"),
         ("/mer/control/override", (1.5, 0), "from -1 to 1, not 1.5 and 0"),
         ("/mer/control/override", (1, 0, 0), "more than 0 seconds, not 0"),
     ],

@@ -2,6 +2,7 @@
 
 import logging
 import socket
+import threading
 import time
 from contextlib import closing, contextmanager
 
@@ -168,5 +169,17 @@ def test_an_address_of_another_machine_is_told(hub):
         OscInlet("192.0.2.1", 9001).start(hub)
 
 
-def test_stopping_before_the_start_is_nothing():
-    OscInlet("127.0.0.1", 0).stop()
+def test_stopping_before_the_start_leaves_nothing_and_stopping_twice_leaves_the_port_free(hub):
+    before = threading.active_count()
+    osc_in = OscInlet("127.0.0.1", 0)
+    osc_in.stop()
+    assert (osc_in.port, threading.active_count()) == (0, before), "nothing was bound, and nobody listens"
+    osc_in = OscInlet("127.0.0.1", 0)
+    osc_in.start(hub)
+    port = osc_in.port
+    osc_in.stop()
+    osc_in.stop()
+    assert threading.active_count() == before
+    with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as another:
+        another.bind(("127.0.0.1", port))
+        assert another.getsockname()[1] == port

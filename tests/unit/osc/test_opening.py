@@ -79,6 +79,12 @@ def test_what_was_typed_finds_its_receiver(spec, name, place, address):
         ("eos@ftp://desk", "no transport is called 'ftp'"),
         ("grandma3@desk/g ma", "neither spaces"),
         ("none.toml", "none.toml: No such file"),
+        ("x" * 5000, "no OSC preset is called"),
+        ("x/" * 5000, "no OSC preset is called"),
+        ("eos@999.1.1.1", "neither an address"),
+        ("eos@" + "a" * 64, "neither an address"),
+        ("eos@desk:" + "9" * 5000, "a port is 1 to 65535, not 999999"),
+        ("eos@desk/" + "a" * 300, "has "),
     ],
 )
 def test_what_cannot_be_is_told(spec, told):
@@ -86,6 +92,7 @@ def test_what_cannot_be_is_told(spec, told):
         find_target(spec)
     assert told in str(error.value)
     assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 600
 
 
 def test_a_mapping_file_says_everything(tmp_path):
@@ -135,6 +142,10 @@ def test_a_mapping_may_begin_with_a_preset():
         ("preset = 'eos'\nprefix = 'gma3'", "must begin with /"),
         ("preset = 'eos'\nfields = 3", "fields is a table, not 3"),
         ("preset = 'eos'\n[fields]", "at least one field"),
+        ("preset = 'eos'\nhost = 'a desk'", "neither an address such as"),
+        ("preset = 'eos'\nhost = '::'", "stands for no receiver"),
+        (f"preset = 'eos'\n[fields]\nvalence = '/{'a' * 300}'", "characters"),
+        (f"preset = 'eos'\n[fields]\nvalence = {['/a'] * 513}", "at most 512 fields, not 513"),
         ("preset = 'eos'\n[fields]\nvalense = '/v'", "no OSC field is called 'valense'; did you mean 'valence'?"),
         ("preset = 'eos'\n[fields]\nvalence = 3", "fields.valence is an address"),
         ("preset = 'eos'\n[fields]\nvalence = {adress = '/v'}", "fields.valence.adress; did you mean 'address'?"),
