@@ -139,6 +139,8 @@ class Pipeline:
         self._failure: BaseException | None = None
         self._has_begun = False
         self._is_over = False
+        self.turned_at = time.monotonic()
+        """When the loop that computes came round last, by the monotonic clock: each ``STALLED_AFTER_S`` at least."""
 
     def run(self) -> None:
         """Work until the source ends or ``stop`` is called; everything heard until then is published.
@@ -219,6 +221,7 @@ class Pipeline:
 
     def _feel(self) -> None:
         while True:
+            self.turned_at = time.monotonic()
             try:
                 cut = self._windows.get(timeout_s=STALLED_AFTER_S)
             except TimeoutError:

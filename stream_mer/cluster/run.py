@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 FIRST_RETRY_S, LONGEST_RETRY_S = 2.0, 60.0
 """Pause before a channel that failed is tried again: doubled each time."""
 
+HANGS_AFTER_S = 30.0
+"""A pipeline whose loop does not come round for so long hangs; without audio it comes round every 3 s."""
+
 END_WITHIN_S = 3.0
 """A pipeline may take so long to end; one that hangs is left behind, and the worker goes on."""
 
@@ -67,6 +70,15 @@ class Run:
     def has_ended(self) -> bool:
         """Whether the pipeline ended without having been asked to; ``failure`` says why."""
         return self._pipeline is not None and self._done.is_set()
+
+    def hangs(self, now: float) -> bool:
+        """Tell whether the pipeline does nothing any more, and does not even say that no audio comes.
+
+        Args:
+            now: Monotonic clock, seconds.
+        """
+        running = self._pipeline is not None and not self._done.is_set()
+        return running and self._pipeline is not None and now - self._pipeline.turned_at > HANGS_AFTER_S
 
     def begin(self, pipeline: Pipeline, ended: Callable[[], None]) -> None:
         """Let the pipeline run, in a thread of its own; ``ended`` is called in the loop when it is done."""

@@ -19,7 +19,7 @@ from stream_mer.cluster.names import WANTED, check_name, split_subject
 from stream_mer.cluster.planning import to_claim, to_hand_over
 from stream_mer.cluster.records import CLAIMS, Channel, Claim, ClaimState, Worker, encode
 from stream_mer.cluster.roster import Roster
-from stream_mer.cluster.run import ChannelSink, Run
+from stream_mer.cluster.run import HANGS_AFTER_S, ChannelSink, Run
 from stream_mer.cluster.sender import Sender
 from stream_mer.cluster.standing import where_it_stands
 from stream_mer.cluster.store import ConflictError
@@ -241,6 +241,7 @@ class ChannelWorker:
     async def _for_each_run(self, handle: Callable[[Run], Awaitable[None]]) -> None:
         """Handle every channel that we have; what goes wrong with one is logged, and the others are handled."""
         for run in list(self._runs.values()):
+            self._looked_after_at = time.monotonic()
             try:
                 await handle(run)
             except ClusterError:
@@ -278,6 +279,9 @@ class ChannelWorker:
             self._runs.pop(run.token, None)
         elif run.has_ended:
             await self._note_failure(run, run.failure)
+        elif run.hangs(time.monotonic()):
+            await run.end()
+            await self._note_failure(run, SourceError(f"it did nothing for {HANGS_AFTER_S:g} s"))
         elif run.is_idle and time.monotonic() >= run.retry_at:
             await self._tell_claim(run, "running")
             await self._start(run)

@@ -600,3 +600,17 @@ def test_words_decide_alone_only_where_they_are_all_there_is(lyrics: type[LyricF
     build(source, sink=sink, model=Reading(), lyrics=lyrics(), words_alone=True).run()
     assert {frame.category for frame in sink.frames} == {category}
     assert {frame.raw.degraded for frame in sink.frames} == {() if category == "happy" else ("silent",)}
+
+
+def test_whether_it_still_works_shows_with_and_without_audio(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline_module, "STALLED_AFTER_S", 0.01)
+    seen: list[float] = []
+
+    def script() -> Iterator[AudioChunk]:
+        yield from hops(1)
+        while len(set(seen)) < 3:  # turns without audio
+            seen.append(pipeline.turned_at)
+
+    pipeline = build(ScriptedSource(script()), sink=Collector())
+    pipeline.run()
+    assert seen == sorted(seen)

@@ -26,6 +26,7 @@ class Pipeline:
         self.hangs = hangs
         self.failure = failure
         self.go_on = threading.Event()
+        self.turned_at = 100.0
 
     def run(self) -> None:
         if self.failure is not None:
@@ -91,3 +92,15 @@ async def test_a_pipeline_that_ends_is_waited_for(run: Run) -> None:
     assert pipeline.go_on.is_set()
     assert run.attempt == 0
     await run.end()  # idempotent
+
+
+async def test_a_pipeline_whose_loop_does_not_come_round_hangs(run: Run) -> None:
+    assert not run.hangs(1000.0)  # there is none
+    pipeline = Pipeline()
+    begin(run, pipeline)
+    assert not run.hangs(100.0 + run_module.HANGS_AFTER_S)
+    assert run.hangs(100.1 + run_module.HANGS_AFTER_S)
+    pipeline.turned_at += 10.0
+    assert not run.hangs(100.1 + run_module.HANGS_AFTER_S)
+    await run.end()
+    assert not run.hangs(1000.0)
