@@ -239,9 +239,9 @@ def test_a_picture_that_cannot_be_written_exits_with_2(tag: Command, song: Path,
     in_one_line(done, "cannot write", "there is no folder")
 
 
-def test_an_unknown_model_exits_with_1(stream_mer: Command, song: Path) -> None:
+def test_an_unknown_model_exits_with_2(stream_mer: Command, song: Path) -> None:
     done = stream_mer("tag", song, "--no-lyrics", "--model", "no-such-model")
-    assert (done.code, done.out) == (1, "")
+    assert (done.code, done.out) == (2, "")
     in_one_line(done, "no model 'no-such-model'")
 
 
