@@ -58,3 +58,17 @@ def _compare(file: BinaryIO, start: int, length: int, size: int) -> str:
             "its header is wrong"
         )
     return ""
+
+
+def has_frame_count(path: Path) -> bool:
+    """Whether an MP3 file says in its first frame how many frames it has; else its length is an estimate."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(10)
+            if head.startswith(b"ID3") and len(head) == 10:
+                file.seek(10 + sum(byte << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True)))
+                head = b""
+            first = head + file.read(4096)
+    except OSError:
+        return False
+    return any(mark in first for mark in (b"Xing", b"Info", b"VBRI"))

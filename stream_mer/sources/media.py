@@ -1,0 +1,636 @@
+"""Open what FFmpeg can decode: a file, a network address, or what a playlist names.
+
+All bytes come through readers of our own, so that opening is bounded: by time, by bytes, and by how deep playlists name
+playlists. A file may not reach the network, and an address may not name a local file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import os
+import select
+import stat
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urljoin
+
+from stream_mer.errors import SourceError
+from stream_mer.redaction import redact_address
+from stream_mer.sources.ogg import CAPTURE_PATTERN, ChainedOgg
+from stream_mer.sources.playlists import (
+    MAX_NESTING,
+    MAX_PLAYLIST_BYTES,
+    Playlist,
+    may_be_playlist,
+    parse_playlist,
+)
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+
+MAX_OPENING_S = 10.0
+"""Longest time from the first byte until it is known what the audio is."""
+
+MAX_OPENING_BYTES = 64 * 2**20
+"""Most bytes read until then: large pictures and indices fit, an endless header does not."""
+
+URL_SCHEMES = ("http", "https", "rtp", "rtsp", "rtmp", "srt", "tcp", "udp")
+"""Network addresses that can be listened to, as far as FFmpeg was built with them: see ``url_schemes``."""
+
+_URL_PROTOCOLS = (*URL_SCHEMES, "tls", "httpproxy", "rtmpt", "crypto", "hls", "data")
+_FILE_PROTOCOLS = ("file", "crypto", "data")
+_SDP_PROTOCOLS = ("rtp", "udp")
+
+_BYTE_STREAMS = ("http", "https", "tcp")
+"""Schemes that carry a file or an endless one; those of the others are protocols with audio of their own."""
+
+_HEAD_BYTES = 1024
+_MIRRORS = 3
+"""So many entries of a playlist are tried, in their order."""
+
+_SKIP_BYTES = 262_144
+"""Reading on is quicker than another request where a seek goes no further than this."""
+
+_POLL_MS = 100
+
+
+@functools.cache
+def url_schemes() -> tuple[str, ...]:
+    """Return which of ``URL_SCHEMES`` this build of FFmpeg has; PyAV's own, for example, is built without SRT."""
+    return tuple(filter(_has_protocol, URL_SCHEMES))
+
+
+def _has_protocol(scheme: str) -> bool:
+    import av  # noqa: PLC0415 - only who decodes pays
+    import av.error  # noqa: PLC0415 - likewise
+
+    try:
+        # Nothing is reached: the protocol is looked up first, and refused because it is not on the list.
+        av.open(f"{scheme}://127.0.0.1:9", container_options={"protocol_whitelist": "file"})
+    except av.error.ProtocolNotFoundError:
+        return False
+    except av.error.FFmpegError:
+        pass
+    return True
+
+
+class Reader(Protocol):
+    """What PyAV reads bytes from; one with ``seek`` and ``tell`` is seekable."""
+
+    name: str
+
+    def read(self, size: int, /) -> bytes:
+        """Return at least one byte, at most ``size``; ``b""`` at the end."""
+        ...
+
+    def close(self) -> None:
+        """Give the file or connection back."""
+        ...
+
+
+class OpeningBudget:
+    """What opening may still cost. It limits nothing once ``finish`` was called.
+
+    Args:
+        where: The file or address, for the error.
+        clock: Monotonic, seconds.
+    """
+
+    def __init__(self, where: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._where = where
+        self._clock = clock
+        self._deadline: float | None = clock() + MAX_OPENING_S
+        self._left_bytes = MAX_OPENING_BYTES
+        self._finished = False
+
+    @property
+    def left_s(self) -> float:
+        """Time that is left, seconds; at least 0.1, so that it can be a time-out."""
+        return MAX_OPENING_S if self._deadline is None else max(0.1, self._deadline - self._clock())
+
+    def wait_for_ever(self) -> None:
+        """There is no deadline: somebody else decides when the first bytes come."""
+        self._deadline = None
+
+    def spend(self, n_bytes: int) -> None:
+        """Count bytes that were read.
+
+        Raises:
+            SourceError: They, or the time that has passed, are too much.
+        """
+        if self._finished:
+            return
+        self._left_bytes -= n_bytes
+        if self._left_bytes < 0:
+            raise SourceError(
+                f"cannot open {self._where}: no audio within the first {MAX_OPENING_BYTES // 2**20} MiB; "
+                "it is damaged, or no audio: try another copy or address"
+            )
+        if self._deadline is not None and self._clock() > self._deadline:
+            raise SourceError(
+                f"cannot open {self._where}: no audio within {MAX_OPENING_S:.0f} s; check it, or try another one"
+            )
+
+    def finish(self) -> None:
+        """It is open: from now on everything may be read."""
+        self._finished = True
+
+
+class FileReader:
+    """A local file. One that is no regular file, such as a pipe, is read as bytes come, until ``stopped``.
+
+    Args:
+        path: The file.
+        budget: Counts what is read.
+        stopped: Tells whether nobody wants to read any more; asked while a pipe gives nothing.
+
+    Raises:
+        OSError: It cannot be opened.
+    """
+
+    def __init__(self, path: Path, budget: OpeningBudget, stopped: Callable[[], bool]) -> None:
+        self.name = os.fspath(path.absolute())  # absolute, so that no name can be read as a protocol ("concat:...")
+        self._budget = budget
+        self._stopped = stopped
+        self._pushed_back = b""
+        regular = stat.S_ISREG(path.stat().st_mode)
+        self._poller: Any = None
+        if regular or not hasattr(select, "poll"):
+            self._file: Any = path.open("rb", buffering=0)
+        else:
+            budget.wait_for_ever()
+            self._file = open(path, "rb", buffering=0, opener=_open_nonblocking)  # noqa: SIM115 - likewise
+            self._poller = select.poll()
+            self._poller.register(self._file.fileno(), select.POLLIN)
+        self.size = os.fstat(self._file.fileno()).st_size if regular else None
+
+    def seekable(self) -> bool:
+        """Whether it is a regular file."""
+        return self.size is not None
+
+    def head(self) -> bytes:
+        """Return its first bytes, and read them again later."""
+        head = self.read(_HEAD_BYTES)
+        if self.seekable():
+            self._file.seek(0)
+        else:
+            self._pushed_back = head
+        return head
+
+    def read(self, size: int, /) -> bytes:
+        if self._pushed_back:
+            data, self._pushed_back = self._pushed_back[:size], self._pushed_back[size:]
+            return data
+        while self._poller is not None and not self._poller.poll(_POLL_MS):
+            if self._stopped():
+                return b""
+        data = self._file.read(size) or b""
+        self._budget.spend(len(data))
+        return data
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        return int(self._file.seek(offset, whence))
+
+    def tell(self) -> int:
+        return int(self._file.tell())
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class ProtocolReader:
+    """The bytes behind an address, through FFmpeg's own protocols: redirects, proxies, logins and all.
+
+    Args:
+        url: The address, or one in the form that FFmpeg's demuxers use among themselves (``crypto+https://...``).
+        timeout_s: How long to wait for a connection and for each piece of data, seconds.
+        protocols: Those that may be used.
+        budget: Counts what is read.
+        options: For FFmpeg's protocol.
+        max_bytes: It ends after so many; None if it may go on for ever.
+
+    Raises:
+        FFmpegError: It cannot be reached.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout_s: float,
+        protocols: tuple[str, ...],
+        budget: OpeningBudget,
+        options: Mapping[str, str] | None = None,
+        max_bytes: int | None = None,
+    ) -> None:
+        self.name = url
+        self._timeout_s = timeout_s
+        # Half a kilobyte at a time: a tenth of a second of a station. Nothing is probed, since it is no audio yet.
+        self._options = {
+            "raw_packet_size": "512",
+            "probesize": "32",
+            "analyzeduration": "0",
+            "user_agent": "stream_mer",
+        }
+        self._options |= dict(options or {}) | {"protocol_whitelist": ",".join(protocols)}
+        self._budget = budget
+        self._left = max_bytes
+        self._rest = b""
+        self._position = 0
+        self._packets: Iterator[Any] = iter(())
+        self._connect(0)
+        size = self._container.size
+        self.size = size if size and size > 0 else None
+        self._seekable: bool | None = None if self.size else False
+
+    def head(self) -> bytes:
+        """Return its first bytes, and read them again later."""
+        if not self._rest:
+            self._rest = self._next_packet()
+        return self._rest
+
+    def read(self, size: int, /) -> bytes:
+        data = self._rest or self._next_packet()
+        if self._left is not None:
+            size = min(size, self._left)
+            self._left -= min(size, len(data))
+        data, self._rest = data[:size], data[size:]
+        self._position += len(data)
+        return data
+
+    def read_all(self, limit: int) -> bytes:
+        """Read to the end, or up to ``limit`` bytes."""
+        data = bytearray()
+        while len(data) < limit and (more := self.read(limit - len(data))):
+            data += more
+        return bytes(data)
+
+    def seekable(self) -> bool:
+        """Whether it has a length, and the server starts in the middle when it is asked to."""
+        if self._seekable is None:
+            self._seekable = self._try_to_start(1)
+        return self._seekable
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.size or 0}[whence]
+        target = base + offset
+        if not 0 <= target <= (self.size or 0):
+            raise OSError(f"cannot go to byte {target} of {self.size}")
+        if 0 <= target - self._position <= _SKIP_BYTES:
+            while self._position < target and self.read(target - self._position):
+                pass
+        if self._position != target and target == self.size:
+            self._packets = iter(())
+            self._rest, self._position = b"", target
+        elif self._position != target:
+            self._container.close()
+            self._connect(target)
+        return target
+
+    def tell(self) -> int:
+        return self._position
+
+    def close(self) -> None:
+        self._container.close()
+
+    def _connect(self, offset: int) -> None:
+        self._container = self._opened(offset)
+        self._packets = self._container.demux()
+        self._rest, self._position = b"", offset
+
+    def _opened(self, offset: int) -> InputContainer:
+        import av  # noqa: PLC0415 - takes 0.1 s: only who decodes pays
+
+        wait_s = min(self._timeout_s, self._budget.left_s)
+        options = self._options | ({"offset": str(offset)} if offset else {})
+        return av.open(self.name, format="data", options=options, timeout=(wait_s, wait_s))
+
+    def _try_to_start(self, offset: int) -> bool:
+        import av.error  # noqa: PLC0415 - as above
+
+        try:
+            self._opened(offset).close()
+        except (av.error.FFmpegError, OSError):
+            return False
+        return True
+
+    def _next_packet(self) -> bytes:
+        packet = next(self._packets, None)
+        data = b"" if packet is None else bytes(packet)
+        self._budget.spend(len(data))
+        return data
+
+
+class Media:
+    """What was opened: one container, or one for each link of a chained Ogg stream.
+
+    Attributes:
+        container: That of this link.
+        size_bytes: Of the whole; None where it has no end that is known, as a radio station.
+        chained: Whether it is Ogg, where ``next_link`` may find another.
+    """
+
+    def __init__(self, container: InputContainer, reader: Reader | None, chain: _LinkReader | None = None) -> None:
+        self.container = container
+        self.size_bytes: int | None = getattr(reader, "size", None)
+        self.chained = chain is not None
+        self._reader = reader
+        self._chain = chain
+
+    def next_link(self) -> bool:
+        """Open the next link of a chained stream. Returns False if there is none.
+
+        Raises:
+            FFmpegError: It cannot be opened.
+        """
+        if self._chain is None or not self._chain.next_link():
+            return False
+        self.container.close()
+        self.container = _open_container(self._chain, format="ogg")
+        return True
+
+    def close(self) -> None:
+        """Close everything; idempotent."""
+        self.container.close()
+        if self._reader is not None:
+            self._reader.close()
+
+
+class _LinkReader:
+    """One link of an Ogg stream after the other, for PyAV."""
+
+    def __init__(self, reader: Reader) -> None:
+        self.name = reader.name
+        self._chain = ChainedOgg(reader.read)
+        self.read = self._chain.read
+        self.next_link = self._chain.next_link
+
+
+class _Text(io.BytesIO):
+    """A playlist that was read, for PyAV."""
+
+    def __init__(self, data: bytes, name: str) -> None:
+        super().__init__(data)
+        self.name = name
+
+
+def open_file(path: Path, *, stopped: Callable[[], bool] = lambda: False, as_chain: bool = True) -> Media:
+    """Open a file.
+
+    Args:
+        path: To a file that is there.
+        as_chain: Open an Ogg stream link by link, for decoding. Else only what FFmpeg says of one with a single link is
+            right, such as its duration; one with several is told by ``Media.chained``.
+        stopped: Tells whether nobody wants to read any more; asked while a pipe gives nothing.
+
+    Raises:
+        SourceError: It cannot be opened, is a playlist of other files or of addresses, or took too long.
+    """
+    import av.error  # noqa: PLC0415 - takes 0.1 s: only who decodes pays
+
+    budget = OpeningBudget(os.fspath(path))
+    try:
+        reader = FileReader(path, budget, stopped)
+        with _closed_on_error(reader):
+            return _open_local(path, reader, budget, as_chain=as_chain)
+    except PermissionError as error:
+        raise SourceError(f"not permitted to read {path}; check its owner and mode") from error
+    except (av.error.FFmpegError, OSError) as error:
+        raise SourceError(
+            f"cannot decode {path}: {error.strerror}; it is damaged, cut short, or no audio file: try another copy"
+        ) from error
+
+
+def _open_local(path: Path, reader: FileReader, budget: OpeningBudget, *, as_chain: bool) -> Media:
+    head = reader.head()
+    hook = _nested_opener(_FILE_PROTOCOLS, budget, MAX_OPENING_S)
+    playlist = read_playlist(path) if reader.seekable() and may_be_playlist(head) else None
+    if playlist is not None:
+        target = follow_playlists(path)
+        if "://" in target:
+            raise SourceError(
+                f"{path} is a playlist of {redact_address(target)}: hear it with stream-mer serve --source {path}"
+            )
+        if playlist.kind == "list":
+            raise SourceError(f"{path} is a playlist, no audio file: give the files that it names, such as {target}")
+        text = _Text(Path(target).read_bytes(), os.fspath(Path(target).absolute()))
+        return Media(_open_container(text, format="hls", io_open=hook, budget=budget), reader)
+    if _is_sdp(head):
+        text = _Text(_whole(reader), reader.name)
+        return Media(_open_container(text, format="sdp", protocols=_SDP_PROTOCOLS, budget=budget), reader)
+    if head.startswith(CAPTURE_PATTERN) and (as_chain or _has_links(path)):
+        chain = _LinkReader(reader)
+        return Media(_open_container(chain, format="ogg", budget=budget), reader, chain)
+    return Media(_open_container(reader, io_open=hook, budget=budget), reader)
+
+
+def _has_links(path: Path) -> bool:
+    """Whether an Ogg stream has more than one link."""
+    with path.open("rb") as file:
+        return ChainedOgg(file.read).next_link()
+
+
+def open_address(url: str, *, timeout_s: float) -> Media:
+    """Open a network address; where it leads to a playlist, the first entry of it that can be opened.
+
+    Args:
+        url: Of a scheme in ``url_schemes()``.
+        timeout_s: How long to wait for a connection, and then for each piece of data, seconds.
+
+    Raises:
+        SourceError: It cannot be reached or opened, took too long, or names playlists more than ``MAX_NESTING`` deep.
+    """
+    return _open_remote(url, timeout_s, OpeningBudget(redact_address(url)), depth=0)
+
+
+def _open_remote(url: str, timeout_s: float, budget: OpeningBudget, *, depth: int) -> Media:
+    import av.error  # noqa: PLC0415 - takes 0.1 s: only who decodes pays
+
+    if url.partition("://")[0].lower() not in URL_SCHEMES:
+        raise SourceError(f"a playlist names {redact_address(url)}, which is no network address: it is not opened")
+    try:
+        if url.partition("://")[0].lower() not in _BYTE_STREAMS:
+            return Media(_open_protocol(url, min(timeout_s, budget.left_s)), None)
+        reader = ProtocolReader(url, timeout_s=timeout_s, protocols=_URL_PROTOCOLS, budget=budget)
+        with _closed_on_error(reader):
+            if not may_be_playlist(reader.head()):
+                return _open_bytes(reader, budget, timeout_s)
+            text = reader.read_all(MAX_PLAYLIST_BYTES)
+        reader.close()
+    except (av.error.FFmpegError, OSError) as error:
+        reason = error.strerror or type(error).__name__
+        raise SourceError(f"cannot open {redact_address(url)}: {reason}; check the address and the network") from error
+    except UnicodeError as error:
+        raise SourceError(f"cannot open {redact_address(url)}: it is no address") from error
+    return _open_playlist(url, text, timeout_s, budget, depth)
+
+
+def _open_bytes(reader: ProtocolReader, budget: OpeningBudget, timeout_s: float) -> Media:
+    head = reader.head()
+    if _is_sdp(head):
+        text = _Text(_whole(reader), reader.name)
+        return Media(_open_container(text, format="sdp", protocols=_SDP_PROTOCOLS, budget=budget), reader)
+    if head.startswith(CAPTURE_PATTERN):
+        chain = _LinkReader(reader)
+        return Media(_open_container(chain, format="ogg", budget=budget), reader, chain)
+    hook = _nested_opener(_URL_PROTOCOLS, budget, timeout_s)
+    return Media(_open_container(reader, io_open=hook, budget=budget), reader)
+
+
+def _open_playlist(url: str, text: bytes, timeout_s: float, budget: OpeningBudget, depth: int) -> Media:
+    playlist = parse_playlist(text)
+    if playlist is None:
+        raise SourceError(
+            f"cannot open {redact_address(url)}: Invalid data: it is text and no audio; check the address"
+        )
+    base = url if all("://" in entry for entry in playlist.entries) else _redirected(url, budget)
+    if playlist.kind == "hls media":
+        hook = _nested_opener(_URL_PROTOCOLS, budget, timeout_s, playlist=base)
+        return Media(_open_container(_Text(text, base), format="hls", io_open=hook, budget=budget), None)
+    if depth >= MAX_NESTING:
+        raise SourceError(f"cannot open {redact_address(url)}: playlists name playlists more than {MAX_NESTING} deep")
+    failure: SourceError | None = None
+    for entry in playlist.entries[:_MIRRORS]:
+        try:
+            return _open_remote(urljoin(base, entry), timeout_s, budget, depth=depth + 1)
+        except SourceError as error:
+            failure = failure or error
+    raise failure or SourceError(f"cannot open {redact_address(url)}: its playlist names nothing to play")
+
+
+def follow_playlists(path: Path) -> str:
+    """Return what a local playlist names first: an address, a file, or (HLS) the playlist of the segments itself.
+
+    Raises:
+        SourceError: Playlists name playlists more than ``MAX_NESTING`` deep, or one names nothing.
+    """
+    at = path
+    for _ in range(MAX_NESTING + 1):
+        playlist = read_playlist(at)
+        if playlist is None or playlist.kind == "hls media":
+            remote = () if playlist is None else [entry for entry in playlist.entries if "://" in entry]
+            if remote:
+                raise SourceError(
+                    f"{at} is an HLS playlist of segments behind {redact_address(remote[0])}: give its own address"
+                )
+            return os.fspath(at)
+        if not playlist.entries:
+            raise SourceError(f"{at} is a playlist that names nothing to play")
+        if "://" in playlist.entries[0]:
+            return playlist.entries[0]
+        at = at.parent / playlist.entries[0]
+    raise SourceError(f"{path} is not opened: playlists name playlists more than {MAX_NESTING} deep")
+
+
+def read_playlist(path: Path) -> Playlist | None:
+    """Read a local playlist; None if the file is none, or cannot be read."""
+    try:
+        if not path.is_file():
+            return None
+        with path.open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+            return parse_playlist(head + file.read(MAX_PLAYLIST_BYTES)) if may_be_playlist(head) else None
+    except (OSError, ValueError):  # a null byte in a name
+        return None
+
+
+def _open_protocol(url: str, timeout_s: float) -> InputContainer:
+    """Open an address whose protocol carries audio of its own."""
+    import av  # noqa: PLC0415 - takes 0.1 s: only who decodes pays
+    import av.logging  # noqa: PLC0415 - likewise
+
+    av.logging.set_level(None)
+    # A camera's or mixer's stream is asked for over TCP, which loses nothing; and no address may name a local file.
+    options = {"rtsp_transport": "tcp", "user_agent": "stream_mer", "protocol_whitelist": ",".join(_URL_PROTOCOLS)}
+    return av.open(url, options=options, timeout=(timeout_s, timeout_s), metadata_errors="replace")
+
+
+def _open_container(
+    reader: object,
+    *,
+    format: str | None = None,  # noqa: A002 - as PyAV calls it
+    io_open: Callable[..., Reader] | None = None,
+    protocols: tuple[str, ...] = ("data",),
+    budget: OpeningBudget | None = None,
+) -> InputContainer:
+    import av  # noqa: PLC0415 - takes 0.1 s: only who decodes pays
+    import av.logging  # noqa: PLC0415 - likewise
+
+    # PyAV's default, set again because it holds for the whole process: FFmpeg writes nothing to standard error.
+    av.logging.set_level(None)
+    options = {"protocol_whitelist": ",".join(protocols)}
+    if format == "hls":  # one connection a segment: those that are kept open would bypass ``io_open``
+        options |= {"http_persistent": "0", "http_multiple": "0"}
+        options["protocol_whitelist"] = ",".join({*_URL_PROTOCOLS, *_FILE_PROTOCOLS})  # ``io_open`` is stricter
+    wait_s = MAX_OPENING_S if budget is None else budget.left_s
+    container = av.open(
+        reader,
+        "r",
+        format=format,
+        container_options=options,
+        metadata_errors="replace",  # titles are in any encoding, and nobody reads them here
+        timeout=(wait_s, MAX_OPENING_S),
+        io_open=io_open or _refuse_nested,
+    )
+    if budget is not None:
+        budget.finish()
+    return container
+
+
+def _nested_opener(
+    protocols: tuple[str, ...], budget: OpeningBudget, timeout_s: float, playlist: str | None = None
+) -> Callable[..., Reader]:
+    """What FFmpeg opens the files with that a file names: segments, and its playlist again."""
+
+    def open_nested(url: str, _: int, options: Mapping[str, str]) -> Reader:
+        limit = MAX_PLAYLIST_BYTES if url == playlist else MAX_OPENING_BYTES
+        return ProtocolReader(
+            url, timeout_s=timeout_s, protocols=protocols, budget=budget, options=options, max_bytes=limit
+        )
+
+    return open_nested
+
+
+def _refuse_nested(url: str, *_: object) -> Reader:
+    raise SourceError(f"it names {redact_address(url)}, which is not opened")
+
+
+def _redirected(url: str, budget: OpeningBudget) -> str:
+    """Where an address leads to: that is what the entries of its playlist are relative to."""
+    if not url.startswith(("http://", "https://")):
+        return url
+    request = urllib.request.Request(url, headers={"User-Agent": "stream_mer"})  # noqa: S310 - http and https only
+    with contextlib.suppress(OSError, ValueError), urllib.request.urlopen(request, timeout=budget.left_s) as answer:  # noqa: S310
+        return str(answer.geturl())
+    return url
+
+
+def _is_sdp(head: bytes) -> bool:
+    """Whether this is a description of an RTP session (RFC 8866); some programs put a line in front of it."""
+    lines = head.lstrip(b"\xef\xbb\xbf").split(b"\n")[:2]
+    return any(line.strip() == b"v=0" for line in lines)
+
+
+def _whole(reader: Reader) -> bytes:
+    data = bytearray()
+    while len(data) < MAX_PLAYLIST_BYTES and (more := reader.read(65_536)):
+        data += more
+    return bytes(data)
+
+
+@contextlib.contextmanager
+def _closed_on_error(reader: Reader) -> Any:
+    try:
+        yield
+    except BaseException:
+        reader.close()
+        raise
+
+
+def _open_nonblocking(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
