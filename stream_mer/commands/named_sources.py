@@ -10,7 +10,7 @@ from typing import Any
 from stream_mer.errors import SettingError
 from stream_mer.ports import AudioSource
 from stream_mer.settings.kinds import NameOrPath
-from stream_mer.sources.catalogue import open_source
+from stream_mer.sources.catalogue import has_tracks, open_source
 
 _NAMED = re.compile(r"(?P<name>[\w][\w .-]{0,63})=(?P<spec>.+)", re.DOTALL)
 
@@ -18,6 +18,7 @@ _FITS: Mapping[str, Callable[[str], bool]] = {
     "rate_hz": lambda spec: spec == "-",
     "sample_format": lambda spec: spec == "-",
     "channels": lambda spec: spec in {"-", "mic", "monitor"} or spec.startswith("mic:"),
+    "track": has_tracks,
     "gain_db": lambda spec: spec in {"mic", "monitor"} or spec.startswith("mic:"),
 }
 """Which sources an option is for; where there are several sources, it goes to those."""

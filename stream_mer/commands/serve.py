@@ -25,7 +25,13 @@ from stream_mer.serve.hello import ServerInfo, hello
 from stream_mer.serve.server import Server
 from stream_mer.serve.settings import ServeSettings
 
-_OF_SOURCES = {"rate_hz": "rate", "sample_format": "sample_format", "channels": "channels", "gain_db": "gain"}
+_OF_SOURCES = {
+    "rate_hz": "rate",
+    "sample_format": "sample_format",
+    "channels": "channels",
+    "gain_db": "gain",
+    "track": "track",
+}
 """What ``open_sources`` calls the parameters that say how a source is read."""
 
 
@@ -53,6 +59,7 @@ _OF_SOURCES = {"rate_hz": "rate", "sample_format": "sample_format", "channels": 
 @nats_identity_options
 @click.option("--name", help="Name of the stream on the wire.  [default: that of the source]")
 @click.option("--loop", is_flag=True, help="Files: begin again at the end.")
+@click.option("--track", metavar="NUMBER|TITLE", help="Files and addresses: which of several audio tracks to hear.")
 @click.option("--rate", type=int, help="Raw PCM: samples per second.  [default: 44100]")
 @click.option("--format", "sample_format", help="Raw PCM: s16le, s24le, s32le, f32le, u8, ...  [default: s16le]")
 @click.option("--channels", help="Microphone: which ones to hear, such as 3,4. Raw PCM: how many.  [default: 1,2; 1]")

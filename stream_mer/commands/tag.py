@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 )
 @click.option("--srt", type=click.Path(path_type=Path), metavar="FILE", help="Also write the lyrics as subtitles.")
 @click.option("--lrc", type=click.Path(path_type=Path), metavar="FILE", help="Also write the lyrics as LRC.")
+@click.option("--track", metavar="NUMBER|TITLE", help="Which of several audio tracks to hear.")
 @engine_options
 def command(
     *,
@@ -62,6 +63,7 @@ def command(
     plot: Path | None,
     srt: Path | None,
     lrc: Path | None,
+    track: str | None,
     **engine: Any,
 ) -> None:
     """Tag audio files, or lyrics alone: the messages that a live listener would have got, then one summary a file.
@@ -101,7 +103,7 @@ def command(
                 )
                 try:
                     with contextlib.closing(outputs):
-                        _perform(task, load, outputs, progress)
+                        _perform(task, load, outputs, progress, track)
                     tagged += 1
                 except SettingError:
                     raise
@@ -179,9 +181,11 @@ def _load(settings: EngineSettings) -> Engine:
     return Engine(settings)
 
 
-def _perform(task: _Task, load: Callable[[], Engine], outputs: FileOutputs, progress: Progress) -> None:
+def _perform(
+    task: _Task, load: Callable[[], Engine], outputs: FileOutputs, progress: Progress, track: str | None
+) -> None:
     if task.recording is None:
-        _tag(load(), task.file, outputs, progress)
+        _tag(load(), task.file, outputs, progress, track)
     else:
         for entry in task.recording.entries():
             if entry.message is not None and entry.message.stream == task.stream:
@@ -189,9 +193,9 @@ def _perform(task: _Task, load: Callable[[], Engine], outputs: FileOutputs, prog
     outputs.finish()
 
 
-def _tag(engine: Engine, name: str, outputs: FileOutputs, progress: Progress) -> None:
+def _tag(engine: Engine, name: str, outputs: FileOutputs, progress: Progress, track: str | None) -> None:
     words = Path(name) if _is_lyrics(name) else None
-    source = FileSource(name) if words is None else SilenceSource(name, words_duration_s(words))
+    source = FileSource(name, track=track) if words is None else SilenceSource(name, words_duration_s(words))
     task = progress.add_task(Path(name).name, total=source.duration_s())
 
     class Watched:

@@ -11,16 +11,17 @@ from stream_mer.redaction import redact_argument
 from stream_mer.sources.demo import DemoSource, demo_song
 from stream_mer.sources.devices import parse_channels
 from stream_mer.sources.file import FileSource
+from stream_mer.sources.media import follow_playlists, is_session
 from stream_mer.sources.microphone import MicrophoneSource
 from stream_mer.sources.monitor import open_monitor
-from stream_mer.sources.network import UrlSource
+from stream_mer.sources.network import SessionSource, UrlSource
 from stream_mer.sources.pcm_format import PcmFormat
 from stream_mer.sources.remote import RemoteSource
 from stream_mer.sources.stdin import StdinSource
 
 POSSIBLE = (
     "a source is: demo, mic, mic:NAME, monitor (what this machine plays), a file, file:PATH, "
-    "an address (http://..., rtsp://..., rtp://...), remote (audio that a client sends), "
+    "an address (http://..., rtsp://..., rtp://...) or a playlist that names one, remote (audio that a client sends), "
     "or - (raw PCM, or a file such as WAV or MP3, on standard input)"
 )
 """One line for help and errors."""
@@ -35,19 +36,22 @@ def open_source(
     channels: int | str | None = None,
     gain_db: float | None = None,
     loop: bool = False,
+    track: str | None = None,
 ) -> AudioSource:
     """Make the source that ``spec`` names.
 
     Args:
         spec: ``demo`` (the packaged song), ``mic`` (the default input) or ``mic:NAME``, ``monitor`` (what this
             machine plays), ``-`` (raw PCM or a file on standard input), ``remote`` (audio that a client sends), a
-            network address, ``file:PATH``, or a plain path.
+            network address, ``file:PATH``, or a plain path. A playlist (M3U, PLS) that names an address, and an SDP
+            file, are that address.
         paced: Files: deliver as real time would. The demo song then plays over and over.
         rate_hz: Raw PCM: its rate; default 44100.
         sample_format: Raw PCM: as in ``ffmpeg -f``; default ``s16le``.
         channels: Raw PCM: how many are interleaved; default 1. Microphone: which to mix (``3,4``); default two.
         gain_db: Microphone: amplification of what was captured, decibels; default 0.
         loop: Files: begin again at the end.
+        track: Files and addresses with several audio tracks: number (from 1) or title.
 
     Raises:
         SettingError: No source is called so, or an option does not fit it.
@@ -63,6 +67,8 @@ def open_source(
         raise SettingError(f"channels are for raw PCM on standard input (-) and for microphones, not for {shown!r}")
     if gain_db is not None and not captured:
         raise SettingError(f"gain is for microphones alone, not for {shown!r}")
+    if track is not None and not has_tracks(spec):
+        raise SettingError(f"a track is chosen in files and behind addresses, not in {shown!r}")
     picked = parse_channels(str(channels)) if captured and channels is not None else None
     match kind:
         case "-" if spec == "-":
@@ -74,13 +80,18 @@ def open_source(
         case "remote" if spec == "remote":
             return RemoteSource()
         case _ if "://" in spec:
-            return UrlSource(spec)
+            return UrlSource(spec, track=track)
         case _:
-            return _stored(spec, paced=paced, loop=loop)
+            return _stored(spec, paced=paced, loop=loop, track=track)
 
 
-def _stored(spec: str, *, paced: bool, loop: bool) -> AudioSource:
-    """A file, or the demo song."""
+def has_tracks(spec: str) -> bool:
+    """Whether a source may have several audio tracks: a file, or an address."""
+    return spec not in {"-", "monitor", "mic", "remote", "demo"} and not spec.startswith("mic:")
+
+
+def _stored(spec: str, *, paced: bool, loop: bool, track: str | None) -> AudioSource:
+    """A file, what a playlist or a description of a session leads to, or the demo song."""
     if spec == "demo":
         return DemoSource() if paced else FileSource(demo_song(), loop=loop)
     named = spec.startswith("file:")
@@ -89,7 +100,12 @@ def _stored(spec: str, *, paced: bool, loop: bool) -> AudioSource:
         raise SettingError(f"{spec!r} names no file; {POSSIBLE}")
     if not named and _is_no_path(path):
         raise SettingError(f"no source is called {spec!r}; {POSSIBLE}")
-    return FileSource(path, paced=paced, loop=loop)
+    if paced and is_session(Path(path)):
+        return SessionSource(Path(path), track=track)
+    target = follow_playlists(Path(path))
+    if "://" in target:
+        return UrlSource(target, track=track)
+    return FileSource(path, paced=paced, loop=loop, track=track)
 
 
 def _count(channels: int | str) -> int:

@@ -182,8 +182,10 @@ def decode_file(
         wrong = wrong_length(path)
         if wrong:
             _LOG.warning("%s %s", path.name, wrong)
-        decoding = _Decoding(media, path.name, os.fspath(path), track=track, length_told=bool(wrong))
-        yield from decoding.run(at_least_s=RUN_S if path.is_file() else 0.0)
+        decoding = _Decoding(media, path.name, os.fspath(path), sent=media.sent, track=track, length_told=bool(wrong))
+        yield from decoding.run(at_least_s=RUN_S if path.is_file() and not media.sent else 0.0)
+    if decoding.failure is not None and media.sent:
+        _LOG.warning("%s: nothing is sent any more; that is taken for its end", path.name)
 
 
 def decode_url(url: str, *, timeout_s: float, track: str | None = None) -> Iterator[DecodedAudio]:
@@ -331,9 +333,10 @@ class _Decoding:
             if packet.size and errors:
                 self._note_damage(errors[0])
                 errors.clear()
-            self._note_end(packet)
             if packet.stream_index == self._stream.index:
                 yield packet  # type: ignore[misc]  # of the audio stream
+            else:
+                self._note_end(packet)
         self._end_link(errors)
 
     def _end_link(self, errors: list[Exception]) -> None:
@@ -350,7 +353,7 @@ class _Decoding:
             self._tell_damage()
 
     def _note_end(self, packet: av.Packet[Any]) -> None:
-        """Remember how far the container reaches: of a film, its picture may go on after its sound."""
+        """Remember how far the other streams reach: of a film, the picture may go on after the sound."""
         stamp = packet.pts if packet.pts is not None else packet.dts
         if stamp is not None and packet.time_base:
             end_s = (stamp + (packet.duration or 0)) * packet.time_base.numerator / packet.time_base.denominator
@@ -360,7 +363,8 @@ class _Decoding:
         """Warn if the file says that it is longer than it is."""
         container = self._media.container
         stated_s = (container.duration or 0) / 1_000_000
-        reached_s = max(self._reached_s, self._decoded_s)
+        heard_s = 0.0 if self._expected_s is None else self._expected_s - self._start_s
+        reached_s = max(self._reached_s, self._decoded_s, heard_s)
         missing_s = stated_s - reached_s
         if self._length_told or not _states_length(container, Path(self._where)):
             return False
@@ -421,6 +425,8 @@ class _Decoding:
             _LOG.warning("%s is damaged at its start; going on with what can be decoded", self._name)
 
     def _require_mostly_sound(self) -> None:
+        if self._sent and self.failure is not None and self._sound_packets == self._damaged_packets == 0:
+            raise SourceError(f"nothing is sent to {self._where}: start the sender, and check address and network")
         if self._sound_packets == 0 or self._sound_packets < self._damaged_packets:
             raise SourceError(
                 f"nothing in {self._where} can be decoded as audio: it is damaged, or not what its name says; "

@@ -14,7 +14,7 @@ from stream_mer.pieces import FINE_SAMPLES
 from stream_mer.ports import PieceEnd
 from stream_mer.sources.decoding import DecodedAudio, check_file, decode_file, duration_s
 from stream_mer.sources.pacing import Pacer
-from stream_mer.sources.resampling import MonoResampler
+from stream_mer.sources.resampling import MonoResampler, Polarity
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, Samples
 
 CHUNK_SAMPLES = SAMPLE_RATE_HZ // 10
@@ -27,13 +27,15 @@ PACED_CHUNK_SAMPLES = FINE_SAMPLES
 class FileSource:
     """Whatever PyAV decodes: audio files, and the best audio stream of video files.
 
-    Time 0 is the first audio that can be decoded. Damage in the middle is left out with a warning; where the format's
-    time stamps tell how much is missing, it shows as a gap. Every call of ``chunks`` starts at the beginning.
+    Time 0 is the beginning of the file: where the sound begins after the picture, the first chunk starts later. Damage
+    in the middle is left out with a warning; where the format's time stamps tell how much is missing, it shows as a
+    gap. Every call of ``chunks`` starts at the beginning.
 
     Args:
         path: The file.
         paced: Deliver as real time would, never ahead of the clock; else as fast as the reader takes it.
         loop: Begin again at the end, without end and without a seam: the sample index goes on.
+        track: Number (from 1) or title of the audio track to hear; None for the one that FFmpeg takes for the best.
 
     Raises:
         SourceError: The file is missing, a folder or empty.
@@ -41,7 +43,10 @@ class FileSource:
 
     live = False
 
-    def __init__(self, path: str | os.PathLike[str], *, paced: bool = False, loop: bool = False) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], *, paced: bool = False, loop: bool = False, track: str | None = None
+    ) -> None:
+        self._track = track
         self._path = Path(path)
         check_file(self._path)
         self.name = self._path.name
@@ -84,7 +89,7 @@ class FileSource:
     def _pieces(self) -> Iterator[tuple[int, Samples]]:
         assembly = _Assembly(self._piece_end)
         while not self._closed.is_set():
-            for decoded in decode_file(self._path):
+            for decoded in decode_file(self._path, track=self._track, stopped=self._closed.is_set):
                 yield from assembly.feed(decoded)
             if not self._loop:
                 break
@@ -100,6 +105,7 @@ class _Assembly:
     def __init__(self, piece_end: PieceEnd) -> None:
         self._piece_end = piece_end
         self._resampler: MonoResampler | None = None
+        self._polarity = Polarity()
         self._waiting: list[Samples] = []
         self._n_waiting = 0
         self._position = 0
@@ -111,7 +117,7 @@ class _Assembly:
             yield from self.finish()
             self._position += round(decoded.gap_s * SAMPLE_RATE_HZ)
         if self._resampler is None:
-            self._resampler = MonoResampler(decoded.rate_hz)
+            self._resampler = MonoResampler(decoded.rate_hz, self._polarity)
         yield from self._take(self._resampler.feed(decoded.samples))
 
     def finish(self) -> Iterator[tuple[int, Samples]]:

@@ -7,6 +7,7 @@ playlists. A file may not reach the network, and an address may not name a local
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import io
 import os
@@ -55,6 +56,9 @@ _MIRRORS = 3
 
 _SKIP_BYTES = 262_144
 """Reading on is quicker than another request where a seek goes no further than this."""
+
+_NO_SUCH_PLACE = -errno.EINVAL
+"""What ``seek`` returns where it cannot go: FFmpeg goes on without, while PyAV would end with an exception."""
 
 _POLL_MS = 100
 
@@ -194,7 +198,10 @@ class FileReader:
         return data
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        return int(self._file.seek(offset, whence))
+        try:
+            return int(self._file.seek(offset, whence))
+        except (OSError, OverflowError):  # damage names places that are not there
+            return _NO_SUCH_PLACE
 
     def tell(self) -> int:
         return int(self._file.tell())
@@ -213,6 +220,7 @@ class ProtocolReader:
         budget: Counts what is read.
         options: For FFmpeg's protocol.
         max_bytes: It ends after so many; None if it may go on for ever.
+        may_seek: Find out whether the server can start in the middle, with one more request.
 
     Raises:
         FFmpegError: It cannot be reached.
@@ -227,6 +235,7 @@ class ProtocolReader:
         budget: OpeningBudget,
         options: Mapping[str, str] | None = None,
         max_bytes: int | None = None,
+        may_seek: bool = True,
     ) -> None:
         self.name = url
         self._timeout_s = timeout_s
@@ -246,7 +255,7 @@ class ProtocolReader:
         self._connect(0)
         size = self._container.size
         self.size = size if size and size > 0 else None
-        self._seekable: bool | None = None if self.size else False
+        self._seekable: bool | None = None if self.size and may_seek else False
 
     def head(self) -> bytes:
         """Return its first bytes, and read them again later."""
@@ -263,13 +272,6 @@ class ProtocolReader:
         self._position += len(data)
         return data
 
-    def read_all(self, limit: int) -> bytes:
-        """Read to the end, or up to ``limit`` bytes."""
-        data = bytearray()
-        while len(data) < limit and (more := self.read(limit - len(data))):
-            data += more
-        return bytes(data)
-
     def seekable(self) -> bool:
         """Whether it has a length, and the server starts in the middle when it is asked to."""
         if self._seekable is None:
@@ -280,7 +282,7 @@ class ProtocolReader:
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.size or 0}[whence]
         target = base + offset
         if not 0 <= target <= (self.size or 0):
-            raise OSError(f"cannot go to byte {target} of {self.size}")
+            return _NO_SUCH_PLACE
         if 0 <= target - self._position <= _SKIP_BYTES:
             while self._position < target and self.read(target - self._position):
                 pass
@@ -320,7 +322,14 @@ class ProtocolReader:
         return True
 
     def _next_packet(self) -> bytes:
-        packet = next(self._packets, None)
+        import av.error  # noqa: PLC0415 - as above
+
+        try:
+            packet = next(self._packets, None)
+        except av.error.OSError:
+            if self.size is not None:
+                raise
+            packet = None  # how FFmpeg takes the end of an answer without a length
         data = b"" if packet is None else bytes(packet)
         self._budget.spend(len(data))
         return data
@@ -333,9 +342,18 @@ class Media:
         container: That of this link.
         size_bytes: Of the whole; None where it has no end that is known, as a radio station.
         chained: Whether it is Ogg, where ``next_link`` may find another.
+        sent: Whether somebody sends it now: an RTP session that a file describes, too.
     """
 
-    def __init__(self, container: InputContainer, reader: Reader | None, chain: _LinkReader | None = None) -> None:
+    def __init__(
+        self,
+        container: InputContainer,
+        reader: Reader | None,
+        chain: _LinkReader | None = None,
+        *,
+        sent: bool = False,
+    ) -> None:
+        self.sent = sent
         self.container = container
         self.size_bytes: int | None = getattr(reader, "size", None)
         self.chained = chain is not None
@@ -421,8 +439,7 @@ def _open_local(path: Path, reader: FileReader, budget: OpeningBudget, *, as_cha
         text = _Text(Path(target).read_bytes(), os.fspath(Path(target).absolute()))
         return Media(_open_container(text, format="hls", io_open=hook, budget=budget), reader)
     if _is_sdp(head):
-        text = _Text(_whole(reader), reader.name)
-        return Media(_open_container(text, format="sdp", protocols=_SDP_PROTOCOLS, budget=budget), reader)
+        return _open_session(reader, budget)
     if head.startswith(CAPTURE_PATTERN) and (as_chain or _has_links(path)):
         chain = _LinkReader(reader)
         return Media(_open_container(chain, format="ogg", budget=budget), reader, chain)
@@ -439,42 +456,55 @@ def open_address(url: str, *, timeout_s: float) -> Media:
     """Open a network address; where it leads to a playlist, the first entry of it that can be opened.
 
     Args:
-        url: Of a scheme in ``url_schemes()``.
+        url: Of a scheme in ``url_schemes()``, or the path of an SDP file.
         timeout_s: How long to wait for a connection, and then for each piece of data, seconds.
 
     Raises:
         SourceError: It cannot be reached or opened, took too long, or names playlists more than ``MAX_NESTING`` deep.
     """
+    if "://" not in url:
+        return open_file(Path(url))
     return _open_remote(url, timeout_s, OpeningBudget(redact_address(url)), depth=0)
+
+
+def is_session(path: Path) -> bool:
+    """Whether a file describes an RTP session (SDP)."""
+    try:
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            return _is_sdp(file.read(_HEAD_BYTES))
+    except (OSError, ValueError):
+        return False
 
 
 def _open_remote(url: str, timeout_s: float, budget: OpeningBudget, *, depth: int) -> Media:
     import av.error  # noqa: PLC0415 - takes 0.1 s: only who decodes pays
 
-    if url.partition("://")[0].lower() not in URL_SCHEMES:
+    scheme = url.partition("://")[0].lower()
+    if scheme not in URL_SCHEMES:
         raise SourceError(f"a playlist names {redact_address(url)}, which is no network address: it is not opened")
     try:
-        if url.partition("://")[0].lower() not in _BYTE_STREAMS:
+        if scheme not in _BYTE_STREAMS:
             return Media(_open_protocol(url, min(timeout_s, budget.left_s)), None)
         reader = ProtocolReader(url, timeout_s=timeout_s, protocols=_URL_PROTOCOLS, budget=budget)
         with _closed_on_error(reader):
             if not may_be_playlist(reader.head()):
                 return _open_bytes(reader, budget, timeout_s)
-            text = reader.read_all(MAX_PLAYLIST_BYTES)
+            text = _whole(reader)
         reader.close()
+        return _open_playlist(url, text, timeout_s, budget, depth)
     except (av.error.FFmpegError, OSError) as error:
         reason = error.strerror or type(error).__name__
         raise SourceError(f"cannot open {redact_address(url)}: {reason}; check the address and the network") from error
     except UnicodeError as error:
         raise SourceError(f"cannot open {redact_address(url)}: it is no address") from error
-    return _open_playlist(url, text, timeout_s, budget, depth)
 
 
 def _open_bytes(reader: ProtocolReader, budget: OpeningBudget, timeout_s: float) -> Media:
     head = reader.head()
     if _is_sdp(head):
-        text = _Text(_whole(reader), reader.name)
-        return Media(_open_container(text, format="sdp", protocols=_SDP_PROTOCOLS, budget=budget), reader)
+        return _open_session(reader, budget)
     if head.startswith(CAPTURE_PATTERN):
         chain = _LinkReader(reader)
         return Media(_open_container(chain, format="ogg", budget=budget), reader, chain)
@@ -482,12 +512,18 @@ def _open_bytes(reader: ProtocolReader, budget: OpeningBudget, timeout_s: float)
     return Media(_open_container(reader, io_open=hook, budget=budget), reader)
 
 
+def _open_session(reader: FileReader | ProtocolReader, budget: OpeningBudget) -> Media:
+    """Open what an SDP description names; the senders' audio comes by RTP, and has no end."""
+    text = _Text(_whole(reader), reader.name)
+    reader.close()
+    return Media(_open_container(text, format="sdp", protocols=_SDP_PROTOCOLS, budget=budget), None, sent=True)
+
+
 def _open_playlist(url: str, text: bytes, timeout_s: float, budget: OpeningBudget, depth: int) -> Media:
     playlist = parse_playlist(text)
-    if playlist is None:
-        raise SourceError(
-            f"cannot open {redact_address(url)}: Invalid data: it is text and no audio; check the address"
-        )
+    if playlist is None or len(text) > MAX_PLAYLIST_BYTES:
+        what = "a playlist of more than 4 MiB" if playlist else "text and no audio"
+        raise SourceError(f"cannot open {redact_address(url)}: it is {what}; check the address")
     base = url if all("://" in entry for entry in playlist.entries) else _redirected(url, budget)
     if playlist.kind == "hls media":
         hook = _nested_opener(_URL_PROTOCOLS, budget, timeout_s, playlist=base)
@@ -590,7 +626,13 @@ def _nested_opener(
     def open_nested(url: str, _: int, options: Mapping[str, str]) -> Reader:
         limit = MAX_PLAYLIST_BYTES if url == playlist else MAX_OPENING_BYTES
         return ProtocolReader(
-            url, timeout_s=timeout_s, protocols=protocols, budget=budget, options=options, max_bytes=limit
+            url,
+            timeout_s=timeout_s,
+            protocols=protocols,
+            budget=budget,
+            options=options,
+            max_bytes=limit,
+            may_seek=False,  # segments are read from their beginning
         )
 
     return open_nested
@@ -617,8 +659,9 @@ def _is_sdp(head: bytes) -> bool:
 
 
 def _whole(reader: Reader) -> bytes:
+    """Read text to its end, or to where it is certainly too long."""
     data = bytearray()
-    while len(data) < MAX_PLAYLIST_BYTES and (more := reader.read(65_536)):
+    while len(data) <= MAX_PLAYLIST_BYTES and (more := reader.read(65_536)):
         data += more
     return bytes(data)
 

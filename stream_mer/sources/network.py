@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -17,7 +19,7 @@ from stream_mer.pieces import FINE_SAMPLES
 from stream_mer.ports import PieceEnd
 from stream_mer.redaction import public_address, redact_address
 from stream_mer.sources.decoding import URL_SCHEMES, DecodedAudio, decode_url, url_schemes
-from stream_mer.sources.resampling import MonoResampler
+from stream_mer.sources.resampling import MonoResampler, Polarity
 from stream_mer.sources.timeline import FILL_AFTER_S
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, Samples, SourceState, seconds
 
@@ -45,6 +47,7 @@ class UrlSource:
     Args:
         url: Of a scheme in ``decoding.url_schemes()``, in capitals or not.
         timeout_s: How long to wait for a connection and for each piece of data, seconds.
+        track: Number or title of the audio track, as of ``decoding.decode_file``.
 
     Raises:
         SettingError: The address has no scheme that can be listened to here, or no host.
@@ -52,9 +55,10 @@ class UrlSource:
 
     live = True
 
-    def __init__(self, url: str, *, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(self, url: str, *, timeout_s: float = TIMEOUT_S, track: str | None = None) -> None:
         self._url = _checked(url.strip())
         self.name = public_address(self._url)
+        self._track = track
         self._timeout_s = timeout_s
         self._closed = threading.Event()
         self._piece_end: PieceEnd = lambda start_sample: start_sample + FINE_SAMPLES
@@ -69,7 +73,7 @@ class UrlSource:
         Raises:
             SourceError: The address cannot be opened in the first place, or holds no audio.
         """
-        reader = _Reader(self._url, self._timeout_s, self._closed)
+        reader = _Reader(self._url, self._timeout_s, self._closed, self._track)
         threading.Thread(target=reader.run, name=f"read {self.name}", daemon=True).start()
         try:
             yield from _held_to_real_time(reader, self._closed, self._piece_end)
@@ -80,6 +84,21 @@ class UrlSource:
 
     def close(self) -> None:
         self._closed.set()
+
+
+class SessionSource(UrlSource):
+    """What the senders of an RTP session send that an SDP file describes (AES67, Dante, a camera).
+
+    Args:
+        path: The file.
+        timeout_s: As of ``UrlSource``.
+        track: Likewise.
+    """
+
+    def __init__(self, path: Path, *, timeout_s: float = TIMEOUT_S, track: str | None = None) -> None:
+        super().__init__("rtp://localhost", timeout_s=timeout_s, track=track)
+        self._url = os.fspath(path)
+        self.name = path.name
 
 
 def _checked(url: str) -> str:
@@ -110,6 +129,7 @@ class ArrivalClock:
         self._began_at: float | None = None
         self._end = 0
         self._resampler: MonoResampler | None = None
+        self._polarity = Polarity()
 
     @property
     def end_sample(self) -> int:
@@ -125,7 +145,7 @@ class ArrivalClock:
         if self._began_at is None:
             self._began_at = now
         if self._resampler is None or self._resampler.rate_hz != decoded.rate_hz:
-            self._resampler = MonoResampler(decoded.rate_hz)
+            self._resampler = MonoResampler(decoded.rate_hz, self._polarity)
         return self._append(self._resampler.feed(decoded.samples), now, "live")
 
     def fill(self, now: float, state: SourceState) -> AudioChunk | None:
@@ -145,8 +165,9 @@ class ArrivalClock:
 class _Reader:
     """Connects, decodes, and connects again; in a thread of its own, because nothing else ends a read that hangs."""
 
-    def __init__(self, url: str, timeout_s: float, closed: threading.Event) -> None:
+    def __init__(self, url: str, timeout_s: float, closed: threading.Event, track: str | None = None) -> None:
         self._url = url
+        self._track = track
         self._timeout_s = timeout_s
         self._closed = closed
         self.blocks: Mailbox[DecodedAudio] = Mailbox(capacity=_WAITING_BLOCKS, when_full="block")
@@ -175,7 +196,7 @@ class _Reader:
         while not self._closed.is_set():
             trouble: SourceError | None = None
             try:
-                for decoded in decode_url(self._url, timeout_s=self._timeout_s):
+                for decoded in decode_url(self._url, timeout_s=self._timeout_s, track=self._track):
                     self.blocks.put(decoded)
                     self.state, heard, retry_s = "stalled", True, FIRST_RETRY_S
             except MailboxClosed:

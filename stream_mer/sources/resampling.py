@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,8 @@ import soxr
 from numpy.typing import NDArray
 
 from stream_mer.types import SAMPLE_RATE_HZ, Samples
+
+_LOG = logging.getLogger(__name__)
 
 QUALITY = "HQ"
 """soxr's recipe: 20-bit precision, linear phase, passband to 91 % of the lower Nyquist frequency.
@@ -20,6 +24,21 @@ to 40 ms of 44.1 kHz and 37 ms of 48 kHz audio, ``VHQ`` 84 and 77 ms.
 LIMIT = 8.0
 """Largest magnitude let through, 18 dB over full scale: honest audio stays far below, and what raw data in the wrong
 format looks like as floating point (up to 3e38) cannot overflow in the arithmetic after it."""
+
+
+_CELL_S = 0.1
+"""Polarity is judged in cells of this length."""
+
+_CANCELLING_CELLS = 5
+"""So many cells in a row must cancel before one channel is taken for inverted: music that is meant so does not, and
+decays to nothing sooner."""
+
+_INVERTED_DB, _UPRIGHT_DB = -26.0, -20.0
+"""Level of the mean of both channels against that of one: below the first they cancel, above the second they do not.
+Uncorrelated channels have -3 dB. A cable whose two halves differ by 0.8 dB has -27 dB."""
+
+_QUIET_POWER = 1e-6
+"""Below -60 dB of full scale nothing is judged."""
 
 
 def to_float32(samples: NDArray[Any]) -> NDArray[np.float32]:
@@ -63,6 +82,77 @@ def to_mono(samples: NDArray[np.float32]) -> Samples:
     return mono
 
 
+class Polarity:
+    """Stereo to mono, also where one channel is inverted; it goes with a source through all its runs of audio.
+
+    A balanced mono cable in a stereo input gives the same music twice, once upside down, and the mean of both is
+    silence. Where both channels cancel for half a second, their difference is taken in place of their sum, which is as
+    loud as one channel, and a warning says so once. Everything else is the mean, to the bit.
+    """
+
+    def __init__(self) -> None:
+        self._inverted = False
+        self._told = False
+        self.begin(SAMPLE_RATE_HZ)
+
+    def begin(self, rate_hz: int) -> None:
+        """A new run of audio begins."""
+        self._cell = max(1, round(_CELL_S * rate_hz))
+        self._n = 0
+        self._cancelling = 0
+        self._power = [0.0, 0.0]  # of the channels, and of their mean, summed over the cell
+
+    def mix(self, samples: NDArray[np.float32]) -> Samples:
+        """Mix the next samples.
+
+        Args:
+            samples: Shape ``[n]`` or ``[n, channels]``.
+
+        Returns:
+            Shape ``[n]``; as ``to_mono``, but for stereo with an inverted channel. The same to the bit however it is
+            cut.
+        """
+        mono = to_mono(samples)
+        if samples.ndim == 1 or samples.shape[1] != 2:
+            return mono
+        start = 0
+        while start < len(mono):
+            stop = min(len(mono), start + self._cell - self._n)
+            part, mean = samples[start:stop], mono[start:stop]
+            self._weigh(part, mean)
+            if self._inverted:
+                mono[start:stop] = to_mono(part * np.array([1.0, -1.0], np.float32))
+            self._n += stop - start
+            start = stop
+            if self._n == self._cell:
+                self._judge()
+        return mono
+
+    def _weigh(self, stereo: NDArray[np.float32], mean: Samples) -> None:
+        both = np.where(np.isfinite(stereo), np.clip(stereo, -LIMIT, LIMIT), 0.0).astype(np.float64)
+        for i, powers in enumerate(((both**2).sum(axis=1) / 2, mean.astype(np.float64) ** 2)):
+            # One after the other, so that the sum does not depend on how the audio is cut.
+            self._power[i] = float(np.cumsum(np.concatenate(([self._power[i]], powers)))[-1])
+
+    def _judge(self) -> None:
+        channels, mean = (power / self._cell for power in self._power)
+        self._n, self._power = 0, [0.0, 0.0]
+        if channels < _QUIET_POWER:
+            return
+        level_db = 10 * math.log10(max(mean / channels, 1e-12))
+        self._cancelling = self._cancelling + 1 if level_db < _INVERTED_DB else 0
+        if self._cancelling == _CANCELLING_CELLS and not self._inverted:
+            self._inverted = True
+            if not self._told:
+                _LOG.warning(
+                    "left and right cancel each other, as with a balanced cable in a stereo input: one of them is "
+                    "turned over; better turn it over at the mixer, or hear one channel"
+                )
+            self._told = True
+        elif level_db > _UPRIGHT_DB:
+            self._inverted = False
+
+
 class MonoResampler:
     """One run of gapless audio to mono at 16 kHz (soxr, ``QUALITY``).
 
@@ -71,10 +161,13 @@ class MonoResampler:
 
     Args:
         rate_hz: Rate of the input.
+        polarity: What is known of the channels from the run before; None if there was none.
     """
 
-    def __init__(self, rate_hz: int) -> None:
+    def __init__(self, rate_hz: int, polarity: Polarity | None = None) -> None:
         self.rate_hz = rate_hz
+        self._polarity = Polarity() if polarity is None else polarity
+        self._polarity.begin(rate_hz)
         self._resampler = None if rate_hz == SAMPLE_RATE_HZ else self._make()
         self._finished = False
 
@@ -92,7 +185,7 @@ class MonoResampler:
         """
         if self._finished:
             raise RuntimeError("this resampler is finished; a new run of audio needs a new one")
-        mono = to_mono(samples)
+        mono = self._polarity.mix(samples)
         if self._resampler is None:
             return mono
         ready: Samples = self._resampler.resample_chunk(mono)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_mer.sources.levels import OverloadCounter
-from stream_mer.sources.resampling import MonoResampler
+from stream_mer.sources.resampling import MonoResampler, Polarity
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, Samples, SourceState
 
 FILL_AFTER_S = 0.6
@@ -72,7 +72,7 @@ class Timeline:
         """
         self._gain = np.float32(gain)
         self._rate_hz = SAMPLE_RATE_HZ
-        self._segment = _Segment(SAMPLE_RATE_HZ, at=0)
+        self._segment = _Segment(SAMPLE_RATE_HZ, Polarity(), at=0)
         self._overloads = OverloadCounter()
         self._epoch_s: float | None = None
         self._first_at = 0.0
@@ -108,7 +108,9 @@ class Timeline:
             start_s = self._end_s
         if late != 0 or self._segment.rate_hz != self._rate_hz:
             ready.append(self._segment.finish())
-            self._segment = _Segment(self._rate_hz, at=max(self._segment.end_sample, round(start_s * SAMPLE_RATE_HZ)))
+            self._segment = _Segment(
+                self._rate_hz, self._segment.polarity, at=max(self._segment.end_sample, round(start_s * SAMPLE_RATE_HZ))
+            )
         self._end_s = start_s + len(samples) / self._rate_hz
         ready.append(self._segment.feed(samples * self._gain))
         ready = [(start, run) for start, run in ready if len(run)]
@@ -125,7 +127,7 @@ class Timeline:
     def flush(self, now: float) -> list[AudioChunk]:
         """No more audio is at hand: return what was held back."""
         start, held_back = self._segment.finish()
-        self._segment = _Segment(self._rate_hz, at=self._segment.end_sample)
+        self._segment = _Segment(self._rate_hz, self._segment.polarity, at=self._segment.end_sample)
         if not len(held_back):
             return []
         return [AudioChunk(start_sample=start, samples=held_back, captured_at=now)]
@@ -149,7 +151,7 @@ class Timeline:
             begin = due - SAMPLE_RATE_HZ
         self._end_s = due_s
         self._next_start = None
-        self._segment = _Segment(self._rate_hz, at=max(begin, due))
+        self._segment = _Segment(self._rate_hz, self._segment.polarity, at=max(begin, due))
         silence = np.zeros(max(0, due - begin), np.float32)
         return [*rest, AudioChunk(start_sample=begin, samples=silence, captured_at=now, source=state)]
 
@@ -192,15 +194,16 @@ class Timeline:
 class _Segment:
     """A run of audio without a gap, on its way to 16 kHz."""
 
-    def __init__(self, rate_hz: int, *, at: int) -> None:
+    def __init__(self, rate_hz: int, polarity: Polarity, *, at: int) -> None:
         self.rate_hz = rate_hz
+        self.polarity = polarity
         self.end_sample = at
         self._resampler: MonoResampler | None = None
 
     def feed(self, samples: NDArray[np.float32]) -> tuple[int, Samples]:
         """Return (first sample, samples) of what is ready."""
         if self._resampler is None:
-            self._resampler = MonoResampler(self.rate_hz)
+            self._resampler = MonoResampler(self.rate_hz, self.polarity)
         return self._placed(self._resampler.feed(samples))
 
     def finish(self) -> tuple[int, Samples]:

@@ -1,4 +1,4 @@
-"""Whether a WAV file is as long as its header says; FFmpeg hears what there is and says nothing of it."""
+"""Whether a file is as long as its header says, in formats where FFmpeg hears what there is and says nothing of it."""
 
 from __future__ import annotations
 
@@ -16,23 +16,102 @@ _LEAST_BYTES = 64
 
 
 def wrong_length(path: Path) -> str:
-    """What is wrong with the length in a WAV file's header, as the end of a sentence; empty if nothing is.
+    """What is wrong with the length in a file's header, as the end of a sentence; empty if nothing is.
 
-    Files of other formats, and those that cannot be read, are taken as they are.
+    WAV, Wave64, AVI, CAF, SoX and VOC are looked at. Files of other formats, and those that cannot be read, are taken
+    as they are.
     """
     if not path.is_file():  # a pipe is read once
         return ""
     try:
         with path.open("rb") as file:
-            return _judge(file, os.fstat(file.fileno()).st_size)
-    except (OSError, struct.error):
+            size = os.fstat(file.fileno()).st_size
+            head = file.read(64)
+            file.seek(0)
+            if head.startswith(b"RIFF") and head[8:12] == b"WAVE":
+                return _judge_wav(file, size)
+            claim = next((ends(file, size) for magic, ends in _ENDS.items() if head.startswith(magic)), 0)
+    except (OSError, struct.error, OverflowError, ValueError):
         return ""
+    return _cut_short(claim, size) if claim > size else ""
 
 
-def _judge(file: BinaryIO, size: int) -> str:
-    riff, _, wave = struct.unpack("<4sI4s", file.read(12))
-    if riff != b"RIFF" or wave != b"WAVE":
-        return ""
+def _cut_short(length: int, there: int) -> str:
+    return (
+        f"says that it holds {length:,} bytes and holds {there:,}: it was cut short, or never finished; "
+        "what is there is heard"
+    )
+
+
+def _end_of_w64(file: BinaryIO, size: int) -> int:
+    """Where the audio of a Wave64 file ends by its header; every chunk has a name of 16 bytes and a length of 8."""
+    file.seek(40)  # after the outer chunk and its type
+    for _ in range(_MOST_CHUNKS):
+        start = file.tell()
+        name, length = struct.unpack("<16sQ", file.read(24))
+        if name.startswith(b"data") or start + length > size:
+            return 0 if length >> 62 else start + length
+        file.seek(start + (length + 7) // 8 * 8)
+    return 0
+
+
+def _end_of_avi(file: BinaryIO, size: int) -> int:
+    """Where an AVI file ends by its header; a large one goes on in further pieces."""
+    end = 0
+    while end < size:
+        file.seek(end)
+        length = struct.unpack("<4xI", file.read(8))[0]
+        if length in _UNKNOWN:
+            return 0
+        end += 8 + length + length % 2
+    return end
+
+
+def _end_of_caf(file: BinaryIO, size: int) -> int:
+    """Where the audio of a Core Audio file ends by its header."""
+    at = 8
+    while at + 12 <= size:
+        file.seek(at)
+        name, length = struct.unpack(">4sq", file.read(12))
+        if length < 0:  # -1: up to the end of the file
+            return 0
+        at += 12 + length
+        if name == b"data":
+            break
+    return at
+
+
+def _end_of_sox(file: BinaryIO, _: int) -> int:
+    """Where a SoX file ends by its header; a sample is 4 bytes, and 0 is an unknown number of them."""
+    header_bytes, samples = struct.unpack("<4xIQ", file.read(16))
+    return header_bytes + 4 * samples if samples else 0
+
+
+def _end_of_voc(file: BinaryIO, size: int) -> int:
+    """Where the last block of a Creative Voice file ends by its header."""
+    file.seek(20)
+    at = int(struct.unpack("<H", file.read(2))[0])
+    while at + 4 <= size:
+        file.seek(at)
+        kind, low, high = struct.unpack("<BHB", file.read(4))
+        if kind == 0:  # the terminator
+            return 0
+        at += 4 + low + (high << 16)
+    return at
+
+
+_ENDS = {
+    b"riff\x2e\x91\xcf\x11": _end_of_w64,
+    b"RIFF": _end_of_avi,
+    b"caff": _end_of_caf,
+    b".SoX": _end_of_sox,
+    b"Creative Voice File": _end_of_voc,
+}
+"""How a file of each kind begins, and what finds its end."""
+
+
+def _judge_wav(file: BinaryIO, size: int) -> str:
+    file.seek(12)
     for _ in range(_MOST_CHUNKS):
         name, length = struct.unpack("<4sI", file.read(8))
         start = file.tell()
