@@ -52,6 +52,9 @@ _MAX_GAP_S = 24 * 3600.0
 _MAX_GAP_OF_BROADCASTS_S = 600.0
 """...and so where a new count may begin anywhere, as in MPEG streams that were joined."""
 
+_FIRST_PAGE_S = 1.2
+"""Audio in the first page of an Ogg stream, at most: encoders end a page after a second."""
+
 _BROADCASTS = frozenset({"mpegts", "mpeg", "rtsp", "rtp", "sdp", "hls", "flv", "live_flv"})
 
 _MIN_DOUBTED_GAP_S = 60.0
@@ -257,7 +260,7 @@ class _Decoding:
         self._stream = _choose_track(container, self._where, self._track, told=self._decoded_s > 0)
         self._decoder: AudioCodecContext = self._stream.codec_context
         self._start_s = (container.start_time or 0) / 1_000_000
-        self._reached_s = 0.0
+        self._reached_s = self._link_s = 0.0
         self._after_damage = False
         self._expected_s: float | None = None
         self._lead_s = 0.0 if self._sent else _lead_s(self._stream, self._start_s)
@@ -465,6 +468,7 @@ class _Decoding:
         gap_s = self._gap_s(frame)
         self._after_damage = False
         self._decoded_s += gap_s + len(channels) / rate_hz
+        self._link_s += len(channels) / rate_hz
         names = tuple(channel.name for channel in frame.layout.channels)
         return _Block(samples=channels, rate_hz=rate_hz, gap_s=gap_s, channel_names=names)
 
@@ -479,7 +483,9 @@ class _Decoding:
         start_s = frame.pts * frame.time_base.numerator / frame.time_base.denominator
         jump_s = 0.0 if self._expected_s is None else start_s - self._expected_s
         self._expected_s = start_s + length_s
-        if not self._is_gap(jump_s, start_s):
+        # What is sent is placed by when it comes; and Ogg FLAC that is joined in its middle counts from 0 at first.
+        joined = self._media.chained and self._link_s < _FIRST_PAGE_S
+        if self._sent or joined or not self._is_gap(jump_s, start_s):
             return lead_s
         _LOG.warning("%s: %.2f s of audio missing at %.1f s, taken as silence", self._name, jump_s, self._decoded_s)
         return lead_s + jump_s

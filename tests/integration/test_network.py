@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import itertools
+import re
 import shutil
 import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from stream_mer.errors import SourceError
-from stream_mer.sources.network import UrlSource
+from stream_mer.sources.decoding import DecodedAudio, decode_url
+from stream_mer.sources.network import SessionSource, UrlSource
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, seconds
 
 pytestmark = pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="wants the program ffmpeg to make sound with")
@@ -76,6 +79,35 @@ def radio(tone: Path) -> Iterator[Radio]:
     station = Radio(tone.read_bytes())
     yield station
     station.stop()
+
+
+@contextmanager
+def sent(*parts: bytes, forever: bytes = b"", pause_s: float = 0.0) -> Iterator[str]:
+    """A radio station: it gives no length, sends the parts, and then one part on and on, if there is one."""
+    stopping = threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            try:
+                for part in parts:
+                    self.wfile.write(part)
+                while forever and not stopping.wait(pause_s):
+                    self.wfile.write(forever)
+            except OSError:
+                pass  # nobody listens any more
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}/live"
+    stopping.set()
+    server.shutdown()
+    server.server_close()
 
 
 @contextmanager
@@ -195,3 +227,161 @@ def test_close_ends_a_read_that_hangs() -> None:
         source = UrlSource(f"http://127.0.0.1:{silent.getsockname()[1]}/never", timeout_s=60)
         threading.Timer(0.3, source.close).start()
         assert list(source.chunks()) == []
+
+
+def decoded(url: str) -> tuple[list[DecodedAudio], str]:
+    """What an address gave as fast as it came, and why it ended; empty if that is its end."""
+    runs: list[DecodedAudio] = []
+    try:
+        runs.extend(decode_url(url, timeout_s=10))
+    except SourceError as error:
+        return runs, str(error)
+    return runs, ""
+
+
+def make(path: Path, *arguments: str) -> bytes:
+    """2 s of a tone."""
+    sound = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "sine=440:duration=2"]
+    subprocess.run([*sound, *arguments, str(path)], check=True, timeout=60)
+    return path.read_bytes()
+
+
+CHAINS = {
+    "the quality of Vorbis": [
+        ["-c:a", "libvorbis", "-ac", "2", "-q", "4"],
+        ["-c:a", "libvorbis", "-ac", "2", "-q", "6"],
+    ],
+    "channels and codec": [["-c:a", "libopus", "-ac", "2"], ["-c:a", "libopus"], ["-c:a", "flac"]],
+}
+
+
+@pytest.mark.parametrize("changes", CHAINS)
+@pytest.mark.parametrize("how", [sent, served])
+def test_a_station_that_changes_its_title_is_heard_on(
+    tmp_path: Path, changes: str, how: Callable[[bytes], AbstractContextManager[str]]
+) -> None:
+    links = [make(tmp_path / f"{i}.ogg", *options) for i, options in enumerate(CHAINS[changes])]
+    with how(b"".join(links)) as url:
+        runs, end = decoded(url)
+    assert ("the other side ended it" in end) is (how is sent)
+    assert sum(len(run.samples) / run.rate_hz for run in runs) == pytest.approx(2.0 * len(links), abs=0.1)
+    assert max(np.abs(run.samples).max() for run in runs) < 0.2  # ffmpeg's sine has a peak of 1/8
+
+
+def test_ogg_flac_that_is_joined_in_its_middle_misses_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    whole = make(tmp_path / "a.ogg", "-c:a", "flac", "-page_duration", "100000")
+    pages = [b"OggS" + page for page in whole.split(b"OggS")[1:]]
+    headers = [page for page in pages if page[6:14] == bytes(8)]
+    with sent(*headers, *pages[len(pages) // 2 :]) as url:
+        runs, _ = decoded(url)
+    assert 0.5 < sum(len(run.samples) / run.rate_hz for run in runs) < 1.5
+    assert "missing" not in caplog.text
+
+
+def test_a_title_that_is_not_utf_8_keeps_no_station_from_being_heard(tmp_path: Path) -> None:
+    data = make(tmp_path / "a.ogg", "-c:a", "libopus", "-metadata", "title=Caf@")
+    assert b"Caf@" in data
+    pages = [b"OggS" + page for page in data.split(b"OggS")[1:]]
+    pages[1] = pages[1].replace(b"Caf@", b"Caf\xe9")
+    pages[1] = pages[1][:22] + ogg_checksum(pages[1]).to_bytes(4, "little") + pages[1][26:]
+    with served(b"".join(pages)) as url:
+        runs, end = decoded(url)
+    assert end == ""
+    assert sum(len(run.samples) / run.rate_hz for run in runs) == pytest.approx(2.0, abs=0.1)
+
+
+def ogg_checksum(page: bytes) -> int:
+    value = 0
+    for byte in page[:22] + bytes(4) + page[26:]:
+        value ^= byte << 24
+        for _ in range(8):
+            value = (value << 1) ^ (0x04C11DB7 if value & 0x80000000 else 0)
+    return value & 0xFFFFFFFF
+
+
+def test_a_playlist_behind_an_address_leads_to_what_it_names(tmp_path: Path) -> None:
+    with served(make(tmp_path / "a.mp3")) as song:
+        dead = "http://127.0.0.1:9/gone"
+        with served(f"[playlist]\nFile1={dead}\nFile2={song}\n".encode()) as inner, served(inner.encode()) as url:
+            runs, end = decoded(url)
+    assert end == ""
+    assert sum(len(run.samples) / run.rate_hz for run in runs) == pytest.approx(2.0, abs=0.1)
+
+
+def test_an_hls_programme_is_heard_through_its_master(tmp_path: Path) -> None:
+    folder = tmp_path / "hls"
+    folder.mkdir()
+    make(folder / "media.m3u8", "-c:a", "aac", "-hls_time", "1", "-hls_list_size", "0")
+    (folder / "master.m3u8").write_text("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=64000\nmedia.m3u8\n")
+    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    try:
+        runs, end = decoded(f"http://127.0.0.1:{server.server_address[1]}/master.m3u8")
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert end == ""
+    assert sum(len(run.samples) / run.rate_hz for run in runs) == pytest.approx(2.0, abs=0.1)
+
+
+ID3_WITHOUT_END = b"ID3\x04\0\0\x7f\x7f\x7f\x7fTXXX\x7f\x7f\x7f\0\0\0"
+
+
+@pytest.mark.parametrize(
+    ("begins", "forever", "message"),
+    [
+        (ID3_WITHOUT_END, b"a" * 65_536, "no audio within the first 64 MiB"),
+        (b"#EXTM3U\n", b"#EXTINF:1,a\nhttp://127.0.0.1:9/x\n" * 1_000, "it is a playlist of more than 4 MiB"),
+        (b"#EXTM3U\n#EXT-X-TARGETDURATION:1\n", b"#EXTINF:1,\nx\n" * 1_000, "it is a playlist of more than 4 MiB"),
+        (b"OggS\0\x02", b"\0" * 65_536, "no audio within the first 64 MiB|Invalid data"),
+    ],
+    ids=["ID3", "M3U", "HLS", "Ogg"],
+)
+def test_a_hostile_station_is_given_up(begins: bytes, forever: bytes, message: str) -> None:
+    with sent(begins, forever=forever) as url:
+        runs, end = decoded(url)
+    assert not runs
+    assert re.search(message, end)
+    assert end.startswith(f"cannot open {url}")
+    assert "\n" not in end
+
+
+def test_a_station_whose_playlist_is_itself_is_given_up() -> None:
+    with served(b"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nfile\n") as url:
+        assert decoded(url) == ([], f"cannot open {url}: playlists name playlists more than 3 deep")
+
+
+@pytest.mark.parametrize("entry", ["file:///etc/passwd", "concat:/etc/passwd", "data:audio/wav;base64,"])
+def test_a_playlist_behind_an_address_names_no_local_file(entry: str) -> None:
+    with served(f"#EXTM3U\n{entry}\n".encode()) as url:
+        runs, end = decoded(url)
+    assert not runs
+    assert "no network address" in end
+
+
+def test_a_described_session_is_heard(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1] & ~1
+    description = tmp_path / "studio.sdp"
+    description.write_text(
+        "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=Studio\nc=IN IP4 127.0.0.1\nt=0 0\n"
+        f"m=audio {port} RTP/AVP 98\na=rtpmap:98 L24/48000/2\n"
+    )
+    send = ["ffmpeg", "-v", "error", "-re", "-f", "lavfi", "-i", "sine=440:duration=30", "-ar", "48000", "-ac", "2"]
+    send += ["-c:a", "pcm_s24be", "-payload_type", "98", "-f", "rtp", f"rtp://127.0.0.1:{port}"]
+    sender = subprocess.Popen(send, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    try:
+        source = SessionSource(description)
+        chunks = []
+        for chunk in source.chunks():
+            chunks.append(chunk)
+            if chunk.end_sample > SAMPLE_RATE_HZ:
+                source.close()
+    finally:
+        sender.kill()
+        sender.wait()
+    assert_one_clock(chunks)
+    heard = np.concatenate([chunk.samples for chunk in chunks])
+    assert np.sqrt(np.mean(heard[SAMPLE_RATE_HZ // 2 :] ** 2)) > 0.05

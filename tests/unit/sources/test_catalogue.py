@@ -13,7 +13,7 @@ from stream_mer.errors import DeviceError, SettingError, SourceError
 from stream_mer.sources import catalogue
 from stream_mer.sources.catalogue import open_source
 from stream_mer.sources.file import FileSource
-from stream_mer.sources.network import UrlSource
+from stream_mer.sources.network import SessionSource, UrlSource
 from stream_mer.sources.remote import RemoteSource
 from stream_mer.sources.stdin import StdinSource
 
@@ -150,3 +150,31 @@ def test_options_of_raw_audio_are_for_raw_audio(song: Path, option: dict[str, ob
 def test_an_option_that_does_not_fit_the_source(spec: str, option: dict[str, object], why: str) -> None:
     with pytest.raises(SettingError, match=why):
         open_source(spec, **option)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("paced", [True, False])
+@pytest.mark.parametrize("text", ["#EXTM3U\nhttp://radio/live\n", "[playlist]\nFile1=http://radio/live\n"])
+def test_a_playlist_of_an_address_is_that_address(tmp_path: Path, text: str, paced: bool) -> None:
+    (tmp_path / "radio.list").write_text(text)
+    source = open_source(str(tmp_path / "radio.list"), paced=paced)
+    assert isinstance(source, UrlSource)
+    assert source.name == "http://radio/live"
+
+
+def test_a_playlist_that_names_itself_is_refused_at_once(tmp_path: Path) -> None:
+    (tmp_path / "self.m3u8").write_text("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nself.m3u8\n")
+    with pytest.raises(SourceError, match="more than 3 deep"):
+        open_source(str(tmp_path / "self.m3u8"))
+
+
+def test_a_described_session_is_live(tmp_path: Path) -> None:
+    (tmp_path / "studio.sdp").write_text("v=0\nm=audio 5004 RTP/AVP 98\n")
+    source = open_source(str(tmp_path / "studio.sdp"))
+    assert isinstance(source, SessionSource)
+    assert (source.name, source.live) == ("studio.sdp", True)
+
+
+@pytest.mark.parametrize("spec", ["-", "mic", "mic:USB", "monitor", "remote", "demo"])
+def test_only_files_and_addresses_have_tracks(spec: str) -> None:
+    with pytest.raises(SettingError, match="a track is chosen in files and behind addresses, not in"):
+        open_source(spec, track="2")

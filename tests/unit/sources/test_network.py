@@ -11,7 +11,7 @@ from stream_mer.errors import SettingError
 from stream_mer.mailbox import MailboxClosed
 from stream_mer.pieces import COARSE_SAMPLES, Pieces
 from stream_mer.ports import DivisibleSource, PieceEnd
-from stream_mer.sources import decoding
+from stream_mer.sources import media
 from stream_mer.sources.decoding import DecodedAudio, url_schemes
 from stream_mer.sources.network import ArrivalClock, UrlSource, _held_to_real_time, _Reader
 from stream_mer.sources.timeline import FILL_AFTER_S
@@ -79,7 +79,7 @@ def test_a_scheme_in_capitals_is_passed_on_in_small_letters() -> None:
 
 def test_a_scheme_is_offered_only_where_ffmpeg_was_built_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
     url_schemes.cache_clear()
-    monkeypatch.setattr(decoding, "_has_protocol", lambda scheme: scheme != "srt")
+    monkeypatch.setattr(media, "_has_protocol", lambda scheme: scheme != "srt")
     try:
         with pytest.raises(SettingError) as refused:
             UrlSource("srt://mixer.example:7000?passphrase=secret")
@@ -87,7 +87,7 @@ def test_a_scheme_is_offered_only_where_ffmpeg_was_built_with_it(monkeypatch: py
             "cannot listen to 'srt://mixer.example:7000?passphrase=***': this build of FFmpeg has no srt: "
             "give an address with one of http, https, rtp, rtsp, rtmp, tcp, udp"
         )
-        monkeypatch.setattr(decoding, "_has_protocol", lambda scheme: True)  # noqa: ARG005 - as the real one
+        monkeypatch.setattr(media, "_has_protocol", lambda scheme: True)  # noqa: ARG005 - as the real one
         url_schemes.cache_clear()
         assert UrlSource("srt://mixer.example:7000").name == "srt://mixer.example:7000"
     finally:
@@ -95,8 +95,8 @@ def test_a_scheme_is_offered_only_where_ffmpeg_was_built_with_it(monkeypatch: py
 
 
 def test_ffmpeg_is_asked_which_protocols_it_has() -> None:
-    assert decoding._has_protocol("http")
-    assert not decoding._has_protocol("nosuch")
+    assert media._has_protocol("http")
+    assert not media._has_protocol("nosuch")
 
 
 class World:

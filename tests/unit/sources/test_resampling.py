@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from stream_mer.sources.resampling import LIMIT, MonoResampler, to_float32, to_mono
+from stream_mer.sources.resampling import LIMIT, MonoResampler, Polarity, to_float32, to_mono
 
 LENGTH_TOLERANCE = 1
 """Samples: soxr may round the last one up or down."""
@@ -127,3 +128,84 @@ def test_a_finished_run_takes_no_more() -> None:
     assert len(resampler.finish()) == 0
     with pytest.raises(RuntimeError, match="finished"):
         resampler.feed(np.zeros(1, np.float32))
+
+
+def stereo_noise(length: int, *, seed: int = 0) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).uniform(-0.5, 0.5, (length, 2)).astype(np.float32)
+
+
+def mixed(pieces: list[NDArray[np.float32]], rate_hz: int = 16_000) -> NDArray[np.float32]:
+    polarity = Polarity()
+    polarity.begin(rate_hz)
+    return np.concatenate([polarity.mix(piece) for piece in pieces])
+
+
+def test_a_channel_that_is_turned_over_is_heard_as_loud_as_one_after_half_a_second(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    left = tone(16_000, 440.0, 3.0)
+    with caplog.at_level(logging.WARNING, "stream_mer"):
+        out = mixed([np.stack([left, -left], axis=1)])
+    assert not out[:8_000].any()
+    np.testing.assert_allclose(out[8_000:], left[8_000:], atol=1e-6)
+    assert caplog.text.count("left and right cancel each other") == 1
+
+
+def test_cables_are_never_quite_alike() -> None:
+    left = tone(16_000, 440.0, 3.0)
+    noise = 1e-3 * np.random.default_rng(0).standard_normal((len(left), 2)).astype(np.float32)
+    out = mixed([np.stack([left, -0.93 * left], axis=1) + noise])
+    assert np.sqrt(np.mean(out[8_000:] ** 2)) == pytest.approx(0.965 * np.sqrt(0.5), rel=0.01)
+
+
+@pytest.mark.parametrize(
+    "stereo",
+    [
+        stereo_noise(48_000),
+        np.stack([tone(16_000, 440.0, 3.0), -0.8 * tone(16_000, 440.0, 3.0)], axis=1),
+        1e-4 * np.stack([tone(16_000, 440.0, 3.0), -tone(16_000, 440.0, 3.0)], axis=1),
+        np.zeros((48_000, 2), np.float32),
+        stereo_noise(48_000) * np.float32([1.0, 0.0]),
+    ],
+    ids=["uncorrelated", "wide", "quiet", "silent", "one side"],
+)
+def test_stereo_that_does_not_cancel_is_its_mean_to_the_bit(
+    stereo: NDArray[np.float32], caplog: pytest.LogCaptureFixture
+) -> None:
+    stereo = stereo.astype(np.float32)
+    np.testing.assert_array_equal(mixed([stereo]), to_mono(stereo))
+    assert caplog.text == ""
+
+
+def test_a_moment_that_cancels_changes_nothing() -> None:
+    stereo = stereo_noise(48_000)
+    stereo[16_000:22_000, 1] = -stereo[16_000:22_000, 0]  # less than half a second
+    np.testing.assert_array_equal(mixed([stereo]), to_mono(stereo))
+
+
+def test_channels_that_agree_again_are_their_mean_again() -> None:
+    inverted, upright = stereo_noise(16_000), stereo_noise(32_000, seed=1)
+    inverted[:, 1] = -inverted[:, 0]
+    out = mixed([inverted, upright])
+    np.testing.assert_array_equal(out[16_000 + 1_600 :], to_mono(upright)[1_600:])
+
+
+@given(edges=st.lists(st.integers(0, 40_000), max_size=8))
+@settings(max_examples=30, deadline=None)
+def test_polarity_is_judged_alike_however_the_audio_is_cut(edges: list[int]) -> None:
+    stereo = stereo_noise(40_000)
+    stereo[5_000:25_000, 1] = -stereo[5_000:25_000, 0]
+    bounds = [0, *sorted(edges), 40_000]
+    pieces = [stereo[a:b] for a, b in itertools.pairwise(bounds)]
+    np.testing.assert_array_equal(mixed(pieces, 22_050), mixed([stereo], 22_050))
+
+
+def test_a_new_run_of_the_same_source_knows_of_the_inverted_channel_and_warns_no_more(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    left = tone(44_100, 440.0)
+    polarity = Polarity()
+    for rate_hz in (44_100, 48_000):
+        out = MonoResampler(rate_hz, polarity).feed(np.stack([left, -left], axis=1))
+    assert np.abs(out[: len(out) // 4]).max() > 0.9
+    assert caplog.text.count("cancel each other") == 1
