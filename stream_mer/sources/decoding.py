@@ -53,7 +53,7 @@ _MAX_GAP_OF_BROADCASTS_S = 600.0
 """...and so where a new count may begin anywhere, as in MPEG streams that were joined."""
 
 _FIRST_PAGE_S = 1.2
-"""Audio in the first page of an Ogg stream, at most: encoders end a page after a second."""
+"""Audio in the first page of Ogg FLAC, at most: encoders end a page after a second."""
 
 _BROADCASTS = frozenset({"mpegts", "mpeg", "rtsp", "rtp", "sdp", "hls", "flv", "live_flv"})
 
@@ -484,7 +484,8 @@ class _Decoding:
         jump_s = 0.0 if self._expected_s is None else start_s - self._expected_s
         self._expected_s = start_s + length_s
         # What is sent is placed by when it comes; and Ogg FLAC that is joined in its middle counts from 0 at first.
-        joined = self._media.chained and self._link_s < _FIRST_PAGE_S
+        flac = self._media.chained and self._stream.codec_context.name == "flac"
+        joined = flac and self._link_s < _FIRST_PAGE_S
         if self._sent or joined or not self._is_gap(jump_s, start_s):
             return lead_s
         _LOG.warning("%s: %.2f s of audio missing at %.1f s, taken as silence", self._name, jump_s, self._decoded_s)
