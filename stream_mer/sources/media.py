@@ -22,6 +22,7 @@ from urllib.parse import urljoin
 
 from stream_mer.errors import SourceError
 from stream_mer.redaction import redact_address
+from stream_mer.sources.framing import LONGEST_SEARCH_BYTES, guess_framing
 from stream_mer.sources.ogg import CAPTURE_PATTERN, ChainedOgg
 from stream_mer.sources.playlists import (
     MAX_NESTING,
@@ -261,6 +262,11 @@ class ProtocolReader:
         """Return its first bytes, and read them again later."""
         if not self._rest:
             self._rest = self._next_packet()
+        return self._rest
+
+    def head_with_more(self) -> bytes:
+        """Return its first bytes with some more, if there are any, and read them again later."""
+        self._rest += self._next_packet()
         return self._rest
 
     def read(self, size: int, /) -> bytes:
@@ -509,7 +515,18 @@ def _open_bytes(reader: ProtocolReader, budget: OpeningBudget, timeout_s: float)
         chain = _LinkReader(reader)
         return Media(_open_container(chain, format="ogg", budget=budget), reader, chain)
     hook = _nested_opener(_URL_PROTOCOLS, budget, timeout_s)
-    return Media(_open_container(reader, io_open=hook, budget=budget), reader)
+    framing = None if reader.size is not None or head.startswith(b"ID3") else _framing(reader)
+    return Media(_open_container(reader, format=framing, io_open=hook, budget=budget), reader)
+
+
+def _framing(reader: ProtocolReader) -> str | None:
+    """Find out whether a station sends MP3 or AAC, with as few bytes as that takes."""
+    searched = 0
+    while (framing := guess_framing(reader.head())) is None and searched < LONGEST_SEARCH_BYTES:
+        before, searched = searched, len(reader.head_with_more())
+        if searched == before:
+            break
+    return framing
 
 
 def _open_session(reader: FileReader | ProtocolReader, budget: OpeningBudget) -> Media:
