@@ -18,6 +18,7 @@ from stream_mer import __version__
 from stream_mer.errors import StreamMerError
 from stream_mer.redaction import redact
 from stream_mer.settings.flag import explain, take_part
+from stream_mer.terminal_text import escape
 
 COMMANDS = {
     "serve": "Listen to music and stream what it feels like over websockets.",
@@ -84,10 +85,14 @@ def cli(verbose: int) -> None:
 
 
 class _RedactingFormatter(logging.Formatter):
-    """Also for what libraries log, and for tracebacks: no address shows a password, key or token."""
+    """Also for what libraries log, and for tracebacks: no address shows a secret, no text steers the terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return redact(super().format(record))
+        return redact(escape(super().format(record), keep_lines=True))
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name is that of logging
+        """Return the line without traceback: one line, whatever a name in it may hold."""
+        return escape(super().formatMessage(record))
 
 
 def main() -> None:
@@ -103,10 +108,11 @@ def main() -> None:
     except click.ClickException as error:
         told = io.StringIO()
         error.show(told)
-        click.echo(redact(told.getvalue()), err=True, nl=False)
+        click.echo(redact(escape(told.getvalue(), keep_lines=True)), err=True, nl=False)
         sys.exit(error.exit_code)
     except StreamMerError as error:
-        click.echo(redact(" ".join([f"stream-mer: {error}", *getattr(error, "__notes__", [])])), err=True)
+        told_in_one_line = " ".join([f"stream-mer: {error}", *getattr(error, "__notes__", [])])
+        click.echo(redact(escape(told_in_one_line)), err=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -115,4 +121,5 @@ def main() -> None:
 def _print_redacted(kind: type[BaseException], error: BaseException | None, where: TracebackType | None) -> None:
     """Print the traceback of a fault of our own, without what is secret in addresses."""
     if not issubclass(kind, SystemExit):
-        click.echo(redact("".join(traceback.format_exception(kind, error, where))), err=True, nl=False)
+        text = "".join(traceback.format_exception(kind, error, where))
+        click.echo(redact(escape(text, keep_lines=True)), err=True, nl=False)

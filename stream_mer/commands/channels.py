@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from stream_mer.commands.echo import echo
 from stream_mer.commands.nats_options import nats_options, nats_settings
 from stream_mer.errors import SettingError
+from stream_mer.escaping_console import EscapingConsole
 
 if TYPE_CHECKING:  # they import NATS, which may not be installed
     from stream_mer.cluster.bus import Bus
@@ -72,21 +73,21 @@ def command(
     if action == "add":
         name, source = words
         new = run(lambda bus: listing.add_channel(bus, name, source, loop=loop))
-        click.echo(f"{name} is there now" if new else f"{name} listens to that now")
+        echo(f"{name} is there now" if new else f"{name} listens to that now")
     elif action == "remove":
         run(lambda bus: listing.remove_channel(bus, words[0]))
-        click.echo(f"{words[0]} is removed")
+        echo(f"{words[0]} is removed")
     else:
         _show(run(listing.list_channels), as_json=as_json)
 
 
 def _show(found: Listing, *, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(found.as_json(), indent=2, ensure_ascii=False))
+        echo(json.dumps(found.as_json(), indent=2, ensure_ascii=False))
         return
-    console = Console()
+    console = EscapingConsole()
     if not console.is_terminal:
-        console = Console(width=PIPE_WIDTH)
+        console = EscapingConsole(width=PIPE_WIDTH)
     channels = Table("channel", "source", "worker", "state", box=None, pad_edge=False)
     for row in found.channels:
         state = f"{row.state}: {row.reason}" if row.reason else row.state

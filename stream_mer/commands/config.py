@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import click
 
+from stream_mer.commands.echo import echo
 from stream_mer.errors import SettingError, did_you_mean
 from stream_mer.settings.file import SettingsFile
 from stream_mer.settings.flag import CONFIG, open_settings, options_by_command
@@ -50,7 +51,7 @@ def command(
     assert isinstance(group, click.Group)  # noqa: S101 - narrows the type
     options = options_by_command(group, context)
     if example:
-        click.echo(example_toml(options), nl=False)
+        echo(example_toml(options), nl=False)
         return
     wanted = _wanted(arguments[0], options) if arguments else list(options)
     flags = _flags(group.get_command(context, arguments[0]), arguments) if arguments else {}
@@ -63,12 +64,12 @@ def command(
     warnings = _warnings(options)
     path = None if file is None else file.path
     if as_json:
-        click.echo(settings_json(sections, options, file=path, warnings=warnings))
+        echo(settings_json(sections, options, file=path, warnings=warnings))
         return
     sources = "flags, environment, " + (f"{path}, " if path else "(no file), ")
-    click.echo(settings_toml(sections, options, title=f"Strongest first: {sources}defaults."), nl=False)
+    echo(settings_toml(sections, options, title=f"Strongest first: {sources}defaults."), nl=False)
     for said in warnings:
-        click.echo(f"stream-mer: {said}", err=True)
+        echo(f"stream-mer: {said}", err=True)
 
 
 def _wanted(name: str, options: Mapping[str, Options]) -> list[str]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import click
-from rich.console import Console
 from rich.table import Table
 
+from stream_mer.commands.echo import echo
 from stream_mer.commands.meter import show_meter
 from stream_mer.errors import SettingError
+from stream_mer.escaping_console import EscapingConsole
 from stream_mer.sources.devices import InputDevice, parse_channels
 from stream_mer.sources.microphone import MicrophoneSource, list_devices
 from stream_mer.sources.monitor import NAME as MONITOR
@@ -33,7 +34,7 @@ def command(*, name: str | None, meter: bool, seconds: float, channels: str | No
       stream-mer devices "USB Audio" --meter --channels 3,4
       stream-mer devices monitor --meter                   what this machine plays
     """  # noqa: D301 - \b is click's mark for text that is not to be wrapped
-    console = Console()
+    console = EscapingConsole()
     if meter:
         picked = None if channels is None else parse_channels(channels)
         source = open_monitor(channels=picked) if name == MONITOR else MicrophoneSource(name, channels=picked)
@@ -43,7 +44,7 @@ def command(*, name: str | None, meter: bool, seconds: float, channels: str | No
         raise SettingError("--channels is for --meter: give both")
     devices = list_devices()
     if not devices:
-        click.echo("No sound inputs were found. Is the device plugged in, and does the sound server run?", err=True)
+        echo("No sound inputs were found. Is the device plugged in, and does the sound server run?", err=True)
         raise click.exceptions.Exit(1)
     matching = [device for device in devices if name is None or name.casefold() in device.name.casefold()]
     if not matching:

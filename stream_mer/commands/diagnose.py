@@ -11,9 +11,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from stream_mer.commands.echo import echo
 from stream_mer.config import DEFAULT_MODEL
 from stream_mer.diagnosis import machine, models
 from stream_mer.diagnosis.finding import Check, Finding, run_checks
+from stream_mer.escaping_console import EscapingConsole
 from stream_mer.lyrics.opening import LyricsSettings
 from stream_mer.serve.settings import ServeSettings
 from stream_mer.settings.kinds import NameOrPath
@@ -54,7 +56,7 @@ def command(*, model: str, asr_model: str, host: str, port: int, as_json: bool) 
         Check("port", partial(machine.port, host, port)),
         Check("cache", machine.cache, needed=False),
     )
-    console = Console(highlight=False)
+    console = EscapingConsole(highlight=False)
     found: list[tuple[Check, Finding]] = []
     for check, finding in run_checks(checks, limit_s=LIMIT_S):
         found.append((check, finding))
@@ -63,7 +65,7 @@ def command(*, model: str, asr_model: str, host: str, port: int, as_json: bool) 
     levels = [finding.level for _, finding in found]
     if as_json:
         told = [{"check": check.title, **_told(finding)} for check, finding in found]
-        click.echo(json.dumps({"checks": told}, indent=2))
+        echo(json.dumps({"checks": told}, indent=2))
     else:
         console.print(_summary(levels))
     if "fail" in levels:

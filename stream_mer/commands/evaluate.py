@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from stream_mer.commands.corpus_options import CorpusOptions, corpus_options
+from stream_mer.escaping_console import EscapingConsole
 from stream_mer.file_writing import check_target, replace_text
 from stream_mer.training.ablations import CORRUPTED, run_ablations
 from stream_mer.training.crossvalidation import STANDARD_CONDITIONS, cross_validate
@@ -42,7 +42,7 @@ def command(*, json_path: Path | None, ablations: bool, **options: Any) -> None:
     if json_path is not None:
         check_target(json_path)  # now, and not after hours
     given = CorpusOptions(**options)
-    data, console = given.prepare(corrupted=CORRUPTED if ablations else ()).data, Console()
+    data, console = given.prepare(corrupted=CORRUPTED if ablations else ()).data, EscapingConsole()
     conditions = (*STANDARD_CONDITIONS, *stage_conditions(data))
     results = cross_validate(data, given.recipe(), given.seed, given.cache, conditions=conditions)
     table = fold_table(data, with_earned_strength(data, results, as_they_are=frozenset(data.sounds)))

@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
+from stream_mer.commands.echo import echo
 from stream_mer.errors import ServeError, SettingError
+from stream_mer.escaping_console import EscapingConsole
 from stream_mer.file_writing import check_targets
 from stream_mer.lights.colour import Colour, hex_of
 from stream_mer.lights.opening import find_rig
@@ -58,7 +59,7 @@ def command(*, rig: str | None, example: str | None, tags: str | None, demo: boo
     RIG is what `stream-mer serve --sacn RIG` takes: mood, palette, wash or a rig file.
     """  # noqa: D301 - \b is click's mark for text that is not to be wrapped
     if example is not None:
-        click.echo(EXAMPLES[example], nl=False)
+        echo(EXAMPLES[example], nl=False)
         return
     if tags is not None and demo:
         raise click.UsageError("--tags and --demo are two shows: give one")
@@ -86,8 +87,8 @@ def command(*, rig: str | None, example: str | None, tags: str | None, demo: boo
 
 def _list_presets() -> None:
     for name in LOOKS:
-        click.echo(f"{name:<10}{ABOUT[name]}")
-    click.echo("\nSend: stream-mer serve --sacn mood, or --artnet mood@HOST. A file: stream-mer lights --example rig")
+        echo(f"{name:<10}{ABOUT[name]}")
+    echo("\nSend: stream-mer serve --sacn mood, or --artnet mood@HOST. A file: stream-mer lights --example rig")
 
 
 def _show_patch(rig: Rig) -> None:
@@ -105,10 +106,10 @@ def _show_patch(rig: Rig) -> None:
             " .. ".join(str(slot.start + 1) for slot in ends),
             ", ".join(str(channel) for channel in fixture.channels),
         )
-    console = Console(highlight=False, markup=False)
+    console = EscapingConsole(highlight=False, markup=False)
     console.print(table, width=None if console.is_terminal else 200)
     used = ", ".join(f"{count} channels of universe {number}" for number, count in sorted(used_channels(lamps).items()))
-    click.echo(f"\n{rig.name} uses {used}. It is fine.")
+    echo(f"\n{rig.name} uses {used}. It is fine.")
 
 
 def _recorded(path: str) -> Iterator[wire.EventMessage]:
@@ -156,7 +157,7 @@ class _Heard:
 
 
 def _print(rig: Rig, moments: list[Moment]) -> None:
-    console = Console(highlight=False, markup=False)
+    console = EscapingConsole(highlight=False, markup=False)
     block = _block if console.is_terminal and console.color_system is not None else _code
     names = len(moments[-1].lamps)
     console.print(f"{rig.name}: {names} lamps, {moments[-1].t:.1f} s", soft_wrap=True)

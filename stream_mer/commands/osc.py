@@ -8,14 +8,16 @@ from collections.abc import Iterator
 from contextlib import closing
 
 import click
-from rich.console import Console
 from rich.table import Table
 
+from stream_mer.commands.echo import echo
 from stream_mer.errors import ServeError, SettingError
+from stream_mer.escaping_console import EscapingConsole
 from stream_mer.osc.neighbours import NEIGHBOURS, find_neighbour
 from stream_mer.osc.opening import find_target
 from stream_mer.osc.presets import PRESETS
 from stream_mer.osc.target import OscTarget
+from stream_mer.terminal_text import escape
 
 
 @click.command("osc")
@@ -52,7 +54,7 @@ def command(*, where: str | None, test: bool, once: bool, stream: str, monitor: 
     elif (neighbour := find_neighbour(where)) is not None:
         if test:
             raise SettingError(f"{where} speaks no OSC and has no addresses to learn: try it with serve --osc {where}")
-        click.echo(f"{neighbour.about}\n\n{neighbour.setup}")
+        echo(f"{neighbour.about}\n\n{neighbour.setup}")
     elif test:
         _test(find_target(where), stream=stream, once=once)
     else:
@@ -61,12 +63,12 @@ def command(*, where: str | None, test: bool, once: bool, stream: str, monitor: 
 
 def _list_presets() -> None:
     for name, preset in PRESETS.items():
-        click.echo(f"{name:<15}{preset.target.place}")
-        click.echo(f"{'':<15}{preset.about}")
+        echo(f"{name:<15}{preset.target.place}")
+        echo(f"{'':<15}{preset.about}")
     for name, neighbour in NEIGHBOURS.items():
-        click.echo(f"{name:<15}{neighbour.speaks}")
-        click.echo(f"{'':<15}{neighbour.about}")
-    click.echo("\nMore of one: stream-mer osc NAME. Send: stream-mer serve --osc NAME@HOST")
+        echo(f"{name:<15}{neighbour.speaks}")
+        echo(f"{'':<15}{neighbour.about}")
+    echo("\nMore of one: stream-mer osc NAME. Send: stream-mer serve --osc NAME@HOST")
 
 
 def _show(target: OscTarget, *, stream: str) -> None:
@@ -75,11 +77,11 @@ def _show(target: OscTarget, *, stream: str) -> None:
         table.add_column(title, overflow="fold", no_wrap=title == "address")
     for field in target.mapping.sent:
         table.add_row(field.address_of(stream), field.values, field.source.about)
-    click.echo(f"{target.name} at {target.place}, up to {target.rate_hz:g} times a second")
-    console = Console(highlight=False, markup=False)
+    echo(f"{target.name} at {target.place}, up to {target.rate_hz:g} times a second")
+    console = EscapingConsole(highlight=False, markup=False)
     console.print(table, width=None if console.is_terminal else 200)
     if target.name in PRESETS:
-        click.echo(f"\n{PRESETS[target.name].setup}")
+        echo(f"\n{PRESETS[target.name].setup}")
 
 
 def _test(target: OscTarget, *, stream: str, once: bool) -> None:
@@ -91,12 +93,12 @@ def _test(target: OscTarget, *, stream: str, once: bool) -> None:
     shown = None
     try:
         with closing(open_link(target.transport, target.host, target.port)) as link:
-            click.echo(f"Sending to {target.place}: {sweep.duration_s:g} s a round. Stop with Ctrl-C.")
+            echo(f"Sending to {target.place}: {sweep.duration_s:g} s a round. Stop with Ctrl-C.")
             for t in _moments(target.rate_hz, until=sweep.duration_s if once else float("inf")):
                 step = sweep.feed(t)
                 if step.field is not shown:
                     shown = step.field
-                    click.echo(f"  {shown.address_of(stream):<40} {shown.values}")
+                    echo(f"  {shown.address_of(stream):<40} {shown.values}")
                 if step.message is not None:
                     link.send(encode(step.message.address, step.message.argument))
     except OSError as error:
@@ -119,13 +121,12 @@ def _monitor(port: int) -> None:
             bound.bind(("", port))
         except OSError as error:
             raise ServeError(f"UDP port {port} cannot be listened to: {error.strerror}") from error
-        click.echo(f"Listening on UDP port {port}. Stop with Ctrl-C.")
+        echo(f"Listening on UDP port {port}. Stop with Ctrl-C.")
         while True:
             packet, sender = bound.recvfrom(65_535)
             try:
                 for address, arguments in decode(packet):
                     line = f"{sender[0]}  {address}  {' '.join(str(each) for each in arguments)}"
-                    # Strangers must not move the cursor.
-                    click.echo("".join(sign if sign.isprintable() else "?" for sign in line))
+                    echo(escape(line))
             except BadPacketError as error:
-                click.echo(f"{sender[0]}  {error}", err=True)
+                echo(escape(f"{sender[0]}  {error}"), err=True)

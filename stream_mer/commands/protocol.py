@@ -6,6 +6,7 @@ import json
 
 import click
 
+from stream_mer.commands.echo import echo
 from stream_mer.serve.protocol import asyncapi, json_schema
 
 
@@ -16,4 +17,4 @@ def command(*, schema: bool) -> None:
 
     Feed it to a code generator, or to a person's favourite viewer. docs/PROTOCOL.md tells the same in prose.
     """
-    click.echo(json.dumps(json_schema() if schema else asyncapi(), indent=2, ensure_ascii=False))
+    echo(json.dumps(json_schema() if schema else asyncapi(), indent=2, ensure_ascii=False))

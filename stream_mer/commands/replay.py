@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from stream_mer.commands.echo import echo
 from stream_mer.commands.output_options import open_companions, open_outputs, output_options
 from stream_mer.commands.server_options import server_options, server_settings, tell_addresses
 from stream_mer.hosting import host
@@ -69,9 +70,9 @@ def command(*, recording: Path, speed: float, loop: bool, from_s: float, **optio
 
     def tell(server: Server) -> None:
         minutes, seconds = divmod(round(player.duration_s), 60)
-        click.echo(f"Playing {opened.folder}: {minutes}:{seconds:02d} of {', '.join(opened.streams)}")
+        echo(f"Playing {opened.folder}: {minutes}:{seconds:02d} of {', '.join(opened.streams)}")
         for stream, file in opened.header.audio.items():
-            click.echo(f"  audio      {opened.folder / file}" + (f" ({stream})" if len(opened.streams) > 1 else ""))
+            echo(f"  audio      {opened.folder / file}" + (f" ({stream})" if len(opened.streams) > 1 else ""))
         tell_addresses(server, outputs, companions, several=len(opened.streams) > 1)
 
     told = opened.header.hello

@@ -12,6 +12,7 @@ import click
 from click.core import ParameterSource
 
 from stream_mer.cluster.settings import NatsSettings
+from stream_mer.commands.echo import echo
 from stream_mer.commands.named_sources import SourceOrPath, open_sources
 from stream_mer.commands.nats_options import nats_identity_options, nats_settings
 from stream_mer.commands.options import engine_options, engine_settings
@@ -143,7 +144,7 @@ def _serve_sources(
 
     def tell(server: Server) -> None:
         for stream, audio in streams.items():
-            click.echo(f"Listening to {audio.name}" + (f" as {stream}" if stream != audio.name else ""))
+            echo(f"Listening to {audio.name}" + (f" as {stream}" if stream != audio.name else ""))
         tell_addresses(server, outputs, companions, several=len(streams) > 1)
 
     tap = None if recorder is None else recorder.tap
@@ -180,7 +181,7 @@ def _serve_from(
     performers = {"the cluster": ClusterPerformer(nats, hub, only=only)}
 
     def tell(server: Server) -> None:
-        click.echo(f"Serving {len(channels)} channels of NATS at {nats.shown}")
+        echo(f"Serving {len(channels)} channels of NATS at {nats.shown}")
         tell_addresses(server, outputs, companions, several=True)
 
     asyncio.run(host(hub, performers, settings, info=info, on_ready=tell, outputs=outputs, companions=companions))

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from stream_mer.commands.echo import echo
 from stream_mer.errors import SettingError, did_you_mean
 from stream_mer.hosting import Companion
 from stream_mer.serve.parts import LimitsPart
@@ -108,7 +109,7 @@ def _token(given: str | None, whose: str) -> str | None:
     if given != MAKE_ONE:
         return given
     made = new_token()
-    click.echo(f"Token made for {whose}: {made}")
+    echo(f"Token made for {whose}: {made}")
     return made
 
 
@@ -123,12 +124,12 @@ def tell_addresses(
         companions: What runs beside.
         several: Whether there are several streams, so that it must be said which one an output follows.
     """
-    click.echo(f"  page       {server.page_url}\n  websocket  {server.stream_url}")
+    echo(f"  page       {server.page_url}\n  websocket  {server.stream_url}")
     for output in outputs:
-        click.echo(f"  sent to    {output.name}" + (f" ({output.stream})" if several else ""))
+        echo(f"  sent to    {output.name}" + (f" ({output.stream})" if several else ""))
     for companion in companions:
-        click.echo(f"  {companion.notice}")
-    click.echo("Stop with Ctrl-C.")
+        echo(f"  {companion.notice}")
+    echo("Stop with Ctrl-C.")
 
 
 def parse_limits(limits: Sequence[str]) -> dict[str, Any]:

@@ -8,16 +8,17 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import click
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from stream_mer.commands.echo import EscapingFile
 from stream_mer.commands.options import engine_options, engine_settings
 from stream_mer.commands.tag_outputs import FileOutputs, Wanted
 from stream_mer.engine_settings import EngineSettings
 from stream_mer.errors import SettingError, SourceError, StreamMerError
+from stream_mer.escaping_console import EscapingConsole
 from stream_mer.file_names import file_names
 from stream_mer.file_writing import check_targets, replacing
 from stream_mer.lyrics.known import LYRICS_SUFFIXES, words_duration_s
@@ -230,7 +231,7 @@ def _refuse_other_words(files: tuple[str, ...], lyrics_file: Path | None, *, no_
 @contextlib.contextmanager
 def _open_output(path: Path | None) -> Iterator[BinaryIO]:
     if path is None:
-        yield sys.stdout.buffer
+        yield cast("BinaryIO", EscapingFile(sys.stdout.buffer)) if sys.stdout.isatty() else sys.stdout.buffer
         return
     with replacing(path) as file:
         yield file
@@ -238,7 +239,7 @@ def _open_output(path: Path | None) -> Iterator[BinaryIO]:
 
 def _progress() -> Progress:
     """A bar on stderr, and nothing where stderr is no terminal."""
-    console = Console(stderr=True)
+    console = EscapingConsole(stderr=True)
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from stream_mer.commands.corpus_options import CorpusOptions, corpus_options
+from stream_mer.commands.echo import echo
+from stream_mer.escaping_console import EscapingConsole
 from stream_mer.file_writing import check_folder
 from stream_mer.training.train import train
 
@@ -37,5 +38,5 @@ def command(*, out: Path, origin: str, **options: Any) -> None:
     table = train(
         prepared.data, prepared.backbone, given.recipe(), given.seed, out=out, cache=given.cache, origin=origin
     )
-    Console().print(*table.rendered())
-    click.echo(f"Wrote {out / 'weights.safetensors'}, config.json and CARD.md")
+    EscapingConsole().print(*table.rendered())
+    echo(f"Wrote {out / 'weights.safetensors'}, config.json and CARD.md")

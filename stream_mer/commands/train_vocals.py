@@ -8,6 +8,7 @@ import click
 import torch
 
 from stream_mer.commands.corpus_options import cache_folder
+from stream_mer.commands.echo import echo
 from stream_mer.file_writing import check_folder
 from stream_mer.lyrics.vocals import CONFIG, WEIGHTS, VocalNetwork, save_detector
 from stream_mer.training.vocals import VocalRecipe, find_recordings, hear, train_network
@@ -50,5 +51,5 @@ def command(
     hours = sum(one.hours for one in heard)
     told = {"recordings": len(heard), "hours": round(hours, 2), "epochs": epochs, "seed": seed, "loss": loss}
     save_detector(network, out, training=told)
-    click.echo(f"Learned from {len(heard)} recordings ({hours:.1f} h)")
-    click.echo(f"Wrote {out / WEIGHTS} and {CONFIG}")
+    echo(f"Learned from {len(heard)} recordings ({hours:.1f} h)")
+    echo(f"Wrote {out / WEIGHTS} and {CONFIG}")

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from stream_mer.commands.echo import echo
 from stream_mer.commands.nats_options import nats_options, nats_settings
 from stream_mer.commands.options import engine_options, engine_settings
 from stream_mer.errors import SettingError
@@ -55,6 +56,6 @@ def command(
     engine_loaded = Engine(wanted)
 
     def tell() -> None:
-        click.echo(f"Working as {settings.name} for NATS at {nats.shown}. Stop with Ctrl-C.")
+        echo(f"Working as {settings.name} for NATS at {nats.shown}. Stop with Ctrl-C.")
 
     asyncio.run(work(engine_loaded, nats, settings, on_ready=tell))

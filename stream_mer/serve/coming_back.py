@@ -11,9 +11,16 @@ from stream_mer.serve.codec import kind_of
 from stream_mer.serve.interest import Choice
 from stream_mer.serve.parts import Id
 
+MOST_STREAMS = 1024
+"""Streams of one server that a client remembers."""
+
 
 class Seen:
-    """The last ``seq`` seen of each stream and kind: where to go on after a break."""
+    """The last ``seq`` seen of each stream and kind: where to go on after a break.
+
+    Of the streams that spoke last, ``MOST_STREAMS`` are remembered: a server that invents a name for each message
+    fills no memory here.
+    """
 
     def __init__(self) -> None:
         self._session: str | None = None
@@ -26,13 +33,18 @@ class Seen:
                 for entry in message.snapshot:
                     self.take(entry.message)
             case wire.Emotion() | wire.Lyrics() | wire.Change() | wire.Status():
-                self._last_seq.setdefault(message.stream, {})[kind_of(message)] = message.seq
+                counts = self._last_seq.pop(message.stream, {})
+                counts[kind_of(message)] = message.seq
+                self._last_seq[message.stream] = counts  # the last to be forgotten
+                if len(self._last_seq) > MOST_STREAMS:
+                    del self._last_seq[next(iter(self._last_seq))]
 
     def resume(self, hello: wire.Hello) -> wire.ResumePart | None:
         """Return where to go on after this ``hello``; None where nothing was seen of its session."""
         if hello.session != self._session:
             self._session = hello.session
-            self._last_seq = {stream: dict.fromkeys(wire.DEFAULT_KINDS, -1) for stream in hello.streams}
+            known = hello.streams[:MOST_STREAMS]
+            self._last_seq = {stream: dict.fromkeys(wire.DEFAULT_KINDS, -1) for stream in known}
             return None
         return wire.ResumePart(session=hello.session, last_seq=self._last_seq)
 

@@ -15,9 +15,11 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from stream_mer.escaping_console import EscapingConsole
 from stream_mer.serve import messages as wire
 from stream_mer.serve.client import Client, connect
 from stream_mer.serve.codec import encode
+from stream_mer.terminal_text import escape
 from stream_mer.types import CATEGORIES, SAMPLE_RATE_HZ, UNKNOWN
 
 COLOURS = {"happy": "yellow", "angry": "red", "sad": "blue", "relaxed": "green", UNKNOWN: "bright_black"}
@@ -30,6 +32,12 @@ PLANE_COLUMNS, PLANE_ROWS = 33, 15
 BAR_COLUMNS = 26
 TRAIL_POINTS = 16
 LINES_KEPT = 5
+LONGEST_TEXT = 500
+"""Of a longer name or line no more is shown."""
+
+STREAMS_KEPT = 1024
+"""Of the streams that a server says it has, so many names are kept."""
+
 STALE_AFTER_S = 3.0
 """Without news for so long, what is shown is old and says so."""
 
@@ -71,7 +79,7 @@ def see(view: View, message: wire.ServerMessage, *, now: float) -> View:
             if message.session != view.session:
                 # Another run counts its segments anew: lines of the one before would pass for newer ones.
                 view = View(session=message.session)
-            return replace(view, stream=stream, streams=message.streams, error=None)
+            return replace(view, stream=stream, streams=message.streams[:STREAMS_KEPT], error=None)
         case wire.Ready():
             for entry in message.snapshot:
                 view = see(view, entry.message, now=now - entry.age_s)
@@ -167,8 +175,9 @@ def clock(t_s: float) -> str:
 
 
 def printable(text: str) -> str:
-    """Return text from elsewhere without what could steer a terminal."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)
+    """Return text from elsewhere as it is shown: it steers no terminal, and is no longer than a screen."""
+    shown = escape(text[:LONGEST_TEXT])
+    return shown if len(text) <= LONGEST_TEXT else f"{shown}…"
 
 
 def _head(view: View, *, now: float, connected: bool) -> Text:
@@ -316,7 +325,8 @@ async def listen(
     async with joined as client:
         if json_lines:
             async for message in client:
-                sys.stdout.buffer.write(encode(message) + b"\n")
+                # In JSON the escaped characters are the same ones.
+                sys.stdout.buffer.write(escape(encode(message).decode(), keep_lines=True).encode() + b"\n")
                 sys.stdout.buffer.flush()
         elif console.is_terminal:
             await _draw(client, console, View(stream=stream))
@@ -324,7 +334,7 @@ async def listen(
             await _print(client, console, View(stream=stream))
 
 
-class _PipeConsole(Console):
+class _PipeConsole(EscapingConsole):
     """A console whose reader may have had enough, as with ``| head``: then it ends as every command does."""
 
     def on_broken_pipe(self) -> None:

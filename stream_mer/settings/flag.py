@@ -24,6 +24,7 @@ from stream_mer.settings.resolve import (
     unknown_variables,
     variable,
 )
+from stream_mer.terminal_text import escape
 
 CONFIG = "config_file"
 _META = "stream_mer.settings"
@@ -107,10 +108,10 @@ def _apply(context: click.Context, _param: click.Parameter, given: str | None) -
         *unknown_variables(name, options, commands, os.environ, others),
         *_misspelt(options, commands, others),
     ):
-        click.echo(f"stream-mer: {said}", err=True)
+        click.echo(escape(f"stream-mer: {said}"), err=True)
     settings = resolve(name, options, file, os.environ, commands=commands)
     if file is not None and given is None and any(one.origin == "file" for one in settings.values()):
-        click.echo(f"Settings: {file.path}", err=True)
+        click.echo(escape(f"Settings: {file.path}"), err=True)
     parameters = {str(options[name].name): one for name, one in settings.items()}
     context.default_map = {parameter: one.value for parameter, one in parameters.items()}
 

@@ -6,15 +6,17 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
-from rich.console import Console
 from rich.progress import Progress
+
+from stream_mer.escaping_console import EscapingConsole
+from stream_mer.terminal_text import escape
 
 T = TypeVar("T")
 
 
 def bars() -> Progress:
     """A display for one or more bars; use it as a context manager."""
-    console = Console(stderr=True)
+    console = EscapingConsole(stderr=True)
     return Progress(console=console, disable=not console.is_terminal)
 
 
@@ -26,4 +28,6 @@ def track(items: Iterable[T], title: str, *, total: int) -> Iterator[T]:
 
 def announce(text: str) -> None:
     """Tell on stderr, terminal or not, what is about to take minutes."""
-    print(text, file=sys.stderr)  # plainly: a bar that is being shown takes it in and stays below it
+    print(
+        escape(text, keep_lines=True), file=sys.stderr
+    )  # plainly: a bar that is being shown takes it in and stays below it

@@ -9,7 +9,7 @@ import pytest
 import stream_mer
 from stream_mer.serve import messages as wire
 from stream_mer.serve.client import connect
-from stream_mer.serve.coming_back import Seen, Wishes, in_turns, pause_s
+from stream_mer.serve.coming_back import MOST_STREAMS, Seen, Wishes, in_turns, pause_s
 from stream_mer.serve.examples import HELLO, examples
 
 
@@ -78,3 +78,14 @@ def test_the_package_offers_the_client_and_loads_it_only_then():
     assert stream_mer.connect is connect
     with pytest.raises(AttributeError, match="no attribute 'conect'"):
         _ = stream_mer.conect
+
+
+def test_a_server_that_invents_streams_fills_no_memory():
+    seen, emotion = Seen(), examples()["emotion"]
+    seen.resume(msgspec.structs.replace(HELLO, streams=tuple(f"h{i}" for i in range(3 * MOST_STREAMS))))
+    for i in range(3 * MOST_STREAMS):
+        seen.take(msgspec.structs.replace(emotion, stream=f"s{i}", seq=i))
+        seen.take(msgspec.structs.replace(emotion, stream="busy", seq=i))
+    counts = seen._last_seq
+    assert len(counts) == MOST_STREAMS
+    assert counts["busy"]["emotion"] == 3 * MOST_STREAMS - 1, "those that spoke last are remembered"

@@ -122,6 +122,7 @@ def test_an_input_that_clips_or_loses_samples_is_said():
 def test_escape_codes_in_lyrics_do_not_reach_the_terminal():
     text = drawn(seen(FRAME, replace(LINE, text="\x1b[2Jwiped [bold]not markup[/bold]")))
     assert "\x1b" not in text
+    assert r"\u001b[2Jwiped" in text
     assert "[bold]not markup[/bold]" in text
 
 
