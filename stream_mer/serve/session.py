@@ -91,6 +91,7 @@ class Session:
             capacity=settings.queued_messages,
             wake=lambda: delivery.waker.wake(self._flush),
             write_now=self._write_now,
+            clock=asyncio.get_running_loop().time,
         )
         self._unsent: bytes | None = None
         self._must_wait = asyncio.Event()

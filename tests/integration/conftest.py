@@ -162,6 +162,29 @@ def hub() -> Hub:
     return hub
 
 
+class LoopTime:
+    """The clock of the running loop, which a test sets forward: timers fire then, and nothing has to be waited for."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._read = loop.time
+        self._ahead_s = 0.0
+
+    def __call__(self) -> float:
+        return self._read() + self._ahead_s
+
+    def pass_s(self, seconds: float) -> None:
+        self._ahead_s += seconds
+
+
+@pytest_asyncio.fixture
+async def loop_time(monkeypatch: pytest.MonkeyPatch) -> LoopTime:
+    """Time of the loop as the test says: real time, and what it lets pass."""
+    loop = asyncio.get_running_loop()
+    made = LoopTime(loop)
+    monkeypatch.setattr(loop, "time", made)
+    return made
+
+
 @pytest.fixture(scope="session")
 def serving() -> Callable[..., Server]:
     """``async with serving(hub)`` serves a hub while the block lasts; what is given beside it are the settings."""

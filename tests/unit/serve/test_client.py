@@ -14,5 +14,8 @@ def test_a_wish_that_is_no_subscription_is_told_how_to_be_one(wishes):
         connect(subscribe=wishes)
 
 
-def test_subscriptions_are_taken_as_they_are():
-    connect(subscribe=[messages.Subscription(events=("levels",), max_hz=5)])
+def test_subscriptions_are_asked_for_as_they_are_given():
+    given = messages.Subscription(streams=("main",), events=("levels",), max_hz=5)
+    assert connect(subscribe=[given])._wishes.again() == ((given,), ())
+    assert connect()._wishes.again() == ((messages.Subscription(),), ()), "nothing in particular"
+    assert connect(subscribe=[])._wishes.again() == ((), ()), "nothing at all"

@@ -14,6 +14,7 @@ class Transport:
         self.written = []
         self.waiting = 0
         self.closing = False
+        self.aborts = 0
 
     def write(self, data):
         self.written.append(data)
@@ -25,6 +26,7 @@ class Transport:
         return self.closing
 
     def abort(self):
+        self.aborts += 1
         raise AttributeError("'NoneType' object has no attribute 'call_soon'")
 
 
@@ -53,8 +55,15 @@ def test_a_transport_that_forgot_its_loop_is_a_client_that_is_gone(how):
         asyncio.run(getattr(Connection(Websocket(State.OPEN)), name)(*arguments))
 
 
-def test_cutting_a_connection_that_is_gone_does_nothing():
-    Connection(Websocket(State.CLOSED)).abort()
+def test_cutting_a_connection_that_is_gone_is_tried_and_changes_nothing():
+    websocket = Websocket(State.CLOSED)
+    connection = Connection(websocket)
+    connection.abort()
+    connection.abort()
+    assert websocket.transport.aborts == 2
+    assert websocket.transport.written == []
+    assert websocket.state is State.CLOSED
+    assert not connection.write(b"hello")
 
 
 def test_nothing_is_written_where_something_waits_or_the_connection_ends():
