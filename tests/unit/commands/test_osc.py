@@ -125,7 +125,7 @@ def test_a_monitor_prints_what_comes_and_lets_nobody_move_the_cursor(stream_mer,
     monkeypatch.setattr("stream_mer.commands.osc.socket.socket", Bound)
     code, out, err = stream_mer("osc", "--monitor", "9000")
     assert code == 130
-    assert out.splitlines()[1:] == ["10.0.0.1  /a  1.0", "10.0.0.1  /b  ?[2J"]
+    assert out.splitlines()[1:] == ["10.0.0.1  /a  1.0", r"10.0.0.1  /b  \u001b[2J"]
     assert err.rstrip() == "10.0.0.1  7 bytes that are no OSC"
 
 
