@@ -53,8 +53,10 @@ class RollingAudio:
 
     def snapshot(self) -> Samples:
         """Copy all of the audio, oldest first, shape ``[length_samples]``, read-only."""
-        positions = np.arange(self.start_sample, self._end) % len(self._ring)
-        samples = self._ring[positions]
+        capacity, length = len(self._ring), self.length_samples
+        first = self.start_sample % capacity
+        split = min(capacity - first, length)
+        samples = np.concatenate([self._ring[first : first + split], self._ring[: length - split]])
         samples.flags.writeable = False
         return samples
 

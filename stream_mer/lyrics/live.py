@@ -19,7 +19,7 @@ from stream_mer.errors import LyricsError, SettingError
 from stream_mer.lyrics.memory import LineMemory, MemorySettings
 from stream_mer.lyrics.priority import give_way
 from stream_mer.lyrics.reader import LineReader
-from stream_mer.lyrics.tracker import DecodeJob, LyricTracker
+from stream_mer.lyrics.tracker import DecodeJob, DueAudio, LyricTracker
 from stream_mer.lyrics.transcript import Recogniser, TextEncoder
 from stream_mer.types import AudioChunk, LyricLine, LyricsHealth, LyricState, seconds
 
@@ -60,7 +60,7 @@ class LiveSettings:
 
 
 class LiveLyrics:
-    """A `LyricFeed` whose every call returns at once.
+    """A `LyricFeed` whose every call returns at once, except ``close``.
 
     Weights are loaded in the worker, so a stream starts without them. A recogniser that fails is asked again later,
     each time after a longer stretch of audio; one whose weights are missing is not.
@@ -93,7 +93,8 @@ class LiveLyrics:
         self._rests_until = float("-inf")
         self._lines: deque[LyricLine] = deque(maxlen=self._settings.max_lines)
         self._to_encode: deque[LyricLine] = deque(maxlen=self._settings.max_lines)
-        # Guards all of the above; held for short computations only, never while recognising or encoding.
+        # Guards all of the above. It is held to copy audio and to note answers: the gate, the recogniser, the encoder and
+        # the loading of all three are the worker's, outside of it.
         self._changed = threading.Condition()
         self._loading = True
         self._reason = ""
@@ -170,34 +171,51 @@ class LiveLyrics:
 
     def _round(self) -> bool:
         """Wait for work and do one piece of it; False when closed."""
+        work = self._next_work()
+        if work is None:
+            return False
+        waiting: DueAudio | DecodeJob | None = None if isinstance(work, LyricLine) else work
+        try:
+            if isinstance(work, LyricLine):
+                self._encode(work)
+            else:
+                job = self._admit(work)
+                if job is not None:
+                    waiting = job
+                    self._decode(job)
+        except Exception as error:
+            self._fail(error, waiting)
+            return not isinstance(error, LyricsError)
+        return True
+
+    def _next_work(self) -> LyricLine | DueAudio | None:
+        """Wait for a line to encode, or for audio that is due; None when closed."""
         with self._changed:
-            job: DecodeJob | None = None
-            while not self._closed and not self._to_encode:
+            while not self._closed:
+                if self._to_encode:
+                    return self._to_encode.popleft()
                 rest_s = self._rests_until - self._clock()
                 if rest_s > 0:
                     self._changed.wait(rest_s)
                     continue
-                job = self._tracker.due()
-                # Asking may itself have committed lines: audio that the gate holds back needs no recogniser.
-                self._collect()
-                if job is not None or self._to_encode:
-                    break
+                audio = self._tracker.take_due()
+                if audio is not None:
+                    return audio
                 self._changed.wait()
-            if self._closed:
-                return False
-            lines = tuple(self._to_encode)
-            self._to_encode.clear()
-        try:
-            for line in lines:
-                encoded = self._reader.read(line)
-                with self._changed:
-                    self._memory.add(encoded)
-            if job is not None:
-                self._decode(job)
-        except Exception as error:
-            self._fail(error, job)
-            return not isinstance(error, LyricsError)
-        return True
+        return None
+
+    def _encode(self, line: LyricLine) -> None:
+        encoded = self._reader.read(line)
+        with self._changed:
+            self._memory.add(encoded)
+
+    def _admit(self, audio: DueAudio) -> DecodeJob | None:
+        """Ask the gate. Audio that it holds back needs no recogniser, and may itself commit lines."""
+        passages = self._tracker.gate.passages(audio.samples)
+        with self._changed:
+            job = self._tracker.admit(audio, passages)
+            self._collect()
+        return job
 
     def _decode(self, job: DecodeJob) -> None:
         started = self._clock()
@@ -216,7 +234,7 @@ class LiveLyrics:
         if turned:
             _log.warning("lyrics lag behind") if lagged else _log.info("lyrics keep up again")
 
-    def _fail(self, error: Exception, job: DecodeJob | None = None) -> None:
+    def _fail(self, error: Exception, job: DueAudio | DecodeJob | None = None) -> None:
         reason = str(error) or type(error).__name__
         if not isinstance(error, LyricsError):
             reason = f"the recogniser failed: {reason}"

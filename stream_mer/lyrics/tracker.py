@@ -9,12 +9,16 @@ and hands the transcript back::
         tracker.accept(job, recogniser.transcribe(job.samples, language=job.language))
     lines = tracker.take_lines()
 
+Who shares the tracker between threads holds a lock for each of these calls. The gate of ``due`` is a network and takes
+long; so such a shell asks it between ``take_due``, which copies the audio, and ``admit``, which takes the answer.
+
 The buffer is longer than the step, so each word is heard several times with growing context and committed when two
 passes agree (`agreement`). All times are seconds on the sample clock.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from stream_mer.errors import SettingError
@@ -70,6 +74,23 @@ class TrackerSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class DueAudio:
+    """Audio that is due for a decode, if anybody sings in it.
+
+    Attributes:
+        start_sample: Index of the first sample.
+        samples: The audio, shape ``[n]``, read-only.
+    """
+
+    start_sample: int
+    samples: Samples
+
+    @property
+    def end_sample(self) -> int:
+        return self.start_sample + len(self.samples)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DecodeJob:
     """What the recogniser is to be asked.
 
@@ -95,12 +116,13 @@ class LyricTracker:
 
     Args:
         settings: How the recogniser is used.
-        gate: Keeps audio without a voice from the recogniser.
+        gate: Keeps audio without a voice from the recogniser. Those who share the tracker between threads ask it
+            themselves.
     """
 
     def __init__(self, settings: TrackerSettings | None = None, *, gate: VocalGate | None = None) -> None:
         self._settings = settings or TrackerSettings()
-        self._gate = gate or LevelGate()
+        self.gate = gate or LevelGate()
         self._audio = RollingAudio(capacity_samples=round(self._settings.buffer_s * SAMPLE_RATE_HZ))
         self._agreement = LocalAgreement(self._settings.agreement)
         self._builder = LineBuilder(self._settings.lines)
@@ -109,7 +131,7 @@ class LyricTracker:
         self._line_ends_s: list[float] = []
         self._next_due: int | None = None
         self._decoded_sample: int | None = None
-        self._waiting: DecodeJob | None = None
+        self._waiting: DueAudio | DecodeJob | None = None
         self._failures = 0
         self._finished = False
 
@@ -143,7 +165,18 @@ class LyricTracker:
         self._audio.feed(chunk)
 
     def due(self) -> DecodeJob | None:
-        """The decode to be done now, over the newest audio; None if it is too early or one is being done."""
+        """The decode to be done now, over the newest audio; None if it is too early or one is being done.
+
+        Asks the gate in place; `take_due` and `admit` do the same in two halves.
+        """
+        audio = self.take_due()
+        return None if audio is None else self.admit(audio, self.gate.passages(audio.samples))
+
+    def take_due(self) -> DueAudio | None:
+        """Copy the audio whose decode is due now; None if it is too early or an answer is waited for.
+
+        Nothing else becomes due before `admit` or `reject` took the answer.
+        """
         if self._finished or self._waiting is not None or self._next_due is None:
             return None
         if self._audio.end_sample < self._next_due:
@@ -153,7 +186,30 @@ class LyricTracker:
         self._next_due += steps * self._step_samples
         if seconds(self._audio.length_samples) < self._settings.min_decode_s:
             return None
-        return self._job()
+        return self._snapshot()
+
+    def admit(self, audio: DueAudio, passages: Sequence[Passage]) -> DecodeJob | None:
+        """Take the gate's answer; return the decode to be done, or None if nobody sang since the newest one.
+
+        Args:
+            audio: What `take_due` gave out last; anything else is ignored, and so is all after `finish`.
+            passages: Where a voice may be, seconds from the first of these samples.
+        """
+        if audio is not self._waiting:
+            return None
+        offset_s = seconds(audio.start_sample)
+        job = DecodeJob(
+            start_sample=audio.start_sample,
+            samples=audio.samples,
+            language=self._language.wanted(seconds(audio.end_sample)),
+            passages=tuple(Passage(one.t0 + offset_s, one.t1 + offset_s) for one in passages),
+        )
+        if not self._is_news(job):
+            self._waiting = None
+            self._pass_over(job)
+            return None
+        self._waiting = job
+        return job
 
     def accept(self, job: DecodeJob, transcript: Transcript) -> None:
         """Take the recogniser's answer to the job that `due` gave out last. After `finish` it is ignored."""
@@ -164,8 +220,8 @@ class LyricTracker:
         self._decoded_sample = job.end_sample
         self._digest(job, transcript)
 
-    def reject(self, job: DecodeJob) -> None:
-        """The recogniser failed on the job: try again, later each time in a row."""
+    def reject(self, job: DueAudio | DecodeJob) -> None:
+        """The gate or the recogniser failed on it: try again, later each time in a row."""
         if job is not self._waiting:
             return
         self._waiting = None
@@ -177,7 +233,8 @@ class LyricTracker:
         """A last decode of what came since the newest one; for those who can wait, before `finish`."""
         if self._finished or self._waiting is not None or self._decoded_sample in (None, self._audio.end_sample):
             return None
-        return self._job()
+        audio = self._snapshot()
+        return self.admit(audio, self.gate.passages(audio.samples))
 
     def finish(self) -> None:
         """The audio ended: commit what the newest pass heard, and the open line."""
@@ -197,19 +254,10 @@ class LyricTracker:
     def _step_samples(self) -> int:
         return round(self._settings.step_s * SAMPLE_RATE_HZ)
 
-    def _job(self) -> DecodeJob | None:
-        samples, offset_s = self._audio.snapshot(), seconds(self._audio.start_sample)
-        job = DecodeJob(
-            start_sample=self._audio.start_sample,
-            samples=samples,
-            language=self._language.wanted(seconds(self._audio.end_sample)),
-            passages=tuple(Passage(one.t0 + offset_s, one.t1 + offset_s) for one in self._gate.passages(samples)),
-        )
-        if not self._is_news(job):
-            self._pass_over(job)
-            return None
-        self._waiting = job
-        return job
+    def _snapshot(self) -> DueAudio:
+        audio = DueAudio(start_sample=self._audio.start_sample, samples=self._audio.snapshot())
+        self._waiting = audio
+        return audio
 
     def _is_news(self, job: DecodeJob) -> bool:
         """Whether a voice may be heard that the newest answer did not hear whole."""
