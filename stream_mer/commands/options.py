@@ -11,6 +11,7 @@ import click
 from stream_mer.config import SmoothingSettings, WindowSettings
 from stream_mer.engine_settings import EngineSettings
 from stream_mer.errors import SettingError
+from stream_mer.lyrics.charset import check_encoding
 from stream_mer.lyrics.opening import LyricsSettings
 from stream_mer.settings.kinds import NameOrPath
 
@@ -34,7 +35,12 @@ _ENGINE_OPTIONS = (
         "lyrics_file",
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="Known lyrics (LRC or plain text) in place of recognition.",
+        help="Known lyrics (LRC, SRT, WebVTT or plain text) in place of recognition.",
+    ),
+    click.option(
+        "--lyrics-encoding",
+        metavar="NAME",
+        help="Encoding of lyrics files, such as gbk, big5, shift_jis or cp1251.  [default: found out]",
     ),
     click.option("--no-lyrics", is_flag=True, help="Audio alone: no recognition, no words."),
     click.option(
@@ -73,6 +79,7 @@ def engine_settings(
     hop: float,
     context: float,
     lyrics_file: Path | None,
+    lyrics_encoding: str | None,
     no_lyrics: bool,
     asr_model: str,
     asr_device: str,
@@ -86,6 +93,8 @@ def engine_settings(
     """
     if lyrics_file is not None and no_lyrics:
         raise SettingError("--lyrics and --no-lyrics contradict each other: give one of them")
+    if lyrics_encoding is not None:
+        check_encoding(lyrics_encoding)
     known = lyrics_file is not None
     return EngineSettings(
         model=model,
@@ -96,6 +105,7 @@ def engine_settings(
         lyrics=LyricsSettings(
             mode="off" if no_lyrics else "known" if known else "recognise",
             file=lyrics_file,
+            encoding=lyrics_encoding,
             model=asr_model,
             device=asr_device,
         ),

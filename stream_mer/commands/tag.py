@@ -21,7 +21,7 @@ from stream_mer.errors import SettingError, SourceError, StreamMerError
 from stream_mer.escaping_console import EscapingConsole
 from stream_mer.file_names import file_names
 from stream_mer.file_writing import check_targets, replacing
-from stream_mer.lyrics.known import LYRICS_SUFFIXES, words_duration_s
+from stream_mer.lyrics.files import LYRICS_SUFFIXES, words_duration_s
 from stream_mer.recording.events import event_of
 from stream_mer.recording.format import Recording, is_recording, open_recording
 from stream_mer.redaction import redact_address, redact_argument
@@ -80,7 +80,7 @@ def command(
       stream-mer tag song.mp3 --format csv --plot song.png
       stream-mer tag song.mp3 --srt song.srt       the recognised lyrics as subtitles; --lrc likewise
       stream-mer tag song.mp3 --lyrics song.lrc    known lyrics in place of recognition
-      stream-mer tag song.lrc                      what the words alone say (LRC, or plain text as .txt)
+      stream-mer tag song.lrc                      what the words alone say (.lrc, .srt, .vtt, or .txt)
       stream-mer tag shows --plot show.png         the newest recording in this folder
     """  # noqa: D301 - \b is click's mark for text that is not to be wrapped
     _refuse_other_words(files, engine["lyrics_file"], no_lyrics=engine["no_lyrics"])
@@ -90,7 +90,7 @@ def command(
     wanted.check()
     inputs = [Path(file) for file in files] + [one for one in (engine["lyrics_file"],) if one is not None]
     with _progress() as progress:
-        tasks, failed = _tasks(files, progress)
+        tasks, failed = _tasks(files, progress, encoding=engine["lyrics_encoding"])
         names = file_names(Path(task.file).stem if task.recording is None else task.stream for task in tasks)
         own = [wanted.of(name) for name in names] if len(tasks) > 1 else [wanted] * len(tasks)
         check_targets([*([] if out is None else [out]), *(path for one in own for path in one.paths())], inputs=inputs)
@@ -132,7 +132,7 @@ class _Task:
     recording: Recording | None = None
 
 
-def _tasks(files: Sequence[str], progress: Progress) -> tuple[list[_Task], int]:
+def _tasks(files: Sequence[str], progress: Progress, *, encoding: str | None) -> tuple[list[_Task], int]:
     """Return what is to be done, and how many files cannot be: each of these is told, before any work begins.
 
     A file's stream is called by its name; files of one name in several folders by their paths as given. Streams of a
@@ -146,7 +146,7 @@ def _tasks(files: Sequence[str], progress: Progress) -> tuple[list[_Task], int]:
                 recording = open_recording(Path(file))
                 tasks += [_Task(file=file, stream=stream, recording=recording) for stream in recording.streams]
             else:
-                _check_input(file)
+                _check_input(file, encoding=encoding)
                 tasks.append(_Task(file=file, stream=name if names.count(name) == 1 else file))
         except StreamMerError as error:
             failed += 1
@@ -154,18 +154,19 @@ def _tasks(files: Sequence[str], progress: Progress) -> tuple[list[_Task], int]:
     return tasks, failed
 
 
-def _check_input(name: str) -> None:
+def _check_input(name: str, *, encoding: str | None) -> None:
     """Find out what can be said of a file without decoding it.
 
     Raises:
         SourceError: It is missing, a folder, empty or an address.
         LyricsError: It is lyrics that cannot be used.
+        SettingError: There is no such encoding.
     """
     if "://" in name:
         shown = redact_address(name)
         raise SourceError(f"tag reads files, and {shown} is an address: hear it with stream-mer serve --source {shown}")
     if _is_lyrics(name):
-        words_duration_s(Path(name))
+        words_duration_s(Path(name), encoding=encoding)
     else:
         check_file(Path(name))
 
@@ -196,7 +197,11 @@ def _perform(
 
 def _tag(engine: Engine, name: str, outputs: FileOutputs, progress: Progress, track: str | None) -> None:
     words = Path(name) if _is_lyrics(name) else None
-    source = FileSource(name, track=track) if words is None else SilenceSource(name, words_duration_s(words))
+    source = (
+        FileSource(name, track=track)
+        if words is None
+        else SilenceSource(name, words_duration_s(words, encoding=engine.settings.lyrics.encoding))
+    )
     task = progress.add_task(Path(name).name, total=source.duration_s())
 
     class Watched:

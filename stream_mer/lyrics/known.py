@@ -1,219 +1,235 @@
-"""Known lyrics from a file, in place of recognition: LRC, where each line has its time, or plain text.
+"""Known lyrics, in place of recognition: of a file in place, of a live stream beside it.
 
-A line of LRC becomes visible, committed, when its time on the stream's clock has come; it ends where the next one
-starts. Plain text has no times, so all of its lines are known from the start, with ``t0 = t1 = 0``.
+A line becomes visible, committed, when its time on the stream's clock has come; lines without times are known from the
+start. What the text branch reads of a line has to be computed first, 2 ms a line, and the sentence encoder loaded. A
+file waits for that, so that its frames are the same at any speed. A live stream does not: `LiveKnownLyrics` encodes in
+a thread of its own, what is needed first.
 """
 
 from __future__ import annotations
 
-import math
-import re
-from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+import logging
+import threading
+from bisect import bisect_right
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 
 from stream_mer.errors import LyricsError
+from stream_mer.lyrics.live import LAGGING, LOADING, UNAVAILABLE
 from stream_mer.lyrics.memory import LineMemory, MemorySettings
+from stream_mer.lyrics.priority import give_way
 from stream_mer.lyrics.reader import LineReader
 from stream_mer.lyrics.transcript import TextEncoder
-from stream_mer.types import AudioChunk, LyricLine, LyricState, LyricWord, seconds
+from stream_mer.types import AudioChunk, EncodedLine, LyricLine, LyricsHealth, LyricState, seconds
 
-MAX_FILE_BYTES = 1 << 20
-"""A megabyte is hundreds of songs: whatever is larger is no lyrics file."""
+_log = logging.getLogger(__name__)
 
-MAX_LINE_S = 10.0
-"""A line ends at the latest this long after it started."""
+AHEAD_LINES = 64
+"""Lines that are encoded before their time, at most."""
 
-LONGEST_S = 4 * 3600.0
-"""Words that go on for longer are none of a show."""
-
-LYRICS_SUFFIXES = (".lrc", ".txt")
-"""How the names of lyrics files end."""
-
-_LINE_TAG = re.compile(r"\s*\[(\d{1,3}):(\d{1,2}(?:[.:]\d{1,3})?)\]")
-_WORD_TAG = re.compile(r"<(\d{1,3}):(\d{1,2}(?:[.:]\d{1,3})?)>")
-_META_TAG = re.compile(r"^\s*\[([A-Za-z#][\w#]*):(.*)\]\s*$")
+CLOSE_S = 10.0
+"""How long ``close`` waits for the line that is being encoded; the thread dies with the process after that."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _TimedText:
-    t0: float
-    text: str
-    words: tuple[tuple[float, str], ...] = ()
+class _Score:
+    """The lines of a song and how far it has come: time 0 is sample 0 of the stream."""
 
+    def __init__(self, lines: Sequence[LyricLine]) -> None:
+        self.lines = lines
+        self._starts = [line.t0 for line in lines]
+        self._end_sample = 0
+        self._taken = 0
+        self.due = 0
 
-def read_lyrics(path: Path) -> list[LyricLine]:
-    """Read a lyrics file.
+    @property
+    def now_s(self) -> float:
+        return seconds(self._end_sample)
 
-    Raises:
-        LyricsError: It is missing, cannot be read, is empty, too large or no text.
-    """
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise LyricsError(f"{path} is larger than a megabyte, so it is no lyrics file; give LRC or plain text")
-        data = path.read_bytes()
-    except OSError as error:
-        raise LyricsError(f"cannot read lyrics from {path}: {error.strerror or error}; check the path") from error
-    lines = parse_lyrics(_decode(data, path))
-    if not lines:
-        raise LyricsError(f"{path} holds no lyrics; give LRC or plain text with a line of words")
-    return lines
+    def advance(self, chunk: AudioChunk) -> range:
+        """Take audio; return the places of the lines whose time has come with it."""
+        self._end_sample = max(self._end_sample, chunk.end_sample)
+        before, self.due = self.due, bisect_right(self._starts, self.now_s)
+        return range(before, self.due)
 
-
-def parse_lyrics(text: str) -> list[LyricLine]:
-    """Parse the text of a lyrics file: LRC if any line has a time, otherwise plain text."""
-    if any(_LINE_TAG.match(row) for row in text.splitlines()):
-        return _parse_lrc(text)
-    rows = (row.strip() for row in text.splitlines())
-    spoken = [row for row in rows if row and not _META_TAG.match(row)]
-    return [_line(segment=index, t0=0.0, t1=0.0, text=row) for index, row in enumerate(spoken)]
-
-
-def words_duration_s(path: Path) -> float:
-    """How long the words of a lyrics file go on: to the end of the last line, and a second at least.
-
-    Raises:
-        LyricsError: As ``read_lyrics``; or a line stands hours away, which is a mistyped time.
-    """
-    length_s = max(1.0, *(line.t1 for line in read_lyrics(path)))
-    if length_s > LONGEST_S:
-        raise LyricsError(f"{path} has a line after {length_s / 3600:.1f} hours: correct its time, or split the file")
-    return length_s
+    def take(self) -> list[LyricLine]:
+        """The lines that are due and were not taken yet."""
+        before, self._taken = self._taken, self.due
+        return list(self.lines[before : self.due])
 
 
 class KnownLyrics:
-    """A `LyricFeed` that knows the words beforehand. Time 0 of the file is sample 0 of the stream.
+    """A `LyricFeed` of a file that knows the words beforehand, and waits for their encoding.
 
     Args:
         lines: The lines, oldest first.
-        encoder: Turns lines into vectors; lines without times are encoded at the first audio, others as their time
-            comes.
-        memory: How much is remembered.
+        encoder: Turns lines into vectors, as their time comes.
+        memory: How much is remembered. Of more lines that are due at once only the newest are encoded.
     """
 
-    def __init__(self, lines: list[LyricLine], encoder: TextEncoder, *, memory: MemorySettings | None = None) -> None:
-        self._ahead = deque(lines)
+    def __init__(
+        self, lines: Sequence[LyricLine], encoder: TextEncoder, *, memory: MemorySettings | None = None
+    ) -> None:
+        self._score = _Score(lines)
         self._reader = LineReader(encoder)
-        self._memory = LineMemory(memory)
-        self._visible: list[LyricLine] = []
-        self._end_sample = 0
+        self._settings = memory or MemorySettings()
+        self._memory = LineMemory(self._settings)
 
     def feed(self, chunk: AudioChunk) -> None:
-        self._end_sample = max(self._end_sample, chunk.end_sample)
-        now_s = seconds(self._end_sample)
-        while self._ahead and self._ahead[0].t0 <= now_s:
-            line = self._ahead.popleft()
-            self._visible.append(line)
-            self._memory.add(self._reader.read(line))
+        fresh = self._score.advance(chunk)
+        for place in fresh:
+            line = self._score.lines[place]
+            style = self._reader.style(line)
+            if place >= fresh.stop - self._settings.max_lines:  # older ones would be forgotten at once
+                self._memory.add(self._reader.encode(line, style))
 
     def finish(self) -> None:
         """Nothing: lines whose time did not come were not sung."""
 
     def state(self) -> LyricState:
-        return LyricState(lines=self._memory.lines(seconds(self._end_sample)), health="ok")
+        return LyricState(lines=self._memory.lines(self._score.now_s), health="ok")
 
     def take_lines(self) -> list[LyricLine]:
-        taken, self._visible = self._visible, []
-        return taken
+        return self._score.take()
 
     def close(self) -> None:
         """Nothing runs, so there is nothing to stop."""
 
 
-def _decode(data: bytes, path: Path) -> str:
-    marked = data.startswith((b"\xff\xfe", b"\xfe\xff"))
-    encodings = ["utf-16"] if marked else ["utf-8-sig", "latin-1"]
-    for encoding in encodings:
+class LiveKnownLyrics:
+    """A `LyricFeed` of a live stream that knows the words beforehand; every call but ``close`` returns at once.
+
+    A thread encodes the lines that the text branch may read now, the newest first, then up to ``AHEAD_LINES`` of those
+    to come, and sleeps until time moves on. Lines that are due and not encoded yet are missing from the state, which
+    says so.
+
+    Args:
+        lines: The lines, oldest first.
+        encoder: Turns lines into vectors.
+        memory: How much is remembered.
+        close_s: How long ``close`` waits for the line that is being encoded.
+    """
+
+    def __init__(
+        self,
+        lines: Sequence[LyricLine],
+        encoder: TextEncoder,
+        *,
+        memory: MemorySettings | None = None,
+        close_s: float = CLOSE_S,
+    ) -> None:
+        self._score = _Score(lines)
+        self._reader = LineReader(encoder)
+        self._settings = memory or MemorySettings()
+        self._close_s = close_s
+        self._encoded: dict[int, EncodedLine | None] = {}  # by place; None where the encoder failed on a line
+        self._styles: dict[int, NDArray[np.float32]] = {}
+        self._styled = 0
+        # Guards the above, except for the reader and the styles, which are the thread's own; held for bookkeeping only.
+        self._changed = threading.Condition()
+        self._loading = True
+        self._reason = ""
+        self._closed = False
+        self._worker = threading.Thread(target=self._work, name="known lyrics", daemon=True)
+        self._worker.start()
+
+    @property
+    def reason(self) -> str:
+        """Why the words have no influence, for people; empty when all is well."""
+        with self._changed:
+            return self._reason
+
+    def feed(self, chunk: AudioChunk) -> None:
+        with self._changed:
+            if self._score.advance(chunk):
+                self._changed.notify_all()
+
+    def finish(self) -> None:
+        """Nothing: lines whose time did not come were not sung."""
+
+    def state(self) -> LyricState:
+        with self._changed:
+            remembered = LineMemory(self._settings)
+            missing = False
+            for place in self._remembered():
+                line = self._encoded.get(place)
+                missing |= place not in self._encoded
+                if line is not None:
+                    remembered.add(line)
+            health, degraded = self._health(missing=missing)
+            return LyricState(lines=remembered.lines(self._score.now_s), health=health, degraded=degraded)
+
+    def take_lines(self) -> list[LyricLine]:
+        with self._changed:
+            return self._score.take()
+
+    def close(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        if threading.current_thread() is not self._worker:
+            self._worker.join(self._close_s)
+
+    def _health(self, *, missing: bool) -> tuple[LyricsHealth, tuple[str, ...]]:
+        if self._reason:
+            return "unavailable", (UNAVAILABLE,)
+        if missing:
+            return "lagging", (LOADING if self._loading else LAGGING,)
+        return "ok", ()
+
+    def _remembered(self) -> range:
+        """Places of the lines that the text branch may read now."""
+        return range(max(0, self._score.due - self._settings.max_lines), self._score.due)
+
+    def _work(self) -> None:
+        """Body of the thread."""
+        give_way()
         try:
-            text = data.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-        if not any(char < " " and char not in "\t\n\r\f\v" for char in text):
-            return text
-    raise LyricsError(f"{path} is not a text file; give LRC or plain text in UTF-8")
+            self._reader.prepare()
+        except Exception as error:
+            # Whatever it is, it must end in the state that listeners see, not in a dead thread that nobody looks at.
+            self._fail(error)
+            return
+        with self._changed:
+            self._loading = False
+        while (place := self._next_place()) is not None:
+            try:
+                encoded = self._encode(place)
+            except LyricsError as error:
+                self._fail(error)
+                return
+            except Exception as error:
+                _log.warning("a line of lyrics is left out, for the encoder failed: %s", error or type(error).__name__)
+                encoded = None
+            with self._changed:
+                self._encoded[place] = encoded
 
+    def _next_place(self) -> int | None:
+        """Wait for a line that is needed; None when closed."""
+        with self._changed:
+            while not self._closed:
+                remembered = self._remembered()
+                for old in [place for place in self._encoded if place < remembered.start]:
+                    del self._encoded[old]
+                ahead = range(remembered.stop, min(remembered.stop + AHEAD_LINES, len(self._score.lines)))
+                for place in (*reversed(remembered), *ahead):
+                    if place not in self._encoded:
+                        return place
+                self._changed.wait()
+        return None
 
-def _parse_lrc(text: str) -> list[LyricLine]:
-    offset_s = 0.0
-    timed: list[_TimedText] = []
-    for row in text.splitlines():
-        meta = _META_TAG.match(row)
-        if meta and not _LINE_TAG.match(row):
-            if meta[1].lower() == "offset":
-                offset_s = _offset_s(meta[2])
-            continue
-        timed.extend(_timed_row(row))
-    # The sort is stable: lines of one time (an original and its translation) stay in the file's order.
-    ordered = sorted(timed, key=lambda one: one.t0)
-    later = _later_starts([one.t0 for one in ordered])
-    lines: list[LyricLine] = []
-    for one, later_t0 in zip(ordered, later, strict=True):
-        if not one.text:
-            continue  # an empty line says that the one before it ends here
-        end = min(one.t0 + MAX_LINE_S, later_t0)
-        # A positive offset shows lyrics sooner, by the format's convention.
-        shift = -offset_s
-        words = tuple(_words(one, end, shift))
-        lines.append(_line(segment=len(lines), t0=_at(one.t0, shift), t1=_at(end, shift), text=one.text, words=words))
-    return lines
+    def _encode(self, place: int) -> EncodedLine | None:
+        """Encode a line; None when closed meanwhile. Its style depends on all lines before it, so these go first."""
+        while self._styled <= place:
+            if self._closed:
+                return None
+            self._styles[self._styled] = self._reader.style(self._score.lines[self._styled])
+            self._styled += 1
+        return self._reader.encode(self._score.lines[place], self._styles[place])
 
-
-def _later_starts(starts: list[float]) -> list[float]:
-    """For each of these rising times the first one that is later; infinity where there is none."""
-    later: list[float] = []
-    newest = following = math.inf
-    for start in reversed(starts):
-        if start < newest:
-            newest, following = start, newest
-        later.append(following)
-    return later[::-1]
-
-
-def _timed_row(row: str) -> Iterator[_TimedText]:
-    """Read one row of LRC: every time before the text is a repetition of it."""
-    starts: list[float] = []
-    position = 0
-    while tag := _LINE_TAG.match(row, position):
-        starts.append(_tag_s(tag))
-        position = tag.end()
-    body = row[position:].strip()
-    pieces = _WORD_TAG.split(body)
-    text = " ".join("".join(pieces[::3]).split())
-    tags = [_tag_s(tag) for tag in _WORD_TAG.finditer(body)]
-    spoken = [piece.strip() for piece in pieces[3::3]]
-    words = tuple(zip(tags, spoken, strict=True))
-    for start in starts:
-        # Word times are absolute, so they hold for the repetition they were written for alone.
-        own = words if words and abs(words[0][0] - start) < MAX_LINE_S and not pieces[0].strip() else ()
-        yield _TimedText(t0=start, text=text, words=own)
-
-
-def _words(one: _TimedText, end: float, shift: float) -> Iterator[LyricWord]:
-    """Give each timed word until the next word's time; a tag without text only ends the word before it."""
-    for index, (t0, text) in enumerate(one.words):
-        if text:
-            t1 = one.words[index + 1][0] if index + 1 < len(one.words) else max(end, t0)
-            yield LyricWord(t0=_at(t0, shift), t1=_at(max(t0, t1), shift), text=text)
-
-
-def _tag_s(tag: re.Match[str]) -> float:
-    # Some writers put a colon before the hundredths.
-    return int(tag[1]) * 60 + float(tag[2].replace(":", "."))
-
-
-def _offset_s(value: str) -> float:
-    try:
-        return int(value.strip()) / 1000
-    except ValueError:
-        return 0.0
-
-
-def _at(t_s: float, shift: float) -> float:
-    return max(t_s + shift, 0.0)
-
-
-def _line(*, segment: int, t0: float, t1: float, text: str, words: tuple[LyricWord, ...] = ()) -> LyricLine:
-    return LyricLine(
-        segment=segment, revision=0, t0=t0, t1=t1, text=text, committed=True, words=words, settled_words=len(words)
-    )
+    def _fail(self, error: Exception) -> None:
+        with self._changed:
+            self._reason = str(error) or type(error).__name__
+        _log.warning("known lyrics have no influence: %s", error)
+        _log.debug("known lyrics", exc_info=error)

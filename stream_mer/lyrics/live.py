@@ -93,8 +93,8 @@ class LiveLyrics:
         self._rests_until = float("-inf")
         self._lines: deque[LyricLine] = deque(maxlen=self._settings.max_lines)
         self._to_encode: deque[LyricLine] = deque(maxlen=self._settings.max_lines)
-        # Guards all of the above. It is held to copy audio and to note answers: the gate, the recogniser, the encoder and
-        # the loading of all three are the worker's, outside of it.
+        # Guards all of the above. It is held to copy audio and to note answers: the gate, the recogniser and the
+        # encoder compute and load outside of it, in the worker.
         self._changed = threading.Condition()
         self._loading = True
         self._reason = ""

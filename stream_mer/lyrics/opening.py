@@ -10,8 +10,9 @@ from typing import Literal, TypeAlias
 
 from stream_mer.errors import CheckpointError, LyricsError
 from stream_mer.lyrics.encoder import SentenceEncoder
+from stream_mer.lyrics.files import read_lyrics
 from stream_mer.lyrics.gate import LevelGate, VoiceGate
-from stream_mer.lyrics.known import KnownLyrics, read_lyrics
+from stream_mer.lyrics.known import KnownLyrics, LiveKnownLyrics
 from stream_mer.lyrics.live import LiveLyrics, LiveSettings
 from stream_mer.lyrics.memory import MemorySettings
 from stream_mer.lyrics.none import NoLyrics
@@ -33,7 +34,8 @@ class LyricsSettings:
 
     Attributes:
         mode: ``recognise`` them, take ``known`` ones from ``file``, or ``off``.
-        file: Lyrics file (LRC or plain text) for ``known``.
+        file: Lyrics file (LRC, SRT, WebVTT or plain text) for ``known``.
+        encoding: Of the characters of lyrics files, by any of Python's names; None finds out.
         model: Name of a Whisper model, or a folder that holds one.
         device: ``cpu`` or ``cuda``, for the recogniser.
         cpu_threads: Threads that one decode may use.
@@ -47,6 +49,7 @@ class LyricsSettings:
 
     mode: LyricsMode = "recognise"
     file: Path | None = None
+    encoding: str | None = None
     model: str = "base"
     device: str = "cpu"
     cpu_threads: int = 2
@@ -118,21 +121,22 @@ class LyricsOpener:
         Missing weights are no error here: such a feed says in its state that it is unavailable, and why in its log.
 
         Args:
-            live: Whether the world does not wait for the recogniser.
+            live: Whether the world does not wait for the recogniser and the encoder.
             file: The lyrics of this stream, whatever the settings say.
 
         Raises:
             LyricsError: The lyrics file is missing or cannot be used.
+            SettingError: There is no encoding of the name in the settings.
         """
         settings = self._settings
         if file is not None:
-            return KnownLyrics(read_lyrics(file), self._encoder, memory=settings.memory)
+            return self._open_known(file, live=live)
         if settings.mode == "off":
             return NoLyrics()
         if settings.mode == "known":
             if settings.file is None:
                 raise LyricsError("known lyrics were asked for without a file; name one")
-            return KnownLyrics(read_lyrics(settings.file), self._encoder, memory=settings.memory)
+            return self._open_known(settings.file, live=live)
         tracker = LyricTracker(settings.tracker, gate=self._gate)
         if live:
             return LiveLyrics(
@@ -141,6 +145,11 @@ class LyricsOpener:
         return OfflineLyrics(
             self._recogniser, self._encoder, tracker=tracker, decode_s=settings.decode_s, memory=settings.memory
         )
+
+    def _open_known(self, file: Path, *, live: bool) -> LyricFeed:
+        lines = read_lyrics(file, encoding=self._settings.encoding)
+        feed = LiveKnownLyrics if live else KnownLyrics
+        return feed(lines, self._encoder, memory=self._settings.memory)
 
 
 def open_lyrics(settings: LyricsSettings | None = None, *, live: bool) -> LyricFeed:

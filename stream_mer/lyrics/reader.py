@@ -39,7 +39,19 @@ class LineReader:
         self._encoder.encode("ready")
 
     def read(self, line: LyricLine) -> EncodedLine:
-        """Encode a committed line.
+        """Encode a committed line, the next one.
+
+        Raises:
+            LyricsError: The sentence encoder cannot be loaded.
+        """
+        return self.encode(line, self.style(line))
+
+    def style(self, line: LyricLine) -> NDArray[np.float32]:
+        """Describe the style of the next line, [STYLE_SIZE]. It depends on the lines before, and takes microseconds."""
+        return self._style.feed(line.text, line.t1 - line.t0)
+
+    def encode(self, line: LyricLine, style: NDArray[np.float32]) -> EncodedLine:
+        """Encode a line of this style; lines may come in any order.
 
         Its reliability is the mean probability of its words, or 1 where these are not known.
 
@@ -50,7 +62,7 @@ class LineReader:
         reliability = sum(word.probability for word in words) / len(words) if words else 1.0
         return EncodedLine(
             t1=line.t1,
-            vector=line_vector(self._encoder.encode(line.text), self._style, line.text, line.t1 - line.t0),
+            vector=np.concatenate([self._encoder.encode(line.text), style]),
             reliability=min(max(reliability, 0.0), 1.0),
             n_words=len(words) or len(line.text.split()),
         )

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from stream_mer.errors import CorpusError
 from stream_mer.file_writing import replacing
 from stream_mer.lyrics.encoder import SentenceEncoder
+from stream_mer.lyrics.files import parse_lyrics
 from stream_mer.lyrics.filters import FilterSettings, filter_transcript
-from stream_mer.lyrics.known import parse_lyrics
 from stream_mer.lyrics.lines import join_words, split_lines
 from stream_mer.lyrics.reader import LINE_FEATURES, line_vector
 from stream_mer.lyrics.style import LyricStyle

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stream_mer.errors import CorpusError
-from stream_mer.lyrics.known import parse_lyrics
+from stream_mer.lyrics.files import parse_lyrics
 from stream_mer.training.corpora.folds import balanced_folds
 from stream_mer.training.corpus import Clip
 from stream_mer.training.lyrics import PRINTED_LINE_S, TimedText

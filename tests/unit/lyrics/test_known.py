@@ -1,13 +1,33 @@
 from __future__ import annotations
 
-from pathlib import Path
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import pytest
 
 from stream_mer.errors import LyricsError
-from stream_mer.lyrics.known import MAX_FILE_BYTES, KnownLyrics, parse_lyrics, read_lyrics, words_duration_s
-from stream_mer.types import SAMPLE_RATE_HZ, LyricLine
+from stream_mer.lyrics.files import parse_lyrics
+from stream_mer.lyrics.known import AHEAD_LINES, KnownLyrics, LiveKnownLyrics
+from stream_mer.lyrics.live import LAGGING, LOADING, UNAVAILABLE
+from stream_mer.lyrics.reader import LineReader
+from stream_mer.types import SAMPLE_RATE_HZ
+
+PATIENCE_S = 30.0
+"""How long a test waits for the worker before it calls it dead; never reached when all is well."""
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    """Wait for another thread without caring how long it takes."""
+    pause = threading.Event()
+    for _ in range(round(PATIENCE_S / 0.005)):
+        if condition():
+            return
+        pause.wait(0.005)
+    raise AssertionError("it never came about")
+
 
 LRC = """[ti:A Song]
 [ar:Nobody]
@@ -15,107 +35,6 @@ LRC = """[ti:A Song]
 [00:04.00][00:20.0]The chorus
 [00:06]Third line
 """
-
-
-def told(lines: list[LyricLine]) -> list[tuple[float, float, str]]:
-    return [(round(line.t0, 3), round(line.t1, 3), line.text) for line in lines]
-
-
-def test_lines_have_their_times_and_end_where_the_next_starts() -> None:
-    lines = parse_lyrics(LRC)
-    assert told(lines) == [
-        (1.5, 4.0, "First line"),
-        (4.0, 6.0, "The chorus"),
-        (6.0, 16.0, "Third line"),
-        (20.0, 30.0, "The chorus"),
-    ]
-    assert [line.segment for line in lines] == [0, 1, 2, 3]
-    assert all(line.committed and line.revision == 0 for line in lines)
-
-
-def test_an_empty_line_ends_the_one_before_it() -> None:
-    assert told(parse_lyrics("[00:01.00]Sung\n[00:03.00]\n[00:09.00]Again")) == [
-        (1.0, 3.0, "Sung"),
-        (9.0, 19.0, "Again"),
-    ]
-
-
-def test_the_largest_file_that_is_read_is_parsed_in_one_pass() -> None:
-    """Every line looks for the next later one; done the plain way, this many lines outlast the test's time limit."""
-    row = "[0:{:02d}]a\n"
-    text = "".join(row.format(i % 60) for i in range(MAX_FILE_BYTES // len(row.format(0))))
-    lines = parse_lyrics(text)
-    assert len(lines) == text.count("\n") > 100_000
-    assert {round(line.t1 - line.t0, 3) for line in lines[: -len(lines) // 60 - 1]} == {1.0}
-    assert (lines[-1].t0, lines[-1].t1) == (59.0, 69.0)
-
-
-@pytest.mark.parametrize(("offset", "t0"), [("+500", 1.5), ("-1000", 3.0), ("9999", 0.0), ("soon", 2.0)])
-def test_a_positive_offset_shows_lines_sooner(offset: str, t0: float) -> None:
-    assert parse_lyrics(f"[offset:{offset}]\n[00:02.00]Line")[0].t0 == t0
-
-
-def test_word_times_are_kept_and_not_read_as_text() -> None:
-    (first, second) = parse_lyrics("[00:01.00]<00:01.00>Two <00:01.60>words<00:02.00>\n[00:03.00]Plain")
-    assert first.text == "Two words"
-    assert [(w.t0, w.t1, w.text) for w in first.words] == [(1.0, 1.6, "Two"), (1.6, 2.0, "words")]
-    assert second.words == ()
-
-
-def test_a_repeated_line_has_word_times_only_where_they_belong() -> None:
-    first, again = parse_lyrics("[00:01.00][01:01.00]<00:01.00>La <00:01.50>la")
-    assert len(first.words) == 2
-    assert (again.text, again.words) == ("La la", ())
-
-
-@pytest.mark.parametrize("stamp", ["[0:01.5]", "[00:01:50]", "[000:01.500]", " [00:01.50] "])
-def test_ways_to_write_a_time(stamp: str) -> None:
-    assert told(parse_lyrics(f"{stamp}Line"))[0][::2] == (1.5, "Line")
-
-
-def test_lines_of_one_time_stay_in_order_and_end_together() -> None:
-    lines = parse_lyrics("[00:05.00]next\n[00:01.00]original\n[00:01.00]translation")
-    assert told(lines)[:2] == [(1.0, 5.0, "original"), (1.0, 5.0, "translation")]
-
-
-def test_plain_text_has_no_times() -> None:
-    lines = parse_lyrics("First line\n\n  Second line \n")
-    assert told(lines) == [(0.0, 0.0, "First line"), (0.0, 0.0, "Second line")]
-
-
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "latin-1"])
-def test_common_encodings_are_read(tmp_path: Path, encoding: str) -> None:
-    file = tmp_path / "song.lrc"
-    mark = b"\xff\xfe" if encoding == "utf-16-le" else b""
-    file.write_bytes(mark + "[00:01.00]Café mañana\r\n[00:02.00]Fin\r\n".encode(encoding))
-    assert [line.text for line in read_lyrics(file)] == ["Café mañana", "Fin"]
-
-
-@pytest.mark.parametrize(
-    ("content", "says"),
-    [
-        (b"", "holds no lyrics"),
-        (b"\n  \n", "holds no lyrics"),
-        (b"[ti:Only]\n[ar:Tags]\n", "holds no lyrics"),
-        (b"[00:01.00]\n", "holds no lyrics"),
-        (b"OggS\x00\x02\x00\x00\x8f\xfe\x01", "not a text file"),
-        (b"\xff\xfe\x00", "not a text file"),
-        (b"la " * 400_000, "larger than a megabyte"),
-    ],
-)
-def test_what_is_no_lyrics_file_is_refused_by_name(tmp_path: Path, content: bytes, says: str) -> None:
-    file = tmp_path / "song.lrc"
-    file.write_bytes(content)
-    with pytest.raises(LyricsError, match=says) as caught:
-        read_lyrics(file)
-    assert str(file) in str(caught.value)
-
-
-def test_a_missing_file_or_a_folder_is_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(LyricsError, match=r"gone\.lrc"):
-        read_lyrics(tmp_path / "gone.lrc")
-    with pytest.raises(LyricsError, match="cannot read"):
-        read_lyrics(tmp_path)
 
 
 @pytest.mark.parametrize("size", [1600, 44_000])
@@ -147,10 +66,157 @@ def test_plain_text_is_known_from_the_start_and_bounded(audio: Any, encoder: Any
     assert len(feed.state().lines) == 64
 
 
-def test_a_mistyped_time_is_told_before_hours_of_silence_are_tagged(tmp_path: Path) -> None:
-    path = tmp_path / "song.lrc"
-    path.write_text("[00:01.00]one\n[999:59.99]two\n")
-    with pytest.raises(LyricsError, match=r"after 16\.7 hours: correct its time"):
-        words_duration_s(path)
-    path.write_text("[00:01.00]one\n[00:09.00]two\n")
-    assert 9.0 < words_duration_s(path) <= 19.0
+def test_of_lines_that_are_due_at_once_only_those_that_are_remembered_are_encoded(audio: Any, encoder: Any) -> None:
+    lines = parse_lyrics("\n".join(f"line {i}" for i in range(10_000)))
+    feed = KnownLyrics(lines, encoder)
+    feed.feed(audio(0, 100))
+    assert encoder.texts == [f"line {i}" for i in range(10_000 - 64, 10_000)]
+    assert len(feed.take_lines()) == 10_000
+    one_by_one = LineReader(encoder)
+    expected = [one_by_one.read(line).vector for line in lines][-64:]
+    np.testing.assert_array_equal([line.vector for line in feed.state().lines], expected)
+
+
+class StoppedEncoder:
+    """Encodes a line when the test lets it: ``asked`` holds the lines that it was asked for, in order."""
+
+    def __init__(self, encoder: Any) -> None:
+        self._encoder = encoder
+        self._allowed = threading.Semaphore(0)
+        self._changed = threading.Condition()
+        self.asked: list[str] = []
+        self.failing: dict[str, Exception] = {}
+
+    def encode(self, text: str) -> Any:
+        with self._changed:
+            self.asked.append(text)
+            self._changed.notify_all()
+        assert self._allowed.acquire(timeout=PATIENCE_S)
+        if text in self.failing:
+            raise self.failing[text]
+        return self._encoder.encode(text)
+
+    def let(self, calls: int) -> None:
+        """Let so many calls through, and wait until the next one is asked for."""
+        with self._changed:
+            done = len(self.asked)
+            self._allowed.release(calls)
+            assert self._changed.wait_for(lambda: len(self.asked) == done + calls, PATIENCE_S)
+
+    def let_all(self) -> None:
+        self._allowed.release(100_000)
+
+    def wait_asked(self, calls: int) -> None:
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(self.asked) >= calls, PATIENCE_S)
+
+
+@pytest.fixture
+def stopped(encoder: Any) -> StoppedEncoder:
+    return StoppedEncoder(encoder)
+
+
+@contextmanager
+def live(text: str, stopped: StoppedEncoder) -> Iterator[LiveKnownLyrics]:
+    feed = LiveKnownLyrics(parse_lyrics(text), stopped)
+    try:
+        stopped.wait_asked(1)
+        yield feed
+    finally:
+        stopped.let_all()
+        feed.close()
+        assert not feed._worker.is_alive()
+
+
+def test_a_live_stream_goes_on_while_the_encoder_loads_and_encodes(audio: Any, stopped: StoppedEncoder) -> None:
+    """The encoder stands still here, so a call that waited for it would never return."""
+    with live("[00:00.10]one\n[00:00.20]two\n[00:09.00]later", stopped) as feed:
+        assert (feed.state().health, feed.state().degraded) == ("ok", ())  # nothing is due yet
+        feed.feed(audio(0, SAMPLE_RATE_HZ // 2))
+        assert [line.text for line in feed.take_lines()] == ["one", "two"]
+        assert (feed.state().lines, feed.state().degraded) == ((), (LOADING,))
+        stopped.let(1)
+        assert (feed.state().health, feed.state().lines, feed.state().degraded) == ("lagging", (), (LAGGING,))
+        stopped.let(1)
+        assert len(feed.state().lines) == 1
+        feed.feed(audio(SAMPLE_RATE_HZ // 2, SAMPLE_RATE_HZ))
+        stopped.let(1)
+        assert (feed.state().health, len(feed.state().lines), feed.state().degraded) == ("ok", 2, ())
+        assert stopped.asked == ["ready", "two", "one", "later"]
+
+
+def test_lines_are_encoded_in_the_order_of_need_and_not_far_ahead(audio: Any, stopped: StoppedEncoder) -> None:
+    text = "\n".join(f"[{i // 60:02d}:{i % 60:02d}.00]line {i}" for i in range(400))
+    with live(text, stopped) as feed:
+        stopped.let(3)  # nothing is due but line 0
+        feed.feed(audio(0, SAMPLE_RATE_HZ * 200))  # a jump: what is due is remembered back to 137
+        stopped.let(64 + AHEAD_LINES)
+        assert stopped.asked[1:4] == ["line 0", "line 1", "line 2"]
+        assert stopped.asked[4:68] == [f"line {i}" for i in range(200, 136, -1)]
+        assert stopped.asked[68:] == [f"line {i}" for i in range(201, 201 + AHEAD_LINES)]
+        assert len(feed.state().lines) == 64
+
+
+def test_a_live_stream_reads_the_very_lines_of_a_file(audio: Any, encoder: Any) -> None:
+    text = "\n".join(f"[00:{i:02d}.50]so far away {i % 3}" for i in range(50))
+    file, beside = KnownLyrics(parse_lyrics(text), encoder), LiveKnownLyrics(parse_lyrics(text), encoder)
+    try:
+        for start in range(0, 40 * SAMPLE_RATE_HZ, SAMPLE_RATE_HZ):
+            for feed in (file, beside):
+                feed.feed(audio(start, start + SAMPLE_RATE_HZ))
+        assert [line.text for line in beside.take_lines()] == [line.text for line in file.take_lines()]
+        eventually(lambda: beside.state().health == "ok")
+        for ours, expected in zip(beside.state().lines, file.state().lines, strict=True):
+            np.testing.assert_array_equal(ours.vector, expected.vector)
+            assert (ours.t1, ours.reliability, ours.n_words) == (expected.t1, expected.reliability, expected.n_words)
+    finally:
+        beside.close()
+
+
+def test_a_live_stream_can_be_closed_between_two_of_thousands_of_lines(audio: Any, stopped: StoppedEncoder) -> None:
+    with live("\n".join(f"line {i}" for i in range(10_000)), stopped) as feed:
+        feed.feed(audio(0, 100))
+        assert len(feed.take_lines()) == 10_000
+        stopped.let(3)
+        closing = threading.Thread(target=feed.close)
+        closing.start()
+        eventually(lambda: feed._closed)
+        stopped.let_all()
+        closing.join(PATIENCE_S)
+        assert not closing.is_alive()
+        assert not feed._worker.is_alive()
+        assert stopped.asked == ["ready", "line 9999", "line 9998", "line 9997"]
+
+
+def test_an_encoder_that_hangs_does_not_keep_a_live_stream_from_closing(stopped: StoppedEncoder) -> None:
+    feed = LiveKnownLyrics(parse_lyrics("one"), stopped, close_s=0.05)
+    stopped.wait_asked(1)
+    feed.close()
+    assert feed._worker.is_alive()
+    stopped.let_all()
+    feed._worker.join(PATIENCE_S)
+    assert not feed._worker.is_alive()
+    assert stopped.asked == ["ready"]
+
+
+def test_an_encoder_that_is_missing_costs_the_influence_of_words_not_the_words(audio: Any, encoder: Any) -> None:
+    encoder.error = LyricsError("no encoder here")
+    feed = LiveKnownLyrics(parse_lyrics("one"), encoder)
+    feed._worker.join(PATIENCE_S)
+    feed.feed(audio(0, 100))
+    assert [line.text for line in feed.take_lines()] == ["one"]
+    assert (feed.state().health, feed.state().degraded) == ("unavailable", (UNAVAILABLE,))
+    assert feed.reason == "no encoder here"
+    feed.close()
+
+
+def test_a_line_that_cannot_be_encoded_is_left_out_alone(
+    audio: Any, stopped: StoppedEncoder, caplog: pytest.LogCaptureFixture
+) -> None:
+    stopped.failing["two"] = RuntimeError("out of memory")
+    with live("one\ntwo\nthree", stopped) as feed:
+        feed.feed(audio(0, 100))
+        stopped.let_all()
+        eventually(lambda: feed.state().health == "ok")
+        assert len(feed.state().lines) == 2
+        assert "a line of lyrics is left out, for the encoder failed: out of memory" in caplog.text

@@ -11,7 +11,7 @@ import pytest
 
 from stream_mer.errors import LyricsError
 from stream_mer.lyrics import opening, vocals
-from stream_mer.lyrics.known import KnownLyrics
+from stream_mer.lyrics.known import KnownLyrics, LiveKnownLyrics
 from stream_mer.lyrics.live import LiveLyrics
 from stream_mer.lyrics.none import NoLyrics, UnavailableLyrics
 from stream_mer.lyrics.offline import OfflineLyrics
@@ -25,7 +25,10 @@ def test_each_mode_opens_its_feed(tmp_path: Path, oracle: Any, encoder: Any) -> 
     file.write_text("la la la")
     recogniser = oracle([])
     known = LyricsOpener(LyricsSettings(mode="known", file=file), recogniser=recogniser, encoder=encoder)
-    assert isinstance(known.open(live=True), KnownLyrics)
+    assert isinstance(known.open(live=False), KnownLyrics)
+    beside = known.open(live=True)
+    assert isinstance(beside, LiveKnownLyrics)
+    beside.close()
     off = open_lyrics(LyricsSettings(mode="off"), live=True)
     assert isinstance(off, NoLyrics)
     opener = LyricsOpener(recogniser=recogniser, encoder=encoder)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from stream_mer.lyrics.known import parse_lyrics
+from stream_mer.lyrics.files import parse_lyrics
 from stream_mer.outputs.lyric_files import LEAST_S, LyricsWriter, lrc, srt
 from stream_mer.serve.examples import FRAME, LINE
 from stream_mer.types import LyricLine

@@ -12,7 +12,7 @@ import pytest
 
 from stream_mer import cli
 from stream_mer.commands import tag as tag_module
-from stream_mer.lyrics.known import read_lyrics
+from stream_mer.lyrics.files import read_lyrics
 from stream_mer.recording.format import MESSAGES
 
 Tag = Callable[..., tuple[int, str, str]]

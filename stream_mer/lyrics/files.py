@@ -1,0 +1,352 @@
+"""Lyrics files: LRC, SRT and WebVTT, where each line has its time, or plain text.
+
+LRC is read as players write it: with hours, with a comma or any number of digits in the fraction, with several times in
+front of a line, in one bracket or in several, and with times of words in angle or square brackets. What looks like a
+time and is none that can be read is an error, never sung words.
+"""
+
+from __future__ import annotations
+
+import html
+import logging
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from stream_mer.errors import LyricsError
+from stream_mer.lyrics.charset import decode
+from stream_mer.lyrics.encoder import surprise
+from stream_mer.types import LyricLine, LyricWord
+
+_log = logging.getLogger(__name__)
+
+MAX_FILE_BYTES = 1 << 20
+"""A megabyte is hundreds of songs: whatever is larger is no lyrics file."""
+
+MAX_LINES = 10_000
+"""Lines of a file at most, repetitions included: hundreds of songs."""
+
+MAX_LINE_CHARS = 1_000
+"""Characters of a line at most: the sentence encoder's work and memory grow with the square of a line's length."""
+
+MAX_LINE_S = 10.0
+"""A line of LRC ends at the latest this long after it started."""
+
+LONGEST_S = 4 * 3600.0
+"""Words that go on for longer are none of a show."""
+
+LYRICS_SUFFIXES = (".lrc", ".txt", ".srt", ".vtt")
+"""How the names of lyrics files end."""
+
+_ROW_END = re.compile(r"\r\n|[\r\n\v\f\x85\u2028\u2029]")
+# Minutes and seconds, or hours too. A second colon may stand before hundredths instead: `_Clock` decides.
+_TIME = r"\d{1,3}:\d{1,3}(?::\d{1,3})?(?:[.,]\d{1,9})?"
+# A comma is a decimal one unless a time of its own follows.
+_LISTED_TIME = re.compile(rf"({_TIME})\s*(?:$|[,;|/\s]\s*(?=\d{{1,3}}:))")
+_WORD_TIME = re.compile(rf"<\s*({_TIME})\s*>|\[\s*({_TIME})\s*\]")
+_BRACKET = re.compile(r"\s*\[([^\[\]]*)\]")
+_META = re.compile(r"\s*([A-Za-z#][\w# ]{0,30}?)\s*:(.*)", re.DOTALL)
+# Nothing but numbers, at least two: a time in a form that nobody here reads, such as the milliseconds of KRC and QRC.
+_NUMBERS = re.compile(r"\s*[-+]?\d+\s*[:.,;/-]+\s*\d[\d\s:.,;/<>+-]*")
+_HEADING = re.compile(r"\[[^\[\]]*\]")
+_OFFSET = re.compile(r"\s*([+-]?\d+)")
+_CUE_TIMES = re.compile(rf"\s*({_TIME})\s*-+>\s*({_TIME})")
+_MARKUP = re.compile(r"<[^<>]*>|\{\\[^{}]*\}")
+_OTHER_KINDS = (
+    ("[script info]", "subtitles in ASS"),
+    ("<?xml", "XML"),
+    ("<!doctype", "HTML"),
+    ("<html", "HTML"),
+    ("<tt", "subtitles in TTML"),
+    ("{\\rtf", "RTF"),
+    ('{"', "JSON"),
+    ('[{"', "JSON"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _TimedText:
+    """A line with its words; ``t1`` is None where it lasts until the next one."""
+
+    t0: float
+    text: str
+    t1: float | None = None
+    words: tuple[tuple[float, str], ...] = ()
+
+
+def read_lyrics(path: Path, *, encoding: str | None = None) -> list[LyricLine]:
+    """Read a lyrics file.
+
+    Args:
+        path: The file.
+        encoding: Of its characters, by any of Python's names; None finds out.
+
+    Raises:
+        LyricsError: It is missing, cannot be read, is empty, too large or no text, or its encoding cannot be told.
+        SettingError: There is no encoding of this name.
+    """
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise LyricsError(f"{path} is larger than a megabyte, so it is no lyrics file; give LRC or plain text")
+        data = path.read_bytes()
+    except OSError as error:
+        raise LyricsError(f"cannot read lyrics from {path}: {error.strerror or error}; check the path") from error
+    try:
+        lines = parse_lyrics(decode(data, encoding=encoding, surprise=surprise))
+        _check_size(lines)
+    except LyricsError as error:
+        raise LyricsError(f"{path} {error}") from error
+    if not lines:
+        raise LyricsError(f"{path} holds no lyrics; give LRC, SRT, WebVTT or plain text with a line of words")
+    return lines
+
+
+def parse_lyrics(text: str) -> list[LyricLine]:
+    """Parse the text of a lyrics file: SRT or WebVTT if it has cues, LRC if any line has a time, else plain text.
+
+    Lines are in order of time; plain text has none, so all of its lines have ``t0 = t1 = 0``.
+
+    Raises:
+        LyricsError: It is another kind of file, or has times that cannot be read. The message goes on after the
+            file's name.
+    """
+    start = text.lstrip()[:64].lower()
+    for mark, kind in _OTHER_KINDS:
+        if start.startswith(mark):
+            raise LyricsError(f"is {kind}; give LRC, SRT, WebVTT or plain text")
+    rows = _ROW_END.split(text)
+    if start.startswith("webvtt") or any(_CUE_TIMES.match(row) for row in rows):
+        return _as_lines(sorted(_cues(rows), key=lambda one: one.t0), shift=0.0)
+    heads = [_read_head(row) for row in rows]
+    times = [time for head in heads for time in head.times]
+    if times:
+        return _parse_lrc(heads, _Clock.of(times))
+    unread = next((place for place, head in enumerate(heads) if head.unread), None)
+    if unread is not None:
+        raise LyricsError(
+            f"has a time that cannot be read in row {unread + 1} ({rows[unread].strip()[:40]}); "
+            "write times as [mm:ss.xx]"
+        )
+    # A row all in brackets says who sings, or which verse it is.
+    spoken = [head.rest for head in heads if head.rest and not _HEADING.fullmatch(head.rest)]
+    return [_line(segment=i, t0=0.0, t1=0.0, text=text) for i, text in enumerate(spoken)]
+
+
+def words_duration_s(path: Path, *, encoding: str | None = None) -> float:
+    """How long the words of a lyrics file go on: to the end of the last line, and a second at least.
+
+    Raises:
+        LyricsError: As ``read_lyrics``; or a line stands hours away, which is a mistyped time.
+        SettingError: There is no encoding of this name.
+    """
+    length_s = max(1.0, *(line.t1 for line in read_lyrics(path, encoding=encoding)))
+    if length_s > LONGEST_S:
+        raise LyricsError(f"{path} has a line after {length_s / 3600:.1f} hours: correct its time, or split the file")
+    return length_s
+
+
+def _check_size(lines: Sequence[LyricLine]) -> None:
+    if len(lines) > MAX_LINES:
+        raise LyricsError(f"has {len(lines):,} lines, and {MAX_LINES:,} can be read at most; split it by songs")
+    for line in lines:
+        if len(line.text) > MAX_LINE_CHARS:
+            raise LyricsError(
+                f"has a line of {len(line.text):,} characters ({line.text[:30]}...), and {MAX_LINE_CHARS:,} can be "
+                "read at most; break it into lines as they are sung"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Clock:
+    """How times are written in one file.
+
+    Attributes:
+        hours: Whether three numbers without a fraction are hours, minutes and seconds; else the last are hundredths.
+    """
+
+    hours: bool = True
+
+    @staticmethod
+    def of(times: Sequence[str]) -> _Clock:
+        """Tell it from the times of all lines.
+
+        ``01:02:03`` may be either. A number above 59 or of three digits at the end is a fraction; a file that has
+        hours elsewhere has them throughout; and where many lines are less than a quarter of a second apart, it was
+        misread.
+        """
+        threes = [one for one in times if one.count(":") == 2]
+        doubtful = [one for one in threes if "." not in one and "," not in one]
+        if len(doubtful) < len(threes):
+            return _Clock(hours=True)
+        if any(len(last) == 3 or int(last) > 59 for last in (one.rsplit(":", 1)[1] for one in doubtful)):
+            return _Clock(hours=False)
+        places = sorted({_Clock(hours=False).seconds(one) for one in doubtful})
+        gaps = [b - a for a, b in pairwise(places)]
+        return _Clock(hours=bool(gaps) and sorted(gaps)[len(gaps) // 3] < 0.25)
+
+    def seconds(self, time: str) -> float:
+        """What a time says, seconds."""
+        whole, _, fraction = time.replace(",", ".").partition(".")
+        numbers = [int(number) for number in whole.split(":")]
+        if len(numbers) == 3 and not fraction and not self.hours:
+            fraction = whole.rsplit(":", 1)[1]
+            numbers.pop()
+        total = 0
+        for number in numbers:
+            total = 60 * total + number
+        return total + (float(f"0.{fraction}") if fraction else 0.0)
+
+
+def _times_in(bracket: str) -> list[str]:
+    """The times in a bracket that holds nothing else: one, or several with a comma or the like between them."""
+    times: list[str] = []
+    position, inner = 0, bracket.strip()
+    while position < len(inner):
+        found = _LISTED_TIME.match(inner, position)
+        if found is None:
+            return []
+        times.append(found[1])
+        position = found.end()
+    return times
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Head:
+    """A row, taken apart.
+
+    Attributes:
+        times: In the brackets in front.
+        tags: Name and value of those that tell of the song.
+        rest: What follows.
+        unread: Whether it begins with something like a time that cannot be read.
+    """
+
+    times: tuple[str, ...]
+    tags: tuple[tuple[str, str], ...]
+    rest: str
+    unread: bool
+
+
+def _read_head(row: str) -> _Head:
+    times: list[str] = []
+    tags: list[tuple[str, str]] = []
+    position, unread = 0, False
+    while bracket := _BRACKET.match(row, position):
+        inner = bracket[1]
+        found = _times_in(inner)
+        meta = None if found or times else _META.fullmatch(inner)
+        unread = not found and meta is None and _NUMBERS.fullmatch(inner) is not None
+        if found:
+            times += found
+        elif meta:
+            tags.append((meta[1].lower(), meta[2]))
+        else:
+            break
+        position = bracket.end()
+    return _Head(times=tuple(times), tags=tuple(tags), rest=row[position:].strip(), unread=unread)
+
+
+def _parse_lrc(heads: Sequence[_Head], clock: _Clock) -> list[LyricLine]:
+    offset_s = 0.0
+    timed: list[_TimedText] = []
+    left_out: list[str] = []
+    for head in heads:
+        for name, value in head.tags:
+            found = _OFFSET.match(value) if name == "offset" else None
+            if found:
+                offset_s = int(found[1]) / 1000
+        if head.unread or (head.rest and not head.times):
+            left_out.append(head.rest)
+        else:
+            timed.extend(_timed_row(head, clock))
+    if left_out:
+        _log.warning("left out %d rows of lyrics without a time that can be read: %s", len(left_out), left_out[0][:60])
+    # The sort is stable: lines of one time (an original and its translation) stay in the file's order.
+    # A positive offset shows lyrics sooner, by the format's convention.
+    return _as_lines(sorted(timed, key=lambda one: one.t0), shift=-offset_s)
+
+
+def _timed_row(head: _Head, clock: _Clock) -> Iterator[_TimedText]:
+    """Read one row of LRC: every time before the text is a repetition of it."""
+    body = head.rest
+    tags = list(_WORD_TIME.finditer(body))
+    starts = [clock.seconds(one) for one in dict.fromkeys(head.times)]
+    pieces: list[str] = []
+    position = 0
+    for tag in tags:
+        pieces.append(body[position : tag.start()])
+        position = tag.end()
+    pieces.append(body[position:])
+    text = " ".join("".join(pieces).split())
+    marks = [clock.seconds(tag[1] or tag[2]) for tag in tags]
+    for start in starts:
+        words = tuple((t0, piece.strip()) for t0, piece in zip([start, *marks], pieces, strict=True))
+        if not words[0][1]:
+            words = words[1:]
+        # Word times are absolute, so they hold for the repetition they were written for alone.
+        own = words if marks and 0.0 <= marks[0] - start + 0.01 < MAX_LINE_S else ()
+        yield _TimedText(t0=start, text=text, words=own)
+
+
+def _cues(rows: Sequence[str]) -> Iterator[_TimedText]:
+    """The cues of SRT and WebVTT: a row of times, then rows of text until an empty one."""
+    clock = _Clock(hours=True)
+    times: re.Match[str] | None = None
+    spoken: list[str] = []
+    for row in [*rows, ""]:
+        next_times = _CUE_TIMES.match(row)
+        if times is not None and (next_times or not row.strip()):
+            if next_times and spoken and spoken[-1].strip().isdigit():
+                spoken.pop()  # the number of the next cue, where no empty row stands between
+            t0 = clock.seconds(times[1])
+            text = " ".join(html.unescape(_MARKUP.sub("", " ".join(spoken))).split())
+            yield _TimedText(t0=t0, t1=max(clock.seconds(times[2]), t0), text=text)
+            times = None
+        elif times is not None:
+            spoken.append(row)
+        if next_times:
+            times, spoken = next_times, []
+
+
+def _as_lines(ordered: Sequence[_TimedText], *, shift: float) -> list[LyricLine]:
+    lines: list[LyricLine] = []
+    later = _later_starts([one.t0 for one in ordered])
+    for one, later_t0 in zip(ordered, later, strict=True):
+        if not one.text:
+            continue  # an empty line says that the one before it ends here
+        end = min(one.t0 + MAX_LINE_S, later_t0) if one.t1 is None else one.t1
+        words = tuple(_words(one, end, shift))
+        lines.append(_line(segment=len(lines), t0=_at(one.t0, shift), t1=_at(end, shift), text=one.text, words=words))
+    return lines
+
+
+def _later_starts(starts: Sequence[float]) -> list[float]:
+    """For each of these rising times the first one that is later; infinity where there is none."""
+    later: list[float] = []
+    newest = following = math.inf
+    for start in reversed(starts):
+        if start < newest:
+            newest, following = start, newest
+        later.append(following)
+    return later[::-1]
+
+
+def _words(one: _TimedText, end: float, shift: float) -> Iterator[LyricWord]:
+    """Give each timed word until the next word's time; a tag without text only ends the word before it."""
+    for index, (t0, text) in enumerate(one.words):
+        if text:
+            t1 = one.words[index + 1][0] if index + 1 < len(one.words) else max(end, t0)
+            yield LyricWord(t0=_at(t0, shift), t1=_at(max(t0, t1), shift), text=text)
+
+
+def _at(t_s: float, shift: float) -> float:
+    return max(t_s + shift, 0.0)
+
+
+def _line(*, segment: int, t0: float, t1: float, text: str, words: tuple[LyricWord, ...] = ()) -> LyricLine:
+    return LyricLine(
+        segment=segment, revision=0, t0=t0, t1=t1, text=text, committed=True, words=words, settled_words=len(words)
+    )
