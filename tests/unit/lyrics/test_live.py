@@ -10,6 +10,7 @@ import pytest
 from stream_mer.errors import LyricsError, SettingError
 from stream_mer.lyrics.live import LAGGING, LOADING, UNAVAILABLE, LiveLyrics, LiveSettings
 from stream_mer.lyrics.tracker import LyricTracker, TrackerSettings
+from stream_mer.lyrics.transcript import Passage
 from stream_mer.types import SAMPLE_RATE_HZ, LyricLine
 
 SECOND = SAMPLE_RATE_HZ
@@ -217,3 +218,76 @@ def test_lines_that_nobody_takes_are_bounded(song_of: Any, oracle: Any, audio: A
             eventually(lambda: feed.state().lag_s < 2.0)
         feed.finish()
         assert len(feed.take_lines()) == 3
+
+
+class Blocking:
+    """A gate, an encoder and a recogniser; each call of the one named waits until the test lets it go."""
+
+    def __init__(self, blocked: str, recogniser: Any, encoder: Any) -> None:
+        self._blocked, self._recogniser, self._encoder = blocked, recogniser, encoder
+        self.entered, self.release = threading.Event(), threading.Event()
+        self.gate: threading.Event | None = None  # of ``opened``, which has nothing to release here
+
+    def _wait(self, part: str) -> None:
+        if part == self._blocked:
+            self.entered.set()
+            assert self.release.wait(PATIENCE_S)
+
+    def load(self) -> None:
+        self._wait("load")
+
+    def transcribe(self, samples: Any, *, language: str | None = None) -> Any:
+        self._wait("recogniser")
+        return self._recogniser.transcribe(samples, language=language)
+
+    def encode(self, text: str) -> Any:
+        self._wait("encoder" if text != "ready" else "loading the encoder")
+        return self._encoder.encode(text)
+
+    def passages(self, samples: Any) -> tuple[Passage, ...]:
+        self._wait("gate")
+        return (Passage(0.0, len(samples) / SAMPLE_RATE_HZ),)
+
+
+@pytest.mark.parametrize("blocked", ["load", "loading the encoder", "gate", "recogniser", "encoder"])
+def test_no_call_waits_for_the_worker_whatever_it_does(
+    song_of: Any, oracle: Any, audio: Any, encoder: Any, blocked: str
+) -> None:
+    """The worker stands still within one part while all calls are made: one that waited for it would never return."""
+    parts = Blocking(blocked, oracle(song_of(60.0)), encoder)
+    tracker = LyricTracker(TrackerSettings(step_s=2.0, buffer_s=12.0), gate=parts)
+    feed = LiveLyrics(parts, parts, tracker=tracker, settings=LiveSettings(close_s=0.05))
+    second = 0
+    while not parts.entered.wait(0.01):  # audio until the worker comes to the part: lines are encoded after some
+        if second < 40 and feed.state().lag_s < 2.0:
+            feed.feed(audio(second * SECOND, (second + 1) * SECOND))
+            second += 1
+    for later in range(second, second + 5):
+        feed.feed(audio(later * SECOND, (later + 1) * SECOND))
+        assert feed.state().lag_s >= 1.0
+        feed.take_lines()
+    feed.finish()
+    assert not parts.release.is_set()
+    assert feed._worker.is_alive()
+    feed.close()  # waits for no more than 0.05 s
+    assert feed._worker.is_alive()
+    parts.release.set()
+    feed._worker.join(PATIENCE_S)
+    assert not feed._worker.is_alive()
+
+
+def test_a_gate_that_fails_is_told_and_asked_again(song_of: Any, oracle: Any, audio: Any, encoder: Any) -> None:
+    parts = Blocking("", oracle(song_of(30.0)), encoder)
+    tracker = LyricTracker(TrackerSettings(step_s=2.0, buffer_s=12.0), gate=parts)
+    asked = parts.passages
+    parts.passages = lambda _: 1 // 0  # type: ignore[method-assign]
+    feed = LiveLyrics(parts, parts, tracker=tracker)
+    try:
+        feed.feed(audio(0, 2 * SECOND))
+        eventually(lambda: feed.state().health == "unavailable")
+        parts.passages = asked  # type: ignore[method-assign]
+        for second in range(2, 6):
+            feed.feed(audio(second * SECOND, (second + 1) * SECOND))
+        eventually(lambda: feed.state().health == "ok")
+    finally:
+        feed.close()

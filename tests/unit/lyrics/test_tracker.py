@@ -281,3 +281,28 @@ def test_words_where_nobody_sings_are_not_believed() -> None:
     jobs_of(tracker, 16.0, lambda job: said(job, sung, invented))
     tracker.finish()
     assert "invented" not in " ".join(line.text for line in tracker.take_lines())
+
+
+def test_the_gate_can_be_asked_between_two_halves_and_late_answers_count_for_nothing(audio: Any) -> None:
+    tracker = LyricTracker(SETTINGS)
+    tracker.feed(audio(0, 3 * SAMPLE_RATE_HZ))
+    taken = tracker.take_due()
+    assert taken is not None
+    assert (taken.start_sample, taken.end_sample) == (0, 3 * SAMPLE_RATE_HZ)
+    tracker.feed(audio(3 * SAMPLE_RATE_HZ, 6 * SAMPLE_RATE_HZ))
+    assert tracker.take_due() is None
+    assert tracker.due() is None
+    job = tracker.admit(taken, [Passage(1.0, 2.0)])
+    assert job is not None
+    assert (job.end_sample, job.passages) == (3 * SAMPLE_RATE_HZ, (Passage(1.0, 2.0),))
+    assert tracker.admit(taken, [Passage(1.0, 2.0)]) is None
+    tracker.accept(job, Transcript())
+    unsung = tracker.take_due()
+    assert unsung is not None
+    assert tracker.admit(unsung, []) is None
+    assert tracker.lag_s == 0.0
+    tracker.feed(audio(6 * SAMPLE_RATE_HZ, 9 * SAMPLE_RATE_HZ))
+    late = tracker.take_due()
+    assert late is not None
+    tracker.finish()
+    assert tracker.admit(late, [Passage(0.0, 1.0)]) is None
