@@ -12,6 +12,7 @@ import logging
 import threading
 from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -213,7 +214,7 @@ class LiveKnownLyrics:
                 for old in [place for place in self._encoded if place < remembered.start]:
                     del self._encoded[old]
                 ahead = range(remembered.stop, min(remembered.stop + AHEAD_LINES, len(self._score.lines)))
-                for place in (*reversed(remembered), *ahead):
+                for place in chain(reversed(remembered), ahead):
                     if place not in self._encoded:
                         return place
                 self._changed.wait()
