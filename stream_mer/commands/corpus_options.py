@@ -30,10 +30,12 @@ def cache_folder() -> Path:
 _OPTIONS = (
     click.option(
         "--corpus",
+        "corpora",
         type=click.Path(path_type=Path),
         required=True,
+        multiple=True,
         metavar="DIR",
-        help="Folder with manifest.csv, or of a public data set (or set STREAM_MER_CORPUS).",
+        help="Folder with manifest.csv, or of a public data set; may be repeated (or set STREAM_MER_CORPUS).",
     ),
     click.option(
         "--format",
@@ -105,7 +107,7 @@ class CorpusOptions:
     """What the options were given; the same answers find the same folds in the cache.
 
     Attributes:
-        corpus: Its folder.
+        corpora: Their folders.
         corpus_format: Its layout.
         backbone: The audio network.
         cache: Keeps what is computed once.
@@ -119,7 +121,7 @@ class CorpusOptions:
         threads: CPU threads.
     """
 
-    corpus: Path
+    corpora: tuple[Path, ...]
     corpus_format: str
     backbone: Path
     cache: Path
@@ -136,7 +138,7 @@ class CorpusOptions:
         """Load the data with these options; see ``training.prepare.prepare``, also for errors."""
         torch.set_num_threads(self.threads)
         return prepare(
-            self.corpus,
+            self.corpora,
             self.backbone,
             self.cache,
             corpus_format=self.corpus_format,

@@ -12,8 +12,8 @@ pooling is a convolution over time, so a stream computes only its new steps. Thr
 - It may be slim: 523 of its 753 channels say nothing, because their filters never fire on music; ``emotion.slim``
   leaves them out.
 
-A *token* is what the joint model reads: maximum and mean of every channel that says something over the last 186 steps
-(3 s), and mean, deviation and rise of each log-mel band over the same steps. One token is kept every 31 steps (0.5 s).
+A *token* is maximum and mean of every channel that says something over the last 186 steps (3 s), and mean, deviation
+and rise of each log-mel band over the same steps. ``audio_branch`` says when one is made.
 """
 
 from __future__ import annotations
@@ -34,9 +34,7 @@ MIDDLE_CHANNELS = 64
 MIDDLE_LAYERS = 3
 MEL_STRIDE = 2  # every second mel position of the front
 
-BLOCK_STEPS = 31  # one token a block: 0.496 s
-TOKEN_BLOCKS = 6  # a token pools 186 steps: 2.976 s; the original's windows have 187
-TOKEN_STEPS = BLOCK_STEPS * TOKEN_BLOCKS
+TOKEN_STEPS = 186  # a token pools 2.976 s; the original's windows have 187
 
 HISTORY_STEPS = max(TEMPORAL_STEPS) - 1  # normalised log-mel that the longest filter still reads
 

@@ -8,18 +8,20 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias, cast
 
+import numpy as np
 from msgspec import Meta
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from stream_mer.emotion.audio_branch import YAMNET
 from stream_mer.emotion.backbone import Backbone, BackboneShape
-from stream_mer.emotion.model import JointModel, JointModelConfig
+from stream_mer.emotion.joint import JointModel, JointModelConfig
 from stream_mer.errors import CheckpointError, SettingError
 from stream_mer.file_writing import replacing
 from stream_mer.model_files import check_state, on_meta, read_config, read_weights, reason, record_of, short
 from stream_mer.types import CATEGORIES, CLUSTERS
 
-FORMAT = 2
+FORMAT = 3
 """Raised whenever a checkpoint of before cannot be read any more."""
 
 
@@ -27,7 +29,12 @@ Share: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
 Strength: TypeAlias = Annotated[float, Meta(ge=0, le=10)]
 Temperature: TypeAlias = Annotated[float, Meta(ge=0.01, le=100)]
 HalfWidth: TypeAlias = Annotated[float, Meta(ge=0, le=2)]
+Coordinate: TypeAlias = Annotated[float, Meta(ge=-1, le=1)]
+Seconds: TypeAlias = Annotated[float, Meta(ge=0, le=1e6)]
 """What a checkpoint may hold; valence and arousal are 2 wide."""
+
+Curve: TypeAlias = Annotated[tuple[tuple[Coordinate, Coordinate], ...], Meta(max_length=1000)]
+"""A piecewise linear map: pairs of a value and what becomes of it, both rising."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,27 +58,72 @@ class TextStrength:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PredictionError:
+    """Half widths of the prediction intervals where ``heard_s`` seconds of audio were heard.
+
+    Attributes:
+        heard_s: Seconds since the stream began.
+        valence: ``Calibration.level`` of the published valences are at most this far from what listeners say.
+        arousal: Likewise.
+    """
+
+    heard_s: Seconds
+    valence: HalfWidth
+    arousal: HalfWidth
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CategoryLink:
+    """How much the point in the plane has to say in the category, so that a viewer sees both agree.
+
+    The published probabilities are proportional to ``softmax(logits / category_temperature)`` times the probability
+    that valence and arousal lie in the category's quadrant, to the power of ``weight``.
+
+    Attributes:
+        weight: 0 leaves the category to its own head.
+        valence_sd: Standard deviation of the error of valence, as the link sees it.
+        arousal_sd: Likewise.
+    """
+
+    weight: Annotated[float, Meta(ge=0, le=10)] = 0.0
+    valence_sd: Annotated[float, Meta(ge=0.01, le=2)] = 0.2
+    arousal_sd: Annotated[float, Meta(ge=0.01, le=2)] = 0.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
     """What out-of-fold predictions say of the model's errors.
 
     Attributes:
-        valence_error: Half width of the prediction interval: ``level`` of the absolute errors are at most this.
-        arousal_error: Likewise.
-        level: 0..1.
+        errors: Half widths of the prediction intervals, by rising ``heard_s``; at least one.
+        level: Share of the values that the intervals hold, 0..1.
         category_temperature: Divides the category logits, so that probabilities match frequencies.
         cluster_temperature: Likewise for the clusters.
         category_accuracy: How often the likeliest category is right at a confidence: pairs of confidence and expected
-            accuracy, both rising, each 0..1. Empty in checkpoints of before 0.2.
+            accuracy, both rising, each 0..1.
+        category_link: How category and point are held together.
         text_strength: How far words may move each output.
+        valence_spread: Map to the spread of the raters, for outputs that want the whole range; empty changes nothing.
+            The published value itself is the best estimate, and so its spread is smaller.
+        arousal_spread: Likewise.
     """
 
-    valence_error: HalfWidth
-    arousal_error: HalfWidth
+    errors: Annotated[tuple[PredictionError, ...], Meta(min_length=1, max_length=1000)]
     level: Share = 0.8
     category_temperature: Temperature = 1.0
     cluster_temperature: Temperature = 1.0
     category_accuracy: Annotated[tuple[tuple[Share, Share], ...], Meta(max_length=1000)] = ()
+    category_link: CategoryLink = field(default_factory=CategoryLink)
     text_strength: TextStrength = field(default_factory=TextStrength)
+    valence_spread: Curve = ()
+    arousal_spread: Curve = ()
+
+    def half_widths(self, heard_s: float) -> tuple[float, float]:
+        """Half widths of the intervals of valence and arousal once ``heard_s`` seconds were heard."""
+        at = [error.heard_s for error in self.errors]
+        valence = np.interp(heard_s, at, [error.valence for error in self.errors])
+        arousal = np.interp(heard_s, at, [error.arousal for error in self.errors])
+        return float(valence), float(arousal)
 
     def confidence_for(self, accuracy: float) -> float:
         """The lowest confidence at which the likeliest category is expected to be right so often (0..1).
@@ -202,21 +254,28 @@ def _parts(config: Any) -> tuple[BackboneShape, JointModelConfig, Calibration, d
         raise ValueError("it was trained on other categories or clusters")
     shape = record_of(config["backbone"], BackboneShape, where="backbone")
     joint = record_of(config["joint"], JointModelConfig, where="joint")
-    if joint.audio_features != shape.token_features:
-        raise ValueError(
-            f"it reads tokens of {joint.audio_features} features, but its backbone makes {shape.token_features}"
-        )
+    made = shape.token_features + YAMNET.embedding_size
+    if joint.audio_features != made:
+        raise ValueError(f"it reads tokens of {joint.audio_features} features, but its audio branch makes {made}")
+    if joint.audio_components > joint.audio_features:
+        raise ValueError(f"{joint.audio_components} components cannot come of {joint.audio_features} features")
     training = config.get("training", {})
     return shape, joint, _calibration(config["calibration"]), training if isinstance(training, dict) else {}
 
 
+_RECORDS = {"text_strength": TextStrength, "category_link": CategoryLink}
+
+
 def _calibration(told: Any) -> Calibration:
-    if isinstance(told, dict) and "text_strength" in told:  # its unknown settings would pass
-        record_of(told["text_strength"], TextStrength, where="calibration.text_strength")
+    if isinstance(told, dict):
+        for name in _RECORDS.keys() & told.keys():  # their unknown settings would pass
+            record_of(told[name], _RECORDS[name], where=f"calibration.{name}")
     found = record_of(told, Calibration, where="calibration")
-    for rising in zip(*found.category_accuracy, strict=True):
-        if list(rising) != sorted(rising):
-            raise ValueError("calibration.category_accuracy does not rise")
+    curves = {name: getattr(found, name) for name in ("category_accuracy", "valence_spread", "arousal_spread")}
+    for name, pairs in {**curves, "errors": [(error.heard_s,) for error in found.errors]}.items():
+        for rising in zip(*pairs, strict=True):
+            if list(rising) != sorted(rising):
+                raise ValueError(f"calibration.{name} does not rise")
     return found
 
 

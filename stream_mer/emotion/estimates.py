@@ -6,13 +6,19 @@ Numbers of one stream at a time, hence numpy: a call of it costs a fraction of o
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_mer.emotion.checkpoint import Calibration
+from stream_mer.emotion.checkpoint import Calibration, CategoryLink
 from stream_mer.types import CATEGORIES, CLUSTERS, EmotionEstimate, Interval, LyricState
+
+WARMING_UP = "warming_up"
+"""In ``degraded``: less than ``WARM_AFTER_S`` was heard, so that the estimate is less sure than it will be."""
+
+WARM_AFTER_S = 5.0
 
 MIN_TEXT_GATE = 0.01  # below this influence the text is not called a modality of the estimate
 _CATEGORY, _CLUSTER = slice(2, 2 + len(CATEGORIES)), slice(2 + len(CATEGORIES), None)
@@ -79,6 +85,7 @@ def estimate(
     lyrics: LyricState,
     calibration: Calibration,
     *,
+    heard_s: float,
     words_alone: bool,
     clock: tuple[float, float],
 ) -> EmotionEstimate:
@@ -89,6 +96,7 @@ def estimate(
         words: What was sung.
         lyrics: Where that comes from.
         calibration: Of the model.
+        heard_s: Seconds of audio since the stream began.
         words_alone: Whether nothing but the words was judged.
         clock: Milliseconds that features and model took.
     """
@@ -97,22 +105,53 @@ def estimate(
     numbers: list[float] = outputs.tolist()
     valence, arousal = numbers[:2]
     features_ms, model_ms = clock
+    valence_error, arousal_error = calibration.half_widths(heard_s)
+    categories = _softmax(numbers[_CATEGORY], calibration.category_temperature)
+    if not words_alone:  # there the point is that of words, which the link was not fitted to
+        categories = linked(categories, valence, arousal, calibration.category_link)
+    warming_up = not words_alone and heard_s < WARM_AFTER_S
     return EmotionEstimate(
         valence=valence,
         arousal=arousal,
         interval=Interval(
-            valence=_around(valence, calibration.valence_error),
-            arousal=_around(arousal, calibration.arousal_error),
+            valence=_around(valence, valence_error),
+            arousal=_around(arousal, arousal_error),
             level=calibration.level,
         ),
-        categories=dict(zip(CATEGORIES, _softmax(numbers[_CATEGORY], calibration.category_temperature), strict=True)),
+        categories=dict(zip(CATEGORIES, categories, strict=True)),
         clusters=dict(zip(CLUSTERS, _softmax(numbers[_CLUSTER], calibration.cluster_temperature), strict=True)),
         modalities=("audio",) * (not words_alone) + ("text",) * spoken,
         text_age_s=words.age_s if spoken else None,
-        degraded=lyrics.degraded,
+        degraded=(*lyrics.degraded, *(WARMING_UP,) * warming_up),
         features_ms=features_ms,
         model_ms=model_ms,
     )
+
+
+def linked(categories: Sequence[float], valence: float, arousal: float, link: CategoryLink) -> list[float]:
+    """Hold category and point together; see ``CategoryLink``.
+
+    Args:
+        categories: Probability of each of ``CATEGORIES`` by its own head.
+        valence: -1..1.
+        arousal: -1..1.
+        link: How much the point counts.
+
+    Returns:
+        Probabilities that sum to 1.
+    """
+    if not link.weight:
+        return list(categories)
+    pleasant, lively = _positive(valence / link.valence_sd), _positive(arousal / link.arousal_sd)
+    quadrants = (pleasant * lively, (1 - pleasant) * lively, (1 - pleasant) * (1 - lively), pleasant * (1 - lively))
+    weighed = [p * max(q, 1e-6) ** link.weight for p, q in zip(categories, quadrants, strict=True)]
+    total = sum(weighed)
+    return [p / total for p in weighed]
+
+
+def _positive(z: float) -> float:
+    """Probability that a normal variable of mean ``z`` and deviation 1 is above 0."""
+    return 0.5 * (1.0 + math.erf(z / math.sqrt(2.0)))
 
 
 def _softmax(logits: list[float], temperature: float) -> list[float]:

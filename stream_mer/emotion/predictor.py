@@ -11,21 +11,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stream_mer.audio.features import STEP_LENGTH, LogMelStream, log_mel
 from stream_mer.config import WindowSettings
-from stream_mer.emotion.backbone import BLOCK_STEPS
+from stream_mer.emotion.audio_branch import TOKEN_HOP, AudioBranch, AudioStream
 from stream_mer.emotion.batching import Batching
 from stream_mer.emotion.checkpoint import Checkpoint, load_checkpoint
 from stream_mer.emotion.estimates import Numbers, Words, estimate, moved
-from stream_mer.emotion.streaming_backbone import BackboneStream, StreamingBackbone
-from stream_mer.emotion.streaming_joint import StreamingJoint, TokenCodes
+from stream_mer.emotion.joint import Encoded, Heads, JointModelConfig, time_scales
 from stream_mer.errors import SettingError
-from stream_mer.types import EmotionEstimate, LyricState, Window, seconds
+from stream_mer.types import EmotionEstimate, LyricState, Samples, Window, seconds
 
 MOST_TOGETHER = 32
 """Windows in one batch: more save next to nothing, and who comes next would wait longer."""
-
-_MIN_SAMPLES = 512  # one FFT: less audio than this is continued with silence
 
 
 class Asked(NamedTuple):
@@ -49,8 +45,9 @@ class EmotionPredictor:
         # All that oneDNN would compute here is GELU, and slower than torch itself.
         torch.backends.mkldnn.set_flags(_enabled=False)  # type: ignore[no-untyped-call]
         self.checkpoint = checkpoint
-        self.backbone = StreamingBackbone(checkpoint.backbone)
-        self.joint = StreamingJoint(checkpoint.joint)
+        self.audio = AudioBranch(checkpoint.backbone)
+        self.joint = checkpoint.joint
+        self.device = checkpoint.joint.components.mean.device
         self._batching: dict[WindowSettings, Batching[Asked, EmotionEstimate]] = {}
 
     @classmethod
@@ -86,7 +83,7 @@ class EmotionPredictor:
     def predict(self, asked: Sequence[Asked]) -> list[EmotionEstimate]:
         """Compute one window each of different streams with the same settings."""
         started = time.perf_counter()
-        self.listen([(stream, stream.news(window)) for stream, window, _ in asked])
+        self.audio.feed([(stream.audio, stream.news(window)) for stream, window, _ in asked])
         listened = time.perf_counter()
         words = [self._words(stream, window, lyrics) for stream, window, lyrics in asked]
         alone = [
@@ -96,23 +93,19 @@ class EmotionPredictor:
         clock = 1e3 * (listened - started), 1e3 * (time.perf_counter() - listened)
         calibration = self.checkpoint.calibration
         return [
-            estimate(outputs[i], words[i], lyrics, calibration, words_alone=alone[i], clock=clock)
-            for i, (_, _, lyrics) in enumerate(asked)
+            estimate(
+                outputs[i], words[i], lyrics, calibration, heard_s=stream.heard_s, words_alone=alone[i], clock=clock
+            )
+            for i, (stream, _, lyrics) in enumerate(asked)
         ]
 
     def _words(self, stream: JointEmotionStream, window: Window, lyrics: LyricState) -> Words:
         """The words that are to be read; none where they could not move the result of the audio."""
         if not stream.words_alone and not self.checkpoint.calibration.text_strength.greatest:
             return Words()
-        config = self.checkpoint.joint.config
+        config = self.joint.config
         half_life_s, half_lines = config.text_half_life_s, config.text_half_lines
         return Words.sung(lyrics, seconds(window.end_sample), half_life_s=half_life_s, half_lines=half_lines)
-
-    def listen(self, fed: Sequence[tuple[JointEmotionStream, Tensor]]) -> None:
-        """Spectrogram and backbone of what is new."""
-        cuts = [cut for _, cut in fed]
-        steps = log_mel(torch.cat(cuts).to(self.backbone.device))
-        self.backbone.feed([stream.backbone for stream, _ in fed], torch.split(steps, [len(cut) for cut in cuts]))
 
     def _outputs(
         self, streams: Sequence[JointEmotionStream], words: Sequence[Words], words_alone: Sequence[bool]
@@ -121,47 +114,97 @@ class EmotionPredictor:
 
         Where there are no words, neither the text branch nor the fusion of both is computed.
         """
-        audio = self._audio(streams)
+        self._encode(streams)
         outputs: list[Numbers] = [np.empty(0, np.float32)] * len(streams)
         groups = [(said.mean is not None, alone) for said, alone in zip(words, words_alone, strict=True)]
         for has_words, alone in sorted({*groups}):
             rows = [i for i, group in enumerate(groups) if group == (has_words, alone)]
-            means = _stacked([words[i].mean for i in rows]).to(self.joint.device) if has_words else None
-            of_rows = self.joint.outputs(
-                None if alone else audio if len(rows) == len(streams) else audio[rows],
-                None if means is None else self.joint.encode_text(means),
+            text = (
+                self.joint.encode_text(_stacked([words[i].mean for i in rows]).to(self.device)) if has_words else None
             )
-            for i, results in zip(rows, of_rows.cpu().numpy().swapaxes(0, 1), strict=True):
-                said = words[i]
-                outputs[i] = (
-                    results[0]
-                    if len(results) == 1
-                    else moved(results[0], results[1], said.gate, self.checkpoint.calibration)
-                )
+            audio = None if alone else self._pooled([streams[i] for i in rows])
+            results = [self.joint.combine(audio, None)] if not alone else []
+            results += [self.joint.combine(audio, text)] if has_words else []
+            for i, *numbers in zip(rows, *(_numbers(heads) for heads in results), strict=True):
+                outputs[i] = numbers[0]
+                if len(numbers) == 2:
+                    outputs[i] = moved(numbers[0], numbers[1], words[i].gate, self.checkpoint.calibration)
         return outputs
 
-    def _audio(self, streams: Sequence[JointEmotionStream]) -> Tensor:
-        """Encode the tokens that are new, and pool each stream's context: [B, G, D]."""
-        tokens = [[*stream.backbone.fresh_tokens(), stream.backbone.newest] for stream in streams]
-        codes = self.joint.encode_audio(torch.stack([token for of_one in tokens for token in of_one])).unbind()
+    def _encode(self, streams: Sequence[JointEmotionStream]) -> None:
+        """Encode the tokens that are new of each stream, all at once, into its context."""
+        new = [(stream.context, stream.audio.take() or stream.first_token()) for stream in streams]
+        tokens = [token for _, of_one in new for token in of_one]
+        if not tokens:
+            return
+        private, shared = self.joint.encode_audio(self.joint.components(torch.stack(tokens)).unsqueeze(0))
         start = 0
-        for stream, of_one in zip(streams, tokens, strict=True):
-            stream.codes.take(codes[start : start + len(of_one)])
-            start += len(of_one)
-        return self.joint.pool_audio([s.codes for s in streams], [s.hidden_place() for s in streams])
+        for context, of_one in new:
+            stop = start + len(of_one)
+            context.add(*(None if part is None else part[:, 0, start:stop] for part in (private, shared)))
+            start = stop
+
+    def _pooled(self, streams: Sequence[JointEmotionStream]) -> list[Tensor]:
+        """Private and shared representation of each stream's audio, [E, B, S, D]."""
+        contexts = [stream.context for stream in streams]
+        weights = time_scales(torch.stack([context.ages() for context in contexts]), self.joint.config)
+        encoded = Encoded(
+            *(
+                None if parts[0] is None else torch.stack([part for part in parts if part is not None], 1)
+                for parts in zip(*((context.private, context.shared) for context in contexts), strict=True)
+            )
+        )
+        return self.joint.pool_audio(encoded, weights.to(self.device))
+
+
+class AudioContext:
+    """The encoded tokens of a stream's context, [E, N, D]; a new one takes the place of the oldest.
+
+    Args:
+        config: Of the network.
+        tokens: How many are kept, ``N``.
+        device: Where they are kept.
+    """
+
+    def __init__(self, config: JointModelConfig, tokens: int, device: torch.device) -> None:
+        def empty() -> Tensor:
+            return torch.zeros(config.members, tokens, config.width, device=device)
+
+        self.private = empty() if config.private else None
+        self.shared = empty() if config.shared else None
+        self._tokens = tokens
+        self._added = 0
+
+    @property
+    def is_empty(self) -> bool:
+        return self._added == 0
+
+    def add(self, private: Tensor | None, shared: Tensor | None) -> None:
+        """Take encoded tokens, each [E, n, D], oldest first."""
+        for kept, new in ((self.private, private), (self.shared, shared)):
+            if kept is not None and new is not None:
+                n = new.shape[1]
+                places = torch.arange(self._added, self._added + n)[-self._tokens :] % self._tokens
+                kept[:, places.to(kept.device)] = new[:, -self._tokens :]
+        self._added += next(new.shape[1] for new in (private, shared) if new is not None)
+
+    def ages(self) -> Tensor:
+        """Age of what stands at each place, in tokens, [N]; negative where nothing does."""
+        ages = (self._added - 1 - torch.arange(self._tokens)) % self._tokens
+        return torch.where(ages < self._added, ages, -1)
 
 
 class JointEmotionStream:
     """Implements ``ports.EmotionStream``: the state of one stream, which ``EmotionPredictor`` computes.
 
     Attributes:
-        backbone: What the audio network remembers.
-        codes: The context's tokens, encoded.
+        audio: What the audio networks remember.
+        context: The context's tokens, encoded.
         words_alone: Whether words are all there is.
     """
 
-    backbone: BackboneStream
-    codes: TokenCodes
+    audio: AudioStream
+    context: AudioContext
 
     def __init__(
         self,
@@ -174,37 +217,50 @@ class JointEmotionStream:
         self.words_alone = words_alone
         self._predictor = predictor
         self._batching = batching
-        self._context_steps = settings.context_samples // STEP_LENGTH
-        self._heard = 0
+        self._context_tokens = settings.context_samples // TOKEN_HOP
         self._restart(at_sample=0)
+
+    @property
+    def heard_s(self) -> float:
+        """Seconds of audio since the stream began or began anew."""
+        return seconds(self.audio.end_sample - self._begun_at)
 
     def predict(self, window: Window, lyrics: LyricState) -> EmotionEstimate:
         """Compute the estimate of one window; see ``ports.EmotionStream.predict``."""
         return self._batching.ask(Asked(self, window, lyrics))
 
-    def news(self, window: Window) -> Tensor:
-        """What is new in the window, with what dropped windows left out, as ``LogMelStream.cut`` gives it.
-
-        The very first window gives a step in any case, so that there is something to judge.
-        """
-        if window.start_sample > self._heard:  # the gap is longer than the overlap: begin anew
+    def news(self, window: Window) -> Samples:
+        """What is new in the window, with what dropped windows left out, [n]."""
+        if window.start_sample > self.audio.end_sample:  # the gap is longer than the overlap: begin anew
             self._restart(at_sample=window.start_sample)
-        samples = window.samples[self._heard - window.start_sample :]
-        self._heard = window.end_sample
-        cuts = self._log_mel.cut(samples)
-        if self.backbone.steps == 0 and len(cuts) == 0:
-            cuts = self._log_mel.cut(np.zeros(_MIN_SAMPLES, np.float32))
-        return cuts
+        self._newest = window
+        return window.samples[self.audio.end_sample - window.start_sample :]
 
-    def hidden_place(self) -> int:
-        """The place in ``codes`` that does not count now: that of a kept token that nearly repeats the newest."""
-        return self.codes.hidden(newest_kept=self.backbone.steps % BLOCK_STEPS >= BLOCK_STEPS // 2)
+    def first_token(self) -> list[Tensor]:
+        """Where the context is still empty, the token that the stream gives if silence follows, else nothing.
+
+        A stream of less than half a second has something to judge that way. It is encoded anew for each frame, until
+        a true token takes its place.
+        """
+        if not self.context.is_empty:
+            return []
+        branch, begun = self._predictor.audio, self._newest.start_sample
+        stream = branch.open(at_sample=begun)
+        samples = self._newest.samples[-TOKEN_HOP:]
+        branch.feed([(stream, np.concatenate([samples, np.zeros(2 * TOKEN_HOP - len(samples), np.float32)]))])
+        return stream.take()[:1]
 
     def _restart(self, *, at_sample: int) -> None:
-        self._log_mel = LogMelStream()
-        self.backbone = BackboneStream(self._predictor.backbone, context_steps=self._context_steps)
-        self.codes = TokenCodes(self._predictor.joint, kept=self.backbone.kept)
-        self._heard = at_sample
+        joint = self._predictor.joint
+        self._begun_at = at_sample
+        self.audio = self._predictor.audio.open(at_sample=at_sample)
+        self.context = AudioContext(joint.config, self._context_tokens, self._predictor.device)
+
+
+def _numbers(heads: Heads) -> Numbers:
+    """The outputs of all heads as one row a stream, averaged over the members, [B, 11]."""
+    numbers: Numbers = torch.cat(heads, 2).mean(0).cpu().numpy()
+    return numbers
 
 
 def _stacked(means: Sequence[Numbers | None]) -> Tensor:

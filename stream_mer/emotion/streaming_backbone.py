@@ -6,7 +6,6 @@ where one has fewer new steps than another, zeros follow them, which no earlier 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -16,7 +15,6 @@ from torch.nn.utils.rnn import pad_sequence
 
 from stream_mer.audio.features import MEL_BANDS
 from stream_mer.emotion.backbone import (
-    BLOCK_STEPS,
     HISTORY_STEPS,
     MIDDLE_CHANNELS,
     MIDDLE_LAYERS,
@@ -58,17 +56,27 @@ class StreamingBackbone:
         fed = [(stream, log_mel, n) for stream, log_mel, n in fed if n]
         if not fed:
             return
-        ended: list[tuple[BackboneStream, int, _Sums]] = []
         for start in range(0, max(n for _, _, n in fed), PIECE_STEPS):
             pieces = [(one, log_mel[start : start + PIECE_STEPS]) for one, log_mel, n in fed if n > start]
             numbers = self._numbers([stream for stream, _ in pieces], [piece for _, piece in pieces])
             for (stream, piece), rows in zip(pieces, numbers, strict=True):
-                ended += [(stream, step, sums) for step, sums in stream.pool(rows[: piece.shape[0]])]
-        tokens = self._tokens([*(sums for _, _, sums in ended), *(stream.sums for stream, _, _ in fed)])
-        for (stream, step, _), token in zip(ended, tokens, strict=False):
-            stream.keep(step, token)
-        for (stream, _, _), token in zip(fed, tokens[len(ended) :], strict=True):
-            stream.newest = token.clone()
+                stream.keep(rows[: piece.shape[0]])
+
+    @torch.inference_mode()
+    def tokens(self, streams: Sequence[BackboneStream]) -> Tensor:
+        """The token that ends at the newest step of each stream, [n, token_features]; each has heard one at least."""
+        parts = [stream.sums for stream in streams]
+        total = torch.stack([part.total for part in parts])
+        lengths = [part.length for part in parts]
+        if min(lengths) == max(lengths):
+            mean = total / lengths[0]
+        else:
+            mean = total / torch.tensor(lengths, device=self.device).unsqueeze(1)
+        greatest, of_channels = torch.stack([part.greatest for part in parts]), self.shape.channels
+        log_mel, rise, squares = torch.split(mean[:, of_channels:], MEL_BANDS, dim=1)
+        deviation = torch.addcmul(squares, log_mel, log_mel, value=-1.0).clamp_(min=0.0).sqrt_()
+        pooled = [greatest.index_select(1, self._pooled), mean.index_select(1, self._pooled)]
+        return torch.cat([*pooled, log_mel, deviation, rise], 1)
 
     def _numbers(self, streams: Sequence[BackboneStream], pieces: Sequence[Tensor]) -> Tensor:
         """All that is pooled of each new step, [B, n, channels + 3 * 96]; moves the streams' histories on."""
@@ -99,103 +107,44 @@ class StreamingBackbone:
         rise = (log_mel - before[:, :n]).clamp_(min=0.0)
         return torch.cat([*channels, log_mel, rise, log_mel.square()], 2)
 
-    def _tokens(self, parts: Sequence[_Sums]) -> Tensor:
-        """Tokens [n, token_features] from what they are made of."""
-        total = torch.stack([part.total for part in parts])
-        lengths = [part.length for part in parts]
-        if min(lengths) == max(lengths):
-            mean = total / lengths[0]
-        else:
-            mean = total / torch.tensor(lengths, device=self.device).unsqueeze(1)
-        greatest, of_channels = torch.stack([part.greatest for part in parts]), self.shape.channels
-        log_mel, rise, squares = torch.split(mean[:, of_channels:], MEL_BANDS, dim=1)
-        deviation = torch.addcmul(squares, log_mel, log_mel, value=-1.0).clamp_(min=0.0).sqrt_()
-        told = [greatest.index_select(1, self._pooled), mean.index_select(1, self._pooled)]
-        return torch.cat([*told, log_mel, deviation, rise], 1)
-
 
 class BackboneStream:
-    """One stream's state, and the tokens that it keeps.
+    """One stream's state: what the filters still read, and the newest 186 steps that a token pools.
 
     Args:
         net: The network, which feeds the stream; nobody else does.
-        context_steps: How far back the tokens that ``tokens`` returns may reach, at least 186 steps.
 
     Attributes:
-        kept: Tokens that are kept at most, one a block.
         steps: Steps heard so far.
-        newest: The token that ends at the newest step, [token_features]; not there before the first step.
     """
 
-    newest: Tensor
-
-    def __init__(self, net: StreamingBackbone, *, context_steps: int) -> None:
+    def __init__(self, net: StreamingBackbone) -> None:
         shape, device = net.shape, net.device
-        self._net = net
+        self._channels = shape.channels
         self.log_mel = torch.zeros(HISTORY_STEPS, MEL_BANDS, device=device)  # normalised
         self.front = torch.zeros(_FRONT_HISTORY, shape.front_channels, device=device)
         self.middle = [torch.zeros(_MIDDLE_HISTORY, MIDDLE_CHANNELS, device=device) for _ in range(MIDDLE_LAYERS - 1)]
         self.last_step = torch.zeros(1, MEL_BANDS, device=device)
         self.steps = 0
-        self.kept = max(1, (context_steps - TOKEN_STEPS) // BLOCK_STEPS + 1)
         self._ring = torch.zeros(TOKEN_STEPS, shape.channels + 3 * MEL_BANDS, device=device)  # steps, in any order
-        self._grid: deque[tuple[int, Tensor]] = deque(maxlen=self.kept)
-        self._fresh = 0
-
-    def feed(self, log_mel: Tensor) -> None:
-        """Take the next log-mel steps, [n, 96], alone; see ``StreamingBackbone.feed``."""
-        self._net.feed([self], [log_mel])
-
-    def tokens(self) -> Tensor:
-        """The context as the joint model reads it, [N, token_features], oldest first; the last ends at the newest step.
-
-        N is 0 before the first step. Kept tokens so young that they nearly repeat the last one are left out.
-        """
-        if self.steps == 0:
-            return self.last_step.new_zeros(0, self._net.shape.token_features)
-        older = [token for end, token in self._grid if end <= self.steps - BLOCK_STEPS // 2]
-        return torch.stack([*older[max(0, len(older) - self.kept + 1) :], self.newest])
-
-    def grid_tokens(self) -> Tensor:
-        """The kept tokens alone, one a block, [n, token_features]; what training reads."""
-        if not self._grid:
-            return self.last_step.new_zeros(0, self._net.shape.token_features)
-        return torch.stack([token for _, token in self._grid])
-
-    def fresh_tokens(self) -> list[Tensor]:
-        """Tokens that have been kept since this was asked last, oldest first; at most ``kept``."""
-        fresh, self._fresh = min(self._fresh, self.kept), 0
-        return [token for _, token in list(self._grid)[len(self._grid) - fresh :]]
 
     def step_before(self, piece: Tensor) -> Tensor:
         """The step before a piece, [1, 96]: before the first there is none, so that nothing rises."""
         return self.last_step if self.steps else piece[:1]
 
-    def pool(self, rows: Tensor) -> list[tuple[int, _Sums]]:
-        """Take what is pooled of new steps, [n, numbers]; return what a token at each block's end is made of."""
-        ended = []
-        start = 0
-        n = rows.shape[0]
-        while start < n:  # cut at block ends, and so never around the ring's end
-            stop = min(n, start + BLOCK_STEPS - self.steps % BLOCK_STEPS)
-            at = self.steps % TOKEN_STEPS
-            self._ring[at : at + stop - start] = rows[start:stop]
-            self.steps += stop - start
-            if self.steps % BLOCK_STEPS == 0:
-                ended.append((self.steps, self.sums))
-            start = stop
-        return ended
+    def keep(self, rows: Tensor) -> None:
+        """Take what is pooled of new steps, [n, numbers]; n at most 186."""
+        at = self.steps % TOKEN_STEPS
+        until_end = min(rows.shape[0], TOKEN_STEPS - at)
+        self._ring[at : at + until_end] = rows[:until_end]
+        self._ring[: rows.shape[0] - until_end] = rows[until_end:]
+        self.steps += rows.shape[0]
 
     @property
     def sums(self) -> _Sums:
         """What the token that ends now is made of."""
         heard = self._ring[: self.steps]
-        return _Sums(heard[:, : self._net.shape.channels].amax(0), heard.sum(0), min(self.steps, TOKEN_STEPS))
-
-    def keep(self, step: int, token: Tensor) -> None:
-        """Keep the token that ended at ``step``."""
-        self._grid.append((step, token.clone()))  # a view would hold on to the tokens of all streams
-        self._fresh += 1
+        return _Sums(heard[:, : self._channels].amax(0), heard.sum(0), min(self.steps, TOKEN_STEPS))
 
 
 class _Sums(NamedTuple):

@@ -26,7 +26,7 @@ from stream_mer.training.crossvalidation import (
     FoldResults,
     cross_validate,
 )
-from stream_mer.training.dataset import ClipSet, TextSampling, corrupted_kind
+from stream_mer.training.dataset import ClipSet, Sampling, corrupted_kind
 from stream_mer.training.fit import Recipe
 from stream_mer.training.scores import SCORES, score
 from stream_mer.training.text_strength import with_earned_strength
@@ -67,20 +67,25 @@ def _losses(**weights: float) -> Callable[[Recipe], Recipe]:
     return lambda recipe: replace(recipe, losses=replace(recipe.losses, **weights))
 
 
-def _model(**switches: bool) -> Callable[[Recipe], Recipe]:
+def _model(**switches: Any) -> Callable[[Recipe], Recipe]:
     return lambda recipe: replace(recipe, model=replace(recipe.model, **switches))
 
 
 def _text(**shares: float) -> Callable[[Recipe], Recipe]:
-    return lambda recipe: replace(recipe, text=_treated(recipe.text, **shares))
+    return lambda recipe: replace(recipe, sampling=_treated(recipe.sampling, **shares))
 
 
-def _treated(text: TextSampling, *, absent: float | None = None, alone: float | None = None) -> TextSampling:
-    return replace(text, absent=text.absent if absent is None else absent, alone=text.alone if alone is None else alone)
+def _treated(sampling: Sampling, **shares: float) -> Sampling:
+    return replace(sampling, text=replace(sampling.text, **shares))
 
 
 def _without_words(recipe: Recipe) -> Recipe:
-    return replace(recipe, songs_per_epoch=0, text=replace(recipe.text, absent=1.0))
+    return replace(recipe, songs_per_epoch=0, sampling=_treated(recipe.sampling, absent=1.0))
+
+
+def _without_listeners(recipe: Recipe) -> Recipe:
+    """Mood words in place of listeners teach the main task, as they taught the models before this one."""
+    return replace(recipe, taught_by="tags")
 
 
 _CLASSES = frozenset(name for name in SCORES if "f1" in name)
@@ -94,10 +99,16 @@ VARIANTS = (
     Variant(title="no modality dropout", change=_text(absent=0.0, alone=0.0)),
     Variant(title="a clip's words at times without its music", change=_text(alone=0.6)),
     Variant(title="taught by audio only", change=_without_words),
+    Variant(title="one time scale", change=_model(newest_tokens=0)),
+    Variant(title="no listeners' ratings (DEAM), mood words in their place", change=_without_listeners),
+    Variant(title="no YAMNet", change=lambda recipe: replace(recipe, yamnet=False)),
+    Variant(title="no order of mood words", change=_losses(order=0.0)),
+    Variant(title="no dynamics loss", change=_losses(dynamics=0.0)),
 )
 COLUMNS: Mapping[str, Condition] = {
     "quadrants_f1": RECOGNISED,
     "valence_ccc": RECOGNISED,
+    "valence_r2": RECOGNISED,
     "arousal_ccc": RECOGNISED,
     "clusters_lyrics_f1": PRINTED,
     "frame_quadrants_f1": AUDIO_ONLY,

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_mer.emotion.checkpoint import Calibration
-from stream_mer.training.crossvalidation import Predictions
-from stream_mer.training.dataset import ClipSet
+from stream_mer.emotion.checkpoint import Calibration, CategoryLink, PredictionError
+from stream_mer.emotion.estimates import linked
+from stream_mer.training.crossvalidation import AUDIO_ONLY, RECOGNISED, FoldResults, Predictions
+from stream_mer.training.dataset import TOKEN_S, ClipSet
+from stream_mer.training.live import CONFIDENT, show
 from stream_mer.training.metrics import Figure, bootstrap, calibration_error
+from stream_mer.types import CATEGORIES
 
 LEVEL = 0.8
 CONFIDENCES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 """For people: at these the report tells what `unknown` below them costs and brings."""
+
+HEARD_S = (1.0, 2.0, 5.0, 10.0, 30.0)
+"""Seconds heard so far, at which intervals are fitted; between them they are interpolated."""
+
+AGREEMENT = 0.9
+"""Share of the confident frames whose point is to lie in the quadrant named."""
+
+LINK_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
 
 _TEMPERATURES = np.geomspace(0.3, 4.0, 60)
 _BINS = 8  # of equal size: some 90 clips each, where an accuracy is known to within .1
@@ -93,45 +104,142 @@ class CalibrationReport:
         return told
 
 
-def calibrate(data: ClipSet, predictions: Predictions) -> Calibration:
-    """Split-conformal half widths (Lei et al. 2018) and softmax temperatures (Guo et al. 2017), both out of fold.
+def calibrate(data: ClipSet, results: FoldResults) -> Calibration:
+    """What out-of-fold predictions say of the errors to expect: intervals, temperatures, link, spread.
 
-    Songs of which there are words alone do not count: nobody listens to them live.
-
-    Args:
-        data: The clips.
-        predictions: Of single frames, since that is what a live listener gets.
+    Split-conformal half widths (Lei et al. 2018) of what is published at each length of context, and softmax
+    temperatures (Guo et al. 2017) of single frames, since that is what a live listener gets. Songs of which there are
+    words alone do not count: nobody listens to them live.
     """
     emotion, category, cluster = _labels(data)
-    rated = np.isfinite(emotion).all(1)
-    errors = np.abs(emotion[rated] - predictions.emotion[rated])
-    category_temperature = temperature(category, predictions.category)
+    frames = results.frames[RECOGNISED.name]
+    link, category_temperature = fit_link(category, frames, emotion)
     labelled = category >= 0
-    return Calibration(
-        valence_error=conformal_half_width(errors[:, 0], LEVEL),
-        arousal_error=conformal_half_width(errors[:, 1], LEVEL),
-        level=LEVEL,
+    bare = Calibration(
+        errors=(PredictionError(heard_s=0.0, valence=2.0, arousal=2.0),),
         category_temperature=category_temperature,
-        cluster_temperature=temperature(cluster, predictions.cluster),
-        category_accuracy=expected_accuracy(
-            category[labelled], softmax(predictions.category[labelled], category_temperature)
-        ),
+        category_link=link,
+    )
+    probs = linked_probabilities(frames, category_temperature, link)
+    return replace(
+        bare,
+        errors=_errors_by_context(data, results, bare),
+        level=LEVEL,
+        cluster_temperature=temperature(cluster, frames.cluster),
+        category_accuracy=expected_accuracy(category[labelled], probs[labelled]),
+        valence_spread=spread_map(results.clips[AUDIO_ONLY.name].emotion[:, 0], emotion[:, 0]),
+        arousal_spread=spread_map(results.clips[AUDIO_ONLY.name].emotion[:, 1], emotion[:, 1]),
     )
 
 
-def measure_calibration(data: ClipSet, predictions: Predictions) -> CalibrationReport:
+def fit_link(
+    category: NDArray[np.int_], frames: Predictions, emotion: NDArray[np.float32]
+) -> tuple[CategoryLink, float]:
+    """The lightest link at which point and category agree in ``AGREEMENT`` of the confident frames, and a temperature.
+
+    Args:
+        category: Labels, [n], -1 without.
+        frames: Of the same rows.
+        emotion: Ratings, [n, 2], NaN without.
+    """
+    rated = np.isfinite(emotion).all(1)
+    errors = (frames.emotion - emotion)[rated]
+    sd = np.sqrt(np.mean(errors**2, 0)) if len(errors) else np.array([0.2, 0.2])
+    quadrant = _quadrants(frames.emotion)
+    found = CategoryLink(), temperature(category, frames.category)
+    for weight in LINK_WEIGHTS:
+        link = CategoryLink(weight=weight, valence_sd=float(sd[0]), arousal_sd=float(sd[1]))
+        found = link, _linked_temperature(category, frames, link)
+        probs = linked_probabilities(frames, found[1], link)
+        confident = probs.max(1) >= CONFIDENT
+        if confident.any() and np.mean(probs.argmax(1)[confident] == quadrant[confident]) >= AGREEMENT:
+            break
+    return found
+
+
+def linked_probabilities(frames: Predictions, t: float, link: CategoryLink) -> NDArray[np.float64]:
+    """Probabilities of the categories as they are published, [n, 4]; see ``CategoryLink``."""
+    probs = softmax(frames.category, t)
+    return np.array(
+        [linked(p, *point, link) for p, point in zip(probs.tolist(), frames.emotion.tolist(), strict=True)]
+    ).reshape(-1, len(CATEGORIES))
+
+
+def _linked_temperature(category: NDArray[np.int_], frames: Predictions, link: CategoryLink) -> float:
+    """The temperature that makes the labelled rows likeliest, given the link; 1 without any."""
+    rows = category >= 0
+    if not rows.any():
+        return 1.0
+    labelled = Predictions(emotion=frames.emotion[rows], category=frames.category[rows], cluster=frames.cluster[rows])
+    truth = category[rows]
+
+    def loss(t: float) -> float:
+        probs = linked_probabilities(labelled, t, link)
+        return -float(np.log(probs[np.arange(len(truth)), truth] + 1e-12).mean())
+
+    return float(min(_TEMPERATURES[::3], key=loss))
+
+
+def _quadrants(emotion: NDArray[np.float64]) -> NDArray[np.int_]:
+    """The quadrant that each point [n, 2] lies in, as an index into ``CATEGORIES``."""
+    pleasant, lively = emotion[:, 0] >= 0, emotion[:, 1] >= 0
+    return np.where(lively, np.where(pleasant, 0, 1), np.where(pleasant, 3, 2))
+
+
+def _errors_by_context(data: ClipSet, results: FoldResults, bare: Calibration) -> tuple[PredictionError, ...]:
+    """Half widths that hold ``LEVEL`` of the published values, by the seconds heard so far."""
+    rows = np.flatnonzero(data.with_audio & data.labels.emotion.isfinite().all(1).numpy()).tolist()
+    shown = {row: show(results.moments[row], bare).values for row in rows}
+    found = []
+    for heard_s in HEARD_S:
+        place = round(heard_s / TOKEN_S) - 1
+        there = [row for row in rows if len(shown[row]) > place]
+        if len(there) < _MIN_BIN:
+            continue
+        truth = [_rating_at(data, row, place) for row in there]
+        errors = np.abs(np.array(truth) - np.array([shown[row][place] for row in there]))
+        widths = [conformal_half_width(errors[:, k], LEVEL) for k in range(2)]
+        found.append(PredictionError(heard_s=heard_s, valence=widths[0], arousal=widths[1]))
+    return tuple(found) or bare.errors
+
+
+def _rating_at(data: ClipSet, row: int, place: int) -> NDArray[np.float64]:
+    """What listeners say of a moment of a clip: then, else of the whole."""
+    now = data.dynamic[row, min(place, data.dynamic.shape[1] - 1)]
+    rating: NDArray[np.float64] = (now if bool(now.isfinite().all()) else data.labels.emotion[row]).double().numpy()
+    return rating
+
+
+def spread_map(predictions: NDArray[np.float64], ratings: NDArray[np.float32]) -> tuple[tuple[float, float], ...]:
+    """Monotone map of predictions [n] to the distribution of the ratings [n], by equal quantiles; empty without any.
+
+    Beyond the outermost quantiles it goes on to -1 and 1.
+    """
+    rated = np.isfinite(ratings)
+    if rated.sum() < _MIN_BIN:
+        return ()
+    shares = np.linspace(0.01, 0.99, 15)
+    of, to = np.quantile(predictions[rated], shares), np.quantile(ratings[rated].astype(np.float64), shares)
+    pairs = [(-1.0, -1.0), *zip(of.tolist(), to.tolist(), strict=True), (1.0, 1.0)]
+    return tuple((round(float(x), 4), round(float(y), 4)) for x, y in pairs)
+
+
+def measure_calibration(data: ClipSet, predictions: Predictions, link: CategoryLink) -> CalibrationReport:
     """Calibrate on all folds but one and look at that one, for each in turn; intervals are a bootstrap over artists.
 
     Args:
         data: The clips.
-        predictions: As for ``calibrate``.
+        predictions: Of single frames.
+        link: Of category and point.
     """
     emotion, category, cluster = _labels(data)
     folds = np.array([clip.fold for clip in data.clips])
     artists = np.array([clip.artist or clip.clip_id for clip in data.clips])
     rated = np.isfinite(emotion).all(1)
     held = coverage(np.abs(emotion - predictions.emotion)[rated], folds[rated], LEVEL)
-    of_category = _Labelled.of(category, predictions.category, folds, artists)
+    # As a logit each, linked probabilities take a temperature like any others.
+    logits = np.log(linked_probabilities(predictions, 1.0, link) + 1e-12)
+    of_category = _Labelled.of(category, logits, folds, artists)
     of_cluster = _Labelled.of(cluster, predictions.cluster, folds, artists)
     return CalibrationReport(
         level=LEVEL,
@@ -280,7 +388,7 @@ def equal_bins(values: NDArray[np.float64]) -> list[NDArray[np.int_]]:
 
 def _labels(data: ClipSet) -> tuple[NDArray[np.float32], NDArray[np.int_], NDArray[np.int_]]:
     """Emotion, category and cluster of the clips; rows without audio as if they had no labels."""
-    emotion, category, cluster = (label.numpy() for label in data.labels)
+    emotion, category, cluster = (x.numpy() for x in (data.labels.emotion, data.labels.category, data.labels.cluster))
     silent = ~data.with_audio
     return np.where(silent[:, None], np.nan, emotion), np.where(silent, -1, category), np.where(silent, -1, cluster)
 

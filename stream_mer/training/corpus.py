@@ -112,6 +112,26 @@ def load_corpus(root: Path) -> Corpus:
     return Corpus(root=root, clips=clips, transcripts=read_transcripts(root), notes=(*notes, *of_curves))
 
 
+def together(corpora: Sequence[Corpus]) -> Corpus:
+    """Read several corpora as one, each with the folds that it has.
+
+    Raises:
+        CorpusError: An id stands for two clips, or an artist sits in two folds.
+    """
+    if len(corpora) == 1:
+        return corpora[0]
+    clips = tuple(clip for corpus in corpora for clip in corpus.clips)
+    source = Path(" and ".join(str(corpus.root) for corpus in corpora))
+    check_ids(clips, source)
+    _check_folds(clips, source)
+    return Corpus(
+        root=corpora[0].root,
+        clips=clips,
+        transcripts={name: row for corpus in corpora for name, row in corpus.transcripts.items()},
+        notes=tuple(note for corpus in corpora for note in corpus.notes),
+    )
+
+
 def _with_curves(clips: Sequence[Clip], path: Path) -> tuple[tuple[Clip, ...], tuple[str, ...]]:
     """Give clips their continuous ratings, and notes on those that belong to none."""
     curves = read_curves(path)

@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from stream_mer.emotion.model import Encoded, JointModel
+from stream_mer.emotion.joint import OUTPUTS, JointModel, time_scales
 from stream_mer.training.dataset import ClipSet
 from stream_mer.training.fit import Recipe, fit
 from stream_mer.training.progress import bars
 from stream_mer.types import CATEGORIES, CLUSTERS
 
-FRAME_TOKEN = 19  # the block that ends 9.92 s after the start: one frame with 10 s heard
+FRAME_TOKEN = 19  # the token that ends 10 s after the start: one frame with 10 s heard
 
 _EMOTION = slice(0, 2)
 _CATEGORY = slice(2, 2 + len(CATEGORIES))
 _CLUSTER = slice(2 + len(CATEGORIES), 2 + len(CATEGORIES) + len(CLUSTERS))
-_WIDTH = _CLUSTER.stop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,11 +74,13 @@ class FoldResults:
         clips: Mean over all moments of a clip.
         frames: The one moment with 10 s heard.
         members: As ``clips``, for each member of the ensemble by itself.
+        moments: What the audio alone gives at each moment of a clip, one array [moments, 11] a row of the set.
     """
 
     clips: dict[str, Predictions]
     frames: dict[str, Predictions]
     members: dict[str, tuple[Predictions, ...]]
+    moments: tuple[NDArray[np.float32], ...]
 
 
 def cross_validate(
@@ -101,18 +102,29 @@ def cross_validate(
     folder.mkdir(parents=True, exist_ok=True)
     folds = np.array([clip.fold for clip in data.clips])
     present = sorted(set(folds.tolist()))
-    outputs = np.zeros((recipe.model.members, 2, len(conditions), len(data), _WIDTH))
+    outputs = np.zeros((recipe.model.members, 2, len(conditions), len(data), OUTPUTS))
+    moments: list[NDArray[np.float32]] = [np.zeros((0, OUTPUTS), np.float32)] * len(data)
     with bars() as progress:
         task = progress.add_task(title, total=len(present))
         for fold in present:
             rows = np.flatnonzero(folds == fold)
-            path = folder / f"fold{fold}.npy"
+            path = folder / f"fold{fold}.npz"
             if not path.is_file():
                 model = fit(data, np.flatnonzero(folds != fold).tolist(), recipe, seed=seed)
-                part = path.with_suffix(".part.npy")
-                np.save(part, np.stack([predict_clip(model, data, int(row), conditions) for row in rows], axis=3))
+                clips = [predict_clip(model, data, int(row), conditions) for row in rows]
+                part = path.with_suffix(".part.npz")
+                np.savez(
+                    part,
+                    outputs=np.stack([clip.outputs for clip in clips], axis=3),
+                    moments=np.concatenate([clip.moments for clip in clips]),
+                    lengths=np.array([len(clip.moments) for clip in clips]),
+                )
                 part.replace(path)
-            outputs[:, :, :, rows] = np.load(path, allow_pickle=False)
+            with np.load(path, allow_pickle=False) as kept:
+                outputs[:, :, :, rows] = kept["outputs"]
+                of_clips = np.split(kept["moments"], np.cumsum(kept["lengths"])[:-1])
+            for row, of_clip in zip(rows.tolist(), of_clips, strict=True):
+                moments[row] = of_clip
             progress.advance(task)
     mean = outputs.mean(0)
     return FoldResults(
@@ -121,36 +133,46 @@ def cross_validate(
         members={
             condition.name: tuple(_split(member[0, i]) for member in outputs) for i, condition in enumerate(conditions)
         },
+        moments=tuple(moments),
     )
 
 
-@torch.inference_mode()
-def predict_clip(model: JointModel, data: ClipSet, row: int, conditions: Sequence[Condition]) -> NDArray[np.float64]:
-    """One clip under every condition, causally: [members, 2 (mean over the clip, frame), conditions, outputs].
+class ClipPrediction(NamedTuple):
+    """What a model says of one clip, causally.
 
-    A song without audio has but one condition, its words; it stands in every place.
+    Attributes:
+        outputs: [members, 2 (mean over the clip, frame), conditions, outputs].
+        moments: [moments, outputs], the mean of the members by audio alone; of a song without audio, by its words.
     """
+
+    outputs: NDArray[np.float64]
+    moments: NDArray[np.float32]
+
+
+@torch.inference_mode()
+def predict_clip(model: JointModel, data: ClipSet, row: int, conditions: Sequence[Condition]) -> ClipPrediction:
+    """Predict one clip under every condition. A song without audio has but one, its words, in every place."""
     if not data.with_audio[row] and len(conditions) > 1:
-        return predict_clip(model, data, row, (PRINTED,)).repeat(len(conditions), axis=2)
-    places, mask = data.contexts(row)
+        alone = predict_clip(model, data, row, (PRINTED,))
+        return alone._replace(outputs=alone.outputs.repeat(len(conditions), axis=2))
+    weights = time_scales(data.ages(row), model.config)  # [moments, S, tokens]
+    recording = torch.zeros(len(weights), dtype=torch.long)
     sounds = {
-        sound: _each(model.encode_audio(data.clip_tokens(row, sound)), lambda x: x[:, 0][:, places])
+        sound: model.pool_audio(model.encode_audio(model.components(data.clip_tokens(row, sound))), weights, recording)
         for sound in {condition.sound for condition in conditions}
-    }  # each [E, moments, context, D]
+    }
     out = []
     for condition in conditions:
         text = data.heard_lines(row, condition.text, delay_s=condition.delay_s)
-        heard = mask if condition.audio else torch.zeros_like(mask)
-        heads = model.fuse(
-            sounds[condition.sound], heard, text._replace(vectors=text.vectors.expand(len(places), -1, -1))
-        ).fused
-        moments = torch.cat(heads, dim=2).double().numpy()  # [E, moments, outputs]
-        out.append(np.stack([moments.mean(1), moments[:, min(FRAME_TOKEN, len(places) - 1)]], axis=1))
-    return np.stack(out, axis=2)
-
-
-def _each(encoded: Encoded, function: Callable[[Tensor], Tensor]) -> Encoded:
-    return Encoded(*(None if part is None else function(part) for part in encoded))
+        text = text._replace(vectors=text.vectors.expand(len(weights), -1, -1))
+        heard = weights if condition.audio else torch.zeros_like(weights)
+        heads = model.fuse(sounds[condition.sound], heard, text).fused
+        out.append(torch.cat(heads, dim=2).double().numpy())  # [E, moments, outputs]
+    frame = min(FRAME_TOKEN, len(weights) - 1)
+    return ClipPrediction(
+        outputs=np.stack([np.stack([one.mean(1), one[:, frame]], axis=1) for one in out], axis=2),
+        moments=out[0].mean(0).astype(np.float32),
+    )
 
 
 def _fingerprint(data: ClipSet, recipe: Recipe, seed: int, conditions: Sequence[Condition]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -12,9 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stream_mer.audio.features import STEP_LENGTH
-from stream_mer.emotion.backbone import BLOCK_STEPS, TOKEN_STEPS
-from stream_mer.emotion.model import AudioInput, TextInput
+from stream_mer.emotion.audio_branch import TOKEN_HOP
+from stream_mer.emotion.joint import AudioInput, JointModelConfig, PrincipalComponents, TextInput, time_scales
 from stream_mer.errors import CorpusError
 from stream_mer.lyrics.reader import LINE_FEATURES
 from stream_mer.training.corpus import Clip
@@ -22,7 +21,9 @@ from stream_mer.training.losses import Labels
 from stream_mer.training.lyrics import NO_LINES, ClipLines
 from stream_mer.types import seconds
 
-BLOCK_S = seconds(BLOCK_STEPS * STEP_LENGTH)
+TOKEN_S = seconds(TOKEN_HOP)
+"""Seconds from one audio token to the next, and so from one moment of a clip to the next."""
+
 MAX_LINES = 64  # the live tracker keeps no more
 TAUGHT_TEXT = ("recognised", "printed")
 """The kinds of text that training draws from; others are there to be measured on."""
@@ -43,7 +44,7 @@ class Batch(NamedTuple):
     @property
     def has_audio(self) -> Tensor:
         """[B] True where a row has at least one audio token."""
-        return self.audio.mask.any(dim=1)
+        return (self.audio.weights > 0).flatten(1).any(1)
 
     @property
     def has_text(self) -> Tensor:
@@ -69,8 +70,27 @@ class TextSampling:
     lost_lines: float = 0.15
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How moments are drawn while training.
+
+    Attributes:
+        tokens_kept: Audio tokens of a moment that a step reads: the newest and others of its context, drawn anew each
+            time. They overlap, so that a few say nearly as much as all do, and leaving others out is an augmentation.
+        degraded_share: Share of the rows that hear a degraded copy of the clip, where the data have some.
+        static_scale: What a rating given after a clip counts where there is none of the moment: ratings given while
+            listening are less extreme (.77 of them in valence and .81 in arousal, on DEAM).
+        text: How words are treated.
+    """
+
+    tokens_kept: int = 8
+    degraded_share: float = 0.4
+    static_scale: float = 0.9
+    text: TextSampling = field(default_factory=TextSampling)
+
+
 class ClipSet:
-    """Clips with all that the model reads of them, in memory (16-bit tokens: 0.2 MB a clip of 30 s).
+    """Clips with all that the model reads of them, in memory (16-bit tokens: 0.3 MB a clip of 30 s).
 
     Args:
         clips: The clips.
@@ -104,7 +124,7 @@ class ClipSet:
         self.with_audio = self.sets == ""
         empty = [clip.clip_id for clip in clips if len(tokens[clip.clip_id]) == 0]
         if empty:
-            raise CorpusError(f"{len(empty)} clips are shorter than {BLOCK_S:.1f} s, the first one is {empty[0]!r}")
+            raise CorpusError(f"{len(empty)} clips are shorter than {TOKEN_S:.1f} s, the first one is {empty[0]!r}")
         self.n_tokens = torch.tensor(
             [len(tokens[clip.clip_id]) for clip in clips] + [0] * int((~self.with_audio).sum())
         )
@@ -119,9 +139,9 @@ class ClipSet:
         self._lines = {
             kind: [by_id.get(clip.clip_id, NO_LINES) for clip in self.clips] for kind, by_id in lines.items()
         }
-        steps = int(context_s / seconds(STEP_LENGTH))
-        self.context_tokens = max(1, (steps - TOKEN_STEPS) // BLOCK_STEPS + 1)
-        self.labels = _labels(self.clips)
+        self.context_tokens = max(1, round(context_s / TOKEN_S))
+        self.labels = _labels(self.clips, self.with_audio)
+        self.dynamic = _dynamic(self.clips, longest)
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -131,7 +151,7 @@ class ClipSet:
         names = [(clip.clip_id, clip.artist, clip.fold) for clip in self.clips]
         state = hashlib.sha256(repr([self.context_tokens, names]).encode())
         state.update(repr(self.sets.tolist()).encode())
-        for tensor in (self.tokens, self.n_tokens, *self.labels):
+        for tensor in (self.tokens, self.n_tokens, *self.labels, self.dynamic):
             state.update(tensor.numpy().tobytes())
         for kind in sorted(set(self._lines) & set(TAUGHT_TEXT)):
             for lines in self._lines[kind]:
@@ -149,31 +169,59 @@ class ClipSet:
             parts.append(rng.permutation(of_set)[:songs])
         return torch.from_numpy(rng.permutation(np.concatenate(parts)))
 
+    def reduced(self, components: PrincipalComponents) -> Tensor:
+        """All tokens as their principal components, [copies, clips, tokens, components], 16-bit."""
+        copies, clips, _, features = self.tokens.shape
+        reduced = self.tokens.new_zeros(copies, clips, self.tokens.shape[2], components.basis.shape[1])
+        for k in range(copies):
+            for i in range(clips):  # a clip at a time bounds the memory that this takes
+                reduced[k, i] = components(self.tokens[k, i].view(-1, features).float()).half()
+        return reduced
+
     def draw(
         self,
         rows: Tensor,
         rng: np.random.Generator,
-        sampling: TextSampling,
+        sampling: Sampling,
         *,
-        tokens_kept: int,
-        degraded_share: float = 0.5,
+        tokens: Tensor,
+        config: JointModelConfig,
     ) -> Batch:
-        """One random moment of each clip in ``rows``, from its third second on, with words treated as told.
+        """One random moment of each clip in ``rows``, with words treated as told.
 
-        Where there are degraded copies, ``degraded_share`` of the rows hear one of them in place of the clip.
+        Args:
+            rows: [B].
+            rng: Decides.
+            sampling: How.
+            tokens: What is drawn from: ``reduced``, or ``self.tokens``.
+            config: Says what the time scales are.
         """
         n = self.n_tokens[rows].clamp(min=1).numpy()
-        ends = torch.from_numpy(rng.integers(np.minimum(5, n - 1), n))
+        # The root makes long contexts likelier: that is what a live stream has nearly always.
+        ends = torch.from_numpy((n * rng.random(len(n)) ** 0.6).astype(np.int64))
         texts = [
-            self._draw_lines(row, BLOCK_S * (end + 1), rng, sampling)
+            self._draw_lines(row, TOKEN_S * (end + 1), rng, sampling.text)
             for row, end in zip(rows.tolist(), ends.tolist(), strict=True)
         ]
-        copies = rng.integers(1, max(2, len(self.tokens)), size=len(rows)) * (rng.random(len(rows)) < degraded_share)
+        copies = rng.integers(1, max(2, len(self.tokens)), size=len(rows)) * (
+            rng.random(len(rows)) < sampling.degraded_share
+        )
         copy = torch.from_numpy(copies % len(self.tokens))  # 0 is the clip as it is, also where there is no other
-        audio = self._draw_audio(rows, ends, copy, rng, tokens_kept)
-        batch = Batch(audio, _pad(texts), Labels(*(label[rows] for label in self.labels)))
-        alone = batch.has_text & torch.from_numpy(rng.random(len(rows)) < sampling.alone)
-        return batch._replace(audio=audio._replace(mask=audio.mask & ~alone.unsqueeze(1)))
+        text = _pad(texts)
+        alone = (text.weights > 0).any(1) & torch.from_numpy(rng.random(len(rows)) < sampling.text.alone)
+        chosen, ages = self._draw_places(rows, ends, rng, sampling.tokens_kept)
+        ages = ages.masked_fill(alone.unsqueeze(1), -1)
+        at = rows.clamp(max=tokens.shape[1] - 1)  # whatever stands in for a song's audio does not count
+        audio = AudioInput(
+            tokens[copy[:, None], at[:, None], chosen].float(), torch.arange(len(rows)), time_scales(ages, config)
+        )
+        labels = Labels(*(label[rows] for label in self.labels))
+        return Batch(audio, text, labels._replace(emotion=self._emotion_at(rows, ends, sampling.static_scale)))
+
+    def _emotion_at(self, rows: Tensor, ends: Tensor, static_scale: float) -> Tensor:
+        """What listeners say at the end of the tokens ``ends`` [B], [B, 2]: while they listened, else of the clip."""
+        now = self.dynamic[rows, ends.clamp(max=self.dynamic.shape[1] - 1)]
+        return torch.where(now.isfinite(), now, static_scale * self.labels.emotion[rows])
 
     def clip_tokens(self, row: int, sound: str = "") -> Tensor:
         """All audio tokens of one clip, [1, n, token_features]; a zero one for a song without audio.
@@ -181,19 +229,21 @@ class ClipSet:
         ``sound`` names one of ``sounds``; empty is the clip as it is.
         """
         if not self.with_audio[row]:
-            return self.tokens.new_zeros(1, 1, self.tokens.shape[3]).float()
+            return torch.zeros(1, 1, self.tokens.shape[3])
         if sound:
             return torch.from_numpy(self.sounds[sound][self.clips[row].clip_id]).unsqueeze(0).float()
         return self.tokens[0, row : row + 1, : int(self.n_tokens[row])].float()
 
-    def contexts(self, row: int) -> tuple[Tensor, Tensor]:
-        """What each moment of a clip knows, one moment a token, oldest first; a song without audio has one moment.
+    def ages(self, row: int) -> Tensor:
+        """How old each token of a clip is at each of its moments, [moments, tokens], in tokens.
 
-        Returns:
-            The places of the tokens, and whether there is one, both [moments, context].
+        A moment is the end of a token, and knows ``context_tokens`` tokens; the age of others is negative. A song
+        without audio has one moment, which knows none.
         """
-        places = self._context(torch.arange(max(1, int(self.n_tokens[row]))))
-        return places.clamp(min=0), (places >= 0) & bool(self.with_audio[row])
+        n = max(1, int(self.n_tokens[row]))
+        ages = torch.arange(n)[:, None] - torch.arange(n)[None]
+        known = (ages < self.context_tokens) & bool(self.with_audio[row])
+        return ages.masked_fill(~known, -1)
 
     def heard_lines(self, row: int, kind: str, *, delay_s: float) -> TextInput:
         """The lines of one clip as they are known at each of its moments, ``delay_s`` after they end.
@@ -205,7 +255,7 @@ class ClipSet:
         """
         lines = self._lines[kind][row] if self.has_lines(row, kind) else NO_LINES
         ends = torch.from_numpy(lines.t1).unsqueeze(0)
-        t = torch.arange(1, int(self.n_tokens[row]) + 1).unsqueeze(1) * BLOCK_S  # [moments, 1]
+        t = torch.arange(1, int(self.n_tokens[row]) + 1).unsqueeze(1) * TOKEN_S  # [moments, 1]
         if not self.with_audio[row]:  # its one moment is the end of the song
             t = ends[:, -1:] if len(lines) else torch.zeros(1, 1)
         ages_s = t - (torch.zeros_like(ends) if kind == "printed" else ends)
@@ -224,18 +274,16 @@ class ClipSet:
     def has_lines(self, row: int, kind: str) -> bool:
         return kind in self._lines and len(self._lines[kind][row]) > 0
 
-    def _context(self, ends: Tensor) -> Tensor:
-        """Places of the tokens that the moments ``ends`` [B] know, [B, context]; negative before the start."""
-        return torch.arange(1 - self.context_tokens, 1)[None] + ends[:, None]
+    def _draw_places(self, rows: Tensor, ends: Tensor, rng: np.random.Generator, kept: int) -> tuple[Tensor, Tensor]:
+        """The newest token of each moment and ``kept`` - 1 others of its context: places and ages, both [B, kept].
 
-    def _draw_audio(self, rows: Tensor, ends: Tensor, copy: Tensor, rng: np.random.Generator, kept: int) -> AudioInput:
-        """The newest token of each moment and ``kept`` - 1 others of its context, drawn anew each time."""
-        others = rng.permuted(np.tile(np.arange(self.context_tokens - 1), (len(rows), 1)), axis=1)[:, : kept - 1]
-        chosen = torch.from_numpy(np.pad(others, ((0, 0), (0, 1)), constant_values=self.context_tokens - 1))
-        places = self._context(ends).gather(1, chosen)
-        heard = (places >= 0) & torch.from_numpy(self.with_audio)[rows].unsqueeze(1)
-        rows = rows.clamp(max=self.tokens.shape[1] - 1)  # whatever stands in for a song's audio is masked
-        return AudioInput(self.tokens[copy[:, None], rows[:, None], places.clamp(min=0)].float(), heard)
+        The age of a token that is not there is negative.
+        """
+        others = rng.permuted(np.tile(np.arange(1, self.context_tokens), (len(rows), 1)), axis=1)[:, : kept - 1]
+        ages = torch.from_numpy(np.pad(others, ((0, 0), (1, 0))))
+        places = ends[:, None] - ages
+        there = (places >= 0) & torch.from_numpy(self.with_audio)[rows].unsqueeze(1)
+        return places.clamp(min=0), ages.masked_fill(~there, -1)
 
     def _draw_lines(self, row: int, t: float, rng: np.random.Generator, sampling: TextSampling) -> _KnownLines:
         kinds = [kind for kind in TAUGHT_TEXT if self.has_lines(row, kind)]
@@ -275,15 +323,35 @@ def _pad(texts: Sequence[_KnownLines]) -> TextInput:
     return TextInput(vectors, weights, ages_s)
 
 
-def _labels(clips: Sequence[Clip]) -> Labels:
-    """Labels of the clips; a row without valence is left out of the main task."""
+def _labels(clips: Sequence[Clip], with_audio: NDArray[np.bool_]) -> Labels:
+    """Labels of the clips.
+
+    What listeners said teaches the main task, and ratings of mood words only an order. Where nobody rated any
+    recording, mood words teach the main task, for want of better.
+    """
     nan = float("nan")
-    emotion = [
-        (c.valence if c.valence is not None and c.teaches_emotion else nan, nan if c.arousal is None else c.arousal)
-        for c in clips
-    ]
+    rated = [clip.valence is not None and clip.arousal is not None and clip.teaches_emotion for clip in clips]
+    by_listeners = [clip.rated_by == "listeners" for clip in clips]
+    heard = any(r and by and a for r, by, a in zip(rated, by_listeners, with_audio.tolist(), strict=True))
+
+    def ratings(chosen: Sequence[bool]) -> Tensor:
+        pairs = zip(clips, chosen, strict=True)
+        return torch.tensor([(c.valence, c.arousal) if counts else (nan, nan) for c, counts in pairs])
+
     return Labels(
-        torch.tensor(emotion),
-        torch.tensor([-1 if clip.category is None else clip.category for clip in clips]),
-        torch.tensor([-1 if clip.cluster is None else clip.cluster for clip in clips]),
+        emotion=ratings([r and (by or not heard) for r, by in zip(rated, by_listeners, strict=True)]),
+        mood=ratings([r and heard and not by for r, by in zip(rated, by_listeners, strict=True)]),
+        category=torch.tensor([-1 if clip.category is None else clip.category for clip in clips]),
+        cluster=torch.tensor([-1 if clip.cluster is None else clip.cluster for clip in clips]),
     )
+
+
+def _dynamic(clips: Sequence[Clip], longest: int) -> Tensor:
+    """What listeners said at the end of each token, [clips, longest, 2]; NaN where they said nothing."""
+    ratings = torch.full((len(clips), longest, 2), float("nan"))
+    for row, clip in enumerate(clips):
+        for rating in clip.dynamic.ratings if clip.dynamic else ():
+            place = round(rating.t_s / TOKEN_S) - 1
+            if 0 <= place < longest:
+                ratings[row, place] = torch.tensor([rating.valence, rating.arousal])
+    return ratings

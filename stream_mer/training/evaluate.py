@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from rich.table import Table
 
 from stream_mer.training.crossvalidation import FoldResults, Predictions
 from stream_mer.training.dataset import ClipSet
-from stream_mer.training.metrics import Figure
+from stream_mer.training.metrics import Figure, figure_as_json
 from stream_mer.training.scores import SCORES, score
 
 COLUMNS: dict[str, str] = {
@@ -38,7 +38,7 @@ class FoldTable:
     def to_dict(self) -> dict[str, Any]:
         """For JSON, which knows no NaN: a figure over no clips has null in its place."""
         return {
-            kind: {name: _told(figure) for name, figure in row.items()}
+            kind: {name: figure_as_json(figure) for name, figure in row.items()}
             for kind, row in (self.figures | self.words).items()
         }
 
@@ -69,10 +69,6 @@ class FoldTable:
             songs = max(figure.n for figure in figures.values())
             table.add_row(title, str(songs), *(str(figures[name]) for name in WORD_SCORES))
         return table
-
-
-def _told(figure: Figure) -> dict[str, Any]:
-    return asdict(figure) if figure.n else {"value": None, "low": None, "high": None, "n": 0}
 
 
 def fold_table(data: ClipSet, results: FoldResults) -> FoldTable:

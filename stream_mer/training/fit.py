@@ -8,15 +8,18 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from stream_mer.emotion.backbone import TOKEN_FEATURES
-from stream_mer.emotion.model import JointModel, JointModelConfig
+from stream_mer.emotion.audio_branch import YAMNET
+from stream_mer.emotion.joint import JointModel, JointModelConfig, PrincipalComponents
 from stream_mer.lyrics.reader import LINE_FEATURES
-from stream_mer.training.dataset import ClipSet, TextSampling
+from stream_mer.training.corpus import RatedBy
+from stream_mer.training.dataset import ClipSet, Sampling
 from stream_mer.training.losses import JointLoss, LossWeights
 
 _TEXT_LAYERS = ("text_projection", "private_text", "text_heads")
 _SMALLEST_SPREAD = 1e-2  # relative to the mean of all features: a constant one stays small
+_COMPONENTS_OF = 8000  # tokens that the principal components are computed of at most; more change nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,42 +27,48 @@ class Recipe:
     """Everything that decides what training gives, apart from the data and the seed.
 
     Attributes:
-        epochs: Rounds over the clips; each round draws one moment of every clip.
-        batch_size: Rows.
+        epochs: Rounds over the clips.
+        batch_size: Clips.
+        moments: Moments of each clip that a step draws.
         learning_rate: Peak of the one-cycle schedule.
         weight_decay: Of AdamW.
         text_weight_decay: Of the layers that read words alone: there are few songs to learn from, again and again.
         model: Shape of the network; how wide an audio token is, the data say.
         losses: Weights of the losses.
-        tokens_kept: Audio tokens of a moment that a step reads. They overlap, so a few say nearly as much as all 15 do,
-            and leaving others out each time is a mild augmentation.
-        degraded_share: Share of the rows that hear a degraded copy of the clip, where the data have some.
+        sampling: How moments are drawn.
         songs_per_epoch: Of each set of songs without audio, at most so many a round.
-        text: How words are treated.
+        taught_by: Whose ratings of valence and arousal teach the main task (switchable for ablations).
+        yamnet: Whether the network reads YAMNet's part of the audio tokens (switchable for ablations).
     """
 
-    epochs: int = 40
+    epochs: int = 15
     batch_size: int = 64
+    moments: int = 3
     learning_rate: float = 1e-3
-    weight_decay: float = 1e-2
+    weight_decay: float = 0.3
     text_weight_decay: float = 3.0
-    tokens_kept: int = 5
-    degraded_share: float = 0.4
     songs_per_epoch: int = 250
     model: JointModelConfig = field(
-        default_factory=lambda: JointModelConfig(audio_features=TOKEN_FEATURES, text_features=LINE_FEATURES, members=5)
+        default_factory=lambda: JointModelConfig(audio_features=1000, text_features=LINE_FEATURES, members=5)
     )
     losses: LossWeights = field(default_factory=LossWeights)
-    text: TextSampling = field(default_factory=TextSampling)
+    sampling: Sampling = field(default_factory=Sampling)
+    taught_by: RatedBy = "listeners"
+    yamnet: bool = True
 
 
 def fit(data: ClipSet, rows: Sequence[int], recipe: Recipe, *, seed: int) -> JointModel:
     """Train on the clips ``rows``; the same seed, data and machine give the same model."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    model = JointModel(replace(recipe.model, audio_features=data.tokens.shape[3]))
-    _standardise(model, data, rows)
-    loss = JointLoss(recipe.losses, recipe.model.members)
+    features = data.tokens.shape[3]
+    n_components = min(recipe.model.audio_components, features)
+    config = replace(recipe.model, audio_features=features, audio_components=n_components)
+    model = JointModel(config)
+    left_out = 0 if recipe.yamnet else YAMNET.embedding_size
+    _set_components(model.components, _training_tokens(data, rows, rng), left_out=left_out)
+    _standardise_text(model, data, rows)
+    loss = JointLoss(recipe.losses, config.members)
     parameters = [*model.parameters(), *loss.parameters()]
     optimiser = torch.optim.AdamW(_groups(model, loss, recipe), lr=recipe.learning_rate)
     round_rows = len(data.epoch(rows, np.random.default_rng(seed), songs=recipe.songs_per_epoch))
@@ -69,14 +78,17 @@ def fit(data: ClipSet, rows: Sequence[int], recipe: Recipe, *, seed: int) -> Joi
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, recipe.learning_rate, total_steps=steps, pct_start=warm_up
     )
+    tokens = data.reduced(model.components)
     model.train()
     for _ in range(recipe.epochs):
         order = data.epoch(rows, rng, songs=recipe.songs_per_epoch)
         for batch_rows in torch.split(order[: per_epoch * recipe.batch_size], recipe.batch_size):
-            batch = data.draw(
-                batch_rows, rng, recipe.text, tokens_kept=recipe.tokens_kept, degraded_share=recipe.degraded_share
-            )
-            value = loss(model(batch.audio, batch.text), batch.labels, batch.has_audio, batch.has_text)
+            drawn = batch_rows.repeat_interleave(recipe.moments)
+            batch = data.draw(drawn, rng, recipe.sampling, tokens=tokens, config=config)
+            if recipe.taught_by == "tags":
+                batch = batch._replace(labels=batch.labels._replace(emotion=batch.labels.mood))
+            output = model(batch.audio, batch.text)
+            value = loss(output, batch.labels, batch.has_audio, batch.has_text, moments=recipe.moments)
             optimiser.zero_grad()
             value.backward()
             _clip_gradients(parameters)
@@ -104,15 +116,41 @@ def _clip_gradients(parameters: Sequence[torch.nn.Parameter], *, longest: float 
         gradient.mul_(scale.view(-1, *[1] * (gradient.dim() - 1)))
 
 
-def _standardise(model: JointModel, data: ClipSet, rows: Sequence[int]) -> None:
-    """Set mean and scale of the features of both modalities from the training clips."""
+def _training_tokens(data: ClipSet, rows: Sequence[int], rng: np.random.Generator) -> Tensor:
+    """Some audio tokens of the training clips, [n, token_features]."""
     chosen = torch.as_tensor([row for row in rows if data.with_audio[row]])
+    if len(chosen) == 0:
+        return torch.zeros(0, data.tokens.shape[3])
     present = torch.arange(data.tokens.shape[2])[None] < data.n_tokens[chosen][:, None]
-    for projection, seen in (
-        (model.audio_projection, data.tokens[0, chosen][present].float()),
-        (model.text_projection, data.song_means(rows)),
-    ):
-        if len(seen) >= 2 and bool(seen.std(0).any()):
-            projection.mean.copy_(seen.mean(0))
-            spread = seen.std(0)
-            projection.scale.copy_(1.0 / (spread + _SMALLEST_SPREAD * spread.mean()))
+    places = present.nonzero()
+    if len(places) > _COMPONENTS_OF:
+        places = places[torch.from_numpy(rng.choice(len(places), _COMPONENTS_OF, replace=False))]
+    return data.tokens[0, chosen[places[:, 0]], places[:, 1]].float()
+
+
+def _set_components(components: PrincipalComponents, tokens: Tensor, *, left_out: int) -> None:
+    """Set the principal components of standardised tokens [n, features], scaled alike to a variance of 1 on average.
+
+    Scaled one by one, the many components that hold next to nothing would be as loud as those that matter. The last
+    ``left_out`` features have no part in them.
+    """
+    if len(tokens) < 2:
+        return
+    spread = tokens.std(0)
+    scale = 1.0 / (spread + _SMALLEST_SPREAD * spread.mean() + 1e-12)
+    scale[len(scale) - left_out :] = 0.0
+    standardised = (tokens - tokens.mean(0)) * scale
+    variances, directions = torch.linalg.eigh(standardised.T @ standardised / len(tokens))
+    n = components.basis.shape[1]
+    largest = directions[:, -n:].flip(1)
+    components.mean.copy_(tokens.mean(0))
+    components.basis.copy_(scale[:, None] * largest / (variances[-n:].clamp(min=0.0).mean().sqrt() + 1e-12))
+
+
+def _standardise_text(model: JointModel, data: ClipSet, rows: Sequence[int]) -> None:
+    """Set mean and scale of the features of words from the training clips."""
+    seen = data.song_means(rows)
+    if len(seen) >= 2 and bool(seen.std(0).any()):
+        spread = seen.std(0)
+        model.text_projection.mean.copy_(seen.mean(0))
+        model.text_projection.scale.copy_(1.0 / (spread + _SMALLEST_SPREAD * spread.mean()))

@@ -13,15 +13,23 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the usual name
 from torch import Tensor, nn
 
-from stream_mer.emotion.model import Heads, JointOutput, Representations
+from stream_mer.emotion.joint import Heads, JointOutput, Representations
 
 _MIN_ROWS_FOR_CCC = 8  # a concordance of fewer rows is mostly noise
 
 
 class Labels(NamedTuple):
-    """``emotion`` [B, 2] with NaN, ``category`` and ``cluster`` [B] with -1 where a row has none."""
+    """What is known of each row.
+
+    Attributes:
+        emotion: [B, 2], valence and arousal as listeners say, NaN where a row has none.
+        mood: [B, 2], valence and arousal of mood words, of which only the order counts; likewise.
+        category: [B], -1 where a row has none.
+        cluster: [B], likewise.
+    """
 
     emotion: Tensor
+    mood: Tensor
     category: Tensor
     cluster: Tensor
 
@@ -34,6 +42,10 @@ class LossWeights:
         emotion: Main task.
         category: Auxiliary task, quadrants.
         cluster: Auxiliary task, MIREX clusters.
+        concordance: Within the main task, of 1 - CCC.
+        error: Within the main task, of the squared error.
+        dynamics: Within the main task, that differences between moments of a clip follow the listeners'.
+        order: Within the main task, that mood words order the clips: an angry clip lies below a happy one in valence.
         audio: Light head on audio alone (after Self-MM, Yu et al. 2021).
         text: Light head on text alone.
         difference: Private and shared representations should differ (after MISA, Hazarika et al. 2020).
@@ -41,8 +53,12 @@ class LossWeights:
     """
 
     emotion: float = 1.0
-    category: float = 1.0
-    cluster: float = 1.0
+    category: float = 0.5
+    cluster: float = 0.5
+    concordance: float = 0.3
+    error: float = 5.0
+    dynamics: float = 0.1
+    order: float = 0.3
     audio: float = 1.0
     text: float = 1.0
     difference: float = 0.05
@@ -69,21 +85,32 @@ class JointLoss(nn.Module):
         self.weights = weights
         self.log_variance = nn.Parameter(torch.zeros(members, 3))
 
-    def forward(self, output: JointOutput, labels: Labels, has_audio: Tensor, has_text: Tensor) -> Tensor:
-        """The loss of a batch, a scalar; ``has_audio`` and ``has_text`` [B] say which modalities a row has."""
+    def forward(
+        self, output: JointOutput, labels: Labels, has_audio: Tensor, has_text: Tensor, *, moments: int = 1
+    ) -> Tensor:
+        """The loss of a batch, a scalar.
+
+        Args:
+            output: Of ``B`` rows.
+            labels: Of the same.
+            has_audio: [B], whether a row has that modality.
+            has_text: Likewise.
+            moments: So many rows after each other are moments of one clip.
+        """
         w = self.weights
-        loss = self._tasks(output.fused, labels)
+        loss = self._tasks(output.fused, labels, moments)
         for weight, heads, rows in ((w.audio, output.audio, has_audio), (w.text, output.text, has_text)):
             if weight and bool(rows.any()):
                 chosen = Labels(*(label[rows] for label in labels))
-                loss = loss + weight * self._tasks(Heads(*(head[:, rows] for head in heads)), chosen)
+                whole = moments if bool(rows.all()) else 1
+                loss = loss + weight * self._tasks(Heads(*(head[:, rows] for head in heads)), chosen, whole)
         return loss + self._between(output.representations, has_audio, has_text)
 
-    def _tasks(self, heads: Heads, labels: Labels) -> Tensor:
+    def _tasks(self, heads: Heads, labels: Labels, moments: int) -> Tensor:
         w = self.weights
         tasks = torch.stack(
             [
-                w.emotion * emotion_loss(heads.emotion, labels.emotion),
+                w.emotion * self._main_task(heads.emotion, labels, moments),
                 w.category * _cross_entropy(heads.category, labels.category),
                 w.cluster * _cross_entropy(heads.cluster, labels.cluster),
             ],
@@ -96,6 +123,17 @@ class JointLoss(nn.Module):
         weighted = torch.exp(-self.log_variance) * tasks + 0.5 * self.log_variance  # [E, 3]
         return (weighted * counts).sum()
 
+    def _main_task(self, prediction: Tensor, labels: Labels, moments: int) -> Tensor:
+        """Valence and arousal as listeners say, over time, and in the order of mood words: [E]."""
+        w = self.weights
+        loss = w.concordance * concordance_loss(prediction, labels.emotion)
+        loss = loss + w.error * squared_error(prediction, labels.emotion)
+        if w.dynamics and moments > 1:
+            loss = loss + w.dynamics * dynamics_loss(prediction, labels.emotion, moments)
+        if w.order:
+            loss = loss + w.order * order_loss(prediction, labels.mood)
+        return loss
+
     def _between(self, reps: Representations, has_audio: Tensor, has_text: Tensor) -> Tensor:
         w, both = self.weights, has_audio & has_text
         loss = self.log_variance.new_zeros(())
@@ -104,14 +142,20 @@ class JointLoss(nn.Module):
             (reps.private_text, reps.shared_text, has_text),
         ):
             if w.difference and int(rows.sum()) >= 2:
-                loss = loss + w.difference * difference_loss(private[:, rows], shared[:, rows]).sum()
+                loss = (
+                    loss
+                    + w.difference
+                    * difference_loss(private[:, rows].flatten(1, 2), shared[:, rows].flatten(1, 2)).sum()
+                )
         if w.similarity and int(both.sum()) >= 2:
-            loss = loss + w.similarity * similarity_loss(reps.shared_audio[:, both], reps.shared_text[:, both]).sum()
+            loss = (
+                loss + w.similarity * similarity_loss(reps.shared_audio[:, both, 0], reps.shared_text[:, both, 0]).sum()
+            )
         return loss
 
 
-def emotion_loss(prediction: Tensor, target: Tensor) -> Tensor:
-    """1 - CCC plus twice the squared error, for valence and arousal summed; rows with NaN are left out.
+def concordance_loss(prediction: Tensor, target: Tensor) -> Tensor:
+    """1 - CCC of valence and of arousal, summed; rows with NaN are left out.
 
     Args:
         prediction: [E, B, 2].
@@ -124,8 +168,52 @@ def emotion_loss(prediction: Tensor, target: Tensor) -> Tensor:
     if not bool(_enough(rows)):
         return prediction.sum((1, 2)) * 0.0
     p, t = prediction[:, rows], target[rows]
-    ccc = concordance(p.transpose(1, 2), t.T)  # [E, 2]
-    return (1.0 - ccc).sum(1) + 2.0 * (p - t).square().mean(1).sum(1)
+    return (1.0 - concordance(p.transpose(1, 2), t.T)).sum(1)
+
+
+def squared_error(prediction: Tensor, target: Tensor) -> Tensor:
+    """Mean squared error of valence and of arousal, summed; arguments and result as of ``concordance_loss``."""
+    rows = _rated(target)
+    if not bool(_enough(rows)):
+        return prediction.sum((1, 2)) * 0.0
+    return (prediction[:, rows] - target[rows]).square().mean(1).sum(1)
+
+
+def dynamics_loss(prediction: Tensor, target: Tensor, moments: int) -> Tensor:
+    """1 - cosine between predicted and rated differences from a clip's mean, of valence and of arousal, summed.
+
+    Only the direction counts: listeners move a little and late, and how far is the squared error's business.
+
+    Args:
+        prediction: [E, B, 2]; ``moments`` rows after each other are of one clip.
+        target: [B, 2].
+        moments: 2 or more.
+
+    Returns:
+        [E].
+    """
+    p = prediction.unflatten(1, (-1, moments))  # [E, clips, moments, 2]
+    t = target.unflatten(0, (-1, moments))
+    moving = t.isfinite().all(2).all(1) & (t.amax(1) - t.amin(1)).gt(0).any(1)
+    if int(moving.sum()) < 2:
+        return prediction.sum((1, 2)) * 0.0
+    dp, dt = (x - x.mean(-2, keepdim=True) for x in (p[:, moving], t[moving]))
+    products = (dp * dt).sum((1, 2)), dp.square().sum((1, 2)), dt.square().sum((0, 1))
+    return (1.0 - products[0] / (products[1] * products[2] + 1e-12).sqrt()).sum(1)
+
+
+def order_loss(prediction: Tensor, mood: Tensor) -> Tensor:
+    """1 - Pearson's r of valence and of arousal with those of mood words; arguments as of ``concordance_loss``.
+
+    Words say which clip is more pleasant or livelier than another, not where listeners would put it.
+    """
+    rows = _rated(mood)
+    if not bool(_enough(rows)):
+        return prediction.sum((1, 2)) * 0.0
+    p, t = prediction[:, rows], mood[rows]
+    p, t = p - p.mean(1, keepdim=True), t - t.mean(0)
+    r = (p * t).sum(1) / (p.square().sum(1) * t.square().sum(0) + 1e-12).sqrt()
+    return (1.0 - r).sum(1)
 
 
 def _rated(target: Tensor) -> Tensor:

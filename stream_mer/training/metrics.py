@@ -50,6 +50,12 @@ def pearson(truth: Floats, prediction: Floats) -> float:
     return covariance / spread if spread else 0.0
 
 
+def r_squared(truth: Floats, prediction: Floats) -> float:
+    """Coefficient of determination, offset and scale included; 0 where the truth does not vary."""
+    spread = float(truth.var())
+    return 1.0 - float(np.mean((truth - prediction) ** 2)) / spread if spread else 0.0
+
+
 def calibration_error(truth: NDArray[np.int_], probs: Floats, *, bins: int = 10) -> float:
     """Expected calibration error of the likeliest class; ``probs`` [n, classes]."""
     confidence, right = probs.max(1), probs.argmax(1) == truth
@@ -74,3 +80,10 @@ def bootstrap(
     low, high = np.percentile(values, [2.5, 97.5])
     value = statistic(np.arange(len(groups)))
     return Figure(value=value, low=float(low), high=float(high), n=len(groups))
+
+
+def figure_as_json(figure: Figure) -> dict[str, float | int | None]:
+    """A figure for JSON, which knows no NaN: one over no clips has null in its place."""
+    if not figure.n:
+        return {"value": None, "low": None, "high": None, "n": 0}
+    return {"value": figure.value, "low": figure.low, "high": figure.high, "n": figure.n}

@@ -14,7 +14,7 @@ from stream_mer.emotion.checkpoint import load_checkpoint
 from stream_mer.emotion.musicnn import load_musicnn
 from stream_mer.emotion.slim import living_channels, slim
 from stream_mer.training.corpora.registry import AUTO, open_corpus
-from stream_mer.training.corpus import Clip, Corpus
+from stream_mer.training.corpus import Clip, Corpus, together
 from stream_mer.training.dataset import ClipSet, corrupted_kind
 from stream_mer.training.lyrics import ClipLines, encode_songs, printed_lines, recognised_lines
 from stream_mer.training.progress import announce
@@ -54,7 +54,7 @@ def load_backbone(path: Path, clips: Sequence[Clip], cache: Path, *, workers: in
 
 
 def prepare(
-    corpus: Path,
+    corpora: Sequence[Path],
     backbone: Path,
     cache: Path,
     *,
@@ -65,13 +65,13 @@ def prepare(
     corrupted: Sequence[float] = (),
     sounds: Sequence[str] = (),
 ) -> Prepared:
-    """Load a corpus with its audio tokens and lyric lines; what there is to know of it is told on stderr.
+    """Load corpora with their audio tokens and lyric lines; what there is to know of them is told on stderr.
 
     Args:
-        corpus: Its folder.
+        corpora: Their folders, one or more.
         backbone: See ``load_backbone``.
         cache: Folder for what is computed once; a run that was interrupted goes on there.
-        corpus_format: Its layout; see ``training.corpora.registry``.
+        corpus_format: Their layout; see ``training.corpora.registry``.
         copies: Degraded copies of every clip to train on; see ``training.augment``.
         words: Files of songs without audio; see ``training.words``.
         corrupted: Adds kinds of text to measure on, with these shares of the words replaced.
@@ -79,12 +79,12 @@ def prepare(
         transcripts: Whether the recogniser listens to the clips that the corpus has no transcript of.
 
     Raises:
-        CorpusError: The corpus cannot be read.
+        CorpusError: A corpus cannot be read, or two of them do not fit together.
         CheckpointError: The backbone cannot be read.
         SourceError: A clip cannot be decoded.
         LyricsError: The sentence encoder cannot be loaded.
     """
-    found = open_corpus(corpus, corpus_format)
+    found = together([open_corpus(corpus, corpus_format) for corpus in corpora])
     for note in found.notes:
         announce(note)
     word_sets = [load_words(path) for path in words]  # before what takes long, so that a wrong path is told at once

@@ -10,15 +10,17 @@ from numpy.typing import NDArray
 
 from stream_mer.training.crossvalidation import Predictions
 from stream_mer.training.dataset import ClipSet
-from stream_mer.training.metrics import Figure, bootstrap, ccc, macro_f1, pearson
+from stream_mer.training.metrics import Figure, bootstrap, ccc, macro_f1, pearson, r_squared
 from stream_mer.types import CATEGORIES, CLUSTERS
 
 SCORES = {
     "quadrants_accuracy": "Quadrants accuracy",
     "quadrants_f1": "Quadrants macro-F1",
     "valence_ccc": "Valence CCC",
+    "valence_r2": "Valence R2",
     "valence_r": "Valence r",
     "arousal_ccc": "Arousal CCC",
+    "arousal_r2": "Arousal R2",
     "arousal_r": "Arousal r",
     "clusters_f1": "Clusters macro-F1",
     "clusters_lyrics_f1": "Clusters macro-F1, clips with printed lyrics",
@@ -63,7 +65,7 @@ def score(
     Returns:
         Scores by the names of ``SCORES``.
     """
-    emotion, category, cluster = (label.numpy() for label in data.labels)
+    emotion, category, cluster = (x.numpy() for x in (data.labels.emotion, data.labels.category, data.labels.cluster))
     artists = np.array([clip.artist or clip.clip_id for clip in data.clips])
     counted = data.with_audio if among is None else among
     printed = np.array([data.has_lines(row, "printed") for row in range(len(data))])
@@ -86,8 +88,10 @@ def score(
         "quadrants_accuracy": accuracy(with_category, category, clips.category),
         "quadrants_f1": f1(with_category, category, clips.category, len(CATEGORIES)),
         "valence_ccc": agreement(ccc, 0),
+        "valence_r2": agreement(r_squared, 0),
         "valence_r": agreement(pearson, 0),
         "arousal_ccc": agreement(ccc, 1),
+        "arousal_r2": agreement(r_squared, 1),
         "arousal_r": agreement(pearson, 1),
         "clusters_f1": f1(with_cluster, cluster, clips.cluster, len(CLUSTERS)),
         "clusters_lyrics_f1": f1(with_cluster & printed, cluster, clips.cluster, len(CLUSTERS)),

@@ -25,7 +25,7 @@ _Rows = NDArray[np.bool_]
 
 def earned_strength(data: ClipSet, results: FoldResults, rows: _Rows) -> TextStrength:
     """The strengths that do best on clips with words among ``rows`` [n]; ties go to the weaker."""
-    emotion, category, cluster = (label.numpy() for label in data.labels)
+    emotion, category, cluster = (x.numpy() for x in (data.labels.emotion, data.labels.category, data.labels.cluster))
     spoken = [
         (kind, rows & data.with_audio & np.array([data.has_lines(row, kind) for row in range(len(data))]))
         for kind in (RECOGNISED.text, PRINTED.text)
@@ -95,6 +95,7 @@ def with_earned_strength(
         clips=moved(results.clips),
         frames=moved(results.frames),
         members={name: tuple(member[name] for member in members) for name in results.members},
+        moments=results.moments,
     )
 
 

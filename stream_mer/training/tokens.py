@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from stream_mer.audio.features import LogMelStream
-from stream_mer.emotion.backbone import BLOCK_STEPS, TOKEN_BLOCKS, Backbone
-from stream_mer.emotion.streaming_backbone import BackboneStream, StreamingBackbone
+from stream_mer.audio.yamnet import find_yamnet
+from stream_mer.emotion.audio_branch import TOKEN_HOP, YAMNET_BLOCKS, AudioBranch
+from stream_mer.emotion.backbone import TOKEN_STEPS, Backbone
 from stream_mer.errors import SettingError
 from stream_mer.sources.file import FileSource
 from stream_mer.training.augment import CONDITIONS, STAGE, Degradation, StageSound, degrade
@@ -23,7 +23,6 @@ from stream_mer.training.corpus import Clip
 from stream_mer.training.progress import track
 from stream_mer.types import SAMPLE_RATE_HZ, Samples
 
-_PIECE_SAMPLES = 160_000  # 10 s at a time bound the memory that the backbone takes
 _DEGRADING = 1  # count up when ``degrade`` gives another sound for the same settings: the cache then starts anew
 
 
@@ -52,12 +51,14 @@ def read_audio(path: Path, middle_s: float | None = None) -> Samples:
 
 
 def clip_tokens(samples: Samples, backbone: Backbone) -> NDArray[np.float16]:
-    """All tokens of a recording, one a block of 31 steps, [n, token_features], as a stream computes them."""
-    stream = BackboneStream(StreamingBackbone(backbone), context_steps=len(samples))
-    log_mel = LogMelStream()
-    for start in range(0, len(samples), _PIECE_SAMPLES):
-        stream.feed(log_mel.feed(samples[start : start + _PIECE_SAMPLES]))
-    return np.asarray(stream.grid_tokens().numpy(), dtype=np.float16)
+    """All tokens of a recording, one every half second, [n, token_features], as a stream computes them."""
+    branch = AudioBranch(backbone)
+    stream = branch.open()
+    branch.feed([(stream, samples)])
+    tokens = stream.take()
+    if not tokens:
+        return np.zeros((0, branch.token_features), np.float16)
+    return np.asarray(torch.stack(tokens).numpy(), dtype=np.float16)
 
 
 def cached_tokens(
@@ -174,8 +175,9 @@ def _seed(clip_id: str, copy: int) -> int:
 
 
 def _fingerprint(backbone: Backbone) -> str:
-    """Changes with the weights and with what a token is."""
-    state = hashlib.sha256(f"{BLOCK_STEPS} {TOKEN_BLOCKS} {backbone.shape.token_features}".encode())
+    """Changes with the weights of both networks and with what a token is."""
+    state = hashlib.sha256(f"{TOKEN_HOP} {TOKEN_STEPS} {YAMNET_BLOCKS} {backbone.shape.token_features}".encode())
+    state.update((find_yamnet() / "yamnet.onnx").read_bytes())
     for tensor in backbone.state_dict().values():
         state.update(tensor.numpy().tobytes())
     return state.hexdigest()[:12]

@@ -16,6 +16,7 @@ from stream_mer.training.crossvalidation import STANDARD_CONDITIONS, cross_valid
 from stream_mer.training.dataset import ClipSet
 from stream_mer.training.evaluate import FoldTable, confusion_matrices, fold_table
 from stream_mer.training.fit import Recipe, fit
+from stream_mer.training.live import live_report, show
 from stream_mer.training.progress import announce
 from stream_mer.training.stage import stage_conditions, stage_report
 from stream_mer.training.text_strength import earned_strength, with_earned_strength
@@ -39,14 +40,16 @@ def train(
     results = with_earned_strength(data, bare, as_they_are=frozenset(data.sounds))
     strength = earned_strength(data, bare, np.ones(len(data), dtype=np.bool_))
     table = fold_table(data, results)
-    report = measure_calibration(data, results.frames["recognised"])
+    calibration = replace(calibrate(data, results), text_strength=strength)
+    report = measure_calibration(data, results.frames["recognised"], calibration.category_link)
+    live = live_report(data, [show(moments, calibration) for moments in results.moments])
     on_stage = stage_report(data, results)
     announce(f"Training on all {len(data)} clips, about as long as a fold")
     checkpoint = Checkpoint(
         name=out.name,
         backbone=backbone,
         joint=fit(data, range(len(data)), recipe, seed=seed),
-        calibration=replace(calibrate(data, results.frames["recognised"]), text_strength=strength),
+        calibration=calibration,
         training={
             "version": __version__,
             "members": recipe.model.members,
@@ -56,13 +59,14 @@ def train(
             "stage_copies": len(data.tokens) - 1,
             "words": [name for name in dict.fromkeys(data.sets.tolist()) if name],
             "folds": table.to_dict(),
+            "live": live.to_dict(),
             "calibration": report.to_dict(),
             "stage": on_stage.to_dict(),
             "confusions": confusion_matrices(data, results.clips["none"]),
         },
     )
     save_checkpoint(checkpoint, out)
-    write_card(out, checkpoint, table, origin=origin, report=report, stage=on_stage)
+    write_card(out, checkpoint, table, origin=origin, report=report, live=live, stage=on_stage)
     return table
 
 

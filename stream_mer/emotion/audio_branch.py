@@ -1,0 +1,112 @@
+"""The audio branch: MSD-MusiCNN and YAMNet beside each other, as one token every half second.
+
+A token is made at each multiple of ``TOKEN_HOP`` samples on the sample clock. It holds MusiCNN's pooled channels over
+the last 3 s (``backbone``) beside the mean activations of YAMNet's last blocks over the last 0.975 s
+(``audio.yamnet``). Both compute only what is new, so that a token costs the same whatever the context and the hop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stream_mer.audio.features import LogMelStream, log_mel
+from stream_mer.audio.yamnet import PATCH_HOP, Yamnet, YamnetPatches
+from stream_mer.emotion.backbone import Backbone
+from stream_mer.emotion.streaming_backbone import BackboneStream, StreamingBackbone
+from stream_mer.types import Samples
+
+TOKEN_HOP = PATCH_HOP
+"""Samples from one token to the next: 8,000, which is 0.5 s."""
+
+YAMNET_BLOCKS = ("layer13", "layer14")
+"""Blocks of YAMNet that a token holds. Earlier ones add nothing beside MusiCNN (docs/decisions/0012-joint-v3.md)."""
+
+YAMNET = Yamnet(blocks=YAMNET_BLOCKS)
+"""The network of all branches; it is read when it is first used."""
+
+
+class AudioBranch:
+    """Both networks, ready for any number of streams.
+
+    Args:
+        backbone: MusiCNN's weights; not to be changed any more.
+        yamnet: The other network, with ``YAMNET_BLOCKS``.
+
+    Attributes:
+        token_features: Width of a token.
+    """
+
+    def __init__(self, backbone: Backbone, yamnet: Yamnet = YAMNET) -> None:
+        self.backbone = StreamingBackbone(backbone)
+        self.yamnet = yamnet
+        self.token_features = token_features(backbone, yamnet)
+
+    def open(self, *, at_sample: int = 0) -> AudioStream:
+        """Start a stream at a place on the sample clock; audio before it counts as silence."""
+        return AudioStream(self, at_sample=at_sample)
+
+    @torch.inference_mode()
+    def feed(self, fed: Sequence[tuple[AudioStream, Samples]]) -> None:
+        """Give streams their next samples, each [n] (n may be 0); tokens that they complete are added to ``fresh``."""
+        left = [(stream, samples) for stream, samples in fed if len(samples)]
+        while left:
+            now = [(stream, *_until_token(stream.end_sample, samples)) for stream, samples in left]
+            self._compute([(stream, samples) for stream, samples, _ in now])
+            left = [(stream, later) for stream, _, later in now if len(later)]
+
+    def _compute(self, fed: Sequence[tuple[AudioStream, Samples]]) -> None:
+        """Feed samples that reach no further than the next token."""
+        cuts = [stream.spectrogram.cut(samples) for stream, samples in fed]
+        steps = log_mel(torch.cat(cuts).to(self.backbone.device))
+        self.backbone.feed([stream.backbone for stream, _ in fed], torch.split(steps, [len(cut) for cut in cuts]))
+        patches = [stream.patches.feed(samples) for stream, samples in fed]
+        for stream, samples in fed:
+            stream.end_sample += len(samples)
+        ended = [
+            (stream, patch)
+            for (stream, _), patch in zip(fed, patches, strict=True)
+            if len(patch) and stream.backbone.steps
+        ]
+        if not ended:
+            return
+        embeddings = self.yamnet.run(np.concatenate([patch for _, patch in ended])).embedding
+        pooled = self.backbone.tokens([stream.backbone for stream, _ in ended])
+        tokens = torch.cat([pooled, torch.from_numpy(embeddings).to(pooled.device)], 1)
+        for (stream, _), token in zip(ended, tokens, strict=True):
+            stream.fresh.append(token.clone())  # a view would hold on to the tokens of all streams
+
+
+class AudioStream:
+    """The state of one stream, which ``AudioBranch`` feeds.
+
+    Attributes:
+        end_sample: Place of the next sample on the sample clock.
+        fresh: Tokens [token_features] that are not taken yet, oldest first.
+    """
+
+    def __init__(self, branch: AudioBranch, *, at_sample: int) -> None:
+        self.spectrogram = LogMelStream()
+        self.backbone = BackboneStream(branch.backbone)
+        self.patches = YamnetPatches(at_sample=at_sample)
+        self.end_sample = at_sample
+        self.fresh: list[Tensor] = []
+
+    def take(self) -> list[Tensor]:
+        """Return the fresh tokens, and forget them."""
+        taken, self.fresh = self.fresh, []
+        return taken
+
+
+def token_features(backbone: Backbone, yamnet: Yamnet = YAMNET) -> int:
+    """Width of a token."""
+    return backbone.shape.token_features + yamnet.embedding_size
+
+
+def _until_token(at_sample: int, samples: Samples) -> tuple[Samples, Samples]:
+    """Split samples that begin at a place on the sample clock where the next token is made."""
+    n = TOKEN_HOP - at_sample % TOKEN_HOP
+    return samples[:n], samples[n:]

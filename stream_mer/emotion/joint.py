@@ -1,0 +1,395 @@
+"""The joint model: emotion as the main task, emotion category as the auxiliary task, over audio and lyrics.
+
+The method is that of Liu Lingyao, "Joint learning for multi-modal music emotion recognition fusing audio and text",
+Journal of Anhui University (Natural Science) 50(2), 2026, 25-33. Its four parts are the names to look for:
+
+1. *Private layers* (``private_audio``, ``private_text``): one ``ModalityEncoder`` each, what only that modality says.
+2. *Shared layers* (``shared``): one ``ModalityEncoder`` that reads both modalities and serves both tasks.
+3. ``combine``: the shared representation stands beside the private one of each modality.
+4. ``FusionAttention``: self-attention over these; from it come the emotion and the category (``TaskHeads``).
+
+Audio is represented at two time scales: the whole context, and its newest seconds, which follow a change at once.
+Several networks of one shape are the members of an ensemble (see ``members``); what is published is their mean.
+
+Shapes: ``E`` members, ``B`` moments, ``N`` audio tokens (see ``audio_branch``), ``S`` time scales, ``L`` lyric lines,
+``D`` model width, ``P`` parts that are fused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, NamedTuple
+
+import torch
+from msgspec import Meta
+from torch import Tensor, nn
+
+from stream_mer.emotion.members import Block, Linear, Norm, SelfAttention, WeightedPool
+from stream_mer.types import CATEGORIES, CLUSTERS
+
+OUTPUTS = 2 + len(CATEGORIES) + len(CLUSTERS)
+"""Numbers that the model gives: valence, arousal, the category's logits, the cluster's logits."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JointModelConfig:
+    """The shape of the network; stored beside the weights. The ranges are those that a checkpoint may have.
+
+    Attributes:
+        audio_features: Width of an audio token.
+        text_features: Width of the vector of a line of lyrics.
+        audio_components: Principal components of an audio token that the network reads.
+        members: Networks ``E`` in the ensemble.
+        width: Width ``D`` of every representation.
+        heads: Attention heads.
+        dropout: Within the branches, while training.
+        input_dropout: On the components of audio tokens, while training.
+        text_dropout: On the mean of the lines, while training.
+        newest_tokens: Audio tokens of the second time scale; 0 leaves the context alone (switchable for ablations).
+        private: Build the private layers (switchable for ablations).
+        shared: Build the shared layers (switchable for ablations).
+        attention: Fuse by self-attention; False concatenates (switchable for ablations).
+        text_half_life_s: Age at which a line of lyrics weighs half as much.
+        text_half_lines: Lines, each fully sure and new, that move the result half as far as words may.
+    """
+
+    audio_features: Annotated[int, Meta(ge=1, le=65_536)]
+    text_features: Annotated[int, Meta(ge=1, le=65_536)]
+    audio_components: Annotated[int, Meta(ge=1, le=4096)] = 400
+    members: Annotated[int, Meta(ge=1, le=100)] = 1
+    width: Annotated[int, Meta(ge=1, le=4096)] = 128
+    heads: Annotated[int, Meta(ge=1, le=64)] = 4
+    dropout: Annotated[float, Meta(ge=0, le=1)] = 0.5
+    input_dropout: Annotated[float, Meta(ge=0, le=1)] = 0.1
+    text_dropout: Annotated[float, Meta(ge=0, le=1)] = 0.5
+    newest_tokens: Annotated[int, Meta(ge=0, le=120)] = 6
+    private: bool = True
+    shared: bool = True
+    attention: bool = True
+    text_half_life_s: Annotated[float, Meta(ge=0.1, le=1e6)] = 120.0
+    text_half_lines: Annotated[float, Meta(ge=0.001, le=1000)] = 2.0
+
+    @property
+    def scales(self) -> int:
+        """Time scales ``S`` of the audio."""
+        return 2 if self.newest_tokens else 1
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class AudioInput(NamedTuple):
+    """Audio tokens of some recordings, and what each moment knows of them.
+
+    Attributes:
+        tokens: [R, N, audio_components], reduced by ``JointModel.components``.
+        recording: [B], which of the ``R`` recordings each moment belongs to.
+        weights: [B, S, N] from ``time_scales``: 0 where a moment does not know a token. A row without any token is
+            judged by its words alone.
+    """
+
+    tokens: Tensor
+    recording: Tensor
+    weights: Tensor
+
+
+class TextInput(NamedTuple):
+    """Lyric lines: ``vectors`` [B, L, text_features], ``weights`` [B, L] in 0..1 (reliability), ``ages_s`` [B, L].
+
+    A line with weight 0 is absent, and its vector and age have no influence.
+    """
+
+    vectors: Tensor
+    weights: Tensor
+    ages_s: Tensor
+
+
+class Encoded(NamedTuple):
+    """Each element of one modality by itself, as the private and the shared layers see it before pooling.
+
+    Both are [E, R, elements, D]; None where the layers are not built. An element's encoding does not depend on its
+    neighbours, so that a stream keeps it.
+    """
+
+    private: Tensor | None
+    shared: Tensor | None
+
+
+class Representations(NamedTuple):
+    """What the private and the shared layers say, each [E, B, S, D], of text [E, B, 1, D]."""
+
+    private_audio: Tensor
+    private_text: Tensor
+    shared_audio: Tensor
+    shared_text: Tensor
+
+
+class Heads(NamedTuple):
+    """``emotion`` [E, B, 2] valence and arousal in -1..1; ``category`` [E, B, 4] and ``cluster`` [E, B, 5] logits."""
+
+    emotion: Tensor
+    category: Tensor
+    cluster: Tensor
+
+
+class JointOutput(NamedTuple):
+    """Everything one pass computes.
+
+    Attributes:
+        fused: The result.
+        audio: The result from audio alone; equal to ``fused`` where a row has no text.
+        text: The result of the light head on text alone; meaningless where a row has no text.
+        text_gate: [B] how far text moved the result from ``audio``, 0..1; exactly 0 without text.
+        representations: For the losses between private and shared layers.
+    """
+
+    fused: Heads
+    audio: Heads
+    text: Heads
+    text_gate: Tensor
+    representations: Representations
+
+
+def time_scales(ages: Tensor, config: JointModelConfig) -> Tensor:
+    """What is known of tokens at each time scale, [B, S, N].
+
+    Args:
+        ages: [B, N], in tokens: 0 is the newest one, negative one that does not count.
+        config: Says how many tokens the second scale has.
+
+    Returns:
+        1 where a token belongs to a scale, else 0: first the whole context, then the newest tokens.
+    """
+    context = ages >= 0
+    scales = [context, context & (ages < config.newest_tokens)] if config.newest_tokens else [context]
+    return torch.stack(scales, 1).float()
+
+
+class PrincipalComponents(nn.Module):
+    """Reduces audio tokens to their principal components, fixed before training; see ``training.fit``."""
+
+    mean: Tensor
+    basis: Tensor
+
+    def __init__(self, features: int, components: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("basis", torch.eye(features, components))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., features] to [..., components], of variance 1 on average."""
+        return (x - self.mean) @ self.basis
+
+
+class Projection(nn.Module):
+    """Brings one modality to the model's width, element by element."""
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, features: int, config: JointModelConfig, *, input_dropout: float) -> None:
+        super().__init__()
+        self.members = config.members
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("scale", torch.ones(features))
+        self.drop = nn.Dropout(input_dropout)
+        self.block = Block(config.members, features, config.width, config.dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, N, features] to [E, B, N, D], standardised by the training data's mean and scale."""
+        x = ((x - self.mean) * self.scale).expand(self.members, *x.shape)
+        if self.training and self.drop.p:
+            # A feature is dropped from the whole sequence: its elements are nearly copies of each other.
+            x = x * self.drop(x.new_ones(self.members, x.shape[1], 1, x.shape[3]))
+        out: Tensor = self.block(x)
+        return out
+
+
+class ModalityEncoder(nn.Module):
+    """Private layers of one modality, or the layers that both share: encodes each element, then pools over time."""
+
+    def __init__(self, config: JointModelConfig) -> None:
+        super().__init__()
+        self.block = Block(config.members, config.width, config.width, config.dropout)
+        self.pools = nn.ModuleList(WeightedPool(config.members, config.width) for _ in range(config.scales))
+
+    def forward(self, x: Tensor, weights: Tensor) -> Tensor:
+        """Encode elements [E, B, N, D] and pool them with ``weights`` [B, S, N]: [E, B, S, D]."""
+        return self.pool(self.block(x), weights)
+
+    def pool(self, encoded: Tensor, weights: Tensor) -> Tensor:
+        """Attention pooling of encoded elements at each time scale; zeros where a row has no element."""
+        scales = [pool(encoded, weights[:, i]) for i, pool in zip(range(weights.shape[1]), self.pools, strict=False)]
+        return torch.stack(scales, 2)
+
+
+class FusionAttention(nn.Module):
+    """Self-attention over the representations of both modalities."""
+
+    def __init__(self, config: JointModelConfig, parts: int) -> None:
+        super().__init__()
+        self.kind = nn.Parameter(torch.randn(config.members, 1, parts, config.width) * 0.02)
+        self.norm = Norm(config.members, config.width)
+        self.attention = SelfAttention(config.members, config.width, config.heads, config.dropout)
+        self.feed = nn.Sequential(
+            Norm(config.members, config.width), Block(config.members, config.width, config.width, config.dropout)
+        )
+
+    def forward(self, parts: Tensor, present: Tensor) -> Tensor:
+        """Fuse ``parts`` [E, B, P, D], of which ``present`` [B, P] are there, to [E, B, D].
+
+        Absent parts have no influence.
+        """
+        x = parts + self.attention(self.norm(parts + self.kind), present)
+        x = x + self.feed(x)
+        absent = ~present.unsqueeze(-1)
+        fused: Tensor = x.masked_fill(absent, 0.0).sum(2) / present.to(x.dtype).sum(1, keepdim=True)
+        return fused
+
+
+class FusionConcatenation(nn.Module):
+    """Concatenation in place of self-attention, for the ablation."""
+
+    def __init__(self, config: JointModelConfig, parts: int) -> None:
+        super().__init__()
+        self.block = Block(config.members, parts * config.width, config.width, config.dropout)
+
+    def forward(self, parts: Tensor, present: Tensor) -> Tensor:
+        """As ``FusionAttention.forward``; absent parts count as zeros."""
+        out: Tensor = self.block(parts.masked_fill(~present.unsqueeze(-1), 0.0).flatten(2))
+        return out
+
+
+class TaskHeads(nn.Module):
+    """The main task (valence, arousal) and the auxiliary task (category, cluster) from one representation."""
+
+    def __init__(self, config: JointModelConfig) -> None:
+        super().__init__()
+        self.emotion = Linear(config.members, config.width, 2)
+        self.category = Linear(config.members, config.width, len(CATEGORIES))
+        self.cluster = Linear(config.members, config.width, len(CLUSTERS))
+
+    def forward(self, x: Tensor) -> Heads:
+        """Map [E, B, D] to the outputs of both tasks."""
+        return Heads(torch.tanh(self.emotion(x)), self.category(x), self.cluster(x))
+
+
+class JointModel(nn.Module):
+    """The network; see the module's docstring for its parts.
+
+    Raises:
+        ValueError: It would have neither private nor shared layers.
+    """
+
+    def __init__(self, config: JointModelConfig) -> None:
+        super().__init__()
+        if not (config.private or config.shared):
+            raise ValueError("a joint model needs private layers, shared layers or both")
+        self.config = config
+        self.components = PrincipalComponents(config.audio_features, config.audio_components)
+        self.audio_projection = Projection(config.audio_components, config, input_dropout=config.input_dropout)
+        self.text_projection = Projection(config.text_features, config, input_dropout=config.text_dropout)
+        if config.private:
+            self.private_audio = ModalityEncoder(config)
+            self.private_text = ModalityEncoder(config)
+        if config.shared:
+            self.shared = ModalityEncoder(config)
+        self._branches = config.private + config.shared
+        parts = (config.scales + 1) * self._branches
+        self.fusion = (FusionAttention if config.attention else FusionConcatenation)(config, parts)
+        self.heads = TaskHeads(config)
+        self.text_heads = TaskHeads(config)
+
+    def forward(self, audio: AudioInput, text: TextInput) -> JointOutput:
+        """Compute both tasks for some moments; rows without text give the result of audio alone, exactly."""
+        encoded = self.encode_audio(audio.tokens)
+        return self.fuse(self.pool_audio(encoded, audio.weights, audio.recording), audio.weights, text)
+
+    def encode_audio(self, components: Tensor) -> Encoded:
+        """Encode audio tokens, reduced to their components [R, N, audio_components], one by one."""
+        x = self.audio_projection(components)
+        return Encoded(
+            self.private_audio.block(x) if self.config.private else None,
+            self.shared.block(x) if self.config.shared else None,
+        )
+
+    def pool_audio(self, encoded: Encoded, weights: Tensor, recording: Tensor | None = None) -> list[Tensor]:
+        """Pool encoded tokens at each time scale: the private and then the shared representation, [E, B, S, D].
+
+        Args:
+            encoded: Of ``R`` recordings.
+            weights: [B, S, N], see ``AudioInput``.
+            recording: [B]; None where each moment has a recording of its own, in their order.
+        """
+        branches = [(self.private_audio, encoded.private)] if self.config.private else []
+        branches += [(self.shared, encoded.shared)] if self.config.shared else []
+        return [
+            encoder.pool(x if recording is None else x[:, recording], weights)
+            for encoder, x in branches
+            if x is not None
+        ]
+
+    def encode_text(self, mean: Tensor) -> list[Tensor]:
+        """Represent the mean of the lines [B, text_features]: private, then shared, each [E, B, 1, D]."""
+        x = self.text_projection(mean.unsqueeze(1))
+        encoders = [self.private_text] * self.config.private + [self.shared] * self.config.shared
+        return [encoder.block(x) for encoder in encoders]
+
+    def combine(self, audio: list[Tensor] | None, text: list[Tensor] | None) -> Heads:
+        """Set shared beside private for each modality that is there, fuse them, and read both tasks from it.
+
+        Args:
+            audio: From ``pool_audio``; None judges words alone.
+            text: From ``encode_text``; None judges audio alone, and nothing of text is computed.
+        """
+        there = audio or text
+        if there is None:
+            raise ValueError("there is nothing to combine")
+        members, moments, _, width = there[0].shape
+        absent = there[0].new_zeros(members, moments, 1, width)
+        audio_parts = audio or [absent.expand(-1, -1, self.config.scales, -1)] * self._branches
+        parts = torch.cat([*audio_parts, *(text or [absent] * self._branches)], 2)
+        n_audio = self.config.scales * self._branches
+        present = torch.zeros(moments, parts.shape[2], dtype=torch.bool, device=parts.device)
+        present[:, :n_audio], present[:, n_audio:] = audio is not None, text is not None
+        heads: Heads = self.heads(self.fusion(parts, present))
+        return heads
+
+    def fuse(self, audio: list[Tensor], weights: Tensor, text: TextInput) -> JointOutput:
+        """As ``forward``, from pooled audio; ``weights`` [B, S, N] say which rows have some.
+
+        What was sung so far is read as the mean of its lines: a single line is little evidence. Where a row has no
+        audio, its words alone decide.
+        """
+        line_weights = text.weights * torch.exp2(-text.ages_s.clamp(min=0.0) / self.config.text_half_life_s)  # [B, L]
+        has_text, has_audio = (line_weights > 0).any(1), (weights > 0).flatten(1).any(1)  # [B]
+        audio_only = self.combine(audio, None)
+        words = self.encode_text(_mean_line(text.vectors, line_weights))
+        gate = self._gate(line_weights, has_audio | ~has_text)
+        fused = audio_only
+        if bool(has_text.any()):
+            both, alone = self.combine(audio, words), self.combine(None, words)
+            has = has_audio[:, None]
+            both = Heads(*(torch.where(has, b, w) for b, w in zip(both, alone, strict=True)))
+            fused = Heads(*(a + gate[:, None] * (b - a) for a, b in zip(audio_only, both, strict=True)))
+        reps = Representations(
+            private_audio=audio[0],
+            private_text=words[0] * has_text[:, None, None],
+            shared_audio=audio[-1],
+            shared_text=words[-1] * has_text[:, None, None],
+        )
+        return JointOutput(fused, audio_only, self.text_heads(sum(words).squeeze(2)), gate, reps)  # type: ignore[union-attr]
+
+    def _gate(self, weights: Tensor, has_audio: Tensor) -> Tensor:
+        """How far words may move the result, [B]: further the more lines there are, the surer and the more recent.
+
+        Exactly 0 without words, and 1 where nothing else is known.
+        """
+        heard = weights.sum(1)
+        return torch.where(has_audio, heard / (heard + self.config.text_half_lines), 1.0)
+
+
+def _mean_line(vectors: Tensor, weights: Tensor) -> Tensor:
+    """Weighted mean of lines [B, L, text_features]; a line of weight 0 has exactly no influence."""
+    present = vectors.masked_fill((weights <= 0).unsqueeze(-1), 0.0)
+    return torch.einsum("bl,bld->bd", weights, present) / weights.sum(1, keepdim=True).clamp(min=1e-9)
