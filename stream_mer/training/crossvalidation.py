@@ -158,7 +158,7 @@ def predict_clip(model: JointModel, data: ClipSet, row: int, conditions: Sequenc
     weights = time_scales(data.ages(row), model.config)  # [moments, S, tokens]
     recording = torch.zeros(len(weights), dtype=torch.long)
     sounds = {
-        sound: model.pool_audio(model.encode_audio(model.components(data.clip_tokens(row, sound))), weights, recording)
+        sound: model.pool_audio(model.encode_audio(data.clip_tokens(row, sound)), weights, recording)
         for sound in {condition.sound for condition in conditions}
     }
     out = []

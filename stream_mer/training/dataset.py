@@ -90,17 +90,18 @@ class Sampling:
 
 
 class ClipSet:
-    """Clips with all that the model reads of them, in memory (16-bit tokens: 0.3 MB a clip of 30 s).
+    """Clips with all that the model reads of them, in memory (16-bit tokens: 50 kB a clip of 30 s).
 
     Args:
         clips: The clips.
-        tokens: Audio tokens by clip id, each [n, token_features].
+        tokens: Audio tokens by clip id, each [n, components].
         lines: Lyric lines by kind of text, then by clip id. ``TAUGHT_TEXT`` names the kinds that training draws from.
         songs: Songs of which there are words alone, by the name of their set; their lines are of the kind ``printed``.
         degraded: Tokens of further copies of each clip, by clip id, as a stage microphone might hear it; as many of
             each. Training draws from them too.
         sounds: Tokens of each clip as it sounds under some trouble, by the trouble's name and clip id; to measure on,
             training does not draw from them.
+        components: What the tokens were reduced by; None where they are as the audio branch makes them.
         context_s: Audio that one moment knows, seconds.
 
     Raises:
@@ -116,6 +117,7 @@ class ClipSet:
         *,
         degraded: Mapping[str, Sequence[NDArray[np.float16]]] | None = None,
         sounds: Mapping[str, Mapping[str, NDArray[np.float16]]] | None = None,
+        components: PrincipalComponents | None = None,
         context_s: float = 10.0,
     ) -> None:
         songs = songs or {}
@@ -135,6 +137,7 @@ class ClipSet:
         for i, of_clip in enumerate(copies):
             for k, copy in enumerate(of_clip):
                 self.tokens[k, i, : len(copy)] = torch.from_numpy(copy)
+        self.components = components or PrincipalComponents(self.tokens.shape[3], self.tokens.shape[3])
         self.sounds = sounds or {}
         self._lines = {
             kind: [by_id.get(clip.clip_id, NO_LINES) for clip in self.clips] for kind, by_id in lines.items()
@@ -169,22 +172,12 @@ class ClipSet:
             parts.append(rng.permutation(of_set)[:songs])
         return torch.from_numpy(rng.permutation(np.concatenate(parts)))
 
-    def reduced(self, components: PrincipalComponents) -> Tensor:
-        """All tokens as their principal components, [copies, clips, tokens, components], 16-bit."""
-        copies, clips, _, features = self.tokens.shape
-        reduced = self.tokens.new_zeros(copies, clips, self.tokens.shape[2], components.basis.shape[1])
-        for k in range(copies):
-            for i in range(clips):  # a clip at a time bounds the memory that this takes
-                reduced[k, i] = components(self.tokens[k, i].view(-1, features).float()).half()
-        return reduced
-
     def draw(
         self,
         rows: Tensor,
         rng: np.random.Generator,
         sampling: Sampling,
         *,
-        tokens: Tensor,
         config: JointModelConfig,
     ) -> Batch:
         """One random moment of each clip in ``rows``, with words treated as told.
@@ -193,7 +186,6 @@ class ClipSet:
             rows: [B].
             rng: Decides.
             sampling: How.
-            tokens: What is drawn from: ``reduced``, or ``self.tokens``.
             config: Says what the time scales are.
         """
         n = self.n_tokens[rows].clamp(min=1).numpy()
@@ -211,9 +203,9 @@ class ClipSet:
         alone = (text.weights > 0).any(1) & torch.from_numpy(rng.random(len(rows)) < sampling.text.alone)
         chosen, ages = self._draw_places(rows, ends, rng, sampling.tokens_kept)
         ages = ages.masked_fill(alone.unsqueeze(1), -1)
-        at = rows.clamp(max=tokens.shape[1] - 1)  # whatever stands in for a song's audio does not count
+        at = rows.clamp(max=self.tokens.shape[1] - 1)  # whatever stands in for a song's audio does not count
         audio = AudioInput(
-            tokens[copy[:, None], at[:, None], chosen].float(), torch.arange(len(rows)), time_scales(ages, config)
+            self.tokens[copy[:, None], at[:, None], chosen].float(), torch.arange(len(rows)), time_scales(ages, config)
         )
         labels = Labels(*(label[rows] for label in self.labels))
         return Batch(audio, text, labels._replace(emotion=self._emotion_at(rows, ends, sampling.static_scale)))

@@ -8,18 +8,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from stream_mer.emotion.audio_branch import YAMNET
-from stream_mer.emotion.joint import JointModel, JointModelConfig, PrincipalComponents
+from stream_mer.emotion.joint import JointModel, JointModelConfig
 from stream_mer.lyrics.reader import LINE_FEATURES
+from stream_mer.training.components import MUSICNN_COMPONENTS
 from stream_mer.training.corpus import RatedBy
 from stream_mer.training.dataset import ClipSet, Sampling
 from stream_mer.training.losses import JointLoss, LossWeights
 
 _TEXT_LAYERS = ("text_projection", "private_text", "text_heads")
 _SMALLEST_SPREAD = 1e-2  # relative to the mean of all features: a constant one stays small
-_COMPONENTS_OF = 8000  # tokens that the principal components are computed of at most; more change nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,12 +59,12 @@ def fit(data: ClipSet, rows: Sequence[int], recipe: Recipe, *, seed: int) -> Joi
     """Train on the clips ``rows``; the same seed, data and machine give the same model."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    features = data.tokens.shape[3]
-    n_components = min(recipe.model.audio_components, features)
+    features, n_components = data.components.basis.shape
     config = replace(recipe.model, audio_features=features, audio_components=n_components)
     model = JointModel(config)
-    left_out = 0 if recipe.yamnet else YAMNET.embedding_size
-    _set_components(model.components, _training_tokens(data, rows, rng), left_out=left_out)
+    model.components.load_state_dict(data.components.state_dict())
+    if not recipe.yamnet:
+        model.audio_projection.scale[MUSICNN_COMPONENTS:] = 0.0
     _standardise_text(model, data, rows)
     loss = JointLoss(recipe.losses, config.members)
     parameters = [*model.parameters(), *loss.parameters()]
@@ -78,13 +76,12 @@ def fit(data: ClipSet, rows: Sequence[int], recipe: Recipe, *, seed: int) -> Joi
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, recipe.learning_rate, total_steps=steps, pct_start=warm_up
     )
-    tokens = data.reduced(model.components)
     model.train()
     for _ in range(recipe.epochs):
         order = data.epoch(rows, rng, songs=recipe.songs_per_epoch)
         for batch_rows in torch.split(order[: per_epoch * recipe.batch_size], recipe.batch_size):
             drawn = batch_rows.repeat_interleave(recipe.moments)
-            batch = data.draw(drawn, rng, recipe.sampling, tokens=tokens, config=config)
+            batch = data.draw(drawn, rng, recipe.sampling, config=config)
             if recipe.taught_by == "tags":
                 batch = batch._replace(labels=batch.labels._replace(emotion=batch.labels.mood))
             output = model(batch.audio, batch.text)
@@ -114,37 +111,6 @@ def _clip_gradients(parameters: Sequence[torch.nn.Parameter], *, longest: float 
     scale = (longest / (norm + 1e-6)).clamp(max=1.0)
     for gradient in gradients:
         gradient.mul_(scale.view(-1, *[1] * (gradient.dim() - 1)))
-
-
-def _training_tokens(data: ClipSet, rows: Sequence[int], rng: np.random.Generator) -> Tensor:
-    """Some audio tokens of the training clips, [n, token_features]."""
-    chosen = torch.as_tensor([row for row in rows if data.with_audio[row]])
-    if len(chosen) == 0:
-        return torch.zeros(0, data.tokens.shape[3])
-    present = torch.arange(data.tokens.shape[2])[None] < data.n_tokens[chosen][:, None]
-    places = present.nonzero()
-    if len(places) > _COMPONENTS_OF:
-        places = places[torch.from_numpy(rng.choice(len(places), _COMPONENTS_OF, replace=False))]
-    return data.tokens[0, chosen[places[:, 0]], places[:, 1]].float()
-
-
-def _set_components(components: PrincipalComponents, tokens: Tensor, *, left_out: int) -> None:
-    """Set the principal components of standardised tokens [n, features], scaled alike to a variance of 1 on average.
-
-    Scaled one by one, the many components that hold next to nothing would be as loud as those that matter. The last
-    ``left_out`` features have no part in them.
-    """
-    if len(tokens) < 2:
-        return
-    spread = tokens.std(0)
-    scale = 1.0 / (spread + _SMALLEST_SPREAD * spread.mean() + 1e-12)
-    scale[len(scale) - left_out :] = 0.0
-    standardised = (tokens - tokens.mean(0)) * scale
-    variances, directions = torch.linalg.eigh(standardised.T @ standardised / len(tokens))
-    n = components.basis.shape[1]
-    largest = directions[:, -n:].flip(1)
-    components.mean.copy_(tokens.mean(0))
-    components.basis.copy_(scale[:, None] * largest / (variances[-n:].clamp(min=0.0).mean().sqrt() + 1e-12))
 
 
 def _standardise_text(model: JointModel, data: ClipSet, rows: Sequence[int]) -> None:

@@ -13,6 +13,7 @@ from stream_mer.emotion.backbone import Backbone
 from stream_mer.emotion.checkpoint import load_checkpoint
 from stream_mer.emotion.musicnn import load_musicnn
 from stream_mer.emotion.slim import living_channels, slim
+from stream_mer.training.components import audio_components, reduce
 from stream_mer.training.corpora.registry import AUTO, open_corpus
 from stream_mer.training.corpus import Clip, Corpus, together
 from stream_mer.training.dataset import ClipSet, corrupted_kind
@@ -90,7 +91,7 @@ def prepare(
     word_sets = [load_words(path) for path in words]  # before what takes long, so that a wrong path is told at once
     network = load_backbone(backbone, found.clips, cache, workers=(workers := os.cpu_count() or 1))
     tokens = cached_tokens(found.clips, network, cache, workers=workers)
-    degraded = degraded_tokens(found.clips, network, cache, copies=copies, workers=workers) if copies else None
+    degraded = degraded_tokens(found.clips, network, cache, copies=copies, workers=workers) if copies else {}
     troubled = {name: conditioned_tokens(found.clips, network, cache, name, workers=workers) for name in sounds}
     if transcripts:
         found = with_transcripts(found, cache, whole_clips(cpu_threads=workers))
@@ -101,7 +102,19 @@ def prepare(
             announce(note)
         songs[word_set.name] = word_set.songs
         lines["printed"] = lines["printed"] | encode_songs(word_set.lines, cache, word_set.name)
-    data = ClipSet(found.clips, tokens, lines, songs, degraded=degraded, sounds=troubled)
+    components = audio_components(list(tokens.values()), cache)
+    data = ClipSet(
+        found.clips,
+        {name: reduce(of_clip, components) for name, of_clip in tokens.items()},
+        lines,
+        songs,
+        degraded={name: [reduce(copy, components) for copy in of_clip] for name, of_clip in degraded.items()},
+        sounds={
+            sound: {name: reduce(of_clip, components) for name, of_clip in of_sound.items()}
+            for sound, of_sound in troubled.items()
+        },
+        components=components,
+    )
     return Prepared(data=data, backbone=network)
 
 
