@@ -263,7 +263,7 @@ def _parts(config: Any) -> tuple[BackboneShape, JointModelConfig, Calibration, d
     return shape, joint, _calibration(config["calibration"]), training if isinstance(training, dict) else {}
 
 
-_RECORDS = {"text_strength": TextStrength, "category_link": CategoryLink}
+_RECORDS: dict[str, type] = {"text_strength": TextStrength, "category_link": CategoryLink}
 
 
 def _calibration(told: Any) -> Calibration:

@@ -75,7 +75,7 @@ def _text(**shares: float) -> Callable[[Recipe], Recipe]:
     return lambda recipe: replace(recipe, sampling=_treated(recipe.sampling, **shares))
 
 
-def _treated(sampling: Sampling, **shares: float) -> Sampling:
+def _treated(sampling: Sampling, **shares: Any) -> Sampling:
     return replace(sampling, text=replace(sampling.text, **shares))
 
 

@@ -161,7 +161,7 @@ def linked_probabilities(frames: Predictions, t: float, link: CategoryLink) -> N
     """Probabilities of the categories as they are published, [n, 4]; see ``CategoryLink``."""
     probs = softmax(frames.category, t)
     return np.array(
-        [linked(p, *point, link) for p, point in zip(probs.tolist(), frames.emotion.tolist(), strict=True)]
+        [linked(p, point[0], point[1], link) for p, point in zip(probs.tolist(), frames.emotion.tolist(), strict=True)]
     ).reshape(-1, len(CATEGORIES))
 
 

@@ -10,6 +10,7 @@ from stream_mer.file_writing import replace_text
 from stream_mer.training.calibrate import CalibrationReport
 from stream_mer.training.comparison import told
 from stream_mer.training.evaluate import COLUMNS, WORD_SCORES, FoldTable
+from stream_mer.training.live import LiveReport
 from stream_mer.training.pictures import RELIABILITY, write_pictures
 from stream_mer.training.scores import SCORES
 from stream_mer.training.stage import AS_RECORDED, STAGE_SCORES, StageReport
@@ -33,23 +34,29 @@ alone. The shipped weights were then trained on all clips with the same recipe, 
 
 {table}
 {words}
-What is taken for what, audio only (clips; the true class in rows, the predicted one in columns):
+{live}What is taken for what, audio only (clips; the true class in rows, the predicted one in columns):
 
 {confusions}
 
 {stage}## Calibration
 
-Prediction intervals at {level:.0%}: valence ± {valence:.2f}, arousal ± {arousal:.2f} (split-conformal, out of fold).
-Temperatures: category {category_t:.2f}, cluster {cluster_t:.2f}.
+Prediction intervals at {level:.0%} around the published values (split-conformal, out of fold), by the seconds heard:
+
+| heard, s | valence | arousal |
+| --- | --- | --- |
+{errors}
+
+Temperatures: category {category_t:.2f}, cluster {cluster_t:.2f}. Link between point and category: weight {link:g}.
 {calibration}
 
 ## Data
 
 {data}
-Valence and arousal are taught by clips with a quadrant alone; they are means of mood words rated by Warriner et al.
-(2013), so they are coarse.
+Valence and arousal are taught by what listeners said of the recordings, while they listened and afterwards. Mood words
+(their ratings by Warriner et al. 2013) teach only which clip is more pleasant or livelier than another.
 
-The audio backbone is MSD-MusiCNN (Pons & Serra 2019, ISC licence, see `NOTICE`), its weights unchanged. Lyrics are read
+The audio branch is MSD-MusiCNN (Pons & Serra 2019, ISC licence) beside YAMNet (Google, Apache-2.0; `models/yamnet-v1`),
+their weights unchanged; see `NOTICE`. Lyrics are read
 through the Universal Sentence Encoder multilingual v3 (Apache-2.0), which is not part of this checkpoint.
 
 ## Limits
@@ -57,7 +64,8 @@ through the Universal Sentence Encoder multilingual v3 (Apache-2.0), which is no
 - It was taught by excerpts of about 30 s, mostly of Western popular music. Other traditions, classical music and plain
   speech were hardly among them.
 - The table above shows its blind spots: what is off the diagonal.
-- It says what music is like in the words of music critics, on average; not what one listener feels.
+- It says what listeners hear in music on average, not what one listener feels. The published value is the best
+  estimate, so its spread is smaller than that of the ratings.
 - Where the columns with lyrics do not differ from audio alone by more than their intervals, words have not paid.
 """
 
@@ -101,6 +109,7 @@ def write_card(
     *,
     origin: str,
     report: CalibrationReport | None = None,
+    live: LiveReport | None = None,
     stage: StageReport | None = None,
 ) -> None:
     """Write ``CARD.md`` with its pictures beside the weights.
@@ -111,6 +120,7 @@ def write_card(
         table: Its figures.
         origin: Where the clips come from, in a sentence or two.
         report: How well it is calibrated; without it the card is silent about that.
+        live: How well the published frames do; likewise.
         stage: How far it holds on a stage; likewise.
     """
     training = checkpoint.training
@@ -133,8 +143,9 @@ def write_card(
         table=_markdown(table),
         words=_words(table),
         level=calibration.level,
-        valence=calibration.valence_error,
-        arousal=calibration.arousal_error,
+        errors="\n".join(f"| {e.heard_s:g} | ± {e.valence:.2f} | ± {e.arousal:.2f} |" for e in calibration.errors),
+        link=calibration.category_link.weight,
+        live="" if live is None else _live(live),
         category_t=calibration.category_temperature,
         cluster_t=calibration.cluster_temperature,
         data=data,
@@ -190,6 +201,12 @@ def _stage(report: StageReport, copies: int) -> str:
         line=" | ".join("---" for _ in STAGE_SCORES),
         rows="\n".join(rows),
     )
+
+
+def _live(report: LiveReport) -> str:
+    rows = [f"| {title} | {figure.n} | {figure} |" for title, figure in report.figures.items()]
+    head = ["What a listener is shown (linked, smoothed, a frame every half second), audio only:", ""]
+    return "\n".join([*head, "| figure | clips | |", "| --- | --- | --- |", *rows, "", ""])
 
 
 def _matrix(rows: list[list[int]], names: tuple[str, ...]) -> str:

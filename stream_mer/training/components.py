@@ -44,7 +44,7 @@ def audio_components(tokens: Sequence[NDArray[np.float16]], cache: Path) -> Prin
             _components(sample[:, : n_features - of_yamnet], MUSICNN_COMPONENTS),
             _components(sample[:, n_features - of_yamnet :], YAMNET_COMPONENTS),
         ]
-        basis = torch.block_diag(*parts)
+        basis = torch.block_diag(*parts)  # type: ignore[no-untyped-call]
         basis /= ((sample - sample.mean(0)) @ basis).square().mean().sqrt()
         with replacing(path) as file:
             np.savez(file, mean=sample.mean(0).numpy(), basis=basis.numpy())
@@ -58,7 +58,8 @@ def audio_components(tokens: Sequence[NDArray[np.float16]], cache: Path) -> Prin
 @torch.inference_mode()
 def reduce(tokens: NDArray[np.float16], components: PrincipalComponents) -> NDArray[np.float16]:
     """Tokens [n, token_features] as their components [n, components]."""
-    return components(torch.from_numpy(tokens).float()).half().numpy()
+    reduced: NDArray[np.float16] = components(torch.from_numpy(tokens).float()).half().numpy()
+    return reduced
 
 
 def _sample(tokens: Iterable[NDArray[np.float16]]) -> Tensor:

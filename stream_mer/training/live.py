@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -79,15 +80,9 @@ def live_report(data: ClipSet, shown: Sequence[Shown]) -> LiveReport:
     pairs = [_rated_frames(data, row, shown[row]) for row in rated]
     for k, name in enumerate(("valence", "arousal")):
         errors = np.array([np.mean((p[:, k] - t[:, k]) ** 2) for p, t in pairs])
-        figures[f"dynamic {name}, RMSE"] = bootstrap(
-            lambda i, e=errors: float(np.sqrt(e[i].mean())),
-            artists[rated],  # type: ignore[misc]
-        )
         within = np.array([_correlation(p[:, k], t[:, k]) for p, t in pairs])
-        figures[f"dynamic {name}, mean r within a clip"] = bootstrap(
-            lambda i, w=within: float(np.nanmean(w[i])),
-            artists[rated],  # type: ignore[misc]
-        )
+        figures[f"dynamic {name}, RMSE"] = bootstrap(partial(_root_mean, errors), artists[rated])
+        figures[f"dynamic {name}, mean r within a clip"] = bootstrap(partial(_mean, within), artists[rated])
     figures |= _quadrant_figures(data, shown, artists)
     figures |= _agreement(data, shown, artists)
     return LiveReport(figures=figures)
@@ -121,12 +116,21 @@ def _quadrant_figures(data: ClipSet, shown: Sequence[Shown], artists: NDArray[np
     means = np.array([shown[row].probs.mean(0).argmax() for row in rows])
     frames = np.array([shown[row].probs[min(_FRAME_PLACE, len(shown[row].probs) - 1)].argmax() for row in rows])
     return {
-        f"quadrants macro-F1, {what}": bootstrap(
-            lambda i, p=prediction: macro_f1(truth[rows][i], p[i], len(CATEGORIES)),
-            artists[rows],  # type: ignore[misc]
-        )
+        f"quadrants macro-F1, {what}": bootstrap(partial(_f1, truth[rows], prediction), artists[rows])
         for what, prediction in (("mean of a clip's frames", means), ("one frame with 10 s heard", frames))
     }
+
+
+def _f1(truth: NDArray[np.int_], prediction: NDArray[np.int_], rows: NDArray[np.int_]) -> float:
+    return macro_f1(truth[rows], prediction[rows], len(CATEGORIES))
+
+
+def _mean(values: NDArray[np.float64], rows: NDArray[np.int_]) -> float:
+    return float(np.nanmean(values[rows]))
+
+
+def _root_mean(squares: NDArray[np.float64], rows: NDArray[np.int_]) -> float:
+    return float(np.sqrt(squares[rows].mean()))
 
 
 def _agreement(data: ClipSet, shown: Sequence[Shown], artists: NDArray[np.str_]) -> dict[str, Figure]:

@@ -192,14 +192,15 @@ def dynamics_loss(prediction: Tensor, target: Tensor, moments: int) -> Tensor:
     Returns:
         [E].
     """
-    p = prediction.unflatten(1, (-1, moments))  # [E, clips, moments, 2]
-    t = target.unflatten(0, (-1, moments))
+    p = prediction.view(len(prediction), -1, moments, 2)
+    t = target.view(-1, moments, 2)
     moving = t.isfinite().all(2).all(1) & (t.amax(1) - t.amin(1)).gt(0).any(1)
     if int(moving.sum()) < 2:
         return prediction.sum((1, 2)) * 0.0
     dp, dt = (x - x.mean(-2, keepdim=True) for x in (p[:, moving], t[moving]))
     products = (dp * dt).sum((1, 2)), dp.square().sum((1, 2)), dt.square().sum((0, 1))
-    return (1.0 - products[0] / (products[1] * products[2] + 1e-12).sqrt()).sum(1)
+    loss: Tensor = (1.0 - products[0] / (products[1] * products[2] + 1e-12).sqrt()).sum(1)
+    return loss
 
 
 def order_loss(prediction: Tensor, mood: Tensor) -> Tensor:
