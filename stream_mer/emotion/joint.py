@@ -366,19 +366,24 @@ class JointModel(nn.Module):
         audio_only = self.combine(audio, None)
         words = self.encode_text(_mean_line(text.vectors, line_weights))
         gate = self._gate(line_weights, has_audio | ~has_text)
-        fused = audio_only
-        if bool(has_text.any()):
-            both, alone = self.combine(audio, words), self.combine(None, words)
-            has = has_audio[:, None]
-            both = Heads(*(torch.where(has, b, w) for b, w in zip(both, alone, strict=True)))
-            fused = Heads(*(a + gate[:, None] * (b - a) for a, b in zip(audio_only, both, strict=True)))
+        both = audio_only
+        for rows, heard in ((has_text & has_audio, True), (has_text & ~has_audio, False)):
+            if bool(rows.any()):  # only of these rows anything is computed with words
+                of_rows = self.combine([x[:, rows] for x in audio] if heard else None, [x[:, rows] for x in words])
+                both = Heads(*(_with_rows(x, rows, new) for x, new in zip(both, of_rows, strict=True)))
         reps = Representations(
             private_audio=audio[0],
             private_text=words[0] * has_text[:, None, None],
             shared_audio=audio[-1],
             shared_text=words[-1] * has_text[:, None, None],
         )
-        return JointOutput(fused, audio_only, self.text_heads(sum(words).squeeze(2)), gate, reps)  # type: ignore[union-attr]
+        return JointOutput(
+            fused=Heads(*(a + gate[:, None] * (b - a) for a, b in zip(audio_only, both, strict=True))),
+            audio=audio_only,
+            text=self.text_heads(torch.stack(words).sum(0).squeeze(2)),
+            text_gate=gate,
+            representations=reps,
+        )
 
     def _gate(self, weights: Tensor, has_audio: Tensor) -> Tensor:
         """How far words may move the result, [B]: further the more lines there are, the surer and the more recent.
@@ -393,3 +398,8 @@ def _mean_line(vectors: Tensor, weights: Tensor) -> Tensor:
     """Weighted mean of lines [B, L, text_features]; a line of weight 0 has exactly no influence."""
     present = vectors.masked_fill((weights <= 0).unsqueeze(-1), 0.0)
     return torch.einsum("bl,bld->bd", weights, present) / weights.sum(1, keepdim=True).clamp(min=1e-9)
+
+
+def _with_rows(x: Tensor, rows: Tensor, new: Tensor) -> Tensor:
+    """``x`` [E, B, n] with ``new`` [E, m, n] in place of its ``rows``, m truth values of [B]."""
+    return x.index_copy(1, rows.nonzero().squeeze(1), new)
