@@ -18,6 +18,9 @@ from stream_mer.emotion.joint import Heads, JointOutput, Representations
 _MIN_ROWS_FOR_CCC = 8  # a concordance of fewer rows is mostly noise
 
 
+_COORDINATE_SD = 0.2  # of the error of valence and of arousal, about what cross-validation gives
+
+
 class Labels(NamedTuple):
     """What is known of each row.
 
@@ -46,6 +49,7 @@ class LossWeights:
         error: Within the main task, of the squared error.
         dynamics: Within the main task, that differences between moments of a clip follow the listeners'.
         order: Within the main task, that mood words order the clips: an angry clip lies below a happy one in valence.
+        agreement: Between the tasks, that the point lies in the quadrant that the category names, as a viewer sees it.
         audio: Light head on audio alone (after Self-MM, Yu et al. 2021).
         text: Light head on text alone.
         difference: Private and shared representations should differ (after MISA, Hazarika et al. 2020).
@@ -59,6 +63,7 @@ class LossWeights:
     error: float = 5.0
     dynamics: float = 0.1
     order: float = 0.3
+    agreement: float = 0.3
     audio: float = 1.0
     text: float = 1.0
     difference: float = 0.05
@@ -132,6 +137,8 @@ class JointLoss(nn.Module):
             loss = loss + w.dynamics * dynamics_loss(prediction, labels.emotion, moments)
         if w.order:
             loss = loss + w.order * order_loss(prediction, labels.mood)
+        if w.agreement:
+            loss = loss + w.agreement * agreement_loss(prediction, labels.category)
         return loss
 
     def _between(self, reps: Representations, has_audio: Tensor, has_text: Tensor) -> Tensor:
@@ -215,6 +222,22 @@ def order_loss(prediction: Tensor, mood: Tensor) -> Tensor:
     p, t = p - p.mean(1, keepdim=True), t - t.mean(0)
     r = (p * t).sum(1) / (p.square().sum(1) * t.square().sum(0) + 1e-12).sqrt()
     return (1.0 - r).sum(1)
+
+
+def agreement_loss(prediction: Tensor, category: Tensor) -> Tensor:
+    """Surprise at a clip's quadrant, given its point in the plane and a normal error of both coordinates: [E].
+
+    Args:
+        prediction: [E, B, 2].
+        category: [B], -1 where a row has none.
+    """
+    rows = category >= 0
+    if not bool(rows.any()):
+        return prediction.sum((1, 2)) * 0.0
+    pleasant = (category[rows] == 0) | (category[rows] == 3)
+    lively = category[rows] <= 1
+    signs = 2.0 * torch.stack([pleasant, lively], 1) - 1.0  # [B, 2]
+    return -torch.special.log_ndtr(prediction[:, rows] * signs / _COORDINATE_SD).sum(2).mean(1)
 
 
 def _rated(target: Tensor) -> Tensor:
