@@ -62,6 +62,30 @@ _ENGINE_OPTIONS = (
         type=click.FloatRange(0, 1),
         help="In its place: 'unknown' where the category is expected to be right less often than this.",
     ),
+    click.option(
+        "--attack",
+        default=SmoothingSettings().attack_s,
+        show_default=True,
+        help="Smoothing: time constant while a value grows, seconds. 0 follows every frame.",
+    ),
+    click.option(
+        "--release",
+        default=SmoothingSettings().release_s,
+        show_default=True,
+        help="Smoothing: time constant while a value falls back, seconds.",
+    ),
+    click.option(
+        "--dwell",
+        default=SmoothingSettings().dwell_s,
+        show_default=True,
+        help="How long a category is kept at least, seconds. Longer gives fewer cues, later.",
+    ),
+    click.option(
+        "--hysteresis",
+        default=SmoothingSettings().margin,
+        show_default=True,
+        help="How much likelier another category must be before it takes over, 0 to 1.",
+    ),
 )
 
 
@@ -85,6 +109,10 @@ def engine_settings(
     asr_device: str,
     min_confidence: float,
     min_accuracy: float | None,
+    attack: float,
+    release: float,
+    dwell: float,
+    hysteresis: float,
 ) -> EngineSettings:
     """Make settings of the options.
 
@@ -100,7 +128,9 @@ def engine_settings(
         model=model,
         device=device,
         window=WindowSettings(hop_s=hop, context_s=context),
-        smoothing=SmoothingSettings(min_confidence=min_confidence),
+        smoothing=SmoothingSettings(
+            attack_s=attack, release_s=release, margin=hysteresis, dwell_s=dwell, min_confidence=min_confidence
+        ),
         min_accuracy=min_accuracy,
         lyrics=LyricsSettings(
             mode="off" if no_lyrics else "known" if known else "recognise",
