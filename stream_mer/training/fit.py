@@ -39,7 +39,7 @@ class Recipe:
         yamnet: Whether the network reads YAMNet's part of the audio tokens (switchable for ablations).
     """
 
-    epochs: int = 15
+    epochs: int = 12
     batch_size: int = 64
     moments: int = 3
     learning_rate: float = 1e-3

@@ -63,7 +63,7 @@ class LossWeights:
     error: float = 5.0
     dynamics: float = 0.1
     order: float = 0.3
-    agreement: float = 0.3
+    agreement: float = 0.1
     audio: float = 1.0
     text: float = 1.0
     difference: float = 0.05
