@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from stream_mer.errors import SettingError
 from stream_mer.types import SAMPLE_RATE_HZ
 
-DEFAULT_MODEL = "joint-v2"
+DEFAULT_MODEL = "joint-v3"
 """Name of the checkpoint that is taken unless another is named."""
 
 

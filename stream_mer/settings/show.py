@@ -23,7 +23,7 @@ _EXAMPLE_HEAD = """\
 # a port), and stronger than those are the options of the command line. Paths are relative to this file. What stands
 # above the sections is for every command that has such an option.
 
-#model = "joint-v2"
+#model = "joint-v3"
 """
 
 
