@@ -332,7 +332,8 @@ class JointModel(nn.Module):
     def encode_text(self, mean: Tensor) -> list[Tensor]:
         """Represent the mean of the lines [B, text_features]: private, then shared, each [E, B, 1, D]."""
         x = self.text_projection(mean.unsqueeze(1))
-        encoders = [self.private_text] * self.config.private + [self.shared] * self.config.shared
+        encoders = [self.private_text] if self.config.private else []
+        encoders += [self.shared] if self.config.shared else []
         return [encoder.block(x) for encoder in encoders]
 
     def combine(self, audio: list[Tensor] | None, text: list[Tensor] | None) -> Heads:
