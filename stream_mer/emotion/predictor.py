@@ -133,15 +133,18 @@ class EmotionPredictor:
 
     def _encode(self, streams: Sequence[JointEmotionStream]) -> None:
         """Encode the tokens that are new of each stream, all at once, into its context."""
-        new = [(stream.context, stream.audio.take() or stream.first_token()) for stream in streams]
-        tokens = [token for _, of_one in new for token in of_one]
+        taken = [stream.audio.take() for stream in streams]
+        new = [tokens or stream.first_token() for stream, tokens in zip(streams, taken, strict=True)]
+        tokens = [token for of_one in new for token in of_one]
         if not tokens:
             return
         private, shared = self.joint.encode_audio(self.joint.components(torch.stack(tokens)).unsqueeze(0))
         start = 0
-        for context, of_one in new:
+        for stream, true, of_one in zip(streams, taken, new, strict=True):
             stop = start + len(of_one)
-            context.add(*(None if part is None else part[:, 0, start:stop] for part in (private, shared)))
+            parts = [None if part is None else part[:, 0, start:stop] for part in (private, shared)]
+            if of_one:
+                stream.context.add(*parts, provisional=not true)
             start = stop
 
     def _pooled(self, streams: Sequence[JointEmotionStream]) -> list[Tensor]:
@@ -174,13 +177,18 @@ class AudioContext:
         self.shared = empty() if config.shared else None
         self._tokens = tokens
         self._added = 0
+        self._provisional = False
 
     @property
-    def is_empty(self) -> bool:
-        return self._added == 0
+    def awaits_token(self) -> bool:
+        """Whether no true token was added yet."""
+        return self._added == 0 or self._provisional
 
-    def add(self, private: Tensor | None, shared: Tensor | None) -> None:
-        """Take encoded tokens, each [E, n, D], oldest first."""
+    def add(self, private: Tensor | None, shared: Tensor | None, *, provisional: bool = False) -> None:
+        """Take encoded tokens, each [E, n, D], oldest first; whatever comes next replaces a ``provisional`` one."""
+        if self._provisional:
+            self._added = 0
+        self._provisional = provisional
         for kept, new in ((self.private, private), (self.shared, shared)):
             if kept is not None and new is not None:
                 n = new.shape[1]
@@ -237,12 +245,12 @@ class JointEmotionStream:
         return window.samples[self.audio.end_sample - window.start_sample :]
 
     def first_token(self) -> list[Tensor]:
-        """Where the context is still empty, the token that the stream gives if silence follows, else nothing.
+        """Where the context has no true token yet, the token that the stream gives if silence follows, else nothing.
 
         A stream of less than half a second has something to judge that way. It is encoded anew for each frame, until
         a true token takes its place.
         """
-        if not self.context.is_empty:
+        if not self.context.awaits_token:
             return []
         branch, begun = self._predictor.audio, self._newest.start_sample
         stream = branch.open(at_sample=begun)
