@@ -270,6 +270,9 @@ def _calibration(told: Any) -> Calibration:
     if isinstance(told, dict):
         for name in _RECORDS.keys() & told.keys():  # their unknown settings would pass
             record_of(told[name], _RECORDS[name], where=f"calibration.{name}")
+        if isinstance(told.get("errors"), list):
+            for error in told["errors"][:1000]:
+                record_of(error, PredictionError, where="calibration.errors")
     found = record_of(told, Calibration, where="calibration")
     curves = {name: getattr(found, name) for name in ("category_accuracy", "valence_spread", "arousal_spread")}
     for name, pairs in {**curves, "errors": [(error.heard_s,) for error in found.errors]}.items():
