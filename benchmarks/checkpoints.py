@@ -11,15 +11,17 @@ from typing import NamedTuple
 import torch
 
 from stream_mer.config import DEFAULT_MODEL
+from stream_mer.emotion.audio_branch import token_features
 from stream_mer.emotion.backbone import Backbone
 from stream_mer.emotion.checkpoint import (
     Calibration,
     Checkpoint,
+    PredictionError,
     find_model,
     load_checkpoint,
     save_checkpoint,
 )
-from stream_mer.emotion.model import JointModel, JointModelConfig
+from stream_mer.emotion.joint import JointModel, JointModelConfig
 from stream_mer.errors import CheckpointError
 from stream_mer.lyrics.reader import LINE_FEATURES
 
@@ -61,13 +63,11 @@ def save_random_checkpoint(folder: Path, *, members: int = 1) -> None:
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(0)
         backbone = Backbone()
-        config = JointModelConfig(
-            audio_features=backbone.shape.token_features, text_features=LINE_FEATURES, members=members
-        )
+        config = JointModelConfig(audio_features=token_features(backbone), text_features=LINE_FEATURES, members=members)
         checkpoint = Checkpoint(
             name=folder.name,
             backbone=backbone,
             joint=JointModel(config),
-            calibration=Calibration(valence_error=0.5, arousal_error=0.5),
+            calibration=Calibration(errors=(PredictionError(heard_s=0.0, valence=0.5, arousal=0.5),)),
         )
     save_checkpoint(checkpoint, folder)

@@ -1,7 +1,8 @@
 """Compute of one update on one core, beside VibeNet and MSD-MusiCNN.
 
-For each hop length, context and number of lyric lines a real stream is opened (windower, log-mel, backbone, joint
-model), filled with one context of audio, and then timed hop by hop. In the same run are measured, to compare with:
+For each hop length, context and number of lyric lines a real stream is opened (windower, both spectrograms, MusiCNN,
+YAMNet, joint model), filled with one context of audio, and then timed hop by hop. In the same run are measured, to
+compare with:
 
 floor        the log-mel spectrogram of the new hop alone: nothing that hears music does less;
 naive        the spectrogram and one pass of our backbone over the whole last 3 s: the same network, not as a stream;
@@ -14,11 +15,12 @@ Times are processor time of the one thread that computes, so that other work on 
 from __future__ import annotations
 
 import contextlib
+import copy
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from typing import NamedTuple
 
 import click
@@ -78,7 +80,7 @@ class _Point(NamedTuple):
 
 @dataclass(slots=True, kw_only=True)
 class _Timings:
-    """One point of the grid: medians of each run, ms, by stage; ratios to the peers by name; and every single hop."""
+    """One point of the grid: means of each run, ms, by stage; ratios to the peers by name; and every single hop."""
 
     stages: dict[str, list[float]] = field(default_factory=dict)
     ratios: dict[str, list[float]] = field(default_factory=dict)
@@ -124,8 +126,11 @@ def measure(
         notes=(
             found.note,
             *peers.missing,
-            f"Processor time of one thread; medians of {runs} runs of {repeats} hops each; ratios within a run.",
-            "Features: cutting, log-mel. Audio: backbone, private and shared layers. Total: these and what surrounds.",
+            f"Processor time of one thread; medians of {runs} runs, each the mean of {repeats} hops.",
+            "Ratios are taken within a run.",
+            "A token comes every 0.5 s, whatever the hop. Features: cutting, both log-mel spectrograms.",
+            "Joint: principal components, private and shared layers of audio. Text: those of words.",
+            "Fusion: self-attention and the heads. Total: all of these and what surrounds them.",
         ),
         threads=1,
     )
@@ -138,33 +143,42 @@ class Stages:
         predictor: Its parts are replaced by clocked ones.
     """
 
-    NAMES = ("features", "audio", "text", "fusion")
+    NAMES = ("features", "musicnn", "yamnet", "joint", "text", "fusion")
+    _NETWORKS = ("musicnn", "yamnet")
 
     def __init__(self, predictor: EmotionPredictor) -> None:
         self.predictor = predictor
         self._spent_s = dict.fromkeys(self.NAMES, 0.0)
+        audio, joint = predictor.audio, predictor.joint
+        audio.yamnet.load()
+        audio.yamnet = copy.copy(audio.yamnet)  # others share the one that was there
         for part, method, stage in (
-            (predictor, "listen", "listen"),
-            (predictor.backbone, "feed", "audio"),
-            (predictor.joint, "encode_audio", "audio"),
-            (predictor.joint, "pool_audio", "audio"),
-            (predictor.joint, "encode_text", "text"),
-            (predictor.joint, "outputs", "fusion"),
+            (audio, "feed", "features"),
+            (audio.backbone, "feed", "musicnn"),
+            (audio.backbone, "tokens", "musicnn"),
+            (audio.yamnet, "run", "yamnet"),
+            (joint.components, "forward", "joint"),
+            (joint, "encode_audio", "joint"),
+            (joint, "pool_audio", "joint"),
+            (joint, "encode_text", "text"),
+            (joint, "combine", "fusion"),
         ):
             setattr(part, method, self._clocked(getattr(part, method), stage))
 
     def _clocked(self, run: Callable[..., object], stage: str) -> Callable[..., object]:
         def clocked(*args: object) -> object:
-            audio_s, started = self._spent_s["audio"], time.thread_time()
+            networks_s, started = self._networks_s(), time.thread_time()
             result = run(*args)
             spent_s = time.thread_time() - started
-            if stage == "listen":  # what it spends apart from the backbone
-                self._spent_s["features"] += spent_s - (self._spent_s["audio"] - audio_s)
-            else:
-                self._spent_s[stage] += spent_s
+            if stage == "features":  # what the audio branch spends apart from its networks
+                spent_s -= self._networks_s() - networks_s
+            self._spent_s[stage] += spent_s
             return result
 
         return clocked
+
+    def _networks_s(self) -> float:
+        return sum(self._spent_s[name] for name in self._NETWORKS)
 
     def take_ms(self) -> dict[str, float]:
         """What each stage has cost since this was asked last."""
@@ -174,7 +188,7 @@ class Stages:
 
 
 def _time_stream(stages: Stages, point: _Point, repeats: int, costs: dict[str, float], timing: _Timings) -> None:
-    """Run one stream and add its run's medians to ``timing``."""
+    """Run one stream and add its run's means to ``timing``."""
     settings, n_lines = point
     stream = stages.predictor.open_stream(settings)
     each_ms: list[float] = []
@@ -189,9 +203,9 @@ def _time_stream(stages: Stages, point: _Point, repeats: int, costs: dict[str, f
         each_ms.append(1e3 * (time.thread_time() - started))
         for name, cost in stages.take_ms().items():
             of_stages[name].append(cost)
-    total_ms = median(each_ms)
+    total_ms = fmean(each_ms)
     for name, all_costs in of_stages.items():
-        timing.stages.setdefault(name, []).append(median(all_costs))
+        timing.stages.setdefault(name, []).append(fmean(all_costs))
     for name, cost in {**costs, FLOOR: costs[floor_name(settings.hop_s)]}.items():
         timing.ratios.setdefault(name, []).append(total_ms / cost)
     timing.total_ms.append(total_ms)

@@ -15,7 +15,7 @@ from benchmarks.peers_timing import noisy_chord
 from benchmarks.peers_vibenet import SYSTEM as VIBENET
 from benchmarks.peers_vibenet import find_python, open_vibenet
 from stream_mer.audio.features import LogMelStream
-from stream_mer.emotion.backbone import TOKEN_STEPS, Backbone
+from stream_mer.emotion.backbone import Backbone
 from stream_mer.emotion.streaming_backbone import BackboneStream, StreamingBackbone
 from stream_mer.errors import CheckpointError
 from stream_mer.types import SAMPLE_RATE_HZ
@@ -109,8 +109,13 @@ def _naive(backbone: Backbone) -> Callable[[], float]:
     net, samples = StreamingBackbone(backbone), noisy_chord(PEER_WINDOW_S)
 
     def run() -> float:
-        log_mel, stream = LogMelStream(), BackboneStream(net, context_steps=TOKEN_STEPS)
-        return cpu_ms(lambda: stream.feed(log_mel.feed(samples)))
+        log_mel, stream = LogMelStream(), BackboneStream(net)
+
+        def compute() -> None:
+            net.feed([stream], [log_mel.feed(samples)])
+            net.tokens([stream])
+
+        return cpu_ms(compute)
 
     return lambda: median(run() for _ in range(10))
 

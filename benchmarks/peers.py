@@ -53,6 +53,7 @@ from stream_mer.commands.corpus_options import CorpusOptions, corpus_options
 from stream_mer.emotion.predictor import EmotionPredictor
 from stream_mer.errors import SettingError
 from stream_mer.training.corpora.registry import open_corpus
+from stream_mer.training.corpus import together
 
 SYSTEMS = {"ours": OURS, "vibenet": VIBENET, "musicnn": MUSICNN}
 
@@ -114,7 +115,7 @@ def measure(
         StreamMerError: The corpus cannot be read, or a clip of it; or our folds cannot be trained.
     """
     asked = CorpusOptions(**training)
-    corpus = open_corpus(asked.corpus, asked.corpus_format)
+    corpus = together([open_corpus(folder, asked.corpus_format) for folder in asked.corpora])
     cache = asked.cache / "peers"
     with contextlib.ExitStack() as stack:
         searches: dict[str, Callable[[], Found]] = {

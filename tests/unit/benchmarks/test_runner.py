@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks import __main__ as runner
 from benchmarks.checkpoints import save_random_checkpoint
+from benchmarks.latency import Stages
 from benchmarks.report import REPORT_SCHEMA
 
 ROOT = Path(__file__).parents[3]
@@ -95,8 +96,8 @@ def test_latency_runs_on_a_random_checkpoint(
     rows = report["tables"]["grid"]
     assert [(row["hop_s"], row["context_s"], row["lines"]) for row in rows] == [(0.5, 3.0, 0), (0.5, 3.0, 2)]
     for row in rows:
-        stages = [row[f"{stage}_ms"] for stage in ("features", "audio", "text", "fusion")]
-        assert [stage > 0 for stage in stages] == [True, True, row["lines"] > 0, True]
+        stages = [row[f"{stage}_ms"] for stage in Stages.NAMES]
+        assert [stage > 0 for stage in stages] == [True, True, True, True, row["lines"] > 0, True]
         assert max(stages) < row["total_ms"] <= row["total_p95_ms"]
         assert row["total_over_floor"] > 1
         assert (row["total_of_vibenet"], row["total_of_musicnn"]) == (None, None)
