@@ -66,21 +66,36 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint's folder: random weights, an ensemble of two, a slim backbone, a narrow joint model."""
     import torch  # noqa: PLC0415 - slow to import; most rooms' tests do without
 
+    from stream_mer.emotion.audio_branch import token_features  # noqa: PLC0415 - as above
     from stream_mer.emotion.backbone import Backbone, BackboneShape  # noqa: PLC0415 - as above
-    from stream_mer.emotion.checkpoint import Calibration, Checkpoint, save_checkpoint  # noqa: PLC0415 - as above
-    from stream_mer.emotion.model import JointModel, JointModelConfig  # noqa: PLC0415 - as above
+    from stream_mer.emotion.checkpoint import (  # noqa: PLC0415 - as above
+        Calibration,
+        Checkpoint,
+        PredictionError,
+        save_checkpoint,
+    )
+    from stream_mer.emotion.joint import JointModel, JointModelConfig  # noqa: PLC0415 - as above
     from stream_mer.lyrics.reader import LINE_FEATURES  # noqa: PLC0415 - as above
 
     torch.manual_seed(7)
     shape = BackboneShape(filters=(20, 16, 8, 6, 4), pooled=200)
+    backbone = Backbone(shape)
     config = JointModelConfig(
-        audio_features=shape.token_features, text_features=LINE_FEATURES, members=2, width=16, heads=2
+        audio_features=token_features(backbone),
+        text_features=LINE_FEATURES,
+        audio_components=24,
+        members=2,
+        width=16,
+        heads=2,
     )
+    joint = JointModel(config)
+    # Random directions, so that what either network hears reaches the result.
+    joint.components.basis.copy_(torch.randn(joint.components.basis.shape) / config.audio_features**0.5)
     checkpoint = Checkpoint(
         name="tiny",
-        backbone=Backbone(shape),
-        joint=JointModel(config),
-        calibration=Calibration(valence_error=0.4, arousal_error=0.3),
+        backbone=backbone,
+        joint=joint,
+        calibration=Calibration(errors=(PredictionError(heard_s=0.0, valence=0.4, arousal=0.3),)),
         training={"note": "random weights"},
     )
     folder = tmp_path_factory.mktemp("models") / "tiny"

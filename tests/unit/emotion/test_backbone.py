@@ -18,7 +18,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from stream_mer.audio.features import MEL_BANDS
 from stream_mer.emotion.backbone import (
-    BLOCK_STEPS,
     MEL_STRIDE,
     MIDDLE_CHANNELS,
     TEMPORAL_STEPS,
@@ -34,7 +33,6 @@ from stream_mer.emotion.streaming_backbone import BackboneStream, StreamingBackb
 from stream_mer.errors import CheckpointError
 
 TOLERANCE = {"rtol": NETWORK, "atol": NETWORK}
-CONTEXT_STEPS = 625  # 10 s
 WHOLE, SLIM = BackboneShape(), BackboneShape(filters=(20, 16, 8, 6, 4), pooled=200)
 
 Tensors = dict[str, np.ndarray]
@@ -55,21 +53,33 @@ def log_mel(n: int, seed: int = 0) -> Tensor:
     return 3 * torch.rand(n, MEL_BANDS, generator=torch.Generator().manual_seed(seed))
 
 
-def open_stream(backbone: Backbone, context_steps: int = CONTEXT_STEPS) -> BackboneStream:
-    return BackboneStream(StreamingBackbone(backbone), context_steps=context_steps)
+class OneStream:
+    """A stream by itself, with the network that feeds it."""
+
+    def __init__(self, backbone: Backbone) -> None:
+        self.net = StreamingBackbone(backbone)
+        self.state = BackboneStream(self.net)
+
+    def feed(self, piece: Tensor) -> None:
+        self.net.feed([self.state], [piece])
+
+    def token(self) -> Tensor:
+        """The token that ends now."""
+        (token,) = self.net.tokens([self.state])
+        return token
 
 
 def channels_of(backbone: Backbone, steps: Tensor) -> Tensor:
     """The channels that a token tells of, [n, pooled]."""
     net = StreamingBackbone(backbone)
-    stream = BackboneStream(net, context_steps=CONTEXT_STEPS)
+    stream = BackboneStream(net)
     with torch.inference_mode():
         pieces = [net._numbers([stream], [piece])[0] for piece in steps.split(PIECE_STEPS - 1)]
     return torch.cat(pieces)[:, backbone.pooled]
 
 
-def fed(backbone: Backbone, pieces: Iterable[Tensor], context_steps: int = CONTEXT_STEPS) -> BackboneStream:
-    stream = open_stream(backbone, context_steps)
+def fed(backbone: Backbone, pieces: Iterable[Tensor]) -> OneStream:
+    stream = OneStream(backbone)
     for piece in pieces:
         stream.feed(piece)
     return stream
@@ -80,30 +90,19 @@ def fed(backbone: Backbone, pieces: Iterable[Tensor], context_steps: int = CONTE
 
 @settings(max_examples=8, deadline=None)
 @given(st.lists(st.integers(0, 100), max_size=8))
-def test_any_pieces_give_the_tokens_of_one_pass(lengths: list[int]) -> None:
+def test_any_pieces_give_the_token_of_one_pass(lengths: list[int]) -> None:
     torch.manual_seed(5)
     net = Backbone(SLIM).eval()
     steps = log_mel(220)
     edges = [min(edge, len(steps)) for edge in np.cumsum(lengths)]
     pieces = torch.tensor_split(steps, edges)
-    whole, cut = fed(net, [steps]), fed(net, pieces)
-    torch.testing.assert_close(cut.tokens(), whole.tokens(), **TOLERANCE)
-    torch.testing.assert_close(cut.grid_tokens(), whole.grid_tokens(), **TOLERANCE)
+    torch.testing.assert_close(fed(net, pieces).token(), fed(net, [steps]).token(), **TOLERANCE)
 
 
-def test_single_steps_give_the_tokens_of_one_pass(backbone: Backbone) -> None:
+def test_single_steps_give_the_token_of_one_pass(backbone: Backbone) -> None:
     steps = log_mel(100)
     cut = fed(backbone, steps.split(1))
-    torch.testing.assert_close(cut.tokens(), fed(backbone, [steps]).tokens(), **TOLERANCE)
-
-
-def test_what_comes_later_changes_no_token_that_was_kept(backbone: Backbone) -> None:
-    """Causality: the tokens of the first 4 s are the same whatever follows."""
-    start = log_mel(250)
-    stream = fed(backbone, [start])
-    before = stream.grid_tokens()
-    stream.feed(100 * log_mel(100, seed=1))
-    torch.testing.assert_close(stream.grid_tokens()[: len(before)], before, **TOLERANCE)
+    torch.testing.assert_close(cut.token(), fed(backbone, [steps]).token(), **TOLERANCE)
 
 
 # --- what a token is
@@ -129,13 +128,13 @@ def test_a_token_tells_of_the_pooled_channels_alone() -> None:
     chosen = torch.arange(SLIM.channels)[-SLIM.pooled :]
     some.load_state_dict({**everything.state_dict(), "pooled": chosen})
     steps = log_mel(200)
-    full, told = (fed(net, [steps]).tokens() for net in (everything, some))
-    columns = torch.cat([chosen, SLIM.channels + chosen, torch.arange(2 * SLIM.channels, full.shape[1])])
-    torch.testing.assert_close(told, full[:, columns], **TOLERANCE)
+    full, told = (fed(net, [steps]).token() for net in (everything, some))
+    columns = torch.cat([chosen, SLIM.channels + chosen, torch.arange(2 * SLIM.channels, len(full))])
+    torch.testing.assert_close(told, full[columns], **TOLERANCE)
 
 
 @pytest.mark.parametrize("n", [1, 30, 31, 32, 185, 186, 187, 400])
-def test_the_last_token_pools_the_newest_three_seconds_that_end_now(backbone: Backbone, n: int) -> None:
+def test_a_token_pools_the_newest_three_seconds_that_end_now(backbone: Backbone, n: int) -> None:
     steps = log_mel(n)
     channels = channels_of(backbone, steps)[-TOKEN_STEPS:].double()
     rise = torch.diff(steps, dim=0, prepend=steps[:1]).clamp(min=0)[-TOKEN_STEPS:].double()
@@ -143,48 +142,33 @@ def test_the_last_token_pools_the_newest_three_seconds_that_end_now(backbone: Ba
     expected = torch.cat(
         [channels.amax(0), channels.mean(0), bands.mean(0), bands.std(0, unbiased=False), rise.mean(0)]
     )
-    token = fed(backbone, [steps]).tokens()[-1]
+    token = fed(backbone, [steps]).token()
     assert token.shape == (backbone.shape.token_features,)
     # The deviation comes from sums of squares in float32, whose difference loses half of the digits near zero.
     torch.testing.assert_close(token.double(), expected, rtol=1e-3, atol=2e-3)
 
 
-def test_kept_tokens_end_where_blocks_end(backbone: Backbone) -> None:
-    steps = log_mel(5 * BLOCK_STEPS + 12)
-    grid = fed(backbone, [steps]).grid_tokens()
-    assert len(grid) == 5
-    for i, token in enumerate(grid):
-        at_that_time = fed(backbone, [steps[: (i + 1) * BLOCK_STEPS]]).tokens()[-1]
-        torch.testing.assert_close(token, at_that_time, **TOLERANCE)
-
-
-def test_tokens_are_the_kept_ones_and_the_one_that_ends_now(backbone: Backbone) -> None:
-    stream = open_stream(backbone)
-    assert stream.tokens().shape == (0, backbone.shape.token_features)
-    stream.feed(log_mel(10))
-    assert len(stream.tokens()) == 1
-    for i in range(40):
-        stream.feed(log_mel(31, seed=i))
-        tokens, grid = stream.tokens(), stream.grid_tokens()
-        # 10 steps after a block's end: its token nearly repeats the newest, so it is left out.
-        torch.testing.assert_close(
-            tokens[:-1], grid[:-1][-(len(tokens) - 1) :] if len(tokens) > 1 else grid[:0], **TOLERANCE
-        )
-        assert len(tokens) <= (CONTEXT_STEPS - TOKEN_STEPS) // BLOCK_STEPS + 1
-    assert len(stream.tokens()) == (CONTEXT_STEPS - TOKEN_STEPS) // BLOCK_STEPS + 1
-
-
 def test_no_steps_change_nothing(backbone: Backbone) -> None:
     stream = fed(backbone, [log_mel(50)])
-    before = stream.tokens()
+    before = stream.token()
     stream.feed(log_mel(0))
-    torch.testing.assert_close(stream.tokens(), before, **TOLERANCE)
+    torch.testing.assert_close(stream.token(), before, **TOLERANCE)
+    assert stream.state.steps == 50
+
+
+def test_asking_for_a_token_changes_nothing(backbone: Backbone) -> None:
+    asked, silent = OneStream(backbone), OneStream(backbone)
+    for piece in log_mel(250).split(40):
+        asked.feed(piece)
+        asked.token()
+        silent.feed(piece)
+    torch.testing.assert_close(asked.token(), silent.token(), **TOLERANCE)
 
 
 # --- bounds
 
 
-def numbers_held(stream: BackboneStream) -> int:
+def numbers_held(state: BackboneStream) -> int:
     """How many numbers the stream's state keeps alive, views counted with all that they hold on to."""
     held: dict[int, int] = {}
 
@@ -192,49 +176,47 @@ def numbers_held(stream: BackboneStream) -> int:
         if isinstance(value, Tensor):
             storage = value.untyped_storage()
             held[storage.data_ptr()] = storage.nbytes() // 4
-        elif isinstance(value, (list, tuple)) or type(value).__name__ == "deque":
-            for item in value:  # type: ignore[attr-defined]
+        elif isinstance(value, (list, tuple)):
+            for item in value:
                 visit(item)
 
-    for value in vars(stream).values():
+    for value in vars(state).values():
         visit(value)
     return sum(held.values())
 
 
 def test_the_state_is_bounded(backbone: Backbone) -> None:
     stream = fed(backbone, [log_mel(31, seed=i) for i in range(25)])
-    early = numbers_held(stream)
+    early = numbers_held(stream.state)
     for i in range(25):
         stream.feed(log_mel(31, seed=i))
-    assert numbers_held(stream) == early
+        stream.token()
+    assert numbers_held(stream.state) == early
     assert early < 1_000_000
 
 
 def test_a_stream_holds_on_to_nothing_of_those_that_it_was_computed_with(backbone: Backbone) -> None:
     net = StreamingBackbone(backbone)
-    streams = [BackboneStream(net, context_steps=CONTEXT_STEPS) for _ in range(5)]
+    streams = [BackboneStream(net) for _ in range(5)]
     for i in range(25):
         net.feed(streams, [log_mel(31, seed=i)] * 5)
     alone = fed(backbone, [log_mel(31, seed=i) for i in range(25)])
-    assert numbers_held(streams[0]) <= numbers_held(alone)
+    assert numbers_held(streams[0]) <= numbers_held(alone.state)
 
 
-def products(backbone: Backbone, *, context_steps: int, before: int, hop: int) -> int:
+def products(backbone: Backbone, *, before: int, hop: int) -> int:
     """Multiplications and additions of one hop, after so many steps were heard."""
-    stream = fed(backbone, log_mel(before).split(62), context_steps=context_steps)
+    stream = fed(backbone, log_mel(before).split(62))
     with FlopCounterMode(display=False) as counter:
         stream.feed(log_mel(hop, seed=1))
-        stream.tokens()
+        stream.token()
     return counter.get_total_flops()
 
 
-def test_the_cost_of_a_hop_is_its_own_steps_whatever_the_context_and_the_past(backbone: Backbone) -> None:
+def test_the_cost_of_a_hop_is_its_own_steps_whatever_the_past(backbone: Backbone) -> None:
     for hop in (6, 31):
-        expected = products(backbone, context_steps=187, before=62, hop=hop)
-        for context_steps in (187, 3750):
-            for before in (0, 62, 250):
-                assert products(backbone, context_steps=context_steps, before=before, hop=hop) == expected
-    few, many = (products(backbone, context_steps=187, before=62, hop=hop) for hop in (4, 32))
+        assert len({products(backbone, before=before, hop=hop) for before in (0, 62, 250, 1000)}) == 1
+    few, many = (products(backbone, before=62, hop=hop) for hop in (4, 32))
     assert 0 < few < many / 6
 
 
@@ -244,30 +226,16 @@ def test_the_cost_of_a_hop_is_its_own_steps_whatever_the_context_and_the_past(ba
 def test_streams_computed_together_are_those_computed_alone(backbone: Backbone) -> None:
     """They begin at other times, and have other numbers of new steps: none, few, more than are computed at once."""
     net = StreamingBackbone(backbone)
-    together, alone = ([BackboneStream(net, context_steps=CONTEXT_STEPS) for _ in range(4)] for _ in range(2))
+    together, alone = [BackboneStream(net) for _ in range(4)], [OneStream(backbone) for _ in range(4)]
     pieces = [[0, 40, 31, 6], [31, 31, 32, 0], [100, 1, 31, 7], [32, 64, 0, 62], [31, 31, 31, 31]]
     for turn, lengths in enumerate(pieces):
         news = [log_mel(n, seed=10 * turn + i) for i, n in enumerate(lengths)]
         net.feed(together, news)
         for stream, piece in zip(alone, news, strict=True):
             stream.feed(piece)
-        for one, other in zip(together, alone, strict=True):
-            torch.testing.assert_close(one.tokens(), other.tokens(), **TOLERANCE)
-            torch.testing.assert_close(one.grid_tokens(), other.grid_tokens(), **TOLERANCE)
-
-
-def test_fresh_tokens_are_those_kept_since_they_were_asked_for_last(backbone: Backbone) -> None:
-    stream = open_stream(backbone)
-    assert stream.fresh_tokens() == []
-    for lengths in ([5], [31], [31, 31], [40]):
-        before = len(stream.grid_tokens())
-        for n in lengths:
-            stream.feed(log_mel(n))
-        fresh = stream.fresh_tokens()
-        assert len(fresh) == len(stream.grid_tokens()) - before > 0 or lengths == [5]
-        for a, b in zip(fresh, stream.grid_tokens()[before:], strict=True):
-            torch.testing.assert_close(a, b, **TOLERANCE)
-    assert stream.fresh_tokens() == []
+        heard = [i for i, stream in enumerate(together) if stream.steps]
+        for i, token in zip(heard, net.tokens([together[i] for i in heard]), strict=True):
+            torch.testing.assert_close(token, alone[i].token(), **TOLERANCE)
 
 
 # --- the same network as the original

@@ -19,6 +19,8 @@ from stream_mer.emotion import checkpoint as checkpoint_module
 from stream_mer.emotion.checkpoint import (
     FORMAT,
     Calibration,
+    CategoryLink,
+    PredictionError,
     TextStrength,
     find_model,
     load_checkpoint,
@@ -34,7 +36,8 @@ def test_what_was_saved_is_what_is_loaded(tiny_model: Path, tmp_path: Path) -> N
     assert (first.name, second.name) == ("tiny", "copy")
     assert second.joint.config == first.joint.config
     assert second.backbone.shape == first.backbone.shape
-    assert second.calibration == first.calibration == Calibration(valence_error=0.4, arousal_error=0.3)
+    errors = (PredictionError(heard_s=0.0, valence=0.4, arousal=0.3),)
+    assert second.calibration == first.calibration == Calibration(errors=errors)
     assert second.training == {"note": "random weights"}
     for part in ("backbone", "joint"):
         before, after = getattr(first, part).state_dict(), getattr(second, part).state_dict()
@@ -65,6 +68,20 @@ def test_how_far_words_may_move_each_output_is_read_back(tiny_model: Path, tmp_p
     del config["calibration"]["text_strength"]
     (tmp_path / "told" / "config.json").write_text(json.dumps(config))
     assert load_checkpoint(tmp_path / "told").calibration.text_strength == TextStrength()
+
+
+def test_all_of_a_calibration_is_read_back(tiny_model: Path, tmp_path: Path) -> None:
+    first = load_checkpoint(tiny_model)
+    calibration = replace(
+        first.calibration,
+        errors=tuple(PredictionError(heard_s=at, valence=0.5 / at, arousal=0.4 / at) for at in (1.0, 5.0, 15.0)),
+        level=0.9,
+        category_link=CategoryLink(weight=0.7, valence_sd=0.3, arousal_sd=0.1),
+        valence_spread=((-0.5, -0.9), (0.0, 0.1), (0.4, 0.8)),
+        arousal_spread=((-1.0, -1.0), (1.0, 1.0)),
+    )
+    save_checkpoint(replace(first, calibration=calibration), tmp_path / "told")
+    assert load_checkpoint(tmp_path / "told").calibration == calibration
 
 
 def test_a_loaded_checkpoint_only_predicts(tiny_model: Path) -> None:
@@ -148,6 +165,11 @@ def replace_by_folder(name: str) -> Callable[[Path], None]:
     return damage
 
 
+def errors(*pairs: tuple[float, float]) -> Callable[[Path], None]:
+    """Half widths of both coordinates by the seconds heard."""
+    return change(calibration__errors=[{"heard_s": at, "valence": width, "arousal": width} for at, width in pairs])
+
+
 BIAS = "joint.heads.emotion.bias"
 
 DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
@@ -165,8 +187,8 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     "other format": (change(format=FORMAT + 1), f"it has format {FORMAT + 1}, and this version reads {FORMAT}"),
     "other categories": (change(categories=["a", "b"]), "other categories or clusters"),
     "other clusters": (change(clusters=["C1"]), "other categories or clusters"),
-    "other tokens": (change(joint__audio_features=99), "tokens of 99 features, but its backbone makes 688"),
-    "other backbone": (change(backbone__pooled=3), "but its backbone makes 294"),
+    "other tokens": (change(joint__audio_features=99), "tokens of 99 features, but its audio branch makes 2736"),
+    "other backbone": (change(backbone__pooled=3), "but its audio branch makes 2342"),
     "other filters": (change(backbone__filters=[20, 16, 8, 6, 5]), "size mismatch"),
     "a bank too few": (change(backbone__filters=[20, 16, 8, 6]), "does not match"),
     "no backbone": (change(backbone=None), "backbone"),
@@ -184,11 +206,11 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     "weights of a terabyte": (sparse("weights.safetensors", 1 << 40), "weights.safetensors is larger than 2048 MiB"),
     "config a folder": (replace_by_folder("config.json"), "config.json is no file"),
     "a million filters": (
-        change(backbone__filters=[10**6] * 5, backbone__pooled=10**6, joint__audio_features=2 * 10**6 + 288),
+        change(backbone__filters=[10**6] * 5, backbone__pooled=10**6, joint__audio_features=2 * 10**6 + 2336),
         "<= 4096",
     ),
     "filters of another size": (
-        change(backbone__filters=[4096] * 5, backbone__pooled=16_384, joint__audio_features=33_056),
+        change(backbone__filters=[4096] * 5, backbone__pooled=16_384, joint__audio_features=35_104),
         "size mismatch",
     ),
     "members without number": (change(joint__members=10**6), "<= 100"),
@@ -200,7 +222,31 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     "temperature without end": (change(calibration__category_temperature=math.inf), "<= 100"),
     "temperature in words": (change(calibration__category_temperature="warm"), "got `str`"),
     "temperature true": (change(calibration__category_temperature=True), "got `bool`"),
-    "error without end": (change(calibration__valence_error=1e300), "<= 2"),
+    "no errors": (change(calibration__errors=[]), "length >= 1"),
+    "errors missing": (change(calibration__errors=None), "errors"),
+    "errors of before": (change(calibration__errors=0.4), "errors"),
+    "error without end": (errors((0, 1e300)), "<= 2"),
+    "error below 0": (errors((0, -0.1)), ">= 0"),
+    "error no number": (errors((0, math.nan)), "errors"),
+    "error before the start": (errors((-1, 0.4)), ">= 0"),
+    "errors that fall back": (errors((5, 0.4), (1, 0.3)), "calibration.errors does not rise"),
+    "errors without end": (errors(*[(0, 0.4)] * 1001), "<= 1000"),
+    "odd error": (change(calibration__errors=[{"heard_s": 0, "valence": 1, "arousal": 1, "wisdom": 3}]), "wisdom"),
+    "half an error": (change(calibration__errors=[{"heard_s": 0, "valence": 1}]), "arousal"),
+    "odd link": (change(calibration__category_link={"wisdom": 3}), "wisdom"),
+    "link without end": (change(calibration__category_link={"weight": 1e9}), "<= 10"),
+    "link below 0": (change(calibration__category_link={"weight": -1}), ">= 0"),
+    "link of a deviation of 0": (change(calibration__category_link={"valence_sd": 0}), ">= 0.01"),
+    "spread that falls": (change(calibration__valence_spread=[[0, 0.5], [0.5, 0]]), "valence_spread does not rise"),
+    "spread that goes back": (change(calibration__arousal_spread=[[0.5, 0], [0, 0.5]]), "arousal_spread does not rise"),
+    "spread above 1": (change(calibration__valence_spread=[[0, 1.5]]), "<= 1"),
+    "spread without end": (change(calibration__arousal_spread=[[0, 0]] * 1001), "<= 1000"),
+    "spread of three": (change(calibration__arousal_spread=[[0, 0, 0]]), "does not match"),
+    "components of nothing": (change(joint__audio_components=0), ">= 1"),
+    "more components than features": (change(joint__audio_components=2737), "2737 components cannot come of 2736"),
+    "other components": (change(joint__audio_components=25), "size mismatch"),
+    "newest tokens without end": (change(joint__newest_tokens=10**6), "<= 120"),
+    "one time scale": (change(joint__newest_tokens=0), "does not match"),
     "level of 80": (change(calibration__level=80), "<= 1.0"),
     "calibration a list": (change(calibration=[1]), "calibration is a table"),
     "strength without end": (change(calibration__text_strength={"emotion": 1e9}), "<= 10"),

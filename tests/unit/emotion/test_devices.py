@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 import torch
 
 from stream_mer.audio import features
-from stream_mer.audio.features import FFT_LENGTH, log_mel
+from stream_mer.emotion.audio_branch import AudioBranch, token_features
 from stream_mer.emotion.backbone import Backbone, BackboneShape
-from stream_mer.emotion.model import JointModel, JointModelConfig
-from stream_mer.emotion.streaming_backbone import BackboneStream, StreamingBackbone
-from stream_mer.emotion.streaming_joint import StreamingJoint, TokenCodes
+from stream_mer.emotion.joint import Encoded, JointModel, JointModelConfig, time_scales
+from stream_mer.emotion.predictor import AudioContext
 
-ELSEWHERE = "meta"
+ELSEWHERE = torch.device("meta")
 SHAPE = BackboneShape(filters=(20, 16, 8, 6, 4), pooled=200)
 
 
@@ -26,13 +26,6 @@ def without_gradients() -> Iterator[None]:
     with torch.inference_mode():
         yield
     features._transform.cache_clear()
-
-
-def streaming_joint(*, attention: bool) -> StreamingJoint:
-    config = JointModelConfig(
-        audio_features=SHAPE.token_features, text_features=10, members=2, width=16, heads=2, attention=attention
-    )
-    return StreamingJoint(JointModel(config).to(ELSEWHERE).eval())
 
 
 @pytest.mark.parametrize("operation", [torch.add, torch.mul])
@@ -44,19 +37,30 @@ def test_two_devices_are_refused(operation: object) -> None:
 @pytest.mark.parametrize("attention", [True, False], ids=["attention", "concatenation"])
 @pytest.mark.parametrize("n_streams", [1, 3])
 def test_a_batch_stays_on_its_device_from_spectrogram_to_outputs(n_streams: int, *, attention: bool) -> None:
-    net = StreamingBackbone(Backbone(SHAPE).to(ELSEWHERE).eval())
-    joint = streaming_joint(attention=attention)
-    streams = [BackboneStream(net, context_steps=625) for _ in range(n_streams)]
-    rings = [TokenCodes(joint, kept=stream.kept) for stream in streams]
-    for turn in range(8):  # blocks end in some of them, and the streams' numbers of new steps differ
-        cuts = [torch.zeros(31 + (turn + i) % 2, FFT_LENGTH).to(net.device) for i in range(n_streams)]
-        net.feed(streams, [log_mel(cut) for cut in cuts])
-        for stream, ring in zip(streams, rings, strict=True):
-            ring.take(joint.encode_audio(torch.stack([*stream.fresh_tokens(), stream.newest])).unbind())
-        audio = joint.pool_audio(rings, [ring.hidden(newest_kept=True) for ring in rings])
-    text = joint.encode_text(torch.zeros(n_streams, 10).to(joint.device))
-    for out in (joint.outputs(audio, None), joint.outputs(audio, text), joint.outputs(None, text)):
-        assert out.device.type == ELSEWHERE
-        assert out.shape[1:] == (n_streams, 11)
-    held = [value for stream in streams for value in vars(stream).values() if isinstance(value, torch.Tensor)]
-    assert {tensor.device.type for tensor in held} == {ELSEWHERE}
+    backbone = Backbone(SHAPE).to(ELSEWHERE).eval()
+    config = JointModelConfig(
+        audio_features=token_features(backbone),
+        text_features=10,
+        audio_components=12,
+        members=2,
+        width=16,
+        heads=2,
+        attention=attention,
+    )
+    branch, joint = AudioBranch(backbone), JointModel(config).to(ELSEWHERE).eval()
+    streams = [branch.open(at_sample=100 * i) for i in range(n_streams)]  # their numbers of new steps differ
+    contexts = [AudioContext(config, 4, ELSEWHERE) for _ in streams]
+    for _ in range(3):
+        branch.feed([(stream, np.zeros(8_000, np.float32)) for stream in streams])
+        for stream, context in zip(streams, contexts, strict=True):
+            encoded = joint.encode_audio(joint.components(torch.stack(stream.take())).unsqueeze(0))
+            context.add(*(None if part is None else part[:, 0] for part in encoded))
+    weights = time_scales(torch.stack([context.ages() for context in contexts]), config).to(ELSEWHERE)
+    kept = Encoded(*(torch.stack([getattr(context, name) for context in contexts], 1) for name in Encoded._fields))
+    audio = joint.pool_audio(kept, weights)
+    text = joint.encode_text(torch.zeros(n_streams, 10).to(ELSEWHERE))
+    for heads in (joint.combine(audio, None), joint.combine(audio, text), joint.combine(None, text)):
+        assert {head.device for head in heads} == {ELSEWHERE}
+        assert [head.shape[1:] for head in heads] == [(n_streams, n) for n in (2, 4, 5)]
+    held = [value for stream in streams for value in vars(stream.backbone).values() if isinstance(value, torch.Tensor)]
+    assert {tensor.device for tensor in held} == {ELSEWHERE}

@@ -16,11 +16,19 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from stream_mer.audio.windowing import Windower
 from stream_mer.config import WindowSettings
+from stream_mer.emotion.audio_branch import TOKEN_HOP
 from stream_mer.emotion.checkpoint import Checkpoint, TextStrength, load_checkpoint
-from stream_mer.emotion.estimates import moved
-from stream_mer.emotion.model import AudioInput, JointModel, JointOutput, TextInput
-from stream_mer.emotion.predictor import Asked, EmotionPredictor, JointEmotionStream
-from stream_mer.emotion.streaming_joint import StreamingJoint
+from stream_mer.emotion.estimates import WARMING_UP, moved
+from stream_mer.emotion.joint import (
+    AudioInput,
+    Heads,
+    JointModel,
+    JointModelConfig,
+    JointOutput,
+    TextInput,
+    time_scales,
+)
+from stream_mer.emotion.predictor import Asked, AudioContext, EmotionPredictor, JointEmotionStream
 from stream_mer.errors import CheckpointError, SettingError
 from stream_mer.lyrics.reader import LINE_FEATURES
 from stream_mer.types import (
@@ -76,17 +84,38 @@ def last(predictor: EmotionPredictor, samples: Samples, lyrics: LyricState) -> E
 
 
 @torch.inference_mode()
-def judged_at_once(checkpoint: Checkpoint, stream: JointEmotionStream, words: LyricState, *, t1: float) -> JointOutput:
-    """What the joint model as it was trained says of the stream's whole context, nothing kept and nothing left out."""
-    tokens = stream.backbone.tokens().unsqueeze(0)
+def judged_at_once(
+    predictor: EmotionPredictor, samples: Samples, words: LyricState, settings: WindowSettings = SETTINGS
+) -> JointOutput:
+    """What the joint model as it is trained says of the context of samples that are the whole stream so far.
+
+    Nothing is kept: the audio branch hears all of it at once, and ``JointModel.forward`` reads the context's tokens.
+    """
+    stream = predictor.audio.open()
+    predictor.audio.feed([(stream, samples)])
+    if not stream.fresh:  # less than half a second: the token that silence would complete
+        predictor.audio.feed([(stream, np.zeros(TOKEN_HOP - len(samples), np.float32))])
+    tokens = torch.stack(stream.take()[-(settings.context_samples // TOKEN_HOP) :])
+    joint, t1 = predictor.joint, len(samples) / 16_000
+    audio = AudioInput(
+        joint.components(tokens).unsqueeze(0),
+        torch.zeros(1, dtype=torch.long),
+        time_scales(torch.arange(len(tokens)).flip(0).unsqueeze(0), joint.config),
+    )
     vectors = [torch.from_numpy(line.vector) for line in words.lines]
     text = TextInput(
         torch.stack(vectors).unsqueeze(0) if vectors else torch.zeros(1, 0, LINE_FEATURES),
         torch.tensor([[line.reliability for line in words.lines]]),
         torch.tensor([[max(0.0, t1 - line.t1) for line in words.lines]]),
     )
-    output: JointOutput = checkpoint.joint(AudioInput(tokens, torch.ones(1, tokens.shape[1], dtype=torch.bool)), text)
+    output: JointOutput = joint(audio, text)
     return output
+
+
+def as_numbers(heads: Heads) -> list[float]:
+    """The one moment of the heads as an estimate has it: means of the members, probabilities."""
+    emotion, category, cluster = (head.mean(0)[0] for head in heads)
+    return [*emotion.tolist(), *category.softmax(-1).tolist(), *cluster.softmax(-1).tolist()]
 
 
 def with_strength(predictor: EmotionPredictor, strength: TextStrength) -> EmotionPredictor:
@@ -105,6 +134,7 @@ def test_an_estimate_is_whole_and_in_its_ranges(predictor: EmotionPredictor, mus
             assert (low, high) == pytest.approx((max(-1, value - error), min(1, value + error)))
         assert estimate.interval.level == 0.8
         assert (estimate.modalities, estimate.text_age_s) == (("audio",), None)
+        assert estimate.degraded == (WARMING_UP,)
         assert estimate.features_ms > 0
         assert estimate.model_ms > 0
 
@@ -141,6 +171,20 @@ def test_a_gap_longer_than_the_context_starts_anew(predictor: EmotionPredictor, 
         Window(index=0, start_sample=0, samples=fresh[-1].samples), NO_LYRICS
     )
     assert numbers(after_gap) == pytest.approx(numbers(alone), abs=NETWORK)
+    assert stream.heard_s == 4.0
+
+
+def test_after_a_gap_a_stream_warms_up_again(predictor: EmotionPredictor, music: Music) -> None:
+    stream = predictor.open_stream(SETTINGS)
+    given = windows(music(6))
+    assert [told.degraded for told in estimates(stream, given)] == [(WARMING_UP,)] * 9 + [()] * 3
+    assert stream.heard_s == 6.0
+    later = Window(index=40, start_sample=320_000, samples=given[-1].samples[-8_000:])
+    again = stream.predict(later, NO_LYRICS)
+    assert (again.degraded, stream.heard_s) == ((WARMING_UP,), 0.5)
+    fresh = Window(index=0, start_sample=0, samples=later.samples)
+    expected = predictor.open_stream(SETTINGS).predict(fresh, NO_LYRICS)
+    assert numbers(again) == pytest.approx(numbers(expected), abs=NETWORK)
 
 
 def test_a_stream_may_start_anywhere_on_the_clock(predictor: EmotionPredictor, music: Music) -> None:
@@ -213,46 +257,111 @@ def test_a_line_that_is_still_sung_has_no_negative_age(predictor: EmotionPredict
 def test_why_lyrics_are_missing_is_told(predictor: EmotionPredictor, music: Music) -> None:
     state = LyricState(health="unavailable", degraded=("lyrics_unavailable",))
     (window,) = windows(music(0.5))
-    assert predictor.open_stream(SETTINGS).predict(window, state).degraded == ("lyrics_unavailable",)
+    assert predictor.open_stream(SETTINGS).predict(window, state).degraded == ("lyrics_unavailable", WARMING_UP)
 
 
 # --- what is kept, and what is computed together
 
 
 @pytest.mark.parametrize("words", [NO_LYRICS, lines(0.2, 3.0)], ids=["audio alone", "with words"])
-@pytest.mark.parametrize(("hop_s", "context_s"), [(0.5, 4.0), (0.1, 3.0), (0.3, 10.0), (2.0, 5.0)])
+@pytest.mark.parametrize(("hop_s", "context_s"), [(0.5, 4.0), (0.1, 3.0), (0.3, 20.0), (2.0, 5.3)])
 def test_encoding_each_token_once_gives_what_the_whole_context_gives_at_once(
     hop_s: float, context_s: float, words: LyricState, predictor: EmotionPredictor, music: Music
 ) -> None:
-    settings = WindowSettings(hop_s=hop_s, context_s=context_s)
+    """From the first hop, before the first token, until long after the ring is full; or of a ring that never is."""
+    settings, samples = WindowSettings(hop_s=hop_s, context_s=context_s), music(8)
     stream = predictor.open_stream(settings)
-    for window in windows(music(12), settings):
+    for i, window in enumerate(windows(samples, settings)):
         told = stream.predict(window, words)
-        t1 = window.end_sample / 16_000
-        whole = judged_at_once(predictor.checkpoint, stream, words, t1=t1).fused
-        expected = [
-            *whole.emotion.mean(0)[0].tolist(),
-            *whole.category.mean(0)[0].softmax(-1).tolist(),
-            *whole.cluster.mean(0)[0].softmax(-1).tolist(),
-        ]
+        if i < 7 or window.end_sample % 24_000 == 0:
+            whole = judged_at_once(predictor, samples[: window.end_sample], words, settings)
+            assert numbers(told) == pytest.approx(as_numbers(whole.fused), abs=NETWORK)
+
+
+@pytest.mark.parametrize("length", [1_600, 3_200, 7_999])
+def test_less_than_half_a_second_is_judged_as_if_silence_followed(
+    length: int, predictor: EmotionPredictor, music: Music
+) -> None:
+    """However it arrived; and nothing of that is left once there is a true token."""
+    settings = WindowSettings(hop_s=0.1, context_s=4.0)
+    stream, heard = predictor.open_stream(settings), music(2)
+    early = [Window(index=i, start_sample=0, samples=heard[:n]) for i, n in enumerate((800, 1_200, length))]
+    said = estimates(stream, early)
+    for window, told in zip(early, said, strict=True):
+        expected = as_numbers(judged_at_once(predictor, window.samples, NO_LYRICS, settings).fused)
+        assert numbers(told) == pytest.approx(expected, abs=NETWORK)
+    assert numbers(said[0]) != pytest.approx(numbers(said[2]), abs=1e-6)
+    for n in (8_000, 8_100, 16_000, 24_000):
+        told = stream.predict(Window(index=n, start_sample=0, samples=heard[:n]), NO_LYRICS)
+        expected = as_numbers(judged_at_once(predictor, heard[:n], NO_LYRICS, settings).fused)
         assert numbers(told) == pytest.approx(expected, abs=NETWORK)
 
 
-def test_the_joint_model_costs_the_same_for_every_context(predictor: EmotionPredictor, music: Music) -> None:
-    """All but the pooling itself: one product of a weight and a number for each token and network."""
-    networks, width = predictor.joint.networks, predictor.joint.width
+def test_between_two_tokens_the_estimate_stays(predictor: EmotionPredictor, music: Music) -> None:
+    settings = WindowSettings(hop_s=0.1, context_s=4.0)
+    said = estimates(predictor.open_stream(settings), windows(music(2), settings))
+    for i in range(4, 19):  # from the first token on
+        same = numbers(said[i + 1]) == pytest.approx(numbers(said[i]), abs=1e-7)
+        assert same == ((i + 2) % 5 != 0)
 
-    def products(context_s: float) -> tuple[int, int]:
+
+# --- the ring of tokens
+
+
+def marked(first: int, count: int) -> Tensor:
+    """Encoded tokens that bear their number, [E, count, D]."""
+    return torch.arange(first, first + count).float()[None, :, None].expand(2, count, 16)
+
+
+def ages_of(context: AudioContext) -> dict[int, int]:
+    """The number of each token in the context, and its age."""
+    assert context.private is not None
+    assert context.shared is not None
+    torch.testing.assert_close(context.shared, -context.private)
+    return {int(context.private[0, place, 0]): int(age) for place, age in enumerate(context.ages()) if age >= 0}
+
+
+def context_of(tokens: int) -> AudioContext:
+    config = JointModelConfig(audio_features=24, text_features=10, audio_components=4, members=2, width=16)
+    return AudioContext(config, tokens, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("counts", [[1] * 10, [3, 1, 2, 4, 1], [4, 4], [9, 1], [2, 11]])
+def test_a_context_holds_the_newest_tokens_and_knows_their_ages(counts: list[int]) -> None:
+    context, added = context_of(4), 0
+    assert ages_of(context) == {}
+    for n in counts:
+        context.add(marked(added, n), -marked(added, n))
+        added += n
+        assert ages_of(context) == {added - 1 - age: age for age in range(min(4, added))}
+
+
+def test_a_provisional_token_is_replaced_by_the_next_one() -> None:
+    context = context_of(4)
+    assert context.awaits_token
+    for number in (70, 80):
+        context.add(marked(number, 1), -marked(number, 1), provisional=True)
+        assert context.awaits_token
+        assert ages_of(context) == {number: 0}
+    context.add(marked(5, 2), -marked(5, 2))
+    assert not context.awaits_token
+    assert ages_of(context) == {5: 1, 6: 0}
+
+
+def test_the_joint_model_costs_the_same_for_every_context(predictor: EmotionPredictor, music: Music) -> None:
+    """All but the pooling itself: a score and a share of the sum for each number of a token that is kept."""
+    config = predictor.joint.config
+
+    def products(context_s: float) -> int:
         settings = WindowSettings(hop_s=0.5, context_s=context_s)
         given, stream = windows(music(14), settings), predictor.open_stream(settings)
         estimates(stream, given[:-1])
         with FlopCounterMode(display=False) as counter:
             stream.predict(given[-1], NO_LYRICS)
-        return counter.get_total_flops(), 1 + stream.backbone.kept
+        return counter.get_total_flops()
 
-    (short, few), (long, many) = products(3.0), products(12.0)
-    assert many > few
-    assert long - short == 2 * (many - few) * networks * width
+    kept = config.members * config.width * config.scales * (config.private + config.shared)
+    assert products(12.0) - products(3.0) == (24 - 6) * kept * 2 * 2  # each a product and a sum
 
 
 def test_windows_computed_together_give_what_they_give_alone(predictor: EmotionPredictor, music: Music) -> None:
@@ -326,19 +435,19 @@ def test_lines_of_no_weight_say_nothing(predictor: EmotionPredictor) -> None:
 def text_computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What of the text path is computed from now on: its encoder, and the fusion that reads it."""
     computed: list[str] = []
-    encode_text, outputs = StreamingJoint.encode_text, StreamingJoint.outputs
+    encode_text, combine = JointModel.encode_text, JointModel.combine
 
-    def encoded(joint: StreamingJoint, means: Tensor) -> Tensor:
+    def encoded(joint: JointModel, mean: Tensor) -> list[Tensor]:
         computed.append("encoder")
-        return encode_text(joint, means)
+        return encode_text(joint, mean)
 
-    def fused(joint: StreamingJoint, audio: Tensor | None, text: Tensor | None) -> Tensor:
+    def fused(joint: JointModel, audio: list[Tensor] | None, text: list[Tensor] | None) -> Heads:
         if text is not None:
             computed.append("fusion")
-        return outputs(joint, audio, text)
+        return combine(joint, audio, text)
 
-    monkeypatch.setattr(StreamingJoint, "encode_text", encoded)
-    monkeypatch.setattr(StreamingJoint, "outputs", fused)
+    monkeypatch.setattr(JointModel, "encode_text", encoded)
+    monkeypatch.setattr(JointModel, "combine", fused)
     return computed
 
 
@@ -372,16 +481,16 @@ def test_streams_with_words_do_not_make_others_compute_them(
         for stream, words in zip(streams, (NO_LYRICS, lines(0.2), NO_LYRICS), strict=True)
     ]
     texts: list[int] = []
-    outputs = StreamingJoint.outputs
+    combine = JointModel.combine
 
-    def fused(joint: StreamingJoint, audio: Tensor | None, text: Tensor | None) -> Tensor:
-        texts.append(0 if text is None else len(text))
-        return outputs(joint, audio, text)
+    def fused(joint: JointModel, audio: list[Tensor] | None, text: list[Tensor] | None) -> Heads:
+        texts.append(0 if text is None else text[0].shape[1])
+        return combine(joint, audio, text)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(StreamingJoint, "outputs", fused)
+        patch.setattr(JointModel, "combine", fused)
         predictor.predict(asked)
-    assert texts == [0, 1]
+    assert texts == [0, 0, 1], "two streams without words, then the audio and the fusion of the one with words"
     assert text_computed == ["encoder", "fusion"]
 
 
@@ -392,13 +501,8 @@ def test_words_of_strength_1_give_the_fusion(tiny_model: Path, music: Music) -> 
     stream = predictor.open_stream(SETTINGS)
     words = lines(0.2, 0.4)
     sung = [stream.predict(window, words) for window in windows(music(3))][-1]
-    fused = judged_at_once(checkpoint, stream, words, t1=3.0).fused
-    expected = [
-        *fused.emotion.mean(0)[0].tolist(),
-        *fused.category.mean(0)[0].softmax(-1).tolist(),
-        *fused.cluster.mean(0)[0].softmax(-1).tolist(),
-    ]
-    assert numbers(sung) == pytest.approx(expected, abs=1e-6)
+    expected = as_numbers(judged_at_once(predictor, music(3), words).fused)
+    assert numbers(sung) == pytest.approx(expected, abs=NETWORK)
     assert expected != pytest.approx(numbers(last(predictor, music(3), NO_LYRICS)), abs=1e-3)
 
 

@@ -47,17 +47,21 @@ def living(whole: Backbone) -> Tensor:
 
 def channels_of(net: Backbone, steps: Tensor, hop: int) -> Tensor:
     streaming = StreamingBackbone(net)
-    stream = BackboneStream(streaming, context_steps=625)
+    stream = BackboneStream(streaming)
     with torch.inference_mode():
         pieces = [streaming._numbers([stream], [piece])[0] for piece in steps.split(min(hop, PIECE_STEPS))]
     return torch.cat(pieces)[:, net.pooled]
 
 
 def tokens_of(net: Backbone, steps: Tensor, hop: int | None = None) -> Tensor:
-    stream = BackboneStream(StreamingBackbone(net), context_steps=10_000)
-    for piece in steps.split(hop or len(steps)):
-        stream.feed(piece)
-    return stream.grid_tokens()
+    """A token every 31 steps, which are fed ``hop`` at a time at most."""
+    streaming = StreamingBackbone(net)
+    stream, tokens = BackboneStream(streaming), []
+    for block in steps.split(31):
+        for piece in block.split(hop or 31):
+            streaming.feed([stream], [piece])
+        tokens.extend(streaming.tokens([stream]) if len(block) == 31 else [])
+    return torch.stack(tokens)
 
 
 def test_the_channels_that_never_change_are_found_and_no_others(living: Tensor) -> None:

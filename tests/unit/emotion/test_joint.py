@@ -11,27 +11,38 @@ import torch
 from tolerance import LAYER
 from torch import Tensor
 
-from stream_mer.emotion.members import SelfAttention
-from stream_mer.emotion.model import (
+from stream_mer.emotion.joint import (
     AudioInput,
+    Encoded,
     FusionAttention,
     FusionConcatenation,
     JointModel,
     JointModelConfig,
     JointOutput,
-    PrivateLayers,
-    SharedLayers,
+    ModalityEncoder,
+    PrincipalComponents,
     TextInput,
+    time_scales,
 )
+from stream_mer.emotion.members import SelfAttention
 
 MEMBERS = 2
 CONFIG = JointModelConfig(
-    audio_features=20, text_features=24, members=MEMBERS, width=16, heads=4, text_half_life_s=30, text_half_lines=2
+    audio_features=20,
+    text_features=24,
+    audio_components=12,
+    members=MEMBERS,
+    width=16,
+    heads=4,
+    newest_tokens=2,
+    text_half_life_s=30,
+    text_half_lines=2,
 )
+NEWEST = CONFIG.newest_tokens
 ABLATIONS = [
-    {"private": private, "shared": shared, "attention": attention}
+    {"private": private, "shared": shared, "attention": attention, "newest_tokens": newest}
     for private, shared in ((True, True), (True, False), (False, True))
-    for attention in (True, False)
+    for attention, newest in ((True, NEWEST), (False, NEWEST), (True, 0))
 ]
 
 
@@ -40,9 +51,15 @@ def model(**changes: Any) -> JointModel:
     return JointModel(replace(CONFIG, **changes)).eval()
 
 
-def audio(batch: int = 3, n: int = 5) -> AudioInput:
+def audio(batch: int = 3, n: int = 5, *, newest_tokens: int = NEWEST) -> AudioInput:
+    """A recording for each moment, which knows all of its tokens."""
     generator = torch.Generator().manual_seed(2)
-    return AudioInput(torch.randn(batch, n, 20, generator=generator), torch.ones(batch, n, dtype=torch.bool))
+    ages = torch.arange(n).flip(0).repeat(batch, 1)
+    return AudioInput(
+        torch.randn(batch, n, CONFIG.audio_components, generator=generator),
+        torch.arange(batch),
+        time_scales(ages, replace(CONFIG, newest_tokens=newest_tokens)),
+    )
 
 
 def text(batch: int = 3, n: int = 4, *, weight: float = 0.9) -> TextInput:
@@ -54,8 +71,9 @@ def text(batch: int = 3, n: int = 4, *, weight: float = 0.9) -> TextInput:
     )
 
 
-def no_audio(batch: int = 3, n: int = 5) -> AudioInput:
-    return audio(batch, n)._replace(mask=torch.zeros(batch, n, dtype=torch.bool))
+def no_audio(batch: int = 3, n: int = 5, *, newest_tokens: int = NEWEST) -> AudioInput:
+    sound = audio(batch, n, newest_tokens=newest_tokens)
+    return sound._replace(weights=torch.zeros_like(sound.weights))
 
 
 def no_text(batch: int = 3) -> TextInput:
@@ -68,10 +86,9 @@ def results(output: JointOutput) -> list[Tensor]:
 
 def test_the_four_parts_of_the_method_have_names() -> None:
     parts = dict(model().named_modules())
-    assert type(parts["private_audio"]) is PrivateLayers
-    assert type(parts["private_text"]) is PrivateLayers
-    assert parts["private_audio"] is not parts["private_text"]
-    assert type(parts["shared"]) is SharedLayers
+    for name in ("private_audio", "private_text", "shared"):
+        assert type(parts[name]) is ModalityEncoder
+    assert len({id(parts[name]) for name in ("private_audio", "private_text", "shared")}) == 3
     assert type(parts["fusion"]) is FusionAttention
     assert isinstance(parts["fusion.attention"], SelfAttention)
 
@@ -84,22 +101,25 @@ def test_shapes_and_ranges() -> None:
         assert float(heads.emotion.abs().max()) <= 1
     assert output.text_gate.shape == (3,)
     assert 0 < float(output.text_gate.min()) <= float(output.text_gate.max()) < 1
-    assert [tuple(rep.shape) for rep in output.representations] == [(MEMBERS, 3, 16)] * 4
+    scales = {"private_audio": 2, "private_text": 1, "shared_audio": 2, "shared_text": 1}
+    for name, n in scales.items():
+        assert getattr(output.representations, name).shape == (MEMBERS, 3, n, 16), name
 
 
 def test_emotion_stays_in_range_for_any_audio() -> None:
-    loud = AudioInput(1e4 * audio().tokens, audio().mask)
+    loud = audio()._replace(tokens=1e4 * audio().tokens)
     with torch.inference_mode():
         assert float(model()(loud, text()).fused.emotion.abs().max()) <= 1
 
 
 @pytest.mark.parametrize("switches", ABLATIONS)
 @pytest.mark.parametrize("size", [1.0, 1e3, 1e18])
-def test_masked_text_has_exactly_no_influence(switches: dict[str, bool], size: float) -> None:
+def test_masked_text_has_exactly_no_influence(switches: dict[str, Any], size: float) -> None:
     net = model(**switches)
     masked = TextInput(size * text().vectors, torch.zeros(3, 4), size * text().ages_s)
+    sound = audio(newest_tokens=switches["newest_tokens"])
     with torch.inference_mode():
-        bare, silenced = net(audio(), no_text()), net(audio(), masked)
+        bare, silenced = net(sound, no_text()), net(sound, masked)
     for a, b in zip(results(bare), results(silenced), strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=LAYER)
     for output in (bare, silenced):
@@ -215,17 +235,17 @@ def test_old_text_fades() -> None:
 
 
 @pytest.mark.parametrize("switches", ABLATIONS)
-def test_a_row_without_audio_is_judged_by_its_words_alone(switches: dict[str, bool]) -> None:
+def test_a_row_without_audio_is_judged_by_its_words_alone(switches: dict[str, Any]) -> None:
     """Whatever stands where no audio is, and whatever the other rows hear."""
-    net = model(**switches)
-    quiet = audio().mask.clone()
-    quiet[1] = False
-    tokens = audio().tokens.clone()
+    net, sound = model(**switches), audio(newest_tokens=switches["newest_tokens"])
+    quiet, tokens = sound.weights.clone(), sound.tokens.clone()
+    quiet[1] = 0
     tokens[1] = -7e3
     with torch.inference_mode():
-        one = net(audio()._replace(mask=quiet), text())
-        other = net(AudioInput(tokens, quiet), text())
-        by_itself = net(no_audio(1, 0), TextInput(*(part[1:2] for part in text())))
+        one = net(sound._replace(weights=quiet), text())
+        other = net(sound._replace(weights=quiet, tokens=tokens), text())
+        nothing = no_audio(1, 1, newest_tokens=switches["newest_tokens"])
+        by_itself = net(nothing, TextInput(*(part[1:2] for part in text())))
     assert float(one.text_gate[1]) == float(other.text_gate[1]) == 1
     for a, b, c in zip(one.fused, other.fused, by_itself.fused, strict=True):
         torch.testing.assert_close(a[:, 1], b[:, 1], rtol=0, atol=LAYER)
@@ -270,6 +290,135 @@ def test_words_alone_teach_nothing_to_the_audio_branch() -> None:
     assert net.private_text.block[0].weight.grad.any()
 
 
+# --- audio: recordings, time scales, principal components
+
+
+def test_the_time_scales_are_the_context_and_its_newest_tokens() -> None:
+    ages = torch.tensor([[3, 2, 1, 0], [-1, -1, 1, 0], [-1, -1, -1, -1]])
+    expected = [[[1, 1, 1, 1], [0, 0, 1, 1]], [[0, 0, 1, 1], [0, 0, 1, 1]], [[0] * 4] * 2]
+    assert time_scales(ages, CONFIG).tolist() == expected
+    assert time_scales(ages, replace(CONFIG, newest_tokens=0)).tolist() == [[one[0]] for one in expected]
+
+
+def test_a_token_older_than_the_newest_moves_the_long_scale_alone() -> None:
+    net, sound = model(), audio(1)
+    moved = sound.tokens.clone()
+    moved[:, 1] += 1.0  # of five, of which the last two are the newest
+    with torch.inference_mode():
+        before, after = net(sound, no_text()), net(sound._replace(tokens=moved), no_text())
+    for name in ("private_audio", "shared_audio"):
+        old, new = (getattr(output.representations, name) for output in (before, after))
+        assert not torch.allclose(old[:, :, 0], new[:, :, 0], atol=1e-3)
+        torch.testing.assert_close(old[:, :, 1], new[:, :, 1], rtol=0, atol=LAYER)
+
+
+def test_a_new_token_moves_both_scales() -> None:
+    net, sound = model(), audio(1)
+    moved = sound.tokens.clone()
+    moved[:, -1] += 1.0
+    with torch.inference_mode():
+        before, after = net(sound, no_text()), net(sound._replace(tokens=moved), no_text())
+    for name in ("private_audio", "shared_audio"):
+        old, new = (getattr(output.representations, name) for output in (before, after))
+        for scale in (0, 1):
+            assert not torch.allclose(old[:, :, scale], new[:, :, scale], atol=1e-3)
+
+
+@pytest.mark.parametrize("switches", ABLATIONS)
+def test_moments_of_one_recording_are_those_of_recordings_of_their_own(switches: dict[str, Any]) -> None:
+    """A moment reads the recording that it belongs to, and of it the tokens that it knows."""
+    net = model(**switches)
+    config, tokens = net.config, audio(2, 6).tokens
+    recording = torch.tensor([1, 0, 1])
+    newest = torch.tensor([[5], [2], [3]])
+    weights = time_scales(newest - torch.arange(6), config)
+    with torch.inference_mode():
+        shared = net(AudioInput(tokens, recording, weights), text())
+        own = net(AudioInput(tokens[recording], torch.arange(3), weights), text())
+        cut = [
+            net(
+                AudioInput(
+                    tokens[int(of), : int(n) + 1][None],
+                    torch.zeros(1, dtype=torch.long),
+                    time_scales(torch.arange(int(n), -1, -1)[None], config),
+                ),
+                TextInput(*(part[row : row + 1] for part in text())),
+            )
+            for row, (of, n) in enumerate(zip(recording, newest, strict=True))
+        ]
+    for i, together in enumerate(results(shared)):
+        torch.testing.assert_close(together, results(own)[i], rtol=0, atol=LAYER)
+        alone = torch.cat([results(one)[i] for one in cut], 1)
+        torch.testing.assert_close(together, alone, rtol=0, atol=LAYER)
+
+
+def test_the_encoding_of_a_token_does_not_depend_on_its_neighbours() -> None:
+    """So that a stream may keep it."""
+    net, sound = model(), audio(1)
+    with torch.inference_mode():
+        whole = net.encode_audio(sound.tokens)
+        parts = [net.encode_audio(token) for token in sound.tokens.split(1, dim=1)]
+    for name in Encoded._fields:
+        one_by_one = torch.cat([getattr(part, name) for part in parts], 2)
+        torch.testing.assert_close(one_by_one, getattr(whole, name), rtol=0, atol=LAYER)
+
+
+def test_principal_components_subtract_the_mean_and_turn() -> None:
+    components = PrincipalComponents(5, 2)
+    x = torch.randn(3, 4, 5, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(components(x), x[..., :2])  # until they are set
+    components.mean.copy_(torch.arange(5.0))
+    components.basis.copy_(torch.randn(5, 2, generator=torch.Generator().manual_seed(2)))
+    expected = torch.stack([(row - torch.arange(5.0)) @ components.basis for row in x.flatten(0, 1)])
+    torch.testing.assert_close(components(x), expected.view(3, 4, 2), rtol=LAYER, atol=LAYER)
+    assert not list(components.parameters())
+
+
+# --- combining what is there
+
+
+def test_there_is_nothing_to_combine_without_audio_and_words() -> None:
+    with pytest.raises(ValueError, match="nothing to combine"):
+        model().combine(None, None)
+
+
+@pytest.mark.parametrize("switches", ABLATIONS)
+def test_forward_combines_what_it_encoded(switches: dict[str, Any]) -> None:
+    """What runs live calls the parts: audio alone, words alone, and both give what ``forward`` gives."""
+    net, sound = model(**switches), audio(newest_tokens=switches["newest_tokens"])
+    mean = torch.randn(3, 24, generator=torch.Generator().manual_seed(5))
+    certain = TextInput(mean.unsqueeze(1), torch.full((3, 1), 1e9), torch.zeros(3, 1))  # moves it all the way
+    with torch.inference_mode():
+        pooled, words = net.pool_audio(net.encode_audio(sound.tokens), sound.weights), net.encode_text(mean)
+        both = net(sound, certain)
+        silent = net(no_audio(newest_tokens=switches["newest_tokens"]), certain)
+        combined = [net.combine(pooled, None), net.combine(pooled, words), net.combine(None, words)]
+    for told, expected in zip(combined, (both.audio, both.fused, silent.fused), strict=True):
+        for a, b in zip(told, expected, strict=True):
+            torch.testing.assert_close(a, b, rtol=0, atol=LAYER)
+    assert not torch.allclose(both.audio.emotion, both.fused.emotion, atol=1e-3)
+    assert not torch.allclose(silent.fused.emotion, both.fused.emotion, atol=1e-3)
+
+
+@pytest.mark.parametrize("words", [no_text(), text(weight=0.0)], ids=["no lines", "lines of weight 0"])
+def test_without_words_nothing_is_fused_with_words(words: TextInput, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = model()
+    with_words: list[int] = []
+    combine = net.combine
+
+    def counted(audio: list[Tensor] | None, text: list[Tensor] | None) -> Any:
+        with_words.extend([] if text is None else [text[0].shape[1]])
+        return combine(audio, text)
+
+    monkeypatch.setattr(net, "combine", counted)
+    with torch.inference_mode():
+        net(audio(), words)
+        assert with_words == []
+        one_row = text()._replace(weights=text().weights * torch.tensor([[0.0], [1.0], [0.0]]))
+        net(audio(), one_row)
+    assert with_words == [1], "of three rows one has words"
+
+
 # --- members
 
 
@@ -301,9 +450,9 @@ def test_members_begin_differently() -> None:
 def test_audio_may_be_encoded_once_and_fused_again_with_other_words() -> None:
     net, sound = model(), audio()
     with torch.inference_mode():
-        kept = net.encode_audio(sound.tokens)
+        kept = net.pool_audio(net.encode_audio(sound.tokens), sound.weights)
         for words in (text(), no_text(), text(weight=0.1)):
-            for a, b in zip(results(net.fuse(kept, sound.mask, words)), results(net(sound, words)), strict=True):
+            for a, b in zip(results(net.fuse(kept, sound.weights, words)), results(net(sound, words)), strict=True):
                 torch.testing.assert_close(a, b, rtol=0, atol=LAYER)
 
 
@@ -312,12 +461,11 @@ def test_audio_may_be_encoded_once_and_fused_again_with_other_words() -> None:
 
 def test_where_the_padding_stands_does_not_matter() -> None:
     net, sound, lines = model(), audio(), text()
-    padding = torch.full((3, 2, 20), 7.0)
-    absent, present = torch.zeros(3, 2, dtype=torch.bool), torch.ones(3, 5, dtype=torch.bool)
-    nothing = torch.zeros(3, 2)
+    padding = torch.full((3, 2, CONFIG.audio_components), 7.0)
+    absent, nothing = torch.zeros(3, 2, 2), torch.zeros(3, 2)
     spread = [
         (
-            AudioInput(torch.cat([padding, sound.tokens], 1), torch.cat([absent, present], 1)),
+            sound._replace(tokens=torch.cat([padding, sound.tokens], 1), weights=torch.cat([absent, sound.weights], 2)),
             TextInput(
                 torch.cat([torch.full((3, 2, 24), -5.0), lines.vectors], 1),
                 torch.cat([nothing, lines.weights], 1),
@@ -325,7 +473,7 @@ def test_where_the_padding_stands_does_not_matter() -> None:
             ),
         ),
         (
-            AudioInput(torch.cat([sound.tokens, padding], 1), torch.cat([present, absent], 1)),
+            sound._replace(tokens=torch.cat([sound.tokens, padding], 1), weights=torch.cat([sound.weights, absent], 2)),
             TextInput(
                 torch.cat([lines.vectors, torch.full((3, 2, 24), -5.0)], 1),
                 torch.cat([lines.weights, nothing], 1),
@@ -341,22 +489,21 @@ def test_where_the_padding_stands_does_not_matter() -> None:
 
 
 @pytest.mark.parametrize("switches", ABLATIONS)
-def test_every_ablation_builds_runs_and_learns(switches: dict[str, bool]) -> None:
+def test_every_ablation_builds_runs_and_learns(switches: dict[str, Any]) -> None:
     net = model(**switches).train()
     names = {name.split(".")[0] for name, _ in net.named_modules()}
     assert ("private_audio" in names, "shared" in names) == (switches["private"], switches["shared"])
     assert isinstance(net.fusion, FusionAttention if switches["attention"] else FusionConcatenation)
-    output = net(audio(), text())
+    output = net(audio(newest_tokens=switches["newest_tokens"]), text())
     total = sum(
         (head.square().sum() for heads in (output.fused, output.audio, output.text) for head in heads),
         output.text_gate.sum(),
     )
     total.backward()
     without = [name for name, parameter in net.named_parameters() if parameter.grad is None or not parameter.grad.any()]
-    # By construction: a constant added to every score of a softmax changes nothing, and where one element is pooled,
-    # the mean of the lines, no score does.
-    cannot = {f"{part}.pool.score.bias" for part in ("private_audio", "private_text", "shared")}
-    assert set(without) <= cannot | {"private_text.pool.score.weight"}
+    # By construction: a constant added to every score of a softmax changes nothing, and of words their mean is read,
+    # which nothing pools.
+    assert all(name.endswith(".score.bias") or name.startswith("private_text.pools.") for name in without), without
 
 
 def test_without_text_the_text_branch_learns_nothing_and_nothing_breaks() -> None:

@@ -1,0 +1,148 @@
+"""Tokens of the audio branch lie on a grid of the sample clock, and how the audio arrives does not change them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tolerance import NETWORK
+from torch import Tensor
+
+from stream_mer.audio.features import LogMelStream
+from stream_mer.audio.yamnet import YamnetPatches
+from stream_mer.emotion.audio_branch import TOKEN_HOP, YAMNET, AudioBranch, AudioStream, token_features
+from stream_mer.emotion.backbone import Backbone, BackboneShape
+from stream_mer.emotion.streaming_backbone import BackboneStream
+from stream_mer.types import Samples
+
+TOLERANCE = {"rtol": NETWORK, "atol": NETWORK}
+
+Music = Callable[..., Samples]
+
+
+@pytest.fixture(scope="module")
+def branch() -> AudioBranch:
+    torch.manual_seed(5)
+    net = Backbone(BackboneShape(filters=(20, 16, 8, 6, 4), pooled=200))
+    return AudioBranch(net.eval().requires_grad_(requires_grad=False))
+
+
+def fed(branch: AudioBranch, pieces: Sequence[Samples], *, at_sample: int = 0) -> AudioStream:
+    stream = branch.open(at_sample=at_sample)
+    for piece in pieces:
+        branch.feed([(stream, piece)])
+    return stream
+
+
+def tokens(branch: AudioBranch, pieces: Sequence[Samples], *, at_sample: int = 0) -> Tensor:
+    taken = fed(branch, pieces, at_sample=at_sample).take()
+    return torch.stack(taken) if taken else torch.zeros(0, branch.token_features)
+
+
+def test_a_token_holds_both_networks(branch: AudioBranch) -> None:
+    """MusiCNN's pooled channels of all that was heard, then YAMNet's blocks of the last 0.975 s."""
+    samples = np.random.default_rng(0).uniform(-0.5, 0.5, 3 * TOKEN_HOP).astype(np.float32)
+    found = tokens(branch, [samples])
+    assert branch.token_features == found.shape[1] == 688 + 2048 == token_features(Backbone(branch.backbone.shape))
+    backbone = BackboneStream(branch.backbone)
+    branch.backbone.feed([backbone], [LogMelStream().feed(samples)])
+    torch.testing.assert_close(found[-1:, :688], branch.backbone.tokens([backbone]), **TOLERANCE)
+    embeddings = YAMNET.run(YamnetPatches().feed(samples)).embedding
+    torch.testing.assert_close(found[:, 688:], torch.from_numpy(embeddings), **TOLERANCE)
+
+
+@pytest.mark.parametrize(("length", "expected"), [(0, 0), (1, 0), (7_999, 0), (8_000, 1), (15_999, 1), (40_000, 5)])
+def test_a_token_is_made_at_each_multiple_of_half_a_second(
+    length: int, expected: int, branch: AudioBranch, music: Music
+) -> None:
+    stream = fed(branch, [music(3)[:length]])
+    assert (len(stream.fresh), stream.end_sample) == (expected, length)
+
+
+@pytest.mark.parametrize(
+    ("at_sample", "length", "expected"),
+    [(100, 7_899, 0), (100, 7_900, 1), (16_000, 7_999, 0), (16_000, 8_000, 1), (7_000, 9_000, 2), (7_999, 8_001, 1)],
+)
+def test_the_grid_belongs_to_the_clock_and_not_to_the_stream(
+    at_sample: int, length: int, expected: int, branch: AudioBranch, music: Music
+) -> None:
+    """The last case: one sample until the first multiple, which is no step to judge yet."""
+    stream = fed(branch, [music(3)[:length]], at_sample=at_sample)
+    assert (len(stream.fresh), stream.end_sample) == (expected, at_sample + length)
+
+
+def test_audio_before_the_start_counts_as_silence(branch: AudioBranch, music: Music) -> None:
+    """YAMNet's part of a token is that of the same moment after silence; MusiCNN pools only what it heard."""
+    samples = music(1)
+    late = tokens(branch, [samples], at_sample=TOKEN_HOP)
+    padded = tokens(branch, [np.concatenate([np.zeros(TOKEN_HOP, np.float32), samples])])
+    torch.testing.assert_close(late[:, 688:], padded[1:, 688:], **TOLERANCE)
+    torch.testing.assert_close(late, tokens(branch, [samples]), **TOLERANCE)
+
+
+@settings(max_examples=8)
+@given(st.lists(st.integers(0, 20_000), max_size=5))
+def test_any_pieces_give_the_tokens_of_one_pass(lengths: list[int]) -> None:
+    torch.manual_seed(5)
+    branch = AudioBranch(Backbone(BackboneShape(filters=(2, 2, 2, 2, 2), pooled=100)).eval())
+    samples = np.random.default_rng(1).uniform(-0.5, 0.5, 30_000).astype(np.float32)
+    pieces = np.split(samples, [edge for edge in np.cumsum(lengths) if edge < len(samples)])
+    found = tokens(branch, pieces)
+    assert len(found) == 3
+    torch.testing.assert_close(found, tokens(branch, [samples]), **TOLERANCE)
+
+
+@pytest.mark.parametrize("size", [256, 1_600, 4_800, 8_001])
+def test_hops_of_any_size_give_the_tokens_of_one_pass(size: int, branch: AudioBranch, music: Music) -> None:
+    samples = music(3)
+    found = tokens(branch, np.split(samples, range(size, len(samples), size)))
+    assert len(found) == 6
+    torch.testing.assert_close(found, tokens(branch, [samples]), **TOLERANCE)
+
+
+def test_streams_fed_together_get_the_tokens_that_they_get_alone(branch: AudioBranch, music: Music) -> None:
+    """They began at other times and have other numbers of new samples: none, few, several tokens."""
+    begun = [0, 3_000, 16_000, 0]
+    turns = [[8_000, 1_000, 0, 20_000], [8_000, 8_000, 24_000, 1], [0, 300, 7_000, 8_000], [9_000, 16_000, 1_000, 0]]
+    sounds = [music(3, seed=i)[: sum(turn[i] for turn in turns)] for i in range(len(begun))]
+    streams = [branch.open(at_sample=at) for at in begun]
+    heard = [0] * len(begun)
+    for turn in turns:
+        news = [sounds[i][heard[i] : heard[i] + n] for i, n in enumerate(turn)]
+        branch.feed(list(zip(streams, news, strict=True)))
+        heard = [before + n for before, n in zip(heard, turn, strict=True)]
+    for stream, samples, at in zip(streams, sounds, begun, strict=True):
+        alone = tokens(branch, [samples], at_sample=at)
+        assert len(alone) >= 2
+        torch.testing.assert_close(torch.stack(stream.take()), alone, **TOLERANCE)
+
+
+def test_what_comes_later_changes_no_token(branch: AudioBranch, music: Music) -> None:
+    """Causality: the tokens of the first 2 s are the same whatever follows."""
+    start = music(2)
+    before = tokens(branch, [start])
+    after = tokens(branch, [np.concatenate([start, np.ones(8_000, np.float32)])])
+    assert (len(before), len(after)) == (4, 5)
+    torch.testing.assert_close(after[:4], before, **TOLERANCE)
+
+
+def test_tokens_are_taken_once_and_hold_on_to_nothing(branch: AudioBranch, music: Music) -> None:
+    streams = [branch.open() for _ in range(4)]
+    branch.feed([(stream, music(1)) for stream in streams])
+    taken = streams[0].take()
+    assert len(taken) == 2
+    assert streams[0].take() == []
+    for token in taken:
+        assert token.untyped_storage().nbytes() == 4 * branch.token_features
+    branch.feed([(streams[0], music(0.5))])
+    assert len(streams[0].take()) == 1
+
+
+@pytest.mark.parametrize("level", [0.0, 1e-30, 1e4])
+def test_silence_and_noise_of_any_level_give_numbers(level: float, branch: AudioBranch) -> None:
+    samples = (level * np.random.default_rng(0).uniform(-1, 1, 2 * TOKEN_HOP)).astype(np.float32)
+    assert tokens(branch, [samples]).isfinite().all()
