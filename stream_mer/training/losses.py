@@ -237,7 +237,8 @@ def agreement_loss(prediction: Tensor, category: Tensor) -> Tensor:
     pleasant = (category[rows] == 0) | (category[rows] == 3)
     lively = category[rows] <= 1
     signs = 2.0 * torch.stack([pleasant, lively], 1) - 1.0  # [B, 2]
-    return -torch.special.log_ndtr(prediction[:, rows] * signs / _COORDINATE_SD).sum(2).mean(1)
+    chances: Tensor = torch.special.log_ndtr(prediction[:, rows] * signs / _COORDINATE_SD)  # logarithms, [E, B, 2]
+    return -chances.sum(2).mean(1)
 
 
 def _rated(target: Tensor) -> Tensor:
