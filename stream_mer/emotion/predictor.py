@@ -83,7 +83,8 @@ class EmotionPredictor:
     def predict(self, asked: Sequence[Asked]) -> list[EmotionEstimate]:
         """Compute one window each of different streams with the same settings."""
         started = time.perf_counter()
-        self.audio.feed([(stream.audio, stream.news(window)) for stream, window, _ in asked])
+        news = [stream.news(window) for stream, window, _ in asked]  # may begin a stream anew, with another state
+        self.audio.feed([(one.stream.audio, samples) for one, samples in zip(asked, news, strict=True)])
         listened = time.perf_counter()
         words = [self._words(stream, window, lyrics) for stream, window, lyrics in asked]
         alone = [
