@@ -9,7 +9,7 @@
     │   └── RecordingError      exit code 2: a recording of a show is missing, damaged or holds what cannot be
     ├── LyricsError             recogniser or lyrics file is not usable
     ├── CheckpointError         exit code 2: model weights are missing, damaged or do not match
-    ├── CorpusError             training data is missing or malformed
+    ├── CorpusError             exit code 2: training data is missing or malformed
     ├── ServeError              the server cannot start or be reached, or a side broke the protocol
     └── ClusterError            NATS cannot be reached, refuses, or holds what nobody can read
 
@@ -70,6 +70,8 @@ class CheckpointError(StreamMerError):
 
 class CorpusError(StreamMerError):
     """Training data is missing or malformed."""
+
+    exit_code = 2
 
 
 class ServeError(StreamMerError):

@@ -113,7 +113,8 @@ def calibrate(data: ClipSet, results: FoldResults) -> Calibration:
     """
     emotion, category, cluster = _labels(data)
     frames = results.frames[RECOGNISED.name]
-    link, category_temperature = fit_link(category, frames, emotion)
+    heard = data.with_audio
+    link, category_temperature = fit_link(category[heard], _of_rows(frames, heard), emotion[heard])
     labelled = category >= 0
     bare = Calibration(
         errors=(PredictionError(heard_s=0.0, valence=2.0, arousal=2.0),),
@@ -170,14 +171,19 @@ def _linked_temperature(category: NDArray[np.int_], frames: Predictions, link: C
     rows = category >= 0
     if not rows.any():
         return 1.0
-    labelled = Predictions(emotion=frames.emotion[rows], category=frames.category[rows], cluster=frames.cluster[rows])
-    truth = category[rows]
+    labelled, truth = _of_rows(frames, rows), category[rows]
 
     def loss(t: float) -> float:
         probs = linked_probabilities(labelled, t, link)
         return -float(np.log(probs[np.arange(len(truth)), truth] + 1e-12).mean())
 
     return float(min(_TEMPERATURES[::3], key=loss))
+
+
+def _of_rows(predictions: Predictions, rows: NDArray[np.bool_]) -> Predictions:
+    return Predictions(
+        emotion=predictions.emotion[rows], category=predictions.category[rows], cluster=predictions.cluster[rows]
+    )
 
 
 def _quadrants(emotion: NDArray[np.float64]) -> NDArray[np.int_]:
@@ -213,15 +219,19 @@ def _rating_at(data: ClipSet, row: int, place: int) -> NDArray[np.float64]:
 def spread_map(predictions: NDArray[np.float64], ratings: NDArray[np.float32]) -> tuple[tuple[float, float], ...]:
     """Monotone map of predictions [n] to the distribution of the ratings [n], by equal quantiles; empty without any.
 
-    Beyond the outermost quantiles it goes on to -1 and 1.
+    Beyond the outermost quantiles it goes on to -1 and 1. Of predictions that are alike there is one pair: both sides
+    of the map rise, the first one strictly.
     """
     rated = np.isfinite(ratings)
     if rated.sum() < _MIN_BIN:
         return ()
     shares = np.linspace(0.01, 0.99, 15)
     of, to = np.quantile(predictions[rated], shares), np.quantile(ratings[rated].astype(np.float64), shares)
-    pairs = [(-1.0, -1.0), *zip(of.tolist(), to.tolist(), strict=True), (1.0, 1.0)]
-    return tuple((round(float(x), 4), round(float(y), 4)) for x, y in pairs)
+    knots = [(-1.0, -1.0)]
+    for x, y in zip(of.round(4).tolist(), to.round(4).tolist(), strict=True):
+        if knots[-1][0] < x < 1.0:
+            knots.append((x, y))
+    return (*knots, (1.0, 1.0))
 
 
 def measure_calibration(data: ClipSet, predictions: Predictions, link: CategoryLink) -> CalibrationReport:

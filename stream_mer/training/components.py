@@ -55,6 +55,12 @@ def audio_components(tokens: Sequence[NDArray[np.float16]], cache: Path) -> Prin
     return found
 
 
+def of_yamnet(components: PrincipalComponents) -> Tensor:
+    """Which components are of YAMNet's part of the tokens, [components]; a small corpus gives fewer than usual."""
+    found: Tensor = (components.basis[-YAMNET.embedding_size :] != 0).any(0)
+    return found
+
+
 @torch.inference_mode()
 def reduce(tokens: NDArray[np.float16], components: PrincipalComponents) -> NDArray[np.float16]:
     """Tokens [n, token_features] as their components [n, components]."""

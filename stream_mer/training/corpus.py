@@ -271,9 +271,11 @@ def _check_folds(clips: tuple[Clip, ...], manifest: Path) -> None:
         raise CorpusError(f"{manifest}: all clips are in one fold; measuring takes at least two, and five are usual")
     folds: dict[str, int] = {}
     for clip in clips:
-        if clip.artist and folds.setdefault(clip.artist, clip.fold) != clip.fold:
+        artist = " ".join(clip.artist.casefold().split())
+        if artist and folds.setdefault(artist, clip.fold) != clip.fold:
             raise CorpusError(
-                f"{manifest}: the artist {clip.artist!r} sits in two folds; folds must be artist-disjoint"
+                f"{manifest}: the artist {clip.artist!r} sits in two folds; folds must be artist-disjoint, so give all "
+                "clips of an artist the same number in the column 'fold'"
             )
 
 

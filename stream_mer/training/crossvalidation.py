@@ -12,14 +12,17 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from stream_mer.emotion.joint import OUTPUTS, JointModel, time_scales
+from stream_mer.emotion.joint import OUTPUTS, Encoded, JointModel, time_scales
 from stream_mer.training.dataset import ClipSet
 from stream_mer.training.fit import Recipe, fit
 from stream_mer.training.progress import bars
 from stream_mer.types import CATEGORIES, CLUSTERS
 
 FRAME_TOKEN = 19  # the token that ends 10 s after the start: one frame with 10 s heard
+
+_MOMENTS = 64  # of a clip, computed at a time
 
 _EMOTION = slice(0, 2)
 _CATEGORY = slice(2, 2 + len(CATEGORIES))
@@ -156,10 +159,9 @@ def predict_clip(model: JointModel, data: ClipSet, row: int, conditions: Sequenc
         alone = predict_clip(model, data, row, (PRINTED,))
         return alone._replace(outputs=alone.outputs.repeat(len(conditions), axis=2))
     weights = time_scales(data.ages(row), model.config)  # [moments, S, tokens]
-    recording = torch.zeros(len(weights), dtype=torch.long)
     sounds = {
-        sound: model.pool_audio(model.encode_audio(data.clip_tokens(row, sound)), weights, recording)
-        for sound in {condition.sound for condition in conditions}
+        sound: _pooled(model, data.clip_tokens(row, sound), weights, data.context_tokens)
+        for sound in {"", *(condition.sound for condition in conditions)}
     }
     out = []
     for condition in conditions:
@@ -168,11 +170,33 @@ def predict_clip(model: JointModel, data: ClipSet, row: int, conditions: Sequenc
         heard = weights if condition.audio else torch.zeros_like(weights)
         heads = model.fuse(sounds[condition.sound], heard, text).fused
         out.append(torch.cat(heads, dim=2).double().numpy())  # [E, moments, outputs]
+    # Of a song without audio the one condition is its words.
+    bare = torch.cat(model.combine(sounds[""], None), dim=2).numpy() if data.with_audio[row] else out[0]
     frame = min(FRAME_TOKEN, len(weights) - 1)
     return ClipPrediction(
         outputs=np.stack([np.stack([one.mean(1), one[:, frame]], axis=1) for one in out], axis=2),
-        moments=out[0].mean(0).astype(np.float32),
+        moments=bare.mean(0).astype(np.float32),
     )
+
+
+def _pooled(model: JointModel, tokens: Tensor, weights: Tensor, context_tokens: int) -> list[Tensor]:
+    """Pool the tokens [1, N, components] of a clip for each moment; a part of its moments at a time, for the memory.
+
+    Args:
+        model: Pools.
+        tokens: Of the clip.
+        weights: [moments, S, N], see ``time_scales``.
+        context_tokens: Tokens that a moment knows at most.
+    """
+    encoded = model.encode_audio(tokens)
+    parts = []
+    for start in range(0, len(weights), _MOMENTS):
+        end = min(start + _MOMENTS, len(weights))
+        heard = slice(max(0, start - context_tokens + 1), end)
+        of_part = Encoded(*(None if x is None else x[:, :, heard] for x in encoded))
+        recording = torch.zeros(end - start, dtype=torch.long)
+        parts.append(model.pool_audio(of_part, weights[start:end, :, heard], recording))
+    return [torch.cat(of_branch, 1) for of_branch in zip(*parts, strict=True)]
 
 
 def _fingerprint(data: ClipSet, recipe: Recipe, seed: int, conditions: Sequence[Condition]) -> str:

@@ -104,6 +104,9 @@ class ClipSet:
         components: What the tokens were reduced by; None where they are as the audio branch makes them.
         context_s: Audio that one moment knows, seconds.
 
+    Attributes:
+        listeners_rated: Whether listeners rated any clip; else mood words teach the main task.
+
     Raises:
         CorpusError: A clip is too short for a single token.
     """
@@ -143,6 +146,7 @@ class ClipSet:
             kind: [by_id.get(clip.clip_id, NO_LINES) for clip in self.clips] for kind, by_id in lines.items()
         }
         self.context_tokens = max(1, round(context_s / TOKEN_S))
+        self.listeners_rated = _listeners_rated(self.clips, self.with_audio)
         self.labels = _labels(self.clips, self.with_audio)
         self.dynamic = _dynamic(self.clips, longest)
 
@@ -154,7 +158,9 @@ class ClipSet:
         names = [(clip.clip_id, clip.artist, clip.fold) for clip in self.clips]
         state = hashlib.sha256(repr([self.context_tokens, names]).encode())
         state.update(repr(self.sets.tolist()).encode())
-        for tensor in (self.tokens, self.n_tokens, *self.labels, self.dynamic):
+        of_clips = self.labels
+        labels = (of_clips.emotion, of_clips.mood, of_clips.category, of_clips.cluster)
+        for tensor in (self.tokens, self.n_tokens, *labels, self.dynamic):
             state.update(tensor.numpy().tobytes())
         for kind in sorted(set(self._lines) & set(TAUGHT_TEXT)):
             for lines in self._lines[kind]:
@@ -207,13 +213,16 @@ class ClipSet:
         audio = AudioInput(
             self.tokens[copy[:, None], at[:, None], chosen].float(), torch.arange(len(rows)), time_scales(ages, config)
         )
-        labels = Labels(*(label[rows] for label in self.labels))
-        return Batch(audio, text, labels._replace(emotion=self._emotion_at(rows, ends, sampling.static_scale)))
+        return Batch(audio, text, self._labels_at(rows, ends, sampling.static_scale))
 
-    def _emotion_at(self, rows: Tensor, ends: Tensor, static_scale: float) -> Tensor:
-        """What listeners say at the end of the tokens ``ends`` [B], [B, 2]: while they listened, else of the clip."""
+    def _labels_at(self, rows: Tensor, ends: Tensor, static_scale: float) -> Labels:
+        """The labels of the moments at the end of the tokens ``ends`` [B].
+
+        Emotion is what listeners said at that moment, else what they said of the clip.
+        """
+        labels = Labels(*(label[rows] for label in self.labels))
         now = self.dynamic[rows, ends.clamp(max=self.dynamic.shape[1] - 1)]
-        return torch.where(now.isfinite(), now, static_scale * self.labels.emotion[rows])
+        return labels._replace(emotion=torch.where(now.isfinite(), now, static_scale * labels.emotion), dynamic=now)
 
     def clip_tokens(self, row: int, sound: str = "") -> Tensor:
         """All audio tokens of one clip, [1, n, token_features]; a zero one for a song without audio.
@@ -324,7 +333,7 @@ def _labels(clips: Sequence[Clip], with_audio: NDArray[np.bool_]) -> Labels:
     nan = float("nan")
     rated = [clip.valence is not None and clip.arousal is not None and clip.teaches_emotion for clip in clips]
     by_listeners = [clip.rated_by == "listeners" for clip in clips]
-    heard = any(r and by and a for r, by, a in zip(rated, by_listeners, with_audio.tolist(), strict=True))
+    heard = _listeners_rated(clips, with_audio)
 
     def ratings(chosen: Sequence[bool]) -> Tensor:
         pairs = zip(clips, chosen, strict=True)
@@ -335,6 +344,16 @@ def _labels(clips: Sequence[Clip], with_audio: NDArray[np.bool_]) -> Labels:
         mood=ratings([r and heard and not by for r, by in zip(rated, by_listeners, strict=True)]),
         category=torch.tensor([-1 if clip.category is None else clip.category for clip in clips]),
         cluster=torch.tensor([-1 if clip.cluster is None else clip.cluster for clip in clips]),
+        dynamic=torch.full((len(clips), 2), nan),  # a clip as a whole has none
+    )
+
+
+def _listeners_rated(clips: Sequence[Clip], with_audio: NDArray[np.bool_]) -> bool:
+    """Whether listeners rated any recording, as a whole or from moment to moment."""
+    return any(
+        clip.dynamic is not None or (clip.rated_by == "listeners" and None not in (clip.valence, clip.arousal))
+        for clip, audible in zip(clips, with_audio.tolist(), strict=True)
+        if audible
     )
 
 

@@ -11,7 +11,7 @@ import torch
 
 from stream_mer.emotion.joint import JointModel, JointModelConfig
 from stream_mer.lyrics.reader import LINE_FEATURES
-from stream_mer.training.components import MUSICNN_COMPONENTS
+from stream_mer.training.components import of_yamnet
 from stream_mer.training.corpus import RatedBy
 from stream_mer.training.dataset import ClipSet, Sampling
 from stream_mer.training.losses import JointLoss, LossWeights
@@ -64,7 +64,7 @@ def fit(data: ClipSet, rows: Sequence[int], recipe: Recipe, *, seed: int) -> Joi
     model = JointModel(config)
     model.components.load_state_dict(data.components.state_dict())
     if not recipe.yamnet:
-        model.audio_projection.scale[MUSICNN_COMPONENTS:] = 0.0
+        model.audio_projection.scale[of_yamnet(data.components)] = 0.0
     _standardise_text(model, data, rows)
     loss = JointLoss(recipe.losses, config.members)
     parameters = [*model.parameters(), *loss.parameters()]
@@ -82,7 +82,7 @@ def fit(data: ClipSet, rows: Sequence[int], recipe: Recipe, *, seed: int) -> Joi
         for batch_rows in torch.split(order[: per_epoch * recipe.batch_size], recipe.batch_size):
             drawn = batch_rows.repeat_interleave(recipe.moments)
             batch = data.draw(drawn, rng, recipe.sampling, config=config)
-            if recipe.taught_by == "tags":
+            if recipe.taught_by == "tags" and data.listeners_rated:  # else they teach the main task already
                 batch = batch._replace(labels=batch.labels._replace(emotion=batch.labels.mood))
             output = model(batch.audio, batch.text)
             value = loss(output, batch.labels, batch.has_audio, batch.has_text, moments=recipe.moments)

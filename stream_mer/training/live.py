@@ -76,13 +76,17 @@ def live_report(data: ClipSet, shown: Sequence[Shown]) -> LiveReport:
     """Measure what was shown of each row of the set; rows without audio do not count. Intervals are over artists."""
     artists = np.array([clip.artist or clip.clip_id for clip in data.clips])
     figures: dict[str, Figure] = {}
-    rated = [row for row in _rows(data) if bool(data.dynamic[row].isfinite().any())]
-    pairs = [_rated_frames(data, row, shown[row]) for row in rated]
+    frames = {row: _rated_frames(data, row, shown[row]) for row in _rows(data)}
+    rated = np.array([row for row, (_, ratings) in frames.items() if len(ratings)], dtype=np.int64)
     for k, name in enumerate(("valence", "arousal")):
-        errors = np.array([np.mean((p[:, k] - t[:, k]) ** 2) for p, t in pairs])
-        within = np.array([_correlation(p[:, k], t[:, k]) for p, t in pairs])
+        pairs = [(frames[row][0][:, k], frames[row][1][:, k]) for row in rated.tolist()]
+        errors = np.array([np.mean((p - t) ** 2) for p, t in pairs])
+        within = np.array([_correlation(p, t) for p, t in pairs])
+        moved = np.isfinite(within)
         figures[f"dynamic {name}, RMSE"] = bootstrap(partial(_root_mean, errors), artists[rated])
-        figures[f"dynamic {name}, mean r within a clip"] = bootstrap(partial(_mean, within), artists[rated])
+        figures[f"dynamic {name}, mean r within a clip"] = bootstrap(
+            partial(_mean, within[moved]), artists[rated[moved]]
+        )
     figures |= _quadrant_figures(data, shown, artists)
     figures |= _agreement(data, shown, artists)
     return LiveReport(figures=figures)
@@ -126,7 +130,7 @@ def _f1(truth: NDArray[np.int_], prediction: NDArray[np.int_], rows: NDArray[np.
 
 
 def _mean(values: NDArray[np.float64], rows: NDArray[np.int_]) -> float:
-    return float(np.nanmean(values[rows]))
+    return float(values[rows].mean())
 
 
 def _root_mean(squares: NDArray[np.float64], rows: NDArray[np.int_]) -> float:

@@ -29,12 +29,14 @@ class Labels(NamedTuple):
         mood: [B, 2], valence and arousal of mood words, of which only the order counts; likewise.
         category: [B], -1 where a row has none.
         cluster: [B], likewise.
+        dynamic: [B, 2], valence and arousal as listeners say of the very moment, NaN where they rated the clip alone.
     """
 
     emotion: Tensor
     mood: Tensor
     category: Tensor
     cluster: Tensor
+    dynamic: Tensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +136,7 @@ class JointLoss(nn.Module):
         loss = w.concordance * concordance_loss(prediction, labels.emotion)
         loss = loss + w.error * squared_error(prediction, labels.emotion)
         if w.dynamics and moments > 1:
-            loss = loss + w.dynamics * dynamics_loss(prediction, labels.emotion, moments)
+            loss = loss + w.dynamics * dynamics_loss(prediction, labels.dynamic, moments)
         if w.order:
             loss = loss + w.order * order_loss(prediction, labels.mood)
         if w.agreement:
@@ -193,7 +195,8 @@ def dynamics_loss(prediction: Tensor, target: Tensor, moments: int) -> Tensor:
 
     Args:
         prediction: [E, B, 2]; ``moments`` rows after each other are of one clip.
-        target: [B, 2].
+        target: [B, 2], ratings of the moments; a clip of which one moment has none (NaN) does not count, nor does one
+            whose ratings do not move.
         moments: 2 or more.
 
     Returns:

@@ -82,7 +82,7 @@ def test_unlabelled_rows_do_not_count() -> None:
 
 def test_calibration_of_a_set_uses_its_rated_clips(clip_set: Callable[..., ClipSet]) -> None:
     data = clip_set(40)
-    emotion, category, cluster = (label.numpy() for label in data.labels)
+    emotion, category, cluster = (x.numpy() for x in (data.labels.emotion, data.labels.category, data.labels.cluster))
     offset = np.linspace(-0.4, 0.4, 40)[:, None] * [1.0, 0.5]
     predictions = Predictions(emotion=emotion + offset, category=4.0 * np.eye(4)[category], cluster=np.zeros((40, 5)))
     found = calibrate(data, predictions)

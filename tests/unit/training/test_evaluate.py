@@ -23,7 +23,7 @@ KINDS = tuple(condition.name for condition in STANDARD_CONDITIONS)
 
 
 def perfect(data: ClipSet) -> Predictions:
-    emotion, category, cluster = (label.numpy() for label in data.labels)
+    emotion, category, cluster = (x.numpy() for x in (data.labels.emotion, data.labels.category, data.labels.cluster))
     return Predictions(emotion=emotion.astype(np.float64), category=np.eye(4)[category], cluster=np.eye(5)[cluster])
 
 

@@ -44,7 +44,7 @@ def test_every_figure_is_its_formula(clip_set: Maker) -> None:
     clips, frames = guessed(data), guessed(data, 1)
     scores = score(data, clips, frames)
     assert list(scores) == list(SCORES)
-    emotion, category, cluster = (label.numpy() for label in data.labels)
+    emotion, category, cluster = (x.numpy() for x in (data.labels.emotion, data.labels.category, data.labels.cluster))
     truth, said = category.tolist(), clips.category.argmax(1).tolist()
     assert every(scores["quadrants_accuracy"]) == np.mean([t == p for t, p in zip(truth, said, strict=True)])
     assert every(scores["quadrants_f1"]) == pytest.approx(f1(truth, said, 4))

@@ -19,7 +19,7 @@ Maker = Callable[..., ClipSet]
 def predictions(data: ClipSet, quality: float, *, seed: int = 0) -> Predictions:
     """Noise, and so much of the truth; the noise is that of the seed, whatever the quality."""
     rng = np.random.default_rng(seed)
-    emotion, category, cluster = (label.numpy() for label in data.labels)
+    emotion, category, cluster = (x.numpy() for x in (data.labels.emotion, data.labels.category, data.labels.cluster))
     n = len(data)
     return Predictions(
         emotion=np.clip(0.3 * rng.standard_normal((n, 2)) + quality * emotion, -1, 1),
