@@ -6,25 +6,29 @@ import csv
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
-from stream_mer.emotion.model import JointModelConfig
+from stream_mer.emotion.audio_branch import YAMNET
+from stream_mer.emotion.joint import JointModelConfig, PrincipalComponents
 from stream_mer.lyrics.encoder import VECTOR_SIZE
 from stream_mer.lyrics.reader import LINE_FEATURES
-from stream_mer.training import lyrics, metrics, scores, tokens
+from stream_mer.training import live, lyrics, metrics, scores, tokens
 from stream_mer.training.corpus import Clip
 from stream_mer.training.dataset import ClipSet
+from stream_mer.training.dynamic import Rating, RatingCurve
 from stream_mer.training.fit import Recipe
 from stream_mer.training.lyrics import ClipLines
 
 N_CLIPS = 10
-TOKEN_FEATURES = 200  # narrower than real tokens: training asks the data how wide they are
+TOKEN_FEATURES = 200  # fewer components than real tokens have: training asks the data how many there are
 VALENCES = {"Q1": 0.4, "Q2": -0.4, "Q3": -0.3, "Q4": 0.3}
 AROUSALS = {"Q1": 0.3, "Q2": 0.5, "Q3": -0.4, "Q4": -0.2}
 
@@ -124,6 +128,23 @@ def made_up_lines(rng: np.random.Generator) -> ClipLines:
     )
 
 
+def made_up_components() -> PrincipalComponents:
+    """One half of the components of each network."""
+    half, of_musicnn = TOKEN_FEATURES // 2, 120
+    found = PrincipalComponents(of_musicnn + YAMNET.embedding_size, TOKEN_FEATURES)
+    found.basis.zero_()
+    found.basis[:half, :half] = torch.eye(half)
+    found.basis[of_musicnn : of_musicnn + half, half:] = torch.eye(half)
+    return found
+
+
+def made_up_curve(i: int, valence: float, arousal: float) -> RatingCurve:
+    """Every half second, rising or falling about the clip's own rating; the last two seconds have none."""
+    places = range(1, 21)
+    slope = 0.01 if i % 2 else -0.01
+    return RatingCurve.of(Rating(0.5 * k, valence + slope * (k - 10), arousal - slope * (k - 10)) for k in places)
+
+
 def made_up_clip(name: str, i: int, rng: np.random.Generator) -> Clip:
     category = i % 4
     return Clip(
@@ -138,11 +159,14 @@ def made_up_clip(name: str, i: int, rng: np.random.Generator) -> Clip:
     )
 
 
-def made_up_clips(n: int, *, seed: int = 0, songs: int = 0, copies: int = 0, troubles: tuple[str, ...] = ()) -> ClipSet:
+def made_up_clips(
+    n: int, *, seed: int = 0, songs: int = 0, copies: int = 0, troubles: tuple[str, ...] = (), listeners: bool = False
+) -> ClipSet:
     """Clips whose tokens tell their labels, without audio; every third has recognised words, every fourth printed.
 
     Beside them so many ``songs`` of which there are words alone, and of each clip so many degraded ``copies``. Under
-    each of the ``troubles`` a clip sounds like the one after it.
+    each of the ``troubles`` a clip sounds like the one after it. ``listeners`` rated every second clip, and every
+    fourth one from moment to moment, too; the others' ratings are of mood words.
     """
     rng = np.random.default_rng(seed)
     clips, tokens = [], {}
@@ -150,6 +174,10 @@ def made_up_clips(n: int, *, seed: int = 0, songs: int = 0, copies: int = 0, tro
     printed: dict[str, ClipLines] = {}
     for i in range(n):
         clips.append(made_up_clip(f"m{i}", i, rng))
+        if listeners and i % 2 == 0:
+            valence, arousal = (v or 0.0 for v in (clips[i].valence, clips[i].arousal))
+            curve = made_up_curve(i // 4, valence, arousal) if i % 4 == 0 else None
+            clips[i] = replace(clips[i], rated_by="listeners", dynamic=curve)
         token = 0.3 * rng.standard_normal((24, TOKEN_FEATURES))
         token[:, 40 * (i % 4) : 40 * (i % 4) + 40] += 1.0
         tokens[f"m{i}"] = token.astype(np.float16)
@@ -165,13 +193,15 @@ def made_up_clips(n: int, *, seed: int = 0, songs: int = 0, copies: int = 0, tro
         {"verses": verses} if songs else None,
         degraded={name: [of_one + np.float16(k + 1) for k in range(copies)] for name, of_one in tokens.items()},
         sounds={trouble: {f"m{i}": tokens[f"m{(i + 1) % n}"] for i in range(n)} for trouble in troubles},
+        components=made_up_components(),
     )
 
 
 @pytest.fixture(autouse=True)
 def quick_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tables draw 30 samples in place of 1,000: what an interval is, the tests of ``metrics`` say."""
-    monkeypatch.setattr(scores, "bootstrap", partial(metrics.bootstrap, rounds=30))
+    for module in (scores, live):
+        monkeypatch.setattr(module, "bootstrap", partial(metrics.bootstrap, rounds=30))
 
 
 @pytest.fixture(scope="session")

@@ -33,7 +33,7 @@ def wrong(data: ClipSet) -> Predictions:
 
 
 def results_of(clips: dict[str, Predictions], frames: Predictions) -> FoldResults:
-    return FoldResults(clips=clips, frames=dict.fromkeys(KINDS, frames), members=dict.fromkeys(KINDS, ()))
+    return FoldResults(clips=clips, frames=dict.fromkeys(KINDS, frames), members=dict.fromkeys(KINDS, ()), moments=())
 
 
 def shown(table: FoldTable) -> str:
@@ -103,7 +103,8 @@ def test_the_table_holds_every_figure_with_its_interval(clip_set: Maker, small_r
     assert list(table.figures) == list(COLUMNS)
     for figures in table.figures.values():
         assert list(figures) == list(SCORES)
-        assert all(-1 <= f.low <= f.high <= 1 for f in figures.values())
+        assert all(-1 <= f.low <= f.high <= 1 for name, f in figures.items() if not name.endswith("r2"))
+        assert all(f.low <= f.value <= f.high <= 1 for name, f in figures.items() if name.endswith("r2"))
         assert figures["quadrants_f1"].n == 40
         assert figures["clusters_lyrics_f1"].n == 10
     told = json.loads(json.dumps(table.to_dict(), allow_nan=False))
@@ -116,7 +117,7 @@ def test_the_table_holds_every_figure_with_its_interval(clip_set: Maker, small_r
     assert str(table.figures["printed"]["arousal_r"]) in text
 
 
-RATINGS = {"valence_ccc", "valence_r", "arousal_ccc", "arousal_r"}
+RATINGS = {f"{what}_{kind}" for what in ("valence", "arousal") for kind in ("ccc", "r2", "r")}
 QUADRANTS = {"quadrants_accuracy", "quadrants_f1", "frame_quadrants_f1"}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stream_mer.training.metrics import Figure, bootstrap, calibration_error, ccc, macro_f1, pearson
+from stream_mer.training.metrics import Figure, bootstrap, calibration_error, ccc, macro_f1, pearson, r_squared
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -40,6 +40,15 @@ def test_pearson_is_numpys_and_nothing_where_nothing_varies() -> None:
     assert pearson(x, y) == pytest.approx(np.corrcoef(x, y)[0, 1])
     assert pearson(np.zeros(3), np.arange(3.0)) == 0
     assert pearson(np.ones(1), np.ones(1)) == 0
+
+
+def test_r_squared_counts_offset_and_scale() -> None:
+    x = np.array([0.0, 1.0, 2.0, 3.0])  # variance 1.25
+    assert r_squared(x, x) == 1
+    assert r_squared(x, np.full(4, 1.5)) == pytest.approx(0)
+    assert r_squared(x, x + 1) == pytest.approx(1 - 1 / 1.25)
+    assert r_squared(x, 3 - x) == pytest.approx(1 - 5 / 1.25)
+    assert r_squared(np.ones(3), np.arange(3.0)) == 0
 
 
 def test_a_figure_over_nothing_is_a_dash() -> None:

@@ -56,6 +56,7 @@ def test_every_figure_is_its_formula(clip_set: Maker) -> None:
         assert every(scores[f"{name}_r"]) == pytest.approx(np.corrcoef(t, p)[0, 1])
         expected = 2 * covariance / (t.var() + p.var() + (t.mean() - p.mean()) ** 2)
         assert every(scores[f"{name}_ccc"]) == pytest.approx(expected)
+        assert every(scores[f"{name}_r2"]) == pytest.approx(1 - ((t - p) ** 2).sum() / ((t - t.mean()) ** 2).sum())
 
 
 def test_a_figure_counts_the_clips_that_have_its_label(clip_set: Maker) -> None:
@@ -68,7 +69,7 @@ def test_a_figure_counts_the_clips_that_have_its_label(clip_set: Maker) -> None:
     assert n == {
         "quadrants_accuracy": 37,
         "quadrants_f1": 37,
-        **dict.fromkeys(("valence_ccc", "valence_r", "arousal_ccc", "arousal_r"), 39),
+        **dict.fromkeys((f"{what}_{kind}" for what in ("valence", "arousal") for kind in ("ccc", "r2", "r")), 39),
         "clusters_f1": 35,
         "clusters_lyrics_f1": 8,
     }

@@ -38,7 +38,7 @@ def results(data: ClipSet, *, words: float, audio: float = 0.4) -> FoldResults:
     """Audio of this quality, which words raise or lower to theirs."""
     alone, both = predictions(data, audio), predictions(data, words)
     by_kind = {"none": alone} | {kind: only_where_spoken(data, alone, both, kind) for kind in ("recognised", "printed")}
-    return FoldResults(clips=by_kind, frames=dict(by_kind), members={kind: (p, p) for kind, p in by_kind.items()})
+    return FoldResults(clips=by_kind, frames=dict(by_kind), members={kind: (p, p) for kind, p in by_kind.items()}, moments=())
 
 
 def everywhere(data: ClipSet) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
@@ -61,7 +61,7 @@ def test_each_output_earns_its_own(clip_set: Maker) -> None:
         )
         for kind in good.clips
     }
-    found = earned_strength(data, FoldResults(clips=mixed, frames=mixed, members={}), everywhere(data))
+    found = earned_strength(data, FoldResults(clips=mixed, frames=mixed, members={}, moments=()), everywhere(data))
     assert found.category == 0
     assert found.emotion > 0
     assert found.cluster > 0
@@ -115,7 +115,7 @@ def test_songs_without_audio_do_not_decide(clip_set: Maker) -> None:
         mixed[kind] = Predictions(
             **{name: np.where(rows, getattr(clips, name), getattr(other, name)) for name in NAMES}
         )
-    given = FoldResults(clips=mixed, frames=mixed, members={})
+    given = FoldResults(clips=mixed, frames=mixed, members={}, moments=())
     assert earned_strength(data, given, everywhere(data)) == earned_strength(data, useful, everywhere(data))
 
 
@@ -170,7 +170,7 @@ def test_a_fold_whose_words_alone_are_useful_gains_nothing_by_them(clip_set: Mak
         )
         for kind in good.clips
     }
-    given = FoldResults(clips=mixed, frames=mixed, members={kind: (p,) for kind, p in mixed.items()})
+    given = FoldResults(clips=mixed, frames=mixed, members={kind: (p,) for kind, p in mixed.items()}, moments=())
     assert asdict(earned_strength(data, given, inside))["category"] > 0
     moved = with_earned_strength(data, given)
     for part in (moved.clips, moved.frames, {kind: members[0] for kind, members in moved.members.items()}):
@@ -197,7 +197,7 @@ def test_what_has_no_audio_or_another_sound_is_left_as_it_is(clip_set: Maker) ->
     data = clip_set(40, songs=10)
     harmful = results(data, words=-0.6)
     clips = harmful.clips | {"read": predictions(data, 0.2, seed=5)}
-    given = FoldResults(clips=clips, frames=clips, members={kind: (p,) for kind, p in clips.items()})
+    given = FoldResults(clips=clips, frames=clips, members={kind: (p,) for kind, p in clips.items()}, moments=())
     moved = with_earned_strength(data, given, as_they_are=frozenset({"read"}))
     assert np.array_equal(moved.clips["read"].category, clips["read"].category)
     songs = ~data.with_audio
