@@ -1,7 +1,8 @@
 """Reads a labelled corpus: a folder with ``manifest.csv``, audio files, perhaps lyrics, transcripts, ``dynamic.csv``.
 
-Columns of the manifest: ``clip_id``, ``audio`` (path within the folder) and ``artist``; and any of ``fold`` (0..4,
-artist-disjoint; made where there is none), ``quadrant`` (Q1..Q4), ``cluster`` (C1..C5), ``valence`` and ``arousal``
+The manifest is CSV, with commas, semicolons or tabs (and decimal commas where a comma separates nothing). Its columns:
+``clip_id``, ``audio`` (path within the folder) and ``artist``; and any of ``fold`` (0..4, artist-disjoint; made where
+there is none), ``quadrant`` (Q1..Q4, or happy, angry, sad, relaxed), ``cluster`` (C1..C5), ``valence`` and ``arousal``
 (-1..1), ``rated_by`` (``tags`` or ``listeners``), ``valence_sd`` and ``arousal_sd`` (the raters' spread, which only
 listeners have), ``lyrics`` (path of the song's printed words). An empty cell is a label that the clip lacks. Continuous
 ratings stand in ``dynamic.csv`` (``training.dynamic``). Public data sets in their own layouts are read by
@@ -21,10 +22,11 @@ from typing import Any, Literal, TypeAlias, cast, get_args
 
 from stream_mer.errors import CorpusError
 from stream_mer.training.corpora.folds import N_FOLDS, balanced_folds, lead_artist
-from stream_mer.training.dynamic import FILE_NAME, RatingCurve, read_curves
+from stream_mer.training.dynamic import FILE_NAME, RatingCurve, open_table, read_curves, tidy_rows
 from stream_mer.types import CATEGORIES, CLUSTERS
 
 REQUIRED_COLUMNS = ("clip_id", "audio", "artist")
+"""For training; to measure a model that is trained already, ``audio`` is enough."""
 
 RatedBy: TypeAlias = Literal["tags", "listeners"]
 """Where valence and arousal come from: the mood words that somebody gave, or ratings of this very recording."""
@@ -85,8 +87,13 @@ class Corpus:
     notes: tuple[str, ...] = ()
 
 
-def load_corpus(root: Path) -> Corpus:
+def load_corpus(root: Path, *, folds: bool = True) -> Corpus:
     """Read the manifest and the transcripts.
+
+    Args:
+        root: The folder.
+        folds: Whether to train on it. If not, its folds and artists do not matter, ids may be missing, and ratings that
+            do not say who gave them are taken for those of listeners.
 
     Raises:
         CorpusError: The folder or its manifest is missing, a row is malformed, two different rows have one id, a file
@@ -95,7 +102,7 @@ def load_corpus(root: Path) -> Corpus:
     manifest = root / "manifest.csv"
     if not manifest.is_file():
         raise CorpusError(f"no corpus at {root}: there is no manifest.csv in it (see docs/TRAINING.md for its columns)")
-    clips, has_folds = _read_manifest(manifest)
+    clips, has_folds = _read_manifest(manifest, folds=folds)
     if not clips:
         raise CorpusError(f"{manifest} has no rows")
     different = tuple(dict.fromkeys(clips))
@@ -104,16 +111,21 @@ def load_corpus(root: Path) -> Corpus:
     clips = different
     check_ids(clips, manifest)
     _check_files(clips, manifest)
-    if not has_folds:
-        clips, about_folds = with_folds(clips, manifest)
-        notes += about_folds
-    _check_folds(clips, manifest)
+    if folds:
+        if not has_folds:
+            clips, about_folds = with_folds(clips, manifest)
+            notes += about_folds
+        _check_folds(clips, manifest)
     clips, of_curves = _with_curves(clips, root / FILE_NAME)
     return Corpus(root=root, clips=clips, transcripts=read_transcripts(root), notes=(*notes, *of_curves))
 
 
-def together(corpora: Sequence[Corpus]) -> Corpus:
+def together(corpora: Sequence[Corpus], *, folds: bool = True) -> Corpus:
     """Read several corpora as one, each with the folds that it has.
+
+    Args:
+        corpora: One or more.
+        folds: Whether their folds matter; see ``load_corpus``.
 
     Raises:
         CorpusError: An id stands for two clips, or an artist sits in two folds.
@@ -123,7 +135,8 @@ def together(corpora: Sequence[Corpus]) -> Corpus:
     clips = tuple(clip for corpus in corpora for clip in corpus.clips)
     source = Path(" and ".join(str(corpus.root) for corpus in corpora))
     check_ids(clips, source)
-    _check_folds(clips, source)
+    if folds:
+        _check_folds(clips, source)
     return Corpus(
         root=corpora[0].root,
         clips=clips,
@@ -175,30 +188,43 @@ def _strata(clips: Sequence[Clip]) -> list[Hashable]:
     return [stratum(clip) for clip in clips]
 
 
-def _read_manifest(manifest: Path) -> tuple[tuple[Clip, ...], bool]:
+def _read_manifest(manifest: Path, *, folds: bool) -> tuple[tuple[Clip, ...], bool]:
     """The clips, and whether they have folds: a column without a single entry counts as none."""
     try:
-        with manifest.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file, restval="")
-            missing = [column for column in REQUIRED_COLUMNS if column not in (reader.fieldnames or ())]
+        with manifest.open(newline="", encoding="utf-8-sig") as file:
+            reader = open_table(file)
+            needed = REQUIRED_COLUMNS if folds else ("audio",)
+            missing = [column for column in needed if column not in (reader.fieldnames or ())]
             if missing:
                 raise CorpusError(f"{manifest} lacks the column {', '.join(missing)} (see docs/TRAINING.md)")
-            rows = [(reader.line_num, row) for row in reader]
-            has_folds = any(row.get("fold") for _, row in rows)
-            return tuple(_read_clip(manifest.parent, row, line, has_folds) for line, row in rows), has_folds
+            rows = [(reader.line_num, row) for row in tidy_rows(reader)]
+            has_folds = folds and any(row.get("fold") for _, row in rows)
+            if not folds:
+                rows = [(line, _with_defaults(row)) for line, row in rows]
+            return tuple(_read_clip(manifest.parent, row, line, has_folds=has_folds) for line, row in rows), has_folds
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise CorpusError(f"cannot read {manifest}: {error}; it must be CSV in UTF-8") from error
 
 
-def _read_clip(root: Path, row: Mapping[str, str], line: int, has_folds: bool) -> Clip:  # noqa: FBT001 - private
+def _with_defaults(row: dict[str, str]) -> dict[str, str]:
+    """What a row that is only measured may lack."""
+    name = row["audio"].replace("/", "-").replace("\\", "-")
+    return row | {
+        "clip_id": row.get("clip_id") or name,
+        "artist": row.get("artist", ""),
+        "rated_by": row.get("rated_by") or "listeners",
+    }
+
+
+def _read_clip(root: Path, row: Mapping[str, str], line: int, *, has_folds: bool) -> Clip:
     try:
         return Clip(
             clip_id=_clip_id(row["clip_id"]),
             audio=root / row["audio"],
             artist=row["artist"],
             fold=_fold(row["fold"]) if has_folds else 0,
-            category=_label(row.get("quadrant"), "Q", len(CATEGORIES)),
-            cluster=_label(row.get("cluster"), "C", len(CLUSTERS)),
+            category=_label(row.get("quadrant"), "Q", CATEGORIES),
+            cluster=_label(row.get("cluster"), "C", CLUSTERS),
             valence=_coordinate(row.get("valence")),
             arousal=_coordinate(row.get("arousal")),
             lyrics=root / row["lyrics"] if row.get("lyrics") else None,
@@ -221,12 +247,15 @@ def _fold(text: str) -> int:
     return fold
 
 
-def _label(text: str | None, letter: str, n: int) -> int | None:
+def _label(text: str | None, letter: str, names: Sequence[str]) -> int | None:
     if not text:
         return None
-    if text[:1] != letter or text[1:] not in {str(i + 1) for i in range(n)}:
-        raise ValueError(f"expected {letter}1 to {letter}{n} or nothing, not {text!r}")
-    return int(text[1:]) - 1
+    given = text.casefold()
+    for i, name in enumerate(names):
+        if given in (name.casefold(), f"{letter}{i + 1}".casefold()):
+            return i
+    words = "" if names[0] == f"{letter}1" else f" ({', '.join(names)})"
+    raise ValueError(f"expected {letter}1 to {letter}{len(names)}{words} or nothing, not {text!r}")
 
 
 def _coordinate(text: str | None) -> float | None:

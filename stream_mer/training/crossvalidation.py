@@ -129,6 +129,19 @@ def cross_validate(
             for row, of_clip in zip(rows.tolist(), of_clips, strict=True):
                 moments[row] = of_clip
             progress.advance(task)
+    return results_of(outputs, moments, conditions)
+
+
+def results_of(
+    outputs: NDArray[np.float64], moments: Sequence[NDArray[np.float32]], conditions: Sequence[Condition]
+) -> FoldResults:
+    """Sort predictions by condition and output.
+
+    Args:
+        outputs: [members, 2 (mean over the clip, frame), conditions, clips, outputs].
+        moments: As ``FoldResults.moments``.
+        conditions: In the order of ``outputs``.
+    """
     mean = outputs.mean(0)
     return FoldResults(
         clips={condition.name: _split(mean[0, i]) for i, condition in enumerate(conditions)},

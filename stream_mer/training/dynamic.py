@@ -5,16 +5,18 @@ from __future__ import annotations
 import csv
 import itertools
 import math
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 from stream_mer.errors import CorpusError
 
 FILE_NAME = "dynamic.csv"
 """Beside a manifest: ``clip_id``, ``t_s`` (seconds in the clip), ``valence``, ``arousal`` (-1..1), a row a moment."""
 
+_DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+")
 _COLUMNS = ("clip_id", "t_s", "valence", "arousal")
 
 
@@ -89,14 +91,37 @@ def read_curves(path: Path) -> dict[str, RatingCurve]:
     return curves
 
 
+def open_table(file: TextIO) -> csv.DictReader[str]:
+    """Read a table whose header says what separates its cells: commas, semicolons or tabs.
+
+    Names of columns lose spaces around them, and upper and lower case count as one.
+    """
+    header = file.readline()
+    file.seek(0)
+    reader = csv.DictReader(file, restval="", delimiter=max(",;\t", key=header.count))
+    reader.fieldnames = [" ".join(name.split()).casefold() for name in reader.fieldnames or ()]
+    return reader
+
+
+def tidy_rows(reader: csv.DictReader[str]) -> Iterator[dict[str, str]]:
+    """Yield the rows; cells lose spaces around them, and numbers have a decimal point."""
+    for row in reader:
+        tidy = {name: text.strip() for name, text in row.items() if isinstance(text, str)}
+        if reader.reader.dialect.delimiter != ",":
+            tidy = {
+                name: text.replace(",", ".") if _DECIMAL_COMMA.fullmatch(text) else text for name, text in tidy.items()
+            }
+        yield tidy
+
+
 def _rows(path: Path) -> Iterator[tuple[str, Rating]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, restval="")
+            reader = open_table(file)
             missing = [column for column in _COLUMNS if column not in (reader.fieldnames or ())]
             if missing:
                 raise CorpusError(f"{path} lacks the column {', '.join(missing)} (see docs/TRAINING.md)")
-            for row in reader:
+            for row in tidy_rows(reader):
                 try:
                     rating = Rating(*(float(row[column]) for column in _COLUMNS[1:]))
                 except ValueError as error:

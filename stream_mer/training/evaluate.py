@@ -20,6 +20,8 @@ COLUMNS: dict[str, str] = {
     "printed": "+ printed lyrics",
 }
 
+_FOLDS = "Five artist-disjoint folds"
+
 WORD_SCORES = ("quadrants_accuracy", "quadrants_f1", "valence_ccc", "arousal_ccc")
 
 
@@ -30,10 +32,12 @@ class FoldTable:
     Attributes:
         figures: By kind of text, then by the names of ``SCORES``.
         words: Of songs without audio, by set, then by the names of ``WORD_SCORES``.
+        title: Says who predicted the clips.
     """
 
     figures: dict[str, dict[str, Figure]]
     words: dict[str, dict[str, Figure]]
+    title: str = _FOLDS
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON, which knows no NaN: a figure over no clips has null in its place."""
@@ -49,7 +53,7 @@ class FoldTable:
             yield self._words_table()
 
     def _clips_table(self) -> Table:
-        table = Table(title="Five artist-disjoint folds; causal frames averaged over the clip; 95 % intervals")
+        table = Table(title=f"{self.title}; causal frames averaged over the clip; 95 % intervals")
         table.add_column("figure")
         table.add_column("clips", justify="right")
         for title in COLUMNS.values():
@@ -71,9 +75,10 @@ class FoldTable:
         return table
 
 
-def fold_table(data: ClipSet, results: FoldResults) -> FoldTable:
+def fold_table(data: ClipSet, results: FoldResults, *, title: str = _FOLDS) -> FoldTable:
     """Compute every figure for every kind of text."""
     return FoldTable(
+        title=title,
         figures={
             kind: {name: s.figure() for name, s in score(data, results.clips[kind], results.frames[kind]).items()}
             for kind in COLUMNS

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.table import Table
 
 from stream_mer.config import SmoothingSettings
 from stream_mer.emotion.checkpoint import Calibration
@@ -70,6 +71,16 @@ class LiveReport:
     def to_dict(self) -> dict[str, Any]:
         """For JSON, which knows no NaN: a figure over no clips has null in its place."""
         return {title: figure_as_json(figure) for title, figure in self.figures.items()}
+
+    def rendered(self) -> Iterator[Table]:
+        """For people."""
+        table = Table(title="What a listener is shown (linked, smoothed, a frame every half second); audio only")
+        table.add_column("figure")
+        table.add_column("clips", justify="right")
+        table.add_column("", justify="right")
+        for title, figure in self.figures.items():
+            table.add_row(title, str(figure.n), str(figure))
+        yield table
 
 
 def live_report(data: ClipSet, shown: Sequence[Shown]) -> LiveReport:

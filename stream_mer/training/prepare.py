@@ -10,9 +10,10 @@ from pathlib import Path
 import torch
 
 from stream_mer.emotion.backbone import Backbone
-from stream_mer.emotion.checkpoint import load_checkpoint
+from stream_mer.emotion.checkpoint import Checkpoint, load_checkpoint
 from stream_mer.emotion.musicnn import load_musicnn
 from stream_mer.emotion.slim import living_channels, slim
+from stream_mer.errors import CorpusError
 from stream_mer.training.components import audio_components, reduce
 from stream_mer.training.corpora.registry import AUTO, open_corpus
 from stream_mer.training.corpus import Clip, Corpus, together
@@ -116,6 +117,43 @@ def prepare(
         components=components,
     )
     return Prepared(data=data, backbone=network)
+
+
+def prepare_to_measure(
+    corpora: Sequence[Path], checkpoint: Checkpoint, cache: Path, *, corpus_format: str = AUTO, transcripts: bool = True
+) -> ClipSet:
+    """Load clips as a checkpoint hears them, with whatever labels they have; folds and artists do not matter.
+
+    Args:
+        corpora: Their folders, one or more.
+        checkpoint: Whose networks and components make the tokens.
+        cache: Folder for what is computed once.
+        corpus_format: Their layout; see ``training.corpora.registry``.
+        transcripts: Whether the recogniser listens to the clips that have no transcript.
+
+    Raises:
+        CorpusError: A corpus cannot be read, two have a clip of one id, or no clip has a label.
+        SourceError: A clip cannot be decoded.
+        LyricsError: The sentence encoder cannot be loaded.
+    """
+    found = together([open_corpus(corpus, corpus_format, folds=False) for corpus in corpora], folds=False)
+    if not any(_labelled(clip) for clip in found.clips):
+        where = " and ".join(map(str, corpora))
+        raise CorpusError(f"no clip of {where} has a quadrant, a cluster, or valence and arousal to compare with")
+    for note in found.notes:
+        announce(note)
+    workers = os.cpu_count() or 1
+    tokens = cached_tokens(found.clips, checkpoint.backbone, cache, workers=workers)
+    if transcripts:
+        found = with_transcripts(found, cache, whole_clips(cpu_threads=workers))
+    components = checkpoint.joint.components
+    reduced = {name: reduce(of_clip, components) for name, of_clip in tokens.items()}
+    return ClipSet(found.clips, reduced, _read_lines(found, cache, ()), components=components)
+
+
+def _labelled(clip: Clip) -> bool:
+    rated = clip.valence is not None and clip.arousal is not None
+    return rated or clip.dynamic is not None or clip.category is not None or clip.cluster is not None
 
 
 def _read_lines(found: Corpus, cache: Path, corrupted: Sequence[float]) -> dict[str, dict[str, ClipLines]]:

@@ -80,6 +80,13 @@ def with_earned_strength(
     strength: dict[str, Column | float] = {
         name: np.where(data.with_audio, [chosen[fold][name] for fold in folds.tolist()], 1.0)[:, None] for name in NAMES
     }
+    return with_strength(results, strength, as_they_are=as_they_are)
+
+
+def with_strength(
+    results: FoldResults, strength: Mapping[str, Column | float], *, as_they_are: frozenset[str] = frozenset()
+) -> FoldResults:
+    """The results with words as strong as told; see ``blend`` and ``with_earned_strength``."""
 
     def moved(predictions: Mapping[str, Predictions]) -> dict[str, Predictions]:
         audio = predictions[AUDIO_ONLY.name]

@@ -42,12 +42,13 @@ FORMATS = (
 FORMAT_NAMES = (AUTO, *(known.name for known in FORMATS))
 
 
-def open_corpus(root: Path, name: str = AUTO) -> Corpus:
-    """Read a corpus; its notes say too which of the outputs it cannot teach.
+def open_corpus(root: Path, name: str = AUTO, *, folds: bool = True) -> Corpus:
+    """Read a corpus; where it is to train on, its notes say too which of the outputs it cannot teach.
 
     Args:
         root: Its folder.
         name: One of ``FORMAT_NAMES``; ``auto`` looks which layout the folder has, a manifest before all.
+        folds: Whether to train on it; see ``training.corpus.load_corpus``.
 
     Raises:
         SettingError: There is no such layout.
@@ -57,7 +58,7 @@ def open_corpus(root: Path, name: str = AUTO) -> Corpus:
         chosen = [known for known in FORMATS if known.name == name]
         if not chosen:
             raise SettingError(f"there is no corpus format {name!r}; choose one of {', '.join(FORMAT_NAMES)}")
-        return _with_gaps(chosen[0].load(root))
+        return _load(chosen[0], root, folds=folds)
     if not root.is_dir():
         raise CorpusError(f"no corpus at {root}: there is no such folder")
     found = [known for known in FORMATS if known.recognises(root)]
@@ -70,7 +71,13 @@ def open_corpus(root: Path, name: str = AUTO) -> Corpus:
     if len(found) > 1 and found[0].name != "manifest":
         names = " and ".join(known.title for known in found)
         raise CorpusError(f"{root} holds {names}; choose one with --format, or give its own folder")
-    return _with_gaps(found[0].load(root))
+    return _load(found[0], root, folds=folds)
+
+
+def _load(known: Format, root: Path, *, folds: bool) -> Corpus:
+    if folds:
+        return _with_gaps(known.load(root))
+    return load_corpus(root, folds=False) if known.name == "manifest" else known.load(root)
 
 
 def _with_gaps(corpus: Corpus) -> Corpus:

@@ -212,8 +212,15 @@ def clip_set() -> Callable[..., ClipSet]:
 @pytest.fixture(scope="session")
 def small_recipe() -> Recipe:
     """One round of a narrow ensemble of two, for what ``clip_set`` makes."""
-    model = JointModelConfig(audio_features=TOKEN_FEATURES, text_features=LINE_FEATURES, members=2, width=16, heads=2)
-    return Recipe(epochs=1, batch_size=16, model=model)
+    model = JointModelConfig(
+        audio_features=TOKEN_FEATURES,
+        audio_components=TOKEN_FEATURES,
+        text_features=LINE_FEATURES,
+        members=2,
+        width=16,
+        heads=2,
+    )
+    return Recipe(epochs=1, batch_size=16, moments=2, model=model)
 
 
 class InThisProcess:

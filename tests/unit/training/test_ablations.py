@@ -16,7 +16,7 @@ import torch
 from rich.console import Console
 
 from stream_mer.commands import evaluate
-from stream_mer.emotion.model import JointModel
+from stream_mer.emotion.joint import JointModel
 from stream_mer.lyrics.reader import LINE_FEATURES
 from stream_mer.training import crossvalidation, metrics, scores
 from stream_mer.training.ablations import (

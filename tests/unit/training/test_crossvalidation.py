@@ -12,7 +12,7 @@ import pytest
 import torch
 from tolerance import LAYER, NETWORK
 
-from stream_mer.emotion.model import AudioInput, Heads, JointModel, TextInput
+from stream_mer.emotion.joint import AudioInput, Heads, JointModel, TextInput, time_scales
 from stream_mer.training import crossvalidation
 from stream_mer.training.crossvalidation import (
     AUDIO_ONLY,
@@ -91,9 +91,10 @@ def test_a_clip_is_told_what_the_model_of_its_fold_says(clip_set: Maker, small_r
         told = predict_clip(fit(data, others, small_recipe, seed=7), data, row, STANDARD_CONDITIONS)
         for i, kind in enumerate(KINDS):
             of_members = [np.concatenate([getattr(p, head)[row] for head in HEADS]) for p in results.members[kind]]
-            np.testing.assert_allclose(of_members, told[:, 0, i])
+            np.testing.assert_allclose(of_members, told.outputs[:, 0, i])
             frame = np.concatenate([getattr(results.frames[kind], head)[row] for head in HEADS])
-            np.testing.assert_allclose(frame, told[:, 1, i].mean(0))
+            np.testing.assert_allclose(frame, told.outputs[:, 1, i].mean(0))
+        assert np.array_equal(results.moments[row], told.moments)
 
 
 def test_what_is_told_of_a_fold_does_not_change_with_its_labels(
@@ -163,6 +164,9 @@ def test_an_interrupted_run_goes_on_where_it_stopped(
     resumed = cross_validate(data, small_recipe, 0, tmp_path / "cut")
     assert len(fits) == 5
     assert same(resumed, whole)
+    assert [len(of_clip) for of_clip in resumed.moments] == [24] * 20 + [1] * 5
+    for ours, theirs in zip(resumed.moments, whole.moments, strict=True):
+        assert np.array_equal(ours, theirs)
     assert same(cross_validate(data, small_recipe, 0, tmp_path / "cut"), whole)
     assert len(fits) == 5
 
@@ -185,7 +189,9 @@ def test_another_way_to_measure_is_computed_anew(
     assert len(fits) == 2 * n
 
 
-@pytest.mark.parametrize("what", ["tokens", "copies", "labels", "folds", "artists", "words", "songs", "sets"])
+@pytest.mark.parametrize(
+    "what", ["tokens", "copies", "labels", "mood", "dynamic", "folds", "artists", "words", "songs", "sets"]
+)
 def test_other_data_are_computed_anew(
     what: str, clip_set: Maker, small_recipe: Recipe, tmp_path: Path, fits: Calls
 ) -> None:
@@ -196,6 +202,10 @@ def test_other_data_are_computed_anew(
         changed.tokens += 1
     elif what == "labels":
         changed.labels.category[3] = 0
+    elif what == "mood":
+        changed.labels.mood[3] = 0.5
+    elif what == "dynamic":
+        changed.dynamic[3, 4] = 0.5
     elif what == "folds":
         changed.clips = tuple(replace(clip, fold=(clip.fold + 1) % 4) for clip in changed.clips)
     elif what == "artists":
@@ -217,10 +227,12 @@ def one_by_one(model: JointModel, data: ClipSet, row: int, condition: Condition)
     text = data.heard_lines(row, condition.text, delay_s=condition.delay_s)
     for end in range(1, tokens.shape[1] + 1):
         context = tokens[:, max(0, end - data.context_tokens) : end]
-        mask = torch.full(context.shape[:2], condition.audio)
+        ages = torch.arange(context.shape[1]).flip(0)[None]
+        weights = time_scales(ages if condition.audio else torch.full_like(ages, -1), model.config)
         known = TextInput(text.vectors, text.weights[end - 1 : end], text.ages_s[end - 1 : end])
         with torch.inference_mode():
-            said.append(torch.cat(model(AudioInput(context, mask), known).fused, dim=2))
+            audio = AudioInput(context, torch.zeros(1, dtype=torch.long), weights)
+            said.append(torch.cat(model(audio, known).fused, dim=2))
     return torch.cat(said, dim=1)
 
 
@@ -240,11 +252,34 @@ def test_a_clip_is_judged_moment_by_moment_as_a_listener_hears_it(
     condition: Condition, model: JointModel, clip_set: Maker
 ) -> None:
     data = clip_set(4, troubles=("in a hall",))
-    told = predict_clip(model, data, 0, (PRINTED, condition))
+    told = predict_clip(model, data, 0, (PRINTED, condition)).outputs
     moments = one_by_one(model, data, 0, condition).double().numpy()
     assert told.shape == (2, 2, 2, 11)
     np.testing.assert_allclose(told[:, 0, 1], moments.mean(1), **TOLERANCE)
     np.testing.assert_allclose(told[:, 1, 1], moments[:, FRAME_TOKEN], **TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    "conditions", [(AUDIO_ONLY,), (PRINTED, RECOGNISED), (replace(AUDIO_ONLY, sound="in a hall"),)]
+)
+def test_the_moments_are_of_the_clip_as_it_is_by_audio_alone(
+    conditions: tuple[Condition, ...], model: JointModel, clip_set: Maker
+) -> None:
+    data = clip_set(4, troubles=("in a hall",))
+    moments = predict_clip(model, data, 0, conditions).moments
+    assert moments.dtype == np.float32
+    np.testing.assert_allclose(moments, one_by_one(model, data, 0, AUDIO_ONLY).mean(0), **TOLERANCE)
+
+
+def test_a_long_recording_is_predicted_in_parts_that_change_nothing(
+    model: JointModel, clip_set: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = clip_set(4)
+    whole = predict_clip(model, data, 0, STANDARD_CONDITIONS)
+    monkeypatch.setattr(crossvalidation, "_MOMENTS", 5)
+    parts = predict_clip(model, data, 0, STANDARD_CONDITIONS)
+    np.testing.assert_allclose(parts.outputs, whole.outputs, rtol=0, atol=LAYER)
+    np.testing.assert_allclose(parts.moments, whole.moments, rtol=0, atol=LAYER)
 
 
 def test_every_condition_gives_something_else(model: JointModel, clip_set: Maker) -> None:
@@ -255,7 +290,7 @@ def test_every_condition_gives_something_else(model: JointModel, clip_set: Maker
         replace(PRINTED, name="read", audio=False),
         replace(AUDIO_ONLY, name="in a hall", sound="in a hall"),
     )
-    told = predict_clip(model, data, 0, conditions)[:, 0]
+    told = predict_clip(model, data, 0, conditions).outputs[:, 0]
     for i in range(len(conditions)):
         for k in range(i):
             assert np.abs(told[:, i] - told[:, k]).max() > 1e-4, (conditions[i].name, conditions[k].name)
@@ -265,15 +300,16 @@ def test_words_without_audio_say_the_same_whatever_is_played(model: JointModel, 
     data, other = clip_set(4), clip_set(4)
     other.tokens += 3
     alone = (replace(PRINTED, name="read", audio=False),)
-    said, louder = (predict_clip(model, clips, 0, alone) for clips in (data, other))
+    said, louder = (predict_clip(model, clips, 0, alone).outputs for clips in (data, other))
     np.testing.assert_allclose(said, louder, rtol=0, atol=LAYER)
-    assert not np.array_equal(predict_clip(model, data, 0, (PRINTED,)), predict_clip(model, other, 0, (PRINTED,)))
+    heard, other_heard = (predict_clip(model, clips, 0, (PRINTED,)).outputs for clips in (data, other))
+    assert not np.array_equal(heard, other_heard)
 
 
 def test_a_clip_shorter_than_10_s_is_told_by_its_last_frame(model: JointModel, clip_set: Maker) -> None:
     data = clip_set(4)
     data.n_tokens[0] = 7
-    told = predict_clip(model, data, 0, (AUDIO_ONLY,))[:, 1, 0]
+    told = predict_clip(model, data, 0, (AUDIO_ONLY,)).outputs[:, 1, 0]
     np.testing.assert_allclose(told, one_by_one(model, data, 0, AUDIO_ONLY)[:, -1], **TOLERANCE)
 
 
@@ -282,33 +318,40 @@ def test_a_clip_shorter_than_10_s_is_told_by_its_last_frame(model: JointModel, c
 
 def test_a_song_without_audio_is_predicted_from_its_words_alone(model: JointModel, clip_set: Maker) -> None:
     data = clip_set(4, songs=2)
-    told = predict_clip(model, data, 4, STANDARD_CONDITIONS)
+    told = predict_clip(model, data, 4, STANDARD_CONDITIONS).outputs
     lines = data._lines["printed"][4]
     text = TextInput(
         torch.from_numpy(lines.vectors)[None],
         torch.from_numpy(lines.reliability)[None],
         torch.full((1, 3), float(lines.t1[-1])),
     )
-    silence = AudioInput(torch.full((1, 5, 200), 9.0), torch.zeros(1, 5, dtype=torch.bool))
+    silence = AudioInput(torch.full((1, 5, 200), 9.0), torch.zeros(1, dtype=torch.long), torch.zeros(1, 2, 5))
     with torch.inference_mode():
         expected = torch.cat(model(silence, text).fused, dim=2)[:, 0].numpy()
     for place in (*told[:, 0].transpose(1, 0, 2), *told[:, 1].transpose(1, 0, 2)):  # every condition, clip and frame
         np.testing.assert_allclose(place, expected, **TOLERANCE)
 
 
+def test_the_one_moment_of_a_song_is_judged_by_its_words(model: JointModel, clip_set: Maker) -> None:
+    found = predict_clip(model, clip_set(4, songs=2), 4, STANDARD_CONDITIONS)
+    assert found.moments.shape == (1, 11)
+    np.testing.assert_allclose(found.moments[0], found.outputs[:, 0, 0].mean(0), rtol=0, atol=LAYER)
+
+
 def test_a_song_does_not_change_with_the_music_of_others_but_with_its_words(model: JointModel, clip_set: Maker) -> None:
     data, louder, other = (clip_set(4, songs=2) for _ in range(3))
     louder.tokens += 3
     other._lines["printed"][4] = other._lines["printed"][5]
-    told = [predict_clip(model, d, 4, STANDARD_CONDITIONS) for d in (data, louder, other)]
+    told = [predict_clip(model, d, 4, STANDARD_CONDITIONS).outputs for d in (data, louder, other)]
     np.testing.assert_allclose(told[0], told[1], rtol=0, atol=LAYER)
     assert np.abs(told[0] - told[2]).max() > 1e-3
 
 
 def test_the_modality_that_a_song_lacks_is_no_silent_one(model: JointModel, clip_set: Maker) -> None:
     data = clip_set(4, songs=1)
-    told = predict_clip(model, data, 4, (PRINTED,))[:, 0, 0]
+    told = predict_clip(model, data, 4, (PRINTED,)).outputs[:, 0, 0]
     text = data.heard_lines(4, "printed", delay_s=3.0)
     with torch.inference_mode():
-        heads: Heads = model(AudioInput(data.clip_tokens(4), torch.ones(1, 1, dtype=torch.bool)), text).fused
+        audio = AudioInput(data.clip_tokens(4), torch.zeros(1, dtype=torch.long), torch.ones(1, 2, 1))
+        heads: Heads = model(audio, text).fused
     assert np.abs(told - torch.cat(heads, dim=2)[:, 0].numpy()).max() > 1e-3

@@ -10,16 +10,37 @@ import numpy as np
 import pytest
 import torch
 
+from stream_mer.emotion.joint import JointModelConfig, time_scales
 from stream_mer.errors import CorpusError
 from stream_mer.lyrics.reader import LINE_FEATURES
 from stream_mer.training.corpus import Clip
-from stream_mer.training.dataset import BLOCK_S, MAX_LINES, ClipSet, TextSampling, corrupted_kind
+from stream_mer.training.dataset import MAX_LINES, TOKEN_S, Batch, ClipSet, Sampling, TextSampling, corrupted_kind
+from stream_mer.training.dynamic import Rating, RatingCurve
 from stream_mer.training.lyrics import ClipLines
 
 PLAIN = TextSampling(absent=0.0, alone=0.0, delay_s=(3.0, 3.0), lost_lines=0.0)
-EVERY_TOKEN = 15
+EVERY_TOKEN = 20
+CONFIG = JointModelConfig(audio_features=1, text_features=LINE_FEATURES)
 
 Maker = Callable[..., ClipSet]
+
+
+def drawn(
+    data: ClipSet,
+    rows: torch.Tensor,
+    rng: np.random.Generator,
+    text: TextSampling = PLAIN,
+    *,
+    tokens_kept: int = 1,
+    degraded_share: float = 0.4,
+) -> Batch:
+    sampling = Sampling(tokens_kept=tokens_kept, degraded_share=degraded_share, text=text)
+    return data.draw(rows, rng, sampling, config=CONFIG)
+
+
+def known_tokens(batch: Batch) -> torch.Tensor:
+    """Which of the drawn tokens a row knows, [B, tokens]."""
+    return batch.audio.weights[:, 0] > 0
 
 
 def numbered(n_lines: int = 3) -> ClipSet:
@@ -39,23 +60,34 @@ def numbered(n_lines: int = 3) -> ClipSet:
 
 def test_a_moment_sees_its_past_alone(clip_set: Maker) -> None:
     data = clip_set(4)
-    places, there = data.contexts(1)
+    ages = data.ages(1)
     n = int(data.n_tokens[1])
-    assert places.shape == there.shape == (n, data.context_tokens)
+    assert ages.shape == (n, n)
     for moment in range(n):
-        assert places[moment][there[moment]].tolist() == list(range(max(0, moment - 14), moment + 1))
+        known = (ages[moment] >= 0).nonzero().flatten().tolist()
+        assert known == list(range(max(0, moment - 19), moment + 1))
+        assert ages[moment][known].tolist() == [moment - place for place in known]
 
 
-def test_a_context_of_10_s_holds_15_tokens(clip_set: Maker) -> None:
-    assert clip_set(4).context_tokens == 15
+def test_a_context_of_10_s_holds_20_tokens_of_half_a_second(clip_set: Maker) -> None:
+    assert TOKEN_S == 0.5
+    assert clip_set(4).context_tokens == 20
+
+
+def test_the_newest_tokens_are_a_time_scale_of_their_own(clip_set: Maker) -> None:
+    weights = time_scales(clip_set(4).ages(1), CONFIG)
+    assert weights.shape == (24, 2, 24)
+    for moment, (context, newest) in enumerate(weights):
+        assert context.nonzero().flatten().tolist() == list(range(max(0, moment - 19), moment + 1))
+        assert newest.nonzero().flatten().tolist() == list(range(max(0, moment - 5), moment + 1))
 
 
 def test_words_are_known_once_their_delay_has_passed(clip_set: Maker) -> None:
     text = clip_set(4).heard_lines(0, "recognised", delay_s=3.0)  # lines end at 1, 4 and 7 s
     for moment, weights in enumerate(text.weights):
-        t = BLOCK_S * (moment + 1)
+        t = TOKEN_S * (moment + 1)
         assert (weights > 0).tolist() == [end + 3.0 <= t for end in (1.0, 4.0, 7.0)]
-    t = BLOCK_S * len(text.weights)
+    t = TOKEN_S * len(text.weights)
     assert text.ages_s[-1].tolist() == pytest.approx([t - 1, t - 4, t - 7], abs=1e-4)
     assert text.weights[-1].tolist() == pytest.approx([0.9, 0.5, 0.8])
 
@@ -78,8 +110,8 @@ def test_the_live_tracker_keeps_no_more_lines_than_are_told_of() -> None:
     data = numbered(MAX_LINES + 6)
     known = (data.heard_lines(0, "recognised", delay_s=0.0).weights[-1] > 0).tolist()
     assert known == [False] * 6 + [True] * MAX_LINES
-    drawn = data.draw(torch.zeros(200, dtype=torch.long), np.random.default_rng(0), PLAIN, tokens_kept=1)
-    assert int((drawn.text.weights > 0).sum(1).max()) <= MAX_LINES
+    batch = drawn(data, torch.zeros(200, dtype=torch.long), np.random.default_rng(0), PLAIN, tokens_kept=1)
+    assert int((batch.text.weights > 0).sum(1).max()) <= MAX_LINES
 
 
 def test_clips_without_words_and_kinds_that_there_are_not_have_none(clip_set: Maker) -> None:
@@ -104,35 +136,36 @@ def test_a_clip_is_told_as_it_is_or_under_a_trouble(clip_set: Maker) -> None:
 
 def test_draws_are_of_the_rows_asked_for_and_repeat_with_their_seed(clip_set: Maker) -> None:
     data, rows = clip_set(12), torch.tensor([7, 2, 2, 11])
-    a, b = (data.draw(rows, np.random.default_rng(3), PLAIN, tokens_kept=5) for _ in range(2))
-    other = data.draw(rows, np.random.default_rng(4), PLAIN, tokens_kept=5)
+    a, b = (drawn(data, rows, np.random.default_rng(3), PLAIN, tokens_kept=5) for _ in range(2))
+    other = drawn(data, rows, np.random.default_rng(4), PLAIN, tokens_kept=5)
     assert torch.equal(a.audio.tokens, b.audio.tokens)
     assert torch.equal(a.text.vectors, b.text.vectors)
     assert not torch.equal(a.audio.tokens, other.audio.tokens)
     assert a.labels.category.tolist() == [3, 2, 2, 3]
-    for row, tokens, mask in zip(rows, a.audio.tokens, a.audio.mask, strict=True):
+    for row, tokens, mask in zip(rows, a.audio.tokens, known_tokens(a), strict=True):
         assert all((data.tokens[0, row].float() == token).all(dim=1).any() for token in tokens[mask])
 
 
-def test_draws_begin_with_the_third_second_and_know_their_past_alone() -> None:
-    rows = torch.zeros(400, dtype=torch.long)
-    batch = numbered().draw(rows, np.random.default_rng(0), PLAIN, tokens_kept=EVERY_TOKEN)
-    newest = batch.audio.tokens[:, -1, 0]
-    assert sorted(set(newest.tolist())) == list(range(5, 20))
-    for end, tokens, mask in zip(newest.tolist(), batch.audio.tokens, batch.audio.mask, strict=True):
-        assert sorted(tokens[mask][:, 0].tolist()) == list(range(max(0, int(end) - 14), int(end) + 1))
+def test_draws_are_of_any_moment_and_know_their_past_alone() -> None:
+    rows = torch.zeros(2000, dtype=torch.long)
+    batch = drawn(numbered(), rows, np.random.default_rng(0), PLAIN, tokens_kept=EVERY_TOKEN)
+    newest = batch.audio.tokens[:, 0, 0]
+    assert sorted(set(newest.tolist())) == list(range(20))
+    assert float(newest.mean()) > 10.5  # long contexts are likelier; without that it were 9.5
+    for end, tokens, mask in zip(newest.tolist(), batch.audio.tokens, known_tokens(batch), strict=True):
+        assert sorted(tokens[mask][:, 0].tolist()) == list(range(max(0, int(end) - 19), int(end) + 1))
 
 
 def test_a_step_reads_as_many_tokens_as_told_and_always_the_newest() -> None:
     rows = torch.zeros(400, dtype=torch.long)
-    batch = numbered().draw(rows, np.random.default_rng(0), PLAIN, tokens_kept=4)
+    batch = drawn(numbered(), rows, np.random.default_rng(0), PLAIN, tokens_kept=4)
     assert batch.audio.tokens.shape[:2] == (400, 4)
-    assert batch.audio.mask[:, -1].all()
-    for tokens, mask in zip(batch.audio.tokens[:, :, 0], batch.audio.mask, strict=True):
+    assert known_tokens(batch)[:, 0].all()
+    for tokens, mask in zip(batch.audio.tokens[:, :, 0], known_tokens(batch), strict=True):
         heard = tokens[mask].tolist()
         assert len(set(heard)) == len(heard)
-        assert max(heard) == heard[-1]
-        assert min(heard) >= heard[-1] - 14
+        assert max(heard) == heard[0]
+        assert min(heard) >= heard[0] - 19
     assert len({tuple(sorted(tokens.tolist())) for tokens in batch.audio.tokens[:, :, 0]}) > 100  # drawn anew each time
 
 
@@ -140,7 +173,7 @@ def test_a_step_reads_as_many_tokens_as_told_and_always_the_newest() -> None:
 def test_so_many_rows_hear_one_of_the_degraded_copies(share: float, clip_set: Maker) -> None:
     data, rows = clip_set(4, copies=2), torch.arange(4).repeat(100)
     assert data.tokens.shape[:2] == (3, 4)
-    batch = data.draw(rows, np.random.default_rng(0), PLAIN, tokens_kept=1, degraded_share=share)
+    batch = drawn(data, rows, np.random.default_rng(0), PLAIN, tokens_kept=1, degraded_share=share)
     heard = torch.zeros(3)
     for row, token in zip(rows, batch.audio.tokens[:, 0], strict=True):
         same = (data.tokens[:, row].float() == token).all(2).any(1)  # [copies]
@@ -153,8 +186,8 @@ def test_so_many_rows_hear_one_of_the_degraded_copies(share: float, clip_set: Ma
 
 def test_a_copy_is_heard_through_the_whole_moment(clip_set: Maker) -> None:
     data, rows = clip_set(4, copies=1), torch.arange(4).repeat(20)
-    batch = data.draw(rows, np.random.default_rng(0), PLAIN, tokens_kept=EVERY_TOKEN)
-    for row, tokens, mask in zip(rows, batch.audio.tokens, batch.audio.mask, strict=True):
+    batch = drawn(data, rows, np.random.default_rng(0), PLAIN, tokens_kept=EVERY_TOKEN)
+    for row, tokens, mask in zip(rows, batch.audio.tokens, known_tokens(batch), strict=True):
         copies = [all((of_copy[row].float() == t).all(1).any() for t in tokens[mask]) for of_copy in data.tokens]
         assert sorted(copies) == [False, True]
 
@@ -162,7 +195,7 @@ def test_a_copy_is_heard_through_the_whole_moment(clip_set: Maker) -> None:
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_without_copies_every_row_hears_the_clip(share: float, clip_set: Maker) -> None:
     data, rows = clip_set(4), torch.arange(4).repeat(5)
-    batch = data.draw(rows, np.random.default_rng(0), PLAIN, tokens_kept=1, degraded_share=share)
+    batch = drawn(data, rows, np.random.default_rng(0), PLAIN, tokens_kept=1, degraded_share=share)
     for row, token in zip(rows, batch.audio.tokens[:, 0], strict=True):
         assert (data.tokens[0, row].float() == token).all(1).any()
 
@@ -170,7 +203,7 @@ def test_without_copies_every_row_hears_the_clip(share: float, clip_set: Maker) 
 @pytest.mark.parametrize(("absent", "expected"), [(0.0, 1.0), (0.45, 0.55), (1.0, 0.0)])
 def test_words_are_absent_as_often_as_told(absent: float, expected: float, clip_set: Maker) -> None:
     data, rows = clip_set(24), torch.full((600,), 8)  # a clip with printed words alone
-    batch = data.draw(rows, np.random.default_rng(0), replace(PLAIN, absent=absent), tokens_kept=1)
+    batch = drawn(data, rows, np.random.default_rng(0), replace(PLAIN, absent=absent), tokens_kept=1)
     assert float(batch.has_text.float().mean()) == pytest.approx(expected, abs=0.062)  # three standard errors
     assert batch.has_audio.all()
 
@@ -178,7 +211,7 @@ def test_words_are_absent_as_often_as_told(absent: float, expected: float, clip_
 @pytest.mark.parametrize("alone", [0.0, 0.6, 1.0])
 def test_of_the_rows_with_words_so_many_have_no_music(alone: float, clip_set: Maker) -> None:
     data, rows = clip_set(24), torch.full((800,), 8)
-    batch = data.draw(rows, np.random.default_rng(0), replace(PLAIN, absent=0.5, alone=alone), tokens_kept=3)
+    batch = drawn(data, rows, np.random.default_rng(0), replace(PLAIN, absent=0.5, alone=alone), tokens_kept=3)
     assert batch.has_audio[~batch.has_text].all()  # nothing is left without both
     spoken = batch.has_audio[batch.has_text].float()
     assert float(spoken.mean()) == pytest.approx(1 - alone, abs=0.074)  # three standard errors of 400 rows
@@ -186,9 +219,9 @@ def test_of_the_rows_with_words_so_many_have_no_music(alone: float, clip_set: Ma
 
 def test_recognised_words_are_drawn_as_they_were_known_by_then() -> None:
     data, rows = numbered(10), torch.zeros(200, dtype=torch.long)
-    batch = data.draw(rows, np.random.default_rng(0), PLAIN, tokens_kept=1)
+    batch = drawn(data, rows, np.random.default_rng(0), PLAIN, tokens_kept=1)
     for token, vectors, weights, ages_s in zip(batch.audio.tokens[:, 0, 0], *batch.text, strict=True):
-        t = BLOCK_S * (float(token) + 1)
+        t = TOKEN_S * (float(token) + 1)
         known = vectors[weights > 0][:, 0].tolist()
         assert known == [float(k) for k in range(10) if k + 3.0 <= t]  # line k ends at k seconds
         assert ages_s[weights > 0].tolist() == pytest.approx([t - k for k in known], abs=1e-4)
@@ -196,7 +229,7 @@ def test_recognised_words_are_drawn_as_they_were_known_by_then() -> None:
 
 def test_printed_words_are_drawn_from_any_place_in_the_song(clip_set: Maker) -> None:
     data, rows = clip_set(24), torch.full((300,), 8)
-    batch = data.draw(rows, np.random.default_rng(0), PLAIN, tokens_kept=1)
+    batch = drawn(data, rows, np.random.default_rng(0), PLAIN, tokens_kept=1)
     counts = (batch.text.weights > 0).sum(1)
     assert sorted(set(counts.tolist())) == [1, 2, 3]
     newest = batch.text.ages_s.gather(1, counts[:, None] - 1)
@@ -212,7 +245,7 @@ def test_both_kinds_of_words_are_drawn_where_a_clip_has_both_and_no_others(clip_
     data._lines[wrong] = [replace(lines, vectors=np.full_like(lines.vectors, 3.0)) for lines in data._lines["printed"]]
     assert data.has_lines(12, wrong)
     assert data.heard_lines(12, wrong, delay_s=0.0).vectors.flatten().tolist() == [3.0] * 3 * LINE_FEATURES
-    batch = data.draw(torch.full((200,), 12), np.random.default_rng(0), PLAIN, tokens_kept=1)
+    batch = drawn(data, torch.full((200,), 12), np.random.default_rng(0))
     told = [float(row[0, 0]) for row, spoken in zip(batch.text.vectors, batch.has_text, strict=True) if spoken]
     assert set(told) == {1.0, 2.0}
     assert told.count(1.0) > 30
@@ -222,7 +255,7 @@ def test_both_kinds_of_words_are_drawn_where_a_clip_has_both_and_no_others(clip_
 def test_lost_lines_are_as_many_as_told_and_never_the_newest() -> None:
     data, rows = numbered(10), torch.zeros(400, dtype=torch.long)
     whole, lossy = (
-        data.draw(rows, np.random.default_rng(1), replace(PLAIN, lost_lines=share), tokens_kept=1).text
+        drawn(data, rows, np.random.default_rng(1), replace(PLAIN, lost_lines=share), tokens_kept=1).text
         for share in (0.0, 0.5)
     )
     counts, kept = (whole.weights > 0).sum(1), (lossy.weights > 0).sum(1)
@@ -250,9 +283,7 @@ def test_songs_stand_behind_the_clips_and_have_no_audio(clip_set: Maker) -> None
 
 def test_the_one_moment_of_a_song_is_its_end(clip_set: Maker) -> None:
     data = clip_set(6, songs=4)
-    places, there = data.contexts(7)
-    assert places.shape == (1, data.context_tokens)
-    assert not there.any()
+    assert data.ages(7).tolist() == [[-1]]
     assert data.clip_tokens(7).shape == (1, 1, data.tokens.shape[3])
     text = data.heard_lines(7, "printed", delay_s=3.0)
     assert (text.weights > 0).tolist() == [[True] * 3]
@@ -262,7 +293,7 @@ def test_the_one_moment_of_a_song_is_its_end(clip_set: Maker) -> None:
 
 def test_songs_are_drawn_with_their_words_and_never_with_music(clip_set: Maker) -> None:
     data, rows = clip_set(6, songs=4, copies=1), torch.arange(10).repeat(20)
-    batch = data.draw(rows, np.random.default_rng(0), replace(PLAIN, absent=1.0), tokens_kept=5)
+    batch = drawn(data, rows, np.random.default_rng(0), replace(PLAIN, absent=1.0), tokens_kept=5)
     songs = ~torch.from_numpy(data.with_audio)[rows]
     assert not batch.has_audio[songs].any()
     assert batch.has_text[songs].all()  # words are left out where there is music in their place, else never
@@ -316,6 +347,81 @@ def test_ratings_of_listeners_teach_without_a_quadrant(clip_set: Maker) -> None:
     assert data.labels.emotion[0].tolist() == pytest.approx([clips[0].valence, clips[0].arousal])
 
 
+def test_mood_words_teach_an_order_alone_where_listeners_rated(clip_set: Maker) -> None:
+    data = clip_set(8, listeners=True)
+    taught, ordered = (label.isfinite().all(1).tolist() for label in (data.labels.emotion, data.labels.mood))
+    assert data.listeners_rated
+    assert taught == [True, False] * 4
+    assert ordered == [False, True] * 4
+    assert data.labels.mood[1].tolist() == pytest.approx([data.clips[1].valence, data.clips[1].arousal])
+    batch = drawn(data, torch.arange(8).repeat(50), np.random.default_rng(0))
+    assert batch.labels.emotion.isfinite().all(1).tolist() == taught * 50
+    assert batch.labels.mood.isfinite().all(1).tolist() == ordered * 50
+
+
+def test_mood_words_teach_the_main_task_where_nobody_rated(clip_set: Maker) -> None:
+    data = clip_set(8)
+    assert not data.listeners_rated
+    assert data.labels.emotion.isfinite().all()
+    assert not data.labels.mood.isfinite().any()
+
+
+def test_continuous_ratings_alone_make_listeners_the_teachers(clip_set: Maker) -> None:
+    source = clip_set(4, listeners=True)
+    data = alike(source, [replace(source.clips[0], valence=None, arousal=None, rated_by="tags"), source.clips[1]])
+    assert data.listeners_rated
+    assert data.labels.mood.isfinite().all(1).tolist() == [False, True]
+    assert not data.labels.emotion.isfinite().any()  # of the clip as a whole nobody said anything
+    batch = drawn(data, torch.zeros(100, dtype=torch.long), np.random.default_rng(0))
+    assert torch.equal(batch.labels.emotion.nan_to_num(9), batch.labels.dynamic.nan_to_num(9))
+    assert batch.labels.emotion.isfinite().any()
+
+
+def test_words_of_songs_alone_do_not_make_listeners_the_teachers(clip_set: Maker) -> None:
+    """What somebody rated there is a text; the recordings still have mood words and nothing else."""
+    source = clip_set(4)
+    songs = [replace(source.clips[0], clip_id="s0", rated_by="listeners")]
+    tokens = {clip.clip_id: source.tokens[0, i].numpy() for i, clip in enumerate(source.clips)}
+    data = ClipSet(source.clips, tokens, {}, {"verses": songs})
+    assert not data.listeners_rated
+    assert data.labels.emotion.isfinite().all()
+
+
+def test_a_moment_is_taught_by_what_listeners_said_then(clip_set: Maker) -> None:
+    data = clip_set(8, listeners=True)  # clip 4: from .5 to 10 s, of 24 tokens
+    batch = drawn(data, torch.full((400,), 4), np.random.default_rng(0))
+    of_clip, (static,) = data.clips[4], {tuple(row) for row in data.labels.emotion[4:5].tolist()}
+    assert of_clip.dynamic is not None
+    by_place = {round(r.t_s / TOKEN_S) - 1: (r.valence, r.arousal) for r in of_clip.dynamic.ratings}
+    token_places = [int((data.tokens[:, 4].float() == t).all(2).any(0).nonzero()) for t in batch.audio.tokens[:, 0]]
+    assert {place in by_place for place in token_places} == {True, False}
+    for place, emotion, dynamic in zip(token_places, batch.labels.emotion, batch.labels.dynamic, strict=True):
+        if place in by_place:
+            assert emotion.tolist() == pytest.approx(by_place[place], abs=1e-6)
+            assert dynamic.tolist() == pytest.approx(by_place[place], abs=1e-6)
+        else:
+            assert emotion.tolist() == pytest.approx([0.9 * value for value in static], abs=1e-6)
+            assert not dynamic.isfinite().any()
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.0])
+def test_a_rating_of_the_whole_clip_counts_as_much_as_told(scale: float, clip_set: Maker) -> None:
+    data, rows = clip_set(8, listeners=True), torch.full((20,), 2)
+    sampling = Sampling(static_scale=scale, text=PLAIN)
+    labels = data.draw(rows, np.random.default_rng(0), sampling, config=CONFIG).labels
+    torch.testing.assert_close(labels.emotion, scale * data.labels.emotion[rows])
+    assert not labels.dynamic.isfinite().any()
+
+
+def test_ratings_behind_the_end_of_a_clip_are_left_out(clip_set: Maker) -> None:
+    source = clip_set(4, listeners=True)
+    late = RatingCurve.of([Rating(0.1, 0.2, 0.2), Rating(1.02, 0.3, -0.3), Rating(99.0, 0.4, 0.4)])
+    data = alike(source, [replace(source.clips[0], dynamic=late), source.clips[1]])
+    rated = data.dynamic[0].isfinite().all(1)
+    assert rated.nonzero().flatten().tolist() == [1]  # the token that ends at 1 s
+    assert data.dynamic[0, 1].tolist() == pytest.approx([0.3, -0.3])
+
+
 def test_clips_may_differ_in_length(clip_set: Maker) -> None:
     source = clip_set(2)
     tokens = {"m0": source.tokens[0, 0].numpy(), "m1": source.tokens[0, 1, :3].numpy()}
@@ -323,8 +429,8 @@ def test_clips_may_differ_in_length(clip_set: Maker) -> None:
     assert data.n_tokens.tolist() == [24, 3]
     assert data.clip_tokens(1).shape[1] == 3
     assert not data.tokens[0, 1, 3:].any()
-    batch = data.draw(torch.ones(50, dtype=torch.long), np.random.default_rng(0), PLAIN, tokens_kept=EVERY_TOKEN)
-    assert int(batch.audio.mask.sum(1).max()) == 3
+    batch = drawn(data, torch.ones(50, dtype=torch.long), np.random.default_rng(0), PLAIN, tokens_kept=EVERY_TOKEN)
+    assert int(known_tokens(batch).sum(1).max()) == 3
 
 
 def test_a_clip_without_a_single_token_is_refused_by_its_name(clip_set: Maker) -> None:

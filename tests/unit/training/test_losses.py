@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from stream_mer.emotion.model import Heads, JointOutput, Representations
+from stream_mer.emotion.joint import Heads, JointOutput, Representations
 from stream_mer.training.losses import (
     JointLoss,
     Labels,
     LossWeights,
     concordance,
+    concordance_loss,
     difference_loss,
-    emotion_loss,
+    dynamics_loss,
+    order_loss,
     similarity_loss,
+    squared_error,
 )
 
+Loss = Callable[[Tensor, Tensor], Tensor]
 MEMBERS = 2
 ALL = torch.ones(16, dtype=torch.bool)
 
@@ -51,43 +56,118 @@ def test_each_member_has_a_concordance_of_its_own() -> None:
     assert float(found[2, 1]) == pytest.approx(float(concordance(p[2, 1], t)), abs=1e-6)
 
 
-def test_a_perfect_prediction_costs_nothing_and_a_wrong_one_does() -> None:
+@pytest.mark.parametrize(("loss", "worst"), [(concordance_loss, 4.0), (squared_error, None), (order_loss, 4.0)])
+def test_a_perfect_prediction_costs_nothing_and_a_wrong_one_does(loss: Loss, worst: float | None) -> None:
     target = drawn(20, 2).tanh()
-    right, wrong = emotion_loss(torch.stack([target, -target]), target).tolist()
+    target = target - target.mean(0)
+    right, wrong = loss(torch.stack([target, -target]), target).tolist()
     assert right == pytest.approx(0, abs=1e-5)
-    assert wrong > 4
+    assert wrong == pytest.approx(worst or 4 * float(target.square().mean(0).sum()), rel=1e-4)
 
 
-def test_the_emotion_loss_is_its_formula() -> None:
+def test_the_concordance_loss_is_one_minus_lins_formula_of_both() -> None:
     prediction, target = drawn(20, 2).tanh(), drawn(20, 2, seed=1).tanh()
     p, t = prediction.double().numpy(), target.double().numpy()
-    expected = 2 * ((p - t) ** 2).mean(0).sum()
+    expected = 0.0
     for k in range(2):
         both = p[:, k].var() + t[:, k].var() + (p[:, k].mean() - t[:, k].mean()) ** 2
         expected += 1 - 2 * np.cov(p[:, k], t[:, k], bias=True)[0, 1] / both
-    assert emotion_loss(prediction[None], target).item() == pytest.approx(expected, abs=1e-5)
+    assert concordance_loss(prediction[None], target).item() == pytest.approx(expected, abs=1e-5)
 
 
-def test_rows_without_a_rating_have_no_effect() -> None:
+def test_the_squared_error_is_the_mean_over_rows_of_both() -> None:
+    target = torch.zeros(8, 2)
+    prediction = torch.zeros(1, 8, 2)
+    prediction[0, 0] = torch.tensor([0.4, 0.8])
+    assert squared_error(prediction, target).item() == pytest.approx((0.16 + 0.64) / 8)
+
+
+def test_the_order_loss_is_one_minus_pearsons_r_of_both() -> None:
+    prediction, mood = drawn(20, 2), drawn(20, 2, seed=1)
+    r = [np.corrcoef(prediction[:, k].double(), mood[:, k].double())[0, 1] for k in range(2)]
+    assert order_loss(prediction[None], mood).item() == pytest.approx(2 - sum(r), abs=1e-5)
+
+
+def test_the_order_loss_sees_neither_scale_nor_offset() -> None:
+    prediction, mood = drawn(1, 20, 2), drawn(20, 2, seed=1)
+    plain = order_loss(prediction, mood).item()
+    assert plain > 0.1
+    assert order_loss(0.2 * prediction - 0.5, mood).item() == pytest.approx(plain, abs=1e-5)
+    assert order_loss(prediction, 3 * mood + 1).item() == pytest.approx(plain, abs=1e-5)
+    assert order_loss(-prediction, mood).item() == pytest.approx(4 - plain, abs=1e-5)
+    assert concordance_loss(0.2 * prediction - 0.5, mood).item() != pytest.approx(
+        concordance_loss(prediction, mood).item(), abs=1e-2
+    )
+
+
+@pytest.mark.parametrize("loss", [concordance_loss, squared_error, order_loss])
+def test_rows_without_a_rating_have_no_effect(loss: Loss) -> None:
     prediction, target = drawn(MEMBERS, 20, 2).tanh(), drawn(20, 2, seed=1).tanh()
-    expected = emotion_loss(prediction, target)
+    expected = loss(prediction, target)
     more = torch.cat([target, torch.tensor([[float("nan"), 0.1], [0.1, float("nan")]])])
     strange = torch.tensor([[99.0, 99.0], [-99.0, 99.0]]).expand(MEMBERS, 2, 2)
     odd = torch.cat([prediction, strange], dim=1).requires_grad_()
-    loss = emotion_loss(odd, more)
-    torch.testing.assert_close(loss, expected)
-    torch.autograd.backward(loss.sum())
+    found = loss(odd, more)
+    torch.testing.assert_close(found, expected)
+    torch.autograd.backward(found.sum())
     assert odd.grad is not None
     assert not odd.grad[:, 20:].any()
     assert odd.grad[:, :20].any()
     assert odd.grad.isfinite().all()
 
 
-def test_too_few_rows_cost_nothing_but_can_be_differentiated() -> None:
+@pytest.mark.parametrize("loss", [concordance_loss, squared_error, order_loss])
+def test_too_few_rows_cost_nothing_but_can_be_differentiated(loss: Loss) -> None:
     prediction = drawn(MEMBERS, 5, 2).requires_grad_()
-    loss = emotion_loss(prediction, drawn(5, 2, seed=1))
-    torch.autograd.backward(loss.sum())
-    assert loss.tolist() == [0] * MEMBERS
+    found = loss(prediction, drawn(5, 2, seed=1))
+    torch.autograd.backward(found.sum())
+    assert found.tolist() == [0] * MEMBERS
+    assert prediction.grad is not None
+    assert not prediction.grad.any()
+
+
+# --- dynamics: three moments of each clip, one after the other
+
+STEPS = torch.tensor([[-0.1, 0.2], [0.0, 0.0], [0.1, -0.2], [0.3, 0.1], [0.0, 0.1], [-0.3, -0.2]])  # of two clips
+
+
+def test_the_dynamics_loss_is_one_minus_the_cosine_of_the_movements() -> None:
+    prediction = torch.tensor([[0.5, 0.1], [0.4, 0.1], [0.6, 0.1], [0.2, 0.0], [0.2, 0.3], [0.2, 0.0]])
+    expected = 0.0
+    for k in range(2):
+        p, t = (x[:, k].double().numpy().reshape(2, 3) for x in (prediction, STEPS))
+        dp, dt = p - p.mean(1, keepdims=True), t - t.mean(1, keepdims=True)
+        expected += 1 - (dp * dt).sum() / np.sqrt((dp**2).sum() * (dt**2).sum())
+    assert dynamics_loss(prediction[None], STEPS, 3).item() == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_dynamics_loss_sees_directions_alone() -> None:
+    level = torch.tensor([0.3] * 3 + [-0.4] * 3)[:, None]
+    right, far, opposite, still = (STEPS, 5 * STEPS + level, -STEPS, torch.zeros_like(STEPS))
+    found = dynamics_loss(torch.stack([right, far, opposite, still]), STEPS, 3).tolist()
+    assert found == pytest.approx([0, 0, 4, 2], abs=1e-4)
+
+
+@pytest.mark.parametrize("third", ["without ratings", "with a gap", "still"])
+def test_clips_that_are_not_rated_at_each_moment_or_do_not_move_have_no_effect_on_dynamics(third: str) -> None:
+    prediction = drawn(MEMBERS, 6, 2)
+    other = torch.full((3, 2), float("nan") if third == "without ratings" else 0.2)
+    if third == "with a gap":
+        other[:, 0] = torch.tensor([-0.5, 0.5, float("nan")])
+    odd = torch.cat([prediction, drawn(MEMBERS, 3, 2, seed=3)], dim=1).requires_grad_()
+    found = dynamics_loss(odd, torch.cat([STEPS, other]), 3)
+    torch.testing.assert_close(found, dynamics_loss(prediction, STEPS, 3))
+    torch.autograd.backward(found.sum())
+    assert odd.grad is not None
+    assert not odd.grad[:, 6:].any()
+    assert odd.grad.isfinite().all()
+
+
+def test_one_clip_that_moves_is_too_few_for_dynamics() -> None:
+    prediction = drawn(MEMBERS, 3, 2).requires_grad_()
+    found = dynamics_loss(prediction, STEPS[:3], 3)
+    torch.autograd.backward(found.sum())
+    assert found.tolist() == [0] * MEMBERS
     assert prediction.grad is not None
     assert not prediction.grad.any()
 
@@ -127,12 +207,25 @@ def output(n: int = 16, seed: int = 0) -> JointOutput:
         emotion, category, cluster = (drawn(*shape, seed=seed + k + i) for i, shape in enumerate(shapes))
         return Heads(emotion.tanh(), category, cluster)
 
-    reps = Representations(*(drawn(MEMBERS, n, 8, seed=seed + 50 + k) for k in range(4)))
+    # Audio has two time scales, text none.
+    reps = Representations(*(drawn(MEMBERS, n, scales, 8, seed=seed + 50 + k) for k, scales in enumerate((2, 1, 2, 1))))
     return JointOutput(heads(0), heads(10), heads(20), torch.full((n,), 0.5), reps)
 
 
 def labels(n: int = 16) -> Labels:
-    return Labels(drawn(n, 2, seed=7).tanh(), torch.arange(n) % 4, torch.arange(n) % 5)
+    """Of each row all of them; two moments of a clip stand one after the other."""
+    return Labels(
+        emotion=drawn(n, 2, seed=7).tanh(),
+        mood=drawn(n, 2, seed=8).tanh(),
+        category=torch.arange(n) % 4,
+        cluster=torch.arange(n) % 5,
+        dynamic=drawn(n, 2, seed=9).tanh(),
+    )
+
+
+def unlabelled(n: int = 16) -> Labels:
+    nan = torch.full((n, 2), float("nan"))
+    return Labels(nan, nan.clone(), torch.full((n,), -1), torch.full((n,), -1), nan.clone())
 
 
 def joint_loss(weights: LossWeights | None = None) -> JointLoss:
@@ -152,14 +245,15 @@ def test_rows_without_any_label_have_no_effect_on_the_tasks() -> None:
     rows = torch.arange(16) >= 12
     given = labels()
     masked = Labels(
-        given.emotion.masked_fill(rows[:, None], float("nan")),
-        given.category.masked_fill(rows, -1),
-        given.cluster.masked_fill(rows, -1),
+        *(
+            label.masked_fill(rows, -1) if label.dim() == 1 else label.masked_fill(rows[:, None], float("nan"))
+            for label in given
+        )
     )
     loss = joint_loss()
-    before = loss(output(), masked, ALL, ALL).item()
-    assert loss(changed_rows(output(), rows), masked, ALL, ALL).item() == pytest.approx(before, abs=1e-5)
-    assert loss(changed_rows(output(), rows), given, ALL, ALL).item() != pytest.approx(before, abs=1e-3)
+    before = loss(output(), masked, ALL, ALL, moments=2).item()
+    assert loss(changed_rows(output(), rows), masked, ALL, ALL, moments=2).item() == pytest.approx(before, abs=1e-5)
+    assert loss(changed_rows(output(), rows), given, ALL, ALL, moments=2).item() != pytest.approx(before, abs=1e-3)
 
 
 def changed(given: JointOutput, modality: str, heads: Heads) -> JointOutput:
@@ -188,7 +282,7 @@ def test_what_is_represented_of_a_modality_that_a_row_lacks_has_no_effect(modali
     names = (f"private_{modality}", f"shared_{modality}")
     other = given._replace(
         representations=reps._replace(
-            **{name: torch.where(there[:, None], getattr(reps, name), torch.tensor(9.0)) for name in names}
+            **{name: torch.where(there[:, None, None], getattr(reps, name), torch.tensor(9.0)) for name in names}
         )
     )
     which = (there, ALL) if modality == "audio" else (ALL, there)
@@ -207,15 +301,16 @@ NONE = torch.zeros(16, dtype=torch.bool)
     ids=["no words", "no music", "one row with words", "each row one of them"],
 )
 def test_any_share_of_a_modality_and_no_labels_at_all_give_a_finite_loss(has_audio: Tensor, has_text: Tensor) -> None:
-    bare = Labels(torch.full((16, 2), float("nan")), torch.full((16,), -1), torch.full((16,), -1))
-    for given in (labels(), bare):
-        assert np.isfinite(joint_loss()(output(), given, has_audio, has_text).item())
+    for given in (labels(), unlabelled()):
+        assert np.isfinite(joint_loss()(output(), given, has_audio, has_text, moments=2).item())
 
 
-@pytest.mark.parametrize("part", ["emotion", "category", "cluster", "audio", "text", "difference", "similarity"])
+@pytest.mark.parametrize("part", [field.name for field in fields(LossWeights)])
 def test_every_weight_counts_and_zero_switches_its_part_off(part: str) -> None:
     def value(weight: float) -> float:
-        return float(joint_loss(replace(LossWeights(), **{part: weight}))(output(), labels(), ALL, ALL).item())
+        return float(
+            joint_loss(replace(LossWeights(), **{part: weight}))(output(), labels(), ALL, ALL, moments=2).item()
+        )
 
     off, half, whole = value(0.0), value(0.5), value(1.0)
     assert whole > off
@@ -232,8 +327,29 @@ def test_the_uncertainty_weights_of_every_member_learn() -> None:
 
 def only_labelled(task: str) -> Labels:
     """The labels of a batch that has them for one task alone."""
-    bare = Labels(torch.full((16, 2), float("nan")), torch.full((16,), -1), torch.full((16,), -1))
-    return bare._replace(**{task: getattr(labels(), task)})
+    return unlabelled()._replace(**{task: getattr(labels(), task)})
+
+
+def test_mood_words_teach_an_order_and_nothing_of_where() -> None:
+    """Moving all predictions by the same step costs nothing where mood words are all there is beside listeners."""
+    only_order = LossWeights(concordance=0.0, error=0.0, dynamics=0.0)
+    given = output()
+    moved = given._replace(fused=given.fused._replace(emotion=0.5 * given.fused.emotion + 0.2))
+    turned = given._replace(fused=given.fused._replace(emotion=-given.fused.emotion))
+    told = [joint_loss(only_order)(one, labels(), ALL, ALL).item() for one in (given, moved, turned)]
+    assert told[1] == pytest.approx(told[0], abs=1e-4)
+    assert told[2] != pytest.approx(told[0], abs=1e-2)
+
+
+def test_dynamics_are_taught_by_ratings_of_moments_and_not_by_those_of_clips() -> None:
+    only_dynamics = joint_loss(LossWeights(concordance=0.0, error=0.0, order=0.0))
+    given, nan = labels(), torch.full((16, 2), float("nan"))
+    whole = only_dynamics(output(), given, ALL, ALL, moments=2).item()
+    static = given._replace(dynamic=nan)
+    assert only_dynamics(output(), static, ALL, ALL, moments=2).item() < whole
+    assert only_dynamics(output(), static, ALL, ALL, moments=2).item() == pytest.approx(
+        only_dynamics(output(), given, ALL, ALL, moments=1).item(), abs=1e-4
+    )
 
 
 @pytest.mark.parametrize("task", ["emotion", "category", "cluster"])
@@ -243,7 +359,7 @@ def test_the_uncertainty_weight_of_a_task_without_labels_in_the_batch_stays(task
     loss(output(), only_labelled(task), ALL, ALL).backward()
     assert loss.log_variance.grad is not None
     learns = (loss.log_variance.grad != 0).tolist()
-    assert learns == [[name == task for name in Labels._fields]] * MEMBERS
+    assert learns == [[name == task for name in ("emotion", "category", "cluster")]] * MEMBERS
 
 
 def test_many_batches_with_valence_and_arousal_alone_leave_the_other_weights_where_they_are() -> None:

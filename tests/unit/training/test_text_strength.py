@@ -38,7 +38,9 @@ def results(data: ClipSet, *, words: float, audio: float = 0.4) -> FoldResults:
     """Audio of this quality, which words raise or lower to theirs."""
     alone, both = predictions(data, audio), predictions(data, words)
     by_kind = {"none": alone} | {kind: only_where_spoken(data, alone, both, kind) for kind in ("recognised", "printed")}
-    return FoldResults(clips=by_kind, frames=dict(by_kind), members={kind: (p, p) for kind, p in by_kind.items()}, moments=())
+    return FoldResults(
+        clips=by_kind, frames=dict(by_kind), members={kind: (p, p) for kind, p in by_kind.items()}, moments=()
+    )
 
 
 def everywhere(data: ClipSet) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
