@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from torch import nn
 
-from stream_mer.emotion.checkpoint import Calibration, Checkpoint
+from stream_mer.emotion.checkpoint import Calibration, CategoryLink, Checkpoint, PredictionError
 from stream_mer.training import card as card_module
 from stream_mer.training.calibrate import CalibrationReport, ClassCalibration, ConfidenceRow
 from stream_mer.training.card import write_card
 from stream_mer.training.comparison import Cell, Cells
 from stream_mer.training.evaluate import COLUMNS, WORD_SCORES, FoldTable
+from stream_mer.training.live import LiveReport
 from stream_mer.training.metrics import Figure
 from stream_mer.training.scores import SCORES
 from stream_mer.training.stage import AS_RECORDED, STAGE_SCORES, StageReport
@@ -38,7 +39,14 @@ def checkpoint() -> Checkpoint:
         name="mine",
         backbone=modules,
         joint=modules,
-        calibration=Calibration(valence_error=0.44, arousal_error=0.21, category_temperature=1.33),
+        calibration=Calibration(
+            errors=(
+                PredictionError(heard_s=1.0, valence=0.61, arousal=0.52),
+                PredictionError(heard_s=10.0, valence=0.44, arousal=0.21),
+            ),
+            category_temperature=1.33,
+            category_link=CategoryLink(weight=0.4),
+        ),
         training=training
         | {"confusions": {"category": four, "cluster": five}, "stage_copies": 2, "words": ["verses", "poems"]},
     )
@@ -64,7 +72,9 @@ def test_it_tells_what_calibration_promised_and_kept(
     card = (tmp_path / "CARD.md").read_text(encoding="utf-8")
     assert card.startswith("# mine")
     assert "stream-mer train --corpus CORPUS --stage-copies 2 --words verses.csv --words poems.csv --out mine" in card
-    assert "valence ± 0.44, arousal ± 0.21" in card
+    assert "| 1 | ± 0.61 | ± 0.52 |" in card
+    assert "| 10 | ± 0.44 | ± 0.21 |" in card
+    assert "weight 0.4" in card
     assert "| 80% of the valences lie within their interval | 0.801 [0.400, 0.600] |" in card
     assert "| 80% of the arousals lie within their interval | 0.799 [0.400, 0.600] |" in card
     assert "| 0.068 [0.400, 0.600] → 0.033 [0.400, 0.600] |" in card
@@ -94,7 +104,7 @@ def test_without_pictures_or_a_report_it_shows_none(
     write_card(tmp_path, checkpoint, replace(TABLE, words={}), origin="")
     card = (tmp_path / "CARD.md").read_text(encoding="utf-8")
     assert "![" not in card
-    assert "valence ± 0.44" in card
+    assert "| 10 | ± 0.44 | ± 0.21 |" in card
     assert "--min-accuracy" not in card
     assert "Words alone" not in card
 
@@ -112,3 +122,9 @@ def test_it_tells_how_far_the_model_holds_on_a_stage(tmp_path: Path, checkpoint:
     assert "| level -20 dB | 0.600 (-0.100 [-0.200, +0.000]) |" in card
     write_card(tmp_path, checkpoint, TABLE, origin="", stage=StageReport(sounds={AS_RECORDED: cells(0.7, 0.0)}))
     assert "On a stage" not in (tmp_path / "CARD.md").read_text(encoding="utf-8")
+
+
+def test_it_tells_how_well_the_published_frames_do(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    live = LiveReport(figures={"cues a minute": replace(FIGURE, value=1.25, n=77)})
+    write_card(tmp_path, checkpoint, TABLE, origin="", live=live)
+    assert "| cues a minute | 77 | 1.250 [0.400, 0.600] |" in (tmp_path / "CARD.md").read_text(encoding="utf-8")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from stream_mer.errors import CorpusError
-from stream_mer.training.corpus import load_corpus
+from stream_mer.training.corpus import Corpus, load_corpus, together
 
 Rows = list[dict[str, str]]
 Writer = Callable[[Path, Rows], None]
@@ -67,8 +68,8 @@ def test_a_folder_without_a_manifest_is_no_corpus(where: str, tmp_path: Path) ->
         (3, {"fold": "-1"}, r"line 5: fold must be 0 to 4"),
         (3, {"fold": "two"}, r"line 5: .*two"),
         (3, {"fold": ""}, r"line 5: "),
-        (0, {"quadrant": "Q5"}, r"line 2: expected Q1 to Q4 or nothing, not 'Q5'"),
-        (0, {"quadrant": "happy"}, r"line 2: expected Q1 to Q4"),
+        (0, {"quadrant": "Q5"}, r"line 2: expected Q1 to Q4 \(happy, .*\) or nothing, not 'Q5'"),
+        (0, {"quadrant": "cheerful"}, r"line 2: expected Q1 to Q4 \(happy, angry, sad, relaxed\) or nothing, not 'cheerful'"),
         (0, {"cluster": "C0"}, r"line 2: expected C1 to C5"),
         (0, {"cluster": "5"}, r"line 2: expected C1 to C5"),
         (0, {"valence": "1.2"}, r"line 2: valence and arousal lie in -1\.\.1"),
@@ -77,7 +78,8 @@ def test_a_folder_without_a_manifest_is_no_corpus(where: str, tmp_path: Path) ->
         (0, {"rated_by": "me"}, r"line 2: rated_by must be tags or listeners or nothing, not 'me'"),
         (4, {"audio": "audio/none.wav"}, r"1 audio files .* missing, the first one is .*none\.wav"),
         (4, {"audio": ""}, r"1 audio files .* missing"),
-        (1, {"fold": "3"}, r"the artist 'artist 0' sits in two folds"),
+        (1, {"fold": "3"}, r"the artist 'artist 0' sits in two folds; .* the same number in the column 'fold'"),
+        (1, {"fold": "3", "artist": "ARTIST  0"}, r"the artist 'ARTIST  0' sits in two folds"),
         (2, {"clip_id": "c0"}, r"the clip 'c0' stands there twice"),
         (2, {"clip_id": ""}, r"line 4: .*clip_id"),
         (2, {"clip_id": "a/b"}, r"line 4: .*clip_id"),
@@ -92,6 +94,54 @@ def test_a_fault_is_told_with_its_place(
         load_corpus(root)
     assert "manifest.csv" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def other_corpus(root: Path, rows: Rows, writer: Writer, target: Path, **changes: str) -> Corpus:
+    """A second corpus of the same sounds, with other ids and artists unless told otherwise."""
+    shutil.copytree(root, target)
+    (target / "transcripts.jsonl").write_text('{"clip_id": "d1"}\n')
+    renamed = [row | {"clip_id": f"d{i}", "artist": f"other {row['artist']}"} for i, row in enumerate(rows)]
+    renamed[4] |= changes
+    writer(target, renamed)
+    return load_corpus(target)
+
+
+def test_several_corpora_are_read_as_one(
+    root: Path, tmp_path: Path, manifest_rows: Rows, manifest_writer: Writer
+) -> None:
+    first, second = load_corpus(root), other_corpus(root, manifest_rows, manifest_writer, tmp_path / "second")
+    found = together([first, replace(second, notes=("a note",))])
+    assert found.clips == (*first.clips, *second.clips)
+    assert sorted(found.transcripts) == ["c0", "c1", "c4", "d1"]
+    assert found.notes == ("a note",)
+    assert together([first]) is first
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"clip_id": "c3"}, "the clip 'c3' stands there twice"),
+        ({"artist": "artist 0", "fold": "2"}, "the artist 'artist 0' sits in two folds"),
+        ({"artist": "Artist 0", "fold": "2"}, "the artist 'Artist 0' sits in two folds"),
+    ],
+)
+def test_corpora_that_do_not_fit_together_are_refused(
+    changes: dict[str, str], says: str, root: Path, tmp_path: Path, manifest_rows: Rows, manifest_writer: Writer
+) -> None:
+    rows = [row | {"fold": str(i % 5)} for i, row in enumerate(manifest_rows)]
+    rows = [row | {"artist": f"{row['artist']} {i}"} for i, row in enumerate(rows)]
+    second = other_corpus(root, rows, manifest_writer, tmp_path / "second", **changes)
+    with pytest.raises(CorpusError, match=says) as caught:
+        together([load_corpus(root), second])
+    assert str(root) in str(caught.value)
+    assert str(tmp_path / "second") in str(caught.value)
+
+
+def test_an_artist_may_be_in_both_corpora_if_the_fold_is_the_same(
+    root: Path, tmp_path: Path, manifest_rows: Rows, manifest_writer: Writer
+) -> None:
+    second = other_corpus(root, manifest_rows, manifest_writer, tmp_path / "second", artist="artist 2", fold="2")
+    assert len(together([load_corpus(root), second]).clips) == 20
 
 
 def test_a_missing_column_is_named(root: Path, manifest_rows: Rows, manifest_writer: Writer) -> None:

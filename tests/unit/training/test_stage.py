@@ -13,7 +13,6 @@ import pytest
 from rich.console import Console
 from tolerance import LAYER
 
-from stream_mer.emotion.backbone import TOKEN_FEATURES
 from stream_mer.emotion.joint import JointModelConfig
 from stream_mer.lyrics.reader import LINE_FEATURES
 from stream_mer.training.crossvalidation import AUDIO_ONLY, Condition, cross_validate
@@ -26,7 +25,7 @@ SMALL = Recipe(
     epochs=6,
     batch_size=16,
     model=JointModelConfig(
-        audio_features=TOKEN_FEATURES, text_features=LINE_FEATURES, members=1, width=16, heads=2, input_dropout=0
+        audio_features=1, text_features=LINE_FEATURES, members=1, width=16, heads=2, input_dropout=0
     ),
 )
 

@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from stream_mer import cli
+from stream_mer.emotion.audio_branch import token_features
 from stream_mer.emotion.backbone import Backbone, BackboneShape
 from stream_mer.emotion.checkpoint import load_checkpoint
 from stream_mer.training.calibrate import calibrate
@@ -67,7 +68,7 @@ def test_train_writes_a_checkpoint_that_evaluate_reads_from_the_cache_and_tag_us
     loaded = load_checkpoint(tmp_path / "mine")
     shape = load_checkpoint(tiny_model).backbone.shape
     assert (loaded.name, loaded.joint.config.members, loaded.backbone.shape) == ("mine", 2, shape)
-    assert loaded.joint.config.audio_features == shape.token_features
+    assert loaded.joint.config.audio_features == token_features(loaded.backbone)
     assert loaded.training["clips"] == {
         "all": 10,
         "category": 9,
@@ -78,7 +79,7 @@ def test_train_writes_a_checkpoint_that_evaluate_reads_from_the_cache_and_tag_us
     }
     told = loaded.training
     assert (told["members"], told["seed"], told["recipe"]["epochs"], told["stage_copies"]) == (2, 3, 1, 1)
-    assert 0 < loaded.calibration.valence_error < 2
+    assert all(0 < error.valence <= 2 for error in loaded.calibration.errors)
     assert set(asdict(loaded.calibration.text_strength).values()) <= set(STRENGTHS)
     card = (tmp_path / "mine" / "CARD.md").read_text()
     assert card.startswith("# mine")
@@ -101,7 +102,7 @@ def test_train_writes_a_checkpoint_that_evaluate_reads_from_the_cache_and_tag_us
     assert len(frames) == 12
     assert summary["type"] == "summary"
     low, high = frames[-1]["interval"]["arousal"]
-    assert high - low == pytest.approx(2 * loaded.calibration.arousal_error, abs=1e-3) or low == -1 or high == 1
+    assert high - low == pytest.approx(2 * loaded.calibration.half_widths(6.0)[1], abs=1e-3) or low == -1 or high == 1
 
 
 @pytest.fixture
@@ -134,8 +135,8 @@ def test_what_is_shipped_is_the_model_of_all_clips_and_what_was_measured_on_fold
     assert config["calibration"]["text_strength"] == asdict(strength)
     assert table.to_dict() == fold_table(data, moved).to_dict()
     assert config["training"]["confusions"] == confusion_matrices(data, moved.clips["none"])
-    calibrated = calibrate(data, moved.frames["recognised"])
-    assert config["calibration"]["valence_error"] == calibrated.valence_error
+    calibrated = calibrate(data, moved)
+    assert config["calibration"]["errors"] == [asdict(error) for error in calibrated.errors]
     assert config["calibration"]["category_temperature"] == calibrated.category_temperature
 
 
@@ -156,14 +157,14 @@ def test_troubles_of_the_sound_are_measured_and_change_nothing_else(
 @pytest.mark.parametrize(
     ("args", "code", "says"),
     [
-        (["--corpus", "nowhere", "--out", "mine"], 1, "no corpus at nowhere"),
+        (["--corpus", "nowhere", "--out", "mine"], 2, "no corpus at nowhere"),
         (
             ["--corpus", "CORPUS", "--backbone", "nowhere.npz", "--out", "mine"],
-            1,
+            2,
             "cannot read the MSD-MusiCNN weights",
         ),
         (["--corpus", "CORPUS", "--backbone", "MODEL", "--out", "FILE"], 2, "is a file; give a folder"),
-        (["--corpus", "CORPUS", "--backbone", "MODEL", "--out", "mine", "--words", "no.csv"], 1, "cannot read no.csv"),
+        (["--corpus", "CORPUS", "--backbone", "MODEL", "--out", "mine", "--words", "no.csv"], 2, "cannot read no.csv"),
     ],
 )
 def test_what_cannot_be_trained_is_one_line(

@@ -223,9 +223,9 @@ def test_preparing_asks_for_it_unless_told_not_to(
 ) -> None:
     recogniser = Scripted()
     monkeypatch.setattr("stream_mer.training.prepare.whole_clips", lambda **_: recogniser)
-    without = prepare(corpus_folder, tiny_model, tmp_path, transcripts=False).data
+    without = prepare([corpus_folder], tiny_model, tmp_path, transcripts=False).data
     assert recogniser.loads == 0
-    data = prepare(corpus_folder, tiny_model, tmp_path).data
+    data = prepare([corpus_folder], tiny_model, tmp_path).data
     assert len(recogniser.heard) == 7
     assert "Morning light," in quick_encoder.encoded
     assert [sum(s.has_lines(row, "recognised") for row in range(10)) for s in (without, data)] == [3, 10]
