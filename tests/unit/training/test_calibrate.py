@@ -8,9 +8,10 @@ from functools import partial
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
-from stream_mer.emotion.checkpoint import Calibration
+from stream_mer.emotion.checkpoint import Calibration, CategoryLink, PredictionError
 from stream_mer.errors import SettingError
 from stream_mer.training import calibrate as calibrate_module
 from stream_mer.training import metrics
@@ -22,19 +23,36 @@ from stream_mer.training.calibrate import (
     coverage,
     equal_bins,
     expected_accuracy,
+    fit_link,
+    linked_probabilities,
     measure_calibration,
     scale_by_other_folds,
     softmax,
+    spread_map,
     temperature,
 )
-from stream_mer.training.crossvalidation import Predictions
+from stream_mer.training.crossvalidation import STANDARD_CONDITIONS, FoldResults, Predictions
 from stream_mer.training.dataset import ClipSet
+
+ERRORS = (PredictionError(heard_s=0.0, valence=0.4, arousal=0.3),)
 
 
 @pytest.fixture(autouse=True)
 def quick_bootstrap(monkeypatch: pytest.MonkeyPatch) -> None:
     """30 samples in place of 1,000: what an interval is, the tests of ``metrics`` say."""
     monkeypatch.setattr(calibrate_module, "bootstrap", partial(metrics.bootstrap, rounds=30))
+
+
+def results(predictions: Predictions, *, tokens: int = 24) -> FoldResults:
+    """The same under all conditions and at each moment."""
+    names = [condition.name for condition in STANDARD_CONDITIONS]
+    rows = np.concatenate([predictions.emotion, predictions.category, predictions.cluster], axis=1)
+    return FoldResults(
+        clips=dict.fromkeys(names, predictions),
+        frames=dict.fromkeys(names, predictions),
+        members=dict.fromkeys(names, ()),
+        moments=tuple(np.tile(row, (tokens, 1)).astype(np.float32) for row in rows),
+    )
 
 
 def overconfident(n: int, *, by: float = 2.0, seed: int = 3) -> tuple[NDArray[np.int_], NDArray[np.float64]]:
@@ -85,10 +103,12 @@ def test_calibration_of_a_set_uses_its_rated_clips(clip_set: Callable[..., ClipS
     emotion, category, cluster = (x.numpy() for x in (data.labels.emotion, data.labels.category, data.labels.cluster))
     offset = np.linspace(-0.4, 0.4, 40)[:, None] * [1.0, 0.5]
     predictions = Predictions(emotion=emotion + offset, category=4.0 * np.eye(4)[category], cluster=np.zeros((40, 5)))
-    found = calibrate(data, predictions)
+    found = calibrate(data, results(predictions))
     assert found.level == LEVEL
-    assert found.valence_error == pytest.approx(conformal_half_width(np.abs(offset[:, 0]), LEVEL), abs=1e-6)
-    assert found.arousal_error == pytest.approx(found.valence_error / 2, abs=1e-6)
+    expected = conformal_half_width(np.abs(offset[:, 0]), LEVEL)
+    assert [error.heard_s for error in found.errors] == [1.0, 2.0, 5.0, 10.0]  # no clip has 30 s
+    for error in found.errors:
+        assert (error.valence, error.arousal) == pytest.approx((expected, expected / 2), abs=1e-6)
     assert found.category_temperature < 1  # always right: it may be surer
     assert len(cluster) == 40
 
@@ -148,7 +168,7 @@ def test_the_report_of_overconfident_predictions(clip_set: Callable[..., ClipSet
     predictions = Predictions(
         emotion=emotion + 0.3 * rng.standard_normal((n, 2)), category=moved, cluster=np.zeros((n, 5))
     )
-    report = measure_calibration(data, predictions)
+    report = measure_calibration(data, predictions, CategoryLink())
     assert report.level == LEVEL
     for figure in (report.valence_coverage, report.arousal_coverage):
         assert figure.value == pytest.approx(LEVEL, abs=0.06)  # three standard errors of 400 clips
@@ -176,8 +196,11 @@ def test_songs_of_words_alone_do_not_count(clip_set: Callable[..., ClipSet]) -> 
     category[40:] = 50 * np.eye(4)[0]  # sure, and mostly wrong
     predictions = Predictions(emotion=emotion, category=category, cluster=cluster)
     of_clips = Predictions(emotion=emotion[:40], category=category[:40], cluster=cluster[:40])
-    assert calibrate(data, predictions) == calibrate(fewer, of_clips)
-    assert measure_calibration(data, predictions).to_dict() == measure_calibration(fewer, of_clips).to_dict()
+    assert calibrate(data, results(predictions)) == calibrate(fewer, results(of_clips))
+    assert (
+        measure_calibration(data, predictions, CategoryLink()).to_dict()
+        == measure_calibration(fewer, of_clips, CategoryLink()).to_dict()
+    )
 
 
 def test_a_corpus_without_such_labels_has_a_report_without_figures(clip_set: Callable[..., ClipSet]) -> None:
@@ -185,8 +208,8 @@ def test_a_corpus_without_such_labels_has_a_report_without_figures(clip_set: Cal
     data.labels.category.fill_(-1)
     data.labels.emotion.fill_(float("nan"))
     predictions = Predictions(emotion=np.zeros((10, 2)), category=np.zeros((10, 4)), cluster=np.zeros((10, 5)))
-    assert calibrate(data, predictions).category_accuracy == ()
-    report = measure_calibration(data, predictions)
+    assert calibrate(data, results(predictions)).category_accuracy == ()
+    report = measure_calibration(data, predictions, CategoryLink())
     assert (report.valence_coverage.n, report.category.after.n, report.category.bins, report.unknown) == (0, 0, (), ())
     assert report.cluster.after.n == 10
     assert report.to_dict()["valence_coverage"] == {"value": None, "low": None, "high": None, "n": 0}
@@ -228,7 +251,7 @@ def test_bins_are_of_equal_size_and_hold_every_clip_once() -> None:
 
 def test_the_confidence_for_an_accuracy_is_where_the_table_reaches_it() -> None:
     table = ((0.4, 0.5), (0.6, 0.6), (0.8, 0.9))
-    found = Calibration(valence_error=0.4, arousal_error=0.3, category_accuracy=table)
+    found = Calibration(errors=ERRORS, category_accuracy=table)
     assert found.confidence_for(0.0) == found.confidence_for(0.5) == 0.0
     assert found.confidence_for(0.55) == pytest.approx(0.5)
     assert found.confidence_for(0.6) == pytest.approx(0.6)
@@ -237,4 +260,118 @@ def test_the_confidence_for_an_accuracy_is_where_the_table_reaches_it() -> None:
     with pytest.raises(SettingError, match=r"right in 95% of the cases; ask for at most 0.9"):
         found.confidence_for(0.95)
     with pytest.raises(SettingError, match="set a minimum confidence in place of an accuracy"):
-        Calibration(valence_error=0.4, arousal_error=0.3).confidence_for(0.5)
+        Calibration(errors=ERRORS).confidence_for(0.5)
+
+
+# --- intervals by the seconds heard
+
+
+def test_intervals_are_of_what_is_published_after_so_many_seconds(clip_set: Callable[..., ClipSet]) -> None:
+    """The first 4 s are wrong by .4, later ones right: smoothing brings the error down step by step."""
+    data = clip_set(40)
+    emotion = data.labels.emotion.numpy()
+    given = results(Predictions(emotion=emotion, category=np.zeros((40, 4)), cluster=np.zeros((40, 5))))
+    for of_clip in given.moments:
+        of_clip[:8, :2] += 0.4
+    errors = {error.heard_s: error for error in calibrate(data, given).errors}
+    assert errors[1.0].valence == pytest.approx(0.4, abs=1e-5)
+    assert errors[2.0].arousal == pytest.approx(0.4, abs=1e-5)
+    assert 0.4 > errors[5.0].arousal > errors[10.0].arousal > 0.0  # a bare frame after 4 s would be right at once
+
+
+def test_intervals_ask_the_rating_of_the_moment_where_there_is_one(clip_set: Callable[..., ClipSet]) -> None:
+    data = clip_set(40)
+    emotion = data.labels.emotion.numpy()
+    given = results(Predictions(emotion=emotion, category=np.zeros((40, 4)), cluster=np.zeros((40, 5))))
+    data.dynamic[:, 3] = data.labels.emotion + torch.tensor([0.1, -0.2])  # what is said after 2 s
+    errors = {error.heard_s: error for error in calibrate(data, given).errors}
+    assert (errors[2.0].valence, errors[2.0].arousal) == pytest.approx((0.1, 0.2), abs=1e-5)
+    assert (errors[5.0].valence, errors[5.0].arousal) == pytest.approx((0.0, 0.0), abs=1e-5)
+
+
+def test_half_widths_between_the_fitted_seconds_are_interpolated() -> None:
+    errors = (
+        PredictionError(heard_s=2.0, valence=0.4, arousal=0.3),
+        PredictionError(heard_s=6.0, valence=0.2, arousal=0.1),
+    )
+    found = Calibration(errors=errors)
+    assert found.half_widths(4.0) == pytest.approx((0.3, 0.2))
+    assert found.half_widths(0.0) == pytest.approx((0.4, 0.3))
+    assert found.half_widths(99.0) == pytest.approx((0.2, 0.1))
+
+
+# --- the link of category and point
+
+
+def contradicting(n: int = 400) -> tuple[NDArray[np.int_], Predictions, NDArray[np.float32]]:
+    """Heads that name a quadrant by chance in a third of the rows, and points that lie where the truth is."""
+    rng = np.random.default_rng(9)
+    truth = rng.integers(0, 4, n)
+    points = np.array([(0.5, 0.5), (-0.5, 0.5), (-0.5, -0.5), (0.5, -0.5)])[truth]
+    named = np.where(rng.random(n) < 0.33, rng.integers(0, 4, n), truth)
+    predictions = Predictions(
+        emotion=points + 0.1 * rng.standard_normal((n, 2)), category=3.0 * np.eye(4)[named], cluster=np.zeros((n, 5))
+    )
+    return truth, predictions, points.astype(np.float32)
+
+
+def test_the_link_makes_point_and_category_agree() -> None:
+    truth, frames, emotion = contradicting()
+    link, t = fit_link(truth, frames, emotion)
+    assert link.weight > 0
+    assert (link.valence_sd, link.arousal_sd) == pytest.approx((0.1, 0.1), abs=0.015)
+    probs = linked_probabilities(frames, t, link)
+    assert probs.sum(1) == pytest.approx(1)
+    confident = probs.max(1) >= 0.6
+    assert np.mean(probs.argmax(1)[confident] == truth[confident]) >= 0.9
+
+
+def test_no_link_is_made_where_both_agree_already() -> None:
+    truth, frames, emotion = contradicting()
+    agreeing = Predictions(emotion=frames.emotion, category=3.0 * np.eye(4)[truth], cluster=frames.cluster)
+    link, t = fit_link(truth, agreeing, emotion)
+    assert link.weight == 0
+    np.testing.assert_allclose(linked_probabilities(agreeing, t, link), softmax(agreeing.category, t))
+
+
+def test_a_link_of_weight_one_is_the_product_with_the_probability_of_the_quadrant() -> None:
+    frames = Predictions(
+        emotion=np.array([[0.2, -0.1]]), category=np.log([[0.4, 0.3, 0.2, 0.1]]), cluster=np.zeros((1, 5))
+    )
+    link = CategoryLink(weight=1.0, valence_sd=0.2, arousal_sd=0.1)
+    above = 0.8413447  # of a standard normal variable, below 1
+    quadrants = np.array([above * (1 - above), (1 - above) ** 2, (1 - above) * above, above**2])
+    expected = quadrants * [0.4, 0.3, 0.2, 0.1]
+    np.testing.assert_allclose(linked_probabilities(frames, 1.0, link)[0], expected / expected.sum(), atol=1e-6)
+
+
+# --- the map to the raters' spread
+
+
+def test_the_map_gives_predictions_the_spread_of_the_ratings() -> None:
+    rng = np.random.default_rng(10)
+    ratings = np.clip(0.33 * rng.standard_normal(2000), -1, 1).astype(np.float32)
+    predictions = 0.4 * ratings.astype(np.float64) + 0.1
+    at, to = np.array(spread_map(predictions, ratings)).T
+    assert (np.diff(at) > 0).all()
+    assert (np.diff(to) >= 0).all()
+    assert (at[0], at[-1], to[0], to[-1]) == (-1, 1, -1, 1)
+    inside = np.abs(ratings) < 0.6
+    np.testing.assert_allclose(np.interp(predictions, at, to)[inside], ratings[inside], atol=0.03)
+
+
+@pytest.mark.parametrize("kind", ["alike", "two values", "at the ends"])
+def test_the_map_rises_whatever_the_predictions_are(kind: str) -> None:
+    ratings = np.linspace(-1, 1, 100).astype(np.float32)
+    predictions = {
+        "alike": np.full(100, 0.2),
+        "two values": np.where(ratings > 0, 0.3, -0.3),
+        "at the ends": np.sign(ratings).astype(np.float64),
+    }[kind]
+    at, to = np.array(spread_map(predictions, ratings)).T
+    assert (np.diff(at) > 0).all()
+    assert (np.diff(to) >= 0).all()
+
+
+def test_without_ratings_there_is_no_map() -> None:
+    assert spread_map(np.zeros(100), np.full(100, np.nan, np.float32)) == ()

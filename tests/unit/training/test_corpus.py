@@ -69,7 +69,11 @@ def test_a_folder_without_a_manifest_is_no_corpus(where: str, tmp_path: Path) ->
         (3, {"fold": "two"}, r"line 5: .*two"),
         (3, {"fold": ""}, r"line 5: "),
         (0, {"quadrant": "Q5"}, r"line 2: expected Q1 to Q4 \(happy, .*\) or nothing, not 'Q5'"),
-        (0, {"quadrant": "cheerful"}, r"line 2: expected Q1 to Q4 \(happy, angry, sad, relaxed\) or nothing, not 'cheerful'"),
+        (
+            0,
+            {"quadrant": "cheerful"},
+            r"line 2: expected Q1 to Q4 \(happy, angry, sad, relaxed\) or nothing, not 'cheerful'",
+        ),
         (0, {"cluster": "C0"}, r"line 2: expected C1 to C5"),
         (0, {"cluster": "5"}, r"line 2: expected C1 to C5"),
         (0, {"valence": "1.2"}, r"line 2: valence and arousal lie in -1\.\.1"),
@@ -126,15 +130,16 @@ def test_several_corpora_are_read_as_one(
     ],
 )
 def test_corpora_that_do_not_fit_together_are_refused(
-    changes: dict[str, str], says: str, root: Path, tmp_path: Path, manifest_rows: Rows, manifest_writer: Writer
+    changes: dict[str, str], says: str, root: Path, manifest_rows: Rows, manifest_writer: Writer
 ) -> None:
+    target = root.with_name("second")
     rows = [row | {"fold": str(i % 5)} for i, row in enumerate(manifest_rows)]
     rows = [row | {"artist": f"{row['artist']} {i}"} for i, row in enumerate(rows)]
-    second = other_corpus(root, rows, manifest_writer, tmp_path / "second", **changes)
+    second = other_corpus(root, rows, manifest_writer, target, **changes)
     with pytest.raises(CorpusError, match=says) as caught:
         together([load_corpus(root), second])
     assert str(root) in str(caught.value)
-    assert str(tmp_path / "second") in str(caught.value)
+    assert str(target) in str(caught.value)
 
 
 def test_an_artist_may_be_in_both_corpora_if_the_fold_is_the_same(
