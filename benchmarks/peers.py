@@ -115,7 +115,7 @@ def measure(
         StreamMerError: The corpus cannot be read, or a clip of it; or our folds cannot be trained.
     """
     asked = CorpusOptions(**training)
-    corpus = together([open_corpus(folder, asked.corpus_format) for folder in asked.corpora])
+    corpus = together([open_corpus(corpus, asked.corpus_format) for corpus in asked.corpora])
     cache = asked.cache / "peers"
     with contextlib.ExitStack() as stack:
         searches: dict[str, Callable[[], Found]] = {

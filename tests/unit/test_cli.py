@@ -123,8 +123,8 @@ OPTIONS = {
     ],
     "train-vocals": ["--out", "--epochs", "--seed", "--workers", "--threads", "--cache", "FOLDERS..."],
     "evaluate": [
-        *["--corpus", "--format", "--backbone", "--cache", "--no-transcripts", "--stage-copies", "--stage", "--words"],
-        *["--members", "--seed", "--epochs", "--threads", "--json", "--ablations"],
+        *["--model", "--corpus", "--format", "--backbone", "--cache", "--no-transcripts", "--stage-copies", "--stage"],
+        *["--words", "--members", "--seed", "--epochs", "--threads", "--json", "--ablations"],
     ],
     "protocol": ["--schema"],
 }

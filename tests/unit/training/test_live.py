@@ -66,7 +66,9 @@ def test_the_error_over_time_is_a_root_mean_over_clips(clip_set: Maker) -> None:
     assert report.figures["dynamic valence, RMSE"].value == pytest.approx(0, abs=LAYER)
     assert report.figures["dynamic valence, RMSE"].n == 4
     assert report.figures["dynamic arousal, mean r within a clip"].value == pytest.approx(1, abs=1e-4)
-    off = [replace(one, values=one.values + np.array([0.0, 0.3 if row == 0 else 0.0])) for row, one in enumerate(by_row)]
+    off = [
+        replace(one, values=one.values + np.array([0.0, 0.3 if row == 0 else 0.0])) for row, one in enumerate(by_row)
+    ]
     report = live_report(data, off)
     assert report.figures["dynamic arousal, RMSE"].value == pytest.approx(np.sqrt(0.09 / 4), abs=1e-4)
     assert report.figures["dynamic arousal, mean r within a clip"].value == pytest.approx(1, abs=1e-4)
