@@ -28,6 +28,7 @@ AGREEMENT = 0.9
 
 LINK_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
 
+_LINK_SD = (0.01, 2.0)  # what a checkpoint may hold; see ``CategoryLink``
 _TEMPERATURES = np.geomspace(0.3, 4.0, 60)
 _BINS = 8  # of equal size: some 90 clips each, where an accuracy is known to within .1
 _MIN_BIN = 20  # clips; with fewer of them there are fewer bins
@@ -145,7 +146,7 @@ def fit_link(
     """
     rated = np.isfinite(emotion).all(1)
     errors = (frames.emotion - emotion)[rated]
-    sd = np.sqrt(np.mean(errors**2, 0)) if len(errors) else np.array([0.2, 0.2])
+    sd = np.sqrt(np.mean(errors**2, 0)).clip(*_LINK_SD) if len(errors) else np.array([0.2, 0.2])
     quadrant = _quadrants(frames.emotion)
     found = CategoryLink(), temperature(category, frames.category)
     for weight in LINK_WEIGHTS:

@@ -46,6 +46,7 @@ def audio_components(tokens: Sequence[NDArray[np.float16]], cache: Path) -> Prin
         ]
         basis = torch.block_diag(*parts)  # type: ignore[no-untyped-call]
         basis /= ((sample - sample.mean(0)) @ basis).square().mean().sqrt()
+        cache.mkdir(parents=True, exist_ok=True)
         with replacing(path) as file:
             np.savez(file, mean=sample.mean(0).numpy(), basis=basis.numpy())
     with np.load(path, allow_pickle=False) as kept:
