@@ -116,3 +116,10 @@ def test_bytes_that_are_no_text_are_told(rated: Path) -> None:
     (rated / "dynamic.csv").write_bytes(HEADER.encode() + b"\xff\xfe,1,0,0\n")
     with pytest.raises(CorpusError, match="it must be CSV in UTF-8"):
         load_corpus(rated)
+
+
+def test_ratings_may_be_separated_by_semicolons_with_decimal_commas(rated: Path) -> None:
+    expected = read_curves(rated / "dynamic.csv")
+    text = (rated / "dynamic.csv").read_text(encoding="utf-8")
+    (rated / "dynamic.csv").write_text(text.replace(",", ";").replace(".", ","), encoding="utf-8")
+    assert read_curves(rated / "dynamic.csv") == expected
