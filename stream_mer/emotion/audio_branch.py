@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stream_mer.audio.audio_state import AudioStateDecider
 from stream_mer.audio.features import LogMelStream, log_mel
 from stream_mer.audio.yamnet import PATCH_HOP, Yamnet, YamnetPatches
 from stream_mer.emotion.backbone import Backbone
@@ -73,11 +74,12 @@ class AudioBranch:
         ]
         if not ended:
             return
-        embeddings = self.yamnet.run(np.concatenate([patch for _, patch in ended])).embedding
+        heard = self.yamnet.run(np.concatenate([patch for _, patch in ended]))
         pooled = self.backbone.tokens([stream.backbone for stream, _ in ended])
-        tokens = torch.cat([pooled, torch.from_numpy(embeddings).to(pooled.device)], 1)
-        for (stream, _), token in zip(ended, tokens, strict=True):
-            stream.fresh.append(token.clone())  # a view would hold on to the tokens of all streams
+        tokens = torch.cat([pooled, torch.from_numpy(heard.embedding).to(pooled.device)], 1)
+        for i, (stream, _) in enumerate(ended):
+            stream.fresh.append(tokens[i].clone())  # a view would hold on to the tokens of all streams
+            stream.decider.feed(heard.scores[i : i + 1])
 
 
 class AudioStream:
@@ -85,6 +87,7 @@ class AudioStream:
 
     Attributes:
         end_sample: Place of the next sample on the sample clock.
+        decider: What the newest audio is, by YAMNet's scores.
         fresh: Tokens [token_features] that are not taken yet, oldest first.
     """
 
@@ -92,6 +95,7 @@ class AudioStream:
         self.spectrogram = LogMelStream()
         self.backbone = BackboneStream(branch.backbone)
         self.patches = YamnetPatches(at_sample=at_sample)
+        self.decider = AudioStateDecider()
         self.end_sample = at_sample
         self.fresh: list[Tensor] = []
 

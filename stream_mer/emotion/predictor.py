@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -67,7 +68,9 @@ class EmotionPredictor:
             torch.zeros(1, device=device)
         except (RuntimeError, AssertionError) as error:
             raise SettingError(f"the device {device!r} is not available: {str(error).splitlines()[0]}") from error
-        return cls(load_checkpoint(folder, device=device), threads=threads)
+        predictor = cls(load_checkpoint(folder, device=device), threads=threads)
+        predictor.audio.yamnet.load()  # now rather than at the first frame
+        return predictor
 
     def open_stream(self, settings: WindowSettings, *, words_alone: bool = False) -> JointEmotionStream:
         """Start a stream with a state of its own.
@@ -94,8 +97,11 @@ class EmotionPredictor:
         clock = 1e3 * (listened - started), 1e3 * (time.perf_counter() - listened)
         calibration = self.checkpoint.calibration
         return [
-            estimate(
-                outputs[i], words[i], lyrics, calibration, heard_s=stream.heard_s, words_alone=alone[i], clock=clock
+            replace(
+                estimate(
+                    outputs[i], words[i], lyrics, calibration, heard_s=stream.heard_s, words_alone=alone[i], clock=clock
+                ),
+                audio_state=None if stream.words_alone else stream.audio.decider.state,
             )
             for i, (stream, _, lyrics) in enumerate(asked)
         ]
