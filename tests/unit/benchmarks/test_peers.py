@@ -147,6 +147,7 @@ def test_ours_are_the_clips_alone_and_audio_alone_is_the_base() -> None:
         clips={name: predictions(i) for i, name in enumerate(names)},
         frames={name: predictions(10 + i) for i, name in enumerate(names)},
         members={},
+        moments=(),
     )
     judged = judge(results, 3)  # two songs of words alone come after three clips
     assert [(one.system, one.heard, one.is_base, one.predictions.emotion[0, 0]) for one in judged] == [
