@@ -332,7 +332,7 @@ def only_labelled(task: str) -> Labels:
 
 def test_mood_words_teach_an_order_and_nothing_of_where() -> None:
     """Moving all predictions by the same step costs nothing where mood words are all there is beside listeners."""
-    only_order = LossWeights(concordance=0.0, error=0.0, dynamics=0.0)
+    only_order = LossWeights(concordance=0.0, error=0.0, dynamics=0.0, agreement=0.0)
     given = output()
     moved = given._replace(fused=given.fused._replace(emotion=0.5 * given.fused.emotion + 0.2))
     turned = given._replace(fused=given.fused._replace(emotion=-given.fused.emotion))
