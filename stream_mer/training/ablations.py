@@ -90,7 +90,7 @@ def _without_listeners(recipe: Recipe) -> Recipe:
 
 _CLASSES = frozenset(name for name in SCORES if "f1" in name)
 VARIANTS = (
-    Variant(title="main task alone", change=_losses(category=0.0, cluster=0.0), mute=_CLASSES),
+    Variant(title="main task alone", change=_losses(category=0.0, cluster=0.0, agreement=0.0), mute=_CLASSES),
     Variant(title="auxiliary task alone", change=_losses(emotion=0.0), mute=frozenset(SCORES) - _CLASSES),
     Variant(title="no private layers", change=_model(private=False)),
     Variant(title="no shared layers", change=_model(shared=False)),
@@ -100,7 +100,7 @@ VARIANTS = (
     Variant(title="a clip's words at times without its music", change=_text(alone=0.6)),
     Variant(title="taught by audio only", change=_without_words),
     Variant(title="one time scale", change=_model(newest_tokens=0)),
-    Variant(title="no listeners' ratings (DEAM), mood words in their place", change=_without_listeners),
+    Variant(title="taught by mood words, not listeners", change=_without_listeners),
     Variant(title="no YAMNet", change=lambda recipe: replace(recipe, yamnet=False)),
     Variant(title="no order of mood words", change=_losses(order=0.0)),
     Variant(title="no dynamics loss", change=_losses(dynamics=0.0)),

@@ -125,8 +125,8 @@ def test_a_task_that_is_left_out_is_not_taught(
     title: str, heads: tuple[str, ...], clip_set: Maker, small_recipe: Recipe
 ) -> None:
     recipe = BY_TITLE[title].change(small_recipe)
-    data, model = clip_set(32), drawn_model(recipe).train()
-    batch = data.draw(torch.arange(32), np.random.default_rng(0), recipe.sampling, config=recipe.model)
+    data, model = clip_set(96), drawn_model(recipe).train()
+    batch = data.draw(torch.arange(96), np.random.default_rng(0), recipe.sampling, config=recipe.model)
     loss = JointLoss(recipe.losses, recipe.model.members)
     loss(model(batch.audio, batch.text), batch.labels, batch.has_audio, batch.has_text).backward()
     for name, module in (("heads", model.heads), ("text_heads", model.text_heads)):
@@ -325,7 +325,7 @@ def test_the_table_of_words_is_of_clips_with_these_words(ran: Ran) -> None:
 def test_it_is_told_in_tables_and_in_json(ran: Ran) -> None:
     file = io.StringIO()
     parts, *words = ran.report.rendered()
-    Console(file=file, width=240).print(parts, *words)
+    Console(file=file, width=400).print(parts, *words)
     text = file.getvalue()
     assert "2 networks each" in text
     assert parts.row_count == 1 + len(VARIANTS)
