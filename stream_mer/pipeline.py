@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from stream_mer.audio.audio_state import REASONS, AudioState, audio_state, without_emotion
+from stream_mer.audio.audio_state import REASONS, SILENCE, is_silent, without_emotion
 from stream_mer.mailbox import Mailbox, MailboxClosed
 from stream_mer.ports import AudioSource, EmotionStream, EventSink, LyricFeed
 from stream_mer.status import StatusTeller
@@ -240,14 +240,18 @@ class Pipeline:
 
     def _publish_frame(self, cut: _Cut) -> None:
         taken_at = time.monotonic()
-        window, state = cut.window, self._state(cut)
+        window, silent = cut.window, not self._words_alone and is_silent(cut.window)
         # Words of what was sung before decide nothing where nothing sounds any more.
-        lyrics = replace(cut.lyrics, lines=()) if state in REASONS else cut.lyrics
+        lyrics = replace(cut.lyrics, lines=()) if silent else cut.lyrics
         estimate = self._emotion.predict(window, lyrics)
         # The model may have been busy with other streams' windows: that is waiting too.
         waited_ms = max(0.0, 1e3 * (time.monotonic() - taken_at) - estimate.features_ms - estimate.model_ms)
-        if state in REASONS:
-            estimate = without_emotion(estimate, state)
+        if silent:
+            estimate = replace(estimate, audio_state=SILENCE)
+        if estimate.audio_state is not None and estimate.audio_state.state in REASONS:
+            estimate = without_emotion(estimate, estimate.audio_state.state)
+        elif self._words_alone and not lyrics.lines:
+            estimate = without_emotion(estimate, "silence")
         if window.lost_samples:
             estimate = replace(estimate, degraded=(*estimate.degraded, AUDIO_LOST))
         t1 = seconds(window.end_sample)
@@ -275,12 +279,6 @@ class Pipeline:
         )
         if smoothed.change is not None:
             self._sink.publish(smoothed.change)
-
-    def _state(self, cut: _Cut) -> AudioState:
-        """What is to be judged: the window's audio, or where there are words alone, whether there are any yet."""
-        if self._words_alone:
-            return "sound" if cut.lyrics.lines else "silence"
-        return audio_state(cut.window)
 
 
 def _cut_at_hops(chunk: AudioChunk, hop_samples: int) -> Iterator[AudioChunk]:

@@ -31,6 +31,7 @@ Samples: TypeAlias = NDArray[np.float32]
 
 SourceState: TypeAlias = Literal["live", "silent", "stalled", "reconnecting", "ended"]
 HoldKind: TypeAlias = Literal["freeze", "blackout", "override"]
+AudioStateName: TypeAlias = Literal["music", "speech", "noise", "silence"]
 LyricsHealth: TypeAlias = Literal["ok", "lagging", "unavailable", "off"]
 
 
@@ -178,6 +179,19 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AudioState:
+    """What the newest audio is.
+
+    Attributes:
+        state: An emotion is claimed only of ``music``.
+        prob: Probability of that state, 0..1.
+    """
+
+    state: AudioStateName
+    prob: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EmotionEstimate:
     """What the joint model says of one window, before smoothing.
 
@@ -191,6 +205,7 @@ class EmotionEstimate:
             there is.
         text_age_s: Age of the newest line used, seconds; None without text.
         degraded: Reasons why this estimate is worse than it could be.
+        audio_state: What the newest audio is; None where nobody listened, such as to words alone.
         features_ms: Time spent on features and the audio backbone.
         model_ms: Time spent on the joint model.
     """
@@ -203,6 +218,7 @@ class EmotionEstimate:
     modalities: tuple[str, ...] = ("audio",)
     text_age_s: float | None = None
     degraded: tuple[str, ...] = ()
+    audio_state: AudioState | None = None
     features_ms: float = 0.0
     model_ms: float = 0.0
 

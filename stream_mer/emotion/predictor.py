@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stream_mer.audio.audio_state import AudioStateDecider
 from stream_mer.audio.features import STEP_LENGTH, LogMelStream, log_mel
+from stream_mer.audio.yamnet import MEL_BANDS, PATCH_STEPS, Yamnet, YamnetPatches
 from stream_mer.config import WindowSettings
 from stream_mer.emotion.backbone import BLOCK_STEPS
 from stream_mer.emotion.batching import Batching
@@ -51,6 +54,7 @@ class EmotionPredictor:
         self.checkpoint = checkpoint
         self.backbone = StreamingBackbone(checkpoint.backbone)
         self.joint = StreamingJoint(checkpoint.joint)
+        self.yamnet = Yamnet(blocks=())
         self._batching: dict[WindowSettings, Batching[Asked, EmotionEstimate]] = {}
 
     @classmethod
@@ -70,7 +74,9 @@ class EmotionPredictor:
             torch.zeros(1, device=device)
         except (RuntimeError, AssertionError) as error:
             raise SettingError(f"the device {device!r} is not available: {str(error).splitlines()[0]}") from error
-        return cls(load_checkpoint(folder, device=device), threads=threads)
+        predictor = cls(load_checkpoint(folder, device=device), threads=threads)
+        predictor.yamnet.load()  # now rather than at the first frame
+        return predictor
 
     def open_stream(self, settings: WindowSettings, *, words_alone: bool = False) -> JointEmotionStream:
         """Start a stream with a state of its own.
@@ -87,6 +93,7 @@ class EmotionPredictor:
         """Compute one window each of different streams with the same settings."""
         started = time.perf_counter()
         self.listen([(stream, stream.news(window)) for stream, window, _ in asked])
+        self._decide_audio_states([stream for stream, _, _ in asked])
         listened = time.perf_counter()
         words = [self._words(stream, window, lyrics) for stream, window, lyrics in asked]
         alone = [
@@ -96,8 +103,11 @@ class EmotionPredictor:
         clock = 1e3 * (listened - started), 1e3 * (time.perf_counter() - listened)
         calibration = self.checkpoint.calibration
         return [
-            estimate(outputs[i], words[i], lyrics, calibration, words_alone=alone[i], clock=clock)
-            for i, (_, _, lyrics) in enumerate(asked)
+            replace(
+                estimate(outputs[i], words[i], lyrics, calibration, words_alone=alone[i], clock=clock),
+                audio_state=stream.decider.state,
+            )
+            for i, (stream, _, lyrics) in enumerate(asked)
         ]
 
     def _words(self, stream: JointEmotionStream, window: Window, lyrics: LyricState) -> Words:
@@ -113,6 +123,14 @@ class EmotionPredictor:
         cuts = [cut for _, cut in fed]
         steps = log_mel(torch.cat(cuts).to(self.backbone.device))
         self.backbone.feed([stream.backbone for stream, _ in fed], torch.split(steps, [len(cut) for cut in cuts]))
+
+    def _decide_audio_states(self, streams: Sequence[JointEmotionStream]) -> None:
+        """Hear the patches that are new with YAMNet, those of all streams at once."""
+        patches = [stream.take_patches() for stream in streams]
+        scores = self.yamnet.run(np.concatenate(patches)).scores
+        ends = np.cumsum([len(of_one) for of_one in patches])
+        for stream, of_one in zip(streams, np.split(scores, ends[:-1]), strict=True):
+            stream.decider.feed(of_one)
 
     def _outputs(
         self, streams: Sequence[JointEmotionStream], words: Sequence[Words], words_alone: Sequence[bool]
@@ -157,11 +175,13 @@ class JointEmotionStream:
     Attributes:
         backbone: What the audio network remembers.
         codes: The context's tokens, encoded.
+        decider: What the newest audio is.
         words_alone: Whether words are all there is.
     """
 
     backbone: BackboneStream
     codes: TokenCodes
+    decider: AudioStateDecider
 
     def __init__(
         self,
@@ -191,10 +211,18 @@ class JointEmotionStream:
             self._restart(at_sample=window.start_sample)
         samples = window.samples[self._heard - window.start_sample :]
         self._heard = window.end_sample
+        if not self.words_alone:
+            self._fresh_patches.append(self._patches.feed(samples))
         cuts = self._log_mel.cut(samples)
         if self.backbone.steps == 0 and len(cuts) == 0:
             cuts = self._log_mel.cut(np.zeros(_MIN_SAMPLES, np.float32))
         return cuts
+
+    def take_patches(self) -> Numbers:
+        """The patches for YAMNet that are new, [n, 96, 64]."""
+        taken = np.concatenate([np.zeros((0, PATCH_STEPS, MEL_BANDS), np.float32), *self._fresh_patches])
+        self._fresh_patches.clear()
+        return taken
 
     def hidden_place(self) -> int:
         """The place in ``codes`` that does not count now: that of a kept token that nearly repeats the newest."""
@@ -204,6 +232,9 @@ class JointEmotionStream:
         self._log_mel = LogMelStream()
         self.backbone = BackboneStream(self._predictor.backbone, context_steps=self._context_steps)
         self.codes = TokenCodes(self._predictor.joint, kept=self.backbone.kept)
+        self._patches = YamnetPatches(at_sample=at_sample)
+        self._fresh_patches: list[Numbers] = []
+        self.decider = AudioStateDecider()
         self._heard = at_sample
 
 

@@ -9,7 +9,7 @@ from stream_mer.types import CATEGORIES, CLUSTERS, EmotionFrame, LyricLine, Stre
 
 COLUMNS = (
     "stream", "index", "t0", "t1", "valence", "arousal", "raw_valence", "raw_arousal", "category", "confidence",
-    *CATEGORIES, *CLUSTERS, "modalities", "text_age_s", "degraded", "lyrics",
+    *CATEGORIES, *CLUSTERS, "modalities", "text_age_s", "degraded", "audio_state", "audio_state_prob", "lyrics",
 )  # fmt: skip
 
 
@@ -50,5 +50,11 @@ class CsvWriter:
             "+".join(frame.raw.modalities),
             "" if frame.raw.text_age_s is None else f"{frame.raw.text_age_s:.2f}",
             "+".join(frame.raw.degraded),
+            *_audio_state(frame),
             " / ".join(self._words),
         ]
+
+
+def _audio_state(frame: EmotionFrame) -> tuple[str, str]:
+    state = frame.raw.audio_state
+    return ("", "") if state is None else (state.state, f"{state.prob:.4f}")

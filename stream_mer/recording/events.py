@@ -8,6 +8,7 @@ import msgspec
 
 from stream_mer.serve import messages as wire
 from stream_mer.types import (
+    AudioState,
     CategoryChange,
     EmotionEstimate,
     EmotionFrame,
@@ -112,6 +113,9 @@ def _frame(message: wire.Emotion) -> EmotionFrame:
             modalities=message.modalities,
             text_age_s=message.text_age_s,
             degraded=message.degraded,
+            audio_state=None
+            if message.audio_state is None
+            else AudioState(state=message.audio_state.state, prob=message.audio_state.prob),
             features_ms=latency.features,
             model_ms=latency.model,
         ),

@@ -228,6 +228,9 @@ def _emotion(frame: EmotionFrame, stream: str, seq: int) -> wire.Emotion:
         modalities=msgspec.convert(raw.modalities, tuple[wire.Modality, ...]),
         text_age_s=None if raw.text_age_s is None else _short(raw.text_age_s),
         degraded=raw.degraded,
+        audio_state=None
+        if raw.audio_state is None
+        else wire.AudioStatePart(state=raw.audio_state.state, prob=_short(raw.audio_state.prob)),
         held=frame.hold is not None,
         hold=frame.hold,
         hold_left_s=None if frame.hold_left_s is None else _short(frame.hold_left_s),

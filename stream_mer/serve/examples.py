@@ -5,6 +5,7 @@ from __future__ import annotations
 from stream_mer.serve import messages as wire
 from stream_mer.serve.codec import MessageEncoder, summary
 from stream_mer.types import (
+    AudioState,
     CategoryChange,
     EmotionEstimate,
     EmotionFrame,
@@ -32,6 +33,7 @@ FRAME = EmotionFrame(
         clusters={"C1": 0.31, "C2": 0.42, "C3": 0.12, "C4": 0.09, "C5": 0.06},
         modalities=("audio", "text"),
         text_age_s=3.24,
+        audio_state=AudioState(state="music", prob=0.9871),
         features_ms=5.12,
         model_ms=1.87,
     ),

@@ -32,6 +32,9 @@ from stream_mer.serve.parts import (
     Streams,
 )
 from stream_mer.serve.parts import (
+    AudioStatePart as AudioStatePart,
+)
+from stream_mer.serve.parts import (
     Category as Category,
 )
 from stream_mer.serve.parts import (
@@ -147,11 +150,14 @@ class Emotion(Message, tag="emotion", kw_only=True, frozen=True):
         tuple[str, ...],
         Meta(
             description="Why this frame is worse than it could be. Of its audio: `audio_lost`, `silent` (nothing "
-            "sounds: values go to neutral, the category is `unknown`). Of its words: "
+            "sounds) or `no_music` (speech or noise): values go to neutral, the category is `unknown`. Of its words: "
             "`lyrics_loading`, `lyrics_lagging`, `lyrics_unavailable`. Shown again because no other comes from a "
             "worker: `worker_silent`, `worker_lost`, `broker_lost`. There may be new ones."
         ),
     ] = ()
+    audio_state: Annotated[
+        AudioStatePart | None, Meta(description="Music or not; null where nobody listened, such as to words alone.")
+    ] = None
     held: Annotated[bool, Meta(description="True while an operator holds the values; `hold` says how.")] = False
     hold: Hold = None
     hold_left_s: HoldLeft = None

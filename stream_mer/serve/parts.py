@@ -30,6 +30,7 @@ Seq: TypeAlias = Annotated[
 ]
 StreamName: TypeAlias = Annotated[str, Meta(description="The stream that this is about, one of hello.streams.")]
 Modality: TypeAlias = Literal["audio", "text"]
+AudioStateName: TypeAlias = Literal["music", "speech", "noise", "silence"]
 Category: TypeAlias = Literal["happy", "angry", "sad", "relaxed"]
 Range: TypeAlias = Annotated[tuple[float, float], Meta(description="Low and high end.")]
 Decibels: TypeAlias = Annotated[
@@ -71,6 +72,13 @@ class CategoryProbs(Struct, kw_only=True, frozen=True):
     angry: Annotated[Probability, Meta(description="Q2: valence down, arousal up.")]
     sad: Annotated[Probability, Meta(description="Q3: valence down, arousal down.")]
     relaxed: Annotated[Probability, Meta(description="Q4: valence up, arousal down.")]
+
+
+class AudioStatePart(Struct, kw_only=True, frozen=True):
+    """What the newest three seconds of audio are. An emotion is claimed only of music."""
+
+    state: AudioStateName
+    prob: Annotated[Probability, Meta(description="Probability of that state.")]
 
 
 class CategoryPart(Struct, kw_only=True, frozen=True):

@@ -27,6 +27,7 @@ from stream_mer.types import (
     CATEGORIES,
     CLUSTERS,
     AudioChunk,
+    AudioState,
     CategoryChange,
     EmotionEstimate,
     EmotionFrame,
@@ -592,6 +593,37 @@ def test_the_same_song_after_silence_is_no_change() -> None:
         "unknown", "happy", "unknown", "happy",
     ]  # fmt: skip
     assert not [event for event in sink.events if isinstance(event, CategoryChange)]
+
+
+class Hearing(Reading):
+    """Hears an announcer from the fourth second to the eighth, and music else."""
+
+    def predict(self, window: Window, lyrics: LyricState) -> EmotionEstimate:
+        spoken = 4.0 < seconds(window.end_sample) <= 8.0
+        state = AudioState(state="speech" if spoken else "music", prob=0.9)
+        return replace(super().predict(window, lyrics), audio_state=state)
+
+
+def test_an_announcement_between_two_songs_is_neutral_and_no_change() -> None:
+    audio, window = noise(12 * 16_000), WindowSettings(hop_s=0.5, context_s=3.0)
+    sink = run(cut(audio, [1600]), window=window, model=Hearing(), lyrics=Singing())
+    spoken = [frame for frame in sink.frames if "no_music" in frame.raw.degraded]
+    assert [frame.t1 for frame in spoken] == pytest.approx(np.arange(4.5, 8.1, 0.5))
+    for frame in spoken:
+        assert frame.raw.audio_state == AudioState(state="speech", prob=0.9)
+        assert (frame.raw.valence, frame.raw.arousal, frame.category) == (0, 0, "unknown")
+        assert frame.raw.text_age_s is None
+    assert [(frame.valence, frame.arousal) for frame in spoken[2:]] == [(0, 0)] * 6
+    assert [name for name, _ in itertools.groupby(frame.category for frame in sink.frames)] == [
+        "happy", "unknown", "happy",
+    ]  # fmt: skip
+    assert not [event for event in sink.events if isinstance(event, CategoryChange)]
+
+
+def test_silence_is_said_whatever_the_model_heard() -> None:
+    sink = run(cut(np.zeros(2 * HOP, np.float32), [HOP]), model=Hearing())
+    assert {frame.raw.audio_state for frame in sink.frames} == {AudioState(state="silence", prob=1.0)}
+    assert {frame.raw.degraded for frame in sink.frames} == {("silent",)}
 
 
 @pytest.mark.parametrize(("lyrics", "category"), [(Singing, "happy"), (NoLyrics, "unknown")])

@@ -16,6 +16,7 @@ import pytest
 from numpy.typing import NDArray
 
 from stream_mer.config import DEFAULT_MODEL
+from stream_mer.diagnosis.models import demo_song as demo_samples
 from stream_mer.emotion.checkpoint import find_model
 from stream_mer.errors import CheckpointError, SourceError
 from stream_mer.lyrics import weights
@@ -23,7 +24,6 @@ from stream_mer.sources.demo import demo_song
 from stream_mer.sources.file import FileSource
 from stream_mer.types import CATEGORIES, CLUSTERS, SAMPLE_RATE_HZ
 
-Music = Callable[..., NDArray[np.float32]]
 WriteWav = Callable[[Path, NDArray[np.float32]], Path]
 Message = dict[str, Any]
 
@@ -32,7 +32,8 @@ LRC = "[00:01.00]The morning light is on the river\n[00:05.20]And nobody can tak
 
 EMOTION_FIELDS = {
     "type", "stream", "seq", "index", "t0", "t1", "valence", "arousal", "raw", "interval", "category", "clusters",
-    "confidence", "modalities", "text_age_s", "degraded", "held", "hold", "hold_left_s", "latency_ms", "dropped",
+    "confidence", "modalities", "text_age_s", "degraded", "audio_state", "held", "hold", "hold_left_s",
+    "latency_ms", "dropped",
 }  # fmt: skip
 
 
@@ -65,11 +66,11 @@ def timeless(output: bytes) -> list[Message]:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, music: Music, write_wav: WriteWav) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, write_wav: WriteWav) -> Path:
     """``song.wav`` with its lyrics, and the same song cut at 8 s."""
     root = tmp_path_factory.mktemp("songs")
-    loud, calm = music(6.0, seed=1), 0.2 * music(WHOLE_S - 6.0, seed=2)
-    samples = np.concatenate([loud, calm])
+    samples = demo_samples()[: round(WHOLE_S * SAMPLE_RATE_HZ)].copy()
+    samples[6 * SAMPLE_RATE_HZ :] *= np.float32(0.2)
     write_wav(root / "song.wav", samples)
     write_wav(root / "cut.wav", samples[: round(CUT_S * SAMPLE_RATE_HZ)])
     (root / "song.lrc").write_text(LRC, encoding="utf-8")

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from stream_mer.audio.audio_state import REASONS, AudioState, audio_state, counts, without_emotion
+from stream_mer.audio.audio_state import REASONS, AudioStateDecider, counts, is_silent, without_emotion
+from stream_mer.audio.yamnet import Yamnet, YamnetPatches
+from stream_mer.diagnosis.models import demo_song
 from stream_mer.types import CATEGORIES, CLUSTERS, EmotionEstimate, Interval, Samples, Window
 
 ESTIMATE = EmotionEstimate(
@@ -22,8 +25,8 @@ ESTIMATE = EmotionEstimate(
 )
 
 
-def state(samples: Samples) -> AudioState:
-    return audio_state(Window(index=0, start_sample=0, samples=samples))
+def state(samples: Samples) -> str:
+    return "silence" if is_silent(Window(index=0, start_sample=0, samples=samples)) else "sound"
 
 
 def silence(duration_s: float) -> Samples:
@@ -78,3 +81,74 @@ def test_in_silence_no_emotion_is_claimed_and_it_is_said() -> None:
 def test_what_claims_no_emotion_does_not_count() -> None:
     assert counts(ESTIMATE)
     assert not any(counts(without_emotion(ESTIMATE, one)) for one in REASONS)
+
+
+# --- music, speech, noise -------------------------------------------------------------------------------------------
+
+
+def states(*parts: Samples) -> list[str]:
+    """The state after each patch of the parts, heard one after the other."""
+    decider, found = AudioStateDecider(), []
+    for scores in Yamnet(blocks=()).run(YamnetPatches().feed(np.concatenate(parts))).scores:
+        decider.feed(scores[None])
+        assert decider.state is not None
+        found.append(decider.state.state)
+    return found
+
+
+@pytest.mark.parametrize("dbfs", [-10, -20, -40, -55])
+def test_white_noise_at_any_level_is_noise(dbfs: float) -> None:
+    assert set(states(noise(8.0, dbfs))[6:]) == {"noise"}
+
+
+def test_a_tone_is_noise() -> None:
+    tone = 0.1 * np.sin(2 * np.pi * 1_000 * np.arange(8 * 16_000) / 16_000)
+    assert set(states(tone.astype(np.float32))[6:]) == {"noise"}
+
+
+@pytest.mark.parametrize("gain_db", [0, -20, -30])
+def test_a_song_is_music_however_quiet_it_is(gain_db: float) -> None:
+    song = demo_song()[: 30 * 16_000] * np.float32(10 ** (gain_db / 20))
+    assert set(states(song)[6:]) == {"music"}
+
+
+def test_music_ends_with_it_and_begins_with_it_again() -> None:
+    song = demo_song()[: 10 * 16_000]
+    found = states(song, noise(8.0, -30), song)
+    assert found[19] == "music"
+    assert set(found[26:36]) == {"noise"}
+    assert set(found[42:]) == {"music"}
+
+
+def test_before_the_first_patch_nothing_is_known() -> None:
+    decider = AudioStateDecider()
+    decider.feed(np.zeros((0, 521), np.float32))
+    assert decider.state is None
+
+
+def test_patches_at_once_give_the_state_of_one_after_the_other() -> None:
+    scores = (3 * np.random.default_rng(0).standard_normal((20, 521)) - 4).astype(np.float32)
+    at_once, one_by_one = AudioStateDecider(), AudioStateDecider()
+    at_once.feed(scores)
+    for row in scores:
+        one_by_one.feed(row[None])
+    assert at_once.state == one_by_one.state
+
+
+def test_speech_over_music_is_music_and_a_short_break_is_no_end() -> None:
+    decider = AudioStateDecider()
+    sung, break_ = _scores({132: 3.0, 0: 2.0}), _scores({0: 2.0})
+    for scores in [sung] * 6 + [break_] + [sung] * 2:
+        decider.feed(scores)
+        assert decider.state is not None
+        assert decider.state.state == "music"
+    decider.feed(np.repeat(break_, 6, axis=0))
+    assert decider.state.state == "speech"
+    assert 0.5 < decider.state.prob <= 1
+
+
+def _scores(of_classes: dict[int, float]) -> NDArray[np.float32]:
+    scores = np.full((1, 521), -9.0, np.float32)
+    for index, score in of_classes.items():
+        scores[0, index] = score
+    return scores

@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from stream_mer.audio.windowing import Windower
 from stream_mer.config import WindowSettings
+from stream_mer.diagnosis.models import demo_song
 from stream_mer.emotion.checkpoint import Checkpoint, TextStrength, load_checkpoint
 from stream_mer.emotion.estimates import moved
 from stream_mer.emotion.model import AudioInput, JointModel, JointOutput, TextInput
@@ -495,3 +496,33 @@ def test_a_device_that_is_not_there_is_a_setting_error_in_one_line(device: str, 
 def test_a_folder_without_a_checkpoint_is_a_checkpoint_error(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError):
         EmotionPredictor.load(tmp_path)
+
+
+def test_each_stream_of_a_batch_is_told_music_from_noise(predictor: EmotionPredictor) -> None:
+    song = demo_song()[: 6 * 16_000]
+    hiss = (0.05 * np.random.default_rng(0).standard_normal(len(song))).astype(np.float32)
+    streams = [predictor.open_stream(SETTINGS) for _ in range(2)]
+    for pair in zip(windows(song), windows(hiss), strict=True):
+        asked = [Asked(stream, window, NO_LYRICS) for stream, window in zip(streams, pair, strict=True)]
+        told = [estimate.audio_state for estimate in predictor.predict(asked)]
+    assert [state.state for state in told if state is not None] == ["music", "noise"]
+    assert all(state is not None and 0.6 < state.prob <= 1 for state in told)
+
+
+def test_dropped_windows_are_heard_in_the_next_one(predictor: EmotionPredictor) -> None:
+    given = windows(demo_song()[: 6 * 16_000])
+    every, few = predictor.open_stream(SETTINGS), predictor.open_stream(SETTINGS)
+    whole = [estimate.audio_state for estimate in estimates(every, given)]
+    gaps = [estimate.audio_state for estimate in estimates(few, given[3::4])]
+    for one, other in zip(whole[3::4], gaps, strict=True):
+        assert one is not None
+        assert other is not None
+        assert one.state == other.state
+        assert one.prob == pytest.approx(other.prob, abs=1e-3)
+
+
+def test_before_the_first_half_second_and_of_words_alone_no_audio_state_is_known(predictor: EmotionPredictor) -> None:
+    short = windows(demo_song()[:1_600], WindowSettings(hop_s=0.1, context_s=3.0))
+    assert estimates(predictor.open_stream(WindowSettings(hop_s=0.1, context_s=3.0)), short)[0].audio_state is None
+    alone = predictor.open_stream(SETTINGS, words_alone=True)
+    assert {estimate.audio_state for estimate in estimates(alone, windows(np.zeros(32_000, np.float32)))} == {None}

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 
 from stream_mer.outputs.table import COLUMNS, CsvWriter
-from stream_mer.types import CATEGORIES, CLUSTERS, EmotionEstimate, EmotionFrame, Interval, LyricLine, StreamStatus
+from stream_mer.types import (
+    CATEGORIES,
+    CLUSTERS,
+    AudioState,
+    EmotionEstimate,
+    EmotionFrame,
+    Interval,
+    LyricLine,
+    StreamStatus,
+)
 
 
 def frame(index: int, *, text_age_s: float | None = None, degraded: tuple[str, ...] = ()) -> EmotionFrame:
@@ -48,7 +58,8 @@ def test_a_frame_is_a_row_of_all_columns() -> None:
         "category": "unknown", "confidence": "0.4000",
         "happy": "0.1000", "angry": "0.2000", "sad": "0.3000", "relaxed": "0.4000",
         "C1": "0.1000", "C2": "0.2000", "C3": "0.3000", "C4": "0.1500", "C5": "0.2500",
-        "modalities": "audio+text", "text_age_s": "2.35", "degraded": "lyrics_lagging+gap", "lyrics": "",
+        "modalities": "audio+text", "text_age_s": "2.35", "degraded": "lyrics_lagging+gap",
+        "audio_state": "", "audio_state_prob": "", "lyrics": "",
     }  # fmt: skip
 
 
@@ -66,3 +77,10 @@ def test_the_header_is_written_only_where_asked_for_and_other_events_never() -> 
     status = StreamStatus(source="ended", device="x", lyrics="off")
     assert len(rows(status, frame(0), header=False)) == 1
     assert rows(status) == []
+
+
+def test_music_or_not_has_two_columns() -> None:
+    one = frame(0)
+    spoken = replace(one, raw=replace(one.raw, audio_state=AudioState(state="speech", prob=0.98765)))
+    (row,) = rows(spoken)
+    assert (row["audio_state"], row["audio_state_prob"]) == ("speech", "0.9877")

@@ -41,6 +41,7 @@ def test_emotion_carries_every_field():
         "modalities": ["audio", "text"],
         "text_age_s": 3.24,
         "degraded": ["no_lyrics", "late"],
+        "audio_state": {"state": "music", "prob": 0.9871},
         "held": True,
         "hold": "override",
         "hold_left_s": 7.5,

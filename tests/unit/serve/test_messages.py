@@ -29,7 +29,7 @@ CONTRACT = {
     "control": "id action streams override",
     "levels": "stream seq t rms_db peak_db onset",
     "emotion": "stream seq index t0 t1 valence arousal raw interval category clusters confidence modalities text_age_s "
-    "degraded held hold hold_left_s latency_ms dropped",
+    "degraded audio_state held hold hold_left_s latency_ms dropped",
     "lyrics": "stream seq segment revision t0 t1 text committed language words settled_words",
     "change": "stream seq t from to dwell_s",
     "status": "stream seq source device lyrics lag_s lost_samples clipping peak_db rms_db",
