@@ -4,7 +4,8 @@ An emotion is claimed only of music. Without it the estimate becomes neutral and
 then lets its values fall to neutral, and the category is ``unknown``.
 
 Silence is a matter of level. The rest is read from YAMNet's scores (``audio.yamnet``): a few groups of AudioSet's
-classes, weighed by a logistic regression that ``tools/fit_audio_state.py`` fits.
+classes, weighed by a logistic regression (``tools/fit_audio_state.py``). Why so, and how right it is:
+``docs/decisions/0012-music-or-not.md``.
 """
 
 from __future__ import annotations
@@ -84,7 +85,8 @@ GROUPS: tuple[SoundGroup, ...] = (
         (*range(46, 56), *range(67, 132), *range(277, 494), *range(495, 507)), music=-0.884, speech=0.556, noise=0.328
     ),
 )
-"""What is read of the scores; names are AudioSet's. The numbers come from ``tools/fit_audio_state.py``."""
+"""What is read of the scores; names are AudioSet's. The numbers were fitted as
+``tools/fit_audio_state.py`` does it, on the data that ``docs/decisions/0012-music-or-not.md`` names."""
 
 OFFSETS = (-1.825, 1.139, 0.687)
 """Logits of music, speech and noise where all scores are 0."""

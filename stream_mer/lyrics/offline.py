@@ -66,8 +66,7 @@ class OfflineLyrics:
         for piece in self._pieces(chunk):
             self._tracker.feed(piece)
             if not self._gave_up:
-                job = self._tracker.due()
-                if job is not None:
+                while not self._gave_up and (job := self._tracker.due()) is not None:
                     self._decode(job)
                 self._hide(self._tracker.take_lines(), until_sample=piece.end_sample + self._decode_samples)
             self._reveal(self._tracker.end_sample)
@@ -77,8 +76,7 @@ class OfflineLyrics:
         if self._finished:
             return
         self._finished = True
-        job = None if self._gave_up else self._tracker.last_job()
-        if job is not None:
+        while not self._gave_up and (job := self._tracker.last_job()) is not None:
             self._decode(job)
         self._tracker.finish()
         end = self._tracker.end_sample

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field, replace
 from stream_mer.errors import SettingError
 from stream_mer.lyrics.agreement import AgreementSettings, LocalAgreement
 from stream_mer.lyrics.buffer import RollingAudio
-from stream_mer.lyrics.filters import FilterSettings, filter_transcript
+from stream_mer.lyrics.filters import FilterSettings, filter_transcript, is_believable
 from stream_mer.lyrics.gate import LevelGate, is_inside
 from stream_mer.lyrics.language import LanguageLock, LanguageSettings
 from stream_mer.lyrics.lines import LineBuilder, LineSettings
@@ -80,10 +80,13 @@ class DueAudio:
     Attributes:
         start_sample: Index of the first sample.
         samples: The audio, shape ``[n]``, read-only.
+        trial_from_s: For a passage whose language is in doubt, where that passage began, stream seconds; the audio is
+            its newest part. None for a pass over the whole buffer.
     """
 
     start_sample: int
     samples: Samples
+    trial_from_s: float | None = None
 
     @property
     def end_sample(self) -> int:
@@ -99,12 +102,14 @@ class DecodeJob:
         samples: The audio, shape ``[n]``, read-only.
         language: ISO 639-1 code, or None to detect it.
         passages: Where a voice may be, stream seconds.
+        trial_from_s: As in `DueAudio`.
     """
 
     start_sample: int
     samples: Samples
     language: str | None
     passages: tuple[Passage, ...]
+    trial_from_s: float | None = None
 
     @property
     def end_sample(self) -> int:
@@ -132,6 +137,7 @@ class LyricTracker:
         self._next_due: int | None = None
         self._decoded_sample: int | None = None
         self._waiting: DueAudio | DecodeJob | None = None
+        self._trial: DueAudio | None = None
         self._failures = 0
         self._finished = False
 
@@ -175,10 +181,14 @@ class LyricTracker:
     def take_due(self) -> DueAudio | None:
         """Copy the audio whose decode is due now; None if it is too early or an answer is waited for.
 
+        An answer may make a trial due at once: ask again after `accept`.
+
         Nothing else becomes due before `admit` or `reject` took the answer.
         """
         if self._finished or self._waiting is not None or self._next_due is None:
             return None
+        if self._trial is not None:
+            return self._take_trial(self._trial)
         if self._audio.end_sample < self._next_due:
             return None
         # The grid of due positions stays put, so that it does not depend on when the question was asked.
@@ -201,9 +211,13 @@ class LyricTracker:
         job = DecodeJob(
             start_sample=audio.start_sample,
             samples=audio.samples,
-            language=self._language.wanted(seconds(audio.end_sample)),
+            language=None if audio.trial_from_s is not None else self._language.wanted(seconds(audio.end_sample)),
             passages=tuple(Passage(one.t0 + offset_s, one.t1 + offset_s) for one in passages),
+            trial_from_s=audio.trial_from_s,
         )
+        if job.trial_from_s is not None:
+            self._waiting = job if passages else None
+            return self._waiting
         if not self._is_news(job):
             self._waiting = None
             self._pass_over(job)
@@ -217,6 +231,9 @@ class LyricTracker:
             return
         self._waiting = None
         self._failures = 0
+        if job.trial_from_s is not None:
+            self._judge(job, transcript, began_s=job.trial_from_s)
+            return
         self._decoded_sample = job.end_sample
         self._digest(job, transcript)
 
@@ -230,10 +247,18 @@ class LyricTracker:
         self._next_due = self._audio.end_sample + round(wait_s * SAMPLE_RATE_HZ)
 
     def last_job(self) -> DecodeJob | None:
-        """A last decode of what came since the newest one; for those who can wait, before `finish`."""
-        if self._finished or self._waiting is not None or self._decoded_sample in (None, self._audio.end_sample):
+        """A last decode of what came since the newest one; for those who can wait, before `finish`.
+
+        Its answer may make a trial due: ask again until there is none.
+        """
+        if self._finished or self._waiting is not None:
             return None
-        audio = self._snapshot()
+        if self._trial is not None:
+            audio = self._take_trial(self._trial)
+        elif self._decoded_sample in (None, self._audio.end_sample):
+            return None
+        else:
+            audio = self._snapshot()
         return self.admit(audio, self.gate.passages(audio.samples))
 
     def finish(self) -> None:
@@ -258,6 +283,58 @@ class LyricTracker:
         audio = DueAudio(start_sample=self._audio.start_sample, samples=self._audio.snapshot())
         self._waiting = audio
         return audio
+
+    def _take_trial(self, trial: DueAudio) -> DueAudio:
+        self._trial = None
+        self._waiting = trial
+        return trial
+
+    def _doubt(self, job: DecodeJob, transcript: Transcript) -> None:
+        """Have the voice at the end of a pass heard alone if the pass made nothing of it: perhaps the language changed.
+
+        Words that come again and again are no doubt, though not all of them are committed: a chorus is understood.
+
+        Args:
+            job: The pass.
+            transcript: Its answer.
+        """
+        settings, filters = self._settings.language, self._settings.filters
+        believed = (word for one in transcript.segments if is_believable(one, filters) for word in one.words)
+        sure = [word.t1 for word in believed if word.probability >= settings.doubt_probability]
+        start_s, end_s = seconds(job.start_sample), seconds(job.end_sample)
+        last_s = max([start_s, self._agreement.committed_until_s, *(start_s + t_s for t_s in sure)])
+        unheard = [Passage(max(one.t0, last_s), one.t1) for one in job.passages if one.t1 > last_s]
+        if not unheard or not self._language.doubts(end_s, unheard_s=sum(one.t1 - one.t0 for one in unheard)):
+            return
+        newest_s = max(unheard[0].t0, unheard[-1].t1 - settings.doubt_max_s)
+        first, last = (round(t_s * SAMPLE_RATE_HZ) for t_s in (newest_s, unheard[-1].t1))
+        self._trial = DueAudio(
+            start_sample=first,
+            samples=job.samples[first - job.start_sample : last - job.start_sample],
+            trial_from_s=unheard[0].t0,
+        )
+
+    def _judge(self, job: DecodeJob, transcript: Transcript, *, began_s: float) -> None:
+        """Take the answer to a trial: a passage that is believed in another language than it was told changes it.
+
+        What lies before the passage is settled then, and leaves the buffer: a pass reads one language.
+        """
+        offset_s, end_s = seconds(job.start_sample), seconds(job.end_sample)
+        least = max(self._settings.language.trial_probability, self._settings.filters.min_word_probability)
+        words = filter_transcript(transcript, replace(self._settings.filters, min_word_probability=least))
+        believable = any(is_inside(_in_stream(word, offset_s=offset_s, end_s=end_s), job.passages) for word in words)
+        changed = self._language.judge(
+            end_s,
+            language=transcript.language,
+            probability=transcript.language_probability,
+            believable=believable,
+        )
+        if not changed:
+            return
+        self._add(self._agreement.commit_before(began_s))
+        self._changed.extend(self._builder.finish())
+        self._audio.drop_before(round(began_s * SAMPLE_RATE_HZ))
+        self._digest(job, transcript)
 
     def _is_news(self, job: DecodeJob) -> bool:
         """Whether a voice may be heard that the newest answer did not hear whole."""
@@ -297,6 +374,8 @@ class LyricTracker:
         quiet_until_s = min([end_s - self._settings.step_s, *(word.t0 for word in pending[:1])])
         self._commit(self._builder.close_by(quiet_until_s))
         self._changed.extend(self._builder.show(pending, language=transcript.language or self._language.settled))
+        if job.language is not None and transcript is not EMPTY_TRANSCRIPT:
+            self._doubt(job, transcript)
         self._trim()
 
     def _add(self, words: list[LyricWord], *, language: str = "") -> None:

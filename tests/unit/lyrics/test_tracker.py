@@ -9,6 +9,7 @@ import pytest
 
 from stream_mer.errors import SettingError
 from stream_mer.lyrics.agreement import normalise
+from stream_mer.lyrics.language import LanguageSettings
 from stream_mer.lyrics.lines import split_lines
 from stream_mer.lyrics.tracker import LyricTracker, TrackerSettings
 from stream_mer.lyrics.transcript import Passage, Segment, Transcript
@@ -80,7 +81,7 @@ def test_one_decode_at_a_time_and_then_on_the_newest_audio(audio: Any) -> None:
 
 
 def test_words_that_no_further_pass_can_hear_are_committed_though_passes_disagree(audio: Any) -> None:
-    tracker = LyricTracker(SETTINGS)
+    tracker = LyricTracker(replace(SETTINGS, language=LanguageSettings(fixed="en")))
 
     class Fickle:
         calls = 0
