@@ -41,7 +41,7 @@ Maker = Callable[..., ClipSet]
 BY_TITLE = {variant.title: variant for variant in VARIANTS}
 
 CHANGES: dict[str, dict[str, object]] = {
-    "main task alone": {"losses.category": 0.0, "losses.cluster": 0.0},
+    "main task alone": {"losses.category": 0.0, "losses.cluster": 0.0, "losses.agreement": 0.0},
     "auxiliary task alone": {"losses.emotion": 0.0},
     "no private layers": {"model.private": False},
     "no shared layers": {"model.shared": False},
@@ -51,7 +51,7 @@ CHANGES: dict[str, dict[str, object]] = {
     "a clip's words at times without its music": {"sampling.text.alone": 0.6},
     "taught by audio only": {"sampling.text.absent": 1.0, "songs_per_epoch": 0},
     "one time scale": {"model.newest_tokens": 0},
-    "no listeners' ratings (DEAM), mood words in their place": {"taught_by": "tags"},
+    "taught by mood words, not listeners": {"taught_by": "tags"},
     "no YAMNet": {"yamnet": False},
     "no order of mood words": {"losses.order": 0.0},
     "no dynamics loss": {"losses.dynamics": 0.0},
