@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from stream_mer.audio.audio_state import REASONS, SILENCE, is_silent, without_emotion
+from stream_mer.audio.audio_state import REASONS, SILENCE, counts, is_silent, without_emotion
 from stream_mer.mailbox import Mailbox, MailboxClosed
 from stream_mer.ports import AudioSource, EmotionStream, EventSink, LyricFeed
 from stream_mer.status import StatusTeller
@@ -41,6 +41,9 @@ NEVER_LATER = 2**63  # sample of what became known by the end of the stream only
 STALLED_AFTER_S = 3.0  # opening an idle sound device can take 1.3 s
 END_WITHIN_S = 2.0
 """A source that was closed may take so long to notice; one that hangs is left behind, in its daemon thread."""
+
+SONG_ENDS_AFTER_S = 2.0
+"""So long without music ends a song, and with it what its words have to say."""
 
 AUDIO_LOST = "audio_lost"
 """In ``degraded``: audio of this frame's newest hop was lost, and silence stands in for it."""
@@ -137,6 +140,8 @@ class Pipeline:
         self._lines: deque[tuple[int, LyricLine]] = deque(maxlen=WAITING_LINES if source.live else None)
         self._status = StatusTeller(source.name, sink)
         self._failure: BaseException | None = None
+        self._music_until_s = 0.0  # when there was music last, seconds
+        self._song_since_s = 0.0  # words of before belong to a song that has ended
         self._has_begun = False
         self._is_over = False
         self.turned_at = time.monotonic()
@@ -241,8 +246,7 @@ class Pipeline:
     def _publish_frame(self, cut: _Cut) -> None:
         taken_at = time.monotonic()
         window, silent = cut.window, not self._words_alone and is_silent(cut.window)
-        # Words of what was sung before decide nothing where nothing sounds any more.
-        lyrics = replace(cut.lyrics, lines=()) if silent else cut.lyrics
+        lyrics = self._words_of_this_song(cut.lyrics, silent=silent)
         estimate = self._emotion.predict(window, lyrics)
         # The model may have been busy with other streams' windows: that is waiting too.
         waited_ms = max(0.0, 1e3 * (time.monotonic() - taken_at) - estimate.features_ms - estimate.model_ms)
@@ -255,6 +259,7 @@ class Pipeline:
         if window.lost_samples:
             estimate = replace(estimate, degraded=(*estimate.degraded, AUDIO_LOST))
         t1 = seconds(window.end_sample)
+        self._notice_song_end(t1, estimate)
         smoothed = self._smoother.feed(t1, estimate)
         self._sink.publish(
             EmotionFrame(
@@ -279,6 +284,23 @@ class Pipeline:
         )
         if smoothed.change is not None:
             self._sink.publish(smoothed.change)
+
+    def _words_of_this_song(self, lyrics: LyricState, *, silent: bool) -> LyricState:
+        """The lyrics without lines that decide nothing: in silence all of them, else those of songs that have ended.
+
+        Lines without times (``t1`` 0) are given beforehand, and so belong to what is playing.
+        """
+        if silent:
+            return replace(lyrics, lines=())
+        since_s = self._song_since_s
+        return replace(lyrics, lines=tuple(line for line in lyrics.lines if line.t1 > since_s or line.t1 == 0))
+
+    def _notice_song_end(self, t1: float, estimate: EmotionEstimate) -> None:
+        """A song has ended once there was no music for ``SONG_ENDS_AFTER_S``; the next one begins with the music."""
+        if self._words_alone or counts(estimate):
+            self._music_until_s = t1
+        elif t1 - self._music_until_s >= SONG_ENDS_AFTER_S:
+            self._song_since_s = t1
 
 
 def _cut_at_hops(chunk: AudioChunk, hop_samples: int) -> Iterator[AudioChunk]:

@@ -620,6 +620,42 @@ def test_an_announcement_between_two_songs_is_neutral_and_no_change() -> None:
     assert not [event for event in sink.events if isinstance(event, CategoryChange)]
 
 
+class SingingTwice(ScriptedLyrics):
+    """A line that ended at 1 s, one at 9 s, and one without times."""
+
+    def state(self) -> LyricState:
+        ends = (0.0, 1.0, 9.0)
+        vector = np.ones(3, np.float32)
+        return LyricState(
+            lines=tuple(EncodedLine(t1=t1, vector=vector, reliability=1.0, n_words=4) for t1 in ends), health="ok"
+        )
+
+
+class Listing(Hearing):
+    """Keeps the ends of the lines that it was given, by the end of the window."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.given: dict[float, tuple[float, ...]] = {}
+
+    def predict(self, window: Window, lyrics: LyricState) -> EmotionEstimate:
+        self.given[seconds(window.end_sample)] = tuple(line.t1 for line in lyrics.lines)
+        return super().predict(window, lyrics)
+
+
+def test_words_of_a_song_that_ended_do_not_count_for_the_next_one() -> None:
+    model = Listing()
+    run(
+        cut(noise(12 * 16_000), [1600]),
+        window=WindowSettings(hop_s=0.5, context_s=3.0),
+        model=model,
+        lyrics=SingingTwice(),
+    )
+    assert {model.given[t1] for t1 in (1.0, 4.0, 5.0, 6.0)} == {(0.0, 1.0, 9.0)}
+    # Two seconds without music, from 4 s on, end the song.
+    assert {model.given[t1] for t1 in (6.5, 8.0, 8.5, 12.0)} == {(0.0, 9.0)}
+
+
 def test_silence_is_said_whatever_the_model_heard() -> None:
     sink = run(cut(np.zeros(2 * HOP, np.float32), [HOP]), model=Hearing())
     assert {frame.raw.audio_state for frame in sink.frames} == {AudioState(state="silence", prob=1.0)}
