@@ -70,7 +70,7 @@ def test_ratings_without_quadrants_are_measured(pmemo: Path, tiny_model: Path, t
         assert [figures[kind][name]["n"] for name in ("valence_ccc", "arousal_ccc", "quadrants_f1")] == [10, 10, 0]
         assert all(-1 <= figures[kind][name]["value"] <= 1 for name in ("valence_ccc", "arousal_ccc"))
     # Each [members, clip and frame, conditions, clips, outputs], before words are held to what they have earned.
-    folds = [np.load(path) for path in sorted((tmp_path / "cache").glob("folds-*/*.npy"))]
+    folds = [np.load(path)["outputs"] for path in sorted((tmp_path / "cache").glob("folds-*/*.npz"))]
     assert len(folds) == 5
     moved = [(fold[0, 0, 0] != fold[0, 0, 2]).any(axis=1) for fold in folds]  # audio alone, and with printed words
     assert int(np.concatenate(moved).sum()) == 2
@@ -93,6 +93,6 @@ def test_quadrants_without_ratings_make_a_model(jamendo: Path, tiny_model: Path,
 
 def test_a_folder_that_holds_nothing_is_one_line(tmp_path: Path, tiny_model: Path) -> None:
     done = stream_mer("evaluate", "--corpus", tmp_path, "--backbone", tiny_model, "--format", "deam")
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("stream-mer: no DEAM at ")
     assert done.stderr.count("\n") == 1

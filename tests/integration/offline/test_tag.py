@@ -100,7 +100,7 @@ def test_every_emotion_message_holds_what_is_promised(whole: bytes) -> None:
             assert -1 <= frame[name] <= 1
             low, high = frame["interval"][name]
             assert -1 <= low <= frame["raw"][name] <= high <= 1
-        assert frame["degraded"] == []
+        assert frame["degraded"] == (["warming_up"] if frame["t1"] < 5 else [])
         assert ("text" in frame["modalities"]) == (frame["text_age_s"] is not None)
     assert [frame["modalities"] for frame in frames[:1]] == [["audio"]]
     assert "text" in frames[4]["modalities"]
