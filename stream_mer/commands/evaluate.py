@@ -11,6 +11,7 @@ import torch
 from click.core import ParameterSource
 
 from stream_mer.commands.corpus_options import CorpusOptions, corpus_options
+from stream_mer.commands.echo import echo
 from stream_mer.emotion.checkpoint import find_model, load_checkpoint
 from stream_mer.escaping_console import EscapingConsole
 from stream_mer.file_writing import check_target, replace_text
@@ -98,7 +99,7 @@ def _measure(model: str, given: CorpusOptions, json_path: Path | None) -> None:
         transcripts=not given.no_transcripts,
     )
     if len(data) < FEW_CLIPS:
-        click.echo(
+        echo(
             f"Warning: {len(data)} clips are few; with fewer than {FEW_CLIPS} the figures say next to nothing", err=True
         )
     found = measure(data, checkpoint)

@@ -6,6 +6,7 @@ import ipaddress
 import re
 
 from stream_mer.errors import SettingError, brief
+from stream_mer.redaction import redact_address
 
 _LABEL = re.compile(r"(?!-)[\w-]{1,63}(?<!-)")
 _LONGEST_NAME = 253
@@ -36,7 +37,7 @@ def check_host(host: str, what: str, *, ipv6: bool = False) -> str:
 
 
 def _check_name(host: str, what: str) -> None:
-    shown = brief(repr(host))
+    shown = brief(repr(redact_address(host)))
     name, colon, port = host.rpartition(":")
     if colon and port.isdigit() and ":" not in name:
         raise SettingError(f"{what}: {shown} holds a port: give the host alone; the port is a setting of its own")

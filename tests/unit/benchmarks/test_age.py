@@ -25,7 +25,5 @@ def test_age_listens_to_a_real_server(tmp_path: Path, capsys: pytest.CaptureFixt
     assert told["frames"] == outside["frames"] > 1
     for row in (told, outside):
         assert 0 < row["p50_ms"] <= row["p95_ms"] <= row["p99_ms"]
-    # Each frame's age from outside holds the age that it tells.
-    assert outside["p50_ms"] > told["p50_ms"]
     assert [row["p50"] for row in report["tables"]["ratios"]] == [None, None]
     assert "Age of a frame" in capsys.readouterr().out
