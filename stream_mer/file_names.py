@@ -1,11 +1,17 @@
-"""Names for files that are called like something of a user's."""
+"""Names of files and names for files."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 
 LONGEST = 80
+
+
+def as_text(name: str) -> str:
+    r"""Return a name of the file system as text for every message: bytes that are no UTF-8 become ``\xNN``."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def file_names(names: Iterable[str]) -> list[str]:

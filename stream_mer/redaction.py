@@ -76,8 +76,10 @@ def public_address(url: str) -> str:
     Raises:
         ValueError: It is no address.
     """
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{_mask_pairs(parts.path)}"
+    scheme = urlsplit(url).scheme
+    authority, rest = _split_authority(scheme, url.partition("://")[2])
+    path = re.split(r"[?#]", rest, maxsplit=1)[0]
+    return f"{scheme}://{authority.rpartition('@')[2]}{_mask_pairs(path)}"
 
 
 def _redact_match(found: re.Match[str]) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stream_mer.errors import SettingError
+from stream_mer.file_names import as_text
 from stream_mer.ports import AudioSource
 from stream_mer.settings.kinds import NameOrPath
 from stream_mer.sources.catalogue import has_tracks, open_source
@@ -72,7 +73,7 @@ def open_sources(
         given, spec = split_name(source)
         fitting = {key: value for key, value in options.items() if len(sources) == 1 or _FITS[key](spec)}
         audio = open_source(spec, loop=loop, **fitting)
-        stream = given or name or audio.name
+        stream = as_text(given or name or audio.name)
         if stream in streams:
             raise SettingError(f"two streams are called {stream!r}: name them with --source NAME=SOURCE")
         streams[stream] = audio

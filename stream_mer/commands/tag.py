@@ -19,7 +19,7 @@ from stream_mer.commands.tag_outputs import FileOutputs, Wanted
 from stream_mer.engine_settings import EngineSettings
 from stream_mer.errors import SettingError, SourceError, StreamMerError
 from stream_mer.escaping_console import EscapingConsole
-from stream_mer.file_names import file_names
+from stream_mer.file_names import as_text, file_names
 from stream_mer.file_writing import check_targets, replacing
 from stream_mer.lyrics.files import LYRICS_SUFFIXES, words_duration_s
 from stream_mer.recording.events import event_of
@@ -138,7 +138,7 @@ def _tasks(files: Sequence[str], progress: Progress, *, encoding: str | None) ->
     A file's stream is called by its name; files of one name in several folders by their paths as given. Streams of a
     recording keep their names.
     """
-    names = [Path(file).name for file in files]
+    names = [as_text(Path(file).name) for file in files]
     tasks, failed = [], 0
     for file, name in zip(files, names, strict=True):
         try:
@@ -147,7 +147,7 @@ def _tasks(files: Sequence[str], progress: Progress, *, encoding: str | None) ->
                 tasks += [_Task(file=file, stream=stream, recording=recording) for stream in recording.streams]
             else:
                 _check_input(file, encoding=encoding)
-                tasks.append(_Task(file=file, stream=name if names.count(name) == 1 else file))
+                tasks.append(_Task(file=file, stream=name if names.count(name) == 1 else as_text(file)))
         except StreamMerError as error:
             failed += 1
             _tell(error, file, progress)

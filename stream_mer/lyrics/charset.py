@@ -110,12 +110,16 @@ def _decode_as(data: bytes, encoding: str) -> str:
     return text.replace("\ufeff", "")
 
 
+_FEWEST_ZEROS = 0.1  # of the bytes of UTF-16; Chinese lyrics with times have more
+
+
 def _unmarked(data: bytes) -> list[str]:
     """Encodings that show in bytes which no other text has: zeros beside ASCII, escape sequences of Japanese."""
     if b"\x1b$" in data:
         return ["iso2022_jp"]
     zeros = [data[place::2].count(0) for place in (0, 1)]
-    if not any(zeros) or len(data) % 2:
+    # Every other byte of a time or a line's end is zero; a single zero is damage.
+    if sum(zeros) < max(2, len(data) * _FEWEST_ZEROS) or len(data) % 2:
         return []
     return ["utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"]
 

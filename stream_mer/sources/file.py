@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from stream_mer.file_names import as_text
 from stream_mer.pieces import FINE_SAMPLES
 from stream_mer.ports import PieceEnd
 from stream_mer.sources.decoding import DecodedAudio, check_file, decode_file, duration_s
@@ -49,7 +50,7 @@ class FileSource:
         self._track = track
         self._path = Path(path)
         check_file(self._path)
-        self.name = self._path.name
+        self.name = as_text(self._path.name)
         self._paced = paced
         self._loop = loop
         self._closed = threading.Event()

@@ -14,6 +14,9 @@ CAPTURE_PATTERN = b"OggS"
 
 _HEADER_BYTES = 27
 _BEGINNING_OF_STREAM = 0x02
+_FIRST_PAGE = CAPTURE_PATTERN + bytes([0, _BEGINNING_OF_STREAM])
+_CHECKSUM = slice(22, 26)
+_POLYNOMIAL = 0x04C11DB7
 _READ_BYTES = 32_768
 
 
@@ -59,7 +62,7 @@ class ChainedOgg:
         while not length and self._fetch():
             length = self._page_bytes()
         if not length:  # the stream ended inside a page
-            length = len(self._waiting)
+            length = self._page_bytes() or len(self._waiting)
             if not length:
                 return False
         elif self._waiting.startswith(CAPTURE_PATTERN):
@@ -81,7 +84,14 @@ class ChainedOgg:
         if waiting.startswith(CAPTURE_PATTERN) and waiting[4] == 0:
             table_end = _HEADER_BYTES + waiting[26]
             length = table_end + sum(waiting[_HEADER_BYTES:table_end])
-            return length if len(waiting) >= max(table_end, length) else 0
+            is_complete = len(waiting) >= max(table_end, length)
+            if not is_complete and not self._ended:
+                return 0
+            # A link that was cut off in a page claims the beginning of the next link for itself.
+            cut = waiting.find(_FIRST_PAGE, len(CAPTURE_PATTERN), max(table_end, length))
+            if cut > 0 and not (is_complete and _has_right_checksum(waiting[:length])):
+                return cut
+            return length if is_complete else 0
         found = waiting.find(CAPTURE_PATTERN, 1)
         return found if found > 0 else max(1, len(waiting) - len(CAPTURE_PATTERN) + 1)
 
@@ -92,3 +102,16 @@ class ChainedOgg:
         self._ended = not data
         self._waiting += data
         return not self._ended
+
+
+def _has_right_checksum(page: bytearray) -> bool:
+    """Whether a page is whole (RFC 3533 section 6: CRC-32, neither reflected nor inverted)."""
+    told = int.from_bytes(page[_CHECKSUM], "little")
+    page[_CHECKSUM] = bytes(4)
+    register = 0
+    for byte in page:
+        register ^= byte << 24
+        for _ in range(8):
+            register = (register << 1) ^ (_POLYNOMIAL if register & 0x8000_0000 else 0)
+        register &= 0xFFFF_FFFF
+    return register == told

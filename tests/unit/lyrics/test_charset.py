@@ -78,7 +78,14 @@ def test_a_named_encoding_is_believed_and_checked() -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"OggS\x00\x02\x00\x00\x8f\xfe\x01", b"\x89PNG\r\n\x1a\n\x00\x00", b"\xff\xfe\x00", b"a\x00b"]
+    "data",
+    [
+        b"OggS\x00\x02\x00\x00\x8f\xfe\x01",
+        b"\x89PNG\r\n\x1a\n\x00\x00",
+        b"\xff\xfe\x00",
+        b"a\x00b",
+        b"[00:01.00]a\x00b\n",
+    ],
 )
 def test_what_is_no_text_is_refused(data: bytes) -> None:
     with pytest.raises(LyricsError, match="is not a text file"):

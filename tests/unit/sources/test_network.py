@@ -64,6 +64,8 @@ def test_what_is_no_network_address_is_refused(url: str) -> None:
     [
         ("https://dj:secret@radio.example:8000/live.mp3?key=abc", "https://radio.example:8000/live.mp3"),
         ("http://dj:secret@[::1]:8000/live", "http://[::1]:8000/live"),
+        ("http://dj:sec/ret@radio.example/live", "http://radio.example/live"),
+        ("http://dj:sec?r#t@radio.example/live?key=abc#x", "http://radio.example/live"),
         ("HTTP://Radio.example/Live", "http://Radio.example/Live"),
         (" http://radio.example/live\n", "http://radio.example/live"),
     ],

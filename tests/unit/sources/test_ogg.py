@@ -74,3 +74,27 @@ def test_a_stream_cut_off_inside_a_page_loses_no_byte() -> None:
     whole = link(b"a" * 900) + link(b"b" * 900)
     for length in range(0, len(whole), 13):
         assert b"".join(links(whole[:length])) == whole[:length]
+
+
+@pytest.mark.parametrize("kept", [10, 30, 90])
+@pytest.mark.parametrize("after", [b"", b"x" * 400])
+def test_a_link_that_was_cut_off_in_a_page_does_not_swallow_the_next_one(kept: int, after: bytes) -> None:
+    """As where a recording of a radio went on after the connection broke: the last page ends early."""
+    first, second = link(b"one", serial=1) + page(b"a" * 100, serial=1)[:kept], link(b"two" + after, serial=2)
+    assert links(first + second) == [first, second]
+
+
+def test_a_whole_page_may_hold_what_looks_like_another_one() -> None:
+    inner = page(b"x", serial=9, begins=True)
+    content = page(inner, serial=1)
+    whole = link(b"one", serial=1) + content[:22] + checksum(content).to_bytes(4, "little") + content[26:]
+    assert links(whole) == [whole]
+
+
+def checksum(data: bytes) -> int:
+    register = 0
+    for byte in data[:22] + bytes(4) + data[26:]:
+        for bit in range(7, -1, -1):
+            top = (register >> 31) ^ (byte >> bit & 1)
+            register = (register << 1 & 0xFFFF_FFFF) ^ (0x04C11DB7 if top else 0)
+    return register
