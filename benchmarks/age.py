@@ -26,8 +26,8 @@ from benchmarks.checkpoints import open_checkpoint
 from benchmarks.machine import process_cpu_s
 from benchmarks.report import Cell, Column, Measurement, Table
 from stream_mer.errors import StreamMerError
-from stream_mer.serve.client import connect
-from stream_mer.serve.messages import Emotion, Lyrics
+from stream_mer.server.client import connect
+from stream_mer.server.messages import Emotion, Lyrics
 from stream_mer.sources.file import FileSource
 from stream_mer.types import SAMPLE_RATE_HZ, Samples
 

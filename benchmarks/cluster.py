@@ -22,8 +22,8 @@ from stream_mer.cluster.bus import Bus
 from stream_mer.cluster.listing import Listing, add_channel, list_channels
 from stream_mer.cluster.settings import DEFAULT_LEASE_S, NatsSettings
 from stream_mer.errors import ServeError, StreamMerError
-from stream_mer.serve import messages as wire
-from stream_mer.serve.client import connect
+from stream_mer.server import messages as wire
+from stream_mer.server.client import connect
 
 PATIENCE_S = 120.0
 """How long to wait for what must come; it says nothing of how fast it comes."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from benchmarks.frames import CLOSE, PING, PONG, TEXT, FrameReader, client_frame, open_websocket
 from stream_mer.errors import StreamMerError
-from stream_mer.serve import messages as wire
+from stream_mer.server import messages as wire
 
 _READ_BYTES = 65_536
 _CAPTURED = b'"t1":'

@@ -20,11 +20,11 @@ from dataclasses import dataclass, replace
 from websockets.asyncio.server import ServerConnection, broadcast, serve
 
 from benchmarks.machine import memory_mib
-from stream_mer.serve.codec import MessageEncoder, encode
-from stream_mer.serve.examples import FRAME
-from stream_mer.serve.hub import Hub
-from stream_mer.serve.server import Server
-from stream_mer.serve.settings import ServeSettings
+from stream_mer.server.codec import MessageEncoder, encode
+from stream_mer.server.examples import FRAME
+from stream_mer.server.hub import Hub
+from stream_mer.server.server import Server
+from stream_mer.server.settings import ServeSettings
 from stream_mer.types import EmotionFrame
 
 MOST_CLIENTS = 100_000

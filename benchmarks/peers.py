@@ -49,7 +49,7 @@ from benchmarks.peers_timing import time_in_turn
 from benchmarks.peers_vibenet import SYSTEM as VIBENET
 from benchmarks.peers_vibenet import find_vibenet
 from benchmarks.report import Measurement
-from stream_mer.commands.corpus_options import CorpusOptions, corpus_options
+from stream_mer.cli.corpus_options import CorpusOptions, corpus_options
 from stream_mer.emotion.predictor import EmotionPredictor
 from stream_mer.errors import SettingError
 from stream_mer.training.corpora.registry import open_corpus

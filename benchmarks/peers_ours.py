@@ -5,7 +5,7 @@ from __future__ import annotations
 from benchmarks.peers_result import CLIP, FRAME, Found, Judged, Way
 from benchmarks.peers_timing import CLIP_S, HEARD_S, HOP_S, noisy_chord, timed
 from stream_mer.audio.windowing import Windower
-from stream_mer.commands.corpus_options import CorpusOptions
+from stream_mer.cli.corpus_options import CorpusOptions
 from stream_mer.config import WindowSettings
 from stream_mer.emotion.predictor import EmotionPredictor
 from stream_mer.training.crossvalidation import (

@@ -21,12 +21,12 @@ from stream_mer.cluster.names import SUBJECTS
 from stream_mer.cluster.settings import NatsSettings
 from stream_mer.cluster.worker import ChannelWorker, WorkerSettings
 from stream_mer.ports import EventSink
-from stream_mer.serve import messages as wire
-from stream_mer.serve.client import connect
-from stream_mer.serve.examples import FRAME, STATUS
-from stream_mer.serve.hub import Hub
-from stream_mer.serve.server import Server
-from stream_mer.serve.settings import ServeSettings
+from stream_mer.server import messages as wire
+from stream_mer.server.client import connect
+from stream_mer.server.examples import FRAME, STATUS
+from stream_mer.server.hub import Hub
+from stream_mer.server.server import Server
+from stream_mer.server.settings import ServeSettings
 from stream_mer.types import AudioChunk, EmotionFrame
 
 PATHS = ("one process", "NATS alone", "NATS and serve")

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from benchmarks.frames import CLOSE, PING, PONG, TEXT, FrameReader, client_frame, open_websocket
-from stream_mer.serve import messages as wire
+from stream_mer.server import messages as wire
 
 Deeds: TypeAlias = Counter[str]
 """How often each thing was done."""

@@ -19,10 +19,10 @@ from typing import Any
 
 from benchmarks.machine import memory_mib
 from stream_mer.ports import EventSink
-from stream_mer.serve.examples import CHANGE, FRAME, LEVELS, LINE, STATUS
-from stream_mer.serve.hub import Hub
-from stream_mer.serve.server import Server
-from stream_mer.serve.settings import ServeSettings
+from stream_mer.server.examples import CHANGE, FRAME, LEVELS, LINE, STATUS
+from stream_mer.server.hub import Hub
+from stream_mer.server.server import Server
+from stream_mer.server.settings import ServeSettings
 from stream_mer.types import StreamEvent
 
 STREAMS = ("main", "foyer", "bar")

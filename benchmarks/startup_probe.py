@@ -13,7 +13,7 @@ from benchmarks.machine import memory_mib
 
 def import_live_path() -> None:
     """Import what `stream-mer serve` needs before its first frame, torchaudio's transforms included."""
-    import stream_mer.commands.serve  # noqa: PLC0415, F401 - the import is what is measured
+    import stream_mer.cli.serve  # noqa: PLC0415, F401 - the import is what is measured
     from stream_mer.audio.features import LogMelStream  # noqa: PLC0415 - likewise
 
     LogMelStream()
@@ -25,7 +25,7 @@ def main(wav: str, model: str, packages: list[str], *, lyrics: bool) -> None:
 
     torch_mib = memory_mib("VmRSS")
     import_live_path()
-    from stream_mer.app import Engine  # noqa: PLC0415 - only now: see above
+    from stream_mer.engine import Engine  # noqa: PLC0415 - only now: see above
     from stream_mer.engine_settings import EngineSettings  # noqa: PLC0415 - likewise
     from stream_mer.errors import LyricsError  # noqa: PLC0415 - likewise
     from stream_mer.lyrics.encoder import SentenceEncoder  # noqa: PLC0415 - likewise

@@ -8,8 +8,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from stream_mer.serve import messages as messages
-    from stream_mer.serve.client import connect as connect
+    from stream_mer.server import messages as messages
+    from stream_mer.server.client import connect as connect
 
 __version__ = "0.1.0"
 
@@ -18,7 +18,7 @@ __all__ = ["__version__", "connect", "messages"]
 
 def __getattr__(name: str) -> Any:
     if name == "connect":
-        return import_module("stream_mer.serve.client").connect
+        return import_module("stream_mer.server.client").connect
     if name == "messages":
-        return import_module("stream_mer.serve.messages")
+        return import_module("stream_mer.server.messages")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from stream_mer.audio.audio_state import REASONS, SILENCE, counts, is_silent, without_emotion
-from stream_mer.mailbox import Mailbox, MailboxClosed
 from stream_mer.ports import AudioSource, EmotionStream, EventSink, LyricFeed
 from stream_mer.status import StatusTeller
 from stream_mer.types import (
@@ -32,6 +31,7 @@ from stream_mer.types import (
     Window,
     seconds,
 )
+from stream_mer.utils.mailbox import Mailbox, MailboxClosed
 
 log = logging.getLogger(__name__)
 

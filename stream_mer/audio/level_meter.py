@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_mer.audio.features import MEL_BANDS, STEP_LENGTH, LogMelStream
-from stream_mer.sources.levels import measure
+from stream_mer.audio.levels import measure
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, InputLevels, Samples, seconds
 
 PASSAGE_LENGTH = 320

@@ -22,7 +22,7 @@ from stream_mer.cluster.settings import NatsSettings
 from stream_mer.cluster.store import NOT_LET_IN, REQUEST_TIMEOUT_S, Entry, Handler, Store, in_words, told
 from stream_mer.cluster.tasks import end
 from stream_mer.errors import ClusterError
-from stream_mer.log_limit import LimitedLog
+from stream_mer.utils.log_limit import LimitedLog
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from stream_mer.serve.messages import LATEST_WINS
+from stream_mer.server.messages import LATEST_WINS
 
 T = TypeVar("T")
 

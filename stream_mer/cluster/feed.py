@@ -21,9 +21,9 @@ from stream_mer.cluster.store import LATEST, LINES
 from stream_mer.cluster.tables import follow_tables
 from stream_mer.cluster.tasks import run_together
 from stream_mer.errors import ClusterError
-from stream_mer.log_limit import LimitedLog
-from stream_mer.serve.wake import LoopWaker
+from stream_mer.server.wake import LoopWaker
 from stream_mer.types import StreamStatus
+from stream_mer.utils.log_limit import LimitedLog
 
 log = logging.getLogger(__name__)
 

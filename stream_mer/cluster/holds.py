@@ -12,10 +12,10 @@ from stream_mer.cluster.records import HOLDS, HoldRecord, decode_hold, encode
 from stream_mer.cluster.store import Entry
 from stream_mer.cluster.tasks import run_together
 from stream_mer.errors import ClusterError
-from stream_mer.log_limit import LimitedLog
-from stream_mer.serve import messages as wire
-from stream_mer.serve.hub import Hub
+from stream_mer.server import messages as wire
+from stream_mer.server.hub import Hub
 from stream_mer.types import EmotionFrame
+from stream_mer.utils.log_limit import LimitedLog
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from stream_mer.cluster.roster import Roster
 from stream_mer.cluster.store import LATEST, LINES, ConflictError
 from stream_mer.cluster.tables import read_tables
 from stream_mer.errors import SettingError
-from stream_mer.redaction import redact
+from stream_mer.utils.redaction import redact
 
 MINE_ALONE = {
     "-": "standard input is one process's own",

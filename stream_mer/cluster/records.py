@@ -8,8 +8,8 @@ import msgspec
 from msgspec import Meta, Struct
 
 from stream_mer.errors import ClusterError, ServeError
-from stream_mer.serve.codec import check_event
-from stream_mer.serve.parts import ControlAction, OverridePart
+from stream_mer.server.codec import check_event
+from stream_mer.server.parts import ControlAction, OverridePart
 from stream_mer.types import EmotionFrame
 
 CHANNELS, CLAIMS, WORKERS, HOLDS = "mer_channels", "mer_claims", "mer_workers", "mer_holds"

@@ -12,7 +12,7 @@ from msgspec import Struct
 from stream_mer.cluster.names import is_name, name_of
 from stream_mer.cluster.records import CHANNELS, CLAIMS, WORKERS, Channel, Claim, Worker, decode
 from stream_mer.errors import ClusterError
-from stream_mer.log_limit import LimitedLog
+from stream_mer.utils.log_limit import LimitedLog
 
 log = logging.getLogger(__name__)
 

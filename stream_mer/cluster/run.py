@@ -13,8 +13,8 @@ from stream_mer.cluster.coalescing import Coalescer
 from stream_mer.cluster.continuation import Continuation
 from stream_mer.cluster.envelope import kind_of
 from stream_mer.pipeline import Pipeline
-from stream_mer.threads import in_thread
 from stream_mer.types import EmotionFrame, StreamEvent, StreamStatus
+from stream_mer.utils.threads import in_thread
 
 log = logging.getLogger(__name__)
 

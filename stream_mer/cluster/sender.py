@@ -9,7 +9,7 @@ from stream_mer.cluster.bus import Bus
 from stream_mer.cluster.envelope import kind_of, seal
 from stream_mer.cluster.names import subject_of
 from stream_mer.cluster.run import Outgoing, Run
-from stream_mer.serve.wake import LoopWaker
+from stream_mer.server.wake import LoopWaker
 from stream_mer.types import StreamEvent
 
 LOOK_S = 0.05

@@ -42,7 +42,7 @@ async def look(nats: NatsSettings) -> Found:
 
 
 class ClusterPerformer:
-    """Implements ``hosting.Performer``: fills a hub from NATS, in a loop of its own.
+    """Implements ``runner.Performer``: fills a hub from NATS, in a loop of its own.
 
     Args:
         nats: Where NATS is.

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from stream_mer.errors import SettingError
-from stream_mer.redaction import redact_address
+from stream_mer.utils.redaction import redact_address
 
 DEFAULT_LEASE_S = 1.2
 """NATS looks every quarter of a second for what has run out: so 1.45 s at most until others may take over."""

@@ -27,12 +27,12 @@ from stream_mer.cluster.tables import follow_tables
 from stream_mer.cluster.tasks import end
 from stream_mer.config import WindowSettings
 from stream_mer.errors import ClusterError, SettingError, SourceError, StreamMerError
-from stream_mer.log_limit import LimitedLog
 from stream_mer.pipeline import Pipeline
 from stream_mer.ports import AudioSource, EventSink
-from stream_mer.redaction import redact
-from stream_mer.threads import in_thread
 from stream_mer.types import StreamStatus
+from stream_mer.utils.log_limit import LimitedLog
+from stream_mer.utils.redaction import redact
+from stream_mer.utils.threads import in_thread
 
 log = logging.getLogger(__name__)
 

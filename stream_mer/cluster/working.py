@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from stream_mer.app import Engine
 from stream_mer.cluster.bus import Bus
 from stream_mer.cluster.records import Channel
 from stream_mer.cluster.settings import NatsSettings
 from stream_mer.cluster.worker import ChannelWorker, WorkerSettings
+from stream_mer.engine import Engine
 from stream_mer.pipeline import Pipeline
 from stream_mer.ports import AudioSource, EventSink
 from stream_mer.sources.catalogue import open_source
-from stream_mer.stopping import stop_signals
+from stream_mer.utils.stopping import stop_signals
 
 
 async def work(engine: Engine, nats: NatsSettings, settings: WorkerSettings, *, on_ready: Callable[[], None]) -> None:

@@ -17,9 +17,9 @@ from stream_mer.emotion.audio_branch import YAMNET
 from stream_mer.emotion.backbone import Backbone, BackboneShape
 from stream_mer.emotion.joint import JointModel, JointModelConfig
 from stream_mer.errors import CheckpointError, SettingError
-from stream_mer.file_writing import replacing
-from stream_mer.model_files import check_state, on_meta, read_config, read_weights, reason, record_of, short
 from stream_mer.types import CATEGORIES, CLUSTERS
+from stream_mer.utils.file_writing import replacing
+from stream_mer.utils.model_files import check_state, on_meta, read_config, read_weights, reason, record_of, short
 
 FORMAT = 3
 """Raised whenever a checkpoint of before cannot be read any more."""

@@ -12,7 +12,7 @@ import torch
 
 from stream_mer.emotion.backbone import Backbone
 from stream_mer.errors import CheckpointError
-from stream_mer.model_files import MAX_WEIGHTS_BYTES, check_state
+from stream_mer.utils.model_files import MAX_WEIGHTS_BYTES, check_state
 
 _EPSILON = 1e-3  # of every batch norm in the original
 

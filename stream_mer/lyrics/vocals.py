@@ -22,9 +22,9 @@ from torch import Tensor, nn
 
 from stream_mer.audio.features import MEL_BANDS, STEP_LENGTH, LogMelStream
 from stream_mer.errors import CheckpointError
-from stream_mer.file_writing import replacing
-from stream_mer.model_files import check_state, on_meta, read_config, read_weights, reason, record_of
 from stream_mer.types import SAMPLE_RATE_HZ, Samples
+from stream_mer.utils.file_writing import replacing
+from stream_mer.utils.model_files import check_state, on_meta, read_config, read_weights, reason, record_of
 
 STEPS_PER_S = SAMPLE_RATE_HZ / STEP_LENGTH
 """Probabilities a second: 62.5."""

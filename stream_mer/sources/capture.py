@@ -16,11 +16,11 @@ from typing import Protocol
 import numpy as np
 
 from stream_mer.errors import DeviceError
-from stream_mer.mailbox import Mailbox, MailboxClosed
 from stream_mer.sources.devices import InputDevice
 from stream_mer.sources.supervision import Action, Health, Patience, Supervisor
 from stream_mer.sources.timeline import CapturedBlock, Timeline
 from stream_mer.types import AudioChunk, SourceState
+from stream_mer.utils.mailbox import Mailbox, MailboxClosed
 
 _LOG = logging.getLogger(__name__)
 

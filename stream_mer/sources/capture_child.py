@@ -23,10 +23,10 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import BinaryIO, NoReturn
 
-from stream_mer.mailbox import Mailbox
 from stream_mer.sources.capture_wire import Kind, Packet, encode
 from stream_mer.sources.default_output import follow_default_output
 from stream_mer.sources.portaudio import BLOCK_S, InputFailure, PortAudioInput
+from stream_mer.utils.mailbox import Mailbox
 
 BEAT_S = 0.2
 _HELD_S = 2.0

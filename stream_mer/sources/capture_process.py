@@ -15,11 +15,11 @@ from typing import IO, Any
 import numpy as np
 
 from stream_mer.errors import DeviceError
-from stream_mer.mailbox import Mailbox, MailboxClosed
 from stream_mer.sources.capture_wire import Kind, Packet, read_packet
 from stream_mer.sources.devices import InputDevice
 from stream_mer.sources.supervision import Health
 from stream_mer.sources.timeline import CapturedBlock
+from stream_mer.utils.mailbox import Mailbox, MailboxClosed
 
 _HELD_BLOCKS = 100
 """About 2 s may wait to be read before the oldest is dropped."""

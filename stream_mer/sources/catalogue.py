@@ -7,7 +7,6 @@ from pathlib import Path
 
 from stream_mer.errors import SettingError
 from stream_mer.ports import AudioSource
-from stream_mer.redaction import redact_argument
 from stream_mer.sources.demo import DemoSource, demo_song
 from stream_mer.sources.devices import parse_channels
 from stream_mer.sources.file import FileSource
@@ -18,6 +17,7 @@ from stream_mer.sources.network import SessionSource, UrlSource
 from stream_mer.sources.pcm_format import PcmFormat
 from stream_mer.sources.remote import RemoteSource
 from stream_mer.sources.stdin import StdinSource
+from stream_mer.utils.redaction import redact_argument
 
 POSSIBLE = (
     "a source is: demo, mic, mic:NAME, monitor (what this machine plays), a file, file:PATH, "

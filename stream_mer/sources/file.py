@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from stream_mer.file_names import as_text
-from stream_mer.pieces import FINE_SAMPLES
 from stream_mer.ports import PieceEnd
+from stream_mer.sources.chunking import FINE_SAMPLES
 from stream_mer.sources.decoding import DecodedAudio, check_file, decode_file, duration_s
 from stream_mer.sources.pacing import Pacer
 from stream_mer.sources.resampling import MonoResampler, Polarity
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, Samples
+from stream_mer.utils.file_names import as_text
 
 CHUNK_SAMPLES = SAMPLE_RATE_HZ // 10
 """Length of a chunk: 0.1 s."""

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urljoin
 
 from stream_mer.errors import SourceError
-from stream_mer.redaction import redact_address
 from stream_mer.sources.framing import LONGEST_SEARCH_BYTES, guess_framing
 from stream_mer.sources.ogg import CAPTURE_PATTERN, ChainedOgg
 from stream_mer.sources.playlists import (
@@ -31,6 +30,7 @@ from stream_mer.sources.playlists import (
     may_be_playlist,
     parse_playlist,
 )
+from stream_mer.utils.redaction import redact_address
 
 if TYPE_CHECKING:
     from av.container import InputContainer

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from stream_mer.audio.levels import Level, OverloadCounter, measure
 from stream_mer.errors import DeviceError
-from stream_mer.mailbox import MailboxClosed
 from stream_mer.sources.capture import Capture, CaptureBackend, channels_to_open
 from stream_mer.sources.devices import InputDevice
-from stream_mer.sources.levels import Level, OverloadCounter, measure
 from stream_mer.sources.supervision import Patience
+from stream_mer.utils.mailbox import MailboxClosed
 
 READING_S = 0.1
 _LOOK_S = 0.05

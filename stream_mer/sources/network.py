@@ -14,14 +14,14 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from stream_mer.errors import SettingError, SourceError
-from stream_mer.mailbox import Mailbox, MailboxClosed
-from stream_mer.pieces import FINE_SAMPLES
 from stream_mer.ports import PieceEnd
-from stream_mer.redaction import public_address, redact_address
+from stream_mer.sources.chunking import FINE_SAMPLES
 from stream_mer.sources.decoding import URL_SCHEMES, DecodedAudio, decode_url, url_schemes
 from stream_mer.sources.resampling import MonoResampler, Polarity
 from stream_mer.sources.timeline import FILL_AFTER_S
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, Samples, SourceState, seconds
+from stream_mer.utils.mailbox import Mailbox, MailboxClosed
+from stream_mer.utils.redaction import public_address, redact_address
 
 _LOG = logging.getLogger(__name__)
 

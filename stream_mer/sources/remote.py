@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable, Iterator
 
 from stream_mer.errors import SourceError
-from stream_mer.mailbox import Mailbox, MailboxClosed
 from stream_mer.sources.pcm_format import PcmFormat
 from stream_mer.sources.timeline import CapturedBlock, Timeline
 from stream_mer.types import AudioChunk, SourceState
+from stream_mer.utils.mailbox import Mailbox, MailboxClosed
 
 HELD_S = 2.0
 """Audio that may wait to be read before the oldest is dropped."""

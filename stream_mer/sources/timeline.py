@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_mer.sources.levels import OverloadCounter
+from stream_mer.audio.levels import OverloadCounter
 from stream_mer.sources.resampling import MonoResampler, Polarity
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, Samples, SourceState
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from stream_mer.emotion.checkpoint import Calibration, Checkpoint
-from stream_mer.file_writing import replace_text
 from stream_mer.training.calibrate import CalibrationReport
 from stream_mer.training.comparison import told
 from stream_mer.training.evaluate import COLUMNS, WORD_SCORES, FoldTable
@@ -15,6 +14,7 @@ from stream_mer.training.pictures import RELIABILITY, write_pictures
 from stream_mer.training.scores import SCORES
 from stream_mer.training.stage import AS_RECORDED, STAGE_SCORES, StageReport
 from stream_mer.types import CATEGORIES, CLUSTERS
+from stream_mer.utils.file_writing import replace_text
 
 NAMES = {"category": CATEGORIES, "cluster": CLUSTERS}
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from stream_mer.emotion.audio_branch import YAMNET
 from stream_mer.emotion.joint import PrincipalComponents
-from stream_mer.file_writing import replacing
+from stream_mer.utils.file_writing import replacing
 
 MUSICNN_COMPONENTS, YAMNET_COMPONENTS = 200, 250
 """Components of each network's part of a token: more of them change no figure on the folds."""

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_mer.errors import CorpusError
-from stream_mer.file_writing import replacing
 from stream_mer.lyrics.encoder import SentenceEncoder
 from stream_mer.lyrics.files import parse_lyrics
 from stream_mer.lyrics.filters import FilterSettings, filter_transcript
@@ -23,6 +22,7 @@ from stream_mer.lyrics.transcript import Segment, Transcript
 from stream_mer.training.corpus import Clip, Corpus
 from stream_mer.training.progress import track
 from stream_mer.types import LyricWord
+from stream_mer.utils.file_writing import replacing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stream_mer.file_writing import replacing
 from stream_mer.training.calibrate import CalibrationReport
+from stream_mer.utils.file_writing import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,8 +8,8 @@ from typing import TypeVar
 
 from rich.progress import Progress
 
-from stream_mer.escaping_console import EscapingConsole
-from stream_mer.terminal_text import escape
+from stream_mer.utils.escaping_console import EscapingConsole
+from stream_mer.utils.terminal_text import escape
 
 T = TypeVar("T")
 

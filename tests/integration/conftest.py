@@ -21,11 +21,11 @@ import numpy as np
 import pytest
 import pytest_asyncio
 
-import stream_mer.serve
-from stream_mer.serve.examples import STATUS
-from stream_mer.serve.hub import Hub
-from stream_mer.serve.server import Server
-from stream_mer.serve.settings import ServeSettings
+import stream_mer.server
+from stream_mer.server.examples import STATUS
+from stream_mer.server.hub import Hub
+from stream_mer.server.server import Server
+from stream_mer.server.settings import ServeSettings
 
 RATE_HZ = 44_100
 SINK = "module-null-sink sink_name=mer_sink rate=44100 channels=2"
@@ -295,7 +295,7 @@ def node_folder(tmp_path_factory: pytest.TempPathFactory, npm_install: Callable[
     """A folder where Node finds `ws`, `wscat` and mer.js (as ``mer.mjs``)."""
     folder = tmp_path_factory.mktemp("node")
     npm_install(folder, "ws@8", "wscat@6")
-    shutil.copy(Path(stream_mer.serve.__file__).parent / "web" / "mer.js", folder / "mer.mjs")
+    shutil.copy(Path(stream_mer.server.__file__).parent / "web" / "mer.js", folder / "mer.mjs")
     return folder
 
 

@@ -9,9 +9,9 @@ import websockets.asyncio.server
 
 from stream_mer import connect, messages
 from stream_mer.errors import ServeError
-from stream_mer.serve import client as client_module
-from stream_mer.serve.examples import FRAME, LINE
-from stream_mer.serve.hub import Hub
+from stream_mer.server import client as client_module
+from stream_mer.server.examples import FRAME, LINE
+from stream_mer.server.hub import Hub
 
 PATIENCE_S = 60.0
 """How long a test waits for what must come; it says nothing of how fast it comes."""

@@ -29,8 +29,8 @@ from stream_mer.cluster.settings import NatsSettings
 from stream_mer.cluster.worker import ChannelWorker, WorkerSettings
 from stream_mer.errors import ClusterError, SettingError, SourceError
 from stream_mer.ports import EventSink
-from stream_mer.serve import messages as wire
-from stream_mer.serve.examples import FRAME, LINE, STATUS
+from stream_mer.server import messages as wire
+from stream_mer.server.examples import FRAME, LINE, STATUS
 from stream_mer.types import EmotionFrame
 
 pytestmark = pytest.mark.skipif(

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from stream_mer.serve.examples import CHANGE, FRAME, LEVELS, LINE, STATUS
-from stream_mer.serve.hub import Hub
+from stream_mer.server.examples import CHANGE, FRAME, LEVELS, LINE, STATUS
+from stream_mer.server.hub import Hub
 
 PATIENCE_S = 60.0
 """How long a test waits for what must come; it says nothing of how fast it comes."""

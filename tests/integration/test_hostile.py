@@ -15,14 +15,14 @@ import websockets.asyncio.client
 from websockets.exceptions import ConnectionClosed
 
 from stream_mer import connect
-from stream_mer.serve import messages as wire
-from stream_mer.serve import server as server_module
-from stream_mer.serve.admission import FORGOTTEN_AFTER_S, GuessLimit
-from stream_mer.serve.examples import FRAME, STATUS
-from stream_mer.serve.hub import Hub
-from stream_mer.serve.server import Server
-from stream_mer.serve.settings import ServeSettings
-from stream_mer.serve.tls import trusting
+from stream_mer.server import messages as wire
+from stream_mer.server import server as server_module
+from stream_mer.server.admission import FORGOTTEN_AFTER_S, GuessLimit
+from stream_mer.server.examples import FRAME, STATUS
+from stream_mer.server.hub import Hub
+from stream_mer.server.server import Server
+from stream_mer.server.settings import ServeSettings
+from stream_mer.server.tls import trusting
 
 PATIENCE_S = 60.0
 """How long a test waits for what must come; it says nothing of how fast it comes."""
@@ -144,9 +144,9 @@ async def test_silent_connections_over_tls_are_bounded_and_keep_nobody_out(hub, 
 
 FLOODED = """
 import asyncio, logging, resource, socket, sys
-from stream_mer.serve.hub import Hub
-from stream_mer.serve.server import Server
-from stream_mer.serve.settings import ServeSettings
+from stream_mer.server.hub import Hub
+from stream_mer.server.server import Server
+from stream_mer.server.settings import ServeSettings
 
 async def serve():
     async with Server(Hub(), ServeSettings(port=0)) as server:

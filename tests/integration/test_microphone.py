@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from stream_mer.commands.devices import command as devices
+from stream_mer.cli.devices import command as devices
 from stream_mer.errors import DeviceError, SettingError
 from stream_mer.sources.microphone import MicrophoneSource, list_devices
 

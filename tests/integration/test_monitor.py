@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from stream_mer.commands.devices import command as devices
+from stream_mer.cli.devices import command as devices
 from stream_mer.errors import DeviceError
 from stream_mer.sources.default_output import LOOK_S
 from stream_mer.sources.monitor import open_monitor

@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-import stream_mer.serve
-from stream_mer.serve.examples import CHANGE, FRAME
-from stream_mer.serve.hub import Hub
+import stream_mer.server
+from stream_mer.server.examples import CHANGE, FRAME
+from stream_mer.server.hub import Hub
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 DOCS = Path(__file__).parents[2] / "docs"
 TEXT = (DOCS / "OBS.md").read_text()
 ADDRESSES = re.findall(r"`http://127\.0\.0\.1:8765(/overlay[^`]*)`", TEXT)
-OVERLAY_JS = Path(stream_mer.serve.__file__).parent / "web" / "overlay.js"
+OVERLAY_JS = Path(stream_mer.server.__file__).parent / "web" / "overlay.js"
 PATIENCE_MS = 60_000
 
 

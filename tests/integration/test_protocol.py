@@ -11,12 +11,12 @@ import pytest
 import websockets.asyncio.client
 from websockets.exceptions import ConnectionClosed
 
-from stream_mer.serve import messages as wire
-from stream_mer.serve.examples import CHANGE, FRAME, LEVELS, LINE, STATUS
-from stream_mer.serve.hub import Hub
-from stream_mer.serve.protocol import asyncapi, json_schema
-from stream_mer.serve.server import Server
-from stream_mer.serve.settings import ServeSettings
+from stream_mer.server import messages as wire
+from stream_mer.server.examples import CHANGE, FRAME, LEVELS, LINE, STATUS
+from stream_mer.server.hub import Hub
+from stream_mer.server.protocol import asyncapi, json_schema
+from stream_mer.server.server import Server
+from stream_mer.server.settings import ServeSettings
 from stream_mer.sources.remote import RemoteSource
 
 PATIENCE_S = 60.0

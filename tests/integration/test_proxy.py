@@ -16,12 +16,12 @@ import pytest
 
 from stream_mer import connect
 from stream_mer.errors import ServeError
-from stream_mer.serve import messages as wire
-from stream_mer.serve.admission import GuessLimit
-from stream_mer.serve.examples import FRAME, STATUS
-from stream_mer.serve.hub import Hub
-from stream_mer.serve.server import Server
-from stream_mer.serve.settings import ServeSettings
+from stream_mer.server import messages as wire
+from stream_mer.server.admission import GuessLimit
+from stream_mer.server.examples import FRAME, STATUS
+from stream_mer.server.hub import Hub
+from stream_mer.server.server import Server
+from stream_mer.server.settings import ServeSettings
 
 RECIPES = Path(__file__).parents[2] / "docs" / "recipes"
 PATIENCE_S = 60.0

@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 import websockets
 
-from stream_mer.serve.examples import CHANGE, FRAME, LINE
-from stream_mer.serve.server import Server
+from stream_mer.server.examples import CHANGE, FRAME, LINE
+from stream_mer.server.server import Server
 
 DOCS = Path(__file__).parents[2] / "docs"
 RECIPES = DOCS / "recipes"

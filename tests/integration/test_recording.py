@@ -18,16 +18,16 @@ import numpy as np
 import pytest
 import websockets.asyncio.client
 
-from stream_mer.hosting import host
-from stream_mer.recording.format import MESSAGES, open_recording
-from stream_mer.recording.player import Player, Playing
-from stream_mer.recording.recorder import Recorder
-from stream_mer.serve import messages as wire
-from stream_mer.serve.examples import CHANGE, FRAME, LINE, STATUS
-from stream_mer.serve.hello import ServerInfo, hello
-from stream_mer.serve.hub import Hub
-from stream_mer.serve.server import Server
-from stream_mer.serve.settings import ServeSettings
+from stream_mer.outputs.recording.format import MESSAGES, open_recording
+from stream_mer.outputs.recording.player import Player, Playing
+from stream_mer.outputs.recording.recorder import Recorder
+from stream_mer.runner import host
+from stream_mer.server import messages as wire
+from stream_mer.server.examples import CHANGE, FRAME, LINE, STATUS
+from stream_mer.server.hello import ServerInfo, hello
+from stream_mer.server.hub import Hub
+from stream_mer.server.server import Server
+from stream_mer.server.settings import ServeSettings
 from stream_mer.sources.file import FileSource
 
 PATIENCE_S = 120.0

@@ -15,10 +15,10 @@ from websockets.exceptions import ConnectionClosed
 
 from stream_mer import connect
 from stream_mer.errors import ServeError
-from stream_mer.serve import messages as wire
-from stream_mer.serve.examples import CHANGE, FRAME, LEVELS, LINE, STATUS
-from stream_mer.serve.hub import Hub
-from stream_mer.serve.tls import trusting
+from stream_mer.server import messages as wire
+from stream_mer.server.examples import CHANGE, FRAME, LEVELS, LINE, STATUS
+from stream_mer.server.hub import Hub
+from stream_mer.server.tls import trusting
 
 PATIENCE_S = 60.0
 """How long a test waits for what must come; it says nothing of how fast it comes."""

@@ -20,14 +20,14 @@ from rich.console import Console
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from stream_mer.errors import ServeError, SettingError
-from stream_mer.serve import messages as wire
-from stream_mer.serve import server as server_module
-from stream_mer.serve.client import connect
-from stream_mer.serve.examples import CHANGE, FRAME, LINE, STATUS
-from stream_mer.serve.hub import Hub
-from stream_mer.serve.server import Server, ServerInfo
-from stream_mer.serve.settings import ServeSettings
-from stream_mer.serve.terminal import listen
+from stream_mer.server import messages as wire
+from stream_mer.server import server as server_module
+from stream_mer.server.client import connect
+from stream_mer.server.examples import CHANGE, FRAME, LINE, STATUS
+from stream_mer.server.hub import Hub
+from stream_mer.server.server import Server, ServerInfo
+from stream_mer.server.settings import ServeSettings
+from stream_mer.server.terminal import listen
 
 PATIENCE_S = 60.0
 """How long a test waits for what must come; it says nothing of how fast it comes."""
@@ -267,7 +267,7 @@ def open_and_never_read(port: int) -> socket.socket:
 
 
 async def test_a_client_that_never_reads_is_cut_off_and_the_other_one_misses_nothing(hub, serving, caplog):
-    caplog.set_level(logging.DEBUG, "stream_mer.serve.session")
+    caplog.set_level(logging.DEBUG, "stream_mer.server.session")
     sink = hub.sink("main")
     settings = {"identify_timeout_s": 0.05, "stuck_after_s": 0.5, "queued_messages": 8, "close_timeout_s": 30.0}
     async with serving(hub, **settings) as server, raw_client(server) as healthy:

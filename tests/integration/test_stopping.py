@@ -67,12 +67,12 @@ def test_a_pipe_to_which_nobody_writes_does_not_hold_the_end_up(
 HANGS = """
 import asyncio, functools, sys, threading
 from pathlib import Path
-from stream_mer.hosting import host
-from stream_mer.recording.recorder import Recorder
-from stream_mer.serve.examples import FRAME
-from stream_mer.serve.hello import ServerInfo, hello
-from stream_mer.serve.hub import Hub
-from stream_mer.serve.settings import ServeSettings
+from stream_mer.runner import host
+from stream_mer.outputs.recording.recorder import Recorder
+from stream_mer.server.examples import FRAME
+from stream_mer.server.hello import ServerInfo, hello
+from stream_mer.server.hub import Hub
+from stream_mer.server.settings import ServeSettings
 
 class Hangs:
     def run(self):

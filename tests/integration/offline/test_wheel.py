@@ -47,7 +47,7 @@ def names(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
         f"stream_mer/models/{SHIPPED}/vocals.safetensors",
         f"stream_mer/models/{SHIPPED}/vocals.json",
         f"stream_mer/models/{SHIPPED}/CARD.md",
-        "stream_mer/serve/web/index.html",
+        "stream_mer/server/web/index.html",
         "stream_mer/demo/demo.ogg",
         "stream_mer/py.typed",
     ],

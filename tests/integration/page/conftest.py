@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import pytest_asyncio
 
-from stream_mer.serve.examples import FRAME
-from stream_mer.serve.server import Server
+from stream_mer.server.examples import FRAME
+from stream_mer.server.server import Server
 from stream_mer.types import EmotionFrame, Interval
 
 if TYPE_CHECKING:

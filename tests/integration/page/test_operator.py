@@ -2,8 +2,8 @@
 
 import pytest
 
-from stream_mer.serve import messages as wire
-from stream_mer.serve.examples import FRAME
+from stream_mer.server import messages as wire
+from stream_mer.server.examples import FRAME
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -268,7 +268,7 @@ async def test_a_command_that_the_server_refuses_is_said(look, published, monkey
     screen = await look()
     await screen.page.wait_for_selector("#operator", state="visible")
     # Roles do not change while somebody is connected; a page that believes it may what it may not must say so.
-    monkeypatch.setattr("stream_mer.serve.requests.Requests.require_role", lambda _: "viewer")
+    monkeypatch.setattr("stream_mer.server.requests.Requests.require_role", lambda _: "viewer")
     await screen.page.keyboard.press("b")
     await screen.text_is("#banner", "only operators may control")
     assert published.emotion.hold is None

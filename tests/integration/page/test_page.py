@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from stream_mer.serve.examples import FRAME, LEVELS, LINE, STATUS
-from stream_mer.serve.hub import Hub
+from stream_mer.server.examples import FRAME, LEVELS, LINE, STATUS
+from stream_mer.server.hub import Hub
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from stream_mer.serve.examples import CHANGE, FRAME, LINE
+from stream_mer.server.examples import CHANGE, FRAME, LINE
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 

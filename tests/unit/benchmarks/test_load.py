@@ -6,8 +6,8 @@ from benchmarks import load
 from benchmarks.load import VARIANTS, measure, parse_point
 from benchmarks.load_clients import captured_at_s
 from stream_mer.errors import SettingError
-from stream_mer.serve.codec import MessageEncoder, encode
-from stream_mer.serve.examples import FRAME, LINE
+from stream_mer.server.codec import MessageEncoder, encode
+from stream_mer.server.examples import FRAME, LINE
 
 
 def test_the_time_of_capture_is_read_from_the_message():

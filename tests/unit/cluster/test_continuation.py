@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from stream_mer.audio.windowing import Windower
 from stream_mer.cluster.continuation import FIRST_AUDIO_S, Continuation, ContinuedSource, continue_after
 from stream_mer.config import WindowSettings
-from stream_mer.serve.examples import CHANGE, FRAME, LINE, STATUS
+from stream_mer.server.examples import CHANGE, FRAME, LINE, STATUS
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, EmotionFrame, LyricLine, StreamStatus
 
 HOP = SAMPLE_RATE_HZ // 2

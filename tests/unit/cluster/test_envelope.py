@@ -11,9 +11,9 @@ import pytest
 from stream_mer.cluster.continuation import FrameEnd
 from stream_mer.cluster.envelope import KINDS, frame_end, kind_of, seal, unseal
 from stream_mer.errors import ClusterError
-from stream_mer.serve.codec import MessageEncoder
-from stream_mer.serve.codec import kind_of as kind_of_message
-from stream_mer.serve.examples import CHANGE, FRAME, LINE, STATUS
+from stream_mer.server.codec import MessageEncoder
+from stream_mer.server.codec import kind_of as kind_of_message
+from stream_mer.server.examples import CHANGE, FRAME, LINE, STATUS
 from stream_mer.types import InputLevels, StreamEvent
 
 LEVELS = InputLevels(t=1.5, rms_db=-21.25, peak_db=-6.5, onset=0.375)

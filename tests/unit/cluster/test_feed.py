@@ -18,8 +18,8 @@ from stream_mer.cluster.names import subject_of
 from stream_mer.cluster.records import Channel, Claim, HoldRecord, Worker, encode
 from stream_mer.cluster.store import Entry
 from stream_mer.errors import ClusterError
-from stream_mer.serve import messages as wire
-from stream_mer.serve.examples import FRAME, LINE, STATUS
+from stream_mer.server import messages as wire
+from stream_mer.server.examples import FRAME, LINE, STATUS
 from stream_mer.types import EmotionFrame, StreamEvent
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from stream_mer.cluster.envelope import Envelope
 from stream_mer.cluster.fence import Fence
-from stream_mer.serve.examples import FRAME, LINE
+from stream_mer.server.examples import FRAME, LINE
 from stream_mer.types import EmotionFrame, StreamEvent
 
 

@@ -10,7 +10,7 @@ import pytest
 from stream_mer.cluster.records import Channel, Claim, HoldRecord, Worker, decode, decode_hold, encode
 from stream_mer.cluster.roster import Roster, Table
 from stream_mer.errors import ClusterError
-from stream_mer.serve.examples import FRAME
+from stream_mer.server.examples import FRAME
 
 CLAIM = Claim(session="s", worker="w", state="running", channel=3)
 WORKER = Worker(name="w", host="h", pid=7, capacity=9, hop_s=0.5, context_s=10.0)

@@ -14,7 +14,7 @@ from stream_mer.cluster.coalescing import Coalescer
 from stream_mer.cluster.continuation import Continuation
 from stream_mer.cluster.run import ChannelSink, Outgoing, Run
 from stream_mer.errors import SourceError
-from stream_mer.serve.examples import STATUS
+from stream_mer.server.examples import STATUS
 
 PATIENCE_S = 30.0
 

@@ -9,7 +9,7 @@ import pytest
 from stream_mer.cluster import settings
 from stream_mer.cluster.settings import NatsSettings
 from stream_mer.errors import SettingError
-from stream_mer.redaction import redact_address
+from stream_mer.utils.redaction import redact_address
 
 
 @pytest.mark.parametrize("url", ["", "http://host", "nats://", "host:4222", "nats://host:port", "nats://a:1,ws://b:2"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from stream_mer.cluster.sight import LOST_AFTER_S, STALLED_AFTER_S, Sight
-from stream_mer.serve.examples import FRAME, LINE, STATUS
+from stream_mer.server.examples import FRAME, LINE, STATUS
 from stream_mer.types import EmotionFrame, StreamEvent, StreamStatus
 
 LIVE = replace(STATUS, source="live")

@@ -11,7 +11,7 @@ from stream_mer.cluster.continuation import Continuation
 from stream_mer.cluster.envelope import seal
 from stream_mer.cluster.standing import where_it_stands
 from stream_mer.cluster.store import Entry
-from stream_mer.serve.examples import FRAME, LINE, STATUS
+from stream_mer.server.examples import FRAME, LINE, STATUS
 
 HOP = 8000
 

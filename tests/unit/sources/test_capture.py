@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from stream_mer.errors import DeviceError
-from stream_mer.mailbox import MailboxClosed
 from stream_mer.sources.capture import channels_to_open, listen
 from stream_mer.sources.devices import InputDevice
 from stream_mer.sources.supervision import Health
 from stream_mer.sources.timeline import CapturedBlock
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk
+from stream_mer.utils.mailbox import MailboxClosed
 
 DEVICE = InputDevice(name="scripted", host_api="none", channels=4, rate_hz=16_000)
 BLOCK = 320

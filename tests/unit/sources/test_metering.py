@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from stream_mer.commands.meter import show_meter, verdict
+from stream_mer.audio.levels import Level
+from stream_mer.cli.meter import show_meter, verdict
 from stream_mer.errors import DeviceError
-from stream_mer.mailbox import Mailbox
 from stream_mer.sources.devices import InputDevice
-from stream_mer.sources.levels import Level
 from stream_mer.sources.metering import ChannelLevel, Reading, read_meter
 from stream_mer.sources.supervision import Health
 from stream_mer.sources.timeline import CapturedBlock
+from stream_mer.utils.mailbox import Mailbox
 
 RATE_HZ = 48_000
 DEVICE = InputDevice(name="Desk", host_api="none", channels=4, rate_hz=RATE_HZ)

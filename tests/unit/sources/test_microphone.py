@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from stream_mer.errors import DeviceError, SettingError
-from stream_mer.mailbox import Mailbox
 from stream_mer.sources.devices import InputDevice
 from stream_mer.sources.microphone import MicrophoneSource
 from stream_mer.sources.supervision import Health
 from stream_mer.sources.timeline import CapturedBlock
+from stream_mer.utils.mailbox import Mailbox
 
 DEVICES = (
     InputDevice(name="Desk Mic", host_api="ALSA", channels=1, rate_hz=16_000, is_default=True),

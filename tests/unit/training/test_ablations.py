@@ -15,7 +15,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from stream_mer.commands import evaluate
+from stream_mer.cli import evaluate
 from stream_mer.emotion.joint import JointModel
 from stream_mer.lyrics.reader import LINE_FEATURES
 from stream_mer.training import crossvalidation, metrics, scores

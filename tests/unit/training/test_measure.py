@@ -15,7 +15,7 @@ import torch
 from click.testing import CliRunner, Result
 from tolerance import KEPT, LAYER
 
-from stream_mer.commands import evaluate
+from stream_mer.cli import evaluate
 from stream_mer.config import WindowSettings
 from stream_mer.emotion.checkpoint import TextStrength, load_checkpoint
 from stream_mer.emotion.predictor import EmotionPredictor

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from stream_mer.commands import train_vocals
+from stream_mer.cli import train_vocals
 from stream_mer.errors import SettingError
 from stream_mer.lyrics.vocals import VocalDetector, VocalNetwork, VocalShape, load_detector
 from stream_mer.training.tokens import read_audio

@@ -1,0 +1,125 @@
+"""The ``stream-mer`` command. Each subcommand is a module beside this one, imported when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import logging
+import os
+import sys
+import threading
+import traceback
+from types import TracebackType
+from typing import Any
+
+import click
+
+from stream_mer import __version__
+from stream_mer.cli.settings.flag import explain, take_part
+from stream_mer.errors import StreamMerError
+from stream_mer.utils.redaction import redact
+from stream_mer.utils.terminal_text import escape
+
+COMMANDS = {
+    "serve": "Listen to music and stream what it feels like over websockets.",
+    "worker": "Compute channels for serving nodes, over NATS.",
+    "channels": "List, add or remove the channels that workers compute.",
+    "tag": "Tag audio files: what a live listener would have got, as JSON lines or CSV.",
+    "replay": "Serve a recorded show again.",
+    "listen": "Follow a server in the terminal.",
+    "osc": "List what OSC can be sent to, show what it gets, try it out.",
+    "lights": "List the presets for lamps, check a rig, show what it would do.",
+    "devices": "List the sound inputs of this machine.",
+    "config": "Print the settings that would count, and where each comes from.",
+    "diagnose": "Check this machine, and say what to fix.",
+    "train": "Train a joint model on a labelled corpus.",
+    "train-vocals": "Train the detector of voices on any music.",
+    "evaluate": "Measure a recipe on a corpus by cross-validation.",
+    "protocol": "Print the wire protocol as an AsyncAPI document or JSON Schema.",
+}
+
+
+class _LazyGroup(click.Group):
+    """Imports a command's module only when that command is called, so that ``--help`` is instant."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's
+        if cmd_name not in COMMANDS:
+            return None
+        command = importlib.import_module(f"stream_mer.cli.{cmd_name.replace('-', '_')}").command
+        assert isinstance(command, click.Command)  # noqa: S101 - narrows the type
+        return take_part(command)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # the reader of a pipe has had enough, as with | head; click would call it a failure
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return None
+        except StreamMerError as error:
+            explain(ctx, error)
+            raise
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="stream-mer")
+@click.option(
+    "-v", "--verbose", count=True, envvar="STREAM_MER_VERBOSE", help="Say more on stderr; twice for all details."
+)
+def cli(verbose: int) -> None:
+    """Hear what music feels like, live: valence and arousal, emotion category and sung words.
+
+    Start with `stream-mer serve` (the built-in demo song) and open the address that it prints, or tag a file with
+    `stream-mer tag song.mp3`.
+    """
+    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_RedactingFormatter("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=level, handlers=[handler])
+
+
+class _RedactingFormatter(logging.Formatter):
+    """Also for what libraries log, and for tracebacks: no address shows a secret, no text steers the terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(escape(super().format(record), keep_lines=True))
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name is that of logging
+        """Return the line without traceback: one line, whatever a name in it may hold."""
+        return escape(super().formatMessage(record))
+
+
+def main() -> None:
+    """Run the command line; an expected error is one line on stderr, never a traceback."""
+    sys.excepthook = _print_redacted
+    threading.excepthook = lambda failed: _print_redacted(failed.exc_type, failed.exc_value, failed.exc_traceback)
+    try:
+        sys.exit(cli.main(standalone_mode=False))
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        told = io.StringIO()
+        error.show(told)
+        click.echo(redact(escape(told.getvalue(), keep_lines=True)), err=True, nl=False)
+        sys.exit(error.exit_code)
+    except StreamMerError as error:
+        told_in_one_line = " ".join([f"stream-mer: {error}", *getattr(error, "__notes__", [])])
+        click.echo(redact(escape(told_in_one_line)), err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _print_redacted(kind: type[BaseException], error: BaseException | None, where: TracebackType | None) -> None:
+    """Print the traceback of a fault of our own, without what is secret in addresses."""
+    if not issubclass(kind, SystemExit):
+        text = "".join(traceback.format_exception(kind, error, where))
+        click.echo(redact(escape(text, keep_lines=True)), err=True, nl=False)

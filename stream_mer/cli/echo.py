@@ -1,0 +1,47 @@
+"""How commands print: what comes from outside steers no terminal."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, BinaryIO
+
+import click
+
+from stream_mer.utils.terminal_text import escape
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+
+def echo(text: str = "", *, err: bool = False, nl: bool = True) -> None:
+    """Print text whose control, C1 and bidirectional characters are escaped; line feeds and tabs stay.
+
+    Args:
+        text: One line, or several.
+        err: On stderr.
+        nl: End the line.
+    """
+    click.echo(escape(text, keep_lines=True), err=err, nl=nl)
+
+
+class EscapingFile(io.BufferedIOBase):
+    """Results on their way to a terminal; what goes to a file or a pipe is left as it is.
+
+    Args:
+        out: The terminal's own buffer.
+    """
+
+    def __init__(self, out: BinaryIO) -> None:
+        self._out = out
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: ReadableBuffer) -> int:
+        """Write whole UTF-8 characters."""
+        taken = bytes(data)
+        self._out.write(escape(taken.decode(errors="replace"), keep_lines=True).encode())
+        return len(taken)
+
+    def flush(self) -> None:
+        self._out.flush()

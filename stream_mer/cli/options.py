@@ -1,0 +1,142 @@
+"""Options that several commands share, and what they make together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from stream_mer.cli.settings.kinds import NameOrPath
+from stream_mer.config import SmoothingSettings, WindowSettings
+from stream_mer.engine_settings import EngineSettings
+from stream_mer.errors import SettingError
+from stream_mer.lyrics.charset import check_encoding
+from stream_mer.lyrics.opening import LyricsSettings
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_ENGINE_OPTIONS = (
+    click.option(
+        "--model",
+        type=NameOrPath(),
+        default=EngineSettings().model,
+        show_default=True,
+        help="Checkpoint: a name or a folder.",
+    ),
+    click.option("--device", default="cpu", show_default=True, help="Where the joint model runs: cpu or cuda."),
+    click.option("--hop", default=WindowSettings().hop_s, show_default=True, help="Seconds between frames, 0.1 to 2."),
+    click.option(
+        "--context", default=WindowSettings().context_s, show_default=True, help="Seconds a frame may know, 3 to 60."
+    ),
+    click.option(
+        "--lyrics",
+        "lyrics_file",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Known lyrics (LRC, SRT, WebVTT or plain text) in place of recognition.",
+    ),
+    click.option(
+        "--lyrics-encoding",
+        metavar="NAME",
+        help="Encoding of lyrics files, such as gbk, big5, shift_jis or cp1251.  [default: found out]",
+    ),
+    click.option("--no-lyrics", is_flag=True, help="Audio alone: no recognition, no words."),
+    click.option(
+        "--asr-model",
+        type=NameOrPath(),
+        default="base",
+        show_default=True,
+        help="Whisper model: base, tiny.en, another name, or a folder.",
+    ),
+    click.option("--asr-device", default="cpu", show_default=True, help="Where the recogniser runs: cpu or cuda."),
+    click.option(
+        "--min-confidence",
+        default=SmoothingSettings().min_confidence,
+        show_default=True,
+        help="Below this probability the category is 'unknown'.",
+    ),
+    click.option(
+        "--min-accuracy",
+        type=click.FloatRange(0, 1),
+        help="In its place: 'unknown' where the category is expected to be right less often than this.",
+    ),
+    click.option(
+        "--attack",
+        default=SmoothingSettings().attack_s,
+        show_default=True,
+        help="Smoothing: time constant while a value grows, seconds. 0 follows every frame.",
+    ),
+    click.option(
+        "--release",
+        default=SmoothingSettings().release_s,
+        show_default=True,
+        help="Smoothing: time constant while a value falls back, seconds.",
+    ),
+    click.option(
+        "--dwell",
+        default=SmoothingSettings().dwell_s,
+        show_default=True,
+        help="How long a category is kept at least, seconds. Longer gives fewer cues, later.",
+    ),
+    click.option(
+        "--hysteresis",
+        default=SmoothingSettings().margin,
+        show_default=True,
+        help="How much likelier another category must be before it takes over, 0 to 1.",
+    ),
+)
+
+
+def engine_options(function: F) -> F:
+    """Add the options that decide what a stream is computed with; ``engine_settings`` reads them."""
+    for option in reversed(_ENGINE_OPTIONS):
+        function = option(function)
+    return function
+
+
+def engine_settings(
+    *,
+    model: str,
+    device: str,
+    hop: float,
+    context: float,
+    lyrics_file: Path | None,
+    lyrics_encoding: str | None,
+    no_lyrics: bool,
+    asr_model: str,
+    asr_device: str,
+    min_confidence: float,
+    min_accuracy: float | None,
+    attack: float,
+    release: float,
+    dwell: float,
+    hysteresis: float,
+) -> EngineSettings:
+    """Make settings of the options.
+
+    Raises:
+        SettingError: A value is out of range, or two options contradict each other.
+    """
+    if lyrics_file is not None and no_lyrics:
+        raise SettingError("--lyrics and --no-lyrics contradict each other: give one of them")
+    if lyrics_encoding is not None:
+        check_encoding(lyrics_encoding)
+    known = lyrics_file is not None
+    return EngineSettings(
+        model=model,
+        device=device,
+        window=WindowSettings(hop_s=hop, context_s=context),
+        smoothing=SmoothingSettings(
+            attack_s=attack, release_s=release, margin=hysteresis, dwell_s=dwell, min_confidence=min_confidence
+        ),
+        min_accuracy=min_accuracy,
+        lyrics=LyricsSettings(
+            mode="off" if no_lyrics else "known" if known else "recognise",
+            file=lyrics_file,
+            encoding=lyrics_encoding,
+            model=asr_model,
+            device=asr_device,
+        ),
+    )

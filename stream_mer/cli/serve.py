@@ -1,0 +1,187 @@
+"""``stream-mer serve``."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Mapping, MutableMapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from stream_mer.cli.echo import echo
+from stream_mer.cli.named_sources import SourceOrPath, open_sources
+from stream_mer.cli.nats_options import nats_identity_options, nats_settings
+from stream_mer.cli.options import engine_options, engine_settings
+from stream_mer.cli.output_options import open_companions, open_outputs, output_options
+from stream_mer.cli.server_options import server_options, server_settings, tell_addresses
+from stream_mer.cluster.settings import NatsSettings
+from stream_mer.errors import SettingError
+from stream_mer.outputs.recording.recorder import Recorder
+from stream_mer.ports import AudioSource
+from stream_mer.runner import host
+from stream_mer.server.hello import ServerInfo, hello
+from stream_mer.server.server import Server
+from stream_mer.server.settings import ServeSettings
+
+_OF_SOURCES = {
+    "rate_hz": "rate",
+    "sample_format": "sample_format",
+    "channels": "channels",
+    "gain_db": "gain",
+    "track": "track",
+}
+"""What ``open_sources`` calls the parameters that say how a source is read."""
+
+
+@click.command("serve")
+@click.option(
+    "--source",
+    "sources",
+    type=SourceOrPath(),
+    multiple=True,
+    default=("demo",),
+    metavar="[NAME=]SOURCE",
+    help="What to listen to: demo, a file, mic, mic:NAME (see `stream-mer devices`), monitor for what this machine "
+    "plays, an address such as http://radio.example/live, remote for audio that a client sends, or - for raw PCM "
+    "or a file on stdin. Give it more than once, each with a name, for several streams.  [default: demo]",
+)
+@click.option(
+    "--from",
+    "nats_url",
+    metavar="URL",
+    help="Serve the channels that workers compute (`stream-mer worker`) in place of sources: address of NATS.",
+)
+@click.option(
+    "--only", multiple=True, metavar="CHANNEL", help="With --from: this channel; may be given more than once."
+)
+@nats_identity_options
+@click.option("--name", help="Name of the stream on the wire.  [default: that of the source]")
+@click.option("--loop", is_flag=True, help="Files: begin again at the end.")
+@click.option("--track", metavar="NUMBER|TITLE", help="Files and addresses: which of several audio tracks to hear.")
+@click.option("--rate", type=int, help="Raw PCM: samples per second.  [default: 44100]")
+@click.option("--format", "sample_format", help="Raw PCM: s16le, s24le, s32le, f32le, u8, ...  [default: s16le]")
+@click.option("--channels", help="Microphone: which ones to hear, such as 3,4. Raw PCM: how many.  [default: 1,2; 1]")
+@click.option("--gain", type=float, help="Microphone: amplification in dB.  [default: 0]")
+@click.option(
+    "--record", type=click.Path(path_type=Path), metavar="DIR", help="Record the show to a new folder in this one."
+)
+@click.option("--record-audio", is_flag=True, help="Record what is heard, too, as FLAC.")
+@server_options
+@output_options
+@engine_options
+def command(
+    *,
+    sources: Sequence[str],
+    nats_url: str | None,
+    only: tuple[str, ...],
+    nats_creds: Path | None,
+    nats_ca: Path | None,
+    name: str | None,
+    loop: bool,
+    record: Path | None,
+    record_audio: bool,
+    **options: Any,
+) -> None:
+    """Listen to music and stream what it feels like over websockets.
+
+    \b
+    Examples:
+      stream-mer serve                              the built-in demo song, no sound card needed
+      stream-mer serve --source mic                 the default microphone
+      stream-mer serve --source "mic:USB Audio"     a device by name
+      stream-mer serve --source monitor             what this machine itself plays
+      stream-mer serve --source set.flac --loop     a file, played as live
+      stream-mer serve --source http://host/live    internet radio; rtsp, rtp, rtmp, udp and tcp work alike
+      stream-mer serve --source remote              audio that a client sends (docs/PROTOCOL.md)
+      stream-mer serve --source A=mic --source B=set.flac --no-lyrics     two streams
+      stream-mer serve --osc resolume --osc eos@192.168.1.5               to visuals and a desk
+      stream-mer serve --source mic --record shows                        and keep it (see: stream-mer replay)
+      stream-mer serve --host 0.0.0.0 --token                             for the whole network
+      stream-mer serve --from nats://127.0.0.1:4222                       what workers compute (docs/SCALING.md)
+      arecord -t raw -f S16_LE -r 44100 | stream-mer serve --source -
+
+    Open the printed address in a browser, or connect any websocket client: without a word from it, it gets every
+    emotion, lyrics, change and status message.
+    """  # noqa: D301 - \b is click's mark for text that is not to be wrapped
+    settings = server_settings(options)
+    if nats_url is not None:
+        if click.get_current_context().get_parameter_source("sources") is ParameterSource.COMMANDLINE or record_audio:
+            raise SettingError("--from takes what workers compute: leave --source and --record-audio out, or --from")
+        nats = nats_settings(nats_url, nats_creds=nats_creds, nats_ca=nats_ca)
+        _serve_from(nats, settings, options, record=record, only=only)
+        return
+    if only:
+        raise SettingError("--only chooses among the channels of --from: give that too, or leave it out")
+    given = {key: options.pop(parameter) for key, parameter in _OF_SOURCES.items()}
+    streams = open_sources(sources, name=name, loop=loop, options=given)
+    _serve_sources(streams, settings, options, record=record, record_audio=record_audio)
+
+
+def _serve_sources(
+    streams: Mapping[str, AudioSource],
+    settings: ServeSettings,
+    options: MutableMapping[str, Any],
+    *,
+    record: Path | None,
+    record_audio: bool,
+) -> None:
+    outputs, companions = open_outputs(options, tuple(streams)), open_companions(options)
+    wanted = engine_settings(**options)
+    if len(streams) > 1 and wanted.lyrics.mode == "known":
+        raise SettingError("--lyrics belongs to one song: give a single --source with it, or leave it out")
+    if record_audio and record is None:
+        raise SettingError("--record-audio goes with --record DIR: give the folder, too")
+    info = ServerInfo(window_s=wanted.window.context_s, hop_s=wanted.window.hop_s)
+    greet = functools.partial(hello, settings=settings, info=info)
+    recorder = None if record is None else Recorder(record, hello=greet, audio=record_audio)
+    companions = [*companions, *([] if recorder is None else [recorder])]
+    from stream_mer.engine import Engine, serve  # noqa: PLC0415 - loads the models' libraries: not for --help or --from
+
+    loaded = Engine(wanted)
+
+    def tell(server: Server) -> None:
+        for stream, audio in streams.items():
+            echo(f"Listening to {audio.name}" + (f" as {stream}" if stream != audio.name else ""))
+        tell_addresses(server, outputs, companions, several=len(streams) > 1)
+
+    tap = None if recorder is None else recorder.tap
+    running = serve(
+        loaded, streams, settings, info=info, on_ready=tell, outputs=outputs, companions=companions, tap=tap
+    )
+    asyncio.run(running)
+
+
+def _serve_from(
+    nats: NatsSettings,
+    settings: ServeSettings,
+    options: MutableMapping[str, Any],
+    *,
+    record: Path | None,
+    only: Sequence[str],
+) -> None:
+    from stream_mer.cluster.holds import SharedHub  # noqa: PLC0415 - it imports NATS, which may not be installed
+    from stream_mer.cluster.serving import ClusterPerformer, look  # noqa: PLC0415 - likewise
+
+    found = asyncio.run(look(nats))
+    channels = tuple(only) or found.channels
+    unknown = [name for name in only if name not in found.channels]
+    if unknown:
+        there = ", ".join(found.channels)[:200] or "none"
+        raise SettingError(f"there is no channel {unknown[0][:80]!r}; there is {there}")
+    outputs, companions = open_outputs(options, channels or ("",)), open_companions(options)
+    if outputs and not channels:
+        raise SettingError("there is no channel yet to send anywhere; add one: stream-mer channels add NAME SOURCE")
+    info = ServerInfo() if found.window is None else ServerInfo(window_s=found.window[0], hop_s=found.window[1])
+    if record is not None:
+        companions.append(Recorder(record, hello=functools.partial(hello, settings=settings, info=info), audio=False))
+    hub = SharedHub(history_messages=settings.history_messages)
+    performers = {"the cluster": ClusterPerformer(nats, hub, only=only)}
+
+    def tell(server: Server) -> None:
+        echo(f"Serving {len(channels)} channels of NATS at {nats.shown}")
+        tell_addresses(server, outputs, companions, several=True)
+
+    asyncio.run(host(hub, performers, settings, info=info, on_ready=tell, outputs=outputs, companions=companions))

@@ -1,0 +1,256 @@
+"""``stream-mer tag``."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+import click
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from stream_mer.cli.echo import EscapingFile
+from stream_mer.cli.options import engine_options, engine_settings
+from stream_mer.cli.tag_outputs import FileOutputs, Wanted
+from stream_mer.engine_settings import EngineSettings
+from stream_mer.errors import SettingError, SourceError, StreamMerError
+from stream_mer.lyrics.files import LYRICS_SUFFIXES, words_duration_s
+from stream_mer.outputs.recording.events import event_of
+from stream_mer.outputs.recording.format import Recording, is_recording, open_recording
+from stream_mer.sources.decoding import check_file
+from stream_mer.sources.file import FileSource
+from stream_mer.sources.silence import SilenceSource
+from stream_mer.types import EmotionFrame, StreamEvent
+from stream_mer.utils.escaping_console import EscapingConsole
+from stream_mer.utils.file_names import as_text, file_names
+from stream_mer.utils.file_writing import check_targets, replacing
+from stream_mer.utils.redaction import redact_address, redact_argument
+from stream_mer.utils.stopping import orderly_exit
+
+if TYPE_CHECKING:
+    from stream_mer.engine import Engine
+
+
+@click.command("tag")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["jsonl", "csv"]),
+    default="jsonl",
+    show_default=True,
+    help="JSON lines: every message and a summary. CSV: one row a frame.",
+)
+@click.option("--out", type=click.Path(path_type=Path), metavar="PATH", help="Write there instead of stdout.")
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path),
+    metavar="PNG",
+    help="Also draw the timeline. Several files: each gets its own, with its name added.",
+)
+@click.option("--srt", type=click.Path(path_type=Path), metavar="FILE", help="Also write the lyrics as subtitles.")
+@click.option("--lrc", type=click.Path(path_type=Path), metavar="FILE", help="Also write the lyrics as LRC.")
+@click.option("--track", metavar="NUMBER|TITLE", help="Which of several audio tracks to hear.")
+@engine_options
+def command(
+    *,
+    files: tuple[str, ...],
+    output_format: str,
+    out: Path | None,
+    plot: Path | None,
+    srt: Path | None,
+    lrc: Path | None,
+    track: str | None,
+    **engine: Any,
+) -> None:
+    """Tag audio files, or lyrics alone: the messages that a live listener would have got, then one summary a file.
+
+    A frame at t1 knows nothing later than t1. Results do not depend on the speed of the machine. Exit code 0 if all
+    files were tagged, 1 if some failed (each is named with its reason; the others are done). Of a recorded show
+    (`stream-mer serve --record`) it makes the same without hearing it again.
+
+    \b
+    Examples:
+      stream-mer tag song.mp3                      JSON lines on stdout
+      stream-mer tag *.flac --out tags.jsonl       many files through one loaded model
+      stream-mer tag song.mp3 --format csv --plot song.png
+      stream-mer tag song.mp3 --srt song.srt       the recognised lyrics as subtitles; --lrc likewise
+      stream-mer tag song.mp3 --lyrics song.lrc    known lyrics in place of recognition
+      stream-mer tag song.lrc                      what the words alone say (.lrc, .srt, .vtt, or .txt)
+      stream-mer tag shows --plot show.png         the newest recording in this folder
+    """  # noqa: D301 - \b is click's mark for text that is not to be wrapped
+    _refuse_other_words(files, engine["lyrics_file"], no_lyrics=engine["no_lyrics"])
+    settings = engine_settings(**engine)
+    load = functools.cache(lambda: _load(settings))
+    wanted = Wanted(output_format=output_format, plot=plot, srt=srt, lrc=lrc)
+    wanted.check()
+    inputs = [Path(file) for file in files] + [one for one in (engine["lyrics_file"],) if one is not None]
+    with _progress() as progress:
+        tasks, failed = _tasks(files, progress, encoding=engine["lyrics_encoding"])
+        names = file_names(Path(task.file).stem if task.recording is None else task.stream for task in tasks)
+        own = [wanted.of(name) for name in names] if len(tasks) > 1 else [wanted] * len(tasks)
+        check_targets([*([] if out is None else [out]), *(path for one in own for path in one.paths())], inputs=inputs)
+        if any(task.recording is None for task in tasks):
+            load()  # before anything is written: without a model nothing can be
+        with orderly_exit(), _open_output(out) as file:
+            tagged = 0
+            for i, (task, outputs_wanted) in enumerate(zip(tasks, own, strict=True)):
+                outputs = FileOutputs(
+                    file, outputs_wanted, task.stream, words_alone=_is_lyrics(task.file), header=i == 0
+                )
+                try:
+                    with contextlib.closing(outputs):
+                        _perform(task, load, outputs, progress, track)
+                    tagged += 1
+                except SettingError:
+                    raise
+                except StreamMerError as error:
+                    failed += 1
+                    _tell(error, task.file, progress)
+            if not tagged:
+                raise click.exceptions.Exit(1)  # what was there before stays
+    if failed:
+        raise click.exceptions.Exit(1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Task:
+    """One file, or one stream of a recording.
+
+    Attributes:
+        file: As given.
+        stream: What it is called in what is written.
+        recording: None for a file.
+    """
+
+    file: str
+    stream: str
+    recording: Recording | None = None
+
+
+def _tasks(files: Sequence[str], progress: Progress, *, encoding: str | None) -> tuple[list[_Task], int]:
+    """Return what is to be done, and how many files cannot be: each of these is told, before any work begins.
+
+    A file's stream is called by its name; files of one name in several folders by their paths as given. Streams of a
+    recording keep their names.
+    """
+    names = [as_text(Path(file).name) for file in files]
+    tasks, failed = [], 0
+    for file, name in zip(files, names, strict=True):
+        try:
+            if is_recording(Path(file)):
+                recording = open_recording(Path(file))
+                tasks += [_Task(file=file, stream=stream, recording=recording) for stream in recording.streams]
+            else:
+                _check_input(file, encoding=encoding)
+                tasks.append(_Task(file=file, stream=name if names.count(name) == 1 else as_text(file)))
+        except StreamMerError as error:
+            failed += 1
+            _tell(error, file, progress)
+    return tasks, failed
+
+
+def _check_input(name: str, *, encoding: str | None) -> None:
+    """Find out what can be said of a file without decoding it.
+
+    Raises:
+        SourceError: It is missing, a folder, empty or an address.
+        LyricsError: It is lyrics that cannot be used.
+        SettingError: There is no such encoding.
+    """
+    if "://" in name:
+        shown = redact_address(name)
+        raise SourceError(f"tag reads files, and {shown} is an address: hear it with stream-mer serve --source {shown}")
+    if _is_lyrics(name):
+        words_duration_s(Path(name), encoding=encoding)
+    else:
+        check_file(Path(name))
+
+
+def _tell(error: StreamMerError, file: str, progress: Progress) -> None:
+    name = redact_argument(file)
+    reason = str(error) if name in str(error) else f"{name}: {error}"
+    progress.console.print(f"stream-mer: {reason}", style="red", markup=False, highlight=False, soft_wrap=True)
+
+
+def _load(settings: EngineSettings) -> Engine:
+    from stream_mer.engine import Engine  # noqa: PLC0415 - loads the models' libraries: recordings want none
+
+    return Engine(settings)
+
+
+def _perform(
+    task: _Task, load: Callable[[], Engine], outputs: FileOutputs, progress: Progress, track: str | None
+) -> None:
+    if task.recording is None:
+        _tag(load(), task.file, outputs, progress, track)
+    else:
+        for entry in task.recording.entries():
+            if entry.message is not None and entry.message.stream == task.stream:
+                outputs.publish(event_of(entry.message))
+    outputs.finish()
+
+
+def _tag(engine: Engine, name: str, outputs: FileOutputs, progress: Progress, track: str | None) -> None:
+    words = Path(name) if _is_lyrics(name) else None
+    source = (
+        FileSource(name, track=track)
+        if words is None
+        else SilenceSource(name, words_duration_s(words, encoding=engine.settings.lyrics.encoding))
+    )
+    task = progress.add_task(Path(name).name, total=source.duration_s())
+
+    class Watched:
+        def publish(self, event: StreamEvent) -> None:
+            outputs.publish(event)
+            if isinstance(event, EmotionFrame):
+                progress.update(task, completed=event.t1)
+
+    try:
+        pipeline = engine.pipeline(source, Watched(), in_real_time=False, lyrics=words, words_alone=words is not None)
+        pipeline.run()
+    finally:
+        progress.remove_task(task)
+
+
+def _is_lyrics(name: str) -> bool:
+    return Path(name).suffix.lower() in LYRICS_SUFFIXES
+
+
+def _refuse_other_words(files: tuple[str, ...], lyrics_file: Path | None, *, no_lyrics: bool) -> None:
+    """A file of lyrics is its own words: an option that gives it others, or none, is a mistake.
+
+    Raises:
+        SettingError: There is such a file, and such an option.
+    """
+    option = "--lyrics" if lyrics_file is not None else "--no-lyrics" if no_lyrics else None
+    words = next(filter(_is_lyrics, files), None)
+    if option is not None and words is not None:
+        raise SettingError(f"{words} is lyrics itself, so {option} contradicts it: leave {option} out, or give audio")
+
+
+@contextlib.contextmanager
+def _open_output(path: Path | None) -> Iterator[BinaryIO]:
+    if path is None:
+        yield cast("BinaryIO", EscapingFile(sys.stdout.buffer)) if sys.stdout.isatty() else sys.stdout.buffer
+        return
+    with replacing(path) as file:
+        yield file
+
+
+def _progress() -> Progress:
+    """A bar on stderr, and nothing where stderr is no terminal."""
+    console = EscapingConsole(stderr=True)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )

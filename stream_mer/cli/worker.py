@@ -1,0 +1,61 @@
+"""``stream-mer worker``."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import click
+
+from stream_mer.cli.echo import echo
+from stream_mer.cli.nats_options import nats_options, nats_settings
+from stream_mer.cli.options import engine_options, engine_settings
+from stream_mer.errors import SettingError
+
+
+@click.command("worker")
+@nats_options
+@click.option("--name", help="What people call this worker.  [default: host and process]")
+@click.option("--max-channels", default=100, show_default=True, help="Take no more channels than this.")
+@engine_options
+def command(
+    *,
+    nats_url: str,
+    nats_creds: Path | None,
+    nats_ca: Path | None,
+    lease: float,
+    replicas: int,
+    name: str | None,
+    max_channels: int,
+    **engine: Any,
+) -> None:
+    """Compute channels for `stream-mer serve --from`: take some from NATS, publish their frames there.
+
+    Channels come from `stream-mer channels add`. Start as many workers as you like, on as many machines: they share the
+    channels, and take over those of a worker that is gone. SIGTERM gives all channels back before the end.
+
+    \b
+    Example:
+      nats-server --jetstream &
+      stream-mer channels add hall http://radio.example/live
+      stream-mer worker --no-lyrics &
+      stream-mer serve --from nats://127.0.0.1:4222
+    """  # noqa: D301 - \b is click's mark for text that is not to be wrapped
+    nats = nats_settings(nats_url, nats_creds=nats_creds, nats_ca=nats_ca, lease=lease, replicas=replicas)
+    from stream_mer.cluster.worker import WorkerSettings  # noqa: PLC0415 - it imports NATS, perhaps not installed
+    from stream_mer.cluster.working import work  # noqa: PLC0415 - likewise
+
+    wanted = engine_settings(**engine)
+    if wanted.lyrics.mode == "known":
+        raise SettingError("--lyrics belongs to one song, and a worker has many channels: leave it out")
+    given = {} if name is None else {"name": name}
+    settings = WorkerSettings(max_channels=max_channels, window=wanted.window, **given)
+    from stream_mer.engine import Engine  # noqa: PLC0415 - loads the models' libraries: not for --help
+
+    engine_loaded = Engine(wanted)
+
+    def tell() -> None:
+        echo(f"Working as {settings.name} for NATS at {nats.shown}. Stop with Ctrl-C.")
+
+    asyncio.run(work(engine_loaded, nats, settings, on_ready=tell))

@@ -1,1 +1,0 @@
-"""One module a subcommand; each defines ``command`` and holds no logic of its own beyond joining."""

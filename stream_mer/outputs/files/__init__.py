@@ -1,0 +1,1 @@
+"""What ``tag`` writes: JSON lines, CSV, lyrics, pictures."""

@@ -1,0 +1,198 @@
+"""A tagged file or a recorded show as a picture: the timeline of the page, from the beginning to the end."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stream_mer.errors import SettingError
+from stream_mer.outputs.files.timeline import WORD_ROWS, Timeline
+from stream_mer.types import UNKNOWN, EmotionFrame, StreamEvent
+from stream_mer.utils.file_writing import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+CATEGORY_COLOURS = {
+    "happy": "#f3b74a",
+    "angry": "#ee5d58",
+    "sad": "#6c9bf5",
+    "relaxed": "#52c4a2",
+    UNKNOWN: "#8a90a2",
+}
+"""Those of the page, as its ground and its inks."""
+
+_GROUND, _INK, _QUIET = "#0c0d12", "#f2f3f7", "#979db0"
+_CURVES = {"valence": (_INK, "-"), "arousal": ("#c9a0ff", (0, (5, 3)))}
+_WIDTH_IN, _WIDEST_IN, _HEIGHT_IN = 12.0, 48.0, 5.5
+_WORDS_PT = 7
+_INCHES_PER_S = 0.04
+"""Up to five minutes the picture is as wide as a page; a longer one is wider, up to twenty."""
+
+_DPI = 150
+_TIMES_PER_IN = 0.8
+_STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
+"""So far apart times are written below the picture."""
+
+_FONTS = (
+    "DejaVu Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Zen Hei", "PingFang SC", "Hiragino Sans",
+    "Microsoft YaHei", "Malgun Gothic", "Arial Unicode MS",
+)  # fmt: skip
+"""Lyrics come in any script: each character is drawn with the first of these that is installed and has it."""
+
+
+def check_picture(path: Path, option: str) -> None:
+    """Find out whether a picture can be drawn, before there is anything to draw.
+
+    Args:
+        path: Where it is to go; its ending names the format.
+        option: Of the command line, for the error.
+
+    Raises:
+        SettingError: matplotlib is not installed, or does not know the format.
+    """
+    try:
+        import matplotlib as mpl  # noqa: F401, PLC0415 - slow to import, wanted by few
+        from matplotlib.backend_bases import FigureCanvasBase  # noqa: PLC0415 - likewise
+    except ImportError as error:
+        raise SettingError(f"{option} needs matplotlib: pip install 'stream-mer[offline]'") from error
+    if _format_of(path) not in FigureCanvasBase.get_supported_filetypes():
+        raise SettingError(f"cannot draw {path}: no picture ends so; name it .png, .svg or .pdf")
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a picture; what was there before stays until it is complete.
+
+    Raises:
+        SettingError: It cannot be written.
+    """
+    with replacing(path) as file:
+        try:
+            figure.savefig(file, format=_format_of(path))
+        except ValueError as error:  # such as more pixels than there can be
+            raise SettingError(f"cannot draw {path}: {error}") from error
+
+
+def _format_of(path: Path) -> str:
+    return path.suffix.removeprefix(".").lower() or "png"
+
+
+class TimelinePlot:
+    """Collects the events of one stream and draws them; implements ``ports.EventSink``."""
+
+    def __init__(self) -> None:
+        self.timeline = Timeline()
+
+    def publish(self, event: StreamEvent) -> None:
+        """Take one event."""
+        self.timeline.publish(event)
+
+    def save(self, path: Path, title: str) -> None:
+        """Draw the picture.
+
+        Raises:
+            SettingError: matplotlib is not installed or does not know the format, or the file cannot be written.
+        """
+        check_picture(path, "--plot")
+        from matplotlib import font_manager, rc_context  # noqa: PLC0415 - slow to import, wanted by --plot alone
+
+        installed = set(font_manager.get_font_names())
+        # Names and lyrics are plain text: a dollar sign in them begins no formula.
+        fonts = [font for font in _FONTS if font in installed]
+        look: dict[Any, Any] = {
+            "font.family": fonts, "text.parse_math": False, "text.color": _INK, "xtick.color": _QUIET,
+            "ytick.color": _QUIET, "axes.labelcolor": _QUIET, "axes.facecolor": _GROUND, "axes.edgecolor": "#262a35",
+        }  # fmt: skip
+        with rc_context(look), warnings.catch_warnings():
+            # Where no font has a character, its place is a box; a line on stderr for each would help nobody.
+            warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+            self._draw(path, title)
+
+    def _draw(self, path: Path, title: str) -> None:
+        from matplotlib.figure import Figure  # noqa: PLC0415 - as in save
+
+        begin, end = self.timeline.span_s
+        width = min(_WIDEST_IN, max(_WIDTH_IN, _INCHES_PER_S * (end - begin)))
+        figure = Figure(figsize=(width, _HEIGHT_IN), layout="constrained", facecolor=_GROUND, dpi=_DPI)
+        band, curves, words = figure.subplots(3, 1, sharex=True, height_ratios=(0.5, 5, 1.2))
+        band.set_title(title, loc="left")
+        band.set(xlim=(begin, end), ylim=(0, 1))
+        self._draw_band(band)
+        self._draw_curves(curves)
+        words.set(yticks=[], ylim=(0, WORD_ROWS))
+        words.set_xticks(_round_times(begin, end, most=round(_TIMES_PER_IN * width)))
+        words.xaxis.set_major_formatter(_clock)
+        figure.draw_without_rendering()  # so that it is known how wide a second is
+        self._draw_words(words)
+        save_figure(figure, path)
+
+    def _draw_band(self, band: Axes) -> None:
+        """A stripe for each run of a category; what an operator held has a line above it. And the legend of it all."""
+        runs = list(self.timeline.runs())
+        for run in runs:
+            band.axvspan(run.t0, run.t1, 0, 0.8, color=CATEGORY_COLOURS[run.category], linewidth=0)
+            if run.held:
+                band.axvspan(run.t0, run.t1, 0.88, 1, color=_INK, linewidth=0)
+        for name, (colour, dash) in _CURVES.items():  # among the curves the legend would hide some of them
+            band.plot([], [], color=colour, linestyle=dash, linewidth=1.8, label=name)
+        for category in dict.fromkeys(run.category for run in runs):
+            band.plot([], [], color=CATEGORY_COLOURS[category], linewidth=6, label=category)
+        if runs:
+            band.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=7, frameon=False, fontsize=8, borderpad=0)
+        band.set_axis_off()
+
+    def _draw_curves(self, curves: Axes) -> None:
+        for name, (colour, dash) in _CURVES.items():
+
+            def part(value: Any, name: str = name) -> tuple[list[float], list[float]]:
+                return self.timeline.curve(lambda frame: value(frame, name))
+
+            times, values = part(_value)
+            curves.plot(times, values, color=colour, linestyle=dash, linewidth=1.8)
+            curves.fill_between(times, part(_low)[1], part(_high)[1], color=colour, alpha=0.1, linewidth=0)
+        for cue in self.timeline.cues:
+            colour = CATEGORY_COLOURS[cue.after]
+            curves.axvline(cue.t, color=colour, linewidth=1, alpha=0.7)
+            curves.plot([cue.t], [-1], marker="^", markersize=9, color=colour, clip_on=False)
+        curves.axhline(0, color=_QUIET, linewidth=0.5)
+        curves.set(ylim=(-1, 1), yticks=(-1, 0, 1))
+
+    def _draw_words(self, words: Axes) -> None:
+        def width_s(text: str) -> float:
+            """How wide a text is drawn, in seconds."""
+            drawn = words.text(0, 0, text, fontsize=_WORDS_PT)
+            pixels = drawn.get_window_extent()
+            drawn.remove()
+            left, right = (words.transData.inverted().transform((x, 0))[0] for x in (pixels.x0, pixels.x1))
+            return float(right - left)
+
+        for one in self.timeline.placed(width_s):
+            words.text(one.t0, WORD_ROWS - one.row - 0.5, one.text, fontsize=_WORDS_PT, va="center", clip_on=True)
+
+
+def _value(frame: EmotionFrame, name: str) -> float:
+    return float(getattr(frame, name))
+
+
+def _low(frame: EmotionFrame, name: str) -> float:
+    return float(getattr(frame.raw.interval, name)[0])
+
+
+def _high(frame: EmotionFrame, name: str) -> float:
+    return float(getattr(frame.raw.interval, name)[1])
+
+
+def _round_times(begin_s: float, end_s: float, *, most: int) -> list[float]:
+    """Times as people count them, and not too many."""
+    step_s = next((step for step in _STEPS_S if end_s - begin_s <= step * most), _STEPS_S[-1])
+    first, last = math.ceil(begin_s / step_s), math.floor(end_s / step_s)
+    return [float(step_s * i) for i in range(first, last + 1)]
+
+
+def _clock(t_s: float, _position: float = 0.0) -> str:
+    minutes, seconds = divmod(round(t_s), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

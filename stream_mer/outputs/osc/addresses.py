@@ -1,0 +1,339 @@
+"""What is sent over OSC: fields, the addresses they go to, and the numbers they become. Pure."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
+
+from stream_mer.errors import SettingError, brief, did_you_mean
+from stream_mer.outputs.values import ShowValues
+from stream_mer.types import CATEGORIES, CLUSTERS, UNKNOWN
+
+Argument: TypeAlias = int | float | str
+"""What one message carries: always exactly one."""
+
+FieldKind: TypeAlias = Literal["signed", "share", "level", "flag", "choice", "text", "trigger"]
+
+ADDRESS = "/mer/{stream}/{field}"
+"""Where a field goes unless told otherwise."""
+
+LEVEL_FLOOR_DB = -60.0
+"""This and less is 0 of a level's range; full scale is 1."""
+
+CATEGORY_CHOICES = (UNKNOWN, *CATEGORIES)
+"""``category`` is sent as the index of the category in these."""
+
+HOLD_CHOICES = ("none", "freeze", "blackout", "override")
+"""``hold`` is sent as the index of the operator's hold in these."""
+
+SLEW_PER_S = 2.0
+"""How far valence, arousal and probabilities move in a second unless told otherwise, in shares of their range."""
+
+MAX_ADDRESS, MAX_FIELDS = 256, 512
+"""Characters of an address, and fields of one mapping: more are a mistake, and the addresses must fit a datagram."""
+
+MAX_TEXT = 512
+"""Longer texts are cut, so that a message always fits a datagram."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldSource:
+    """Where the value of a field comes from.
+
+    Attributes:
+        kind: ``signed`` (-1..1), ``share`` (0..1), ``level`` (from dBFS), ``flag`` (0 or 1), ``choice`` (an index),
+            ``text``, or ``trigger`` (sent when something happens, and only then).
+        about: What it is, for documents.
+        read: The share of its range, 0..1; of a choice its index; of a text the text; of a trigger a number that
+            grows when it fires.
+        neutral: What it fades to when audio or model are gone; likewise.
+    """
+
+    kind: FieldKind
+    about: str
+    read: Callable[[ShowValues], Argument]
+    neutral: Argument = 0.0
+
+    @property
+    def slew_per_s(self) -> float:
+        """How fast it moves unless told otherwise; levels follow the music at once."""
+        return SLEW_PER_S if self.kind in {"signed", "share"} else math.inf
+
+
+def _level(decibels: float) -> float:
+    return 1.0 - decibels / LEVEL_FLOOR_DB
+
+
+def _hold(values: ShowValues) -> str:
+    return values.hold or HOLD_CHOICES[0]
+
+
+def _prob(name: str) -> FieldSource:
+    about = f"probability of the category {name}"
+    return FieldSource(kind="share", about=about, read=lambda values: values.probs[name], neutral=1 / len(CATEGORIES))
+
+
+def _cluster(name: str) -> FieldSource:
+    about = f"probability of the MIREX cluster {name}"
+    return FieldSource(kind="share", about=about, read=lambda values: values.clusters[name], neutral=1 / len(CLUSTERS))
+
+
+def _entry(name: str) -> FieldSource:
+    about = f"sent whenever the category becomes {name}"
+    return FieldSource(kind="trigger", about=about, read=lambda values: float(values.category == name))
+
+
+FIELDS: Mapping[str, FieldSource] = {
+    "valence": FieldSource(
+        kind="signed",
+        about="valence: unpleasant to pleasant",
+        read=lambda values: (values.valence + 1) / 2,
+        neutral=0.5,
+    ),
+    "arousal": FieldSource(
+        kind="signed", about="arousal: calm to excited", read=lambda values: (values.arousal + 1) / 2, neutral=0.5
+    ),
+    **{name: _prob(name) for name in CATEGORIES},
+    "confidence": FieldSource(
+        kind="share",
+        about="probability of the category, or of the likeliest one where it is unknown",
+        read=lambda values: values.confidence,
+    ),
+    **{name: _cluster(name) for name in CLUSTERS},
+    "rms": FieldSource(
+        kind="level",
+        about=f"level of the input: 0 is {LEVEL_FLOOR_DB:g} dBFS and below, 1 full scale",
+        read=lambda values: _level(values.rms_db),
+    ),
+    "peak": FieldSource(
+        kind="level",
+        about="largest sample since the last message, likewise",
+        read=lambda values: _level(values.peak_db),
+    ),
+    "onset": FieldSource(
+        kind="level", about="strongest onset since the last message", read=lambda values: values.onset
+    ),
+    "category": FieldSource(
+        kind="choice",
+        about="index of the category: " + ", ".join(f"{i} {name}" for i, name in enumerate(CATEGORY_CHOICES)),
+        read=lambda values: CATEGORY_CHOICES.index(values.category),
+        neutral=0,
+    ),
+    "category_name": FieldSource(
+        kind="text", about="the category's name", read=lambda values: values.category, neutral=UNKNOWN
+    ),
+    "line": FieldSource(kind="text", about="the newest sung line", read=lambda values: values.line, neutral=""),
+    "hold": FieldSource(
+        kind="choice",
+        about="what an operator did: " + ", ".join(f"{i} {name}" for i, name in enumerate(HOLD_CHOICES)),
+        read=lambda values: HOLD_CHOICES.index(_hold(values)),
+    ),
+    "hold_name": FieldSource(kind="text", about="what an operator did, as a word", read=_hold, neutral=HOLD_CHOICES[0]),
+    "blackout": FieldSource(
+        kind="flag", about="1 while an operator wants it dark", read=lambda values: float(values.hold == "blackout")
+    ),
+    "alive": FieldSource(kind="flag", about="0 while audio or model are gone", read=lambda values: float(values.alive)),
+    "change": FieldSource(
+        kind="trigger", about="sent whenever the category changes", read=lambda values: values.changes
+    ),
+    **{f"to_{name}": _entry(name) for name in CATEGORY_CHOICES},
+}
+"""Everything that can be sent, by name, in the order in which it is sent."""
+
+NUMBERS = tuple(name for name, source in FIELDS.items() if source.kind != "text")
+"""All fields but the texts."""
+
+LEVELS = frozenset({"rms", "peak", "onset"})
+"""Fields for which the input's levels must be measured."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """The numbers that a receiver wants.
+
+    Attributes:
+        low: For the low end of a value's range.
+        high: For its high end, above ``low``.
+        whole: Whether integers are sent.
+    """
+
+    low: float
+    high: float
+    whole: bool = False
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
+            raise SettingError(f"a scale begins below its end, not {self.low:g}..{self.high:g}")
+        if self.whole and not (float(self.low).is_integer() and float(self.high).is_integer()):
+            raise SettingError(f"a scale of integers has whole ends, not {self.low:g}..{self.high:g}")
+
+    def number(self, share: float) -> int | float:
+        """Return the number for a share of the range, 0..1."""
+        number = self.low + (self.high - self.low) * share
+        return round(number) if self.whole else number
+
+    def __str__(self) -> str:
+        return ("int " if self.whole else "") + f"{self.low:g}..{self.high:g}"
+
+
+UNIT = Scale(low=0.0, high=1.0)
+SIGNED = Scale(low=-1.0, high=1.0)
+PERCENT = Scale(low=0.0, high=100.0)
+
+_NUMBER = r"[-+]?\d+(?:\.\d+)?"
+_SCALE = re.compile(rf"(?P<int>int)?\s*(?:(?P<low>{_NUMBER})\s*(?:\.\.|-)\s*(?P<high>{_NUMBER}))?")
+
+
+def parse_scale(text: str) -> Scale:
+    """Read a scale such as ``0-1``, ``0-100``, ``-1..1``, ``int`` (0..127) or ``int 0-255``.
+
+    Raises:
+        SettingError: It is none.
+    """
+    found = _SCALE.fullmatch(text.strip())
+    if found is None or not any(found.groups()):
+        raise SettingError(
+            f'a scale is "0-1", "0-100", "-1..1", "int", "int 0-255" or the like, not {brief(repr(text))}'
+        )
+    low, high = float(found["low"] or 0), float(found["high"] or 127)
+    return Scale(low=low, high=high, whole=found["int"] is not None)
+
+
+_RESERVED = re.compile(r"[^!-~]|[#*,?\[\]{}]")
+_NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9._-]")
+
+
+def address_part(name: str) -> str:
+    """Return a stream's name as part of an address: what OSC or its receivers could misread becomes ``_``."""
+    return _NOT_IN_A_NAME.sub("_", name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OscField:
+    """One value and where it goes.
+
+    Attributes:
+        name: One of ``FIELDS``.
+        address: An OSC address; ``{stream}`` and ``{field}`` stand for both names.
+        scale: The numbers wanted; None for -1..1 of valence and arousal and 0..1 of all else. Choices are always sent
+            as their index, and texts as they are.
+        slew_per_s: How far it may move in a second, in shares of its range; None for what suits the field.
+        release: Of a trigger: whether 0 follows the 1, for what holds a button down until then.
+    """
+
+    name: str
+    address: str = ADDRESS
+    scale: Scale | None = None
+    slew_per_s: float | None = None
+    release: bool = False
+
+    def __post_init__(self) -> None:
+        if self.name not in FIELDS:
+            raise SettingError(f"no OSC field is called {self.name!r}{did_you_mean(self.name, FIELDS)}")
+        bare = self.address.replace("{stream}", "").replace("{field}", "")
+        if len(self.address) > MAX_ADDRESS:
+            raise SettingError(
+                f"the OSC address of {self.name} has {len(self.address)} characters: {MAX_ADDRESS} at most"
+            )
+        if not self.address.startswith("/") or _RESERVED.search(bare):
+            raise SettingError(
+                f"the OSC address {self.address!r} of {self.name} must begin with / and hold neither spaces nor any of "
+                "#*,?[]{} but for {stream} and {field}"
+            )
+        kind = self.source.kind
+        if self.slew_per_s is not None and not self.slew_per_s > 0:
+            raise SettingError(f"slew_per_s of {self.name} is above 0, not {self.slew_per_s:g}")
+        if self.slew_per_s is not None and kind not in {"signed", "share", "level"}:
+            raise SettingError(f"{self.name} does not move gradually: slew_per_s is not for it")
+        if self.scale is not None and kind in {"choice", "text"}:
+            raise SettingError(f"{self.name} is sent as it is: scale is not for it")
+        if self.release and kind != "trigger":
+            raise SettingError(f"{self.name} is no trigger: release is not for it")
+
+    @property
+    def source(self) -> FieldSource:
+        return FIELDS[self.name]
+
+    @property
+    def sent_scale(self) -> Scale:
+        """The scale, chosen or natural."""
+        return self.scale or (SIGNED if self.source.kind == "signed" else UNIT)
+
+    @property
+    def values(self) -> str:
+        """What is sent, for people."""
+        match self.source.kind:
+            case "choice":
+                return "int"
+            case "text":
+                return "text"
+            case "flag":
+                return f"{self.sent_scale.number(0.0):g} or {self.sent_scale.number(1.0):g}"
+            case "trigger":
+                ends = f", then {self.sent_scale.number(0.0):g}" if self.release else ""
+                return f"{self.sent_scale.number(1.0):g}{ends}"
+        return str(self.sent_scale)
+
+    def address_of(self, stream: str) -> str:
+        """Return the address for a stream."""
+        return self.address.replace("{stream}", address_part(stream)).replace("{field}", self.name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OscMapping:
+    """Everything that one receiver gets.
+
+    Attributes:
+        fields: What is sent; every address once.
+        strings: Whether texts are sent; without, fields that are texts are passed over.
+        step: The smallest change that the receiver can see, as a share of the range; smaller ones wait for the
+            refresh of each second. 0..0.1.
+        light: Whether the receiver's faders are light: they flash less often than could hurt, and all go to 0 in an
+            operator's blackout.
+        hold_s: Without audio or model: how long the last values stay, 0 or more.
+        fade_s: How long they take to fade to neutral after that, above 0.
+    """
+
+    fields: tuple[OscField, ...]
+    strings: bool = True
+    step: float = 0.001
+    light: bool = False
+    hold_s: float = 10.0
+    fade_s: float = 5.0
+
+    def __post_init__(self) -> None:
+        if not self.sent:
+            raise SettingError("an OSC mapping sends at least one field; give it some under [fields]")
+        if len(self.fields) > MAX_FIELDS:
+            raise SettingError(f"an OSC mapping has at most {MAX_FIELDS} fields, not {len(self.fields)}")
+        if not 0 <= self.step <= 0.1:
+            raise SettingError(f"step is a share of the range from 0 to 0.1, not {self.step:g}")
+        if not (0 <= self.hold_s < math.inf and 0 < self.fade_s < math.inf):
+            raise SettingError("hold_s is 0 or more seconds, and fade_s above 0")
+        taken: dict[str, str] = {}
+        for field in self.sent:
+            other = taken.setdefault(field.address_of("stream"), field.name)
+            if other != field.name:
+                raise SettingError(f"{other} and {field.name} are both sent to {field.address}; give each its own")
+
+    @property
+    def sent(self) -> tuple[OscField, ...]:
+        """The fields that are really sent."""
+        return tuple(field for field in self.fields if self.strings or field.source.kind != "text")
+
+    def under(self, prefix: str) -> OscMapping:
+        """Return the same with a prefix before every address, such as ``/gma3``; empty for none.
+
+        Raises:
+            SettingError: It can be no part of an address.
+        """
+        fields = tuple(replace(field, address=prefix + field.address) for field in self.fields)
+        return replace(self, fields=fields) if prefix else self
+
+    @property
+    def wants_levels(self) -> bool:
+        """Whether the input's levels must be measured."""
+        return any(field.name in LEVELS for field in self.sent)

@@ -1,0 +1,204 @@
+"""How a recording lies on disk: a folder with ``messages.jsonl``, and with the audio where that was wanted.
+
+The first line says what was recorded; each one after it is a message and when it was published. Lines are only ever
+added, so after a crash all but perhaps the last one can be read.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from stream_mer.errors import RecordingError, brief
+from stream_mer.server import messages as wire
+
+MESSAGES = "messages.jsonl"
+FORMAT = 1
+
+MAX_LENGTH_S = 366 * 86_400.0
+"""A year: no show is longer, and timers take no more."""
+
+MAX_LINE_BYTES = 1 << 20
+"""A hundred times the longest line that was ever recorded."""
+
+MAX_STREAMS = 1024
+
+log = logging.getLogger(__name__)
+
+
+class Header(msgspec.Struct, tag_field="type", tag="recording", kw_only=True, frozen=True):
+    """The first line.
+
+    Attributes:
+        format: Grows when older versions can no longer read it.
+        server: Name and version of what recorded it.
+        started_at: When, ISO 8601 with the zone.
+        hello: What clients were told.
+        audio: Names of the files with each stream's audio; none where none was recorded.
+    """
+
+    format: int = FORMAT
+    server: str
+    started_at: str
+    hello: wire.Hello
+    audio: dict[str, str] = {}
+
+
+class Entry(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """Every other line.
+
+    Attributes:
+        at: Seconds since the recording began, on the clock of the machine.
+        message: What was published then; None for what is said of the recording itself.
+        lost: So many messages before this one are missing, because the disk was too slow.
+        ended: The recording was ended, and not cut off; the last line.
+    """
+
+    at: Annotated[float, Meta(ge=0, le=MAX_LENGTH_S)]
+    message: wire.EventMessage | None = None
+    lost: Annotated[int, Meta(ge=0)] = 0
+    ended: bool = False
+
+
+class _When(msgspec.Struct, kw_only=True, frozen=True):
+    """Of a line that cannot be read: when it is."""
+
+    at: float
+
+
+_when_decoder = msgspec.json.Decoder(_When)
+_header_decoder = msgspec.json.Decoder(Header)
+_entry_decoder = msgspec.json.Decoder(Entry)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recording:
+    """A folder that was recorded to.
+
+    Attributes:
+        folder: Where it lies.
+        header: What was recorded.
+        streams: Those that there were from the beginning, and those that came later.
+        end_s: Where it ends, seconds since it began.
+    """
+
+    folder: Path
+    header: Header
+    streams: tuple[str, ...]
+    end_s: float
+
+    def entries(self) -> Iterator[Entry]:
+        """Read all lines that can be read, in order; what is damaged is left out.
+
+        Raises:
+            RecordingError: The file is gone, or cannot be read on.
+        """
+        return (entry for entry in _lines(self.folder / MESSAGES) if entry is not None)
+
+
+def is_recording(path: Path) -> bool:
+    """Tell whether a path is a folder with a recording, or with several."""
+    return os.path.isdir(path) and (  # noqa: PTH112 - Path.is_dir raises where a name is too long
+        (path / MESSAGES).is_file() or any(path.glob(f"*/{MESSAGES}"))
+    )
+
+
+def open_recording(path: Path) -> Recording:
+    """Open a recording; of a folder with several, the newest.
+
+    It is read through once, to say what is damaged.
+
+    Raises:
+        RecordingError: There is none, or none that this version can read, or it holds what no recorder writes.
+    """
+    if not os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where a name is too long
+        raise RecordingError(f"{brief(str(path))} is no folder: give one that stream-mer serve --record made")
+    folder = path if (path / MESSAGES).is_file() else _newest(path)
+    file = folder / MESSAGES
+    try:
+        with file.open("rb") as lines:
+            header = _header_decoder.decode(lines.readline(MAX_LINE_BYTES))
+    except OSError as error:
+        raise RecordingError(f"cannot read {file}: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:  # the errors of msgspec are ValueErrors
+        raise RecordingError(f"{file} does not begin like a recording: {brief(str(error))}") from error
+    if header.format > FORMAT:
+        raise RecordingError(f"{file} was recorded by {header.server}, which is newer: update stream-mer")
+    streams, end_s = _read_through(file, header)
+    return Recording(folder=folder, header=header, streams=streams, end_s=end_s)
+
+
+def _read_through(file: Path, header: Header) -> tuple[tuple[str, ...], float]:
+    """Return the streams and the end, and say once what cannot be read."""
+    streams, damaged, last_at = dict.fromkeys(header.hello.streams), 0, 0.0
+    for entry in _lines(file):
+        if entry is None:
+            damaged += 1
+            continue
+        last_at = max(last_at, entry.at)
+        if entry.message is not None:
+            streams[entry.message.stream] = None
+        if len(streams) > MAX_STREAMS:
+            raise RecordingError(f"{file} has more than {MAX_STREAMS} streams: no recorder writes that")
+    if damaged:
+        what = f"{damaged} lines" if damaged > 1 else "a line"
+        log.warning("%s: %s cannot be read, left out; the last one that can is at %.1f s", file, what, last_at)
+    return tuple(streams), last_at
+
+
+def _lines(file: Path) -> Iterator[Entry | None]:
+    """Yield the lines below the first one; None for one that is cut off, damaged or newer than this version."""
+    try:
+        with file.open("rb") as lines:
+            lines.readline(MAX_LINE_BYTES)
+            number = 1
+            while line := lines.readline(MAX_LINE_BYTES):
+                number += 1
+                yield _entry(line, f"{file}, line {number}")
+    except OSError as error:
+        raise RecordingError(f"cannot read {file}: {error.strerror or error}") from error
+
+
+def _entry(line: bytes, where: str) -> Entry | None:
+    """Read a line; None for one that is cut off, damaged or newer than this version.
+
+    Raises:
+        RecordingError: It is no damage, but what no recorder writes.
+    """
+    if len(line) >= MAX_LINE_BYTES:
+        raise RecordingError(f"{where} is longer than {MAX_LINE_BYTES >> 20} MiB: no recorder writes that")
+    try:
+        found = _read_entry(line)
+    except RecursionError:
+        raise RecordingError(f"{where} is nested too deeply: no recorder writes that") from None
+    if isinstance(found, float) and found > MAX_LENGTH_S:
+        raise RecordingError(f"{where} is at {found:g} s: a recording is at most {MAX_LENGTH_S / 86_400:g} days long")
+    return found if isinstance(found, Entry) else None
+
+
+def _read_entry(line: bytes) -> Entry | float | None:
+    """Return the entry; of one that cannot be read when it is, and None where that cannot be read either."""
+    try:
+        return _entry_decoder.decode(line)
+    except ValueError:  # the errors of msgspec are ValueErrors
+        pass
+    try:
+        return _when_decoder.decode(line).at
+    except ValueError:
+        return None
+
+
+def _newest(path: Path) -> Path:
+    found = sorted(path.glob(f"*/{MESSAGES}"), key=lambda file: (file.stat().st_mtime, file))
+    if not found:
+        raise RecordingError(f"there is no recording in {path}: give a folder that stream-mer serve --record made")
+    if len(found) > 1:
+        log.warning("%s holds %d recordings: the newest is %s", path, len(found), found[-1].parent.name)
+    return found[-1].parent

@@ -1,0 +1,170 @@
+"""A hub with everything around it: the server, the outputs of the show, and what fills it. Knows no model."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from stream_mer.errors import StreamMerError
+from stream_mer.outputs.output import ShowOutput
+from stream_mer.outputs.runner import ShowRunner
+from stream_mer.server.hub import Hub
+from stream_mer.server.ingest import Inlet
+from stream_mer.server.open_files import make_room
+from stream_mer.server.server import Server, ServerInfo
+from stream_mer.server.settings import ServeSettings
+from stream_mer.utils.stopping import EXIT_WITHIN_S, stop_signals
+from stream_mer.utils.threads import call_all, in_thread
+
+log = logging.getLogger(__name__)
+
+PERFORMERS_END_WITHIN_S = 5.0
+"""So long everything that fills the hub may take to end together; what takes longer is left behind."""
+
+COMPANION_ENDS_WITHIN_S = 12.0
+"""Likewise each companion: a recorder waits for a slow disk."""
+
+
+class Performer(Protocol):
+    """What fills one stream: a pipeline, or a recording that is played again."""
+
+    def run(self) -> None:
+        """Work until the end, or until ``stop`` is called; in a thread of its own.
+
+        Raises:
+            StreamMerError: It failed; what came before was published.
+        """
+
+    def stop(self) -> None:
+        """End soon, from any thread; idempotent."""
+
+    def close(self) -> None:
+        """Stop, and let go of everything that it holds even if it was never run; idempotent."""
+
+
+class Companion(Protocol):
+    """Something that runs beside the server: it watches the hub, or controls it."""
+
+    @property
+    def notice(self) -> str:
+        """A line about it for whoever started the server, once it runs."""
+
+    def start(self, hub: Hub) -> None:
+        """Begin, before anything is published; returns at once.
+
+        Raises:
+            StreamMerError: It cannot; nothing is served then.
+        """
+
+    def stop(self) -> None:
+        """End, after everything was published; may take a few seconds, and is called from another thread."""
+
+
+async def host(
+    hub: Hub,
+    performers: Mapping[str, Performer],
+    settings: ServeSettings,
+    *,
+    info: ServerInfo,
+    on_ready: Callable[[Server], None],
+    inlets: Mapping[str, Inlet] | None = None,
+    outputs: Sequence[ShowOutput] = (),
+    companions: Sequence[Companion] = (),
+) -> None:
+    """Serve what performers publish until SIGINT or SIGTERM; one that ends by itself leaves the server up.
+
+    Args:
+        hub: Where they publish; it has a sink for each stream already.
+        performers: What fills the hub, by what each is called in the log; there may be none.
+        settings: Where to listen.
+        info: What to tell clients of the process.
+        on_ready: Called once the server listens.
+        inlets: Streams that take audio from clients.
+        outputs: What else the streams are sent to, such as desks and lights.
+        companions: What else runs beside the server.
+
+    Raises:
+        ServeError: The server cannot start.
+        StreamMerError: The only performer failed. Where there are several, the others go on.
+    """
+    try:
+        make_room(settings.max_clients)
+        show = ShowRunner(outputs)
+
+        def close_files() -> None:
+            call_all([companion.stop for companion in companions], within_s=EXIT_WITHIN_S)
+
+        with stop_signals(close_files) as stopping:
+            async with (
+                Server(hub, settings, info, inlets=inlets, outputs=show.statistics) as server,
+                _accompanied(hub, [*companions, show]),
+            ):
+                on_ready(server)
+                await _perform(performers, stopping)
+    finally:
+        for performer in performers.values():
+            performer.close()
+
+
+async def _perform(performers: Mapping[str, Performer], stopping: asyncio.Event) -> None:
+    """Run all performers until somebody asks to stop; then they end, or are left behind.
+
+    Raises:
+        SourceError: The only performer failed.
+    """
+    running = {in_thread(one.run, name=f"feel {name}"): name for name, one in performers.items()}
+    stop_asked = asyncio.create_task(stopping.wait())
+    try:
+        await _watch(running, stop_asked)
+    finally:
+        stop_asked.cancel()
+        for performer in performers.values():
+            performer.stop()
+        ended, hanging = await asyncio.wait(running, timeout=PERFORMERS_END_WITHIN_S) if running else (set(), set())
+        for stream in ended:
+            stream.exception()  # whoever stops does not care any more
+        for stream in hanging:
+            log.error("%s does not end within %g s; it is left behind", running[stream], PERFORMERS_END_WITHIN_S)
+
+
+@contextlib.asynccontextmanager
+async def _accompanied(hub: Hub, companions: Sequence[Companion | ShowRunner]) -> AsyncIterator[None]:
+    """Let companions run; those that have started are stopped, the last one first."""
+    async with contextlib.AsyncExitStack() as started:
+        for companion in companions:
+            companion.start(hub)
+            started.push_async_callback(_stop, companion)
+        yield
+
+
+async def _stop(companion: Companion | ShowRunner) -> None:
+    stopped = in_thread(companion.stop, name="stop")
+    await asyncio.wait([stopped], timeout=COMPANION_ENDS_WITHIN_S)
+    if not stopped.done():
+        log.error("%s does not end within %g s; it is left behind", type(companion).__name__, COMPANION_ENDS_WITHIN_S)
+    else:
+        stopped.result()
+
+
+async def _watch(running: Mapping[asyncio.Future[None], str], stop_asked: asyncio.Future[Any]) -> None:
+    """Wait until somebody asks to stop, and say which streams end before.
+
+    Raises:
+        SourceError: The only stream failed.
+    """
+    waiting: set[asyncio.Future[Any]] = set(running)
+    while waiting and not stop_asked.done():
+        done, _ = await asyncio.wait(waiting | {stop_asked}, return_when=asyncio.FIRST_COMPLETED)
+        for stream in waiting & done:
+            waiting.discard(stream)
+            failure = stream.exception()
+            if failure is None:
+                log.info("%s has ended; still serving its last values, stop with Ctrl-C", running[stream])
+            elif len(running) == 1 or not isinstance(failure, StreamMerError):
+                raise failure
+            else:
+                log.error("%s has failed: %s; the other streams go on", running[stream], failure)
+    await stop_asked

@@ -1,0 +1,159 @@
+"""One example of everything on the wire: for the documentation, and to build tests on."""
+
+from __future__ import annotations
+
+from stream_mer.server import messages as wire
+from stream_mer.server.codec import MessageEncoder, summary
+from stream_mer.types import (
+    AudioState,
+    CategoryChange,
+    EmotionEstimate,
+    EmotionFrame,
+    InputLevels,
+    Interval,
+    Latency,
+    LyricLine,
+    LyricWord,
+    StreamStatus,
+)
+
+STREAM = "main"
+
+FRAME = EmotionFrame(
+    index=84,
+    t0=32.5,
+    t1=42.5,
+    valence=0.4183,
+    arousal=0.2957,
+    raw=EmotionEstimate(
+        valence=0.4561,
+        arousal=0.3312,
+        interval=Interval(valence=(0.1042, 0.7324), arousal=(0.0511, 0.5403), level=0.8),
+        categories={"happy": 0.64, "angry": 0.11, "sad": 0.08, "relaxed": 0.17},
+        clusters={"C1": 0.31, "C2": 0.42, "C3": 0.12, "C4": 0.09, "C5": 0.06},
+        modalities=("audio", "text"),
+        text_age_s=3.24,
+        audio_state=AudioState(state="music", prob=0.9871),
+        features_ms=5.12,
+        model_ms=1.87,
+    ),
+    category="happy",
+    confidence=0.6127,
+    probs={"happy": 0.6127, "angry": 0.1205, "sad": 0.0901, "relaxed": 0.1767},
+    latency=Latency(capture=20.1, queue=0.4, features=5.12, model=1.87, total=28.3),
+)
+
+LINE = LyricLine(
+    segment=7,
+    revision=2,
+    t0=36.9,
+    t1=39.26,
+    text="and the morning comes again",
+    committed=True,
+    language="en",
+    words=(
+        LyricWord(t0=36.9, t1=37.18, text="and"),
+        LyricWord(t0=37.18, t1=37.4, text="the"),
+        LyricWord(t0=37.4, t1=38.02, text="morning"),
+        LyricWord(t0=38.02, t1=38.5, text="comes"),
+        LyricWord(t0=38.5, t1=39.26, text="again"),
+    ),
+    settled_words=5,
+)
+
+CHANGE = CategoryChange(t=41.0, before="relaxed", after="happy", dwell_s=18.5)
+
+STATUS = StreamStatus(
+    source="live", device="USB Audio CODEC", lyrics="ok", lag_s=2.8, lost_samples=0, peak_db=-4.1, rms_db=-17.6
+)
+
+LEVELS = InputLevels(t=42.52, rms_db=-17.31, peak_db=-5.02, onset=0.83)
+
+HELLO = wire.Hello(
+    protocol=wire.PROTOCOL,
+    server="stream-mer/0.1.0",
+    auth_required=False,
+    session="5f0c9a31",
+    streams=(STREAM,),
+    categories=("happy", "angry", "sad", "relaxed"),
+    clusters=("C1", "C2", "C3", "C4", "C5"),
+    va_range=(-1.0, 1.0),
+    window_s=10.0,
+    hop_s=0.5,
+    limits=wire.LimitsPart(
+        max_clients=1000,
+        max_message_bytes=4096,
+        max_messages_per_s=50,
+        identify_timeout_s=5.0,
+        queued_messages=64,
+        stuck_after_s=10.0,
+    ),
+)
+
+
+def examples() -> dict[str, wire.Message]:
+    """Return example messages by kind, in the order in which a conversation meets them."""
+    encoder = MessageEncoder(STREAM)
+    emotion, lyrics = encoder.message(FRAME), encoder.message(LINE)
+    change, status = encoder.message(CHANGE), encoder.message(STATUS)
+    levels = encoder.message(LEVELS)
+    wanted = wire.Subscription(streams=(STREAM,), events=("emotion", "change", "status"), max_hz=10.0)
+    return {
+        "hello": HELLO,
+        "identify": wire.Identify(
+            client=wire.ClientPart(name="front screen", kind="visuals"),
+            subscribe=(wanted,),
+            resume=wire.ResumePart(session="5f0c9a31", last_seq={STREAM: {"emotion": 83, "change": 4, "status": 0}}),
+        ),
+        "ready": wire.Ready(
+            client_id="b1946ac9",
+            role="operator",
+            granted=(wanted,),
+            snapshot=(wire.SnapshotEntry(age_s=12.034, message=status),),
+            resumed=True,
+        ),
+        "emotion": emotion,
+        "lyrics": lyrics,
+        "change": change,
+        "status": status,
+        "levels": levels,
+        **_requests(),
+        "audio.start": wire.AudioStart(stream=STREAM, format="s16le", rate_hz=48_000, channels=2),
+        "audio.end": wire.AudioEnd(),
+        "ping": wire.Ping(id=1, t=1234.5),
+        "pong": wire.Pong(id=1, t=1234.5),
+        "error": wire.Error(
+            code=wire.CloseCode.BAD_MESSAGE,
+            message='"sing" is no message that a client may send; '
+            "send one of identify, subscribe, unsubscribe, control, audio.start, audio.end, ping, pong",
+            fatal=True,
+        ),
+        "summary": summary(
+            stream="song.mp3",
+            duration_s=214.36,
+            valence=0.3811,
+            arousal=0.2204,
+            top="happy",
+            probs=FRAME.probs,
+            clusters=FRAME.raw.clusters,
+            lyrics="and the morning comes again",
+        ),
+    }
+
+
+def _requests() -> dict[str, wire.Message]:
+    """What a client asks for, and an answer."""
+    return {
+        "subscribe": wire.Subscribe(id=1, streams=(STREAM,), events=("levels",), max_hz=25.0),
+        "unsubscribe": wire.Unsubscribe(id=2, events=("lyrics",)),
+        "control": wire.Control(
+            id=3, action="override", override=wire.OverridePart(valence=0.8, arousal=0.6, ttl_s=30.0)
+        ),
+        "result": wire.Result(
+            id=3,
+            ok=False,
+            error=wire.RefusalPart(
+                code=wire.CloseCode.FORBIDDEN, message="only operators may control; identify as one"
+            ),
+        ),
+    }

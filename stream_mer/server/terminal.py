@@ -1,0 +1,366 @@
+"""What ``stream-mer listen`` shows: pure drawing of what is known, and a thin loop around it."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import sys
+import time
+from dataclasses import dataclass, replace
+
+from rich.columns import Columns
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from stream_mer.server import messages as wire
+from stream_mer.server.client import Client, connect
+from stream_mer.server.codec import encode
+from stream_mer.types import CATEGORIES, SAMPLE_RATE_HZ, UNKNOWN
+from stream_mer.utils.escaping_console import EscapingConsole
+from stream_mer.utils.terminal_text import escape
+
+COLOURS = {"happy": "yellow", "angry": "red", "sad": "blue", "relaxed": "green", UNKNOWN: "bright_black"}
+"""A colour for each category; the page uses the same ones, finer."""
+
+HOLDS = {"freeze": "frozen", "blackout": "blacked out", "override": "overridden"}
+"""What an operator did, in a word."""
+
+PLANE_COLUMNS, PLANE_ROWS = 33, 15
+BAR_COLUMNS = 26
+TRAIL_POINTS = 16
+LINES_KEPT = 5
+LONGEST_TEXT = 500
+"""Of a longer name or line no more is shown."""
+
+STREAMS_KEPT = 1024
+"""Of the streams that a server says it has, so many names are kept."""
+
+STALE_AFTER_S = 3.0
+"""Without news for so long, what is shown is old and says so."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """All that is known of the one stream on show.
+
+    Attributes:
+        stream: Its name; None until one is known.
+        streams: Names of all streams.
+        session: The server's run that all of this is from; None before its hello.
+        emotion: The newest frame.
+        heard_at: Clock when it came, seconds.
+        trail: The points before it, oldest first.
+        lines: The newest committed lines, oldest first.
+        provisional: The line that may still change; None where there is none.
+        status: State of the source and of the recogniser.
+        error: The newest complaint of the server.
+    """
+
+    stream: str | None = None
+    streams: tuple[str, ...] = ()
+    session: str | None = None
+    emotion: wire.Emotion | None = None
+    heard_at: float = 0.0
+    trail: tuple[tuple[float, float], ...] = ()
+    lines: tuple[wire.Lyrics, ...] = ()
+    provisional: wire.Lyrics | None = None
+    status: wire.Status | None = None
+    error: wire.Error | None = None
+
+
+def see(view: View, message: wire.ServerMessage, *, now: float) -> View:
+    """Return the view after a message; messages of other streams than the one on show change nothing."""
+    match message:
+        case wire.Hello():
+            stream = view.stream or next(iter(message.streams), None)
+            if message.session != view.session:
+                # Another run counts its segments anew: lines of the one before would pass for newer ones.
+                view = View(session=message.session)
+            return replace(view, stream=stream, streams=message.streams[:STREAMS_KEPT], error=None)
+        case wire.Ready():
+            for entry in message.snapshot:
+                view = see(view, entry.message, now=now - entry.age_s)
+            return view
+        case wire.Error():
+            return replace(view, error=message)
+        case wire.Emotion() | wire.Lyrics() | wire.Change() | wire.Status():
+            if view.stream not in {None, message.stream}:
+                return view
+            return _see_event(replace(view, stream=message.stream), message, now=now)
+    return view
+
+
+def _see_event(view: View, message: wire.EventMessage, *, now: float) -> View:
+    match message:
+        case wire.Emotion():
+            point = (message.valence, message.arousal)
+            return replace(view, emotion=message, heard_at=now, trail=(*view.trail, point)[-TRAIL_POINTS:])
+        case wire.Lyrics(committed=True):
+            others = tuple(line for line in view.lines if line.segment != message.segment)
+            kept = tuple(sorted((*others, message), key=lambda line: line.segment))[-LINES_KEPT:]
+            still = view.provisional if view.provisional and view.provisional.segment > message.segment else None
+            return replace(view, lines=kept, provisional=still)
+        case wire.Lyrics():
+            return replace(view, provisional=message if message.text else None)
+        case wire.Status():
+            return replace(view, status=message)
+    return view
+
+
+def render(view: View, *, now: float, connected: bool) -> RenderableType:
+    """Draw the view for a terminal of any width."""
+    head = _head(view, now=now, connected=connected)
+    if view.emotion is None:
+        return Panel(Group(head, Text("waiting for the first frame", style="dim")), title="stream_mer")
+    stale = not connected or now - view.heard_at > STALE_AFTER_S
+    plane = _plane(view, dim=stale)
+    return Panel(
+        Group(head, Text(), Columns([plane, _bars(view.emotion)], padding=(0, 3)), Text(), _words(view)),
+        title=Text(f"stream_mer · {printable(view.stream or '')}"),
+        border_style="bright_black" if stale else COLOURS[view.emotion.category.top],
+    )
+
+
+def plain_line(view: View) -> str:
+    """Return the view as one line, for where there is no terminal."""
+    frame = view.emotion
+    if frame is None:
+        return "waiting for the first frame"
+    parts = [
+        printable(frame.stream),
+        f"{clock(frame.t1)}",
+        f"valence {frame.valence:+.2f}",
+        f"arousal {frame.arousal:+.2f}",
+        f"{frame.category.top} {frame.confidence:.0%}",
+        "+".join(frame.modalities),
+    ]
+    if frame.degraded:
+        parts.append("degraded: " + printable(", ".join(frame.degraded)))
+    if view.status is not None:
+        parts.extend(input_troubles(view.status))
+    line = view.provisional or (view.lines[-1] if view.lines else None)
+    if line is not None:
+        parts.append(f'"{printable(line.text)}"')
+    return "  ".join(parts)
+
+
+def input_troubles(status: wire.Status) -> tuple[str, ...]:
+    """What is wrong with the input's level or its samples, in words; nothing where all is well."""
+    troubles = []
+    if status.clipping:
+        troubles.append("too loud: it clips")
+    if status.lost_samples:
+        troubles.append(f"{status.lost_samples / SAMPLE_RATE_HZ:.1f} s lost so far")
+    return tuple(troubles)
+
+
+def settled_length(line: wire.Lyrics) -> int:
+    """How many characters of a line will not change any more."""
+    end = 0
+    for word in (line.words or ())[: line.settled_words]:
+        at = line.text.find(word.text, end)
+        if at < 0:
+            break
+        end = at + len(word.text)
+    return end
+
+
+def clock(t_s: float) -> str:
+    """Return seconds as people read a player: ``1:02.5``."""
+    minutes, rest = divmod(round(max(0.0, t_s), 1), 60)
+    return f"{int(minutes)}:{rest:04.1f}"
+
+
+def printable(text: str) -> str:
+    """Return text from elsewhere as it is shown: it steers no terminal, and is no longer than a screen."""
+    shown = escape(text[:LONGEST_TEXT])
+    return shown if len(text) <= LONGEST_TEXT else f"{shown}…"
+
+
+def _head(view: View, *, now: float, connected: bool) -> Text:
+    head = Text()
+    if not connected:
+        head.append("● not connected, trying again", style="bold red")
+        if view.error is not None:
+            head.append(f"  {printable(view.error.message)}", style="dim")
+        return head
+    status = view.status
+    if status is not None:
+        good = status.source in {"live", "ended"}
+        head.append(f"● {status.source}", style="green" if good else "yellow")
+        head.append(f"  {printable(status.device)}  ", style="dim")
+        head.append(f"lyrics {status.lyrics}", style="dim" if status.lyrics in {"ok", "off"} else "yellow")
+        for trouble in input_troubles(status):
+            head.append(f"  {trouble}", style="yellow")
+    frame = view.emotion
+    if frame is not None:
+        age_s = max(0.0, now - view.heard_at)
+        head.append(f"  {clock(frame.t1)}  {frame.latency_ms.total:.0f} ms", style="dim")
+        if age_s > STALE_AFTER_S:
+            head.append(f"  stale: {age_s:.0f} s without news", style="bold yellow")
+        if frame.degraded:
+            head.append(f"  degraded: {printable(', '.join(frame.degraded))}", style="yellow")
+        if frame.held:
+            head.append(f"  {HOLDS[frame.hold or 'freeze']} by an operator", style="bold magenta")
+    return head
+
+
+def _plane(view: View, *, dim: bool) -> Text:
+    grid = [[" "] * PLANE_COLUMNS for _ in range(PLANE_ROWS)]
+    middle_row, middle_column = PLANE_ROWS // 2, PLANE_COLUMNS // 2
+    for row in range(PLANE_ROWS):
+        grid[row][middle_column] = "│"
+    grid[middle_row] = ["─"] * PLANE_COLUMNS
+    grid[middle_row][middle_column] = "┼"
+    for name, row, column in (
+        ("happy", 0, PLANE_COLUMNS - 5),
+        ("angry", 0, 0),
+        ("sad", PLANE_ROWS - 1, 0),
+        ("relaxed", PLANE_ROWS - 1, PLANE_COLUMNS - 7),
+    ):
+        grid[row][column : column + len(name)] = name
+    for valence, arousal in view.trail[:-1]:
+        row, column = _cell(valence, arousal)
+        grid[row][column] = "•"
+    text = Text("\n".join("".join(row) for row in grid), style="dim", no_wrap=True)
+    if view.emotion is not None:
+        row, column = _cell(view.emotion.valence, view.emotion.arousal)
+        at = row * (PLANE_COLUMNS + 1) + column
+        colour = "bright_black" if dim else COLOURS[view.emotion.category.top]
+        text = Text.assemble(text[:at], ("●", f"bold {colour} not dim"), text[at + 1 :])
+    return text
+
+
+def _cell(valence: float, arousal: float) -> tuple[int, int]:
+    column = round((valence + 1) / 2 * (PLANE_COLUMNS - 1))
+    row = round((1 - arousal) / 2 * (PLANE_ROWS - 1))
+    return min(max(row, 0), PLANE_ROWS - 1), min(max(column, 0), PLANE_COLUMNS - 1)
+
+
+def _bars(frame: wire.Emotion) -> Table:
+    table = Table.grid(padding=(0, 1))
+    table.add_column(min_width=8)
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right", min_width=6)
+    interval = frame.interval
+    for name, value, (low, high) in (
+        ("valence", frame.valence, interval.valence),
+        ("arousal", frame.arousal, interval.arousal),
+    ):
+        table.add_row(name, signed_bar(value, low=low, high=high), f"{value:+.2f}")
+    table.add_row("", Text(f"shaded: {interval.level:.0%} interval", style="dim"), "")
+    for name in CATEGORIES:
+        prob = getattr(frame.category.probs, name)
+        top = name == frame.category.top
+        style = f"bold {COLOURS[name]}" if top else "dim"
+        table.add_row(Text(name, style=style), Text("█" * round(prob * BAR_COLUMNS), style=style), f"{prob:.0%}")
+    if frame.category.top == UNKNOWN:
+        table.add_row(Text(UNKNOWN, style="bold"), Text("not sure enough to say", style="dim"), "")
+    return table
+
+
+def signed_bar(value: float, *, low: float, high: float) -> Text:
+    """Draw -1..1 as a bar of ``BAR_COLUMNS``: the interval shaded, the value marked, zero in the middle."""
+    cells = ["·"] * BAR_COLUMNS
+    cells[BAR_COLUMNS // 2] = "│"
+    first, last = _bar_cell(low), _bar_cell(high)
+    cells[first : last + 1] = "░" * (last + 1 - first)
+    at = _bar_cell(value)
+    return Text.assemble(("".join(cells[:at]), "dim"), ("█", "bold"), ("".join(cells[at + 1 :]), "dim"))
+
+
+def _bar_cell(value: float) -> int:
+    return min(max(round((value + 1) / 2 * (BAR_COLUMNS - 1)), 0), BAR_COLUMNS - 1)
+
+
+def _words(view: View) -> Text:
+    text = Text()
+    for line in view.lines:
+        text.append(f"{clock(line.t0):>7}  ", style="dim")
+        text.append(f"{printable(line.text)}\n")
+    if view.provisional is not None:
+        text.append(f"{clock(view.provisional.t0):>7}  ", style="dim")
+        sure = settled_length(view.provisional)
+        text.append(printable(view.provisional.text[:sure]))
+        text.append(f"{printable(view.provisional.text[sure:])} …\n", style="italic dim")
+    if not text.plain:
+        off = view.status is not None and view.status.lyrics == "off"
+        text.append("lyrics are off" if off else "no words yet", style="dim")
+    return text
+
+
+async def listen(
+    url: str,
+    *,
+    console: Console | None = None,
+    json_lines: bool = False,
+    stream: str | None = None,
+    token: str | None = None,
+    reconnect: bool = True,
+    tls: ssl.SSLContext | None = None,
+) -> None:
+    """Show a server's stream until interrupted: drawn live on a terminal, else one line a second.
+
+    Args:
+        url: Address of the server.
+        console: Where to draw; None for stdout.
+        json_lines: Write every message as a line of JSON instead.
+        stream: The stream to show; None for the first, and for all with ``json_lines``.
+        token: What the server wants to know, if anything.
+        reconnect: Try again when the connection is lost, instead of ending.
+        tls: How to check the certificate of a ``wss`` address; None for the authorities that this machine trusts.
+
+    Raises:
+        SettingError: The address is none.
+        ServeError: Nothing answers, or the server refused.
+    """
+    console = console or _PipeConsole()
+    wanted = (wire.Subscription(streams=(stream,)),) if stream is not None else None
+    joined = connect(
+        url, token=token, subscribe=wanted, name="stream-mer listen", kind="terminal", reconnect=reconnect, tls=tls
+    )
+    async with joined as client:
+        if json_lines:
+            async for message in client:
+                # In JSON the escaped characters are the same ones.
+                sys.stdout.buffer.write(escape(encode(message).decode(), keep_lines=True).encode() + b"\n")
+                sys.stdout.buffer.flush()
+        elif console.is_terminal:
+            await _draw(client, console, View(stream=stream))
+        else:
+            await _print(client, console, View(stream=stream))
+
+
+class _PipeConsole(EscapingConsole):
+    """A console whose reader may have had enough, as with ``| head``: then it ends as every command does."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
+async def _print(client: Client, console: Console, view: View) -> None:
+    printed_at = -1.0
+    async for message in client:
+        now = time.monotonic()
+        view = see(view, message, now=now)
+        if isinstance(message, wire.Emotion) and now - printed_at >= 1.0:
+            printed_at = now
+            console.print(Text(plain_line(view)), soft_wrap=True)
+
+
+async def _draw(client: Client, console: Console, view: View) -> None:
+    async def refresh() -> None:
+        while True:
+            live.update(render(view, now=time.monotonic(), connected=client.connected), refresh=True)
+            await asyncio.sleep(0.1)
+
+    with Live(console=console, auto_refresh=False) as live:
+        refreshing = asyncio.create_task(refresh())
+        try:
+            async for message in client:
+                view = see(view, message, now=time.monotonic())
+        finally:
+            refreshing.cancel()

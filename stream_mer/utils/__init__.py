@@ -1,0 +1,1 @@
+"""General-purpose parts: hand-offs between threads, files, terminals, logs. Nothing here imports another room."""

@@ -1,0 +1,117 @@
+"""``stream-mer lights``: what people see before they have a lamp."""
+
+from dataclasses import replace
+
+import pytest
+from click.testing import CliRunner
+
+from stream_mer.cli.lights import command
+from stream_mer.errors import SettingError
+from stream_mer.outputs.dmx.presets import EXAMPLES, LOOKS, preset
+from stream_mer.outputs.dmx.preview import play
+from stream_mer.server.codec import MessageEncoder, encode
+from stream_mer.server.examples import FRAME, LINE
+
+
+def run(*arguments, typed: str | None = None):
+    return CliRunner().invoke(command, [str(argument) for argument in arguments], input=typed)
+
+
+def messages(seconds: int = 10):
+    """Ever happier music, with a line in it."""
+    encoder = MessageEncoder("song")
+    frames = [replace(FRAME, t0=0.0, t1=i / 2, valence=i / seconds - 1, arousal=1.0) for i in range(2 * seconds)]
+    return [encoder.message(frames[0]), encoder.message(LINE), *map(encoder.message, frames[1:])]
+
+
+@pytest.fixture
+def tags(tmp_path):
+    path = tmp_path / "tags.jsonl"
+    path.write_bytes(b"\n".join(map(encode, messages())) + b'\n{"type":"summary","stream":"song"}\n\n')
+    return path
+
+
+def test_the_presets_are_listed():
+    told = run().output
+    assert all(name in told for name in LOOKS)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_can_be_kept_and_is_a_rig(name, tmp_path):
+    path = tmp_path / "rig.toml"
+    path.write_text(run("--example", name).output)
+    told = run(path)
+    assert told.exit_code == 0
+    assert told.output.endswith("It is fine.\n")
+
+
+def test_every_lamp_has_its_place_in_the_list(tmp_path):
+    path = tmp_path / "rig.toml"
+    path.write_text(run("--example", "wled").output)
+    assert "20 strip of 15 pixels  1 .. 2    1 .. 388  red, green, blue" in run(path).output
+
+
+def test_a_recording_is_shown_as_colours(tags):
+    told = run("mood", "--tags", tags)
+    rows = told.output.splitlines()
+    assert rows[0].startswith("stream_mer mood: 16 lamps")
+    assert "#" in rows[-1]
+    assert rows[-1] != rows[len(rows) // 2]
+    assert run("mood", "--tags", "-", typed=tags.read_text()).output == told.output
+
+
+def test_it_is_drawn(tags, tmp_path):
+    pytest.importorskip("matplotlib")
+    picture = tmp_path / "lamps.png"
+    assert run("palette", "--tags", tags, "--picture", picture).exit_code == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert "cannot write" in str(run("mood", "--tags", tags, "--picture", tmp_path / "no" / "x.png").exception)
+
+
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        ("rubbish\n", "line 1: this is not what `stream-mer tag` writes"),
+        ("", "there is nothing to show"),
+    ],
+)
+def test_what_is_no_recording_is_told(typed, says):
+    told = run("mood", "--tags", "-", typed=typed)
+    assert isinstance(told.exception, SettingError)
+    assert says in str(told.exception)
+
+
+def test_a_file_that_is_no_text_or_not_there_is_told(tmp_path):
+    path = tmp_path / "song.mp3"
+    path.write_bytes(b"\xff\xfe\x00\x80")
+    assert "is no text" in str(run("mood", "--tags", path).exception)
+    assert "No such file" in str(run("mood", "--tags", tmp_path / "gone.jsonl").exception)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--demo"], "say which RIG"),
+        (["mood", "--picture", "x.png"], "give --tags or --demo"),
+        (["mood", "--demo", "--tags", "x.jsonl"], "two shows"),
+    ],
+)
+def test_half_a_wish_is_told(arguments, says):
+    told = run(*arguments)
+    assert told.exit_code == 2
+    assert says in told.output
+
+
+def test_a_rig_that_is_not_there_is_told():
+    assert "did you mean 'mood'" in str(run("moood").exception)
+
+
+def test_the_show_is_played_from_beginning_to_end_and_as_long_after_it_as_is_asked():
+    moments = list(play(preset("mood"), messages(), rest_s=20.0))
+    times = [moment.t for moment in moments]
+    assert times == [i / 40 for i in range(len(times))]
+    assert times[-1] == pytest.approx(9.5 + 20.0, abs=0.03)
+    assert moments[20].values.alive
+    assert not moments[-1].values.alive, "the music is over, and the lamps show the look for that"
+    red, green, blue = moments[-1].lamps[0]
+    assert red > green > blue > 0

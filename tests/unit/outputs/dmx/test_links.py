@@ -1,0 +1,195 @@
+"""What goes over the network, received by real receivers on this machine."""
+
+import socket
+import struct
+import threading
+
+import pytest
+from sacn.messages.data_packet import DataPacket
+from sacn.receiver import sACNreceiver
+from stupidArtnet import StupidArtnetServer
+
+from stream_mer.errors import SettingError
+from stream_mer.outputs.dmx.artnet import ArtnetLink, art_dmx
+from stream_mer.outputs.dmx.rig import ArtnetSettings, SacnSettings
+from stream_mer.outputs.dmx.sacn import DISCOVERY_S, SacnLink
+
+ONE = bytes([255, 128, 7]) + bytes(509)
+OTHER = bytes([1, 2, 3]) + bytes(509)
+
+
+@pytest.fixture
+def ear():
+    """A bare UDP socket on the loopback interface."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bound:
+        bound.bind(("127.0.0.1", 0))
+        bound.settimeout(20)
+        yield bound
+
+
+def sacn_to(port: int, **more) -> SacnLink:
+    link = SacnLink(SacnSettings(to=("127.0.0.1",), port=port, **more), name="the rig", universes=(1, 7))
+    link.open()
+    return link
+
+
+def test_sacn_says_who_sends_what_in_which_order(ear):
+    link = sacn_to(ear.getsockname()[1], priority=150)
+    assert link.send(7, ONE) == 1
+    assert link.send(1, OTHER) == 1
+    link.send(7, OTHER)
+    link.close()
+    first, second, third = (DataPacket.make_data_packet(tuple(ear.recv(2048))) for _ in range(3))
+    assert (first.universe, second.universe, third.universe) == (7, 1, 7)
+    assert bytes(first.dmxData) == ONE
+    assert bytes(third.dmxData) == OTHER
+    assert (first.sequence + 1) % 256 == third.sequence, "each universe counts for itself"
+    assert {packet.priority for packet in (first, second, third)} == {150}
+    assert first.sourceName.rstrip("\0") == "the rig"
+    assert first.option_StreamTerminated is False
+
+
+def test_sacn_is_the_same_source_after_a_restart(ear):
+    for _ in range(2):
+        link = sacn_to(ear.getsockname()[1])
+        link.send(1, ONE)
+        link.close()
+    before, after = (DataPacket.make_data_packet(tuple(ear.recv(2048))) for _ in range(2))
+    assert before._cid == after._cid
+
+
+def test_sacn_ends_every_universe_with_three_packets_that_say_so(ear):
+    link = sacn_to(ear.getsockname()[1])
+    link.send(1, ONE)
+    link.terminate()
+    link.close()
+    ear.recv(2048)
+    ends = [DataPacket.make_data_packet(tuple(ear.recv(2048))) for _ in range(6)]
+    assert [packet.universe for packet in ends] == [1, 1, 1, 7, 7, 7]
+    assert all(packet.option_StreamTerminated for packet in ends)
+
+
+def free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bound:
+        bound.bind(("", 0))
+        return int(bound.getsockname()[1])
+
+
+def until(told, *, say=lambda: None) -> None:
+    """Wait for something, saying something again and again."""
+    for _ in range(400):
+        say()
+        if told.wait(0.05):
+            return
+    raise AssertionError("it never came")
+
+
+@pytest.mark.parametrize("multicast", [False, True])
+def test_a_real_sacn_receiver_takes_it_and_hears_of_the_end(multicast):
+    port = free_port()
+    receiver = sACNreceiver(bind_address="127.0.0.1", bind_port=port)
+    got, gone = threading.Event(), threading.Event()
+    receiver.register_listener("universe", lambda packet: bytes(packet.dmxData) == ONE and got.set(), universe=7)
+    receiver.register_listener("availability", lambda changed, **_: changed == "timeout" and gone.set())
+    receiver.start()
+    link = SacnLink(
+        SacnSettings(to=() if multicast else ("127.0.0.1",), port=port, interface="127.0.0.1"),
+        name="the rig",
+        universes=(7,),
+    )
+    try:
+        if multicast:
+            receiver.join_multicast(7)
+        link.open()
+        until(got, say=lambda: link.send(7, ONE))
+        link.terminate()
+        until(gone)
+    finally:
+        link.close()
+        receiver.stop()
+
+
+def test_consoles_are_told_of_the_universes_by_multicast_alone(ear):
+    link = SacnLink(SacnSettings(interface="127.0.0.1", port=free_port()), name="the rig", universes=(1, 7))
+    link.open()
+    assert link.refresh(100.0) == 1
+    assert link.refresh(101.0) == 0
+    assert link.refresh(100.0 + DISCOVERY_S) == 1
+    link.close()
+    unicast = sacn_to(ear.getsockname()[1])
+    assert unicast.refresh(0.0) == 0
+    unicast.close()
+
+
+def test_an_art_dmx_packet_is_as_the_specification_has_it():
+    packet = art_dmx(0x1234, 200, bytes(range(10)))
+    assert packet[:8] == b"Art-Net\0"
+    assert struct.unpack("<H", packet[8:10]) == (0x5000,), "OpDmx, low byte first"
+    assert struct.unpack(">H", packet[10:12]) == (14,), "protocol version, high byte first"
+    assert packet[12:14] == bytes([200, 0]), "sequence, physical port"
+    assert packet[14] == 0x34, "sub-net and universe"
+    assert packet[15] == 0x12, "net"
+    assert struct.unpack(">H", packet[16:18]) == (10,), "length, high byte first"
+    assert packet[18:] == bytes(range(10))
+
+
+def test_art_net_counts_from_1_to_255_and_numbers_universes_from_where_it_is_told(ear):
+    place = ArtnetSettings(to="127.0.0.1", first_universe=256, port=ear.getsockname()[1])
+    link = ArtnetLink(place, universes=(1, 2))
+    link.open()
+    packets = []
+    for universe in [2] * 256 + [1]:
+        assert link.send(universe, ONE) == 1
+        packets += [ear.recv(2048)]
+    link.terminate()
+    assert [packet[12] for packet in packets] == [*range(1, 256), 1, 1]
+    assert packets[0][14:16] == bytes([1, 1]), "257"
+    assert packets[-1][14:16] == bytes([0, 1]), "256"
+    link.close()
+
+
+def test_a_real_art_net_receiver_takes_it(monkeypatch):
+    threads = []
+
+    def start(run, arguments):  # as _thread does it, but so that its end can be waited for
+        threads.append(threading.Thread(target=run, args=arguments, daemon=True))
+        threads[0].start()
+
+    monkeypatch.setattr("_thread.start_new_thread", start)
+    port = free_port()
+    server = StupidArtnetServer(port=port)
+    monkeypatch.undo()
+    got = threading.Event()
+    server.register_listener(universe=3, callback_function=lambda data: bytes(data) == ONE and got.set())
+    link = ArtnetLink(ArtnetSettings(to="127.0.0.1", first_universe=3, port=port), universes=(1,))
+    link.open()
+    try:
+        until(got, say=lambda: link.send(1, ONE))
+    finally:
+        server.listen = False  # which it looks at after the next packet
+        while threads[0].is_alive():
+            link.send(1, ONE)
+            threads[0].join(0.05)
+        link.close()
+        server.socket_server.close()
+
+
+def test_art_net_wants_to_know_where_to():
+    with pytest.raises(SettingError, match="RIG@HOST"):
+        ArtnetLink(ArtnetSettings(), universes=(1,))
+    with pytest.raises(SettingError, match="32767"):
+        ArtnetLink(ArtnetSettings(to="127.0.0.1"), universes=(40_000,))
+
+
+@pytest.mark.parametrize("kind", ["sacn", "artnet"])
+def test_a_host_that_is_not_there_is_an_error_of_the_network(kind):
+    host = "no-such-host.invalid"
+    link = (
+        SacnLink(SacnSettings(to=(host,)), name="x", universes=(1,))
+        if kind == "sacn"
+        else ArtnetLink(ArtnetSettings(to=host), universes=(1,))
+    )
+    with pytest.raises(OSError, match=r"."):
+        link.open()
+    link.close()
+    link.close()

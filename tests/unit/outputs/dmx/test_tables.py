@@ -1,0 +1,234 @@
+"""A rig file says what is meant, or what is wrong with it, in one line."""
+
+import contextlib
+import dataclasses
+import tomllib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream_mer.errors import SettingError
+from stream_mer.outputs.dmx.colour import hex_of, parse_colour
+from stream_mer.outputs.dmx.look import Look
+from stream_mer.outputs.dmx.opening import find_rig, open_artnet, open_sacn
+from stream_mer.outputs.dmx.presets import EXAMPLES, LOOKS, preset
+from stream_mer.outputs.dmx.rig import Fixture, Rig, Safety
+from stream_mer.outputs.dmx.tables import TABLES, read_rig, rig_of
+from stream_mer.types import UNKNOWN
+
+LAMP = '[[fixtures]]\nchannels = ["red", "green", "blue"]\n'
+
+
+def rig(text: str) -> Rig:
+    return rig_of(tomllib.loads(text), name="file")
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_examples_are_rigs(name):
+    assert rig(EXAMPLES[name]).fixtures
+
+
+def test_what_is_not_said_is_as_in_the_preset():
+    made = rig('preset = "wash"\n[safety]\nhold_s = 3\n' + LAMP)
+    assert made.look == preset("wash").look
+    assert made.safety == dataclasses.replace(preset("wash").safety, hold_s=3.0)
+    assert made.name == "file"
+    assert rig(LAMP).look == preset("mood").look
+
+
+def test_a_file_that_names_a_preset_and_no_lamps_has_those_of_the_preset():
+    made = rig('preset = "mood"\n[sacn]\npriority = 110\n')
+    assert made == dataclasses.replace(
+        preset("mood"), name="file", sacn=dataclasses.replace(preset("mood").sacn, priority=110)
+    )
+    assert rig('preset = "wash"').fixtures == preset("wash").fixtures
+    for text in ("", "rate_hz = 30", "[sacn]\npriority = 110", 'preset = "mood"\nfixtures = []'):
+        with pytest.raises(SettingError, match="a rig has at least one fixture"):
+            rig(text)
+
+
+@pytest.mark.parametrize("place", ["::1", "[::1]", "fe80::1%eth0", "10.0.0.1:5568", "::", "999.1.1.1", "a desk"])
+def test_an_address_that_cannot_be_sent_to_is_refused(place):
+    for open_output in (open_sacn, open_artnet):
+        with pytest.raises(SettingError, match=r"^mood@") as error:
+            open_output(f"mood@{place}", "demo")
+        assert "\n" not in str(error.value)
+    for table in (f'[sacn]\nto = ["10.0.0.1", "{place}"]\n', f'[artnet]\nto = "{place}"\n'):
+        with pytest.raises(SettingError, match=r"^(sacn|artnet)\.to: "):
+            rig(table + LAMP)
+
+
+def test_a_rig_without_end_is_refused():
+    for lamp, many in (("count = 4096\n", 2), ("pixels = 4096\n", 9)):
+        with pytest.raises(SettingError, match="a rig has at most 4096 lamps and 32768 pixels"):
+            rig("".join(f"{LAMP}universe = {1000 * i + 1}\n{lamp}" for i in range(many)))
+    with pytest.raises(SettingError, match=r"sacn\.to has at most 64 addresses"):
+        rig(f"[sacn]\nto = {['10.0.0.1'] * 65}\n" + LAMP)
+
+
+def test_a_name_longer_than_any_file_is_no_rig():
+    for spec in ("x" * 5000, "x/" * 5000, "x" * 5000 + "@10.0.0.1", "nul\0"):
+        with pytest.raises(SettingError, match="no rig is called") as error:
+            open_sacn(spec, "demo")
+        assert len(str(error.value)) < 600
+
+
+def test_everything_can_be_said():
+    made = rig(
+        'name = "all"\nrate_hz = 25\n'
+        '[look]\ncolour = "palette"\nhue = [0, 1]\nsaturation = [0, 1]\nwander = 1\nintensity = [0.5, 0.6]\n'
+        'speed = [0, 0]\nrounds_per_min = 0\n[look.palettes]\nhappy = ["#ffffff"]\n'
+        '[safety]\nlost_colour = "#000000"\nat_end = "dark"\n'
+        '[sacn]\nto = "10.0.0.1"\npriority = 1\ninterface = "10.0.0.2"\nport = 5569\n'
+        '[artnet]\nto = "10.0.0.1"\nfirst_universe = 1\nport = 6455\n'
+        '[[fixtures]]\nname = "a"\nuniverse = 2\naddress = 3\nchannels = ["dimmer", "dimmer fine", "strobe", 9]\n'
+        "count = 2\npixels = 3\nspacing = 8\noffset = 0.5\noffset_step = 0.25\nintensity = 0.5\nresponse = 2.2\n"
+        "strobe = 10\n"
+    )
+    assert made.look.palettes["happy"] == ((1.0, 1.0, 1.0),)
+    assert made.look.palettes[UNKNOWN] == Look().palettes[UNKNOWN], "the other palettes stay"
+    assert made.sacn.to == ("10.0.0.1",)
+    [fixture] = made.fixtures
+    assert fixture == Fixture(
+        name="a",
+        universe=2,
+        address=3,
+        channels=("dimmer", "dimmer fine", "strobe", 9),
+        count=2,
+        pixels=3,
+        spacing=8,
+        offset=0.5,
+        offset_step=0.25,
+        intensity=0.5,
+        response=2.2,
+        strobe=10,
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "at least one fixture"),
+        ("presett = 1\n" + LAMP, "no setting presett; did you mean 'preset'"),
+        ('preset = "mod"\n' + LAMP, "did you mean 'mood'"),
+        ("rate_hz = 60\n" + LAMP, "rate_hz is 10 to 40"),
+        ("rate_hz = nan\n" + LAMP, "rate_hz is a number, not nan"),
+        (f"rate_hz = 1{'0' * 400}\n" + LAMP, "rate_hz is a number"),
+        ("rate_hz = true\n" + LAMP, "rate_hz is a number, not True"),
+        ("name = 3\n" + LAMP, "name is a text"),
+        ('name = ""\n' + LAMP, "1 to 63 bytes"),
+        ("look = 3\n" + LAMP, "look is a table"),
+        ("[look]\nhues = [1, 2]\n" + LAMP, "no setting look.hues; did you mean 'hue'"),
+        ("[look]\nhue = 3\n" + LAMP, "look.hue is two numbers in brackets"),
+        ("[look]\nhue = [nan, 3]\n" + LAMP, "look.hue is a number, not nan"),
+        ("[look]\nhue = [0, 721]\n" + LAMP, "look.hue is two angles"),
+        ("[look]\nintensity = [0, 2]\n" + LAMP, "look.intensity is two numbers from 0 to 1"),
+        ("[look]\nwander = 181\n" + LAMP, "look.wander"),
+        ("[look]\nrounds_per_min = -1\n" + LAMP, "look.rounds_per_min"),
+        ('[look]\ncolour = "rainbow"\n' + LAMP, "choose from mood, palette"),
+        ('[look.palettes]\nhapy = ["#ffffff"]\n' + LAMP, "did you mean 'happy'"),
+        ("[look.palettes]\nhappy = []\n" + LAMP, "look.palettes.happy is a list of colours"),
+        ('[look.palettes]\nhappy = ["red"]\n' + LAMP, '"#rrggbb"'),
+        ("[safety]\nhold_s = -1\n" + LAMP, "safety.hold_s is 0 to 3600"),
+        ("[safety]\nfade_s = 0\n" + LAMP, "safety.fade_s is above 0"),
+        ("[safety]\nintensity_per_s = inf\n" + LAMP, "safety.intensity_per_s is a number, not inf"),
+        ("[safety]\nintensity_per_s = 0\n" + LAMP, "safety.intensity_per_s is above 0"),
+        ("[safety]\nend_fade_s = 9\n" + LAMP, "safety.end_fade_s is 0.1 to 1.5"),
+        ('[safety]\nlost_colour = "amber"\n' + LAMP, "not 'amber'"),
+        ("[sacn]\npriority = 201\n" + LAMP, "sacn.priority is 0 to 200"),
+        ('[sacn]\nto = [""]\n' + LAMP, "sacn.to has an address that is empty"),
+        ('[sacn]\ninterface = "eth0"\n' + LAMP, "sacn.interface is an address such as"),
+        ("[sacn]\nport = 0\n" + LAMP, "sacn.port is 1 to 65535"),
+        ("[artnet]\nfirst_universe = 40000\n" + LAMP, "artnet.first_universe is 0 to 32767"),
+        ("fixtures = 3", "[[fixtures]]"),
+        ("[[fixtures]]\ncount = 2", "channels is missing"),
+        ('[[fixtures]]\nchanels = ["red"]', "there is no setting fixtures[1].chanels; did you mean 'channels'?"),
+        ('[[fixtures]]\nname = "par"\nadress = 1\nchannels = ["red"]', "no setting par.adress; did you mean 'address'"),
+        ('[[fixtures]]\nchannels = ["rde"]', "there is no 'rde'; did you mean 'red'"),
+        ("[[fixtures]]\nchannels = [256]", "a fixed value is 0 to 255"),
+        ("[[fixtures]]\nchannels = []", "a lamp has 1 to 512 channels"),
+        ('[[fixtures]]\nchannels = ["red", "red"]', "is there twice"),
+        ('[[fixtures]]\nchannels = ["red fine"]', "goes with 'red'"),
+        ('[[fixtures]]\nchannels = ["red"]\naddress = 513', "address is 1 to 512"),
+        ('[[fixtures]]\nchannels = ["red", "blue"]\naddress = 512', "does not fit"),
+        ('[[fixtures]]\nchannels = ["red", "blue"]\nspacing = 1', "spacing is at least the 2 channels"),
+        ('[[fixtures]]\nchannels = ["red"]\ncount = 4096\npixels = 2', "at most 4096 pixels"),
+        ('[[fixtures]]\nchannels = ["red"]\nuniverse = 63999\ncount = 513', "no universe 64000"),
+        (LAMP + LAMP, "both have channel 1 of universe 1"),
+    ],
+)
+def test_what_cannot_be_is_told_with_the_way_out(text, says):
+    with pytest.raises(SettingError) as told:
+        rig(text)
+    assert says in str(told.value)
+    assert "\n" not in str(told.value)
+
+
+json_like = st.recursive(
+    st.one_of(st.integers(), st.floats(), st.text(max_size=5), st.booleans()),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)),
+    max_leaves=5,
+)
+KEYS = [*TABLES, "fixtures", "name", "rate_hz", "preset"]
+PARTS = {name: [field.name for field in dataclasses.fields(kind)] for name, kind in TABLES.items()}
+PARTS["fixtures"] = [field.name for field in dataclasses.fields(Fixture)]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.data())
+def test_whatever_is_written_is_a_rig_or_a_setting_error(data):
+    key = data.draw(st.sampled_from(KEYS))
+    value = data.draw(json_like)
+    if key in PARTS and data.draw(st.booleans()):
+        value = {data.draw(st.sampled_from(PARTS[key])): value}
+    table = {"fixtures": [{"channels": ["red"]}], key: value}
+    if key == "fixtures":
+        table = {"fixtures": [{"channels": ["red"], **value} if isinstance(value, dict) else value]}
+    with contextlib.suppress(SettingError):
+        assert isinstance(rig_of(table, name="file"), Rig)
+
+
+def test_files_that_are_none_are_told_by_name(tmp_path):
+    with pytest.raises(SettingError, match=r"not-there\.toml: No such file"):
+        read_rig(tmp_path / "not-there.toml")
+    broken = tmp_path / "broken.toml"
+    broken.write_text("[look")
+    with pytest.raises(SettingError, match=r"broken\.toml is no TOML"):
+        read_rig(broken)
+    broken.write_text("rate_hz = 99\n" + LAMP)
+    with pytest.raises(SettingError, match=r"broken\.toml: rate_hz"):
+        read_rig(broken)
+
+
+def test_names_and_places_are_read(tmp_path):
+    path = tmp_path / "club@home.toml"
+    path.write_text(LAMP)
+    assert find_rig(str(path)).name == "club@home"
+    assert open_sacn("mood", "demo").name == "sacn stream_mer mood multicast"
+    assert open_sacn("wash@10.0.0.1, 10.0.0.2", "demo").name == "sacn stream_mer wash 10.0.0.1, 10.0.0.2"
+    assert open_sacn(f"{path}@10.0.0.1", "demo").name == "sacn club@home 10.0.0.1"
+    assert open_sacn(str(path), "demo").name == "sacn club@home multicast"
+    assert open_artnet("palette@10.0.0.1", "demo").stream == "demo"
+    for spec, says in (("mod", "did you mean 'mood'"), ("xyz", ", ".join(LOOKS)), ("mood@", "after the @")):
+        with pytest.raises(SettingError, match=says):
+            open_sacn(spec, "demo")
+    with pytest.raises(SettingError, match="one address"):
+        open_artnet("mood@10.0.0.1,10.0.0.2", "demo")
+    with pytest.raises(SettingError, match="RIG@HOST"):
+        open_artnet("mood", "demo")
+
+
+@given(st.tuples(*[st.integers(0, 255)] * 3))
+def test_colours_are_read_as_they_are_written(parts):
+    text = "#" + bytes(parts).hex()
+    assert hex_of(parse_colour(text)) == text
+
+
+def test_numbers_that_only_python_could_make_are_refused_too():
+    with pytest.raises(SettingError):
+        Safety(lost_intensity=float("nan"))
+    with pytest.raises(SettingError):
+        Look(palettes={})
+    with pytest.raises(SettingError):
+        Fixture(channels=("red",), offset=float("inf"))

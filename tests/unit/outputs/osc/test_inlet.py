@@ -1,0 +1,185 @@
+"""OSC in, with real datagrams."""
+
+import logging
+import socket
+import threading
+import time
+from contextlib import closing, contextmanager
+
+import pytest
+from pythonosc.udp_client import SimpleUDPClient
+
+from stream_mer.errors import ServeError, SettingError
+from stream_mer.outputs.osc import inlet
+from stream_mer.outputs.osc.inlet import MAX_COMMANDS_PER_S, OscInlet, parse_place
+from stream_mer.server import messages as wire
+from stream_mer.server.examples import FRAME
+from stream_mer.server.hub import Hub
+
+PATIENCE_S = 20.0
+
+
+class Seen:
+    """The newest emotion of each stream."""
+
+    def __init__(self, hub):
+        self.emotions = {}
+        hub.watch(self)
+
+    def see(self, message):
+        if isinstance(message, wire.Emotion):
+            self.emotions[message.stream] = message
+
+    def hold(self, stream="main"):
+        return self.emotions[stream].hold
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def hub():
+    hub = Hub()
+    for stream in ("main", "the foyer"):
+        hub.sink(stream)
+    return hub
+
+
+@pytest.fixture
+def seen(hub):
+    seen = Seen(hub)
+    for stream in hub.streams:
+        hub.sink(stream).publish(FRAME)
+    return seen
+
+
+@contextmanager
+def listening(hub):
+    osc_in = OscInlet("127.0.0.1", 0)
+    osc_in.start(hub)
+    with closing(SimpleUDPClient("127.0.0.1", osc_in.port)) as client:
+        try:
+            yield client
+        finally:
+            osc_in.stop()
+
+
+def test_commands_hold_what_everybody_sees(hub, seen):
+    with listening(hub) as client:
+        client.send_message("/mer/control/freeze", [])
+        wait_for(lambda: seen.hold() == seen.hold("the foyer") == "freeze")
+        client.send_message("/mer/control/resume", 1)
+        wait_for(lambda: seen.hold() is None)
+        client.send_message("/mer/the_foyer/control/blackout", 1.0)
+        wait_for(lambda: seen.hold("the foyer") == "blackout")
+        assert seen.hold() is None
+        client.send_message("/mer/control/override", [-0.5, 0.75, 60.0])
+        wait_for(lambda: seen.hold() == "override")
+        assert (seen.emotions["main"].valence, seen.emotions["main"].arousal) == (-0.5, 0.75)
+
+
+def test_mistakes_are_told_once_and_change_nothing(hub, seen, caplog):
+    with caplog.at_level(logging.WARNING), listening(hub) as client:
+        for _ in range(5):
+            client._sock.sendto(b"no osc at all", (client._address, client._port))
+            client.send_message("/mer/control/freez", 1)
+            client.send_message("/mer/control/override", [7, 7])
+        client.send_message("/mer/control/blackout", 0)  # a button that is let go
+        client.send_message("/mer/control/freeze", 1)
+        wait_for(lambda: seen.hold() == "freeze")
+    told = [record.getMessage() for record in caplog.records if record.name == inlet.__name__]
+    assert told == [
+        "OSC from 127.0.0.1 is ignored: 13 bytes that are no OSC",
+        "OSC from 127.0.0.1 is ignored: no command is called 'freez'; did you mean 'freeze'?",
+        "OSC from 127.0.0.1 is ignored: override takes valence and arousal from -1 to 1, not 7 and 7",
+    ]
+
+
+def test_trouble_of_ours_does_not_make_it_deaf(hub, seen, caplog, monkeypatch):
+    control, troubles = hub.control, [ZeroDivisionError("a bug")]
+
+    def once_in_trouble(message):
+        if troubles:
+            raise troubles.pop()
+        control(message)
+
+    monkeypatch.setattr(hub, "control", once_in_trouble)
+    with listening(hub) as client:
+        client.send_message("/mer/control/freeze", [])
+        wait_for(lambda: "goes on" in caplog.text)
+        client.send_message("/mer/control/freeze", [])
+        wait_for(lambda: seen.hold() == "freeze")
+
+
+def test_complaints_come_to_an_end(hub, caplog):
+    osc_in = OscInlet("127.0.0.1", 0)
+    with caplog.at_level(logging.WARNING):
+        for i in range(1000):
+            osc_in._take(f"garbage {i}".encode() * i, "10.0.0.1", hub)
+    assert len(caplog.records) <= 32
+
+
+def test_a_flood_does_not_reach_the_clients(hub, caplog, monkeypatch):
+    monkeypatch.setattr("stream_mer.outputs.osc.inlet.time.monotonic", lambda: 5.0)
+    osc_in = OscInlet("127.0.0.1", 0)
+    controls = []
+    monkeypatch.setattr(hub, "control", controls.append)
+    for _ in range(1000):
+        osc_in._take(b"/mer/control/freeze\0,\0\0\0", "10.0.0.1", hub)
+    assert len(controls) == MAX_COMMANDS_PER_S
+    monkeypatch.setattr("stream_mer.outputs.osc.inlet.time.monotonic", lambda: 6.0)
+    osc_in._take(b"/mer/control/resume\0,\0\0\0", "10.0.0.1", hub)
+    assert controls[-1].action == "resume"
+    assert caplog.text.count("more than 50") == 1
+
+
+def test_it_says_aloud_who_is_heard():
+    assert OscInlet("127.0.0.1", 9001).notice == "OSC in     udp://127.0.0.1:9001"
+    assert OscInlet("::1", 9001).notice == "OSC in     udp://[::1]:9001"
+    assert "anybody in this network" in OscInlet("10.0.0.1", 9001).notice
+
+
+@pytest.mark.parametrize(
+    ("typed", "place"),
+    [("9001", ("127.0.0.1", 9001)), ("10.0.0.1:9001", ("10.0.0.1", 9001)), ("[::1]:0", ("::1", 0))],
+)
+def test_a_port_alone_is_this_machine_alone(typed, place):
+    assert parse_place(typed) == place
+
+
+@pytest.mark.parametrize("typed", ["", "x", ":9001", "host:", "70000", "-1", "9001:host", "²"])
+def test_what_is_no_place_is_told(typed):
+    with pytest.raises(SettingError, match="give a port such as 9001"):
+        parse_place(typed)
+
+
+def test_a_port_in_use_is_told(hub):
+    with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as taken:
+        taken.bind(("127.0.0.1", 0))
+        with pytest.raises(ServeError, match="is in use"):
+            OscInlet("127.0.0.1", taken.getsockname()[1]).start(hub)
+
+
+def test_an_address_of_another_machine_is_told(hub):
+    with pytest.raises(ServeError, match="is no address of this machine"):
+        OscInlet("192.0.2.1", 9001).start(hub)
+
+
+def test_stopping_before_the_start_leaves_nothing_and_stopping_twice_leaves_the_port_free(hub):
+    before = threading.active_count()
+    osc_in = OscInlet("127.0.0.1", 0)
+    osc_in.stop()
+    assert (osc_in.port, threading.active_count()) == (0, before), "nothing was bound, and nobody listens"
+    osc_in = OscInlet("127.0.0.1", 0)
+    osc_in.start(hub)
+    port = osc_in.port
+    osc_in.stop()
+    osc_in.stop()
+    assert threading.active_count() == before
+    with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as another:
+        another.bind(("127.0.0.1", port))
+        assert another.getsockname()[1] == port

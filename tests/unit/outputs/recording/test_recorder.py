@@ -1,0 +1,300 @@
+"""The show is on disk, whatever the disk does, and the show never waits for it."""
+
+import errno
+import functools
+import io
+import logging
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from stream_mer.errors import SettingError
+from stream_mer.outputs.recording import recorder as recorder_module
+from stream_mer.outputs.recording.audio_file import FlacKeeper
+from stream_mer.outputs.recording.format import MESSAGES, open_recording
+from stream_mer.outputs.recording.recorder import Recorder
+from stream_mer.outputs.recording.writing import BackgroundWriter
+from stream_mer.server import messages as wire
+from stream_mer.server.examples import CHANGE, FRAME, LINE, STATUS
+from stream_mer.server.hello import ServerInfo, hello
+from stream_mer.server.hub import Hub
+from stream_mer.server.settings import ServeSettings
+from stream_mer.sources.file import FileSource
+from stream_mer.types import AudioChunk, InputLevels
+
+LEVELS = InputLevels(t=1.0, rms_db=-20.0, peak_db=-6.0, onset=0.3)
+PATIENCE_S = 30.0
+
+greet = functools.partial(
+    hello,
+    settings=ServeSettings(token="secret-token-of-a-test"),  # noqa: S106 - of a test
+    info=ServerInfo(window_s=10.0, hop_s=0.5),
+)
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+class Audio:
+    """A source of scripted chunks."""
+
+    name, live = "desk", True
+
+    def __init__(self, chunks):
+        self._chunks = chunks
+        self.closed = False
+
+    def chunks(self):
+        yield from self._chunks
+
+    def close(self):
+        self.closed = True
+
+
+def noise(n, seed=0):
+    return (0.1 * np.random.default_rng(seed).standard_normal(n)).astype(np.float32)
+
+
+def heard(path):
+    return np.concatenate([chunk.samples for chunk in FileSource(path).chunks()])
+
+
+def test_everything_that_is_published_is_recorded_with_its_time(tmp_path):
+    hub, clock = Hub(), Clock()
+    sinks = {stream: hub.sink(stream) for stream in ("hall", "bar")}
+    recorder = Recorder(tmp_path / "shows", hello=greet, clock=clock)
+    assert not hub.is_wanted("hall", "levels")
+    recorder.start(hub)
+    assert hub.is_wanted("hall", "levels"), "a show is programmed by them, too"
+    for i, event in enumerate((STATUS, FRAME, LINE, CHANGE, LEVELS)):
+        clock.now = 100.0 + i / 3
+        sinks["hall" if i % 2 else "bar"].publish(event)
+    clock.now = 110.0
+    recorder.stop()
+    sinks["hall"].publish(FRAME)  # too late, and no error
+
+    recording = open_recording(recorder.folder)
+    *entries, last = recording.entries()
+    assert [entry.at for entry in entries] == [0.0, 0.3333, 0.6667, 1.0, 1.3333]
+    assert [(entry.message.stream, type(entry.message).__name__) for entry in entries] == [
+        ("bar", "Status"),
+        ("hall", "Emotion"),
+        ("bar", "Lyrics"),
+        ("hall", "Change"),
+        ("bar", "Levels"),
+    ]
+    assert (last.at, last.ended, last.message) == (10.0, True, None)
+    assert recording.streams == ("hall", "bar")
+    assert recording.header.hello.session == hub.session
+    assert "secret-token-of-a-test" not in (recorder.folder / MESSAGES).read_text(encoding="utf-8")
+
+
+def test_a_new_show_never_touches_an_old_one(tmp_path):
+    folders = set()
+    for _ in range(3):
+        recorder = Recorder(tmp_path, hello=greet)
+        recorder.start(Hub())
+        recorder.stop()
+        folders.add(recorder.folder)
+    assert len(folders) == 3
+    assert all((folder / MESSAGES).is_file() for folder in folders)
+
+
+def test_where_nothing_can_be_written_nothing_starts(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingError, match="cannot record to"):
+        Recorder(tmp_path / "file", hello=greet).start(Hub())
+
+
+def test_what_waits_in_the_process_is_little(tmp_path):
+    """A crash costs half a second: what is published is soon on disk though nobody stops."""
+    hub = Hub()
+    sink = hub.sink("hall")
+    recorder = Recorder(tmp_path, hello=greet)
+    recorder.start(hub)
+    sink.publish(FRAME)
+    arrived = threading.Event()
+    for _ in range(round(PATIENCE_S / 0.05)):
+        if len(list(open_recording(recorder.folder).entries())) == 1:
+            arrived.set()
+            break
+        arrived.wait(0.05)
+    assert arrived.is_set()
+    recorder.stop()
+
+
+class Blocked:
+    """A keeper whose disk hangs until it is let go, or fails from some item on."""
+
+    def __init__(self, *, fail_at=None):
+        self.go = threading.Event()
+        self.written = []
+        self.lost = []
+        self.closed = False
+        self._fail_at = fail_at
+
+    def write(self, item, *, lost):
+        self.go.wait(PATIENCE_S)
+        if item == self._fail_at:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self.written.append(item)
+        self.lost.append(lost)
+
+    def flush(self):
+        pass
+
+    def close(self):
+        self.closed = True
+
+
+def test_a_slow_disk_costs_the_oldest_and_says_how_many(caplog):
+    keeper = Blocked()
+    writer = BackgroundWriter(keeper, "the messages", capacity=3)
+    writer.start()
+    writer.put(0)
+    waiting = threading.Event()
+    while writer._items.statistics().waiting:
+        waiting.wait(0.01)
+    for i in range(1, 11):
+        writer.put(i)  # returns at once: the disk hangs on 0
+    keeper.go.set()
+    writer.stop()
+    assert keeper.written == [0, 8, 9, 10]
+    assert keeper.lost == [0, 7, 0, 0]
+    assert keeper.closed
+    assert "7 of the messages are lost" in caplog.text
+
+
+def test_a_full_disk_is_said_once_and_the_show_goes_on(caplog):
+    keeper = Blocked(fail_at=2)
+    keeper.go.set()
+    writer = BackgroundWriter(keeper, "the messages", capacity=100)
+    for i in range(5):
+        writer.put(i)
+    writer.start()
+    writer._thread.join(PATIENCE_S)
+    for i in range(200):
+        writer.put(i)  # nothing waits, nothing is raised, nothing piles up
+    writer.stop()
+    assert keeper.written == [0, 1]
+    assert keeper.closed
+    assert [(record.levelno, record.getMessage()) for record in caplog.records] == [
+        (logging.ERROR, "the messages: No space left on device; no more of it is recorded, the show goes on")
+    ]
+
+
+def test_a_real_full_disk_leaves_what_was_written(tmp_path):
+    """``/dev/full`` takes nothing: the first flush fails as on a full disk."""
+    if not recorder_module.Path("/dev/full").exists():
+        pytest.skip("there is no /dev/full here")
+    hub = Hub()
+    sink = hub.sink("hall")
+    recorder = Recorder(tmp_path, hello=greet)
+    recorder.start(hub)
+    keeper = recorder._messages._keeper
+    file, keeper._file = keeper._file, open("/dev/full", "wb")  # noqa: PTH123, SIM115 - closed by the keeper
+    for _ in range(100):
+        sink.publish(FRAME)
+    recorder._messages._thread.join(PATIENCE_S)
+    assert not recorder._messages._thread.is_alive()
+    sink.publish(FRAME)
+    recorder.stop()
+    file.close()
+    assert open_recording(recorder.folder).streams == ("hall",)
+
+
+def test_audio_is_kept_at_its_place_with_silence_for_what_is_missing(tmp_path):
+    one, two = noise(10_000, 1), noise(5_000, 2)
+    chunks = [
+        AudioChunk(start_sample=0, samples=one),
+        AudioChunk(start_sample=50_000, samples=two),
+        AudioChunk(start_sample=52_000, samples=two),  # as no source would: what came twice is left out
+    ]
+    source = Audio(chunks)
+    recorder = Recorder(tmp_path, hello=greet, audio=True)
+    tapped = recorder.tap("main floor / left", source)
+    assert (tapped.name, tapped.live) == ("desk", True)
+    hub = Hub()
+    hub.sink("main floor / left")
+    recorder.start(hub)
+    assert list(tapped.chunks()) == chunks
+    tapped.close()
+    assert source.closed
+    recorder.stop()
+    names = open_recording(recorder.folder).header.audio
+    assert names == {"main floor / left": "main floor _ left.flac"}
+    samples = heard(recorder.folder / names["main floor / left"])
+    expected = np.concatenate([one, np.zeros(40_000, np.float32), two, two[3_000:]])
+    assert len(samples) == len(expected)
+    assert np.abs(samples - expected).max() < 1e-4
+
+
+class FullDisk(io.RawIOBase):
+    """Takes so many bytes and no more."""
+
+    def __init__(self, left):
+        super().__init__()
+        self._left = left
+
+    def writable(self):
+        return True
+
+    def write(self, data):
+        if len(data) > self._left:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self._left -= len(data)
+        return len(data)
+
+
+def test_a_full_disk_ends_the_audio_and_nothing_else(caplog):
+    writer = BackgroundWriter(FlacKeeper(FullDisk(20_000)), "the audio of hall", capacity=1000)
+    writer.start()
+    for i in range(100):
+        writer.put(AudioChunk(start_sample=1600 * i, samples=noise(1600, i)))
+    writer._thread.join(PATIENCE_S)
+    assert not writer._thread.is_alive()
+    writer.put(AudioChunk(start_sample=0, samples=noise(10)))
+    writer.stop()
+    assert [record.getMessage() for record in caplog.records] == [
+        "the audio of hall: No space left on device; no more of it is recorded, the show goes on"
+    ]
+
+
+def test_audio_that_was_cut_off_by_a_crash_can_be_heard(tmp_path):
+    path = tmp_path / "cut.flac"
+    keeper = FlacKeeper(path.open("xb"))
+    samples = noise(64_000)
+    for start in range(0, len(samples), 320):
+        keeper.write(AudioChunk(start_sample=start, samples=samples[start : start + 320]), lost=0)
+    keeper.flush()
+    crashed = tmp_path / "crashed.flac"
+    crashed.write_bytes(path.read_bytes())  # what is on disk while it is still being written
+    keeper.close()
+    assert len(heard(path)) == len(samples)
+    rest = heard(crashed)
+    assert len(samples) - 2 * 4_608 <= len(rest) <= len(samples), "FLAC's frames are of 4,608 samples at most"
+    assert np.abs(rest - samples[: len(rest)]).max() < 1e-4
+
+
+def test_without_audio_a_source_is_left_as_it_is(tmp_path):
+    source = Audio([])
+    assert Recorder(tmp_path, hello=greet).tap("hall", source) is source
+
+
+def test_held_values_are_recorded_as_everybody_saw_them(tmp_path):
+    hub = Hub()
+    sink = hub.sink("hall")
+    recorder = Recorder(tmp_path, hello=greet)
+    recorder.start(hub)
+    sink.publish(FRAME)
+    hub.control(wire.Control(action="override", override=wire.OverridePart(valence=-1.0, arousal=1.0)))
+    sink.publish(replace(FRAME, index=85))
+    recorder.stop()
+    held = [entry.message.hold for entry in open_recording(recorder.folder).entries() if hasattr(entry.message, "hold")]
+    assert held == [None, "override", "override"]

@@ -1,0 +1,193 @@
+"""Outputs are driven at their rate, and none of them can harm the show."""
+
+import logging
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+
+from stream_mer.outputs import runner
+from stream_mer.outputs.runner import ShowRunner
+from stream_mer.server.examples import FRAME, LEVELS
+from stream_mer.server.hub import Hub
+
+PATIENCE_S = 60.0
+
+
+class Recorder:
+    """An output that keeps what it is told, and fails or hangs when asked to."""
+
+    def __init__(self, name="recorder", *, stream="main", rate_hz=50.0, wants_levels=False):
+        self.name, self.stream, self.rate_hz, self.wants_levels = name, stream, rate_hz, wants_levels
+        self.calls: list[str] = []
+        self.values = []
+        self.times: list[float] = []
+        self.trouble: Exception | None = None
+        self.trouble_at_opening: Exception | None = None
+        self.trouble_at_the_end: Exception | None = None
+        self.free = threading.Event()
+        self.free.set()
+
+    def open(self):
+        self.calls.append("open")
+        if self.trouble_at_opening is not None:
+            raise self.trouble_at_opening
+
+    def send(self, t, values):
+        self.free.wait(PATIENCE_S)
+        if self.trouble is not None:
+            raise self.trouble
+        self.calls.append("send")
+        self.times.append(t)
+        self.values.append(values)
+        return 3
+
+    def farewell(self):
+        self.calls.append("farewell")
+        if self.trouble_at_the_end is not None:
+            raise self.trouble_at_the_end
+
+    def close(self):
+        self.calls.append("close")
+
+
+def wait_for(condition, what="it"):
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.005)
+
+
+@pytest.fixture
+def hub():
+    hub = Hub()
+    hub.sink("main")
+    return hub
+
+
+@contextmanager
+def running(hub, *outputs):
+    show = ShowRunner(outputs)
+    show.start(hub)
+    try:
+        yield show
+    finally:
+        for output in outputs:
+            output.free.set()
+        show.stop()
+
+
+def test_an_output_gets_the_newest_values_and_says_goodbye(hub):
+    output = Recorder()
+    with running(hub, output) as show:
+        wait_for(lambda: output.values)
+        assert not output.values[0].alive, "it is called before there is anything"
+        hub.sink("main").publish(FRAME)
+        wait_for(lambda: output.values[-1].alive)
+        wait_for(lambda: show.statistics()[0].sent >= 6)
+    assert output.values[-1].valence == FRAME.valence
+    (told,) = show.statistics()
+    assert (told.name, told.stream, told.up, told.errors) == ("recorder", "main", True, 0)
+    assert told.sent == 3 * output.calls.count("send")
+    assert output.calls[0] == "open"
+    assert output.calls[-2:] == ["farewell", "close"]
+    assert output.times == sorted(set(output.times))
+
+
+def test_stopping_twice_is_stopping_once_and_stopping_before_the_start_is_nothing(hub):
+    output = Recorder()
+    ShowRunner([output]).stop()
+    with running(hub, output) as show:
+        wait_for(lambda: output.values)
+        show.stop()
+    assert output.calls.count("farewell") == 1
+
+
+def test_each_output_follows_its_own_stream_and_takes_its_own_peaks(hub):
+    hub.sink("foyer")
+    one, other, foyer = Recorder("one", wants_levels=True), Recorder("other"), Recorder("foyer", stream="foyer")
+    with running(hub, one, other, foyer):
+        assert hub.is_wanted("main", "levels")
+        hub.sink("main").publish(FRAME)
+        hub.sink("main").publish(LEVELS)
+        for output in (one, other):
+            wait_for(lambda output=output: any(values.onset == LEVELS.onset for values in output.values))
+        assert not any(values.alive for values in foyer.values)
+
+
+def test_levels_are_measured_only_where_an_output_wants_them(hub):
+    with running(hub, Recorder()):
+        assert not hub.is_wanted("main", "levels")
+
+
+@pytest.mark.parametrize("when", ["trouble", "trouble_at_opening"])
+@pytest.mark.parametrize("error", [OSError(101, "Network is unreachable"), ZeroDivisionError("a bug")])
+def test_an_error_is_told_once_and_tried_again_until_it_works(hub, caplog, when, error):
+    output = Recorder()
+    setattr(output, when, error)
+    with caplog.at_level(logging.INFO), running(hub, output) as show:
+        wait_for(lambda: show.statistics()[0].errors >= 2)
+        assert not show.statistics()[0].up
+        setattr(output, when, None)
+        wait_for(lambda: show.statistics()[0].up)
+    told = [record for record in caplog.records if record.name == runner.__name__]
+    assert [record.getMessage() for record in told] == [
+        f"recorder cannot be sent to: {error.args[-1]}; trying again",
+        "recorder is sent to",
+    ]
+    assert (told[0].exc_info is None) == isinstance(error, OSError), "a traceback for what nobody expected alone"
+    assert output.calls.count("open") == output.calls.count("close") >= 3
+    assert output.calls.count("farewell") == 1
+
+
+def test_what_never_worked_gets_no_farewell(hub):
+    output = Recorder()
+    output.trouble_at_opening = ConnectionRefusedError()
+    with running(hub, output) as show:
+        wait_for(lambda: show.statistics()[0].errors)
+    assert set(output.calls) == {"open", "close"}
+
+
+def test_a_failing_farewell_harms_nobody(hub, caplog):
+    output = Recorder()
+    output.trouble_at_the_end = BrokenPipeError()
+    with caplog.at_level(logging.WARNING), running(hub, output):
+        wait_for(lambda: output.values)
+    assert output.calls[-2:] == ["farewell", "close"]
+    assert not caplog.records
+
+
+def test_an_output_that_hangs_holds_up_neither_the_hub_nor_the_others_nor_the_end(hub, caplog, monkeypatch):
+    monkeypatch.setattr(runner, "FAREWELL_S", 0.05)
+    stuck, healthy = Recorder("stuck"), Recorder("healthy")
+    stuck.free.clear()
+    with running(hub, stuck, healthy) as show:
+        for i in range(50):
+            hub.sink("main").publish(replace(FRAME, index=i))
+        wait_for(lambda: len(healthy.values) > 5)
+        assert stuck.values == []
+        show.stop()
+        assert "stuck does not end" in caplog.text
+        wait_for(lambda: healthy.calls[-1] == "close")
+
+
+def test_what_a_slow_output_missed_is_left_out_and_counted(hub):
+    output = Recorder()
+    with running(hub, output) as show:
+        wait_for(lambda: output.values)
+        output.free.clear()
+        hub.sink("main").publish(FRAME)
+        count = len(output.values)
+        time.sleep(0.3)  # a lower bound: at 50 Hz some fifteen calls pass by
+        output.free.set()
+        wait_for(lambda: len(output.values) > count + 1)
+    assert show.statistics()[0].skipped >= 5
+    assert output.values[-1].alive
+
+
+@pytest.mark.parametrize("rate_hz", [0.0, 51.0])
+def test_a_rate_that_cannot_be_is_refused(rate_hz):
+    with pytest.raises(ValueError, match="at most 50"):
+        ShowRunner([Recorder(rate_hz=rate_hz)])

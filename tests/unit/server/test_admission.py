@@ -1,0 +1,197 @@
+"""Which requests, web pages and tokens are looked at, and how often."""
+
+import pytest
+
+from stream_mer.server.admission import (
+    FIRST_DELAY_S,
+    FORGOTTEN_AFTER_S,
+    LONGEST_DELAY_S,
+    LONGEST_WAIT_S,
+    MOST_ADDRESSES,
+    ONCE_AT_MOST,
+    GuessLimit,
+    client_address,
+    may_connect,
+    why_malformed,
+)
+from stream_mer.server.settings import ServeSettings
+
+OPEN = ServeSettings()
+GUARDED = ServeSettings(host="0.0.0.0", token="a secret of a test")  # noqa: S104, S106 - nothing is bound, and the token is a test's
+LISTED = ServeSettings(allowed_origins=("https://vj.example", "null"))
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "settings", "expected"),
+    [
+        ("http://127.0.0.1:8765", "127.0.0.1:8765", OPEN, True),
+        ("http://localhost:3000", "127.0.0.1:8765", OPEN, True),
+        ("http://[::1]:8765", "[::1]:8765", OPEN, True),
+        ("https://evil.example", "127.0.0.1:8765", OPEN, False),
+        ("http://rebound.example:8765", "rebound.example:8765", OPEN, False),
+        ("http://localhost.evil.example", "127.0.0.1:8765", OPEN, False),
+        ("null", "127.0.0.1:8765", OPEN, False),
+        ("http://[", "127.0.0.1:8765", OPEN, False),
+        ("http://[::1", "[::1", OPEN, False),
+        ("", "", OPEN, False),
+        ("http://192.168.1.4:8765", "192.168.1.4:8765", GUARDED, True),
+        ("http://stage-pc.local:8765", "stage-pc.local:8765", GUARDED, True),
+        ("http://other.local:8765", "stage-pc.local:8765", GUARDED, False),
+        ("https://vj.example", "127.0.0.1:8765", LISTED, True),
+        ("null", "127.0.0.1:8765", LISTED, True),
+        ("https://vj.example.evil", "127.0.0.1:8765", LISTED, False),
+        ("https://anyone.example", "127.0.0.1:8765", ServeSettings(allowed_origins=("*",)), True),
+    ],
+)
+def test_may_connect(origin, host, settings, expected):
+    assert may_connect(origin, host=host, settings=settings) is expected
+
+
+class Fields:
+    """Headers as they came, whatever is in them."""
+
+    def __init__(self, *pairs: tuple[str, str]) -> None:
+        self._pairs = pairs
+
+    def get_all(self, key: str) -> list[str]:
+        return [value for name, value in self._pairs if name.lower() == key.lower()]
+
+
+GOOD = [
+    ("Host", "stage-pc:8765"),
+    ("Connection", "keep-alive, Upgrade"),
+    ("Upgrade", "websocket"),
+    ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ("Sec-WebSocket-Version", "13"),
+    ("Sec-WebSocket-Protocol", "mer.v2.json"),
+    ("Sec-WebSocket-Protocol", "mer.v1.json"),
+    ("Authorization", "Bearer x"),
+    ("Origin", "http://stage-pc:8765"),
+    ("Cookie", "name=Bj\udcf6rk"),
+    ("X-Forwarded-For", "10.0.0.1"),
+    ("X-Forwarded-For", "10.0.0.2"),
+]
+
+
+def test_an_ordinary_request_is_well_formed():
+    assert why_malformed(Fields(*GOOD)) is None
+    assert why_malformed(Fields()) is None
+
+
+@pytest.mark.parametrize("name", ONCE_AT_MOST)
+@pytest.mark.parametrize("second", ["", "Bearer x", "http://other.example"])
+def test_a_header_that_decides_comes_once(name, second):
+    wrong = [(one, value) for one, value in GOOD if one != name] + [(name, "first"), (name.lower(), second)]
+    assert why_malformed(Fields(*wrong)) == f"the header {name} came more than once"
+
+
+@pytest.mark.parametrize("name", [*ONCE_AT_MOST, "Sec-WebSocket-Protocol", "Upgrade", "Connection"])
+@pytest.mark.parametrize("value", ["caf\udcc3\udca9", "caf\xe9", "a\x1b[2Jb", "a\x00b", "a\u202eb"])
+def test_a_header_that_is_read_holds_printable_ascii(name, value):
+    wrong = [(one, said) for one, said in GOOD if one != name] + [(name, value)]
+    assert why_malformed(Fields(*wrong)) == f"the header {name} holds characters that no such header may"
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "proxies", "address"),
+    [
+        ("10.0.0.7", [], (), "10.0.0.7"),
+        ("10.0.0.7", ["1.2.3.4"], (), "10.0.0.7"),
+        ("::ffff:10.0.0.7", [], (), "10.0.0.7"),
+        ("fe80::1%eth0", [], (), "fe80::/64"),
+        ("2001:db8:1:2:3:4:5:6", [], (), "2001:db8:1:2::/64"),
+        ("127.0.0.1", ["1.2.3.4"], ("127.0.0.1",), "1.2.3.4"),
+        ("::ffff:127.0.0.1", ["1.2.3.4:5678"], ("127.0.0.1",), "1.2.3.4"),
+        ("127.0.0.1", ["6.6.6.6, 1.2.3.4"], ("127.0.0.1",), "1.2.3.4"),
+        ("127.0.0.1", ["6.6.6.6, 1.2.3.4", "10.0.0.2"], ("127.0.0.1", "10.0.0.2"), "1.2.3.4"),
+        ("127.0.0.1", ["6.6.6.6"], ("10.0.0.2",), "127.0.0.1"),
+        ("127.0.0.1", ["[2001:db8::7]:443"], ("127.0.0.1",), "2001:db8::/64"),
+        ("127.0.0.1", ["unknown"], ("127.0.0.1",), "127.0.0.1"),
+        ("127.0.0.1", [], ("127.0.0.1",), "127.0.0.1"),
+        ("", [], (), ""),
+    ],
+)
+def test_the_address_of_a_client_is_what_the_last_proxy_that_is_believed_saw(peer, forwarded, proxies, address):
+    assert client_address(peer, forwarded, proxies=proxies) == address
+
+
+class Clock:
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def guesses(clock):
+    return GuessLimit(clock)
+
+
+def test_each_wrong_token_makes_the_next_one_wait_longer(guesses, clock):
+    waits = []
+    for _ in range(8):
+        wait_s, may_wait = guesses.book("10.0.0.7")
+        assert may_wait
+        waits.append(wait_s)
+        clock.now += wait_s
+        guesses.was_wrong("10.0.0.7")
+    assert waits == [0.0, 0.25, 0.5, 1.0, 2.0, 4.0, LONGEST_DELAY_S, LONGEST_DELAY_S]
+    assert guesses.book("10.0.0.8") == (0.0, True), "another address is not concerned"
+
+
+def test_however_many_guess_at_once_from_an_address_few_are_looked_at(guesses, clock):
+    """1,600 a second in parallel for an hour: they share the delay of their address."""
+    looked_at = 0
+    due: list[float] = []
+    for step in range(36_000):
+        clock.now = 1000.0 + step / 10
+        looked_at += sum(at <= clock.now for at in due)
+        for _ in [at for at in due if at <= clock.now]:
+            guesses.was_wrong("10.0.0.7")
+        due = [at for at in due if at > clock.now]
+        for _ in range(160):
+            wait_s, may_wait = guesses.book("10.0.0.7")
+            if may_wait and wait_s == 0.0:
+                guesses.was_wrong("10.0.0.7")
+                looked_at += 1
+            elif may_wait:
+                due.append(clock.now + wait_s)
+            else:
+                assert wait_s > LONGEST_WAIT_S
+        assert len(due) <= LONGEST_WAIT_S / FIRST_DELAY_S
+    assert looked_at <= 3600 / LONGEST_DELAY_S + LONGEST_WAIT_S / FIRST_DELAY_S + 10
+
+
+def test_behind_one_address_a_right_token_gets_its_turn(guesses, clock):
+    """Somebody guesses, one after another, behind the same NAT: a client with the right token waits for seconds."""
+    for _ in range(20):
+        wait_s, _ = guesses.book("10.0.0.7")
+        clock.now += wait_s
+        guesses.was_wrong("10.0.0.7")
+    wait_s, may_wait = guesses.book("10.0.0.7")
+    assert may_wait
+    assert wait_s <= LONGEST_DELAY_S
+
+
+def test_an_address_that_has_not_guessed_for_long_begins_anew(guesses, clock):
+    for _ in range(9):
+        guesses.was_wrong("10.0.0.7")
+    clock.now += FORGOTTEN_AFTER_S - 1
+    guesses.was_wrong("10.0.0.7")
+    assert guesses.book("10.0.0.7")[0] == LONGEST_DELAY_S
+    clock.now += FORGOTTEN_AFTER_S + 1
+    assert guesses.book("10.0.0.7") == (0.0, True)
+    guesses.was_wrong("10.0.0.7")
+    assert guesses.book("10.0.0.7")[0] == 0.25
+
+
+def test_addresses_are_not_remembered_without_end(guesses):
+    for i in range(MOST_ADDRESSES + 500):
+        guesses.was_wrong(f"10.{i >> 8 & 255}.{i & 255}.{i >> 16}")
+    assert len(guesses._addresses) == MOST_ADDRESSES

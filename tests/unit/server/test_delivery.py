@@ -1,0 +1,197 @@
+"""What is posted reaches every outbox in order: at once where nothing waits, and without the loop when it stalls."""
+
+import asyncio
+import itertools
+import threading
+from dataclasses import replace
+
+import pytest
+
+from stream_mer.server.codec import MessageEncoder, encode
+from stream_mer.server.delivery import MOST_POSTED, Delivery, Reader
+from stream_mer.server.examples import FRAME, LINE
+from stream_mer.server.hub import Hub
+from stream_mer.server.interest import DEFAULT_INTEREST, Interest
+from stream_mer.server.outbox import Outbox, Parcel
+from stream_mer.server.wake import LoopWaker
+
+
+class Loop:
+    """A loop that runs what it is asked to when the test says so."""
+
+    def __init__(self):
+        self.calls = []
+
+    def call_soon_threadsafe(self, call):
+        self.calls.append(call)
+
+    def turn(self):
+        calls, self.calls = self.calls, []
+        for call in calls:
+            call()
+
+
+class Client:
+    """An outbox whose client keeps up, or does not."""
+
+    def __init__(self):
+        self.written = []
+        self.keeps_up = True
+        self.wakes = 0
+        self.outbox = Outbox(capacity=1000, wake=self.wake, write_now=self.write)
+
+    def wake(self):
+        self.wakes += 1
+
+    def write(self, data: bytes) -> bool:
+        if self.keeps_up:
+            self.written.append(data)
+        return self.keeps_up
+
+    def drain(self):
+        return list(iter(self.outbox.take, None))
+
+
+@pytest.fixture
+def loop():
+    return Loop()
+
+
+@pytest.fixture
+def delivery(loop):
+    return Delivery(LoopWaker(loop))
+
+
+encoder = MessageEncoder("main")
+numbers = itertools.count()
+
+
+def parcel(data: bytes, event=LINE) -> Parcel:
+    message = encoder.message(event)
+    kind = message.__struct_config__.tag
+    return Parcel(number=next(numbers), stream="main", kind=kind, message=message, data=data, published_at=0.0)
+
+
+def test_who_keeps_up_is_written_to_at_once_and_who_does_not_finds_it_in_the_outbox(loop, delivery):
+    quick, slow = Client(), Client()
+    slow.keeps_up = False
+    for client in (quick, slow):
+        client.drain()  # the writer rests
+    delivery.post(parcel(b"one"), [Reader(quick.outbox, 0.0), Reader(slow.outbox, 0.0)])
+    assert quick.written == [], "the publishing thread writes to nobody"
+    loop.turn()
+    assert quick.written == [b"one"]
+    assert quick.drain() == []
+    assert quick.outbox.statistics().taken == 1
+    assert (slow.wakes, slow.drain()) == (1, [b"one"])
+
+
+def test_nothing_overtakes_what_waits(loop, delivery):
+    client = Client()
+    client.drain()
+    client.outbox.put_all([b"answer"])
+    delivery.post(parcel(b"event"), [Reader(client.outbox, 0.0)])
+    loop.turn()
+    assert client.written == []
+    assert client.drain() == [b"answer", b"event"]
+
+
+def test_a_rate_goes_through_the_outbox(loop, delivery):
+    client = Client()
+    client.drain()
+    for i in range(3):
+        delivery.post(parcel(b"%d" % i, FRAME), [Reader(client.outbox, 10.0)])
+    loop.turn()
+    assert client.written == []
+    assert client.drain() == [b"2"]
+
+
+def test_one_call_is_on_its_way_however_much_is_posted(loop, delivery):
+    client = Client()
+    client.drain()
+    for i in range(MOST_POSTED):
+        delivery.post(parcel(b"%d" % i), [Reader(client.outbox, 0.0)])
+    assert len(loop.calls) == 1
+    loop.turn()
+    assert client.written == [b"%d" % i for i in range(MOST_POSTED)]
+
+
+def test_a_stalled_loop_piles_up_little_and_loses_no_order(loop, delivery):
+    client = Client()
+    client.drain()
+    for i in range(10 * MOST_POSTED):
+        delivery.post(parcel(b"%d" % i), [Reader(client.outbox, 0.0)])
+    assert len(delivery._posted) <= MOST_POSTED
+    loop.turn()
+    assert client.written + client.drain() == [b"%d" % i for i in range(10 * MOST_POSTED)]
+
+
+def test_the_order_holds_while_the_loop_and_a_publisher_work_at_once(loop, delivery):
+    client = Client()
+    client.keeps_up = False
+    count = 20_000
+    outbox = client.outbox = Outbox(capacity=count, wake=client.wake, write_now=client.write)
+    ended = threading.Event()
+
+    def publish():
+        for i in range(count):
+            delivery.post(parcel(b"%d" % i), [Reader(outbox, 0.0)])
+        ended.set()
+
+    thread = threading.Thread(target=publish)
+    thread.start()
+    while not ended.is_set():
+        loop.turn()
+    thread.join()
+    loop.turn()
+    assert client.drain() == [b"%d" % i for i in range(count)]
+
+
+def test_who_joins_after_a_message_gets_it_in_the_snapshot_and_not_again(loop, delivery):
+    hub = Hub()
+    sink = hub.sink("main")
+    client = Client()
+    hub.attach(client.outbox, DEFAULT_INTEREST, via=delivery)
+    client.drain()
+    sink.publish(LINE)  # posted, and the loop has not come to it
+    hub.welcome(client.outbox, DEFAULT_INTEREST, client_id="x", role="viewer", granted=(), via=delivery)
+    loop.turn()
+    line, ready = client.drain()
+    assert b'"type":"lyrics"' in line[:20]
+    assert b'"type":"ready"' in ready[:20]
+    assert client.written == []
+
+
+def test_who_leaves_gets_what_was_published_before_its_answer_and_nothing_after(loop, delivery):
+    hub = Hub()
+    sink = hub.sink("main")
+    client = Client()
+    hub.attach(client.outbox, DEFAULT_INTEREST, via=delivery)
+    client.drain()
+    sink.publish(LINE)
+    hub.attach(client.outbox, Interest(), via=delivery)
+    client.outbox.put_all([b"result"])
+    sink.publish(LINE)
+    loop.turn()
+    assert client.drain()[1:] == [b"result"]
+
+
+def test_bytes_are_those_that_are_published(loop, delivery):
+    hub = Hub()
+    client = Client()
+    hub.attach(client.outbox, DEFAULT_INTEREST, via=delivery)
+    client.drain()
+    hub.sink("main").publish(FRAME)
+    loop.turn()
+    assert client.written == [encode(MessageEncoder("main").message(FRAME))]
+
+
+def test_after_the_loop_is_closed_nothing_is_kept():
+    closed = asyncio.new_event_loop()
+    closed.close()
+    delivery, client, hub = Delivery(LoopWaker(closed)), Client(), Hub()
+    hub.attach(client.outbox, DEFAULT_INTEREST, via=delivery)
+    for segment in range(3 * MOST_POSTED):
+        hub.sink("main").publish(replace(LINE, segment=segment))
+    assert len(delivery._posted) == 0
+    assert client.drain() == []

@@ -1,0 +1,423 @@
+"""The hub gives each client what it asked for, encoded once, whatever the other clients do."""
+
+import json
+import sys
+import threading
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from stream_mer.server import codec
+from stream_mer.server import hub as hub_module
+from stream_mer.server import messages as wire
+from stream_mer.server.examples import CHANGE, FRAME, LEVELS, LINE, STATUS
+from stream_mer.server.hub import Hub
+from stream_mer.server.interest import DEFAULT_INTEREST, grant, interest_in
+from stream_mer.server.outbox import PRUNE_AT_LEAST, Outbox
+
+
+class Clock:
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def hub(clock):
+    return Hub(clock=clock)
+
+
+def outbox(capacity: int = 64) -> Outbox:
+    return Outbox(capacity=capacity, wake=lambda: None)
+
+
+def drain(box: Outbox) -> list[dict]:
+    return [json.loads(data) for data in iter(box.take, None)]
+
+
+def brief(messages: list[dict]) -> list[tuple[str, str, int]]:
+    return [(message["stream"], message["type"], message["seq"]) for message in messages]
+
+
+def welcome(hub: Hub, box: Outbox, subscribe=None, resume: wire.ResumePart | None = None) -> None:
+    granted = grant(subscribe)
+    hub.welcome(box, interest_in(granted), client_id="abc", role="viewer", granted=granted, resume=resume)
+
+
+def test_a_client_gets_all_default_events_of_every_stream(hub):
+    box = outbox()
+    hub.attach(box, DEFAULT_INTEREST)
+    one, two = hub.sink("one"), hub.sink("two")
+    for event in (STATUS, FRAME, LINE, CHANGE):
+        one.publish(event)
+    two.publish(FRAME)
+    assert brief(drain(box)) == [
+        ("one", "status", 0),
+        ("one", "emotion", 0),
+        ("one", "lyrics", 0),
+        ("one", "change", 0),
+        ("two", "emotion", 0),
+    ]
+    assert hub.streams == ("one", "two")
+
+
+def test_two_sinks_of_one_stream_share_its_count(hub):
+    box = outbox()
+    hub.attach(box, DEFAULT_INTEREST)
+    hub.sink("main").publish(LINE)
+    hub.sink("main").publish(LINE)
+    assert [message["seq"] for message in drain(box)] == [0, 1]
+
+
+def test_a_stuck_client_changes_nothing_for_the_others(hub):
+    stuck, healthy = outbox(capacity=4), outbox(capacity=4)
+    hub.attach(stuck, DEFAULT_INTEREST)
+    hub.attach(healthy, DEFAULT_INTEREST)
+    sink = hub.sink("main")
+    got = []
+    for i in range(300):
+        sink.publish(replace(FRAME, index=i))
+        sink.publish(replace(LINE, segment=i))
+        got += drain(healthy)
+    assert [message["index"] for message in got if message["type"] == "emotion"] == list(range(300))
+    assert [message["segment"] for message in got if message["type"] == "lyrics"] == list(range(300))
+    assert stuck.statistics().waiting == 5, "four ordered ones and the newest emotion"
+    late = drain(stuck)
+    assert [m["segment"] for m in late if m["type"] == "lyrics"] == [296, 297, 298, 299]
+    assert [m["index"] for m in late if m["type"] == "emotion"] == [299]
+
+
+def test_each_event_is_encoded_once_and_not_once_a_client(hub, monkeypatch):
+    count = 0
+
+    def counting(message):
+        nonlocal count
+        count += 1
+        return codec.encode(message)
+
+    monkeypatch.setattr(hub_module, "encode", counting)
+    boxes = [outbox() for _ in range(5)]
+    for box in boxes:
+        hub.attach(box, DEFAULT_INTEREST)
+    hub.sink("main").publish(FRAME)
+    assert count == 1
+    assert all(len(drain(box)) == 1 for box in boxes)
+
+
+def test_a_client_that_says_nothing_first_gets_what_is_known_but_no_old_cue(hub):
+    sink = hub.sink("main")
+    for event in (STATUS, FRAME, CHANGE, LINE, replace(FRAME, index=85)):
+        sink.publish(event)
+    box = outbox()
+    hub.attach(box, DEFAULT_INTEREST)
+    first = drain(box)
+    assert {message["type"] for message in first} == {"status", "emotion", "lyrics"}
+    assert next(message for message in first if message["type"] == "emotion")["index"] == 85
+
+
+def test_ready_carries_the_snapshot_with_ages(hub, clock):
+    sink = hub.sink("main")
+    sink.publish(STATUS)
+    clock.now += 2.5
+    sink.publish(CHANGE)
+    sink.publish(FRAME)
+    clock.now += 0.25
+    box = outbox()
+    welcome(hub, box)
+    (ready,) = drain(box)
+    assert ready["type"] == "ready"
+    assert ready["client_id"] == "abc"
+    assert ready["role"] == "viewer"
+    assert ready["resumed"] is None
+    ages = {entry["message"]["type"]: entry["age_s"] for entry in ready["snapshot"]}
+    assert ages == {"status": 2.75, "change": 0.25, "emotion": 0.25}
+    assert ready["granted"] == [{"streams": [], "events": list(wire.DEFAULT_KINDS), "max_hz": None}]
+
+
+def test_an_interest_in_one_stream_and_kind_gets_nothing_else(hub):
+    box = outbox()
+    hub.attach(box, interest_in(grant([wire.Subscription(streams=("two",), events=("change",))])))
+    for stream in ("one", "two"):
+        for event in (FRAME, LINE, CHANGE, STATUS):
+            hub.sink(stream).publish(event)
+    assert brief(drain(box)) == [("two", "change", 0)]
+
+
+def test_a_detached_client_gets_nothing_more(hub):
+    box = outbox()
+    hub.attach(box, DEFAULT_INTEREST)
+    assert hub.client_count == 1
+    hub.detach(box)
+    hub.detach(box)
+    hub.sink("main").publish(FRAME)
+    assert drain(box) == []
+    assert hub.client_count == 0
+
+
+def test_it_has_frames_only_after_the_first_emotion(hub):
+    sink = hub.sink("main")
+    sink.publish(STATUS)
+    assert not hub.has_frames
+    sink.publish(FRAME)
+    assert hub.has_frames
+
+
+def test_a_client_that_joins_amid_events_sees_no_gap_and_nothing_twice(hub):
+    sink = hub.sink("main")
+    stop = threading.Event()
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+
+    def publish() -> None:
+        segment = 0
+        while not stop.is_set():
+            sink.publish(replace(LINE, segment=segment))
+            segment += 1
+
+    thread = threading.Thread(target=publish)
+    thread.start()
+    try:
+        for _ in range(20):
+            box = outbox(capacity=100_000)
+            hub.attach(box, DEFAULT_INTEREST)
+            segments: list[int] = []
+            while len(segments) < 20:
+                segments += [message["segment"] for message in drain(box)]
+            hub.detach(box)
+            assert segments == list(range(segments[0], segments[0] + len(segments)))
+    finally:
+        stop.set()
+        thread.join()
+        sys.setswitchinterval(interval_s)
+
+
+def test_levels_are_sent_to_those_alone_who_ask(hub):
+    everything, levels = outbox(), outbox()
+    hub.attach(everything, DEFAULT_INTEREST)
+    sink = hub.sink("main")
+    assert not hub.is_wanted("main", "levels")
+    hub.attach(levels, interest_in(grant([wire.Subscription(events=("levels",))])))
+    assert hub.is_wanted("main", "levels")
+    sink.publish(LEVELS)
+    assert drain(everything) == []
+    assert brief(drain(levels)) == [("main", "levels", 0)]
+    hub.detach(levels)
+    assert not hub.is_wanted("main", "levels")
+
+
+def test_more_interest_brings_the_newest_of_what_is_new_and_of_nothing_else(hub):
+    sink = hub.sink("main")
+    for event in (STATUS, FRAME, CHANGE, LINE):
+        sink.publish(event)
+    box = outbox()
+    interest = interest_in(grant([wire.Subscription(events=("emotion",))]))
+    hub.attach(box, interest)
+    drain(box)
+    hub.attach(box, DEFAULT_INTEREST)
+    assert {message["type"] for message in drain(box)} == {"status", "lyrics"}
+
+
+def resume(hub: Hub, **seqs: int) -> wire.ResumePart:
+    return wire.ResumePart(session=hub.session, last_seq={"main": seqs})
+
+
+def test_who_comes_back_gets_all_that_was_missed_in_order(hub):
+    sink = hub.sink("main")
+    for i in range(4):
+        sink.publish(replace(LINE, segment=i))
+        sink.publish(replace(FRAME, index=i))
+        sink.publish(CHANGE)
+    box = outbox(capacity=1)
+    welcome(hub, box, resume=resume(hub, lyrics=1, emotion=2, change=3))
+    ready, *missed = drain(box)
+    assert ready["resumed"] is True
+    assert [(m["type"], m["seq"]) for m in missed] == [("lyrics", 2), ("lyrics", 3), ("emotion", 3)]
+    assert {entry["message"]["type"] for entry in ready["snapshot"]} == {"change"}, "what follows is not told twice"
+
+
+def test_minus_one_means_that_none_was_seen(hub):
+    hub.sink("main").publish(CHANGE)
+    box = outbox()
+    welcome(hub, box, resume=resume(hub, change=-1))
+    assert [message["type"] for message in drain(box)] == ["ready", "change"]
+
+
+def test_what_is_no_longer_known_is_told(clock):
+    hub = Hub(clock=clock, history_messages=3)
+    sink = hub.sink("main")
+    for i in range(9):
+        sink.publish(replace(LINE, segment=i))
+    box = outbox()
+    welcome(hub, box, resume=resume(hub, lyrics=2))
+    ready, *missed = drain(box)
+    assert ready["resumed"] is False
+    assert [message["segment"] for message in missed] == [6, 7, 8]
+
+
+@pytest.mark.parametrize(
+    ("last_seq", "resumed", "sent"),
+    [
+        ({"main": {"lyrics": 2}}, True, 0),
+        ({"main": {"lyrics": -1}}, True, 3),
+        ({"main": {"lyrics": -(10**30)}}, True, 3),
+        ({"main": {"lyrics": 3}}, False, 0),
+        ({"main": {"lyrics": 10**30}}, False, 0),
+        ({"main": {"levels": 7, "dance": 7}, "nowhere": {"lyrics": 7}}, True, 0),
+        ({}, True, 0),
+    ],
+    ids=["up to date", "nothing seen", "less than nothing", "the future", "far future", "of no account", "empty"],
+)
+def test_what_was_never_sent_cannot_have_been_seen(hub, last_seq, resumed, sent):
+    sink, box = hub.sink("main"), outbox()
+    for segment in range(3):
+        sink.publish(replace(LINE, segment=segment))
+    welcome(hub, box, resume=wire.ResumePart(session=hub.session, last_seq=last_seq))
+    ready, *missed = drain(box)
+    assert (ready["resumed"], len(missed)) == (resumed, sent)
+    assert [entry["message"]["seq"] for entry in ready["snapshot"]] == ([] if sent else [2])
+
+
+def test_another_session_cannot_be_resumed(hub):
+    hub.sink("main").publish(LINE)
+    box = outbox()
+    welcome(hub, box, resume=wire.ResumePart(session="older", last_seq={"main": {"lyrics": -1}}))
+    (ready,) = drain(box)
+    assert ready["resumed"] is False
+    assert len(ready["snapshot"]) == 1
+
+
+def test_an_operator_holds_the_values_for_everybody_at_once(hub):
+    box = outbox()
+    hub.attach(box, DEFAULT_INTEREST)
+    for stream in ("one", "two"):
+        hub.sink(stream).publish(FRAME)
+    drain(box)
+    override = wire.OverridePart(valence=-0.5, arousal=-0.25)
+    hub.control(wire.Control(action="override", streams=("two", "three"), override=override))
+    emotion, change = drain(box)
+    assert (emotion["stream"], emotion["valence"], emotion["held"], emotion["hold"]) == ("two", -0.5, True, "override")
+    assert (change["type"], change["from"], change["to"]) == ("change", "happy", "sad")
+    hub.sink("one").publish(FRAME)
+    assert drain(box)[0]["held"] is False
+
+
+def test_statistics_count_those_that_have_gone(hub):
+    box = outbox(capacity=1)
+    hub.attach(box, DEFAULT_INTEREST)
+    sink = hub.sink("main")
+    for _ in range(3):
+        sink.publish(FRAME)
+        sink.publish(LINE)
+    drain(box)
+    hub.detach(box)
+    counted = hub.statistics()
+    assert counted.clients == 0
+    assert counted.published == {("main", "emotion"): 3, ("main", "lyrics"): 3}
+    assert (counted.outboxes.replaced, counted.outboxes.dropped, counted.outboxes.waiting) == (2, 2, 0)
+    assert counted.outboxes.taken == 3, "the notice, a line and a frame"
+    assert sum(counted.outboxes.ages) == 2
+
+
+def test_a_stream_that_is_removed_is_forgotten_and_counts_on_when_it_comes_again(hub):
+    hub.sink("one").publish(FRAME)
+    hub.sink("two").publish(FRAME)
+    hub.remove("one")
+    hub.remove("one")
+    assert hub.streams == ("two",)
+    assert hub.shown("one") is None
+    assert hub.shown("two") == FRAME
+    box = outbox()
+    welcome(hub, box)
+    (ready,) = drain(box)
+    assert [entry["message"]["stream"] for entry in ready["snapshot"]] == ["two"]
+    hub.sink("one").publish(FRAME)
+    assert brief(drain(box)) == [("one", "emotion", 1)]
+
+
+def test_nothing_is_kept_of_streams_that_come_and_go(hub, clock):
+    boxes = [Outbox(capacity=64, wake=lambda: None, clock=clock) for _ in range(3)]
+    for box in boxes:
+        hub.attach(box, interest_in(grant([wire.Subscription(events=wire.EVENT_KINDS, max_hz=5)])))
+    hub.sink("stays").publish(FRAME)
+
+    def sizes() -> dict[str, int]:
+        kept = {name: len(value) for name, value in vars(hub).items() if hasattr(value, "__len__")}
+        kept["history"] = len(hub._history._kept)
+        kept["paces"] = max(len(box._not_before) for box in boxes) // (2 * PRUNE_AT_LEAST)
+        return kept
+
+    def come_and_go(numbers: range) -> None:
+        for i in numbers:
+            for event in (STATUS, FRAME, LINE, CHANGE, LEVELS):
+                hub.sink(f"s{i}").publish(event)
+            for box in boxes:
+                drain(box)
+            hub.remove(f"s{i}")
+            clock.now += 1.0
+
+    come_and_go(range(hub_module.MOST_REMOVED + 64))
+    after_many = sizes()
+    come_and_go(range(1000, 1400))
+    assert sizes() == after_many
+    assert hub.streams == ("stays",)
+    assert set(hub.statistics().published) == {("stays", "emotion")}
+
+
+def test_it_has_had_frames_even_when_their_stream_is_gone(hub):
+    hub.sink("main").publish(FRAME)
+    hub.remove("main")
+    assert hub.has_frames
+
+
+def test_what_a_removed_stream_still_says_is_dropped(hub):
+    box = outbox()
+    hub.attach(box, DEFAULT_INTEREST)
+    sink = hub.sink("main")
+    hub.remove("main")
+    sink.publish(FRAME)
+    assert drain(box) == []
+    assert hub.streams == ()
+
+
+def test_a_watcher_that_fails_costs_nobody_else_a_message_and_is_logged_once_a_minute(hub, clock, caplog):
+    class Broken:
+        def see(self, _):
+            raise ValueError("a bug")
+
+    seen = []
+    hub.watch(Broken())
+    hub.watch(SimpleNamespace(see=seen.append))
+    box = outbox()
+    hub.attach(box, DEFAULT_INTEREST)
+    for _ in range(5):
+        hub.sink("main").publish(STATUS)
+    assert (len(seen), len(drain(box))) == (5, 5)
+    assert caplog.text.count("Broken failed with a message") == 1
+    clock.now += 61
+    hub.sink("main").publish(STATUS)
+    assert "4 more like it since the line before" in caplog.text
+
+
+def test_one_override_that_cannot_be_ended_leaves_the_others_to_end(hub, clock, caplog, monkeypatch):
+    for stream in ("one", "two"):
+        hub.sink(stream).publish(FRAME)
+    hub.control(wire.Control(action="override", override=wire.OverridePart(valence=0.1, arousal=0.1, ttl_s=5)))
+
+    def fail(**_):
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(hub._holds["one"], "expire", fail)
+    clock.now += 6
+    hub.expire()
+    hub.expire()
+    assert hub.shown("two").hold is None
+    assert hub.shown("one").hold == "override"
+    assert caplog.text.count("the override of 'one' could not end") == 1

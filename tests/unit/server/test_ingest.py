@@ -1,0 +1,95 @@
+"""Who sends audio to a stream, and who may take over from whom."""
+
+import pytest
+
+from stream_mer.server import messages as wire
+from stream_mer.server.ingest import SILENT_S, Ingest, Senders
+from stream_mer.sources.remote import RemoteSource
+
+START = wire.AudioStart(stream="desk", format="s16le", rate_hz=16_000, channels=1)
+BLOCK = bytes(640)
+
+
+class Clock:
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def source(clock):
+    source = RemoteSource("desk", clock=clock)
+    yield source
+    source.close()
+
+
+class Client:
+    def __init__(self, senders):
+        self.told = []
+        self.ingest = Ingest(senders, tell=self.told.append)
+
+
+def pair(source, clock, *, guarded):
+    senders = Senders({"desk": source}, guarded=guarded, clock=clock)
+    return Client(senders), Client(senders)
+
+
+def test_with_a_token_a_second_sender_takes_over_at_once_and_the_first_is_told(source, clock):
+    first, second = pair(source, clock, guarded=True)
+    assert first.ingest.start(START) is None
+    assert first.ingest.feed(BLOCK) is None
+    assert second.ingest.start(START) is None
+    (told,) = first.told
+    assert (told.code, told.fatal) == (4403, False)
+    assert told.message == "another client sends to desk now; audio.start takes it back"
+    # What the first one had sent already, and that it ends or breaks, changes nothing.
+    assert first.ingest.is_open
+    waiting = source._blocks.statistics().waiting
+    assert first.ingest.feed(BLOCK) is None
+    first.ingest.end()
+    assert not first.ingest.is_open
+    assert source._blocks.statistics().waiting == waiting
+    assert source.owned
+    assert second.ingest.feed(BLOCK) is None
+    assert source._blocks.statistics().waiting == waiting + 1
+    assert first.ingest.start(START) is None, "it takes the stream back"
+    assert len(second.told) == 1
+
+
+def test_without_a_token_a_sender_that_goes_on_keeps_its_stream(source, clock):
+    first, second = pair(source, clock, guarded=False)
+    first.ingest.start(START)
+    for _ in range(30):
+        clock.now += SILENT_S / 2
+        first.ingest.feed(BLOCK)
+        refusal = second.ingest.start(START)
+        assert (refusal.code, refusal.fatal) == (4403, False)
+        assert "gets its audio from another client" in refusal.message
+    assert first.told == []
+    clock.now += SILENT_S
+    assert second.ingest.start(START) is None, "the network of the first one is dead"
+    assert len(first.told) == 1
+
+
+def test_audio_that_cannot_be_takes_nothing_over(source, clock):
+    first, second = pair(source, clock, guarded=True)
+    first.ingest.start(START)
+    refusal = second.ingest.start(wire.AudioStart(stream="desk", format="s16le", rate_hz=7, channels=1))
+    assert refusal.code == 4400
+    assert first.told == []
+    assert first.ingest.feed(BLOCK) is None
+    assert source.owned
+
+
+def test_a_second_start_of_the_same_client_is_no_takeover(source, clock):
+    first, _ = pair(source, clock, guarded=False)
+    assert first.ingest.start(START) is None
+    assert first.ingest.start(START) is None
+    assert first.told == []

@@ -1,0 +1,158 @@
+"""The terminal's view: what is seen, and what is drawn of it."""
+
+import io
+from dataclasses import replace
+
+import msgspec
+import pytest
+from rich.console import Console
+
+from stream_mer.server import messages as wire
+from stream_mer.server.codec import MessageEncoder
+from stream_mer.server.examples import FRAME, HELLO, LINE, STATUS, examples
+from stream_mer.server.terminal import View, clock, plain_line, render, see, settled_length, signed_bar
+
+
+def drawn(view: View, *, now: float = 10.0, connected: bool = True, width: int = 100) -> str:
+    console = Console(file=io.StringIO(), width=width, force_terminal=False, color_system=None)
+    console.print(render(view, now=now, connected=connected))
+    return console.file.getvalue()
+
+
+def seen(*events, stream: str = "main", view: View | None = None, now: float = 10.0) -> View:
+    encoder = MessageEncoder(stream)
+    view = view or View()
+    for event in events:
+        view = see(view, encoder.message(event), now=now)
+    return view
+
+
+def test_values_category_lyrics_and_state_are_drawn():
+    text = drawn(seen(STATUS, FRAME, LINE))
+    for word in ["live", "USB Audio CODEC", "+0.42", "+0.30", "happy", "61%", "and the morning comes again", "0:42.5"]:
+        assert word in text
+
+
+def test_the_point_moves_with_valence_and_arousal():
+    def place(valence, arousal):
+        rows = drawn(seen(replace(FRAME, valence=valence, arousal=arousal))).splitlines()
+        row = next(i for i, line in enumerate(rows) if "●" in line)
+        return row, rows[row].index("●")
+
+    centre_row, centre_column = place(0.0, 0.0)
+    assert place(0.8, 0.0)[1] > centre_column > place(-0.8, 0.0)[1]
+    assert place(0.0, 0.8)[0] < centre_row < place(0.0, -0.8)[0]
+
+
+def test_a_provisional_line_gives_way_to_the_committed_one():
+    view = seen(replace(LINE, text="and the mourning", committed=False))
+    assert view.provisional is not None
+    assert "and the mourning …" in drawn(seen(FRAME, view=view))
+    view = seen(LINE, view=view)
+    assert view.provisional is None
+    assert [line.text for line in view.lines] == ["and the morning comes again"]
+
+
+@pytest.mark.parametrize(("settled", "text"), [(0, ""), (3, "and the morning"), (5, "and the morning comes again")])
+def test_words_that_will_not_change_are_told_apart(settled, text):
+    view = seen(FRAME, replace(LINE, committed=False, settled_words=settled))
+    assert view.provisional.text[: settled_length(view.provisional)] == text
+    assert "and the morning comes again …" in drawn(view)
+
+
+def test_words_that_are_not_in_the_text_are_no_error():
+    view = seen(FRAME, replace(LINE, text="other words", committed=False, settled_words=5))
+    assert settled_length(view.provisional) == 0
+
+
+def test_a_line_taken_back_disappears():
+    view = seen(replace(LINE, committed=False))
+    assert seen(replace(LINE, committed=False, text=""), view=view).provisional is None
+
+
+def test_only_the_newest_lines_are_kept_in_the_order_of_the_song():
+    view = seen(*[replace(LINE, segment=i, text=f"line {i}") for i in (0, 2, 1, 3, 4, 5, 6)])
+    assert [line.segment for line in view.lines] == [2, 3, 4, 5, 6]
+
+
+def test_other_streams_change_nothing():
+    view = seen(FRAME)
+    assert seen(replace(FRAME, valence=-1.0), stream="foyer", view=view) == view
+
+
+def test_after_a_break_all_stays_but_a_server_that_began_anew_begins_with_nothing():
+    view = seen(*[replace(LINE, segment=i) for i in range(100, 106)], view=see(View(), HELLO, now=1.0))
+    assert see(view, HELLO, now=2.0) == view
+    anew = see(view, msgspec.structs.replace(HELLO, session="another evening"), now=2.0)
+    assert seen(replace(LINE, segment=0), view=anew).lines[-1].segment == 0
+    assert anew.stream == view.stream
+
+
+def test_the_snapshot_counts_with_its_age():
+    entry = wire.SnapshotEntry(age_s=8.0, message=examples()["emotion"])
+    view = see(View(), wire.Ready(client_id="a", granted=(), snapshot=(entry,)), now=10.0)
+    assert view.heard_at == 2.0
+    assert "stale: 8 s without news" in drawn(view, now=10.0)
+
+
+def test_old_news_and_a_lost_connection_are_said():
+    view = seen(FRAME, now=10.0)
+    assert "stale" not in drawn(view, now=10.5)
+    assert "stale: 20 s" in drawn(view, now=30.0)
+    assert "not connected, trying again" in drawn(view, connected=False)
+
+
+def test_degraded_held_and_unknown_are_said():
+    frame = replace(FRAME, hold="freeze", category="unknown", raw=replace(FRAME.raw, degraded=("no_lyrics",)))
+    text = drawn(seen(frame))
+    for words in ["degraded: no_lyrics", "frozen by an operator", "not sure enough to say"]:
+        assert words in text
+
+
+def test_an_input_that_clips_or_loses_samples_is_said():
+    well, troubled = replace(STATUS, lost_samples=0), replace(STATUS, clipping=True, lost_samples=19_200)
+    for shown in (drawn(seen(troubled, FRAME), width=160), plain_line(seen(troubled, FRAME))):
+        assert "too loud: it clips" in shown
+        assert "1.2 s lost so far" in shown
+    for shown in (drawn(seen(well, FRAME), width=160), plain_line(seen(well, FRAME))):
+        assert "clips" not in shown
+        assert "lost" not in shown
+
+
+def test_escape_codes_in_lyrics_do_not_reach_the_terminal():
+    text = drawn(seen(FRAME, replace(LINE, text="\x1b[2Jwiped [bold]not markup[/bold]")))
+    assert "\x1b" not in text
+    assert r"\u001b[2Jwiped" in text
+    assert "[bold]not markup[/bold]" in text
+
+
+def test_a_narrow_terminal_is_wide_enough():
+    assert max(len(line) for line in drawn(seen(STATUS, FRAME, LINE), width=44).splitlines()) <= 44
+
+
+def test_plain_line_holds_what_matters():
+    line = plain_line(seen(FRAME, LINE))
+    assert "\n" not in line
+    for words in [
+        "main",
+        "0:42.5",
+        "valence +0.42",
+        "arousal +0.30",
+        "happy 61%",
+        "audio+text",
+        '"and the morning comes again"',
+    ]:
+        assert words in line
+
+
+@pytest.mark.parametrize(("t_s", "text"), [(0, "0:00.0"), (59.96, "1:00.0"), (62.51, "1:02.5"), (3600, "60:00.0")])
+def test_clock(t_s, text):
+    assert clock(t_s) == text
+
+
+def test_signed_bar_marks_the_value_inside_its_interval():
+    bar = signed_bar(0.5, low=0.2, high=0.8).plain
+    assert len(bar) == 26
+    assert bar.index("░") < bar.index("█") < bar.rindex("░")
+    assert signed_bar(-1.0, low=-1.5, high=-0.9).plain[0] == "█"
+    assert signed_bar(1.0, low=1.0, high=2.0).plain[-1] == "█"

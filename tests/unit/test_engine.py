@@ -1,0 +1,80 @@
+"""The composition root, as far as no other test joins its parts."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stream_mer import engine as engine_module
+from stream_mer.audio import features
+from stream_mer.engine_settings import EngineSettings
+from stream_mer.errors import LyricsError, ServeError
+from stream_mer.lyrics.opening import LyricsSettings
+from stream_mer.pipeline import Pipeline
+from stream_mer.server.hello import ServerInfo
+from stream_mer.server.settings import ServeSettings
+from stream_mer.types import AudioChunk
+
+
+def test_warming_up_leaves_nothing_to_load_to_the_first_stream(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = []
+    monkeypatch.setattr(engine_module, "load_decoder", lambda: loaded.append("decoder"))
+    engine = engine_module.Engine(EngineSettings(model=str(tiny_model), lyrics=LyricsSettings(mode="off")))
+    features._transform.cache_clear()
+    engine.warm_up()
+    assert features._transform.cache_info().currsize == 1
+    assert loaded == ["decoder"]
+
+
+class Audio:
+    """A source that knows whether it was closed."""
+
+    live = True
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.closed = False
+
+    def chunks(self) -> Iterator[AudioChunk]:
+        yield from ()
+
+    def close(self) -> None:
+        self.closed = True
+
+
+async def test_where_the_port_is_taken_every_source_and_its_lyrics_are_closed(tiny_model: Path) -> None:
+    engine = engine_module.Engine(EngineSettings(model=str(tiny_model), lyrics=LyricsSettings(mode="off")))
+    sources = {name: Audio(name) for name in ("A", "B")}
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        settings = ServeSettings(port=taken.getsockname()[1])
+        with pytest.raises(ServeError, match="in use"):
+            await engine_module.serve(engine, sources, settings, info=ServerInfo(), on_ready=lambda _: None)
+    assert all(source.closed for source in sources.values())
+
+
+async def test_where_one_stream_cannot_be_built_the_others_are_closed(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = engine_module.Engine(EngineSettings(model=str(tiny_model), lyrics=LyricsSettings(mode="off")))
+    sources = {name: Audio(name) for name in ("A", "B")}
+    closed: list[str] = []
+    build = engine.pipeline
+
+    def build_first(source: Audio, *args: Any, **options: Any) -> Pipeline:
+        if source.name == "B":
+            raise LyricsError("no words")
+        pipeline = build(source, *args, **options)
+        monkeypatch.setattr(pipeline, "close", lambda: closed.append(source.name))
+        return pipeline
+
+    monkeypatch.setattr(engine, "pipeline", build_first)
+    with pytest.raises(LyricsError):
+        await engine_module.serve(engine, sources, ServeSettings(port=0), info=ServerInfo(), on_ready=lambda _: None)
+    assert closed == ["A"]
+    assert all(source.closed for source in sources.values())

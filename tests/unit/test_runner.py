@@ -1,0 +1,134 @@
+"""Whatever is served ends when it is asked to, and what was built is closed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+import threading
+
+import pytest
+
+from stream_mer import runner
+from stream_mer.errors import ServeError, SettingError
+from stream_mer.runner import host
+from stream_mer.server.hello import ServerInfo
+from stream_mer.server.hub import Hub
+from stream_mer.server.server import Server
+from stream_mer.server.settings import ServeSettings
+
+PATIENCE_S = 30.0
+INFO = ServerInfo(window_s=10.0, hop_s=0.5)
+SETTINGS = ServeSettings(port=0)
+
+
+class Performer:
+    """Runs until it is stopped, or for ever."""
+
+    def __init__(self, *, hangs: bool = False) -> None:
+        self.hangs = hangs
+        self.go_on = threading.Event()
+        self.began = threading.Event()
+        self.stopped = self.closed = False
+
+    def run(self) -> None:
+        self.began.set()
+        self.go_on.wait(PATIENCE_S)
+
+    def stop(self) -> None:
+        self.stopped = True
+        if not self.hangs:
+            self.go_on.set()
+
+    def close(self) -> None:
+        self.stop()
+        self.closed = True
+
+
+class Companion:
+    notice = "here"
+
+    def __init__(self, *, fails: bool = False) -> None:
+        self.fails = fails
+        self.started = self.stopped = False
+
+    def start(self, hub: Hub) -> None:
+        del hub
+        if self.fails:
+            raise SettingError("it cannot")
+        self.started = True
+
+    def stop(self) -> None:
+        self.stopped = True
+
+
+def interrupt(server: Server) -> None:
+    del server
+    asyncio.get_running_loop().call_soon(signal.raise_signal, signal.SIGTERM)
+
+
+async def test_a_signal_ends_what_is_served() -> None:
+    performer, companion = Performer(), Companion()
+    await host(Hub(), {"it": performer}, SETTINGS, info=INFO, on_ready=interrupt, companions=[companion])
+    assert performer.stopped
+    assert performer.closed
+    assert companion.stopped
+
+
+async def test_a_performer_that_hangs_is_left_behind(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(runner, "PERFORMERS_END_WITHIN_S", 0.05)
+    stuck, other, companion = Performer(hangs=True), Performer(), Companion()
+    with caplog.at_level(logging.ERROR):
+        await host(
+            Hub(), {"stuck": stuck, "other": other}, SETTINGS, info=INFO, on_ready=interrupt, companions=[companion]
+        )
+    assert companion.stopped
+    assert [record.getMessage() for record in caplog.records] == ["stuck does not end within 0.05 s; it is left behind"]
+    stuck.go_on.set()
+
+
+async def test_a_port_that_cannot_be_bound_leaves_nothing_open() -> None:
+    performer, companion = Performer(), Companion()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        settings = ServeSettings(port=taken.getsockname()[1])
+        with pytest.raises(ServeError, match="in use"):
+            await host(Hub(), {"it": performer}, settings, info=INFO, on_ready=interrupt, companions=[companion])
+    assert performer.closed
+    assert not performer.began.is_set()
+    assert not companion.started
+
+
+async def test_a_companion_that_cannot_start_leaves_nothing_open() -> None:
+    performer, first = Performer(), Companion()
+    with pytest.raises(SettingError, match="it cannot"):
+        await host(
+            Hub(), {"it": performer}, SETTINGS, info=INFO, on_ready=interrupt, companions=[first, Companion(fails=True)]
+        )
+    assert first.stopped
+    assert performer.closed
+
+
+async def test_a_second_signal_closes_what_companions_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    stuck, companion, closed = Performer(hangs=True), Companion(), threading.Event()
+    codes = []
+
+    def exit_at_once(code: int, close_files: object) -> None:
+        codes.append(code)
+        assert callable(close_files)
+        close_files()
+        closed.set()
+        stuck.go_on.set()
+
+    monkeypatch.setattr("stream_mer.utils.stopping.exit_at_once", exit_at_once)
+
+    def twice(server: Server) -> None:
+        interrupt(server)
+        interrupt(server)
+
+    await host(Hub(), {"stuck": stuck}, SETTINGS, info=INFO, on_ready=twice, companions=[companion])
+    assert codes == [143]
+    assert closed.is_set()
+    assert companion.stopped

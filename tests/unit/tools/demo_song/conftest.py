@@ -1,0 +1,21 @@
+import numpy as np
+import pytest
+
+from stream_mer.sources.demo import demo_song
+from tools.demo_song import espeak
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(7)
+
+
+@pytest.fixture
+def packaged_song():
+    return demo_song()
+
+
+@pytest.fixture
+def with_espeak():
+    if not espeak.available():
+        pytest.skip("espeak-ng is not on this system")

@@ -1,0 +1,183 @@
+"""No message shows the password, key or token of an address, whichever command it is given to."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stream_mer import cli, errors
+from stream_mer.cli import COMMANDS
+from stream_mer.cli.settings.kinds import shown
+from stream_mer.cluster import bus
+from stream_mer.utils.redaction import public_address, redact, redact_address
+
+SECRETS = ("pa55word", "k3yk3y", "t0k3n", "fr4gment")
+ADDRESS = "http://dj:pa55word@127.0.0.1:9/live?key=k3yk3y&x=t0k3n#fr4gment"
+
+
+@pytest.mark.parametrize(
+    ("text", "redacted"),
+    [
+        ("http://u:p@h:80/x?key=abc&b=c#f", "http://***@h:80/x?key=***&b=***#***"),
+        ("cannot open 'http://u:p@ss@h/x?key=a'; check", "cannot open 'http://***@h/x?key=***'; check"),
+        ("(http://h/?a=b).", "(http://h/?a=***)."),
+        ("nats://a:b@h1,nats://c:d@h2: no", "nats://***@h1,nats://***@h2: no"),
+        ("nats://to/ken@h:4222", "nats://***@h:4222"),
+        ("rtsp://h/user=admin_password=abc_channel=1", "rtsp://h/user=admin_password=***"),
+        ("rtsp://h/user=a&password=abc&channel=1.sdp", "rtsp://h/user=a&password=***&channel=1.sdp"),
+        ("http:/u:p@h/a.lrc", "http:/***@h/a.lrc"),  # as a path type writes it
+        ("http://user:pa/ss@h/x", "http://***@h/x"),
+        ("http://user:pa?ss@h/x", "http://***@h/x"),
+        ("HTTPS://u:p@[::1]:8000/x", "HTTPS://***@[::1]:8000/x"),
+        ("srt://h:1?streamid=x&passphrase=y", "srt://h:1?streamid=***&passphrase=***"),
+        ("http://h?abc", "http://h?***"),
+        ("GET /live?token=abc HTTP/1.1", "GET /live?token=*** HTTP/1.1"),
+        # Nothing secret in these:
+        ("http://[::1]:8000/@artist/live.mp3", "http://[::1]:8000/@artist/live.mp3"),
+        ("C:/music/me@home.wav", "C:/music/me@home.wav"),
+        ("file:///home/me@work/x?y=1.wav", "file:///home/me@work/x?y=1.wav"),
+        ("eos@192.168.1.5:3032 and mic:USB@desk", "eos@192.168.1.5:3032 and mic:USB@desk"),
+    ],
+)
+def test_addresses_in_a_text_are_masked_and_the_rest_stays(text: str, redacted: str) -> None:
+    assert redact(text) == redacted
+    assert redact(redacted) == redacted
+
+
+def test_a_single_address_may_hold_what_no_text_can() -> None:
+    assert redact_address("http://user:my pass@h/x") == "http://***@h/x"
+    assert redact_address("me:pa@ss@host:4222") == "***@host:4222"
+    assert redact_address("host:8765/?token=abc") == "host:8765/?token=***"
+    assert redact_address("nats://me:half") == "nats://me:***"  # a comma in the password ends the address
+
+
+@given(st.text(st.characters(exclude_characters="@*:/?#[]", exclude_categories=("Cs", "Z", "C")), min_size=6))
+def test_whatever_a_password_holds_it_is_masked(password: str) -> None:
+    for address in (f"http://user:{password}@host/live", f"http://host/live?key={password}", f"nats://{password}@host"):
+        assert password not in redact_address(address)
+
+
+def test_a_name_made_of_an_address_keeps_port_and_brackets() -> None:
+    assert public_address("https://dj:x@radio.example:8000/live.mp3?key=abc") == "https://radio.example:8000/live.mp3"
+    assert public_address("http://u:x@[::1]:8000/live") == "http://[::1]:8000/live"
+
+
+def test_every_error_is_redacted_when_it_is_made() -> None:
+    for kind in (errors.StreamMerError, *errors.StreamMerError.__subclasses__()):
+        assert str(kind(f"cannot use {ADDRESS}; check it")) == f"cannot use {redact(ADDRESS)}; check it"
+
+
+def test_settings_are_shown_redacted() -> None:
+    assert shown([ADDRESS, "a.wav"]) == ["http://***@127.0.0.1:9/live?key=***&x=***#***", "a.wav"]
+
+
+def test_what_is_logged_is_redacted_with_its_traceback() -> None:
+    formatter = cli._RedactingFormatter("%(message)s")
+    failure = OSError(ADDRESS)
+    failed = (OSError, failure, failure.__traceback__)
+    record = logging.LogRecord("a", logging.ERROR, "", 0, "lost %s", (ADDRESS,), failed)
+    told = formatter.format(record)
+    assert f"OSError: {redact(ADDRESS)}" in told
+    assert not any(secret in told for secret in SECRETS)
+
+
+def test_a_fault_of_our_own_is_told_redacted(capsys: pytest.CaptureFixture[str]) -> None:
+    cli._print_redacted(ValueError, ValueError(ADDRESS), None)
+    told = capsys.readouterr().err
+    assert f"ValueError: {redact(ADDRESS)}" in told
+    assert not any(secret in told for secret in SECRETS)
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Runs the command line in this process and returns all that it prints; none of it may be secret."""
+
+    monkeypatch.setattr(bus, "FIRST_CONNECT_TIMEOUT_S", 0.3)
+
+    def run(*arguments: object) -> str:
+        monkeypatch.setattr(sys, "argv", ["stream-mer", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit):
+            cli.main()
+        told = "".join(capsys.readouterr())
+        assert not any(secret in told for secret in SECRETS), told
+        return told
+
+    return run
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_settings_of_every_command_are_printed_redacted(command: str, run: Callable[..., str]) -> None:
+    found = cli.cli.get_command(click.Context(cli.cli), command)
+    assert found is not None
+    options = [one for one in found.params if isinstance(one, click.Option) and one.expose_value and not one.is_flag]
+    for option in options:
+        flag = max(option.opts, key=len)
+        told = run("config", command, flag, ADDRESS) if command != "config" else run("config", flag, ADDRESS)
+        assert told
+        run("config", "--json", command, flag, f"name={ADDRESS}")
+
+
+NATS = ADDRESS.replace("http", "nats")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [ADDRESS],
+        ["tag", ADDRESS],
+        ["tag", ADDRESS.removeprefix("http://")],
+        ["tag", ADDRESS.replace("http://", "http:")],
+        ["tag", "a.wav", "--lyrics", ADDRESS],
+        ["tag", "a.wav", "--model", ADDRESS],
+        ["tag", "a.wav", "--out", ADDRESS],
+        ["serve", ADDRESS],
+        ["serve", "--source", ADDRESS, "--rate", "8000"],
+        ["serve", "--source", ADDRESS, "--gain", "3"],
+        ["serve", "--source", ADDRESS.replace("http", "ftp")],
+        ["serve", "--source", f"A={ADDRESS}", "--source", f"A={ADDRESS}"],
+        ["serve", "--source", ADDRESS, "--source", ADDRESS],
+        ["serve", "--source", ADDRESS, "--port", ADDRESS],
+        ["serve", "--from", ADDRESS],
+        ["serve", "--from", NATS],
+        ["serve", "--source", "demo", "--model", ADDRESS],
+        ["serve", "--source", "demo", "--osc", ADDRESS],
+        ["serve", "--source", "demo", "--sacn", ADDRESS],
+        ["replay", ADDRESS],
+        ["listen", ADDRESS],
+        ["listen", ADDRESS.replace("http", "ftp")],
+        ["listen", ADDRESS, "extra"],
+        ["worker", "--nats", ADDRESS],
+        ["worker", "--nats", "nats://me:pa55word,t0k3n@127.0.0.1:9"],
+        ["channels", "--nats", NATS],
+        ["channels", "add", "radio", ADDRESS, "--nats", NATS],
+        ["channels", "add", ADDRESS],
+        ["devices", ADDRESS],
+        ["osc", ADDRESS],
+        ["lights", ADDRESS],
+        ["protocol", ADDRESS],
+        ["diagnose", ADDRESS],
+        ["config", ADDRESS],
+        ["config", "--config", ADDRESS],
+        ["train", "--corpus", ADDRESS, "--out", "x"],
+        ["train-vocals", ADDRESS],
+        ["evaluate", "--corpus", ADDRESS],
+    ],
+    ids=lambda arguments: " ".join(arguments)[:40],
+)
+def test_no_command_tells_what_is_secret_in_an_address(arguments: list[str], run: Callable[..., str]) -> None:
+    told = run(*arguments)
+    assert told
+    assert "Traceback" not in told
+
+
+def test_a_radio_that_does_not_answer_is_told_redacted(tiny_model: Path, run: Callable[..., str]) -> None:
+    told = run("serve", "--source", ADDRESS, "--model", tiny_model, "--no-lyrics", "--port", "0")
+    assert "http://***@127.0.0.1:9/live?key=***" in told

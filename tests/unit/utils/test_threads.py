@@ -1,0 +1,50 @@
+"""Work beside the loop that may hang for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from stream_mer.utils.threads import call_all, in_thread
+
+PATIENCE_S = 30.0
+
+
+async def test_the_result_or_the_error_comes_back_to_the_loop() -> None:
+    assert await in_thread(lambda: threading.current_thread().name, name="beside") == "beside"
+
+    def fail() -> None:
+        raise OSError("no")
+
+    with pytest.raises(OSError, match="no"):
+        await in_thread(fail, name="beside")
+
+
+def test_a_thread_that_hangs_keeps_neither_the_loop_nor_the_process_from_ending() -> None:
+    go_on, threads = threading.Event(), []
+
+    def hang() -> None:
+        threads.append(threading.current_thread())
+        go_on.wait(PATIENCE_S)
+
+    async def leave_behind() -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await in_thread(hang, name="hangs")
+
+    asyncio.run(leave_behind())
+    (thread,) = threads
+    assert thread.is_alive()
+    assert thread.daemon
+    go_on.set()
+    thread.join(PATIENCE_S)  # that its loop is closed is no error
+    assert not thread.is_alive()
+
+
+def test_calls_are_made_side_by_side_and_not_waited_for_without_end() -> None:
+    go_on, meet = threading.Event(), threading.Barrier(2)
+    assert call_all([lambda: meet.wait(PATIENCE_S), lambda: meet.wait(PATIENCE_S)], within_s=PATIENCE_S)
+    assert not call_all([lambda: go_on.wait(PATIENCE_S)], within_s=0.01)
+    go_on.set()

@@ -1,0 +1,1 @@
+"""Programs for the maintainers: they make what the package ships and what the documentation shows."""
