@@ -21,7 +21,7 @@ from stream_mer.lyrics.opening import LyricsOpener
 from stream_mer.outputs.output import ShowOutput
 from stream_mer.pipeline import Pipeline
 from stream_mer.ports import AudioSource, EventSink
-from stream_mer.runner import Companion, host
+from stream_mer.runner import Plugin, host
 from stream_mer.server.hub import Hub
 from stream_mer.server.server import Server, ServerInfo
 from stream_mer.server.settings import ServeSettings
@@ -113,7 +113,7 @@ async def serve(
     info: ServerInfo,
     on_ready: Callable[[Server], None],
     outputs: Sequence[ShowOutput] = (),
-    companions: Sequence[Companion] = (),
+    plugins: Sequence[Plugin] = (),
     tap: Callable[[str, AudioSource], AudioSource] | None = None,
 ) -> None:
     """Serve streams until SIGINT or SIGTERM; a source that ends by itself leaves the server up.
@@ -125,7 +125,7 @@ async def serve(
         info: What to tell clients of the process.
         on_ready: Called once the server listens.
         outputs: What else the streams are sent to, such as desks and lights.
-        companions: What else runs beside the server.
+        plugins: What else runs beside the server.
         tap: Returns what is heard in place of each source, such as one that keeps what passes through it.
 
     Raises:
@@ -155,5 +155,5 @@ async def serve(
         on_ready=on_ready,
         inlets=inlets,
         outputs=outputs,
-        companions=companions,
+        plugins=plugins,
     )

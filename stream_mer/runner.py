@@ -21,14 +21,14 @@ from stream_mer.utils.threads import call_all, in_thread
 
 log = logging.getLogger(__name__)
 
-PERFORMERS_END_WITHIN_S = 5.0
+PRODUCERS_END_WITHIN_S = 5.0
 """So long everything that fills the hub may take to end together; what takes longer is left behind."""
 
-COMPANION_ENDS_WITHIN_S = 12.0
-"""Likewise each companion: a recorder waits for a slow disk."""
+PLUGIN_ENDS_WITHIN_S = 12.0
+"""Likewise each plugin: a recorder waits for a slow disk."""
 
 
-class Performer(Protocol):
+class EventProducer(Protocol):
     """What fills one stream: a pipeline, or a recording that is played again."""
 
     def run(self) -> None:
@@ -45,7 +45,7 @@ class Performer(Protocol):
         """Stop, and let go of everything that it holds even if it was never run; idempotent."""
 
 
-class Companion(Protocol):
+class Plugin(Protocol):
     """Something that runs beside the server: it watches the hub, or controls it."""
 
     @property
@@ -65,86 +65,86 @@ class Companion(Protocol):
 
 async def host(
     hub: Hub,
-    performers: Mapping[str, Performer],
+    producers: Mapping[str, EventProducer],
     settings: ServeSettings,
     *,
     info: ServerInfo,
     on_ready: Callable[[Server], None],
     inlets: Mapping[str, Inlet] | None = None,
     outputs: Sequence[ShowOutput] = (),
-    companions: Sequence[Companion] = (),
+    plugins: Sequence[Plugin] = (),
 ) -> None:
-    """Serve what performers publish until SIGINT or SIGTERM; one that ends by itself leaves the server up.
+    """Serve what producers publish until SIGINT or SIGTERM; one that ends by itself leaves the server up.
 
     Args:
         hub: Where they publish; it has a sink for each stream already.
-        performers: What fills the hub, by what each is called in the log; there may be none.
+        producers: What fills the hub, by what each is called in the log; there may be none.
         settings: Where to listen.
         info: What to tell clients of the process.
         on_ready: Called once the server listens.
         inlets: Streams that take audio from clients.
         outputs: What else the streams are sent to, such as desks and lights.
-        companions: What else runs beside the server.
+        plugins: What else runs beside the server.
 
     Raises:
         ServeError: The server cannot start.
-        StreamMerError: The only performer failed. Where there are several, the others go on.
+        StreamMerError: The only producer failed. Where there are several, the others go on.
     """
     try:
         make_room(settings.max_clients)
         show = ShowRunner(outputs)
 
         def close_files() -> None:
-            call_all([companion.stop for companion in companions], within_s=EXIT_WITHIN_S)
+            call_all([plugin.stop for plugin in plugins], within_s=EXIT_WITHIN_S)
 
         with stop_signals(close_files) as stopping:
             async with (
                 Server(hub, settings, info, inlets=inlets, outputs=show.statistics) as server,
-                _accompanied(hub, [*companions, show]),
+                _running_plugins(hub, [*plugins, show]),
             ):
                 on_ready(server)
-                await _perform(performers, stopping)
+                await _run_producers(producers, stopping)
     finally:
-        for performer in performers.values():
-            performer.close()
+        for producer in producers.values():
+            producer.close()
 
 
-async def _perform(performers: Mapping[str, Performer], stopping: asyncio.Event) -> None:
-    """Run all performers until somebody asks to stop; then they end, or are left behind.
+async def _run_producers(producers: Mapping[str, EventProducer], stopping: asyncio.Event) -> None:
+    """Run all producers until somebody asks to stop; then they end, or are left behind.
 
     Raises:
-        SourceError: The only performer failed.
+        SourceError: The only producer failed.
     """
-    running = {in_thread(one.run, name=f"feel {name}"): name for name, one in performers.items()}
+    running = {in_thread(one.run, name=f"feel {name}"): name for name, one in producers.items()}
     stop_asked = asyncio.create_task(stopping.wait())
     try:
         await _watch(running, stop_asked)
     finally:
         stop_asked.cancel()
-        for performer in performers.values():
-            performer.stop()
-        ended, hanging = await asyncio.wait(running, timeout=PERFORMERS_END_WITHIN_S) if running else (set(), set())
+        for producer in producers.values():
+            producer.stop()
+        ended, hanging = await asyncio.wait(running, timeout=PRODUCERS_END_WITHIN_S) if running else (set(), set())
         for stream in ended:
             stream.exception()  # whoever stops does not care any more
         for stream in hanging:
-            log.error("%s does not end within %g s; it is left behind", running[stream], PERFORMERS_END_WITHIN_S)
+            log.error("%s does not end within %g s; it is left behind", running[stream], PRODUCERS_END_WITHIN_S)
 
 
 @contextlib.asynccontextmanager
-async def _accompanied(hub: Hub, companions: Sequence[Companion | ShowRunner]) -> AsyncIterator[None]:
-    """Let companions run; those that have started are stopped, the last one first."""
+async def _running_plugins(hub: Hub, plugins: Sequence[Plugin | ShowRunner]) -> AsyncIterator[None]:
+    """Let plugins run; those that have started are stopped, the last one first."""
     async with contextlib.AsyncExitStack() as started:
-        for companion in companions:
-            companion.start(hub)
-            started.push_async_callback(_stop, companion)
+        for plugin in plugins:
+            plugin.start(hub)
+            started.push_async_callback(_stop, plugin)
         yield
 
 
-async def _stop(companion: Companion | ShowRunner) -> None:
-    stopped = in_thread(companion.stop, name="stop")
-    await asyncio.wait([stopped], timeout=COMPANION_ENDS_WITHIN_S)
+async def _stop(plugin: Plugin | ShowRunner) -> None:
+    stopped = in_thread(plugin.stop, name="stop")
+    await asyncio.wait([stopped], timeout=PLUGIN_ENDS_WITHIN_S)
     if not stopped.done():
-        log.error("%s does not end within %g s; it is left behind", type(companion).__name__, COMPANION_ENDS_WITHIN_S)
+        log.error("%s does not end within %g s; it is left behind", type(plugin).__name__, PLUGIN_ENDS_WITHIN_S)
     else:
         stopped.result()
 

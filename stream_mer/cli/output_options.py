@@ -1,6 +1,6 @@
 """The options that name what a show is sent to and steered by, and what they become.
 
-One entry of ``_KINDS`` for each kind of output, one of ``_COMPANIONS`` for all else that runs beside the server.
+One entry of ``_KINDS`` for each kind of output, one of ``_PLUGINS`` for all else that runs beside the server.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import click
 from stream_mer.cli.named_sources import SourceOrPath, split_name
 from stream_mer.errors import SettingError, did_you_mean
 from stream_mer.outputs.output import ShowOutput
-from stream_mer.runner import Companion
+from stream_mer.runner import Plugin
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -41,8 +41,8 @@ class OutputKind:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CompanionKind:
-    """One kind of companion on the command line.
+class PluginKind:
+    """One kind of plugin on the command line.
 
     Attributes:
         parameter: Name of its option's parameter.
@@ -52,7 +52,7 @@ class CompanionKind:
 
     parameter: str
     option: Callable[[Any], Any]
-    open: Callable[[Any], Companion]
+    open: Callable[[Any], Plugin]
 
 
 def _open_osc(spec: str, stream: str) -> ShowOutput:
@@ -67,7 +67,7 @@ def _open_osc(spec: str, stream: str) -> ShowOutput:
     return OscOutput(find_target(spec), stream=stream)
 
 
-def _open_osc_in(place: str) -> Companion:
+def _open_osc_in(place: str) -> Plugin:
     from stream_mer.outputs.osc.inlet import OscInlet, parse_place  # noqa: PLC0415 - as above
 
     return OscInlet(*parse_place(place))
@@ -132,8 +132,8 @@ _KINDS: tuple[OutputKind, ...] = (
     ),
 )
 
-_COMPANIONS: tuple[CompanionKind, ...] = (
-    CompanionKind(
+_PLUGINS: tuple[PluginKind, ...] = (
+    PluginKind(
         parameter="osc_in",
         option=click.option(
             "--osc-in",
@@ -147,8 +147,8 @@ _COMPANIONS: tuple[CompanionKind, ...] = (
 
 
 def output_options(function: F) -> F:
-    """Add the options of all outputs and companions; ``open_outputs`` and ``open_companions`` read them."""
-    for option in reversed([*(kind.option for kind in _KINDS), *(kind.option for kind in _COMPANIONS)]):
+    """Add the options of all outputs and plugins; ``open_outputs`` and ``open_plugins`` read them."""
+    for option in reversed([*(kind.option for kind in _KINDS), *(kind.option for kind in _PLUGINS)]):
         function = option(function)
     return function
 
@@ -175,16 +175,16 @@ def open_outputs(options: MutableMapping[str, Any], streams: Sequence[str]) -> l
     return outputs
 
 
-def open_companions(options: MutableMapping[str, Any]) -> list[Companion]:
-    """Make the companions that were asked for.
+def open_plugins(options: MutableMapping[str, Any]) -> list[Plugin]:
+    """Make the plugins that were asked for.
 
     Args:
-        options: The parameters of a command; those of companions are taken out.
+        options: The parameters of a command; those of plugins are taken out.
 
     Raises:
         SettingError: One cannot be.
     """
-    typed = [(kind, options.pop(kind.parameter, None)) for kind in _COMPANIONS]
+    typed = [(kind, options.pop(kind.parameter, None)) for kind in _PLUGINS]
     return [kind.open(value) for kind, value in typed if value is not None]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from stream_mer.cli.echo import echo
-from stream_mer.cli.output_options import open_companions, open_outputs, output_options
+from stream_mer.cli.output_options import open_outputs, open_plugins, output_options
 from stream_mer.cli.server_options import server_options, server_settings, tell_addresses
 from stream_mer.outputs.recording.format import open_recording
 from stream_mer.outputs.recording.player import MAX_SPEED, MIN_SPEED, Player, Playing
@@ -64,7 +64,7 @@ def command(*, recording: Path, speed: float, loop: bool, from_s: float, **optio
     settings = server_settings(options)
     playing = Playing(speed=speed, loop=loop, from_s=from_s)
     opened = open_recording(recording)
-    outputs, companions = open_outputs(options, opened.streams), open_companions(options)
+    outputs, plugins = open_outputs(options, opened.streams), open_plugins(options)
     hub = Hub(history_messages=settings.history_messages)
     player = Player(opened, hub, playing)
 
@@ -73,9 +73,9 @@ def command(*, recording: Path, speed: float, loop: bool, from_s: float, **optio
         echo(f"Playing {opened.folder}: {minutes}:{seconds:02d} of {', '.join(opened.streams)}")
         for stream, file in opened.header.audio.items():
             echo(f"  audio      {opened.folder / file}" + (f" ({stream})" if len(opened.streams) > 1 else ""))
-        tell_addresses(server, outputs, companions, several=len(opened.streams) > 1)
+        tell_addresses(server, outputs, plugins, several=len(opened.streams) > 1)
 
     told = opened.header.hello
     info = ServerInfo(window_s=told.window_s, hop_s=told.hop_s)
-    performers = {"the recording": player}
-    asyncio.run(host(hub, performers, settings, info=info, on_ready=tell, outputs=outputs, companions=companions))
+    producers = {"the recording": player}
+    asyncio.run(host(hub, producers, settings, info=info, on_ready=tell, outputs=outputs, plugins=plugins))

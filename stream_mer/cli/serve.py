@@ -15,7 +15,7 @@ from stream_mer.cli.echo import echo
 from stream_mer.cli.named_sources import SourceOrPath, open_sources
 from stream_mer.cli.nats_options import nats_identity_options, nats_settings
 from stream_mer.cli.options import engine_options, engine_settings
-from stream_mer.cli.output_options import open_companions, open_outputs, output_options
+from stream_mer.cli.output_options import open_outputs, open_plugins, output_options
 from stream_mer.cli.server_options import server_options, server_settings, tell_addresses
 from stream_mer.cluster.settings import NatsSettings
 from stream_mer.errors import SettingError
@@ -128,7 +128,7 @@ def _serve_sources(
     record: Path | None,
     record_audio: bool,
 ) -> None:
-    outputs, companions = open_outputs(options, tuple(streams)), open_companions(options)
+    outputs, plugins = open_outputs(options, tuple(streams)), open_plugins(options)
     wanted = engine_settings(**options)
     if len(streams) > 1 and wanted.lyrics.mode == "known":
         raise SettingError("--lyrics belongs to one song: give a single --source with it, or leave it out")
@@ -137,7 +137,7 @@ def _serve_sources(
     info = ServerInfo(window_s=wanted.window.context_s, hop_s=wanted.window.hop_s)
     greet = functools.partial(hello, settings=settings, info=info)
     recorder = None if record is None else Recorder(record, hello=greet, audio=record_audio)
-    companions = [*companions, *([] if recorder is None else [recorder])]
+    plugins = [*plugins, *([] if recorder is None else [recorder])]
     from stream_mer.engine import Engine, serve  # noqa: PLC0415 - loads the models' libraries: not for --help or --from
 
     loaded = Engine(wanted)
@@ -145,12 +145,10 @@ def _serve_sources(
     def tell(server: Server) -> None:
         for stream, audio in streams.items():
             echo(f"Listening to {audio.name}" + (f" as {stream}" if stream != audio.name else ""))
-        tell_addresses(server, outputs, companions, several=len(streams) > 1)
+        tell_addresses(server, outputs, plugins, several=len(streams) > 1)
 
     tap = None if recorder is None else recorder.tap
-    running = serve(
-        loaded, streams, settings, info=info, on_ready=tell, outputs=outputs, companions=companions, tap=tap
-    )
+    running = serve(loaded, streams, settings, info=info, on_ready=tell, outputs=outputs, plugins=plugins, tap=tap)
     asyncio.run(running)
 
 
@@ -163,7 +161,7 @@ def _serve_from(
     only: Sequence[str],
 ) -> None:
     from stream_mer.cluster.holds import SharedHub  # noqa: PLC0415 - it imports NATS, which may not be installed
-    from stream_mer.cluster.serving import ClusterPerformer, look  # noqa: PLC0415 - likewise
+    from stream_mer.cluster.serving import ClusterProducer, look  # noqa: PLC0415 - likewise
 
     found = asyncio.run(look(nats))
     channels = tuple(only) or found.channels
@@ -171,17 +169,17 @@ def _serve_from(
     if unknown:
         there = ", ".join(found.channels)[:200] or "none"
         raise SettingError(f"there is no channel {unknown[0][:80]!r}; there is {there}")
-    outputs, companions = open_outputs(options, channels or ("",)), open_companions(options)
+    outputs, plugins = open_outputs(options, channels or ("",)), open_plugins(options)
     if outputs and not channels:
         raise SettingError("there is no channel yet to send anywhere; add one: stream-mer channels add NAME SOURCE")
     info = ServerInfo() if found.window is None else ServerInfo(window_s=found.window[0], hop_s=found.window[1])
     if record is not None:
-        companions.append(Recorder(record, hello=functools.partial(hello, settings=settings, info=info), audio=False))
+        plugins.append(Recorder(record, hello=functools.partial(hello, settings=settings, info=info), audio=False))
     hub = SharedHub(history_messages=settings.history_messages)
-    performers = {"the cluster": ClusterPerformer(nats, hub, only=only)}
+    producers = {"the cluster": ClusterProducer(nats, hub, only=only)}
 
     def tell(server: Server) -> None:
         echo(f"Serving {len(channels)} channels of NATS at {nats.shown}")
-        tell_addresses(server, outputs, companions, several=True)
+        tell_addresses(server, outputs, plugins, several=True)
 
-    asyncio.run(host(hub, performers, settings, info=info, on_ready=tell, outputs=outputs, companions=companions))
+    asyncio.run(host(hub, producers, settings, info=info, on_ready=tell, outputs=outputs, plugins=plugins))

@@ -11,7 +11,7 @@ import click
 from stream_mer.cli.echo import echo
 from stream_mer.errors import SettingError, did_you_mean
 from stream_mer.outputs.output import ShowOutput
-from stream_mer.runner import Companion
+from stream_mer.runner import Plugin
 from stream_mer.server.parts import LimitsPart
 from stream_mer.server.server import Server
 from stream_mer.server.settings import SHORTEST_TOKEN, ServeSettings, new_token
@@ -113,22 +113,20 @@ def _token(given: str | None, whose: str) -> str | None:
     return made
 
 
-def tell_addresses(
-    server: Server, outputs: Sequence[ShowOutput], companions: Sequence[Companion], *, several: bool
-) -> None:
+def tell_addresses(server: Server, outputs: Sequence[ShowOutput], plugins: Sequence[Plugin], *, several: bool) -> None:
     """Say where the server listens and what else runs, to whoever started it.
 
     Args:
         server: Listens.
         outputs: What is sent to.
-        companions: What runs beside.
+        plugins: What runs beside.
         several: Whether there are several streams, so that it must be said which one an output follows.
     """
     echo(f"  page       {server.page_url}\n  websocket  {server.stream_url}")
     for output in outputs:
         echo(f"  sent to    {output.name}" + (f" ({output.stream})" if several else ""))
-    for companion in companions:
-        echo(f"  {companion.notice}")
+    for plugin in plugins:
+        echo(f"  {plugin.notice}")
     echo("Stop with Ctrl-C.")
 
 

@@ -41,8 +41,8 @@ async def look(nats: NatsSettings) -> Found:
         return Found(channels=tuple(roster.names().values()), window=roster.window)
 
 
-class ClusterPerformer:
-    """Implements ``runner.Performer``: fills a hub from NATS, in a loop of its own.
+class ClusterProducer:
+    """Implements ``runner.EventProducer``: fills a hub from NATS, in a loop of its own.
 
     Args:
         nats: Where NATS is.

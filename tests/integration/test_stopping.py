@@ -86,7 +86,7 @@ class Hangs:
 info, settings, hub = ServerInfo(), ServeSettings(port=0), Hub()
 sink = hub.sink("hall")
 recorder = Recorder(Path(sys.argv[1]), hello=functools.partial(hello, settings=settings, info=info))
-asyncio.run(host(hub, {"it": Hangs()}, settings, info=info, on_ready=lambda _: None, companions=[recorder]))
+asyncio.run(host(hub, {"it": Hangs()}, settings, info=info, on_ready=lambda _: None, plugins=[recorder]))
 """
 
 

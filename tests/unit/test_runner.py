@@ -23,7 +23,7 @@ INFO = ServerInfo(window_s=10.0, hop_s=0.5)
 SETTINGS = ServeSettings(port=0)
 
 
-class Performer:
+class EventProducer:
     """Runs until it is stopped, or for ever."""
 
     def __init__(self, *, hangs: bool = False) -> None:
@@ -46,7 +46,7 @@ class Performer:
         self.closed = True
 
 
-class Companion:
+class Plugin:
     notice = "here"
 
     def __init__(self, *, fails: bool = False) -> None:
@@ -69,50 +69,48 @@ def interrupt(server: Server) -> None:
 
 
 async def test_a_signal_ends_what_is_served() -> None:
-    performer, companion = Performer(), Companion()
-    await host(Hub(), {"it": performer}, SETTINGS, info=INFO, on_ready=interrupt, companions=[companion])
-    assert performer.stopped
-    assert performer.closed
-    assert companion.stopped
+    producer, plugin = EventProducer(), Plugin()
+    await host(Hub(), {"it": producer}, SETTINGS, info=INFO, on_ready=interrupt, plugins=[plugin])
+    assert producer.stopped
+    assert producer.closed
+    assert plugin.stopped
 
 
-async def test_a_performer_that_hangs_is_left_behind(
+async def test_a_producer_that_hangs_is_left_behind(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(runner, "PERFORMERS_END_WITHIN_S", 0.05)
-    stuck, other, companion = Performer(hangs=True), Performer(), Companion()
+    monkeypatch.setattr(runner, "PRODUCERS_END_WITHIN_S", 0.05)
+    stuck, other, plugin = EventProducer(hangs=True), EventProducer(), Plugin()
     with caplog.at_level(logging.ERROR):
-        await host(
-            Hub(), {"stuck": stuck, "other": other}, SETTINGS, info=INFO, on_ready=interrupt, companions=[companion]
-        )
-    assert companion.stopped
+        await host(Hub(), {"stuck": stuck, "other": other}, SETTINGS, info=INFO, on_ready=interrupt, plugins=[plugin])
+    assert plugin.stopped
     assert [record.getMessage() for record in caplog.records] == ["stuck does not end within 0.05 s; it is left behind"]
     stuck.go_on.set()
 
 
 async def test_a_port_that_cannot_be_bound_leaves_nothing_open() -> None:
-    performer, companion = Performer(), Companion()
+    producer, plugin = EventProducer(), Plugin()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         settings = ServeSettings(port=taken.getsockname()[1])
         with pytest.raises(ServeError, match="in use"):
-            await host(Hub(), {"it": performer}, settings, info=INFO, on_ready=interrupt, companions=[companion])
-    assert performer.closed
-    assert not performer.began.is_set()
-    assert not companion.started
+            await host(Hub(), {"it": producer}, settings, info=INFO, on_ready=interrupt, plugins=[plugin])
+    assert producer.closed
+    assert not producer.began.is_set()
+    assert not plugin.started
 
 
-async def test_a_companion_that_cannot_start_leaves_nothing_open() -> None:
-    performer, first = Performer(), Companion()
+async def test_a_plugin_that_cannot_start_leaves_nothing_open() -> None:
+    producer, first = EventProducer(), Plugin()
     with pytest.raises(SettingError, match="it cannot"):
         await host(
-            Hub(), {"it": performer}, SETTINGS, info=INFO, on_ready=interrupt, companions=[first, Companion(fails=True)]
+            Hub(), {"it": producer}, SETTINGS, info=INFO, on_ready=interrupt, plugins=[first, Plugin(fails=True)]
         )
     assert first.stopped
-    assert performer.closed
+    assert producer.closed
 
 
-async def test_a_second_signal_closes_what_companions_write(monkeypatch: pytest.MonkeyPatch) -> None:
-    stuck, companion, closed = Performer(hangs=True), Companion(), threading.Event()
+async def test_a_second_signal_closes_what_plugins_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    stuck, plugin, closed = EventProducer(hangs=True), Plugin(), threading.Event()
     codes = []
 
     def exit_at_once(code: int, close_files: object) -> None:
@@ -128,7 +126,7 @@ async def test_a_second_signal_closes_what_companions_write(monkeypatch: pytest.
         interrupt(server)
         interrupt(server)
 
-    await host(Hub(), {"stuck": stuck}, SETTINGS, info=INFO, on_ready=twice, companions=[companion])
+    await host(Hub(), {"stuck": stuck}, SETTINGS, info=INFO, on_ready=twice, plugins=[plugin])
     assert codes == [143]
     assert closed.is_set()
-    assert companion.stopped
+    assert plugin.stopped

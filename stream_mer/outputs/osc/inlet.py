@@ -29,7 +29,7 @@ _END_WITHIN_S = 2.0
 
 
 class OscInlet:
-    """Takes commands over UDP and hands them to the hub, as websocket clients do; a ``Companion`` of the server.
+    """Takes commands over UDP and hands them to the hub, as websocket clients do; a ``Plugin`` of the server.
 
     There is no token in OSC: whoever reaches the port is an operator.
 

@@ -42,7 +42,7 @@ class Playing:
 
 
 class Player:
-    """Publishes what was recorded when its time has come; a ``Performer`` of ``runner``.
+    """Publishes what was recorded when its time has come; an ``EventProducer`` of ``runner``.
 
     What is played again by ``loop`` goes on counting: time, hops and lines, as if the audio were played again.
 

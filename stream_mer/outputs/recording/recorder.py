@@ -1,4 +1,4 @@
-"""Records a show: a companion of the server that watches the hub, and taps the audio where that is wanted."""
+"""Records a show: a plugin of the server that watches the hub, and taps the audio where that is wanted."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import click
 import pytest
 
 from stream_mer.cli import output_options
-from stream_mer.cli.output_options import OutputKind, RigOrPath, open_companions, open_outputs
+from stream_mer.cli.output_options import OutputKind, RigOrPath, open_outputs, open_plugins
 from stream_mer.errors import SettingError
 
 
@@ -104,10 +104,10 @@ def test_a_command_gets_all_options():
     assert "--osc-in" in flags
 
 
-def test_companions_are_those_that_were_asked_for():
+def test_plugins_are_those_that_were_asked_for():
     options = {"osc_in": None, "hop": 0.5}
-    assert open_companions(options) == []
-    (osc_in,) = open_companions(options | {"osc_in": "9001"})
+    assert open_plugins(options) == []
+    (osc_in,) = open_plugins(options | {"osc_in": "9001"})
     assert osc_in.notice.endswith("udp://127.0.0.1:9001")
     assert options == {"hop": 0.5}
 
