@@ -35,12 +35,13 @@ from benchmarks.word_scoring import (
     measure_lags,
 )
 from stream_mer.audio.windowing import Windower
-from stream_mer.config import SmoothingSettings, WindowSettings
+from stream_mer.config import LyricsSettings, SmoothingSettings, WindowSettings
 from stream_mer.emotion.predictor import EmotionPredictor
 from stream_mer.emotion.smoothing import Smoother
 from stream_mer.lyrics.encoder import SentenceEncoder
-from stream_mer.lyrics.opening import LyricsSettings, open_gate
-from stream_mer.lyrics.tracker import LyricTracker
+from stream_mer.lyrics.filters import FilterSettings
+from stream_mer.lyrics.opening import open_gate
+from stream_mer.lyrics.tracker import LyricTracker, TrackerSettings
 from stream_mer.lyrics.whisper import WhisperRecogniser
 from stream_mer.pipeline import Pipeline
 from stream_mer.sources.file import FileSource
@@ -135,7 +136,7 @@ class _Listening:
         lyrics = PacedLyrics(
             self._recogniser,
             self._encoder,
-            tracker=LyricTracker(self.lyrics.tracker, gate=open_gate(self.lyrics)),
+            tracker=LyricTracker(gate=open_gate(self.lyrics)),
             settings=self.lyrics.live,
         )
         listener, watch = Listener(), _Stopwatch()
@@ -163,7 +164,7 @@ class _Listening:
 
     def _whole(self, song: Song, samples: Samples) -> Heard:
         watch = _Stopwatch()
-        heard = hear_whole(self._recogniser, samples, self.lyrics.tracker.filters)
+        heard = hear_whole(self._recogniser, samples, FilterSettings())
         return _score(song, samples, heard, watch.read(), _Lags(NO_LAGS, NO_LAGS))
 
 
@@ -191,7 +192,7 @@ def measure(
 
 
 def _notes(lyrics: LyricsSettings) -> tuple[str, ...]:
-    tracker = lyrics.tracker
+    tracker = TrackerSettings()
     streamed = (
         f"Streamed: Whisper {lyrics.model} int8, {lyrics.cpu_threads} threads, a decode every {tracker.step_s:g} s of "
         f"at most {tracker.buffer_s:g} s, at most {lyrics.live.max_cpu_share:.0%} of the time; the joint model beside."

@@ -18,10 +18,8 @@ import numpy as np
 
 from benchmarks.machine import memory_mib
 from benchmarks.peers_timing import noisy_chord
-from stream_mer.config import WindowSettings
+from stream_mer.config import EngineSettings, LyricsSettings, WindowSettings
 from stream_mer.engine import Engine
-from stream_mer.engine_settings import EngineSettings
-from stream_mer.lyrics.opening import LyricsSettings
 from stream_mer.ports import AudioSource
 from stream_mer.sources.file import FileSource
 from stream_mer.sources.pacing import Pacer

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, TypeAlias
 
 from stream_mer.errors import SettingError
 from stream_mer.types import SAMPLE_RATE_HZ
 
 DEFAULT_MODEL = "joint-v3"
-"""Name of the checkpoint that is taken unless another is named."""
+"""Name of the checkpoint that is used unless another is named."""
+
+LyricsMode: TypeAlias = Literal["recognise", "known", "off"]
 
 
 def _require(ok: bool, message: str) -> None:  # noqa: FBT001 - it reads as a sentence
@@ -64,3 +68,50 @@ class SmoothingSettings:
         _require(0 <= self.margin <= 1, f"margin must be 0 to 1, not {self.margin:g}")
         _require(self.dwell_s >= 0, f"dwell must not be negative, but is {self.dwell_s:g}")
         _require(0 <= self.min_confidence <= 1, f"minimum confidence must be 0 to 1, not {self.min_confidence:g}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LyricsSettings:
+    """Where the lyrics come from.
+
+    Attributes:
+        mode: ``recognise`` transcribes the vocals, ``known`` reads ``file``, ``off`` uses audio alone.
+        file: Lyrics file (LRC, SRT, WebVTT or plain text) for ``known``.
+        encoding: Character encoding of lyrics files, by any name that Python knows; None detects it.
+        model: Name of a Whisper model, or a folder that holds one.
+        device: ``cpu`` or ``cuda``, for the recogniser.
+        cpu_threads: Threads that one decode may use, at least 1.
+        allow_download: Whether weights that are not on this machine may be downloaded.
+        vocal_gate: Whether the recogniser gets only passages with vocals; else everything but silence.
+    """
+
+    mode: LyricsMode = "recognise"
+    file: Path | None = None
+    encoding: str | None = None
+    model: str = "base"
+    device: str = "cpu"
+    cpu_threads: int = 2
+    allow_download: bool = True
+    vocal_gate: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSettings:
+    """Which models run, and with which settings.
+
+    Attributes:
+        model: Name or folder of the checkpoint.
+        device: ``cpu``, ``cuda`` or ``cuda:N``, for the joint model.
+        window: How the audio is cut.
+        smoothing: How estimates are smoothed.
+        min_accuracy: The category is ``unknown`` where its expected accuracy is lower than this, 0..1. Replaces
+            ``smoothing.min_confidence`` by the value that the checkpoint's calibration gives; None keeps that.
+        lyrics: Where the lyrics come from.
+    """
+
+    model: str = DEFAULT_MODEL
+    device: str = "cpu"
+    window: WindowSettings = field(default_factory=WindowSettings)
+    smoothing: SmoothingSettings = field(default_factory=SmoothingSettings)
+    min_accuracy: float | None = None
+    lyrics: LyricsSettings = field(default_factory=LyricsSettings)

@@ -13,10 +13,10 @@ import numpy as np
 
 from stream_mer.audio.level_meter import LevelMeter
 from stream_mer.audio.windowing import Windower
+from stream_mer.config import EngineSettings
 from stream_mer.emotion.checkpoint import find_model
 from stream_mer.emotion.predictor import EmotionPredictor
 from stream_mer.emotion.smoothing import Smoother
-from stream_mer.engine_settings import EngineSettings
 from stream_mer.lyrics.opening import LyricsOpener
 from stream_mer.outputs.output import ShowOutput
 from stream_mer.pipeline import Pipeline

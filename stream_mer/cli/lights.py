@@ -12,6 +12,7 @@ from rich.text import Text
 
 from stream_mer.cli.echo import echo
 from stream_mer.cli.settings.kinds import NameOrPath
+from stream_mer.config import EngineSettings, LyricsSettings
 from stream_mer.errors import ServeError, SettingError
 from stream_mer.outputs.dmx.colour import Colour, hex_of
 from stream_mer.outputs.dmx.opening import find_rig
@@ -134,8 +135,6 @@ def _message(line: str, *, where: str) -> wire.ServerMessage | None:
 
 def _heard_demo() -> Iterator[wire.EventMessage]:
     from stream_mer.engine import Engine  # noqa: PLC0415 - loads the models: for --demo alone
-    from stream_mer.engine_settings import EngineSettings  # noqa: PLC0415 - likewise
-    from stream_mer.lyrics.opening import LyricsSettings  # noqa: PLC0415 - as above
     from stream_mer.sources.demo import demo_song  # noqa: PLC0415 - as above
     from stream_mer.sources.file import FileSource  # noqa: PLC0415 - as above
 

@@ -9,11 +9,9 @@ from typing import Any, TypeVar
 import click
 
 from stream_mer.cli.settings.kinds import NameOrPath
-from stream_mer.config import SmoothingSettings, WindowSettings
-from stream_mer.engine_settings import EngineSettings
+from stream_mer.config import EngineSettings, LyricsSettings, SmoothingSettings, WindowSettings
 from stream_mer.errors import SettingError
 from stream_mer.lyrics.charset import check_encoding
-from stream_mer.lyrics.opening import LyricsSettings
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from stream_mer.cli.echo import EscapingFile
 from stream_mer.cli.options import engine_options, engine_settings
 from stream_mer.cli.tag_outputs import FileOutputs, Wanted
-from stream_mer.engine_settings import EngineSettings
+from stream_mer.config import EngineSettings
 from stream_mer.errors import SettingError, SourceError, StreamMerError
 from stream_mer.lyrics.files import LYRICS_SUFFIXES, words_duration_s
 from stream_mer.outputs.recording.events import event_of

@@ -3,62 +3,25 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, TypeAlias
 
+from stream_mer.config import LyricsSettings
 from stream_mer.errors import CheckpointError, LyricsError
 from stream_mer.lyrics.encoder import SentenceEncoder
 from stream_mer.lyrics.files import read_lyrics
 from stream_mer.lyrics.gate import LevelGate, VoiceGate
 from stream_mer.lyrics.known import KnownLyrics, LiveKnownLyrics
-from stream_mer.lyrics.live import LiveLyrics, LiveSettings
-from stream_mer.lyrics.memory import MemorySettings
+from stream_mer.lyrics.live import LiveLyrics
 from stream_mer.lyrics.none import NoLyrics
 from stream_mer.lyrics.offline import OfflineLyrics
-from stream_mer.lyrics.tracker import LyricTracker, TrackerSettings
+from stream_mer.lyrics.tracker import LyricTracker
 from stream_mer.lyrics.transcript import Passage, Recogniser, TextEncoder, VocalGate
 from stream_mer.lyrics.whisper import WhisperRecogniser
 from stream_mer.ports import LyricFeed
 from stream_mer.types import Samples
 
 _log = logging.getLogger(__name__)
-
-LyricsMode: TypeAlias = Literal["recognise", "known", "off"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LyricsSettings:
-    """Where the words come from.
-
-    Attributes:
-        mode: ``recognise`` them, take ``known`` ones from ``file``, or ``off``.
-        file: Lyrics file (LRC, SRT, WebVTT or plain text) for ``known``.
-        encoding: Of the characters of lyrics files, by any of Python's names; None finds out.
-        model: Name of a Whisper model, or a folder that holds one.
-        device: ``cpu`` or ``cuda``, for the recogniser.
-        cpu_threads: Threads that one decode may use.
-        allow_download: Whether weights that are not on this machine may be fetched.
-        decode_s: What a decode is taken to last where it is not waited for (files), seconds of audio.
-        tracker: How the recogniser is used on a stream.
-        live: Limits of a live feed.
-        vocal_gate: Whether the recogniser hears only what may be sung; else all that is not silence.
-        memory: How much is remembered.
-    """
-
-    mode: LyricsMode = "recognise"
-    file: Path | None = None
-    encoding: str | None = None
-    model: str = "base"
-    device: str = "cpu"
-    cpu_threads: int = 2
-    allow_download: bool = True
-    decode_s: float = 1.0
-    tracker: TrackerSettings = field(default_factory=TrackerSettings)
-    live: LiveSettings = field(default_factory=LiveSettings)
-    vocal_gate: bool = True
-    memory: MemorySettings = field(default_factory=MemorySettings)
 
 
 class ShippedGate:
@@ -137,19 +100,13 @@ class LyricsOpener:
             if settings.file is None:
                 raise LyricsError("known lyrics were asked for without a file; name one")
             return self._open_known(settings.file, live=live)
-        tracker = LyricTracker(settings.tracker, gate=self._gate)
-        if live:
-            return LiveLyrics(
-                self._recogniser, self._encoder, tracker=tracker, settings=settings.live, memory=settings.memory
-            )
-        return OfflineLyrics(
-            self._recogniser, self._encoder, tracker=tracker, decode_s=settings.decode_s, memory=settings.memory
-        )
+        feed = LiveLyrics if live else OfflineLyrics
+        return feed(self._recogniser, self._encoder, tracker=LyricTracker(gate=self._gate))
 
     def _open_known(self, file: Path, *, live: bool) -> LyricFeed:
         lines = read_lyrics(file, encoding=self._settings.encoding)
         feed = LiveKnownLyrics if live else KnownLyrics
-        return feed(lines, self._encoder, memory=self._settings.memory)
+        return feed(lines, self._encoder)
 
 
 def open_lyrics(settings: LyricsSettings | None = None, *, live: bool) -> LyricFeed:

@@ -15,9 +15,8 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from stream_mer.config import EngineSettings, LyricsSettings
 from stream_mer.engine import Engine
-from stream_mer.engine_settings import EngineSettings
-from stream_mer.lyrics.opening import LyricsSettings
 from stream_mer.server.hub import Hub
 from stream_mer.server.server import Server
 from stream_mer.server.settings import ServeSettings

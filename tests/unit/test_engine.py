@@ -11,9 +11,8 @@ import pytest
 
 from stream_mer import engine as engine_module
 from stream_mer.audio import features
-from stream_mer.engine_settings import EngineSettings
+from stream_mer.config import EngineSettings, LyricsSettings
 from stream_mer.errors import LyricsError, ServeError
-from stream_mer.lyrics.opening import LyricsSettings
 from stream_mer.pipeline import Pipeline
 from stream_mer.server.hello import ServerInfo
 from stream_mer.server.settings import ServeSettings

@@ -12,10 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_mer.cluster.continuation import ContinuedSource
-from stream_mer.config import WindowSettings
+from stream_mer.config import EngineSettings, LyricsSettings, WindowSettings
 from stream_mer.engine import Engine
-from stream_mer.engine_settings import EngineSettings
-from stream_mer.lyrics.opening import LyricsSettings
 from stream_mer.ports import DivisibleSource
 from stream_mer.sources.chunking import COARSE_SAMPLES, FINE_SAMPLES, WORD_SAMPLES, Pieces, divide
 from stream_mer.sources.file import CHUNK_SAMPLES, FileSource
