@@ -100,7 +100,7 @@ class Engine:
             emotion=self._predictor.open_stream(self.settings.window, words_alone=words_alone),
             smoother=Smoother(self._smoothing),
             sink=sink,
-            meter=None if levels_wanted is None else LevelMeter(wanted=levels_wanted),
+            measure_levels=None if levels_wanted is None else LevelMeter(wanted=levels_wanted).feed,
             words_alone=words_alone,
         )
 

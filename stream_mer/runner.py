@@ -115,7 +115,7 @@ async def _run_producers(producers: Mapping[str, EventProducer], stopping: async
     Raises:
         SourceError: The only producer failed.
     """
-    running = {in_thread(one.run, name=f"feel {name}"): name for name, one in producers.items()}
+    running = {in_thread(one.run, name=f"inference {name}"): name for name, one in producers.items()}
     stop_asked = asyncio.create_task(stopping.wait())
     try:
         await _watch(running, stop_asked)

@@ -519,7 +519,7 @@ def test_a_source_that_hangs_is_left_behind_and_says_nothing_afterwards(monkeypa
     told = len(sink.events)
     go_on.set()
     for thread in threading.enumerate():
-        if thread.name == "listen scripted":
+        if thread.name == "capture scripted":
             thread.join(PATIENCE_S)
     assert len(sink.events) == told
 

@@ -13,7 +13,7 @@ from stream_mer.config import SmoothingSettings, WindowSettings
 from stream_mer.emotion.smoothing import Smoother
 from stream_mer.lyrics.none import NoLyrics
 from stream_mer.pipeline import Pipeline
-from stream_mer.status import FLOOR_DB, StatusTeller
+from stream_mer.status import FLOOR_DB, StatusReporter
 from stream_mer.types import (
     CATEGORIES,
     CLUSTERS,
@@ -54,42 +54,42 @@ def chunk(
 
 def test_level_and_clipping_of_late_are_told_but_a_new_level_alone_is_not() -> None:
     sink = Collector()
-    teller = StatusTeller("desk", sink)
-    teller.tell(NO_LYRICS)
+    reporter = StatusReporter("desk", sink)
+    reporter.report(NO_LYRICS)
     for k, amplitude in enumerate([0.5, 0.25, 0.1]):
-        teller.hear(chunk(k * HOP, HOP, amplitude=amplitude))
-        teller.tell(NO_LYRICS)
+        reporter.measure(chunk(k * HOP, HOP, amplitude=amplitude))
+        reporter.report(NO_LYRICS)
     assert [(s.peak_db, s.rms_db, s.clipping) for s in sink.statuses] == [(None, None, False)]
-    teller.hear(chunk(3 * HOP, HOP, amplitude=0.1, clipped=3))
-    teller.tell(NO_LYRICS)
+    reporter.measure(chunk(3 * HOP, HOP, amplitude=0.1, clipped=3))
+    reporter.report(NO_LYRICS)
     status = sink.statuses[-1]
     assert (status.peak_db, status.clipping) == (-6.0, True)
     assert status.rms_db == pytest.approx(10 * np.log10(np.mean([0.25, 0.0625, 0.01, 0.01])), abs=0.06)
     for k in range(4, 12):
-        teller.hear(chunk(k * HOP, HOP, amplitude=0.0))
-        teller.tell(NO_LYRICS)
+        reporter.measure(chunk(k * HOP, HOP, amplitude=0.0))
+        reporter.report(NO_LYRICS)
     assert [(s.source, s.clipping) for s in sink.statuses[2:]] == [("silent", True), ("silent", False)]
     assert (sink.statuses[-1].peak_db, sink.statuses[-1].rms_db) == (FLOOR_DB, FLOOR_DB)
 
 
 def test_a_chunk_tells_whether_the_source_turned() -> None:
-    teller = StatusTeller("desk", Collector())
+    reporter = StatusReporter("desk", Collector())
     states: list[SourceState] = ["live", "stalled", "stalled", "reconnecting", "live"]
-    turned = [teller.hear(chunk(k * HOP, HOP if k else 0, source=state)) for k, state in enumerate(states)]
+    turned = [reporter.measure(chunk(k * HOP, HOP if k else 0, source=state)) for k, state in enumerate(states)]
     assert turned == [False, True, False, True, True]
 
 
 def test_gaps_and_silence_in_place_of_audio_are_lost_samples_and_no_silent_input() -> None:
     sink = Collector()
-    teller = StatusTeller("desk", sink)
-    teller.hear(chunk(0, 100))
-    teller.hear(chunk(150, 10))
-    teller.hear(chunk(160, 100 * HOP, source="reconnecting"))
-    teller.tell(NO_LYRICS)
+    reporter = StatusReporter("desk", sink)
+    reporter.measure(chunk(0, 100))
+    reporter.measure(chunk(150, 10))
+    reporter.measure(chunk(160, 100 * HOP, source="reconnecting"))
+    reporter.report(NO_LYRICS)
     assert sink.statuses[0].lost_samples == 50 + 100 * HOP
     assert sink.statuses[0].source == "reconnecting"
-    teller.hear(chunk(160 + 100 * HOP, 10, amplitude=0.0))
-    assert teller.heard_state == "live"
+    reporter.measure(chunk(160 + 100 * HOP, 10, amplitude=0.0))
+    assert reporter.source_state == "live"
 
 
 class Source:
@@ -108,11 +108,11 @@ class Source:
 
 def test_a_lag_that_breathes_is_no_news_and_one_that_grows_is() -> None:
     sink = Collector()
-    teller = StatusTeller("desk", sink)
+    reporter = StatusReporter("desk", sink)
     for lag_s in (2.0, 2.9, 1.1, 2.0, 3.0, 3.9, 3.0, 1.9):
-        teller.tell(LyricState(health="ok", lag_s=lag_s))
+        reporter.report(LyricState(health="ok", lag_s=lag_s))
     assert [status.lag_s for status in sink.statuses] == [2.0, 3.0, 1.9]
-    teller.tell(LyricState(health="lagging", lag_s=2.0))
+    reporter.report(LyricState(health="lagging", lag_s=2.0))
     assert sink.statuses[-1].lag_s == 2.0, "with other news the lag is that of now"
 
 
