@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Protocol, TypeAlias, runtime_checkable
 
-from stream_mer.types import AudioChunk, EmotionEstimate, LyricLine, LyricState, StreamEvent, Window
+from stream_mer.types import AudioChunk, ControlCommand, EmotionEstimate, LyricLine, LyricState, StreamEvent, Window
 
 
 class AudioSource(Protocol):
@@ -91,4 +91,44 @@ class EventSink(Protocol):
 
     def publish(self, event: StreamEvent) -> None:
         """Take one event. Must not block and must not raise for a slow reader."""
+        ...
+
+
+OnEvent: TypeAlias = Callable[[str, StreamEvent], None]
+"""Called with the name of a stream and what it published."""
+
+
+class EventHub(Protocol):
+    """The streams of a process as outputs see them, without the server: what ``server.hub.Hub`` offers to them."""
+
+    session: str
+    """Random name of this run of the hub."""
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """Names of all streams."""
+        ...
+
+    def sink(self, stream: str) -> EventSink:
+        """Return the sink of a stream; the stream is added if it is new."""
+        ...
+
+    def subscribe(
+        self, on_event: OnEvent, *, levels: bool = False, on_remove: Callable[[str], None] | None = None
+    ) -> None:
+        """Have a function called with every event that is published from now on, in the publishing thread.
+
+        Args:
+            on_event: Must not block. An exception is logged and affects nobody else.
+            levels: Also have levels measured.
+            on_remove: Called with the name of each stream that is removed, after its last event.
+        """
+        ...
+
+    def control(self, command: ControlCommand) -> None:
+        """Carry out an operator's command; unknown streams are ignored. From any thread."""
+        ...
+
+    def is_wanted(self, stream: str, kind: str) -> bool:
+        """Tell whether any client or subscriber wants messages of this kind, such as ``levels``, now."""
         ...

@@ -26,11 +26,15 @@ CLUSTERS = ("C1", "C2", "C3", "C4", "C5")
 UNKNOWN = "unknown"
 """The category of a frame whose confidence is below the threshold, or where nothing sounds."""
 
+MAX_SECONDS = 1e9
+"""Largest time in any message or command, seconds (31 years): sums of times stay exact to a microsecond."""
+
 Samples: TypeAlias = NDArray[np.float32]
 """Mono audio, shape ``[n]``, nominal range -1..1, at ``SAMPLE_RATE_HZ``."""
 
 SourceState: TypeAlias = Literal["live", "silent", "stalled", "reconnecting", "ended"]
 HoldKind: TypeAlias = Literal["freeze", "blackout", "override"]
+ControlAction: TypeAlias = Literal["freeze", "blackout", "override", "resume"]
 AudioStateName: TypeAlias = Literal["music", "speech", "noise", "silence"]
 LyricsHealth: TypeAlias = Literal["ok", "lagging", "unavailable", "off"]
 
@@ -327,3 +331,55 @@ class InputLevels:
 
 StreamEvent: TypeAlias = EmotionFrame | LyricLine | CategoryChange | StreamStatus | InputLevels
 """Everything that a pipeline publishes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OverrideValues:
+    """Values that an operator sets in place of the computed ones.
+
+    Attributes:
+        valence: -1..1.
+        arousal: -1..1.
+        ttl_s: Seconds until the stream is live again, above 0; None until ``resume``.
+    """
+
+    valence: float
+    arousal: float
+    ttl_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlCommand:
+    """An operator's command.
+
+    Attributes:
+        action: ``freeze`` keeps the current values, ``blackout`` also makes outputs go dark, ``override`` sets values,
+            ``resume`` goes back to live values.
+        streams: Names of streams; empty for all.
+        override: The values, for the action ``override`` alone.
+    """
+
+    action: ControlAction
+    streams: tuple[str, ...] = ()
+    override: OverrideValues | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputStatistics:
+    """State and counts of one output.
+
+    Attributes:
+        name: Its name.
+        stream: The stream that it follows; empty for the first one that publishes.
+        up: Whether the newest packets could be sent.
+        sent: Packets sent so far.
+        errors: How often it had to be opened again.
+        skipped: Calls left out because the one before took too long.
+    """
+
+    name: str
+    stream: str = ""
+    up: bool = False
+    sent: int = 0
+    errors: int = 0
+    skipped: int = 0

@@ -12,7 +12,7 @@ from stream_mer.cli.echo import echo
 from stream_mer.errors import SettingError, did_you_mean
 from stream_mer.outputs.output import ShowOutput
 from stream_mer.runner import Plugin
-from stream_mer.server.parts import LimitsPart
+from stream_mer.server.messages import LimitsPart
 from stream_mer.server.server import Server
 from stream_mer.server.settings import SHORTEST_TOKEN, ServeSettings, new_token
 

@@ -6,15 +6,18 @@ import asyncio
 import contextlib
 import logging
 
+import msgspec
+
 from stream_mer.cluster.bus import Bus
 from stream_mer.cluster.names import name_of, token_of
 from stream_mer.cluster.records import HOLDS, HoldRecord, decode_hold, encode
 from stream_mer.cluster.store import Entry
 from stream_mer.cluster.tasks import run_together
 from stream_mer.errors import ClusterError
-from stream_mer.server import messages as wire
+from stream_mer.server.codec import override_values
 from stream_mer.server.hub import Hub
-from stream_mer.types import EmotionFrame
+from stream_mer.server.messages import OverridePart
+from stream_mer.types import ControlCommand, EmotionFrame
 from stream_mer.utils.log_limit import LimitedLog
 
 log = logging.getLogger(__name__)
@@ -33,16 +36,16 @@ class SharedHub(Hub):
         super().__init__(history_messages=history_messages)
         self.holds: Holds | None = None
 
-    def control(self, message: wire.Control, *, shown: EmotionFrame | None = None) -> None:
+    def control(self, command: ControlCommand, *, shown: EmotionFrame | None = None) -> None:
         """As in ``Hub``."""
-        super().control(message, shown=shown)
+        super().control(command, shown=shown)
         if self.holds is not None:
-            for stream in message.streams or self.streams:
-                self.holds.tell(stream, message)
+            for stream in command.streams or self.streams:
+                self.holds.tell(stream, command)
 
-    def obey(self, message: wire.Control, *, shown: EmotionFrame | None) -> None:
+    def obey(self, command: ControlCommand, *, shown: EmotionFrame | None) -> None:
         """Carry out what an operator said at another node."""
-        super().control(message, shown=shown)
+        super().control(command, shown=shown)
 
 
 class Holds:
@@ -67,12 +70,11 @@ class Holds:
         self._loop = asyncio.get_running_loop()
         hub.holds = self
 
-    def tell(self, stream: str, message: wire.Control) -> None:
+    def tell(self, stream: str, command: ControlCommand) -> None:
         """Tell the others soon; from any thread."""
-        held = message.action in {"freeze", "blackout"}
-        record = HoldRecord(
-            action=message.action, override=message.override, shown=self._hub.shown(stream) if held else None
-        )
+        held = command.action in {"freeze", "blackout"}
+        override = msgspec.convert(command.override, OverridePart | None, from_attributes=True)
+        record = HoldRecord(action=command.action, override=override, shown=self._hub.shown(stream) if held else None)
         with contextlib.suppress(RuntimeError):  # the loop has ended, and this node with it
             self._loop.call_soon_threadsafe(self._note, stream, record)
 
@@ -139,14 +141,14 @@ class Holds:
             return  # our own is newer, or nobody shows it
         if entry is None:
             if self._in_force.pop(token, None) is not None:
-                self._hub.obey(wire.Control(action="resume", streams=(stream,)), shown=None)
+                self._hub.obey(ControlCommand(action="resume", streams=(stream,)), shown=None)
             return
         if self._in_force.get(token) == entry.value:
             return
         self._in_force[token] = entry.value
         try:
             record = decode_hold(entry.value)
-            control = wire.Control(action=record.action, streams=(stream,), override=record.override)
+            control = ControlCommand(action=record.action, streams=(stream,), override=override_values(record.override))
             self._hub.obey(control, shown=record.shown)
         except ClusterError as error:
             self._limited.log(logging.ERROR, stream, f"{stream}: {error}; it is not carried out")

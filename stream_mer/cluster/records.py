@@ -9,8 +9,8 @@ from msgspec import Meta, Struct
 
 from stream_mer.errors import ClusterError, ServeError
 from stream_mer.server.codec import check_event
-from stream_mer.server.parts import ControlAction, OverridePart
-from stream_mer.types import EmotionFrame
+from stream_mer.server.messages import OverridePart
+from stream_mer.types import ControlAction, EmotionFrame
 
 CHANNELS, CLAIMS, WORKERS, HOLDS = "mer_channels", "mer_claims", "mer_workers", "mer_holds"
 """Buckets. Keys are channels, but for the workers', which are their sessions."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
 from stream_mer.outputs.values import ShowValues
@@ -65,24 +64,3 @@ class ShowOutput(Protocol):
 
     def close(self) -> None:
         """Let go of what ``open`` took; after each ``open``, also one that failed. May not raise."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutputStatistics:
-    """How an output fares.
-
-    Attributes:
-        name: Its name.
-        stream: The stream that it follows; empty for the first one that is heard.
-        up: Whether the newest packets could be sent.
-        sent: Packets so far.
-        errors: How often it had to be opened again.
-        skipped: Calls that were left out because the one before took too long.
-    """
-
-    name: str
-    stream: str = ""
-    up: bool = False
-    sent: int = 0
-    errors: int = 0
-    skipped: int = 0

@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from stream_mer.errors import StreamMerError
-from stream_mer.outputs.output import MAX_RATE_HZ, OutputStatistics, ShowOutput
+from stream_mer.outputs.output import MAX_RATE_HZ, ShowOutput
 from stream_mer.outputs.timing import Backoff, Ticks
 from stream_mer.outputs.values import ShowState
 from stream_mer.server.hub import Hub
+from stream_mer.types import OutputStatistics
 
 log = logging.getLogger(__name__)
 

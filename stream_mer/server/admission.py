@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 
 from stream_mer.server import messages as wire
 from stream_mer.server.farewell import Goodbye
-from stream_mer.server.parts import Role
 from stream_mer.server.settings import ServeSettings, is_address, is_loopback
 
 ONCE_AT_MOST = ("Authorization", "Host", "Origin", "Sec-WebSocket-Key", "Sec-WebSocket-Version")
@@ -154,7 +153,7 @@ def _delay_s(wrong: int) -> float:
 
 
 def why_refused(
-    headers: Mapping[str, str], *, clients: int, role: Role | None, settings: ServeSettings
+    headers: Mapping[str, str], *, clients: int, role: wire.Role | None, settings: ServeSettings
 ) -> Goodbye | None:
     """Return why a client may not even say hello; None if it may.
 

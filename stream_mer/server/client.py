@@ -31,6 +31,7 @@ from stream_mer.server.address import DEFAULT_URL, complete_url, no_address
 from stream_mer.server.codec import decode_server, encode
 from stream_mer.server.coming_back import Seen, Wishes, in_turns, pause_s
 from stream_mer.server.library_log import library_logger
+from stream_mer.types import ControlAction
 from stream_mer.utils.redaction import redact_address
 
 logger = logging.getLogger(__name__)
@@ -180,7 +181,7 @@ class Client:
 
     async def control(
         self,
-        action: wire.ControlAction,
+        action: ControlAction,
         *,
         streams: Sequence[str] = (),
         override: wire.OverridePart | None = None,

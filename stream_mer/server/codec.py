@@ -15,6 +15,7 @@ from stream_mer.types import (
     EmotionFrame,
     InputLevels,
     LyricLine,
+    OverrideValues,
     StreamEvent,
     StreamStatus,
 )
@@ -168,6 +169,11 @@ class MessageEncoder:
         seq = self._next[kind]
         self._next[kind] += 1
         return seq
+
+
+def override_values(part: wire.OverridePart | None) -> OverrideValues | None:
+    """Return the values of an operator's override without the wire format; None for None."""
+    return None if part is None else OverrideValues(valence=part.valence, arousal=part.arousal, ttl_s=part.ttl_s)
 
 
 def category_part(top: str, probs: Mapping[str, float]) -> wire.CategoryPart:

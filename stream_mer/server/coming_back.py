@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from stream_mer.server import messages as wire
 from stream_mer.server.codec import kind_of
 from stream_mer.server.interest import Choice
-from stream_mer.server.parts import Id
 
 MOST_STREAMS = 1024
 """Streams of one server that a client remembers."""
@@ -68,7 +67,7 @@ class Wishes:
         if isinstance(rule, wire.Subscribe) or self._rules:
             self._rules.append(rule)
 
-    def forget(self, request_id: Id) -> None:
+    def forget(self, request_id: wire.Id) -> None:
         """Forget a wish that was refused."""
         self._rules = [rule for rule in self._rules if rule.id is None or rule.id != request_id]
 

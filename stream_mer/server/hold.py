@@ -10,9 +10,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from stream_mer.server import messages as wire
-from stream_mer.server.parts import ControlAction
-from stream_mer.types import CATEGORIES, CategoryChange, EmotionFrame, HoldKind, StreamEvent
+from stream_mer.types import (
+    CATEGORIES,
+    CategoryChange,
+    ControlAction,
+    EmotionFrame,
+    HoldKind,
+    OverrideValues,
+    StreamEvent,
+)
 
 
 class Hold:
@@ -21,7 +27,7 @@ class Hold:
     def __init__(self) -> None:
         self._kind: HoldKind | None = None
         self._until: float | None = None
-        self._override: wire.OverridePart | None = None
+        self._override: OverrideValues | None = None
         self._frozen: EmotionFrame | None = None
         self._live: EmotionFrame | None = None
         self._shown: EmotionFrame | None = None
@@ -38,7 +44,7 @@ class Hold:
     def control(
         self,
         action: ControlAction,
-        override: wire.OverridePart | None,
+        override: OverrideValues | None,
         *,
         now: float,
         shown: EmotionFrame | None = None,

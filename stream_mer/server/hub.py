@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from stream_mer.ports import EventSink
+from stream_mer.ports import EventSink, OnEvent
 from stream_mer.server import messages as wire
 from stream_mer.server.codec import MessageEncoder, encode, kind_of
 from stream_mer.server.delivery import Delivery, Reader
@@ -25,7 +25,7 @@ from stream_mer.server.hold import Hold
 from stream_mer.server.interest import Interest
 from stream_mer.server.outbox import Outbox, OutboxStatistics, Parcel, total
 from stream_mer.server.settings import HISTORY_MESSAGES
-from stream_mer.types import EmotionFrame, StreamEvent
+from stream_mer.types import ControlCommand, EmotionFrame, StreamEvent
 from stream_mer.utils.log_limit import LimitedLog
 
 logger = logging.getLogger(__name__)
@@ -89,6 +89,7 @@ class Hub:
         self.session = secrets.token_hex(4)
         self._clock = clock
         self._watchers: list[tuple[Watcher, Forget | None]] = []
+        self._subscribers: list[tuple[OnEvent, Callable[[str], None] | None]] = []
         self._failures = LimitedLog(logger, clock=clock)
         self._had_frames = False
         self._levels_watched = False
@@ -141,6 +142,21 @@ class Hub:
             self._watchers.append((watcher, forget))
             self._levels_watched = self._levels_watched or levels
 
+    def subscribe(
+        self, on_event: OnEvent, *, levels: bool = False, on_remove: Callable[[str], None] | None = None
+    ) -> None:
+        """Have a function called with every event that is published from now on.
+
+        Args:
+            on_event: Called with the name of the stream and the event, in the publishing thread; must not block. An
+                exception is logged and affects nobody else.
+            levels: Also have levels measured.
+            on_remove: Called with the name of each stream that is removed, after its last event.
+        """
+        with self._lock:
+            self._subscribers.append((on_event, on_remove))
+            self._levels_watched = self._levels_watched or levels
+
     def sink(self, stream: str) -> EventSink:
         """Return where the pipeline of this stream publishes, from any thread; it never waits for a client."""
         with self._lock:
@@ -167,7 +183,7 @@ class Hub:
             for by_stream in (self._published, self._readers):
                 for key in [key for key in by_stream if key[0] == stream]:
                     del by_stream[key]
-            for _, forget in self._watchers:
+            for _, forget in (*self._watchers, *self._subscribers):
                 if forget is not None:
                     forget(stream)
 
@@ -185,20 +201,20 @@ class Hub:
             for shown in hold.pass_on(event, now=self._clock()):
                 self._send(stream, shown)
 
-    def control(self, message: wire.Control, *, shown: EmotionFrame | None = None) -> None:
+    def control(self, command: ControlCommand, *, shown: EmotionFrame | None = None) -> None:
         """Let an operator hold the values of streams, or give them back; what changes is published at once.
 
         Names of streams that are not there are passed over.
 
         Args:
-            message: The command.
+            command: What to do.
             shown: What to freeze at; None for what each stream shows now.
         """
         with self._lock:
-            for stream in message.streams or tuple(self._holds):
+            for stream in command.streams or tuple(self._holds):
                 if stream in self._holds:
                     hold = self._holds[stream]
-                    for event in hold.control(message.action, message.override, now=self._clock(), shown=shown):
+                    for event in hold.control(command.action, command.override, now=self._clock(), shown=shown):
                         self._send(stream, event)
 
     def expire(self) -> None:
@@ -292,6 +308,12 @@ class Hub:
                 continue
             for outbox, interval_s in readers:
                 outbox.put(parcel, interval_s=interval_s)
+        for on_event, _ in self._subscribers:
+            try:
+                on_event(stream, event)
+            except Exception as exc:  # its trouble must not become that of the stream
+                name = getattr(on_event, "__qualname__", type(on_event).__name__)
+                self._failures.log(logging.ERROR, name, f"{name} failed with an event", error=exc)
         for watcher, _ in self._watchers:
             try:
                 watcher.see(message)

@@ -21,11 +21,10 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from stream_mer import __version__
-from stream_mer.outputs.output import OutputStatistics
 from stream_mer.server import messages as wire
 from stream_mer.server.hub import Hub
 from stream_mer.server.outbox import AGE_BOUNDS_S
-from stream_mer.types import LyricsHealth, SourceState
+from stream_mer.types import LyricsHealth, OutputStatistics, SourceState
 
 _LATENCY_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.06, 0.1, 0.2, 0.5, 1.0, 2.5)
 _STAGES = ("capture", "queue", "features", "model")

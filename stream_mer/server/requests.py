@@ -7,14 +7,14 @@ import secrets
 from collections.abc import Callable, Iterable
 
 from stream_mer.server import messages as wire
-from stream_mer.server.codec import encode
+from stream_mer.server.codec import encode, override_values
 from stream_mer.server.delivery import Delivery
 from stream_mer.server.farewell import Goodbye
 from stream_mer.server.hub import Hub
 from stream_mer.server.interest import DEFAULT_INTEREST, Interest, grant, interest_in, subscribed, unsubscribed
 from stream_mer.server.outbox import Outbox
-from stream_mer.server.parts import Id
 from stream_mer.server.settings import ServeSettings
+from stream_mer.types import ControlCommand
 
 logger = logging.getLogger(__name__)
 
@@ -141,7 +141,8 @@ class Requests:
             streams = ", ".join(message.streams) or "all streams"
             logger.info("client %s: %s of %s %s", self.client_id, message.action, streams, message.override or "")
             self._answer(message.id)
-            self._hub.control(message)
+            values = override_values(message.override)
+            self._hub.control(ControlCommand(action=message.action, streams=message.streams, override=values))
 
     def require_role(self) -> wire.Role:
         """Return the client's role.
@@ -158,7 +159,7 @@ class Requests:
         self._interest = interest
         self.has_spoken = True
 
-    def _change(self, request_id: Id, interest: Interest) -> None:
+    def _change(self, request_id: wire.Id, interest: Interest) -> None:
         if len(interest.choices) > self._settings.max_subscriptions:
             self._answer(request_id, wire.CloseCode.BAD_MESSAGE, self._too_many())
             return
@@ -166,7 +167,7 @@ class Requests:
         self._answer(request_id)
         self._hub.attach(self._outbox, interest, via=self._delivery)
 
-    def _answer(self, request_id: Id, refused: wire.CloseCode | None = None, why: str = "") -> None:
+    def _answer(self, request_id: wire.Id, refused: wire.CloseCode | None = None, why: str = "") -> None:
         error = None if refused is None else wire.RefusalPart(code=refused, message=why)
         self._outbox.put_all([encode(wire.Result(id=request_id, ok=error is None, error=error))])
 

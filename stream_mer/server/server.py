@@ -22,7 +22,6 @@ from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from stream_mer.errors import ServeError
-from stream_mer.outputs.output import OutputStatistics
 from stream_mer.server import messages as wire
 from stream_mer.server.admission import GuessLimit, client_address, shown_token, why_full, why_malformed, why_refused
 from stream_mer.server.connection import Connection, Websocket
@@ -37,11 +36,11 @@ from stream_mer.server.listening import ConnectionLimit, Listener, listen_on, re
 from stream_mer.server.metrics import Metrics
 from stream_mer.server.open_files import most_connections
 from stream_mer.server.pages import Pages
-from stream_mer.server.parts import Role
 from stream_mer.server.session import Session
 from stream_mer.server.settings import ServeSettings
 from stream_mer.server.tls import tls_context
 from stream_mer.server.wake import LoopWaker
+from stream_mer.types import OutputStatistics
 from stream_mer.utils.log_limit import LimitedLog
 
 logger = logging.getLogger(__name__)
@@ -303,7 +302,7 @@ class Server:
             Connection(connection).abort()
             self._metrics.closed(connection.close_code)
 
-    async def _role_of(self, shown: str | None, address: str) -> Role | None:
+    async def _role_of(self, shown: str | None, address: str) -> wire.Role | None:
         """Return what a client may do that shows this token, or none; a guess waits for the turn of its address.
 
         Raises:
@@ -325,7 +324,7 @@ class Server:
             self._log.log(logging.WARNING, "guesses", f"a wrong token came from {address}")
         return role
 
-    def _check(self, headers: Headers, role: Role | None) -> None:
+    def _check(self, headers: Headers, role: wire.Role | None) -> None:
         """Let a client in, or not.
 
         Raises:
@@ -365,7 +364,7 @@ class Server:
         finally:
             self._turned_away -= 1
 
-    async def _converse(self, connection: ServerConnection, *, delivery: Delivery, role: Role | None) -> None:
+    async def _converse(self, connection: ServerConnection, *, delivery: Delivery, role: wire.Role | None) -> None:
         session = Session(
             socket=Connection(connection),
             hub=self._hub,

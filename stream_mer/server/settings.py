@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stream_mer.errors import SettingError
-from stream_mer.server.parts import Role
+from stream_mer.server.messages import Role
 
 SHORTEST_TOKEN = 16
 """Characters that a token has at least."""

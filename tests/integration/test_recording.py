@@ -29,6 +29,7 @@ from stream_mer.server.hub import Hub
 from stream_mer.server.server import Server
 from stream_mer.server.settings import ServeSettings
 from stream_mer.sources.file import FileSource
+from stream_mer.types import ControlCommand, OverrideValues
 
 PATIENCE_S = 120.0
 SETTINGS = ServeSettings(port=0)
@@ -64,10 +65,10 @@ async def test_what_clients_got_they_get_again(tmp_path: Path) -> None:
                 sink.publish(replace(FRAME, index=i, t1=0.5 * i, valence=i / 20))
             sinks["bar"].publish(replace(LINE, revision=i, text=f"line {i} – ünï"))
             if i == 10:
-                hub.control(wire.Control(action="override", override=wire.OverridePart(valence=-1.0, arousal=-1.0)))
+                hub.control(ControlCommand(action="override", override=OverrideValues(valence=-1.0, arousal=-1.0)))
                 sinks["hall"].publish(STATUS)
             if i == 15:
-                hub.control(wire.Control(action="resume"))
+                hub.control(ControlCommand(action="resume"))
                 sinks["hall"].publish(CHANGE)
         sinks["hall"].publish(replace(STATUS, source="ended"))
         sinks["bar"].publish(replace(STATUS, source="ended"))

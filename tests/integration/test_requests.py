@@ -19,6 +19,7 @@ from stream_mer.server import messages as wire
 from stream_mer.server.examples import CHANGE, FRAME, LEVELS, LINE, STATUS
 from stream_mer.server.hub import Hub
 from stream_mer.server.tls import trusting
+from stream_mer.types import ControlCommand, OverrideValues
 
 PATIENCE_S = 60.0
 """How long a test waits for what must come; it says nothing of how fast it comes."""
@@ -268,8 +269,8 @@ async def test_an_override_ends_though_nothing_comes_from_the_stream(hub, servin
     hub.sink("main").publish(FRAME)
     hub.watch(SimpleNamespace(see=see))
     async with serving(hub):
-        override = wire.OverridePart(valence=-1.0, arousal=-1.0, ttl_s=0.1)
-        hub.control(wire.Control(action="override", override=override))
+        override = OverrideValues(valence=-1.0, arousal=-1.0, ttl_s=0.1)
+        hub.control(ControlCommand(action="override", override=override))
         await asyncio.wait_for(is_over.wait(), PATIENCE_S)
     assert len(holds) == 2
 

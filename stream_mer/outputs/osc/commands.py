@@ -18,8 +18,7 @@ from collections.abc import Sequence
 
 from stream_mer.errors import did_you_mean
 from stream_mer.outputs.osc.addresses import address_part
-from stream_mer.server import messages as wire
-from stream_mer.server.parts import MAX_SECONDS, ControlAction
+from stream_mer.types import MAX_SECONDS, ControlAction, ControlCommand, OverrideValues
 
 ACTIONS: tuple[ControlAction, ...] = ("freeze", "blackout", "override", "resume")
 
@@ -28,7 +27,7 @@ class BadCommandError(ValueError):
     """A message that asks for nothing that there is."""
 
 
-def command_of(address: str, arguments: Sequence[object], *, streams: Sequence[str]) -> wire.Control | None:
+def command_of(address: str, arguments: Sequence[object], *, streams: Sequence[str]) -> ControlCommand | None:
     """Return what a message asks for; None for a button that is let go.
 
     Args:
@@ -52,13 +51,13 @@ def command_of(address: str, arguments: Sequence[object], *, streams: Sequence[s
     if known is None:
         raise BadCommandError(f"no command is called {action[:80]!r}{did_you_mean(action[:80], ACTIONS)}")
     if known == "override":
-        return wire.Control(action=known, streams=meant, override=_override(arguments))
+        return ControlCommand(action=known, streams=meant, override=_override(arguments))
     if len(arguments) == 1 and arguments[0] in (0, False):
         return None
-    return wire.Control(action=known, streams=meant)
+    return ControlCommand(action=known, streams=meant)
 
 
-def _override(arguments: Sequence[object]) -> wire.OverridePart:
+def _override(arguments: Sequence[object]) -> OverrideValues:
     numbers = [float(each) for each in arguments if isinstance(each, int | float) and math.isfinite(each)]
     if len(numbers) != len(arguments) or len(numbers) not in {2, 3}:
         raise BadCommandError("override takes valence, arousal and perhaps seconds: two or three numbers")
@@ -69,4 +68,4 @@ def _override(arguments: Sequence[object]) -> wire.OverridePart:
         raise BadCommandError(f"override lasts more than 0 seconds, not {ttl_s[0]:g}; leave them out for no end")
     if ttl_s and ttl_s[0] > MAX_SECONDS:
         raise BadCommandError(f"override lasts at most {MAX_SECONDS:g} seconds, not {ttl_s[0]:g}; leave them out")
-    return wire.OverridePart(valence=valence, arousal=arousal, ttl_s=ttl_s[0] if ttl_s else None)
+    return OverrideValues(valence=valence, arousal=arousal, ttl_s=ttl_s[0] if ttl_s else None)

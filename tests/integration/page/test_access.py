@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from stream_mer.server import messages as wire
 from stream_mer.server.examples import FRAME, LINE, STATUS
+from stream_mer.types import ControlCommand, OverrideValues
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -97,7 +97,7 @@ async def test_every_text_stands_out_from_its_ground(look, hub):
         await screen.text_is("#category", category)
         await settled(screen)
         assert await screen.page.evaluate(FAINT) == [], category
-    hub.control(wire.Control(action="freeze"))
+    hub.control(ControlCommand(action="freeze"))
     await screen.text_is("#held", "Frozen")
     await screen.text_is("#elsewhere", "foyer")
     await settled(screen)
@@ -110,7 +110,7 @@ async def test_every_text_stands_out_from_its_ground(look, hub):
 async def test_the_focus_goes_from_left_to_right_and_shows(look, hub):
     publish_all(hub)
     screen = await look(viewport={"width": 1600, "height": 900})
-    hub.control(wire.Control(action="freeze", streams=("main",)))
+    hub.control(ControlCommand(action="freeze", streams=("main",)))
     await screen.until("() => !document.querySelector('[data-action=resume]').disabled")
     visited = []
     for _ in range(9):
@@ -151,7 +151,7 @@ async def test_new_lines_and_cues_are_read_out_and_old_ones_not(look, hub):
     sink.publish(replace(LINE, segment=2, t1=42.0, committed=False, text="may chance"))
     sink.publish(replace(LINE, segment=2, revision=3, t1=42.0, text="may change"))
     await screen.text_is("#spoken", "may change")
-    hub.control(wire.Control(action="freeze"))
+    hub.control(ControlCommand(action="freeze"))
     await screen.text_is("#spoken", "Frozen")
     assert await screen.page.locator("#spoken p").all_text_contents() == ["may change", "Frozen"]
 
@@ -160,7 +160,7 @@ async def test_narrow_screens_scroll_in_one_direction(look, hub):
     publish_all(hub)
     screen = await look("?stream=main", viewport={"width": 320, "height": 800})
     await screen.text_is("#degraded", "no lyrics")
-    hub.control(wire.Control(action="override", override=wire.OverridePart(valence=0, arousal=0, ttl_s=600)))
+    hub.control(ControlCommand(action="override", override=OverrideValues(valence=0, arousal=0, ttl_s=600)))
     await screen.text_is("#held-left", "left")
     for width in (320, 360, 820):
         await screen.page.set_viewport_size({"width": width, "height": 800})
@@ -173,7 +173,7 @@ async def test_narrow_screens_scroll_in_one_direction(look, hub):
 async def test_what_is_held_stays_in_sight_where_the_page_scrolls(look, hub):
     publish_all(hub)
     screen = await look("?stream=main", viewport={"width": 360, "height": 640})
-    hub.control(wire.Control(action="override", override=wire.OverridePart(valence=0, arousal=0, ttl_s=600)))
+    hub.control(ControlCommand(action="override", override=OverrideValues(valence=0, arousal=0, ttl_s=600)))
     await screen.text_is("#held-left", "left")
     await screen.state_is("stale")  # so that there is a banner, too
     for width, height in ((360, 640), (740, 360)):
@@ -252,7 +252,7 @@ async def test_whatever_changes_however_fast_is_too_small_to_flash(look, hub, fr
         await screen.point_is_at(*values)
         await settled(screen)
         pictures[name] = base64.b64encode(await screen.page.screenshot()).decode()
-    hub.control(wire.Control(action="blackout"))
+    hub.control(ControlCommand(action="blackout"))
     await screen.text_is("#held", "Blackout")
     await settled(screen)
     pictures["blackout"] = base64.b64encode(await screen.page.screenshot()).decode()

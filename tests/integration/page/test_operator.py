@@ -4,6 +4,7 @@ import pytest
 
 from stream_mer.server import messages as wire
 from stream_mer.server.examples import FRAME
+from stream_mer.types import ControlCommand, OverrideValues
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -178,7 +179,7 @@ async def test_the_word_about_the_plane_is_not_where_the_hand_goes(look, hub, fr
 
 async def test_an_override_ends_by_itself_and_says_when(look, hub, published, frame, clock):
     screen = await look()
-    hub.control(wire.Control(action="override", override=wire.OverridePart(valence=-0.5, arousal=-0.5, ttl_s=3600)))
+    hub.control(ControlCommand(action="override", override=OverrideValues(valence=-0.5, arousal=-0.5, ttl_s=3600)))
     await screen.text_is("#held", "Overridden")
     await screen.until("() => /^(60|5[0-9]):[0-5][0-9] left$/.test(document.getElementById('held-left').textContent)")
 
@@ -200,7 +201,7 @@ async def test_a_viewer_sees_what_is_held_and_has_no_tools(look, hub, published,
         await screen.page.keyboard.press(key)
     assert not await screen.visible("#operator")
     assert not await screen.visible("#aim")
-    hub.control(wire.Control(action="freeze"))
+    hub.control(ControlCommand(action="freeze"))
     await screen.text_is("#held", "Frozen")
     await screen.page.keyboard.press("l")
     await screen.page.keyboard.press("?")
@@ -253,14 +254,14 @@ async def test_what_is_held_elsewhere_is_told_here(look, hub, published):
     hub.sink("foyer").publish(FRAME)
     screen = await look("?stream=main")
     await screen.text_is("#category", "happy")
-    hub.control(wire.Control(action="blackout", streams=("foyer",)))
+    hub.control(ControlCommand(action="blackout", streams=("foyer",)))
     await screen.text_is("#elsewhere", "held: foyer")
     await screen.text_is("#streams", "foyer (blackout)")
     assert not await screen.visible("#held")
     await screen.page.keyboard.press("z")
     await screen.text_is("#held", "Frozen")
     assert published.emotion.stream == "main", "a hand on what is shown, and on nothing else"
-    hub.control(wire.Control(action="resume"))
+    hub.control(ControlCommand(action="resume"))
     await screen.until("() => document.getElementById('elsewhere').textContent === ''")
 
 

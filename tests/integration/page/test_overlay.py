@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from stream_mer.server import messages as wire
 from stream_mer.server.examples import FRAME, LINE, STATUS
+from stream_mer.types import ControlCommand
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -138,9 +138,9 @@ async def test_nothing_old_is_shown(look, hub, flow, server):
     await screen.until(DARK)
     async with flow():
         await screen.until(LIT)
-        hub.control(wire.Control(action="blackout"))
+        hub.control(ControlCommand(action="blackout"))
         await screen.until(DARK)
-        hub.control(wire.Control(action="resume"))
+        hub.control(ControlCommand(action="resume"))
         await screen.until(LIT)
     await screen.state_is("stale")
     await screen.until(DARK)

@@ -20,7 +20,7 @@ from stream_mer.cluster.store import Entry
 from stream_mer.errors import ClusterError
 from stream_mer.server import messages as wire
 from stream_mer.server.examples import FRAME, LINE, STATUS
-from stream_mer.types import EmotionFrame, StreamEvent
+from stream_mer.types import ControlCommand, EmotionFrame, StreamEvent
 
 
 class NoBus:
@@ -143,10 +143,10 @@ async def test_a_hold_that_fails_for_one_channel_is_carried_out_for_the_others(
         node.send(channel, frame(1.0))
     obey = node.hub.obey
 
-    def fail(message: wire.Control, *, shown: EmotionFrame | None) -> None:
-        if message.streams == ("hall",):
+    def fail(command: ControlCommand, *, shown: EmotionFrame | None) -> None:
+        if command.streams == ("hall",):
             raise ZeroDivisionError("a bug")
-        obey(message, shown=shown)
+        obey(command, shown=shown)
 
     monkeypatch.setattr(node.hub, "obey", fail)
     blackout = Entry(value=encode(HoldRecord(action="blackout")), revision=1, stored_at=0.0)

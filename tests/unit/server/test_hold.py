@@ -4,12 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from stream_mer.server import messages as wire
 from stream_mer.server.examples import CHANGE, FRAME, LINE, STATUS
 from stream_mer.server.hold import Hold, quadrant
-from stream_mer.types import CategoryChange, EmotionFrame
+from stream_mer.types import CategoryChange, EmotionFrame, OverrideValues
 
-SAD = wire.OverridePart(valence=-0.5, arousal=-0.25)
+SAD = OverrideValues(valence=-0.5, arousal=-0.25)
 
 
 def frame(index: int, *, valence: float = 0.5, category: str = "happy") -> EmotionFrame:
@@ -59,7 +58,7 @@ def test_override_replaces_the_values_and_their_category(hold):
 
 def test_an_override_ends_when_its_time_is_over(hold):
     hold.pass_on(frame(0), now=10.0)
-    hold.control("override", wire.OverridePart(valence=-0.5, arousal=-0.25, ttl_s=2.0), now=10.0)
+    hold.control("override", OverrideValues(valence=-0.5, arousal=-0.25, ttl_s=2.0), now=10.0)
     assert hold.pass_on(frame(1), now=11.5)[0].hold_left_s == 0.5
     assert hold.pass_on(frame(1), now=11.9)[0].hold == "override"
     live, change = hold.pass_on(frame(2), now=12.0)
@@ -70,7 +69,7 @@ def test_an_override_ends_when_its_time_is_over(hold):
 def test_an_override_ends_without_a_frame_too(hold):
     assert hold.expire(now=0.0) == []
     hold.pass_on(frame(0), now=10.0)
-    hold.control("override", wire.OverridePart(valence=-0.5, arousal=-0.25, ttl_s=2.0), now=10.0)
+    hold.control("override", OverrideValues(valence=-0.5, arousal=-0.25, ttl_s=2.0), now=10.0)
     assert hold.expire(now=11.9) == []
     live, change = hold.expire(now=12.0)
     assert (live.index, live.hold, live.category, change.after) == (0, None, "happy", "happy")
@@ -80,14 +79,14 @@ def test_an_override_ends_without_a_frame_too(hold):
 
 
 def test_an_override_of_a_stream_without_a_single_frame_ends(hold):
-    hold.control("override", wire.OverridePart(valence=-0.5, arousal=-0.25, ttl_s=2.0), now=10.0)
+    hold.control("override", OverrideValues(valence=-0.5, arousal=-0.25, ttl_s=2.0), now=10.0)
     assert hold.expire(now=12.0) == []
     assert hold.pass_on(frame(0), now=12.1) == [frame(0)]
 
 
 def test_a_live_change_in_the_very_moment_of_letting_go_is_cued_once(hold):
     hold.pass_on(frame(0), now=0.0)
-    hold.control("override", wire.OverridePart(valence=-0.5, arousal=-0.25, ttl_s=1.0), now=0.0)
+    hold.control("override", OverrideValues(valence=-0.5, arousal=-0.25, ttl_s=1.0), now=0.0)
     angry = frame(2, category="angry")
     _, change = hold.pass_on(angry, now=1.0)
     assert (change.before, change.after) == ("sad", "angry")

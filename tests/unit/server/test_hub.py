@@ -15,6 +15,7 @@ from stream_mer.server.examples import CHANGE, FRAME, LEVELS, LINE, STATUS
 from stream_mer.server.hub import Hub
 from stream_mer.server.interest import DEFAULT_INTEREST, grant, interest_in
 from stream_mer.server.outbox import PRUNE_AT_LEAST, Outbox
+from stream_mer.types import ControlCommand, OverrideValues
 
 
 class Clock:
@@ -300,8 +301,8 @@ def test_an_operator_holds_the_values_for_everybody_at_once(hub):
     for stream in ("one", "two"):
         hub.sink(stream).publish(FRAME)
     drain(box)
-    override = wire.OverridePart(valence=-0.5, arousal=-0.25)
-    hub.control(wire.Control(action="override", streams=("two", "three"), override=override))
+    override = OverrideValues(valence=-0.5, arousal=-0.25)
+    hub.control(ControlCommand(action="override", streams=("two", "three"), override=override))
     emotion, change = drain(box)
     assert (emotion["stream"], emotion["valence"], emotion["held"], emotion["hold"]) == ("two", -0.5, True, "override")
     assert (change["type"], change["from"], change["to"]) == ("change", "happy", "sad")
@@ -406,10 +407,26 @@ def test_a_watcher_that_fails_costs_nobody_else_a_message_and_is_logged_once_a_m
     assert "4 more like it since the line before" in caplog.text
 
 
+def test_a_subscriber_gets_every_event_and_its_failure_costs_nobody_else_one(hub, caplog):
+    def broken(_stream, _event):
+        raise ValueError("a bug")
+
+    seen, removed = [], []
+    hub.subscribe(broken)
+    hub.subscribe(lambda *event: seen.append(event), levels=True, on_remove=removed.append)
+    hub.sink("main").publish(STATUS)
+    hub.sink("main").publish(FRAME)
+    hub.remove("main")
+    assert seen == [("main", STATUS), ("main", FRAME)]
+    assert removed == ["main"]
+    assert hub.is_wanted("main", "levels")
+    assert "broken failed with an event" in caplog.text
+
+
 def test_one_override_that_cannot_be_ended_leaves_the_others_to_end(hub, clock, caplog, monkeypatch):
     for stream in ("one", "two"):
         hub.sink(stream).publish(FRAME)
-    hub.control(wire.Control(action="override", override=wire.OverridePart(valence=0.1, arousal=0.1, ttl_s=5)))
+    hub.control(ControlCommand(action="override", override=OverrideValues(valence=0.1, arousal=0.1, ttl_s=5)))
 
     def fail(**_):
         raise ValueError("a bug")

@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from stream_mer.outputs.output import OutputStatistics
 from stream_mer.server.examples import CHANGE, FRAME, LINE, STATUS
 from stream_mer.server.hub import Hub
 from stream_mer.server.interest import DEFAULT_INTEREST
 from stream_mer.server.metrics import Metrics
 from stream_mer.server.outbox import Outbox
+from stream_mer.types import OutputStatistics
 
 
 @pytest.fixture

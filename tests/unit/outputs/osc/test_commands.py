@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_mer.outputs.osc.commands import ACTIONS, BadCommandError, command_of
-from stream_mer.server import messages as wire
+from stream_mer.types import ControlCommand, OverrideValues
 
 STREAMS = ("main", "the foyer")
 
@@ -15,9 +15,9 @@ STREAMS = ("main", "the foyer")
 @pytest.mark.parametrize("action", ["freeze", "blackout", "resume"])
 @pytest.mark.parametrize("arguments", [(), (1,), (1.0,), (True,), ("now",)])
 def test_commands_hold_all_streams_or_one(action, arguments):
-    assert command_of(f"/mer/control/{action}", arguments, streams=STREAMS) == wire.Control(action=action)
+    assert command_of(f"/mer/control/{action}", arguments, streams=STREAMS) == ControlCommand(action=action)
     one = command_of(f"/mer/the_foyer/control/{action}", arguments, streams=STREAMS)
-    assert one == wire.Control(action=action, streams=("the foyer",))
+    assert one == ControlCommand(action=action, streams=("the foyer",))
 
 
 @pytest.mark.parametrize("argument", [0, 0.0, False])
@@ -28,7 +28,7 @@ def test_a_button_that_is_let_go_means_nothing(argument):
 @pytest.mark.parametrize(("arguments", "ttl_s"), [((0.5, -1), None), ((0.5, -1.0, 30), 30.0)])
 def test_an_override_has_values_and_perhaps_an_end(arguments, ttl_s):
     command = command_of("/mer/control/override", arguments, streams=STREAMS)
-    assert command.override == wire.OverridePart(valence=0.5, arousal=-1.0, ttl_s=ttl_s)
+    assert command.override == OverrideValues(valence=0.5, arousal=-1.0, ttl_s=ttl_s)
     assert command_of("/mer/control/override", (0, 0), streams=STREAMS).override.valence == 0, "no button"
 
 

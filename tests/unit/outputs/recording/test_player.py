@@ -11,7 +11,7 @@ from stream_mer.server import messages as wire
 from stream_mer.server.codec import encode
 from stream_mer.server.examples import STATUS
 from stream_mer.server.hub import Hub
-from stream_mer.types import CategoryChange
+from stream_mer.types import CategoryChange, ControlCommand, OverrideValues
 
 
 class Watch:
@@ -162,7 +162,7 @@ def test_an_operator_can_hold_what_is_played(write, happenings):
     player = Player(recording, hub, clock=clock)
     player._stopping = Waiting(clock)
     watch = Watch(hub, clock)
-    hub.control(wire.Control(action="override", override=wire.OverridePart(valence=-1.0, arousal=-1.0)))
+    hub.control(ControlCommand(action="override", override=OverrideValues(valence=-1.0, arousal=-1.0)))
     player.run()
     frames = [message for _, message in watch.seen if isinstance(message, wire.Emotion)]
     assert {(message.hold, message.category.top) for message in frames} == {("override", "sad")}

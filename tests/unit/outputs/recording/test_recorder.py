@@ -16,13 +16,12 @@ from stream_mer.outputs.recording.audio_file import FlacKeeper
 from stream_mer.outputs.recording.format import MESSAGES, open_recording
 from stream_mer.outputs.recording.recorder import Recorder
 from stream_mer.outputs.recording.writing import BackgroundWriter
-from stream_mer.server import messages as wire
 from stream_mer.server.examples import CHANGE, FRAME, LINE, STATUS
 from stream_mer.server.hello import ServerInfo, hello
 from stream_mer.server.hub import Hub
 from stream_mer.server.settings import ServeSettings
 from stream_mer.sources.file import FileSource
-from stream_mer.types import AudioChunk, InputLevels
+from stream_mer.types import AudioChunk, ControlCommand, InputLevels, OverrideValues
 
 LEVELS = InputLevels(t=1.0, rms_db=-20.0, peak_db=-6.0, onset=0.3)
 PATIENCE_S = 30.0
@@ -293,7 +292,7 @@ def test_held_values_are_recorded_as_everybody_saw_them(tmp_path):
     recorder = Recorder(tmp_path, hello=greet)
     recorder.start(hub)
     sink.publish(FRAME)
-    hub.control(wire.Control(action="override", override=wire.OverridePart(valence=-1.0, arousal=1.0)))
+    hub.control(ControlCommand(action="override", override=OverrideValues(valence=-1.0, arousal=1.0)))
     sink.publish(replace(FRAME, index=85))
     recorder.stop()
     held = [entry.message.hold for entry in open_recording(recorder.folder).entries() if hasattr(entry.message, "hold")]
