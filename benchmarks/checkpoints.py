@@ -23,7 +23,7 @@ from stream_mer.emotion.checkpoint import (
 )
 from stream_mer.emotion.joint import JointModel, JointModelConfig
 from stream_mer.errors import CheckpointError
-from stream_mer.lyrics.reader import LINE_FEATURES
+from stream_mer.lyrics.text_features import LINE_FEATURES
 
 
 class FoundCheckpoint(NamedTuple):

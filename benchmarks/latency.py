@@ -34,7 +34,7 @@ from benchmarks.report import Cell, Column, Measurement, Table
 from stream_mer.audio.windowing import Windower
 from stream_mer.config import WindowSettings
 from stream_mer.emotion.predictor import EmotionPredictor
-from stream_mer.lyrics.reader import LINE_FEATURES
+from stream_mer.lyrics.text_features import LINE_FEATURES
 from stream_mer.types import AudioChunk, EncodedLine, LyricState, Window, seconds
 
 LINES_AGE_S = 4.0  # between two lines of lyrics

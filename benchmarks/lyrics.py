@@ -38,10 +38,10 @@ from stream_mer.audio.windowing import Windower
 from stream_mer.config import LyricsSettings, SmoothingSettings, WindowSettings
 from stream_mer.emotion.predictor import EmotionPredictor
 from stream_mer.emotion.smoothing import Smoother
-from stream_mer.lyrics.encoder import SentenceEncoder
-from stream_mer.lyrics.filters import FilterSettings
 from stream_mer.lyrics.opening import open_gate
+from stream_mer.lyrics.text_features import SentenceEncoder
 from stream_mer.lyrics.tracker import LyricTracker, TrackerSettings
+from stream_mer.lyrics.transcript import FilterSettings
 from stream_mer.lyrics.whisper import WhisperRecogniser
 from stream_mer.pipeline import Pipeline
 from stream_mer.sources.file import FileSource

@@ -11,9 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from benchmarks.word_scoring import PublishedLine
-from stream_mer.lyrics.live import LiveSettings
-from stream_mer.lyrics.memory import LineMemory
-from stream_mer.lyrics.reader import LineReader
+from stream_mer.lyrics.feeds import LineMemory, LiveSettings
+from stream_mer.lyrics.text_features import LineReader
 from stream_mer.lyrics.tracker import DecodeJob, LyricTracker
 from stream_mer.lyrics.transcript import Recogniser, TextEncoder, Transcript
 from stream_mer.types import AudioChunk, LyricLine, LyricState, seconds

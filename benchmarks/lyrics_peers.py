@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.word_scoring import HeardWord
-from stream_mer.lyrics.filters import FilterSettings, filter_transcript
+from stream_mer.lyrics.transcript import FilterSettings, filter_transcript
 from stream_mer.lyrics.whisper import WhisperRecogniser, find_weights
 from stream_mer.types import SAMPLE_RATE_HZ, Samples
 

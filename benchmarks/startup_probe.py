@@ -28,7 +28,7 @@ def main(wav: str, model: str, packages: list[str], *, lyrics: bool) -> None:
     from stream_mer.config import EngineSettings, LyricsSettings  # noqa: PLC0415 - only now: numpy is counted too
     from stream_mer.engine import Engine  # noqa: PLC0415 - only now: see above
     from stream_mer.errors import LyricsError  # noqa: PLC0415 - likewise
-    from stream_mer.lyrics.encoder import SentenceEncoder  # noqa: PLC0415 - likewise
+    from stream_mer.lyrics.text_features import SentenceEncoder  # noqa: PLC0415 - likewise
     from stream_mer.lyrics.whisper import WhisperRecogniser  # noqa: PLC0415 - likewise
     from stream_mer.sources.file import FileSource  # noqa: PLC0415 - likewise
 

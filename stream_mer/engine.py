@@ -25,8 +25,8 @@ from stream_mer.runner import Plugin, host
 from stream_mer.server.hub import Hub
 from stream_mer.server.server import Server, ServerInfo
 from stream_mer.server.settings import ServeSettings
-from stream_mer.sources.chunking import COARSE_SAMPLES, WORD_SAMPLES, Pieces, divide
 from stream_mer.sources.decoding import load_decoder
+from stream_mer.sources.pacing import COARSE_SAMPLES, WORD_SAMPLES, Pieces, divide
 from stream_mer.sources.remote import RemoteSource
 from stream_mer.types import NO_LYRICS, AudioChunk
 

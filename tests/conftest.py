@@ -75,7 +75,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         save_checkpoint,
     )
     from stream_mer.emotion.joint import JointModel, JointModelConfig  # noqa: PLC0415 - as above
-    from stream_mer.lyrics.reader import LINE_FEATURES  # noqa: PLC0415 - as above
+    from stream_mer.lyrics.text_features import LINE_FEATURES  # noqa: PLC0415 - as above
 
     torch.manual_seed(7)
     shape = BackboneShape(filters=(20, 16, 8, 6, 4), pooled=200)

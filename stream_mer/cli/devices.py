@@ -9,9 +9,8 @@ from stream_mer.cli.echo import echo
 from stream_mer.cli.meter import show_meter
 from stream_mer.errors import SettingError
 from stream_mer.sources.devices import InputDevice, parse_channels
-from stream_mer.sources.microphone import MicrophoneSource, list_devices
-from stream_mer.sources.monitor import NAME as MONITOR
-from stream_mer.sources.monitor import open_monitor
+from stream_mer.sources.microphone import NAME as MONITOR
+from stream_mer.sources.microphone import MicrophoneSource, list_devices, open_monitor
 from stream_mer.utils.escaping_console import EscapingConsole
 
 

@@ -135,8 +135,7 @@ def _message(line: str, *, where: str) -> wire.ServerMessage | None:
 
 def _heard_demo() -> Iterator[wire.EventMessage]:
     from stream_mer.engine import Engine  # noqa: PLC0415 - loads the models: for --demo alone
-    from stream_mer.sources.demo import demo_song  # noqa: PLC0415 - as above
-    from stream_mer.sources.file import FileSource  # noqa: PLC0415 - as above
+    from stream_mer.sources.file import FileSource, demo_song  # noqa: PLC0415 - as above
 
     heard = _Heard()
     engine = Engine(EngineSettings(lyrics=LyricsSettings(mode="off")))

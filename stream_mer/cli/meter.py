@@ -8,7 +8,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from stream_mer.sources.metering import ChannelLevel, Reading
+from stream_mer.sources.microphone import ChannelLevel, Reading
 
 _LOWEST_DBFS = -60.0
 _BAR_CELLS = 40

@@ -22,8 +22,7 @@ from stream_mer.lyrics.files import LYRICS_SUFFIXES, words_duration_s
 from stream_mer.outputs.recording.events import event_of
 from stream_mer.outputs.recording.format import Recording, is_recording, open_recording
 from stream_mer.sources.decoding import check_file
-from stream_mer.sources.file import FileSource
-from stream_mer.sources.silence import SilenceSource
+from stream_mer.sources.file import FileSource, SilenceSource
 from stream_mer.types import EmotionFrame, StreamEvent
 from stream_mer.utils.escaping_console import EscapingConsole
 from stream_mer.utils.file_names import as_text, file_names

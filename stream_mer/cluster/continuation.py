@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from stream_mer.ports import AudioSource, PieceEnd
-from stream_mer.sources.chunking import divide
+from stream_mer.sources.pacing import divide
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, EmotionFrame, LyricLine, StreamEvent, StreamStatus
 
 FIRST_AUDIO_S = 0.25

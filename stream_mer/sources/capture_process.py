@@ -15,9 +15,9 @@ from typing import IO, Any
 import numpy as np
 
 from stream_mer.errors import DeviceError
-from stream_mer.sources.capture_wire import Kind, Packet, read_packet
+from stream_mer.sources.capture import Health
+from stream_mer.sources.capture_child import Kind, Packet, read_packet
 from stream_mer.sources.devices import InputDevice
-from stream_mer.sources.supervision import Health
 from stream_mer.sources.timeline import CapturedBlock
 from stream_mer.utils.mailbox import Mailbox, MailboxClosed
 

@@ -7,15 +7,13 @@ from pathlib import Path
 
 from stream_mer.errors import SettingError
 from stream_mer.ports import AudioSource
-from stream_mer.sources.demo import DemoSource, demo_song
 from stream_mer.sources.devices import parse_channels
-from stream_mer.sources.file import FileSource
+from stream_mer.sources.file import DemoSource, FileSource, demo_song
 from stream_mer.sources.media import follow_playlists, is_session
-from stream_mer.sources.microphone import MicrophoneSource
-from stream_mer.sources.monitor import open_monitor
+from stream_mer.sources.microphone import MicrophoneSource, open_monitor
 from stream_mer.sources.network import SessionSource, UrlSource
-from stream_mer.sources.pcm_format import PcmFormat
 from stream_mer.sources.remote import RemoteSource
+from stream_mer.sources.resampling import PcmFormat
 from stream_mer.sources.stdin import StdinSource
 from stream_mer.utils.redaction import redact_argument
 

@@ -14,11 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_mer.errors import SourceError
+from stream_mer.sources.containers import has_frame_count, wrong_length
 from stream_mer.sources.media import URL_SCHEMES, Media, open_address, open_file, url_schemes
-from stream_mer.sources.pcm_format import MIN_RATE_HZ
-from stream_mer.sources.resampling import to_float32
-from stream_mer.sources.surround import to_stereo
-from stream_mer.sources.wav_header import has_frame_count, wrong_length
+from stream_mer.sources.resampling import MIN_RATE_HZ, to_float32, to_stereo
 from stream_mer.utils.redaction import looks_like_login, redact_address, redact_argument
 
 if TYPE_CHECKING:

@@ -6,14 +6,15 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
 
+from stream_mer.errors import SourceError
 from stream_mer.ports import PieceEnd
-from stream_mer.sources.chunking import FINE_SAMPLES
 from stream_mer.sources.decoding import DecodedAudio, check_file, decode_file, duration_s
-from stream_mer.sources.pacing import Pacer
+from stream_mer.sources.pacing import FINE_SAMPLES, Pacer
 from stream_mer.sources.resampling import MonoResampler, Polarity
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, Samples
 from stream_mer.utils.file_names import as_text
@@ -142,3 +143,62 @@ class _Assembly:
         start = self._position
         self._position += length
         return start, joined[:length]
+
+
+def demo_song() -> Path:
+    """Path of the packaged song.
+
+    Raises:
+        SourceError: The installation lacks it.
+    """
+    path = Path(str(resources.files("stream_mer.demo") / "demo.ogg"))
+    if not path.is_file():
+        raise SourceError(f"the demo song is missing from this installation ({path}); install stream-mer again")
+    return path
+
+
+class DemoSource(FileSource):
+    """The packaged song as a listener would hear it: in real time, over and over.
+
+    Raises:
+        SourceError: The installation lacks it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(demo_song(), paced=True, loop=True)
+        self.name = "demo"
+
+
+_CHUNK_SAMPLES = SAMPLE_RATE_HZ  # 1 s: nothing waits for it
+
+
+class SilenceSource:
+    """Digital silence of a given length, as fast as the reader takes it.
+
+    Args:
+        name: What a person would call it.
+        duration_s: Its length, seconds.
+    """
+
+    live = False
+
+    def __init__(self, name: str, duration_s: float) -> None:
+        self.name = name
+        self._samples = round(duration_s * SAMPLE_RATE_HZ)
+        self._closed = threading.Event()
+
+    def duration_s(self) -> float:
+        """Its length, seconds."""
+        return self._samples / SAMPLE_RATE_HZ
+
+    def chunks(self) -> Iterator[AudioChunk]:
+        """Yield chunks of zeros until the length is reached or ``close`` is called."""
+        for start in range(0, self._samples, _CHUNK_SAMPLES):
+            if self._closed.is_set():
+                return
+            length = min(_CHUNK_SAMPLES, self._samples - start)
+            yield AudioChunk(start_sample=start, samples=np.zeros(length, np.float32))
+
+    def close(self) -> None:
+        """End the iteration; idempotent."""
+        self._closed.set()

@@ -21,12 +21,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urljoin
 
 from stream_mer.errors import SourceError
-from stream_mer.sources.framing import LONGEST_SEARCH_BYTES, guess_framing
-from stream_mer.sources.ogg import CAPTURE_PATTERN, ChainedOgg
-from stream_mer.sources.playlists import (
+from stream_mer.sources.containers import (
+    CAPTURE_PATTERN,
+    LONGEST_SEARCH_BYTES,
     MAX_NESTING,
     MAX_PLAYLIST_BYTES,
+    ChainedOgg,
     Playlist,
+    guess_framing,
     may_be_playlist,
     parse_playlist,
 )

@@ -15,8 +15,8 @@ import numpy as np
 
 from stream_mer.errors import SettingError, SourceError
 from stream_mer.ports import PieceEnd
-from stream_mer.sources.chunking import FINE_SAMPLES
 from stream_mer.sources.decoding import URL_SCHEMES, DecodedAudio, decode_url, url_schemes
+from stream_mer.sources.pacing import FINE_SAMPLES
 from stream_mer.sources.resampling import MonoResampler, Polarity
 from stream_mer.sources.timeline import FILL_AFTER_S
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, Samples, SourceState, seconds

@@ -1,4 +1,9 @@
-"""Deliver stored audio as real time would."""
+"""How long the pieces are in which audio that lies ready is handed over. Pure.
+
+Every piece wakes a thread, and a hundred streams that wake fifty times a second spend more on that than on the model.
+So pieces are as long as nobody can tell: short while somebody watches the levels, and never across the end of a hop,
+where a window waits for its last sample.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,44 @@ import threading
 import time
 from collections.abc import Callable
 
-from stream_mer.types import seconds
+from stream_mer.ports import AudioSource, DivisibleSource, PieceEnd
+from stream_mer.types import SAMPLE_RATE_HZ, seconds
+
+FINE_SAMPLES = SAMPLE_RATE_HZ // 50
+"""20 ms, as a sound card delivers, so that levels flow as smoothly."""
+
+WORD_SAMPLES = SAMPLE_RATE_HZ // 10
+"""Where words are recognised: a tenth of a second is no matter beside the second and a half between two decodes."""
+
+COARSE_SAMPLES = SAMPLE_RATE_HZ // 4
+"""Where only windows are cut: so soon it shows that somebody wants levels now."""
+
+
+class Pieces:
+    """Where the pieces of one stream end.
+
+    Args:
+        hop_samples: No piece reaches across a multiple of this: the audio of a window is handed over when its last
+            sample is due.
+        longest_samples: Of a piece, while nobody wants to know how loud it is.
+        finely: Tells whether anybody does; asked once a piece.
+    """
+
+    def __init__(self, *, hop_samples: int, longest_samples: int, finely: Callable[[], bool]) -> None:
+        self._hop = hop_samples
+        self._longest = longest_samples
+        self._finely = finely
+
+    def end(self, start_sample: int) -> int:
+        """Return where a piece is to end that starts here; implements ``ports.PieceEnd``."""
+        length = FINE_SAMPLES if self._finely() else self._longest
+        return min(start_sample + length, (start_sample // self._hop + 1) * self._hop)
+
+
+def divide(source: AudioSource, piece_end: PieceEnd) -> None:
+    """Have a source cut its audio by this, if it can."""
+    if isinstance(source, DivisibleSource):
+        source.divide(piece_end)
 
 
 class Pacer:

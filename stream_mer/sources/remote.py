@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from stream_mer.errors import SourceError
-from stream_mer.sources.pcm_format import PcmFormat
+from stream_mer.sources.resampling import PcmFormat
 from stream_mer.sources.timeline import CapturedBlock, Timeline
 from stream_mer.types import AudioChunk, SourceState
 from stream_mer.utils.mailbox import Mailbox, MailboxClosed

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import soxr
 from numpy.typing import NDArray
 
+from stream_mer.errors import SettingError
 from stream_mer.types import SAMPLE_RATE_HZ, Samples
 
 _LOG = logging.getLogger(__name__)
@@ -200,3 +203,160 @@ class MonoResampler:
         self._finished = True
         rest: Samples = self._resampler.resample_chunk(nothing, last=True)
         return rest
+
+
+_HALF_POWER = math.sqrt(0.5)
+
+_GAINS: dict[str, tuple[float, float]] = {
+    "FL": (1.0, 0.0),
+    "FR": (0.0, 1.0),
+    "FC": (_HALF_POWER, _HALF_POWER),
+    "LFE": (0.0, 0.0),
+    "LFE2": (0.0, 0.0),
+    "FLC": (1.0, 0.0),
+    "FRC": (0.0, 1.0),
+    "BL": (_HALF_POWER, 0.0),
+    "BR": (0.0, _HALF_POWER),
+    "SL": (_HALF_POWER, 0.0),
+    "SR": (0.0, _HALF_POWER),
+    "BC": (0.5, 0.5),
+    "WL": (_HALF_POWER, 0.0),
+    "WR": (0.0, _HALF_POWER),
+    "TC": (0.5, 0.5),
+    "TFL": (_HALF_POWER, 0.0),
+    "TFR": (0.0, _HALF_POWER),
+    "TFC": (0.5, 0.5),
+    "TBL": (0.5, 0.0),
+    "TBR": (0.0, 0.5),
+    "TBC": (0.35, 0.35),
+    "TSL": (_HALF_POWER, 0.0),
+    "TSR": (0.0, _HALF_POWER),
+    "DL": (1.0, 0.0),
+    "DR": (0.0, 1.0),
+}
+"""What a channel adds to left and right (ITU-R BS.775): the front is as loud as it is in stereo, centre and sides by
+3 dB quieter, and the bass effects are left out. Names as in FFmpeg."""
+
+
+def to_stereo(samples: NDArray[np.float32], channel_names: Sequence[str]) -> NDArray[np.float32]:
+    """Mix surround channels to left and right.
+
+    Args:
+        samples: Shape ``[n, channels]``.
+        channel_names: Of each channel, as FFmpeg calls it.
+
+    Returns:
+        Shape ``[n, 2]``; ``samples`` itself where there are fewer than three channels, or one with an unknown place,
+        as in a recording of many microphones.
+    """
+    if samples.shape[1] < 3 or len(channel_names) != samples.shape[1] or not _GAINS.keys() >= set(channel_names):
+        return samples
+    stereo = np.zeros((len(samples), 2), np.float32)
+    # Channel by channel, so that the result is the same to the bit however the audio is cut.
+    for channel, name in enumerate(channel_names):
+        for side, gain in enumerate(_GAINS[name]):
+            if gain:
+                # What is not finite is silence, so that one broken channel leaves the others alone.
+                finite = np.where(np.isfinite(samples[:, channel]), samples[:, channel], np.float32(0.0))
+                stereo[:, side] += np.float32(gain) * finite
+    return stereo
+
+
+_PACKED_24 = {"s24le": "<i4", "s24be": ">i4"}
+_DTYPES = {
+    "u8": "u1",
+    "s8": "i1",
+    "s16le": "<i2",
+    "s16be": ">i2",
+    **_PACKED_24,
+    "s32le": "<i4",
+    "s32be": ">i4",
+    "f32le": "<f4",
+    "f32be": ">f4",
+    "f64le": "<f8",
+    "f64be": ">f8",
+}
+
+SAMPLE_FORMATS = tuple(_DTYPES)
+"""Names as in ``ffmpeg -f``."""
+
+MIN_RATE_HZ, MAX_RATE_HZ = 4_000, 384_000
+MAX_CHANNELS = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PcmFormat:
+    """How to read raw PCM.
+
+    Attributes:
+        rate_hz: 4000 to 384000.
+        sample_format: One of ``SAMPLE_FORMATS``; ``s24le`` and ``s24be`` are packed in 3 bytes.
+        channels: 1 to 64, interleaved.
+
+    Raises:
+        SettingError: One of them is not possible.
+    """
+
+    rate_hz: int = 44_100
+    sample_format: str = "s16le"
+    channels: int = 1
+
+    def __post_init__(self) -> None:
+        if self.sample_format not in _DTYPES:
+            raise SettingError(
+                f"unknown sample format {self.sample_format!r}; choose one of {', '.join(SAMPLE_FORMATS)}"
+            )
+        if not MIN_RATE_HZ <= self.rate_hz <= MAX_RATE_HZ:
+            raise SettingError(f"the rate of raw audio must be {MIN_RATE_HZ} to {MAX_RATE_HZ} Hz, not {self.rate_hz}")
+        if not 1 <= self.channels <= MAX_CHANNELS:
+            raise SettingError(f"raw audio must have 1 to {MAX_CHANNELS} channels, not {self.channels}")
+
+    @property
+    def stride_bytes(self) -> int:
+        """Bytes of one sample of all channels."""
+        width = 3 if self.sample_format in _PACKED_24 else np.dtype(_DTYPES[self.sample_format]).itemsize
+        return width * self.channels
+
+    def decode(self, data: bytes) -> NDArray[np.float32]:
+        """Decode whole samples.
+
+        Args:
+            data: A multiple of ``stride_bytes``.
+
+        Returns:
+            Shape ``[n, channels]``, -1..1 for integers, as they are for floating point.
+        """
+        samples: NDArray[Any]
+        if self.sample_format in _PACKED_24:
+            little = self.sample_format == "s24le"
+            widened = np.zeros((len(data) // 3, 4), np.uint8)
+            widened[:, slice(1, 4) if little else slice(0, 3)] = np.frombuffer(data, np.uint8).reshape(-1, 3)
+            samples = widened.reshape(-1).view(_PACKED_24[self.sample_format])
+        else:
+            samples = np.frombuffer(data, _DTYPES[self.sample_format])
+        return to_float32(samples).reshape(-1, self.channels)
+
+
+class PcmDecoder:
+    """Bytes, cut anywhere, to mono at 16 kHz.
+
+    Args:
+        pcm_format: How to read them.
+    """
+
+    def __init__(self, pcm_format: PcmFormat) -> None:
+        self._format = pcm_format
+        self._resampler = MonoResampler(pcm_format.rate_hz)
+        self._rest = b""
+
+    def feed(self, data: bytes) -> Samples:
+        """Take the next bytes and return the audio that is ready, which may be nothing."""
+        data = self._rest + data
+        whole = len(data) - len(data) % self._format.stride_bytes
+        self._rest = data[whole:]
+        return self._resampler.feed(self._format.decode(data[:whole]))
+
+    def finish(self) -> Samples:
+        """The bytes ended: return what was held back. A last sample that is not whole is dropped."""
+        self._rest = b""
+        return self._resampler.finish()

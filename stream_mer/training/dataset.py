@@ -15,7 +15,7 @@ from torch import Tensor
 from stream_mer.emotion.audio_branch import TOKEN_HOP
 from stream_mer.emotion.joint import AudioInput, JointModelConfig, PrincipalComponents, TextInput, time_scales
 from stream_mer.errors import CorpusError
-from stream_mer.lyrics.reader import LINE_FEATURES
+from stream_mer.lyrics.text_features import LINE_FEATURES
 from stream_mer.training.corpus import Clip
 from stream_mer.training.losses import Labels
 from stream_mer.training.lyrics import NO_LINES, ClipLines

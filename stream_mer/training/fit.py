@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from stream_mer.emotion.joint import JointModel, JointModelConfig
-from stream_mer.lyrics.reader import LINE_FEATURES
+from stream_mer.lyrics.text_features import LINE_FEATURES
 from stream_mer.training.components import of_yamnet
 from stream_mer.training.corpus import RatedBy
 from stream_mer.training.dataset import ClipSet, Sampling

@@ -12,13 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_mer.errors import CorpusError
-from stream_mer.lyrics.encoder import SentenceEncoder
 from stream_mer.lyrics.files import parse_lyrics
-from stream_mer.lyrics.filters import FilterSettings, filter_transcript
 from stream_mer.lyrics.lines import join_words, split_lines
-from stream_mer.lyrics.reader import LINE_FEATURES, line_vector
-from stream_mer.lyrics.style import LyricStyle
-from stream_mer.lyrics.transcript import Segment, Transcript
+from stream_mer.lyrics.text_features import LINE_FEATURES, LyricStyle, SentenceEncoder, line_vector
+from stream_mer.lyrics.transcript import FilterSettings, Segment, Transcript, filter_transcript
 from stream_mer.training.corpus import Clip, Corpus
 from stream_mer.training.progress import track
 from stream_mer.types import LyricWord

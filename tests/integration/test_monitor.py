@@ -11,8 +11,8 @@ from click.testing import CliRunner
 
 from stream_mer.cli.devices import command as devices
 from stream_mer.errors import DeviceError
-from stream_mer.sources.default_output import LOOK_S
-from stream_mer.sources.monitor import open_monitor
+from stream_mer.sources.capture_child import LOOK_S
+from stream_mer.sources.microphone import open_monitor
 from stream_mer.types import SAMPLE_RATE_HZ
 
 pytestmark = pytest.mark.pulse

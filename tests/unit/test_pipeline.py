@@ -18,9 +18,9 @@ from stream_mer.audio.windowing import Windower
 from stream_mer.config import SmoothingSettings, WindowSettings
 from stream_mer.emotion.smoothing import Smoother
 from stream_mer.errors import SourceError
+from stream_mer.lyrics.feeds import NoLyrics, UnavailableLyrics
 from stream_mer.lyrics.files import parse_lyrics
 from stream_mer.lyrics.known import KnownLyrics
-from stream_mer.lyrics.none import NoLyrics, UnavailableLyrics
 from stream_mer.pipeline import WAITING_LINES, WAITING_WINDOWS, Pipeline
 from stream_mer.ports import LyricFeed
 from stream_mer.types import (

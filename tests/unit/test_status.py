@@ -11,7 +11,7 @@ import pytest
 from stream_mer.audio.windowing import Windower
 from stream_mer.config import SmoothingSettings, WindowSettings
 from stream_mer.emotion.smoothing import Smoother
-from stream_mer.lyrics.none import NoLyrics
+from stream_mer.lyrics.feeds import NoLyrics
 from stream_mer.pipeline import Pipeline
 from stream_mer.status import FLOOR_DB, StatusReporter
 from stream_mer.types import (

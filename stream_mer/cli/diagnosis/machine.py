@@ -16,10 +16,9 @@ from pathlib import Path
 from stream_mer import __version__
 from stream_mer.cli.diagnosis.finding import Finding, fail, ok, warn
 from stream_mer.errors import DeviceError
-from stream_mer.lyrics.weights import cache_folder
+from stream_mer.lyrics.whisper import cache_folder
 from stream_mer.sources.devices import InputDevice
-from stream_mer.sources.microphone import list_devices
-from stream_mer.sources.monitor import PULSE_DEVICE, open_monitor
+from stream_mer.sources.microphone import PULSE_DEVICE, list_devices, open_monitor
 
 PACKAGES = ("torch", "torchaudio", "numpy", "faster-whisper", "websockets", "av", "soxr", "pyaudio")
 NEEDED_MIB = 300

@@ -14,8 +14,8 @@ from stream_mer.cli.diagnosis.finding import Finding, fail, ok, warn
 from stream_mer.config import WindowSettings
 from stream_mer.emotion.checkpoint import find_model
 from stream_mer.emotion.predictor import EmotionPredictor
-from stream_mer.lyrics.encoder import SentenceEncoder
 from stream_mer.lyrics.gate import VoiceGate
+from stream_mer.lyrics.text_features import SentenceEncoder
 from stream_mer.lyrics.tracker import TrackerSettings
 from stream_mer.lyrics.vocals import find_shipped, load_detector
 from stream_mer.lyrics.whisper import WhisperRecogniser

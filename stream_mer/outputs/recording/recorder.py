@@ -18,7 +18,7 @@ from stream_mer.outputs.recording.writing import END_WITHIN_S, BackgroundWriter
 from stream_mer.ports import AudioSource, PieceEnd
 from stream_mer.server import messages as wire
 from stream_mer.server.hub import Hub
-from stream_mer.sources.chunking import divide
+from stream_mer.sources.pacing import divide
 from stream_mer.types import AudioChunk
 from stream_mer.utils.file_names import file_names
 from stream_mer.utils.threads import call_all

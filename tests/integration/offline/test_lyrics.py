@@ -15,10 +15,9 @@ import pytest
 from numpy.typing import NDArray
 
 from stream_mer.errors import LyricsError
-from stream_mer.lyrics import weights
-from stream_mer.lyrics.encoder import SentenceEncoder
-from stream_mer.lyrics.live import LiveLyrics
-from stream_mer.lyrics.offline import OfflineLyrics
+from stream_mer.lyrics import whisper
+from stream_mer.lyrics.feeds import LiveLyrics, OfflineLyrics
+from stream_mer.lyrics.text_features import SentenceEncoder
 from stream_mer.lyrics.tracker import LyricTracker
 from stream_mer.lyrics.whisper import WhisperRecogniser
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, LyricLine, Samples
@@ -35,7 +34,7 @@ VERSE = (
 
 @pytest.fixture(scope="module")
 def recogniser(tmp_path_factory: pytest.TempPathFactory) -> WhisperRecogniser:
-    if weights._base_package() is None:
+    if whisper._base_package() is None:
         pytest.skip("the packages with Whisper's base weights are not installed")
     cache = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
@@ -171,11 +170,11 @@ def test_another_language_is_heard_as_what_it_is_and_its_lines_say_so(
 
 def test_the_real_packages_join_to_the_official_weights(recogniser: WhisperRecogniser, tmp_path: Path) -> None:
     del recogniser  # only says that the packages are there
-    package = weights._base_package()
+    package = whisper._base_package()
     assert package is not None
-    folder = weights.join_parts(package, cache=tmp_path)
+    folder = whisper.join_parts(package, cache=tmp_path)
     assert (folder / "model.bin").stat().st_size == 145_217_532
-    assert {one.name for one in folder.iterdir()} == {*weights.BASE_SHA256, "verified.json"}
+    assert {one.name for one in folder.iterdir()} == {*whisper.BASE_SHA256, "verified.json"}
 
 
 def test_a_folder_that_holds_no_whisper_is_refused(tmp_path: Path) -> None:

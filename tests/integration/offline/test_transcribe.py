@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from stream_mer.lyrics import weights
-from stream_mer.sources.demo import demo_song
+from stream_mer.lyrics import whisper
+from stream_mer.sources.file import demo_song
 from stream_mer.training.corpus import Clip, Corpus
 from stream_mer.training.lyrics import recognised_lines
 from stream_mer.training.tokens import read_audio
@@ -28,7 +28,7 @@ SUNG = "you and i are dancing in the street i can feel the rhythm in my feet cla
 def test_words_of_the_song_are_heard_once_and_kept(
     tmp_path: Path, write_wav: Callable[[Path, NDArray[np.float32]], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if weights._base_package() is None:
+    if whisper._base_package() is None:
         pytest.skip("the packages with Whisper's base weights are not installed")
     monkeypatch.setenv("STREAM_MER_CACHE", str(tmp_path / "weights"))
     start, end = (round(t * SAMPLE_RATE_HZ) for t in SUNG_S)

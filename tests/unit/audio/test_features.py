@@ -14,9 +14,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_mer.audio import torchaudio_import
-from stream_mer.audio.features import FFT_LENGTH, MEL_BANDS, POWER_GAIN, STEP_LENGTH, LogMelStream
-from stream_mer.audio.torchaudio_import import import_torchaudio
+from stream_mer.audio import features
+from stream_mer.audio.features import FFT_LENGTH, MEL_BANDS, POWER_GAIN, STEP_LENGTH, LogMelStream, import_torchaudio
 from stream_mer.types import SAMPLE_RATE_HZ, Samples
 
 # A float32 matrix product rounds differently for other numbers of rows: 4.8e-7 at most on this noise (measured). Ten
@@ -73,7 +72,7 @@ def test_many_threads_may_be_the_first_to_ask(monkeypatch: pytest.MonkeyPatch) -
         together.wait()
         import_torchaudio()
 
-    monkeypatch.setattr(torchaudio_import, "_import", load)
+    monkeypatch.setattr(features, "_import", load)
     threads = [threading.Thread(target=ask) for _ in range(8)]
     for thread in threads:
         thread.start()
@@ -124,7 +123,7 @@ def refuse(path):
     asked.append(str(path))
     raise OSError("libc10_cuda.so: cannot open shared object file")
 torch.ops.load_library = refuse
-from stream_mer.audio.torchaudio_import import import_torchaudio
+from stream_mer.audio.features import import_torchaudio
 torchaudio = import_torchaudio()
 assert asked, "nothing was refused, so nothing was tried"
 assert torchaudio.transforms.MelSpectrogram(sample_rate=16000, n_fft=512, n_mels=96)(torch.ones(2000)).shape[0] == 96

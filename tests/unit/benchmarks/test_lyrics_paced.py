@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from benchmarks.lyrics_paced import PacedLyrics
 from benchmarks.word_scoring import final_words
-from stream_mer.lyrics.live import LiveSettings
+from stream_mer.lyrics.feeds import LiveSettings
 from stream_mer.lyrics.tracker import LyricTracker, TrackerSettings
 from stream_mer.lyrics.transcript import Segment, Transcript
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, LyricWord, Samples, seconds

@@ -20,7 +20,7 @@ from stream_mer.cli import COMMANDS
 from stream_mer.cli.diagnosis.models import demo_song
 from stream_mer.errors import CheckpointError, SettingError, SourceError
 from stream_mer.lyrics import opening
-from stream_mer.lyrics.encoder import VECTOR_SIZE
+from stream_mer.lyrics.text_features import VECTOR_SIZE
 from stream_mer.types import SAMPLE_RATE_HZ
 
 WriteWav = Callable[[Path, NDArray[np.float32]], Path]

@@ -5,7 +5,7 @@ import pytest
 from stream_mer.cli.named_sources import open_sources, split_name
 from stream_mer.cli.server_options import parse_limits
 from stream_mer.errors import SettingError
-from stream_mer.sources.demo import demo_song
+from stream_mer.sources.file import demo_song
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ from stream_mer.emotion.joint import (
 )
 from stream_mer.emotion.predictor import Asked, AudioContext, EmotionPredictor, JointEmotionStream
 from stream_mer.errors import CheckpointError, SettingError
-from stream_mer.lyrics.reader import LINE_FEATURES
+from stream_mer.lyrics.text_features import LINE_FEATURES
 from stream_mer.types import (
     CATEGORIES,
     CLUSTERS,

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_mer.lyrics.buffer import RollingAudio
+from stream_mer.lyrics.tracker import RollingAudio
 from stream_mer.types import AudioChunk
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from stream_mer.errors import LyricsError, SettingError
 from stream_mer.lyrics.charset import decode
-from stream_mer.lyrics.encoder import surprise
+from stream_mer.lyrics.text_features import surprise
 
 
 def never(text: str) -> float:

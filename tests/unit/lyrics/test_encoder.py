@@ -7,7 +7,7 @@ import pytest
 from tolerance import LAYER
 
 from stream_mer.errors import LyricsError
-from stream_mer.lyrics.encoder import VECTOR_SIZE, SentenceEncoder
+from stream_mer.lyrics.text_features import VECTOR_SIZE, SentenceEncoder
 
 
 @pytest.fixture(scope="module")

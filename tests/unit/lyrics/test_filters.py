@@ -4,8 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_mer.lyrics.filters import FilterSettings, cut_loops, filter_transcript, is_believable
-from stream_mer.lyrics.transcript import Segment, Transcript
+from stream_mer.lyrics.transcript import (
+    FilterSettings,
+    Segment,
+    Transcript,
+    cut_loops,
+    filter_transcript,
+    is_believable,
+)
 from stream_mer.types import LyricWord
 
 SETTINGS = FilterSettings()

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from stream_mer.errors import LyricsError
+from stream_mer.lyrics.feeds import LAGGING, LOADING, UNAVAILABLE
 from stream_mer.lyrics.files import parse_lyrics
 from stream_mer.lyrics.known import AHEAD_LINES, KnownLyrics, LiveKnownLyrics
-from stream_mer.lyrics.live import LAGGING, LOADING, UNAVAILABLE
-from stream_mer.lyrics.reader import LineReader
+from stream_mer.lyrics.text_features import LineReader
 from stream_mer.types import SAMPLE_RATE_HZ
 
 PATIENCE_S = 30.0

@@ -3,8 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stream_mer.lyrics.language import LanguageLock, LanguageSettings
-from stream_mer.lyrics.tracker import LyricTracker
+from stream_mer.lyrics.tracker import LanguageLock, LanguageSettings, LyricTracker
 from stream_mer.lyrics.transcript import Segment, Transcript
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, LyricLine, LyricWord, Samples
 

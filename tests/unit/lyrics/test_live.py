@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from stream_mer.errors import LyricsError, SettingError
-from stream_mer.lyrics.live import LAGGING, LOADING, UNAVAILABLE, LiveLyrics, LiveSettings
+from stream_mer.lyrics.feeds import LAGGING, LOADING, UNAVAILABLE, LiveLyrics, LiveSettings
 from stream_mer.lyrics.tracker import LyricTracker, TrackerSettings
 from stream_mer.lyrics.transcript import Passage
 from stream_mer.types import SAMPLE_RATE_HZ, LyricLine

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from stream_mer.lyrics.memory import LineMemory, MemorySettings
-from stream_mer.lyrics.reader import LINE_FEATURES
+from stream_mer.lyrics.feeds import LineMemory, MemorySettings
+from stream_mer.lyrics.text_features import LINE_FEATURES
 from stream_mer.types import EncodedLine
 
 

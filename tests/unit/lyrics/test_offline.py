@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_mer.errors import LyricsError
-from stream_mer.lyrics.offline import OfflineLyrics
+from stream_mer.lyrics.feeds import OfflineLyrics
 from stream_mer.lyrics.tracker import LyricTracker, TrackerSettings
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, LyricLine
 

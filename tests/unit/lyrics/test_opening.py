@@ -12,10 +12,8 @@ import pytest
 from stream_mer.config import LyricsSettings
 from stream_mer.errors import LyricsError
 from stream_mer.lyrics import opening, vocals
+from stream_mer.lyrics.feeds import LiveLyrics, NoLyrics, OfflineLyrics, UnavailableLyrics
 from stream_mer.lyrics.known import KnownLyrics, LiveKnownLyrics
-from stream_mer.lyrics.live import LiveLyrics
-from stream_mer.lyrics.none import NoLyrics, UnavailableLyrics
-from stream_mer.lyrics.offline import OfflineLyrics
 from stream_mer.lyrics.opening import LyricsOpener, open_lyrics
 from stream_mer.sources.file import FileSource
 from stream_mer.types import NO_LYRICS

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from stream_mer.lyrics import priority
+from stream_mer.lyrics import feeds
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="threads have ranks of their own on Linux alone")
 
@@ -29,12 +29,12 @@ def test_a_thread_gives_way_and_so_do_those_that_it_starts_afterwards() -> None:
     before = niceness()
 
     def worker() -> None:
-        priority.give_way()
+        feeds.give_way()
         found["worker"] = niceness()
         run(lambda: found.update(started=niceness()))
 
     run(worker)
-    expected = min(19, before + priority.NICER_BY)
+    expected = min(19, before + feeds.NICER_BY)
     assert found == {"worker": expected, "started": expected}
     assert niceness() == before
 
@@ -48,7 +48,7 @@ def test_a_system_that_refuses_leaves_the_rank_as_it_is_and_says_so(
     before = niceness()
     monkeypatch.setattr(os, "setpriority", refuse)
     with caplog.at_level(logging.DEBUG):
-        priority.give_way()
+        feeds.give_way()
     assert niceness() == before
     assert [record.getMessage() for record in caplog.records] == [
         "the recogniser's threads keep their rank: not permitted"

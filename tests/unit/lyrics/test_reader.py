@@ -8,9 +8,15 @@ import numpy as np
 import pytest
 
 from stream_mer.errors import LyricsError
-from stream_mer.lyrics.encoder import VECTOR_SIZE
-from stream_mer.lyrics.reader import LINE_FEATURES, LineReader, line_vector
-from stream_mer.lyrics.style import STYLE_NAMES, STYLE_SIZE, LyricStyle
+from stream_mer.lyrics.text_features import (
+    LINE_FEATURES,
+    STYLE_NAMES,
+    STYLE_SIZE,
+    VECTOR_SIZE,
+    LineReader,
+    LyricStyle,
+    line_vector,
+)
 from stream_mer.types import LyricLine, LyricWord
 
 

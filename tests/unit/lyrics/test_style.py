@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from stream_mer.lyrics import style as style_module
-from stream_mer.lyrics.style import STYLE_NAMES, STYLE_SIZE, LyricStyle, tokens
+from stream_mer.lyrics import text_features as style_module
+from stream_mer.lyrics.text_features import STYLE_NAMES, STYLE_SIZE, LyricStyle, tokens
 
 SONG = (
     "The morning light is on the river",

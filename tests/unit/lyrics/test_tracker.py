@@ -9,9 +9,8 @@ import pytest
 
 from stream_mer.errors import SettingError
 from stream_mer.lyrics.agreement import normalise
-from stream_mer.lyrics.language import LanguageSettings
 from stream_mer.lyrics.lines import split_lines
-from stream_mer.lyrics.tracker import LyricTracker, TrackerSettings
+from stream_mer.lyrics.tracker import LanguageSettings, LyricTracker, TrackerSettings
 from stream_mer.lyrics.transcript import Passage, Segment, Transcript
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, LyricLine, LyricWord
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from stream_mer.errors import LyricsError
-from stream_mer.lyrics import weights
-from stream_mer.lyrics.weights import SplitPackage, join_parts, resolve
+from stream_mer.lyrics import whisper
+from stream_mer.lyrics.whisper import SplitPackage, join_parts, resolve
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_what_was_verified_is_not_read_again(
     def no_reading(*_: object) -> None:
         raise AssertionError("the files were read again")
 
-    monkeypatch.setattr(weights, "_copy", no_reading)
+    monkeypatch.setattr(whisper, "_copy", no_reading)
     assert join_parts(package, cache=cache) == folder
 
 
@@ -92,7 +92,7 @@ def test_a_full_disk_says_what_to_do_and_leaves_nothing(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(weights, "_copy", full)
+    monkeypatch.setattr(whisper, "_copy", full)
     cache = tmp_path / "cache"
     with pytest.raises(LyricsError, match="No space left on device") as caught:
         join_parts(package, cache=cache)
@@ -104,14 +104,14 @@ def test_a_second_process_that_was_first_is_no_error(
     package: SplitPackage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache = tmp_path / "cache"
-    build = weights._build
+    build = whisper._build
 
     def build_late(one: SplitPackage, building: Path) -> None:
         build(one, building)
-        monkeypatch.setattr(weights, "_build", build)
+        monkeypatch.setattr(whisper, "_build", build)
         join_parts(one, cache=cache)
 
-    monkeypatch.setattr(weights, "_build", build_late)
+    monkeypatch.setattr(whisper, "_build", build_late)
     folder = join_parts(package, cache=cache)
     assert (folder / "model.bin").read_bytes() == b"first half, second half"
     assert [one.name for one in cache.iterdir()] == ["whisper-test"]
@@ -129,7 +129,7 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
 
 def test_base_comes_from_its_package(package: SplitPackage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STREAM_MER_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(weights, "_base_package", lambda: package)
+    monkeypatch.setattr(whisper, "_base_package", lambda: package)
     assert resolve("base", fetch=no_fetch) == tmp_path / "cache" / "whisper-test"
 
 
@@ -138,10 +138,10 @@ def test_tiny_en_comes_from_its_package_and_is_verified(tmp_path: Path, monkeypa
     ready.mkdir()
     (ready / "model.bin").write_bytes(b"tiny")
     monkeypatch.setenv("STREAM_MER_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(weights, "_package_folder", lambda package, _: ready if "noter" in package else None)
+    monkeypatch.setattr(whisper, "_package_folder", lambda package, _: ready if "noter" in package else None)
     with pytest.raises(LyricsError, match="damaged"):
         resolve("tiny.en", fetch=no_fetch)
-    monkeypatch.setattr(weights, "TINY_EN_SHA256", {"model.bin": hashlib.sha256(b"tiny").hexdigest()})
+    monkeypatch.setattr(whisper, "TINY_EN_SHA256", {"model.bin": hashlib.sha256(b"tiny").hexdigest()})
     assert resolve("tiny.en", fetch=no_fetch) == ready
 
 
@@ -198,4 +198,4 @@ def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, environment: dict[s
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert weights.cache_folder() == Path(expected)
+    assert whisper.cache_folder() == Path(expected)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from stream_mer.audio.audio_state import REASONS
 from stream_mer.cluster.sight import Trouble
 from stream_mer.errors import ServeError
-from stream_mer.lyrics.live import LAGGING, LOADING, UNAVAILABLE
+from stream_mer.lyrics.feeds import LAGGING, LOADING, UNAVAILABLE
 from stream_mer.pipeline import AUDIO_LOST
 from stream_mer.server import messages as wire
 from stream_mer.server.codec import decode_client, decode_server, encode, kind_of

@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 
 from stream_mer.errors import DeviceError
-from stream_mer.sources.capture import channels_to_open, listen
+from stream_mer.sources.capture import Health, channels_to_open, listen
 from stream_mer.sources.devices import InputDevice
-from stream_mer.sources.supervision import Health
 from stream_mer.sources.timeline import CapturedBlock
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk
 from stream_mer.utils.mailbox import MailboxClosed

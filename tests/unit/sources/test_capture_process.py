@@ -16,9 +16,9 @@ import pytest
 
 from stream_mer.errors import DeviceError
 from stream_mer.sources import capture_process
+from stream_mer.sources.capture import Health
 from stream_mer.sources.capture_process import PortAudioBackend, ProcessCapture
 from stream_mer.sources.devices import InputDevice
-from stream_mer.sources.supervision import Health
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the signals of these tests are POSIX's")
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_mer.sources.capture_wire import Kind, Packet, encode, read_packet
+from stream_mer.sources.capture_child import Kind, Packet, encode, read_packet
 
 PACKETS = st.builds(
     Packet,

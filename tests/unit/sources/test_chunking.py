@@ -15,8 +15,8 @@ from stream_mer.cluster.continuation import ContinuedSource
 from stream_mer.config import EngineSettings, LyricsSettings, WindowSettings
 from stream_mer.engine import Engine
 from stream_mer.ports import DivisibleSource
-from stream_mer.sources.chunking import COARSE_SAMPLES, FINE_SAMPLES, WORD_SAMPLES, Pieces, divide
 from stream_mer.sources.file import CHUNK_SAMPLES, FileSource
+from stream_mer.sources.pacing import COARSE_SAMPLES, FINE_SAMPLES, WORD_SAMPLES, Pieces, divide
 from stream_mer.sources.remote import RemoteSource
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, EmotionFrame, InputLevels, StreamEvent, seconds
 

@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 
 from stream_mer.errors import SourceError
-from stream_mer.sources import demo
+from stream_mer.sources import file
 
 
 def test_a_missing_song_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo.resources, "files", lambda _package: tmp_path)
+    monkeypatch.setattr(file.resources, "files", lambda _package: tmp_path)
     with pytest.raises(SourceError, match="install stream-mer again"):
-        demo.DemoSource()
+        file.DemoSource()
 
 
 def test_the_song_is_there_and_plays() -> None:
-    source = demo.DemoSource()
+    source = file.DemoSource()
     duration_s = source.duration_s()
     assert duration_s is not None
     assert duration_s >= 60

@@ -14,9 +14,8 @@ import pytest
 
 from stream_mer.errors import SourceError
 from stream_mer.sources import decoding
-from stream_mer.sources.chunking import FINE_SAMPLES, divide
 from stream_mer.sources.file import CHUNK_SAMPLES, FileSource
-from stream_mer.sources.pacing import Pacer
+from stream_mer.sources.pacing import FINE_SAMPLES, Pacer, divide
 from stream_mer.types import AudioChunk
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stream_mer.sources.framing import guess_framing
+from stream_mer.sources.containers import guess_framing
 
 MP3_128K = b"\xff\xfb\x90\x00" + bytes(413)
 MP3_22K = b"\xff\xf3\x80\x00" + bytes(72_000 * 64 // 22_050 - 4)

@@ -12,9 +12,9 @@ from rich.console import Console
 from stream_mer.audio.levels import Level
 from stream_mer.cli.meter import show_meter, verdict
 from stream_mer.errors import DeviceError
+from stream_mer.sources.capture import Health
 from stream_mer.sources.devices import InputDevice
-from stream_mer.sources.metering import ChannelLevel, Reading, read_meter
-from stream_mer.sources.supervision import Health
+from stream_mer.sources.microphone import ChannelLevel, Reading, read_meter
 from stream_mer.sources.timeline import CapturedBlock
 from stream_mer.utils.mailbox import Mailbox
 

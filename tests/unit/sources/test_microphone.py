@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from stream_mer.errors import DeviceError, SettingError
+from stream_mer.sources.capture import Health
 from stream_mer.sources.devices import InputDevice
 from stream_mer.sources.microphone import MicrophoneSource
-from stream_mer.sources.supervision import Health
 from stream_mer.sources.timeline import CapturedBlock
 from stream_mer.utils.mailbox import Mailbox
 

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from stream_mer.errors import DeviceError
-from stream_mer.sources import monitor
-from stream_mer.sources.default_output import move_to_default_output
+from stream_mer.sources import microphone
+from stream_mer.sources.capture_child import move_to_default_output
 from stream_mer.sources.devices import InputDevice
 
 
@@ -39,12 +39,12 @@ def test_the_sound_servers_own_way_first_then_a_loopback_by_name(
         def devices(self) -> tuple[InputDevice, ...]:
             return there
 
-    monkeypatch.setattr(monitor, "PortAudioBackend", Backend)
+    monkeypatch.setattr(microphone, "PortAudioBackend", Backend)
     monkeypatch.setattr("stream_mer.sources.microphone.PortAudioBackend", Backend)
     monkeypatch.delenv("PULSE_SOURCE", raising=False)
     if asked:
         monkeypatch.setenv("PULSE_SOURCE", asked)
-    source = monitor.open_monitor()
+    source = microphone.open_monitor()
     assert (source.device.name, *opened[-1]) == wanted
     assert source.name == "monitor"
 
@@ -54,16 +54,16 @@ def test_with_the_sound_server_out_of_reach_the_error_names_it_and_no_package_th
 ) -> None:
     plugin = tmp_path / "libasound_module_pcm_pulse.so"
     plugin.touch()
-    monkeypatch.setattr(monitor, "_PLUGINS", (str(plugin.relative_to("/")),))
+    monkeypatch.setattr(microphone, "_PLUGINS", (str(plugin.relative_to("/")),))
     with pytest.raises(DeviceError, match=r"sound server \(PulseAudio or PipeWire\) cannot be reached") as refused:
-        monitor.open_monitor(devices=())
+        microphone.open_monitor(devices=())
     assert "libasound2-plugins" not in str(refused.value)
 
 
 def test_where_nothing_hears_it_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(monitor, "_PLUGINS", ())
+    monkeypatch.setattr(microphone, "_PLUGINS", ())
     with pytest.raises(DeviceError, match=r"libasound2-plugins.*Stereo Mix.*BlackHole"):
-        monitor.open_monitor(devices=(device("USB"),))
+        microphone.open_monitor(devices=(device("USB"),))
 
 
 class Pulse:

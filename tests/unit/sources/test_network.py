@@ -10,9 +10,9 @@ import pytest
 from stream_mer.errors import SettingError
 from stream_mer.ports import DivisibleSource, PieceEnd
 from stream_mer.sources import media
-from stream_mer.sources.chunking import COARSE_SAMPLES, Pieces
 from stream_mer.sources.decoding import DecodedAudio, url_schemes
 from stream_mer.sources.network import ArrivalClock, UrlSource, _held_to_real_time, _Reader
+from stream_mer.sources.pacing import COARSE_SAMPLES, Pieces
 from stream_mer.sources.timeline import FILL_AFTER_S
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, seconds
 from stream_mer.utils.mailbox import MailboxClosed

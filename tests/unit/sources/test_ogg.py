@@ -8,7 +8,7 @@ import struct
 import numpy as np
 import pytest
 
-from stream_mer.sources.ogg import ChainedOgg
+from stream_mer.sources.containers import ChainedOgg
 
 
 def page(content: bytes, *, serial: int = 1, begins: bool = False) -> bytes:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from stream_mer.errors import SettingError, SourceError
-from stream_mer.sources.pcm import PcmSource
+from stream_mer.sources.stdin import PcmSource
 from stream_mer.types import AudioChunk
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_mer.errors import SettingError
-from stream_mer.sources.pcm_format import SAMPLE_FORMATS, PcmDecoder, PcmFormat
+from stream_mer.sources.resampling import SAMPLE_FORMATS, PcmDecoder, PcmFormat
 
 VALUES = [0.0, 0.5, -0.5, 0.25, -1.0]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stream_mer.sources.playlists import Playlist, may_be_playlist, parse_playlist
+from stream_mer.sources.containers import Playlist, may_be_playlist, parse_playlist
 
 AUDIO = [
     b"ID3\x04\0\0",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from stream_mer.ports import AudioSource
-from stream_mer.sources.silence import SilenceSource
+from stream_mer.sources.file import SilenceSource
 from stream_mer.types import SAMPLE_RATE_HZ
 
 

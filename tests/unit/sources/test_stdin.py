@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from stream_mer.errors import SourceError
-from stream_mer.sources.pcm_format import PcmFormat
+from stream_mer.sources.resampling import PcmFormat
 from stream_mer.sources.stdin import PipeReader, StdinSource, container_of
 from stream_mer.types import SAMPLE_RATE_HZ
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from stream_mer.sources.supervision import Action, Health, Patience, Supervisor
+from stream_mer.sources.capture import Action, Health, Patience, Supervisor
 from stream_mer.types import SourceState
 
 STEP_S = 0.05

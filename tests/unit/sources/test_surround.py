@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stream_mer.sources.surround import to_stereo
+from stream_mer.sources.resampling import to_stereo
 
 FIVE_ONE = ("FL", "FR", "FC", "LFE", "BL", "BR")
 RATIO = 0.5**0.5

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from stream_mer.errors import SourceError
+from stream_mer.sources.containers import wrong_length
 from stream_mer.sources.file import FileSource
-from stream_mer.sources.wav_header import wrong_length
 
 PCM, FLOAT = 1, 3
 ONE_SECOND = (np.sin(np.arange(16_000) / 10) * 8000).astype("<i2").tobytes()

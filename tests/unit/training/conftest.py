@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 
 from stream_mer.emotion.audio_branch import YAMNET
 from stream_mer.emotion.joint import JointModelConfig, PrincipalComponents
-from stream_mer.lyrics.encoder import VECTOR_SIZE
-from stream_mer.lyrics.reader import LINE_FEATURES
+from stream_mer.lyrics.text_features import LINE_FEATURES, VECTOR_SIZE
 from stream_mer.training import live, lyrics, metrics, scores, tokens
 from stream_mer.training.corpus import Clip
 from stream_mer.training.dataset import ClipSet

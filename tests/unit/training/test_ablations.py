@@ -17,7 +17,7 @@ from rich.console import Console
 
 from stream_mer.cli import evaluate
 from stream_mer.emotion.joint import JointModel
-from stream_mer.lyrics.reader import LINE_FEATURES
+from stream_mer.lyrics.text_features import LINE_FEATURES
 from stream_mer.training import crossvalidation, metrics, scores
 from stream_mer.training.ablations import (
     COLUMNS,

@@ -10,9 +10,7 @@ import numpy as np
 import pytest
 
 from stream_mer.errors import CorpusError
-from stream_mer.lyrics.encoder import VECTOR_SIZE
-from stream_mer.lyrics.reader import LINE_FEATURES, line_vector
-from stream_mer.lyrics.style import LyricStyle
+from stream_mer.lyrics.text_features import LINE_FEATURES, VECTOR_SIZE, LyricStyle, line_vector
 from stream_mer.training.corpus import load_corpus
 from stream_mer.training.lyrics import (
     PRINTED_LINE_S,

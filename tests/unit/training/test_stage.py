@@ -14,7 +14,7 @@ from rich.console import Console
 from tolerance import LAYER
 
 from stream_mer.emotion.joint import JointModelConfig
-from stream_mer.lyrics.reader import LINE_FEATURES
+from stream_mer.lyrics.text_features import LINE_FEATURES
 from stream_mer.training.crossvalidation import AUDIO_ONLY, Condition, cross_validate
 from stream_mer.training.dataset import ClipSet
 from stream_mer.training.fit import Recipe

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from stream_mer.sources.demo import demo_song
+from stream_mer.sources.file import demo_song
 from tools.demo_song import espeak
 
 
