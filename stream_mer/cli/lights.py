@@ -14,6 +14,7 @@ from stream_mer.cli.echo import echo
 from stream_mer.cli.settings.kinds import NameOrPath
 from stream_mer.config import EngineSettings, LyricsSettings
 from stream_mer.errors import ServeError, SettingError
+from stream_mer.event_json import EventMessage, event_of
 from stream_mer.outputs.dmx.colour import Colour, hex_of
 from stream_mer.outputs.dmx.opening import find_rig
 from stream_mer.outputs.dmx.patch import Lamp, lamps_of, used_channels
@@ -21,8 +22,7 @@ from stream_mer.outputs.dmx.presets import ABOUT, EXAMPLES, LOOKS
 from stream_mer.outputs.dmx.preview import Moment, play
 from stream_mer.outputs.dmx.rig import Rig
 from stream_mer.outputs.files.plot import check_picture, save_figure
-from stream_mer.server import messages as wire
-from stream_mer.server.codec import MessageEncoder, decode_server
+from stream_mer.server.codec import decode_server
 from stream_mer.types import StreamEvent
 from stream_mer.utils.escaping_console import EscapingConsole
 from stream_mer.utils.file_writing import check_targets
@@ -78,7 +78,7 @@ def command(*, rig: str | None, example: str | None, tags: str | None, demo: boo
     if tags is None and not demo:
         _show_patch(found)
         return
-    moments = list(play(found, _recorded(tags) if tags is not None else _heard_demo()))
+    moments = list(play(found, _tagged(tags) if tags is not None else _heard_demo()))
     if not moments:
         raise SettingError("there is nothing to show: no message of a stream was found")
     _print(found, moments)
@@ -113,45 +113,45 @@ def _show_patch(rig: Rig) -> None:
     echo(f"\n{rig.name} uses {used}. It is fine.")
 
 
-def _recorded(path: str) -> Iterator[wire.EventMessage]:
+def _tagged(path: str) -> Iterator[tuple[str, StreamEvent]]:
     try:
         with click.open_file(path, encoding="utf-8") as file:
             for number, line in enumerate(file, 1):
-                message = _message(line, where=f"{path}, line {number}") if line.strip() else None
-                if isinstance(message, wire.EventMessage):
-                    yield message
+                event = _event(line, where=f"{path}, line {number}") if line.strip() else None
+                if event is not None:
+                    yield event
     except OSError as error:
         raise SettingError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise SettingError(f"{path} is no text: it should hold what `stream-mer tag` wrote") from error
 
 
-def _message(line: str, *, where: str) -> wire.ServerMessage | None:
+def _event(line: str, *, where: str) -> tuple[str, StreamEvent] | None:
     try:
-        return decode_server(line)
+        message = decode_server(line)
+        return (message.stream, event_of(message)) if isinstance(message, EventMessage) else None
     except ServeError as error:
         raise SettingError(f"{where}: this is not what `stream-mer tag` writes; {error}") from error
 
 
-def _heard_demo() -> Iterator[wire.EventMessage]:
+def _heard_demo() -> list[tuple[str, StreamEvent]]:
     from stream_mer.engine import Engine  # noqa: PLC0415 - loads the models: for --demo alone
     from stream_mer.sources.file import FileSource, demo_song  # noqa: PLC0415 - as above
 
     heard = _Heard()
     engine = Engine(EngineSettings(lyrics=LyricsSettings(mode="off")))
     engine.pipeline(FileSource(demo_song()), heard, in_real_time=False).run()
-    yield from heard.messages
+    return heard.events
 
 
 class _Heard:
-    """Takes the events of a pipeline as the messages that they become."""
+    """Keeps the events of a pipeline."""
 
     def __init__(self) -> None:
-        self.messages: list[wire.EventMessage] = []
-        self._encoder = MessageEncoder("demo")
+        self.events: list[tuple[str, StreamEvent]] = []
 
     def publish(self, event: StreamEvent) -> None:
-        self.messages.append(self._encoder.message(event))
+        self.events.append(("demo", event))
 
 
 def _print(rig: Rig, moments: list[Moment]) -> None:

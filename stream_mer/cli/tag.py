@@ -19,7 +19,6 @@ from stream_mer.cli.tag_outputs import FileOutputs, Wanted
 from stream_mer.config import EngineSettings
 from stream_mer.errors import SettingError, SourceError, StreamMerError
 from stream_mer.lyrics.files import LYRICS_SUFFIXES, words_duration_s
-from stream_mer.outputs.recording.events import event_of
 from stream_mer.outputs.recording.format import Recording, is_recording, open_recording
 from stream_mer.sources.decoding import check_file
 from stream_mer.sources.file import FileSource, SilenceSource
@@ -188,9 +187,9 @@ def _perform(
     if task.recording is None:
         _tag(load(), task.file, outputs, progress, track)
     else:
-        for entry in task.recording.entries():
-            if entry.message is not None and entry.message.stream == task.stream:
-                outputs.publish(event_of(entry.message))
+        for one in task.recording.events():
+            if one.stream == task.stream:
+                outputs.publish(one.event)
     outputs.finish()
 
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from stream_mer.event_json import summary as summary_message
 from stream_mer.outputs.files.jsonl import JsonlWriter
 from stream_mer.outputs.files.lyric_files import LyricsWriter, lrc, srt
 from stream_mer.outputs.files.plot import TimelinePlot, check_picture
 from stream_mer.outputs.files.summary import FileSummary
 from stream_mer.outputs.files.table import CsvWriter
 from stream_mer.ports import EventSink
-from stream_mer.server.codec import summary as summary_message
 from stream_mer.types import StreamEvent
 from stream_mer.utils.file_writing import replace_text
 

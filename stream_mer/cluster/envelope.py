@@ -15,8 +15,8 @@ from msgspec import Meta
 
 from stream_mer.cluster.continuation import FrameEnd
 from stream_mer.errors import ClusterError, ServeError
+from stream_mer.event_json import MAX_COUNT, Modality
 from stream_mer.server.codec import check_event
-from stream_mer.server.messages import MAX_COUNT, Modality
 from stream_mer.types import (
     CATEGORIES,
     CLUSTERS,

@@ -12,7 +12,7 @@ from stream_mer.errors import StreamMerError
 from stream_mer.outputs.output import MAX_RATE_HZ, ShowOutput
 from stream_mer.outputs.timing import Backoff, Ticks
 from stream_mer.outputs.values import ShowState
-from stream_mer.server.hub import Hub
+from stream_mer.ports import EventHub
 from stream_mer.types import OutputStatistics
 
 log = logging.getLogger(__name__)
@@ -39,10 +39,10 @@ class ShowRunner:
         self._clock = clock
         self._drivers = [_Driver(output, clock=clock) for output in outputs]
 
-    def start(self, hub: Hub) -> None:
+    def start(self, hub: EventHub) -> None:
         """Begin to send what the hub publishes from now on; once."""
         for driver in self._drivers:
-            hub.watch(driver.state, levels=driver.output.wants_levels)
+            hub.subscribe(driver.state.on_event, levels=driver.output.wants_levels)
             driver.start()
 
     def stop(self) -> None:

@@ -6,8 +6,19 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from stream_mer.server import messages as wire
-from stream_mer.types import CATEGORIES, CLUSTERS, UNKNOWN, HoldKind, SourceState
+from stream_mer.types import (
+    CATEGORIES,
+    CLUSTERS,
+    UNKNOWN,
+    CategoryChange,
+    EmotionFrame,
+    HoldKind,
+    InputLevels,
+    LyricLine,
+    SourceState,
+    StreamEvent,
+    StreamStatus,
+)
 
 STALE_AFTER_S = 2.5
 """Without a frame for so long, the values are no longer those of the music (as sACN's loss of data)."""
@@ -51,7 +62,7 @@ class ShowValues:
 
 
 class ShowState:
-    """Follows one stream; a ``Watcher`` of the hub, asked for its values by whoever drives a show.
+    """Follows one stream; gets its events by ``on_event`` and is asked for its values by whoever drives a show.
 
     Args:
         stream: Its name; None for the first one that is heard.
@@ -66,13 +77,13 @@ class ShowState:
         self._heard_at: float | None = None
         self._source: SourceState = "live"
 
-    def see(self, message: wire.EventMessage) -> None:
-        """Take note of a message; those of other streams change nothing. From any thread."""
+    def on_event(self, stream: str, event: StreamEvent) -> None:
+        """Take note of an event; those of other streams change nothing. From any thread."""
         with self._lock:
             if self._stream is None:
-                self._stream = message.stream
-            if message.stream == self._stream:
-                self._take(message)
+                self._stream = stream
+            if stream == self._stream:
+                self._take(event)
 
     def values(self) -> ShowValues:
         """Return the newest values; peaks begin anew with every call."""
@@ -83,32 +94,31 @@ class ShowState:
             self._values = replace(self._values, peak_db=self._values.rms_db, onset=0.0)
             return values
 
-    def _take(self, message: wire.EventMessage) -> None:
-        match message:
-            case wire.Emotion():
+    def _take(self, event: StreamEvent) -> None:
+        match event:
+            case EmotionFrame():
                 self._heard_at = self._clock()
-                probs, clusters = message.category.probs, message.clusters
                 self._values = replace(
                     self._values,
-                    valence=message.valence,
-                    arousal=message.arousal,
-                    confidence=message.confidence,
-                    probs={name: getattr(probs, name) for name in CATEGORIES},
-                    clusters={name: getattr(clusters, name) for name in CLUSTERS},
-                    category=message.category.top,
-                    t=message.t1,
-                    hold=message.hold,
+                    valence=event.valence,
+                    arousal=event.arousal,
+                    confidence=event.confidence,
+                    probs=dict(event.probs),
+                    clusters=dict(event.raw.clusters),
+                    category=event.category,
+                    t=event.t1,
+                    hold=event.hold,
                 )
-            case wire.Levels():
+            case InputLevels():
                 self._values = replace(
                     self._values,
-                    rms_db=message.rms_db,
-                    peak_db=max(self._values.peak_db, message.peak_db),
-                    onset=max(self._values.onset, message.onset),
+                    rms_db=event.rms_db,
+                    peak_db=max(self._values.peak_db, event.peak_db),
+                    onset=max(self._values.onset, event.onset),
                 )
-            case wire.Lyrics():
-                self._values = replace(self._values, line=message.text)
-            case wire.Change():
+            case LyricLine():
+                self._values = replace(self._values, line=event.text)
+            case CategoryChange():
                 self._values = replace(self._values, changes=self._values.changes + 1)
-            case wire.Status():
-                self._source = message.source
+            case StreamStatus():
+                self._source = event.source

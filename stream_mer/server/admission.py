@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 
 from stream_mer.server import messages as wire
 from stream_mer.server.farewell import Goodbye
-from stream_mer.server.settings import ServeSettings, is_address, is_loopback
+from stream_mer.server.settings import ServeSettings
+from stream_mer.utils.hosts import is_address, is_loopback
 
 ONCE_AT_MOST = ("Authorization", "Host", "Origin", "Sec-WebSocket-Key", "Sec-WebSocket-Version")
 """Headers that decide something and may come once: of two, one would pass what the other one forbids."""

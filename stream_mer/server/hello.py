@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from stream_mer import __version__
 from stream_mer.config import WindowSettings
+from stream_mer.ports import EventHub
 from stream_mer.server import messages as wire
-from stream_mer.server.hub import Hub
 from stream_mer.server.settings import ServeSettings
 from stream_mer.types import CATEGORIES, CLUSTERS
 
@@ -27,7 +27,7 @@ class ServerInfo:
     name: str = f"stream-mer/{__version__}"
 
 
-def hello(hub: Hub, settings: ServeSettings, info: ServerInfo) -> wire.Hello:
+def hello(hub: EventHub, settings: ServeSettings, info: ServerInfo) -> wire.Hello:
     """Return what a client that comes now is told first."""
     return wire.Hello(
         protocol=wire.PROTOCOL,

@@ -15,13 +15,78 @@ from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, Struct, field
 
+from stream_mer.event_json import (
+    MAX_COUNT as MAX_COUNT,
+)
+from stream_mer.event_json import (
+    AudioStatePart as AudioStatePart,
+)
+from stream_mer.event_json import (
+    Category as Category,
+)
+from stream_mer.event_json import (
+    CategoryPart as CategoryPart,
+)
+from stream_mer.event_json import (
+    CategoryProbs as CategoryProbs,
+)
+from stream_mer.event_json import (
+    Change as Change,
+)
+from stream_mer.event_json import (
+    ClusterProbs as ClusterProbs,
+)
+from stream_mer.event_json import (
+    Emotion as Emotion,
+)
+from stream_mer.event_json import (
+    EventMessage as EventMessage,
+)
+from stream_mer.event_json import (
+    IntervalPart as IntervalPart,
+)
+from stream_mer.event_json import (
+    LatencyPart as LatencyPart,
+)
+from stream_mer.event_json import (
+    Levels as Levels,
+)
+from stream_mer.event_json import (
+    Lyrics as Lyrics,
+)
+from stream_mer.event_json import (
+    Message as Message,
+)
+from stream_mer.event_json import (
+    Modality as Modality,
+)
+from stream_mer.event_json import (
+    Range as Range,
+)
+from stream_mer.event_json import (
+    Seconds as Seconds,
+)
+from stream_mer.event_json import (
+    Signed as Signed,
+)
+from stream_mer.event_json import (
+    Status as Status,
+)
+from stream_mer.event_json import (
+    StreamName,
+)
+from stream_mer.event_json import (
+    Summary as Summary,
+)
+from stream_mer.event_json import (
+    ValenceArousal as ValenceArousal,
+)
+from stream_mer.event_json import (
+    WordPart as WordPart,
+)
 from stream_mer.types import (
     MAX_SECONDS,
-    AudioStateName,
     ControlAction,
-    HoldKind,
-    LyricsHealth,
-    SourceState,
 )
 
 PROTOCOL = "mer.v1"
@@ -59,113 +124,10 @@ class CloseCode(IntEnum):
     TOO_MANY_MESSAGES = 4429
 
 
-MAX_COUNT = 2**53 - 1
-"""The largest integer that JavaScript counts exactly."""
-
-Seconds: TypeAlias = Annotated[
-    float, Meta(ge=-MAX_SECONDS, le=MAX_SECONDS, description="Seconds of audio since the stream began.")
-]
-Signed: TypeAlias = Annotated[float, Meta(ge=-1, le=1)]
-Probability: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
-Count: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_COUNT)]
-Seq: TypeAlias = Annotated[
-    int,
-    Meta(
-        ge=0,
-        le=MAX_COUNT,
-        description="Counts the messages of this kind and stream from 0; a missing number was dropped.",
-    ),
-]
-StreamName: TypeAlias = Annotated[str, Meta(description="The stream that this is about, one of hello.streams.")]
-Modality: TypeAlias = Literal["audio", "text"]
-Category: TypeAlias = Literal["happy", "angry", "sad", "relaxed"]
-Range: TypeAlias = Annotated[tuple[float, float], Meta(description="Low and high end.")]
-Decibels: TypeAlias = Annotated[
-    float, Meta(ge=-1000, le=1000, description="Decibels relative to full scale, -120 for silence.")
-]
 Id: TypeAlias = str | int | float | None
 RequestId: TypeAlias = Annotated[Id, Meta(description="Chosen by the client; comes back in `result`.")]
 Role: TypeAlias = Literal["viewer", "operator"]
-Hold: TypeAlias = Annotated[
-    HoldKind | None, Meta(description="What an operator put in place of the values: null while they are live.")
-]
-HoldLeft: TypeAlias = Annotated[
-    Annotated[float, Meta(ge=0, le=MAX_SECONDS)] | None,
-    Meta(description="When this was sent, the override had so many seconds left; null for no end of its own."),
-]
 Streams: TypeAlias = Annotated[tuple[str, ...], Meta(description="Names of streams; empty for all.")]
-
-
-class ValenceArousal(Struct, kw_only=True, frozen=True):
-    """A point in the valence-arousal plane."""
-
-    valence: Signed
-    arousal: Signed
-
-
-class IntervalPart(Struct, kw_only=True, frozen=True):
-    """Prediction interval: holds the true value with probability `level` on data like the training corpus."""
-
-    valence: Range
-    arousal: Range
-    level: Probability
-
-
-class CategoryProbs(Struct, kw_only=True, frozen=True):
-    """Probability of each of Russell's quadrants, smoothed; they add up to 1."""
-
-    happy: Annotated[Probability, Meta(description="Q1: valence up, arousal up.")]
-    angry: Annotated[Probability, Meta(description="Q2: valence down, arousal up.")]
-    sad: Annotated[Probability, Meta(description="Q3: valence down, arousal down.")]
-    relaxed: Annotated[Probability, Meta(description="Q4: valence up, arousal down.")]
-
-
-class AudioStatePart(Struct, kw_only=True, frozen=True):
-    """What the newest three seconds of audio are. An emotion is claimed only of music."""
-
-    state: AudioStateName
-    prob: Annotated[Probability, Meta(description="Probability of that state.")]
-
-
-class CategoryPart(Struct, kw_only=True, frozen=True):
-    """The emotion category."""
-
-    top: Annotated[
-        Literal["happy", "angry", "sad", "relaxed", "unknown"],
-        Meta(
-            description="With hysteresis and a minimum dwell; unknown below the confidence threshold, and where "
-            "nothing sounds."
-        ),
-    ]
-    probs: CategoryProbs
-
-
-class ClusterProbs(Struct, kw_only=True, frozen=True):
-    """Probability of each of the five MIREX mood clusters."""
-
-    C1: Annotated[Probability, Meta(description="Passionate, rousing, confident, boisterous, rowdy.")]
-    C2: Annotated[Probability, Meta(description="Rollicking, cheerful, fun, sweet, amiable.")]
-    C3: Annotated[Probability, Meta(description="Literate, poignant, wistful, bittersweet, brooding.")]
-    C4: Annotated[Probability, Meta(description="Humorous, silly, campy, quirky, whimsical, witty.")]
-    C5: Annotated[Probability, Meta(description="Aggressive, fiery, tense, intense, volatile, visceral.")]
-
-
-class LatencyPart(Struct, kw_only=True, frozen=True):
-    """Where the time of this frame went, milliseconds; total runs from capture to publication."""
-
-    capture: float
-    queue: float
-    features: float
-    model: float
-    total: float
-
-
-class WordPart(Struct, kw_only=True, frozen=True):
-    """One word with its place in the stream."""
-
-    t0: Seconds
-    t1: Seconds
-    text: str
 
 
 class LimitsPart(Struct, kw_only=True, frozen=True):
@@ -243,129 +205,6 @@ class RefusalPart(Struct, kw_only=True, frozen=True):
 
     code: Annotated[int, Meta(description="The close code that fits, though nothing is closed.")]
     message: Annotated[str, Meta(description="What happened and what to do.")]
-
-
-class Message(Struct, tag_field="type", kw_only=True, frozen=True):
-    """Base of all messages."""
-
-
-class Emotion(Message, tag="emotion", kw_only=True, frozen=True):
-    """What the music feels like now: one frame. Latest wins: a slow client misses frames, never falls behind."""
-
-    stream: StreamName
-    seq: Seq
-    index: Annotated[Count, Meta(description="Counts hops of audio; a missing number is a window that was dropped.")]
-    t0: Annotated[Seconds, Meta(description="Start of the audio that this frame knows, seconds.")]
-    t1: Annotated[Seconds, Meta(description="End of that audio, seconds; nothing later had an influence.")]
-    valence: Annotated[Signed, Meta(description="Smoothed: -1 unpleasant, 1 pleasant.")]
-    arousal: Annotated[Signed, Meta(description="Smoothed: -1 calm, 1 excited.")]
-    raw: Annotated[ValenceArousal, Meta(description="Before smoothing.")]
-    interval: IntervalPart
-    category: CategoryPart
-    clusters: ClusterProbs
-    confidence: Annotated[
-        Probability,
-        Meta(description="The probability of `category.top`; where that is `unknown`, of the likeliest category."),
-    ]
-    modalities: Annotated[tuple[Modality, ...], Meta(description="What had an influence on this frame.")]
-    text_age_s: Annotated[float | None, Meta(description="Age of the newest sung line used; null without text.")] = None
-    degraded: Annotated[
-        tuple[str, ...],
-        Meta(
-            description="Why this frame is worse than it could be. Of its audio: `audio_lost`, `silent` (nothing "
-            "sounds) or `no_music` (speech or noise): values go to neutral, the category is `unknown`. Of its words: "
-            "`lyrics_loading`, `lyrics_lagging`, `lyrics_unavailable`. Shown again because no other comes from a "
-            "worker: `worker_silent`, `worker_lost`, `broker_lost`. There may be new ones."
-        ),
-    ] = ()
-    audio_state: Annotated[
-        AudioStatePart | None, Meta(description="Music or not; null where nobody listened, such as to words alone.")
-    ] = None
-    held: Annotated[bool, Meta(description="True while an operator holds the values; `hold` says how.")] = False
-    hold: Hold = None
-    hold_left_s: HoldLeft = None
-    latency_ms: LatencyPart
-    dropped: Annotated[Count, Meta(description="Windows dropped since the stream began.")] = 0
-
-
-class Lyrics(Message, tag="lyrics", kw_only=True, frozen=True):
-    """A sung line as it stands now; sent whenever it changes, for the last time with `committed` true."""
-
-    stream: StreamName
-    seq: Seq
-    segment: Annotated[Count, Meta(description="Number of the line in the stream.")]
-    revision: Annotated[Count, Meta(description="Counts the versions of this line.")]
-    t0: Seconds
-    t1: Seconds
-    text: str
-    committed: Annotated[bool, Meta(description="True once the text will not change again.")]
-    language: Annotated[str, Meta(description="ISO 639-1 code, empty where unknown.")] = ""
-    words: Annotated[tuple[WordPart, ...], Meta(description="Empty where only the line's times are known.")] = ()
-    settled_words: Annotated[
-        Count, Meta(description="How many of the words, from the first, will not change any more.")
-    ] = 0
-
-
-class Change(Message, tag="change", kw_only=True, frozen=True):
-    """The category changed: the debounced trigger for cues. What was `unknown` between two categories is no change."""
-
-    stream: StreamName
-    seq: Seq
-    t: Seconds
-    from_: Category = field(name="from")
-    to: Category
-    dwell_s: Annotated[
-        float, Meta(ge=0, le=MAX_SECONDS, description="How long ago the category before it had begun, seconds.")
-    ]
-
-
-class Status(Message, tag="status", kw_only=True, frozen=True):
-    """State of a stream; sent when it changes."""
-
-    stream: StreamName
-    seq: Seq
-    source: Annotated[
-        SourceState,
-        Meta(
-            description="`silent`: nothing is to be heard; `stalled`: nothing comes; `reconnecting`: the device is "
-            "gone and waited for. Frames go on meanwhile, on silence."
-        ),
-    ]
-    device: Annotated[str, Meta(description="What a person calls the source: the file's or the device's name.")]
-    lyrics: LyricsHealth
-    lag_s: Annotated[
-        float,
-        Meta(description="How far lyrics recognition is behind the audio, seconds; no new message for less than 1 s."),
-    ] = 0.0
-    lost_samples: Annotated[Count, Meta(description="Audio lost since the stream began, samples at 16 kHz.")] = 0
-    clipping: Annotated[bool, Meta(description="True if the input was too loud for its device in the last 3 s.")] = (
-        False
-    )
-    peak_db: Annotated[
-        float | None,
-        Meta(
-            description="Largest sample of the 3 s before this was sent, dBFS; no new message when only this changes."
-        ),
-    ] = None
-    rms_db: Annotated[float | None, Meta(description="Root mean square of the same 3 s, dBFS.")] = None
-
-
-class Levels(Message, tag="levels", kw_only=True, frozen=True):
-    """How loud the input is, for what must move with the music itself. Opt-in, 50 a second at most; latest wins.
-
-    Where a client gets fewer, none is lost sight of: `peak_db` and `onset` are the largest of all since the message
-    before, and `rms_db` is the mean of their energies.
-    """
-
-    stream: StreamName
-    seq: Seq
-    t: Seconds
-    rms_db: Decibels
-    peak_db: Annotated[Decibels, Meta(description="Largest sample since the last message.")]
-    onset: Annotated[
-        Probability,
-        Meta(description="How strongly something new begins: spectral flux, 1 for the strongest of the last seconds."),
-    ]
 
 
 class Hello(Message, tag="hello", kw_only=True, frozen=True):
@@ -501,21 +340,6 @@ class Error(Message, tag="error", kw_only=True, frozen=True):
     fatal: Annotated[bool, Meta(description="True if the server closes the connection now.")]
     retry_after_s: Annotated[float | None, Meta(description="When to come back, if at all.")] = None
 
-
-class Summary(Message, tag="summary", kw_only=True, frozen=True):
-    """One whole file in one line; written by `stream-mer tag`, never sent over the wire."""
-
-    stream: StreamName
-    duration_s: float
-    valence: Signed
-    arousal: Signed
-    category: CategoryPart
-    clusters: ClusterProbs
-    lyrics: Annotated[str, Meta(description="The committed lines, one a line.")] = ""
-
-
-EventMessage: TypeAlias = Emotion | Lyrics | Change | Status | Levels
-"""What a stream's events become."""
 
 ServerMessage: TypeAlias = Hello | Ready | Emotion | Lyrics | Change | Status | Levels | Result | Ping | Pong | Error
 """Everything that the server sends."""

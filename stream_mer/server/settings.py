@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import ipaddress
 import re
 import secrets
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from stream_mer.errors import SettingError
 from stream_mer.server.messages import Role
+from stream_mer.utils.hosts import is_address, is_loopback
 
 SHORTEST_TOKEN = 16
 """Characters that a token has at least."""
@@ -164,21 +164,6 @@ def _check_token(option: str, token: str) -> None:
         )
     if token != token.strip():
         raise SettingError(f"{option} begins or ends with a space: leave it out, for no header can carry it")
-
-
-def is_address(host: str) -> bool:
-    """Tell whether a host is given as an IP address and not by a name."""
-    try:
-        ipaddress.ip_address(host.strip("[]"))
-    except ValueError:
-        return False
-    return True
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether a host name or address means this machine and no other."""
-    name = host.strip("[]").lower()
-    return name == "localhost" or (is_address(name) and ipaddress.ip_address(name).is_loopback)
 
 
 def _same(shown: str, token: str | None) -> bool:

@@ -22,14 +22,13 @@ from stream_mer.outputs.recording.format import MESSAGES, open_recording
 from stream_mer.outputs.recording.player import Player, Playing
 from stream_mer.outputs.recording.recorder import Recorder
 from stream_mer.runner import host
-from stream_mer.server import messages as wire
 from stream_mer.server.examples import CHANGE, FRAME, LINE, STATUS
 from stream_mer.server.hello import ServerInfo, hello
 from stream_mer.server.hub import Hub
 from stream_mer.server.server import Server
 from stream_mer.server.settings import ServeSettings
 from stream_mer.sources.file import FileSource
-from stream_mer.types import ControlCommand, OverrideValues
+from stream_mer.types import ControlCommand, EmotionFrame, OverrideValues
 
 PATIENCE_S = 120.0
 SETTINGS = ServeSettings(port=0)
@@ -164,13 +163,13 @@ async def test_a_show_whose_server_is_killed_can_be_played(
     async with asyncio.timeout(PATIENCE_S):
         while len(recorded) < live[-1]["index"] + 1:
             await asyncio.sleep(0.1)
-            recorded = [entry for entry in open_recording(shows).entries() if isinstance(entry.message, wire.Emotion)]
+            recorded = [one for one in open_recording(shows).events() if isinstance(one.event, EmotionFrame)]
     serving.kill()
     await asyncio.to_thread(serving.wait, PATIENCE_S)
 
     recording = open_recording(shows)
-    assert not any(entry.ended for entry in recording.entries())
-    by_index = {entry.message.index: entry.message for entry in recording.entries() if hasattr(entry.message, "index")}
+    assert b'"ended":true' not in (recording.folder / MESSAGES).read_bytes()
+    by_index = {one.event.index: one.event for one in recording.events() if isinstance(one.event, EmotionFrame)}
     for message in live:
         assert by_index[message["index"]].valence == message["valence"]
     audio = np.concatenate([chunk.samples for chunk in FileSource(recording.folder / "hall.flac").chunks()])

@@ -14,7 +14,7 @@ from stream_mer.outputs.dmx.render import LightShow
 from stream_mer.outputs.dmx.rig import Rig
 from stream_mer.outputs.dmx.sacn import SacnLink
 from stream_mer.outputs.dmx.tables import read_rig
-from stream_mer.outputs.hosts import check_host
+from stream_mer.utils.hosts import check_host
 
 
 def find_rig(name: str) -> Rig:

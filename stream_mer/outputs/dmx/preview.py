@@ -1,4 +1,4 @@
-"""What a rig would do with messages that were recorded: the show, without a network and as fast as it can. Pure."""
+"""What a rig would do with events that were recorded: the show, without a network and as fast as it can. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from stream_mer.outputs.dmx.colour import Colour, as_seen
 from stream_mer.outputs.dmx.render import LightShow
 from stream_mer.outputs.dmx.rig import Rig
 from stream_mer.outputs.values import ShowState, ShowValues
-from stream_mer.server import messages as wire
+from stream_mer.types import CategoryChange, EmotionFrame, InputLevels, StreamEvent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,10 +27,10 @@ class Moment:
     lamps: tuple[Colour, ...]
 
 
-def play(rig: Rig, messages: Iterable[wire.EventMessage], *, rest_s: float = 0.0) -> Iterator[Moment]:
-    """Yield every moment at the rate of the rig, from the first message to ``rest_s`` after the last one.
+def play(rig: Rig, events: Iterable[tuple[str, StreamEvent]], *, rest_s: float = 0.0) -> Iterator[Moment]:
+    """Yield every moment at the rate of the rig, from the first event to ``rest_s`` after the last one.
 
-    The first stream that is heard is followed. Messages are taken when their audio ends, in the order given.
+    The first stream among the events is followed. Events are taken when their audio ends, in the order given.
     """
     now = 0.0
     state = ShowState(None, clock=lambda: now)
@@ -47,18 +47,18 @@ def play(rig: Rig, messages: Iterable[wire.EventMessage], *, rest_s: float = 0.0
             yield Moment(t=now, values=values, lamps=tuple(map(as_seen, show.lights())) if show.begun else ())
 
     last = 0.0
-    for message in messages:
-        last = max(last, _time(message, last))
+    for stream, event in events:
+        last = max(last, _time(event, last))
         yield from until(last)
         now = max(now, last)
-        state.see(message)
+        state.on_event(stream, event)
     yield from until(last + rest_s)
 
 
-def _time(message: wire.EventMessage, last: float) -> float:
-    match message:
-        case wire.Emotion():
-            return message.t1
-        case wire.Change() | wire.Levels():
-            return message.t
+def _time(event: StreamEvent, last: float) -> float:
+    match event:
+        case EmotionFrame():
+            return event.t1
+        case CategoryChange() | InputLevels():
+            return event.t
     return last

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 from stream_mer.errors import SettingError
 from stream_mer.outputs.dmx.colour import Colour, parse_colour
 from stream_mer.outputs.dmx.look import Look
-from stream_mer.outputs.hosts import check_host
+from stream_mer.utils.hosts import check_host
 
 UNIVERSE_LENGTH = 512
 """Channels of a universe."""

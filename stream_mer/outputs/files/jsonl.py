@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import BinaryIO
 
-from stream_mer.server import messages as wire
-from stream_mer.server.codec import MessageEncoder, encode
+from stream_mer.event_json import Message, MessageEncoder, Summary, encode
 from stream_mer.types import EmotionFrame, LyricLine, StreamEvent
 
 
@@ -26,9 +25,9 @@ class JsonlWriter:
         if isinstance(event, (EmotionFrame, LyricLine)):
             self._write(self._encoder.message(event))
 
-    def finish(self, summary: wire.Summary) -> None:
-        """Write the last line of the stream; see ``stream_mer.server.codec.summary``."""
+    def finish(self, summary: Summary) -> None:
+        """Write the last line of the stream; see ``event_json.summary``."""
         self._write(summary)
 
-    def _write(self, message: wire.Message) -> None:
+    def _write(self, message: Message) -> None:
         self._file.write(encode(message) + b"\n")

@@ -12,8 +12,8 @@ from collections import deque
 from stream_mer.errors import ServeError, SettingError
 from stream_mer.outputs.osc.commands import BadCommandError, command_of
 from stream_mer.outputs.osc.packets import BadPacketError, decode
-from stream_mer.server.hub import Hub
-from stream_mer.server.settings import is_loopback
+from stream_mer.ports import EventHub
+from stream_mer.utils.hosts import is_loopback
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class OscInlet:
             return heard
         return heard + "  NOT PRIVATE: anybody in this network may freeze, override or black out the show"
 
-    def start(self, hub: Hub) -> None:
+    def start(self, hub: EventHub) -> None:
         """Bind, and listen from now on.
 
         Raises:
@@ -83,7 +83,7 @@ class OscInlet:
         if self._socket is not None:
             self._socket.close()
 
-    def _listen(self, bound: socket.socket, hub: Hub) -> None:
+    def _listen(self, bound: socket.socket, hub: EventHub) -> None:
         while not self._ending.is_set():
             try:
                 packet, sender = bound.recvfrom(_PACKET_BYTES)
@@ -94,7 +94,7 @@ class OscInlet:
                 log.exception("OSC in had trouble and goes on")
                 self._ending.wait(_LOOK_S)
 
-    def _take(self, packet: bytes, sender: str, hub: Hub) -> None:
+    def _take(self, packet: bytes, sender: str, hub: EventHub) -> None:
         try:
             for address, arguments in decode(packet):
                 command = command_of(address, arguments, streams=hub.streams)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from stream_mer.errors import SettingError, brief
-from stream_mer.outputs.hosts import check_host
 from stream_mer.outputs.output import ShowOutput
+from stream_mer.utils.hosts import check_host
 
 _PLACE = re.compile(r"(?P<host>[^\s:/@\[\]]+)?(?::(?P<port>\d{1,5}))?")
 

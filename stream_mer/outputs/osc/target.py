@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from stream_mer.errors import SettingError, brief, did_you_mean
-from stream_mer.outputs.hosts import check_host
 from stream_mer.outputs.osc.addresses import OscMapping
 from stream_mer.outputs.output import MAX_RATE_HZ
+from stream_mer.utils.hosts import check_host
 
 Transport: TypeAlias = Literal["udp", "tcp", "slip"]
 """``tcp`` is that of OSC 1.0 with the length before each packet, ``slip`` that of OSC 1.1."""

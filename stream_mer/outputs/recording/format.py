@@ -1,7 +1,7 @@
-"""How a recording lies on disk: a folder with ``messages.jsonl``, and with the audio where that was wanted.
+"""The format of a recording: a folder with ``messages.jsonl`` and, if requested, the audio.
 
-The first line says what was recorded; each one after it is a message and when it was published. Lines are only ever
-added, so after a crash all but perhaps the last one can be read.
+The first line is the header. Each following line holds one event, as JSON (``event_json``), and the time at which it
+was published. Lines are only appended, so after a crash all lines but perhaps the last can be read.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import msgspec
 from msgspec import Meta
 
 from stream_mer.errors import RecordingError, brief
-from stream_mer.server import messages as wire
+from stream_mer.event_json import EventMessage, event_of
+from stream_mer.types import StreamEvent
 
 MESSAGES = "messages.jsonl"
 FORMAT = 1
@@ -33,6 +34,20 @@ MAX_STREAMS = 1024
 log = logging.getLogger(__name__)
 
 
+class Hello(msgspec.Struct, kw_only=True, frozen=True):
+    """What is read of the server's first message to its clients; the file holds all of it.
+
+    Attributes:
+        streams: Names of the streams when the recording began.
+        window_s: How much audio one frame may know, seconds.
+        hop_s: Time between frames, seconds.
+    """
+
+    streams: tuple[str, ...]
+    window_s: Annotated[float, Meta(ge=0.001, le=3600)]
+    hop_s: Annotated[float, Meta(ge=0.001, le=3600)]
+
+
 class Header(msgspec.Struct, tag_field="type", tag="recording", kw_only=True, frozen=True):
     """The first line.
 
@@ -40,14 +55,14 @@ class Header(msgspec.Struct, tag_field="type", tag="recording", kw_only=True, fr
         format: Grows when older versions can no longer read it.
         server: Name and version of what recorded it.
         started_at: When, ISO 8601 with the zone.
-        hello: What clients were told.
+        hello: What clients were told first.
         audio: Names of the files with each stream's audio; none where none was recorded.
     """
 
     format: int = FORMAT
     server: str
     started_at: str
-    hello: wire.Hello
+    hello: Hello
     audio: dict[str, str] = {}
 
 
@@ -62,7 +77,7 @@ class Entry(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     """
 
     at: Annotated[float, Meta(ge=0, le=MAX_LENGTH_S)]
-    message: wire.EventMessage | None = None
+    message: EventMessage | None = None
     lost: Annotated[int, Meta(ge=0)] = 0
     ended: bool = False
 
@@ -76,6 +91,21 @@ class _When(msgspec.Struct, kw_only=True, frozen=True):
 _when_decoder = msgspec.json.Decoder(_When)
 _header_decoder = msgspec.json.Decoder(Header)
 _entry_decoder = msgspec.json.Decoder(Entry)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedEvent:
+    """One event of a recording.
+
+    Attributes:
+        at: When it was published, seconds since the recording began.
+        stream: Name of its stream.
+        event: The event.
+    """
+
+    at: float
+    stream: str
+    event: StreamEvent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,13 +124,15 @@ class Recording:
     streams: tuple[str, ...]
     end_s: float
 
-    def entries(self) -> Iterator[Entry]:
-        """Read all lines that can be read, in order; what is damaged is left out.
+    def events(self) -> Iterator[RecordedEvent]:
+        """Read the events in order; damaged lines are left out.
 
         Raises:
-            RecordingError: The file is gone, or cannot be read on.
+            RecordingError: The file is gone or cannot be read.
         """
-        return (entry for entry in _lines(self.folder / MESSAGES) if entry is not None)
+        for entry in _lines(self.folder / MESSAGES):
+            if entry is not None and entry.message is not None:
+                yield RecordedEvent(at=entry.at, stream=entry.message.stream, event=event_of(entry.message))
 
 
 def is_recording(path: Path) -> bool:

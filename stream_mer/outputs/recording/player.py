@@ -10,12 +10,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from stream_mer.errors import SettingError
-from stream_mer.outputs.recording.events import Shift, event_of, shifted
-from stream_mer.outputs.recording.format import Entry, Recording
-from stream_mer.server import messages as wire
-from stream_mer.server.codec import kind_of
-from stream_mer.server.hub import Hub
-from stream_mer.types import StreamStatus
+from stream_mer.outputs.recording.format import RecordedEvent, Recording
+from stream_mer.ports import EventHub
+from stream_mer.types import CategoryChange, EmotionFrame, InputLevels, LyricLine, StreamEvent, StreamStatus
 
 MIN_SPEED, MAX_SPEED = 0.01, 100.0
 
@@ -25,9 +22,9 @@ class Playing:
     """How to play.
 
     Attributes:
-        speed: Times as fast as it was, .01..100.
-        loop: Begin again at the end, without end.
-        from_s: Where to begin, seconds since the recording began.
+        speed: Playback speed as a factor, ``MIN_SPEED`` to ``MAX_SPEED``.
+        loop: Start again at the end, forever.
+        from_s: Where to start, seconds since the recording began.
     """
 
     speed: float = 1.0
@@ -37,30 +34,31 @@ class Playing:
     def __post_init__(self) -> None:
         if not MIN_SPEED <= self.speed <= MAX_SPEED:
             raise SettingError(f"the speed must be {MIN_SPEED:g} to {MAX_SPEED:g}, not {self.speed:g}")
-        if not 0 <= self.from_s < float("inf"):
-            raise SettingError(f"a recording begins at 0 seconds; {self.from_s:g} is no place in it")
+        if not 0 <= self.from_s < math.inf:
+            raise SettingError(f"a recording begins at 0 seconds; {self.from_s:g} is not a position in it")
 
 
 class Player:
-    """Publishes what was recorded when its time has come; an ``EventProducer`` of ``runner``.
+    """Publishes recorded events when their time has come; an ``EventProducer`` of ``runner``.
 
-    What is played again by ``loop`` goes on counting: time, hops and lines, as if the audio were played again.
+    With ``loop``, audio time, frame indices and lyric segments keep rising from lap to lap, as if the audio were
+    played again.
 
     Args:
         recording: What to play.
-        hub: Where to; it gets a sink for each stream at once.
+        hub: Where to publish; it gets a sink for each stream at once.
         playing: How.
         clock: Seconds, monotonic.
 
     Raises:
-        SettingError: There is nothing to be played from there on.
+        SettingError: The recording ends before ``playing.from_s``.
         SourceError: The recording cannot be read.
     """
 
     def __init__(
         self,
         recording: Recording,
-        hub: Hub,
+        hub: EventHub,
         playing: Playing | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
@@ -77,12 +75,12 @@ class Player:
                 f"{recording.folder} ends after {recording.end_s:.1f} s: there is nothing from "
                 f"{self._playing.from_s:g} s on"
             )
-        # Of hours it takes seconds: only who plays it again has to know how far it counts.
+        # Reading hours of events takes seconds: only a loop has to know how far the counts go.
         self._lap = _survey(recording, self._playing.from_s) if self._playing.loop else _Lap()
 
     @property
     def duration_s(self) -> float:
-        """How long one pass of it takes as it was recorded, seconds."""
+        """How long one lap is, in the recording's own time, seconds."""
         return self._recording.end_s - self._playing.from_s
 
     def run(self) -> None:
@@ -107,51 +105,79 @@ class Player:
         self._stopping.set()
 
     def close(self) -> None:
-        """Stop: nothing is open but while it runs."""
+        """Stop; nothing stays open while it does not run."""
         self.stop()
 
     def _play(self, lap: int, starts_at: float) -> bool:
-        """Play it once; return False if it was stopped before the end."""
-        playing, shifts = self._playing, {name: one * lap for name, one in self._lap.shifts.items()}
-        for entry, message in self._from_there():
-            due_at = starts_at + (entry.at - playing.from_s) / playing.speed
+        """Play one lap; return False if it was stopped before the end."""
+        playing = self._playing
+        for one in self._from_start():
+            due_at = starts_at + (one.at - playing.from_s) / playing.speed
             if self._stopping.wait(max(0.0, due_at - self._clock())):
                 return False
-            if message.stream in self._sinks and self._is_wanted(message):
-                if playing.loop and isinstance(message, wire.Status) and message.source == "ended":
+            if one.stream not in self._sinks or not self._is_wanted(one):
+                continue
+            if isinstance(one.event, StreamStatus):
+                if playing.loop and one.event.source == "ended":
                     continue  # it goes on
-                event = shifted(event_of(message), shifts.get(message.stream, Shift()))
-                if isinstance(event, StreamStatus):
-                    self._statuses[message.stream] = event
-                self._sinks[message.stream].publish(event)
+                self._statuses[one.stream] = one.event
+            shift = self._lap.shifts.get(one.stream, Shift())
+            self._sinks[one.stream].publish(shifted(one.event, shift, laps=lap))
         return True
 
-    def _from_there(self) -> Iterator[tuple[Entry, wire.EventMessage]]:
-        """All messages from the beginning asked for on; first what was last said of each stream's state before it."""
-        statuses: dict[str, wire.Status] = {}
-        for entry in self._recording.entries():
-            message = entry.message
-            if message is None:
-                continue
-            if entry.at >= self._playing.from_s:
+    def _from_start(self) -> Iterator[RecordedEvent]:
+        """Yield all events from ``from_s`` on; first the newest status of each stream before it."""
+        statuses: dict[str, RecordedEvent] = {}
+        for one in self._recording.events():
+            if one.at >= self._playing.from_s:
                 for status in statuses.values():
-                    yield Entry(at=self._playing.from_s), status
+                    yield replace(status, at=self._playing.from_s)
                 statuses.clear()
-                yield entry, message
-            elif isinstance(message, wire.Status):
-                statuses[message.stream] = message
+                yield one
+            elif isinstance(one.event, StreamStatus):
+                statuses[one.stream] = one
 
-    def _is_wanted(self, message: wire.EventMessage) -> bool:
-        kind = kind_of(message)
-        return kind != "levels" or self._hub.is_wanted(message.stream, kind)
+    def _is_wanted(self, one: RecordedEvent) -> bool:
+        return not isinstance(one.event, InputLevels) or self._hub.is_wanted(one.stream, "levels")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shift:
+    """How far the counts of a stream move in one lap.
+
+    Attributes:
+        t_s: Seconds of audio.
+        index: Hops.
+        segment: Lines of lyrics.
+    """
+
+    t_s: float = 0.0
+    index: int = 0
+    segment: int = 0
+
+
+def shifted(event: StreamEvent, shift: Shift, *, laps: int = 1) -> StreamEvent:
+    """Return an event as it is ``laps`` laps later."""
+    t_s = laps * shift.t_s
+    match event:
+        case EmotionFrame():
+            return replace(event, t0=event.t0 + t_s, t1=event.t1 + t_s, index=event.index + laps * shift.index)
+        case LyricLine():
+            words = tuple(replace(word, t0=word.t0 + t_s, t1=word.t1 + t_s) for word in event.words)
+            segment = event.segment + laps * shift.segment
+            return replace(event, t0=event.t0 + t_s, t1=event.t1 + t_s, words=words, segment=segment)
+        case CategoryChange() | InputLevels():
+            return replace(event, t=event.t + t_s)
+        case StreamStatus():
+            return event
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Lap:
-    """One pass of what is to be played.
+    """One pass of what is played.
 
     Attributes:
-        length_s: From one beginning to the next.
+        length_s: From one start to the next, seconds.
         shifts: What it adds to the counts of each stream.
     """
 
@@ -160,21 +186,21 @@ class _Lap:
 
 
 def _survey(recording: Recording, from_s: float) -> _Lap:
-    """Read through a recording, for how far each stream counts."""
-    t_range = (float("inf"), 0.0)
+    """Read through a recording to find how far each stream counts."""
+    t_range = (math.inf, 0.0)
     indices: dict[str, tuple[int, int]] = {}
     segments: dict[str, tuple[int, int]] = {}
-    for entry in recording.entries():
-        if entry.at < from_s:
+    for one in recording.events():
+        if one.at < from_s:
             continue
-        match entry.message:
-            case wire.Emotion() as frame:
+        match one.event:
+            case EmotionFrame() as frame:
                 t_range = min(t_range[0], frame.t1), max(t_range[1], frame.t1)
-                indices[frame.stream] = _widened(indices.get(frame.stream), frame.index)
-            case wire.Lyrics() as line:
-                segments[line.stream] = _widened(segments.get(line.stream), line.segment)
+                indices[one.stream] = _widened(indices.get(one.stream), frame.index)
+            case LyricLine() as line:
+                segments[one.stream] = _widened(segments.get(one.stream), line.segment)
     hop_s = recording.header.hello.hop_s
-    # Whole hops, so that the frames of every pass lie on the same grid.
+    # Whole hops, so that the frames of every lap lie on the same grid.
     lap_s = hop_s * (math.floor(max(recording.end_s - from_s, t_range[1] - t_range[0]) / hop_s) + 1)
     shifts = {
         stream: Shift(t_s=lap_s, index=_length(indices.get(stream)), segment=_length(segments.get(stream)))

@@ -7,9 +7,9 @@ from click.testing import CliRunner
 
 from stream_mer.cli.lights import command
 from stream_mer.errors import SettingError
+from stream_mer.event_json import MessageEncoder, encode
 from stream_mer.outputs.dmx.presets import EXAMPLES, LOOKS, preset
 from stream_mer.outputs.dmx.preview import play
-from stream_mer.server.codec import MessageEncoder, encode
 from stream_mer.server.examples import FRAME, LINE
 
 
@@ -17,17 +17,20 @@ def run(*arguments, typed: str | None = None):
     return CliRunner().invoke(command, [str(argument) for argument in arguments], input=typed)
 
 
-def messages(seconds: int = 10):
+def events(seconds: int = 10):
     """Ever happier music, with a line in it."""
-    encoder = MessageEncoder("song")
     frames = [replace(FRAME, t0=0.0, t1=i / 2, valence=i / seconds - 1, arousal=1.0) for i in range(2 * seconds)]
-    return [encoder.message(frames[0]), encoder.message(LINE), *map(encoder.message, frames[1:])]
+    return [("song", event) for event in (frames[0], LINE, *frames[1:])]
 
 
 @pytest.fixture
 def tags(tmp_path):
     path = tmp_path / "tags.jsonl"
-    path.write_bytes(b"\n".join(map(encode, messages())) + b'\n{"type":"summary","stream":"song"}\n\n')
+    encoder = MessageEncoder("song")
+    path.write_bytes(
+        b"\n".join(encode(encoder.message(event)) for _, event in events())
+        + b'\n{"type":"summary","stream":"song"}\n\n'
+    )
     return path
 
 
@@ -107,7 +110,7 @@ def test_a_rig_that_is_not_there_is_told():
 
 
 def test_the_show_is_played_from_beginning_to_end_and_as_long_after_it_as_is_asked():
-    moments = list(play(preset("mood"), messages(), rest_s=20.0))
+    moments = list(play(preset("mood"), events(), rest_s=20.0))
     times = [moment.t for moment in moments]
     assert times == [i / 40 for i in range(len(times))]
     assert times[-1] == pytest.approx(9.5 + 20.0, abs=0.03)

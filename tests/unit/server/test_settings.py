@@ -5,7 +5,8 @@ import re
 import pytest
 
 from stream_mer.errors import SettingError
-from stream_mer.server.settings import ServeSettings, is_loopback
+from stream_mer.server.settings import ServeSettings
+from stream_mer.utils.hosts import is_loopback
 
 IN, DESK = "a token to get in", "the desk's own token"
 

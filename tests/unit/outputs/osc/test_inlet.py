@@ -12,9 +12,9 @@ from pythonosc.udp_client import SimpleUDPClient
 from stream_mer.errors import ServeError, SettingError
 from stream_mer.outputs.osc import inlet
 from stream_mer.outputs.osc.inlet import MAX_COMMANDS_PER_S, OscInlet, parse_place
-from stream_mer.server import messages as wire
 from stream_mer.server.examples import FRAME
 from stream_mer.server.hub import Hub
+from stream_mer.types import EmotionFrame
 
 PATIENCE_S = 20.0
 
@@ -24,11 +24,11 @@ class Seen:
 
     def __init__(self, hub):
         self.emotions = {}
-        hub.watch(self)
+        hub.subscribe(self.on_event)
 
-    def see(self, message):
-        if isinstance(message, wire.Emotion):
-            self.emotions[message.stream] = message
+    def on_event(self, stream, event):
+        if isinstance(event, EmotionFrame):
+            self.emotions[stream] = event
 
     def hold(self, stream="main"):
         return self.emotions[stream].hold

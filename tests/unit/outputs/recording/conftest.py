@@ -9,8 +9,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from stream_mer.outputs.recording.format import MESSAGES, Entry, Header, Recording, open_recording
-from stream_mer.server.codec import MessageEncoder
+from stream_mer.event_json import MessageEncoder
+from stream_mer.outputs.recording.format import MESSAGES, Entry, Recording, open_recording
 from stream_mer.server.examples import FRAME, LINE, STATUS, examples
 from stream_mer.types import CategoryChange, InputLevels, StreamEvent
 
@@ -53,7 +53,8 @@ def write(tmp_path: Path) -> Write:
         streams = tuple(dict.fromkeys(stream for _, stream, _ in happenings))
         hello = msgspec.structs.replace(examples()["hello"], streams=streams, hop_s=0.5)
         encoders = {stream: MessageEncoder(stream) for stream in streams}
-        lines: list[msgspec.Struct] = [Header(server="test", started_at="2026-01-01T00:00:00+00:00", hello=hello)]
+        header = {"type": "recording", "format": 1, "server": "test", "started_at": "2026-01-01T00:00:00+00:00"}
+        lines: list[object] = [{**header, "hello": hello, "audio": {}}]
         lines += [Entry(at=at, message=encoders[stream].message(event)) for at, stream, event in happenings]
         if ended:
             lines.append(Entry(at=happenings[-1][0], ended=True))

@@ -13,8 +13,8 @@ from stream_mer.errors import RecordingError
 from stream_mer.outputs.recording.format import MAX_LINE_BYTES, MAX_STREAMS, MESSAGES, is_recording, open_recording
 
 
-def messages_of(recording):
-    return [entry.message for entry in recording.entries() if entry.message is not None]
+def events_of(recording):
+    return [one.event for one in recording.events()]
 
 
 def test_every_line_is_plain_json(write, happenings):
@@ -31,12 +31,12 @@ def test_every_line_is_plain_json(write, happenings):
 def test_a_recording_that_was_cut_off_anywhere_is_read_up_to_there(write, happenings):
     recording = write(happenings)
     path = recording.folder / MESSAGES
-    data, whole = path.read_bytes(), messages_of(recording)
+    data, whole = path.read_bytes(), events_of(recording)
     header_end = data.index(b"\n") + 1
     for end in range(header_end, len(data), 97):
         path.write_bytes(data[:end])
         n = data[header_end:end].count(b"\n")
-        read = messages_of(open_recording(recording.folder))
+        read = events_of(open_recording(recording.folder))
         assert read[:n] == whole[:n]
         assert len(read) - n in (0, 1), "the last line may have been cut right before its end"
 
@@ -55,7 +55,7 @@ def test_damaged_and_newer_lines_are_left_out_with_one_warning(write, happenings
     with caplog.at_level(logging.WARNING):
         recording = open_recording(recording.folder)
         for _ in range(3):
-            assert len(messages_of(recording)) == len(happenings)
+            assert len(events_of(recording)) == len(happenings)
     assert [record.getMessage() for record in caplog.records] == [
         f"{path}: 4 lines cannot be read, left out; the last one that can is at {happenings[-1][0]:.1f} s"
     ]
@@ -170,7 +170,7 @@ def test_values_that_no_message_has_are_left_out(write, happenings, caplog):
     bad = [{"t1": 1e300}, {"index": 2**53}, {"valence": 9}]
     lines[2:2] = [json.dumps({"at": 1, "message": emotion["message"] | one}).encode() + b"\n" for one in bad]
     path.write_bytes(b"".join(lines))
-    assert len(messages_of(open_recording(path.parent))) == len(happenings)
+    assert len(events_of(open_recording(path.parent))) == len(happenings)
     assert "3 lines cannot be read, left out" in caplog.text
 
 

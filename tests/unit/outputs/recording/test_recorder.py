@@ -3,19 +3,20 @@
 import errno
 import functools
 import io
+import json
 import logging
 import threading
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 
 from stream_mer.errors import SettingError
+from stream_mer.event_json import MessageEncoder, event_of
 from stream_mer.outputs.recording import recorder as recorder_module
-from stream_mer.outputs.recording.audio_file import FlacKeeper
 from stream_mer.outputs.recording.format import MESSAGES, open_recording
-from stream_mer.outputs.recording.recorder import Recorder
-from stream_mer.outputs.recording.writing import BackgroundWriter
+from stream_mer.outputs.recording.recorder import BackgroundWriter, FlacFile, Recorder
 from stream_mer.server.examples import CHANGE, FRAME, LINE, STATUS
 from stream_mer.server.hello import ServerInfo, hello
 from stream_mer.server.hub import Hub
@@ -56,6 +57,11 @@ class Audio:
         self.closed = True
 
 
+def as_recorded(event):
+    """An event as it is read again: rounded, and with what no message holds filled in."""
+    return event_of(MessageEncoder("hall").message(event))
+
+
 def noise(n, seed=0):
     return (0.1 * np.random.default_rng(seed).standard_normal(n)).astype(np.float32)
 
@@ -79,19 +85,26 @@ def test_everything_that_is_published_is_recorded_with_its_time(tmp_path):
     sinks["hall"].publish(FRAME)  # too late, and no error
 
     recording = open_recording(recorder.folder)
-    *entries, last = recording.entries()
-    assert [entry.at for entry in entries] == [0.0, 0.3333, 0.6667, 1.0, 1.3333]
-    assert [(entry.message.stream, type(entry.message).__name__) for entry in entries] == [
-        ("bar", "Status"),
-        ("hall", "Emotion"),
-        ("bar", "Lyrics"),
-        ("hall", "Change"),
-        ("bar", "Levels"),
+    assert [(one.at, one.stream, one.event) for one in recording.events()] == [
+        (0.0, "bar", STATUS),
+        (0.3333, "hall", as_recorded(FRAME)),
+        (0.6667, "bar", LINE),
+        (1.0, "hall", CHANGE),
+        (1.3333, "bar", LEVELS),
     ]
-    assert (last.at, last.ended, last.message) == (10.0, True, None)
+    text = (recorder.folder / MESSAGES).read_text(encoding="utf-8")
+    header, *lines = map(json.loads, text.splitlines())
+    assert [(line["message"]["type"], line["message"]["seq"]) for line in lines[:-1]] == [
+        ("status", 0),
+        ("emotion", 0),
+        ("lyrics", 0),
+        ("change", 0),
+        ("levels", 0),
+    ]
+    assert lines[-1] == {"at": 10.0, "ended": True}
     assert recording.streams == ("hall", "bar")
-    assert recording.header.hello.session == hub.session
-    assert "secret-token-of-a-test" not in (recorder.folder / MESSAGES).read_text(encoding="utf-8")
+    assert header["hello"] == json.loads(msgspec.json.encode(greet(hub)))
+    assert "secret-token-of-a-test" not in text
 
 
 def test_a_new_show_never_touches_an_old_one(tmp_path):
@@ -120,7 +133,7 @@ def test_what_waits_in_the_process_is_little(tmp_path):
     sink.publish(FRAME)
     arrived = threading.Event()
     for _ in range(round(PATIENCE_S / 0.05)):
-        if len(list(open_recording(recorder.folder).entries())) == 1:
+        if len(list(open_recording(recorder.folder).events())) == 1:
             arrived.set()
             break
         arrived.wait(0.05)
@@ -129,7 +142,7 @@ def test_what_waits_in_the_process_is_little(tmp_path):
 
 
 class Blocked:
-    """A keeper whose disk hangs until it is let go, or fails from some item on."""
+    """A file whose disk hangs until it is let go, or fails from some item on."""
 
     def __init__(self, *, fail_at=None):
         self.go = threading.Event()
@@ -196,12 +209,12 @@ def test_a_real_full_disk_leaves_what_was_written(tmp_path):
     sink = hub.sink("hall")
     recorder = Recorder(tmp_path, hello=greet)
     recorder.start(hub)
-    keeper = recorder._messages._keeper
+    keeper = recorder._events._file
     file, keeper._file = keeper._file, open("/dev/full", "wb")  # noqa: PTH123, SIM115 - closed by the keeper
     for _ in range(100):
         sink.publish(FRAME)
-    recorder._messages._thread.join(PATIENCE_S)
-    assert not recorder._messages._thread.is_alive()
+    recorder._events._thread.join(PATIENCE_S)
+    assert not recorder._events._thread.is_alive()
     sink.publish(FRAME)
     recorder.stop()
     file.close()
@@ -252,7 +265,7 @@ class FullDisk(io.RawIOBase):
 
 
 def test_a_full_disk_ends_the_audio_and_nothing_else(caplog):
-    writer = BackgroundWriter(FlacKeeper(FullDisk(20_000)), "the audio of hall", capacity=1000)
+    writer = BackgroundWriter(FlacFile(FullDisk(20_000)), "the audio of hall", capacity=1000)
     writer.start()
     for i in range(100):
         writer.put(AudioChunk(start_sample=1600 * i, samples=noise(1600, i)))
@@ -267,7 +280,7 @@ def test_a_full_disk_ends_the_audio_and_nothing_else(caplog):
 
 def test_audio_that_was_cut_off_by_a_crash_can_be_heard(tmp_path):
     path = tmp_path / "cut.flac"
-    keeper = FlacKeeper(path.open("xb"))
+    keeper = FlacFile(path.open("xb"))
     samples = noise(64_000)
     for start in range(0, len(samples), 320):
         keeper.write(AudioChunk(start_sample=start, samples=samples[start : start + 320]), lost=0)
@@ -295,5 +308,5 @@ def test_held_values_are_recorded_as_everybody_saw_them(tmp_path):
     hub.control(ControlCommand(action="override", override=OverrideValues(valence=-1.0, arousal=1.0)))
     sink.publish(replace(FRAME, index=85))
     recorder.stop()
-    held = [entry.message.hold for entry in open_recording(recorder.folder).entries() if hasattr(entry.message, "hold")]
+    held = [one.event.hold for one in open_recording(recorder.folder).events() if hasattr(one.event, "hold")]
     assert held == [None, "override", "override"]

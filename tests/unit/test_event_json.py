@@ -1,13 +1,12 @@
-"""Messages become events again, and those the same messages."""
+"""Events become messages, and those the same events again."""
 
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_mer.outputs.recording.events import Shift, event_of, shifted
-from stream_mer.server.codec import MessageEncoder, encode
+from stream_mer.event_json import MessageEncoder, encode, event_of
 from stream_mer.server.examples import CHANGE, FRAME, LINE, STATUS
 from stream_mer.types import CATEGORIES, UNKNOWN, InputLevels, Interval, Latency
 
@@ -46,21 +45,3 @@ def test_no_number_drifts_however_often_it_is_recorded(point, span, probs):
         again = MessageEncoder("hall").message(event_of(message))
         assert again == message
         message = again
-
-
-@pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
-def test_a_shift_moves_times_and_counts_and_nothing_else(event):
-    later = shifted(event, Shift(t_s=100.0, index=7, segment=3) * 2)
-    moved = {
-        "t": 200.0,
-        "t0": 200.0,
-        "t1": 200.0,
-        "index": 14,
-        "segment": 6,
-    }
-    for field in fields(event):
-        before, after = getattr(event, field.name), getattr(later, field.name)
-        if field.name == "words":
-            assert [(word.t0 - 200, word.text) for word in after] == [(pytest.approx(w.t0), w.text) for w in before]
-        else:
-            assert after == (before + moved[field.name] if field.name in moved else before)

@@ -1,4 +1,4 @@
-"""Hosts that a show is sent to, as people type them: checked before the show begins. Pure."""
+"""Hosts as people type them: names and addresses, checked before anything is sent or bound. Pure."""
 
 from __future__ import annotations
 
@@ -10,6 +10,21 @@ from stream_mer.utils.redaction import redact_address
 
 _LABEL = re.compile(r"(?!-)[\w-]{1,63}(?<!-)")
 _LONGEST_NAME = 253
+
+
+def is_address(host: str) -> bool:
+    """Tell whether a host is given as an IP address and not by a name."""
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host name or address means this machine and no other."""
+    name = host.strip("[]").lower()
+    return name == "localhost" or (is_address(name) and ipaddress.ip_address(name).is_loopback)
 
 
 def check_host(host: str, what: str, *, ipv6: bool = False) -> str:

@@ -3,7 +3,7 @@
 import pytest
 
 from stream_mer.errors import SettingError
-from stream_mer.outputs.hosts import check_host
+from stream_mer.utils.hosts import check_host
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,531 @@
+"""Events as JSON: the messages of ``mer.v1`` that tell of a stream, and the way from an event to its message and back.
+
+Files that ``stream-mer tag`` writes, recordings and the wire hold events in this form. Pure: no I/O and no clock.
+``server.messages`` adds the messages that only a connection has. (Each struct says ``kw_only`` and ``frozen`` itself
+because a type checker does not inherit them.)
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Annotated, Literal, TypeAlias
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+from stream_mer.types import (
+    MAX_SECONDS,
+    AudioState,
+    AudioStateName,
+    CategoryChange,
+    EmotionEstimate,
+    EmotionFrame,
+    HoldKind,
+    InputLevels,
+    Interval,
+    Latency,
+    LyricLine,
+    LyricsHealth,
+    LyricWord,
+    SourceState,
+    StreamEvent,
+    StreamStatus,
+)
+
+MAX_COUNT = 2**53 - 1
+"""The largest integer that JavaScript counts exactly."""
+
+Seconds: TypeAlias = Annotated[
+    float, Meta(ge=-MAX_SECONDS, le=MAX_SECONDS, description="Seconds of audio since the stream began.")
+]
+Signed: TypeAlias = Annotated[float, Meta(ge=-1, le=1)]
+Probability: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
+Count: TypeAlias = Annotated[int, Meta(ge=0, le=MAX_COUNT)]
+Seq: TypeAlias = Annotated[
+    int,
+    Meta(
+        ge=0,
+        le=MAX_COUNT,
+        description="Counts the messages of this kind and stream from 0; a missing number was dropped.",
+    ),
+]
+StreamName: TypeAlias = Annotated[str, Meta(description="The stream that this is about, one of hello.streams.")]
+Modality: TypeAlias = Literal["audio", "text"]
+Category: TypeAlias = Literal["happy", "angry", "sad", "relaxed"]
+Range: TypeAlias = Annotated[tuple[float, float], Meta(description="Low and high end.")]
+Decibels: TypeAlias = Annotated[
+    float, Meta(ge=-1000, le=1000, description="Decibels relative to full scale, -120 for silence.")
+]
+Hold: TypeAlias = Annotated[
+    HoldKind | None, Meta(description="What an operator put in place of the values: null while they are live.")
+]
+HoldLeft: TypeAlias = Annotated[
+    Annotated[float, Meta(ge=0, le=MAX_SECONDS)] | None,
+    Meta(description="When this was sent, the override had so many seconds left; null for no end of its own."),
+]
+
+
+class ValenceArousal(Struct, kw_only=True, frozen=True):
+    """A point in the valence-arousal plane."""
+
+    valence: Signed
+    arousal: Signed
+
+
+class IntervalPart(Struct, kw_only=True, frozen=True):
+    """Prediction interval: holds the true value with probability `level` on data like the training corpus."""
+
+    valence: Range
+    arousal: Range
+    level: Probability
+
+
+class CategoryProbs(Struct, kw_only=True, frozen=True):
+    """Probability of each of Russell's quadrants, smoothed; they add up to 1."""
+
+    happy: Annotated[Probability, Meta(description="Q1: valence up, arousal up.")]
+    angry: Annotated[Probability, Meta(description="Q2: valence down, arousal up.")]
+    sad: Annotated[Probability, Meta(description="Q3: valence down, arousal down.")]
+    relaxed: Annotated[Probability, Meta(description="Q4: valence up, arousal down.")]
+
+
+class AudioStatePart(Struct, kw_only=True, frozen=True):
+    """What the newest three seconds of audio are. An emotion is claimed only of music."""
+
+    state: AudioStateName
+    prob: Annotated[Probability, Meta(description="Probability of that state.")]
+
+
+class CategoryPart(Struct, kw_only=True, frozen=True):
+    """The emotion category."""
+
+    top: Annotated[
+        Literal["happy", "angry", "sad", "relaxed", "unknown"],
+        Meta(
+            description="With hysteresis and a minimum dwell; unknown below the confidence threshold, and where "
+            "nothing sounds."
+        ),
+    ]
+    probs: CategoryProbs
+
+
+class ClusterProbs(Struct, kw_only=True, frozen=True):
+    """Probability of each of the five MIREX mood clusters."""
+
+    C1: Annotated[Probability, Meta(description="Passionate, rousing, confident, boisterous, rowdy.")]
+    C2: Annotated[Probability, Meta(description="Rollicking, cheerful, fun, sweet, amiable.")]
+    C3: Annotated[Probability, Meta(description="Literate, poignant, wistful, bittersweet, brooding.")]
+    C4: Annotated[Probability, Meta(description="Humorous, silly, campy, quirky, whimsical, witty.")]
+    C5: Annotated[Probability, Meta(description="Aggressive, fiery, tense, intense, volatile, visceral.")]
+
+
+class LatencyPart(Struct, kw_only=True, frozen=True):
+    """Where the time of this frame went, milliseconds; total runs from capture to publication."""
+
+    capture: float
+    queue: float
+    features: float
+    model: float
+    total: float
+
+
+class WordPart(Struct, kw_only=True, frozen=True):
+    """One word with its place in the stream."""
+
+    t0: Seconds
+    t1: Seconds
+    text: str
+
+
+class Message(Struct, tag_field="type", kw_only=True, frozen=True):
+    """Base of all messages."""
+
+
+class Emotion(Message, tag="emotion", kw_only=True, frozen=True):
+    """What the music feels like now: one frame. Latest wins: a slow client misses frames, never falls behind."""
+
+    stream: StreamName
+    seq: Seq
+    index: Annotated[Count, Meta(description="Counts hops of audio; a missing number is a window that was dropped.")]
+    t0: Annotated[Seconds, Meta(description="Start of the audio that this frame knows, seconds.")]
+    t1: Annotated[Seconds, Meta(description="End of that audio, seconds; nothing later had an influence.")]
+    valence: Annotated[Signed, Meta(description="Smoothed: -1 unpleasant, 1 pleasant.")]
+    arousal: Annotated[Signed, Meta(description="Smoothed: -1 calm, 1 excited.")]
+    raw: Annotated[ValenceArousal, Meta(description="Before smoothing.")]
+    interval: IntervalPart
+    category: CategoryPart
+    clusters: ClusterProbs
+    confidence: Annotated[
+        Probability,
+        Meta(description="The probability of `category.top`; where that is `unknown`, of the likeliest category."),
+    ]
+    modalities: Annotated[tuple[Modality, ...], Meta(description="What had an influence on this frame.")]
+    text_age_s: Annotated[float | None, Meta(description="Age of the newest sung line used; null without text.")] = None
+    degraded: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Why this frame is worse than it could be. Of its audio: `audio_lost`, `silent` (nothing "
+            "sounds) or `no_music` (speech or noise): values go to neutral, the category is `unknown`. Of its words: "
+            "`lyrics_loading`, `lyrics_lagging`, `lyrics_unavailable`. Shown again because no other comes from a "
+            "worker: `worker_silent`, `worker_lost`, `broker_lost`. There may be new ones."
+        ),
+    ] = ()
+    audio_state: Annotated[
+        AudioStatePart | None, Meta(description="Music or not; null where nobody listened, such as to words alone.")
+    ] = None
+    held: Annotated[bool, Meta(description="True while an operator holds the values; `hold` says how.")] = False
+    hold: Hold = None
+    hold_left_s: HoldLeft = None
+    latency_ms: LatencyPart
+    dropped: Annotated[Count, Meta(description="Windows dropped since the stream began.")] = 0
+
+
+class Lyrics(Message, tag="lyrics", kw_only=True, frozen=True):
+    """A sung line as it stands now; sent whenever it changes, for the last time with `committed` true."""
+
+    stream: StreamName
+    seq: Seq
+    segment: Annotated[Count, Meta(description="Number of the line in the stream.")]
+    revision: Annotated[Count, Meta(description="Counts the versions of this line.")]
+    t0: Seconds
+    t1: Seconds
+    text: str
+    committed: Annotated[bool, Meta(description="True once the text will not change again.")]
+    language: Annotated[str, Meta(description="ISO 639-1 code, empty where unknown.")] = ""
+    words: Annotated[tuple[WordPart, ...], Meta(description="Empty where only the line's times are known.")] = ()
+    settled_words: Annotated[
+        Count, Meta(description="How many of the words, from the first, will not change any more.")
+    ] = 0
+
+
+class Change(Message, tag="change", kw_only=True, frozen=True):
+    """The category changed: the debounced trigger for cues. What was `unknown` between two categories is no change."""
+
+    stream: StreamName
+    seq: Seq
+    t: Seconds
+    from_: Category = field(name="from")
+    to: Category
+    dwell_s: Annotated[
+        float, Meta(ge=0, le=MAX_SECONDS, description="How long ago the category before it had begun, seconds.")
+    ]
+
+
+class Status(Message, tag="status", kw_only=True, frozen=True):
+    """State of a stream; sent when it changes."""
+
+    stream: StreamName
+    seq: Seq
+    source: Annotated[
+        SourceState,
+        Meta(
+            description="`silent`: nothing is to be heard; `stalled`: nothing comes; `reconnecting`: the device is "
+            "gone and waited for. Frames go on meanwhile, on silence."
+        ),
+    ]
+    device: Annotated[str, Meta(description="What a person calls the source: the file's or the device's name.")]
+    lyrics: LyricsHealth
+    lag_s: Annotated[
+        float,
+        Meta(description="How far lyrics recognition is behind the audio, seconds; no new message for less than 1 s."),
+    ] = 0.0
+    lost_samples: Annotated[Count, Meta(description="Audio lost since the stream began, samples at 16 kHz.")] = 0
+    clipping: Annotated[bool, Meta(description="True if the input was too loud for its device in the last 3 s.")] = (
+        False
+    )
+    peak_db: Annotated[
+        float | None,
+        Meta(
+            description="Largest sample of the 3 s before this was sent, dBFS; no new message when only this changes."
+        ),
+    ] = None
+    rms_db: Annotated[float | None, Meta(description="Root mean square of the same 3 s, dBFS.")] = None
+
+
+class Levels(Message, tag="levels", kw_only=True, frozen=True):
+    """How loud the input is, for what must move with the music itself. Opt-in, 50 a second at most; latest wins.
+
+    Where a client gets fewer, none is lost sight of: `peak_db` and `onset` are the largest of all since the message
+    before, and `rms_db` is the mean of their energies.
+    """
+
+    stream: StreamName
+    seq: Seq
+    t: Seconds
+    rms_db: Decibels
+    peak_db: Annotated[Decibels, Meta(description="Largest sample since the last message.")]
+    onset: Annotated[
+        Probability,
+        Meta(description="How strongly something new begins: spectral flux, 1 for the strongest of the last seconds."),
+    ]
+
+
+class Summary(Message, tag="summary", kw_only=True, frozen=True):
+    """One whole file in one line; written by `stream-mer tag`, never sent over the wire."""
+
+    stream: StreamName
+    duration_s: float
+    valence: Signed
+    arousal: Signed
+    category: CategoryPart
+    clusters: ClusterProbs
+    lyrics: Annotated[str, Meta(description="The committed lines, one a line.")] = ""
+
+
+EventMessage: TypeAlias = Emotion | Lyrics | Change | Status | Levels
+"""What a stream's events become."""
+
+
+DECIMALS = 4
+"""Decimals of every number sent: a tenth of a millisecond of audio, and far finer than any emotion."""
+
+_encoder = msgspec.json.Encoder()
+
+
+def kind_of(message: Message) -> str:
+    """Return the ``type`` of a message."""
+    return str(message.__struct_config__.tag)
+
+
+def encode(message: Message) -> bytes:
+    """Return the message as JSON, UTF-8, one line without its end."""
+    return _encoder.encode(message)
+
+
+class MessageEncoder:
+    """Turns the events of one stream into messages, counting ``seq`` for each kind.
+
+    Args:
+        stream: Name of the stream.
+    """
+
+    def __init__(self, stream: str) -> None:
+        self._stream = stream
+        self._next: Counter[str] = Counter()
+
+    def message(self, event: StreamEvent) -> EventMessage:
+        """Return the message for the next event."""
+        match event:
+            case EmotionFrame():
+                return _emotion(event, self._stream, self._count("emotion"))
+            case LyricLine():
+                return _lyrics(event, self._stream, self._count("lyrics"))
+            case CategoryChange():
+                return Change(
+                    stream=self._stream,
+                    seq=self._count("change"),
+                    t=_short(event.t),
+                    from_=msgspec.convert(event.before, Category),
+                    to=msgspec.convert(event.after, Category),
+                    dwell_s=_short(event.dwell_s),
+                )
+            case StreamStatus():
+                return Status(
+                    stream=self._stream,
+                    seq=self._count("status"),
+                    source=event.source,
+                    device=event.device,
+                    lyrics=event.lyrics,
+                    lag_s=_short(event.lag_s),
+                    lost_samples=event.lost_samples,
+                    clipping=event.clipping,
+                    peak_db=event.peak_db,
+                    rms_db=event.rms_db,
+                )
+            case InputLevels():
+                return Levels(
+                    stream=self._stream,
+                    seq=self._count("levels"),
+                    t=_short(event.t),
+                    rms_db=_short(event.rms_db),
+                    peak_db=_short(event.peak_db),
+                    onset=_short(event.onset),
+                )
+
+    def _count(self, kind: str) -> int:
+        seq = self._next[kind]
+        self._next[kind] += 1
+        return seq
+
+
+def event_of(message: EventMessage) -> StreamEvent:
+    """Return the event; made into a message again it is the same but for its ``seq``.
+
+    What no message holds is filled in: the estimate's categories are those after smoothing, and words are sure.
+    """
+    match message:
+        case Emotion():
+            return _frame(message)
+        case Lyrics():
+            return LyricLine(
+                segment=message.segment,
+                revision=message.revision,
+                t0=message.t0,
+                t1=message.t1,
+                text=message.text,
+                committed=message.committed,
+                language=message.language,
+                words=tuple(LyricWord(t0=word.t0, t1=word.t1, text=word.text) for word in message.words),
+                settled_words=message.settled_words,
+            )
+        case Change():
+            return CategoryChange(t=message.t, before=message.from_, after=message.to, dwell_s=message.dwell_s)
+        case Status():
+            return StreamStatus(
+                source=message.source,
+                device=message.device,
+                lyrics=message.lyrics,
+                lag_s=message.lag_s,
+                lost_samples=message.lost_samples,
+                clipping=message.clipping,
+                peak_db=message.peak_db,
+                rms_db=message.rms_db,
+            )
+        case Levels():
+            return InputLevels(t=message.t, rms_db=message.rms_db, peak_db=message.peak_db, onset=message.onset)
+
+
+def _frame(message: Emotion) -> EmotionFrame:
+    probs: dict[str, float] = msgspec.structs.asdict(message.category.probs)
+    latency = message.latency_ms
+    return EmotionFrame(
+        index=message.index,
+        t0=message.t0,
+        t1=message.t1,
+        valence=message.valence,
+        arousal=message.arousal,
+        raw=EmotionEstimate(
+            valence=message.raw.valence,
+            arousal=message.raw.arousal,
+            interval=Interval(
+                valence=message.interval.valence, arousal=message.interval.arousal, level=message.interval.level
+            ),
+            categories=probs,
+            clusters=msgspec.structs.asdict(message.clusters),
+            modalities=message.modalities,
+            text_age_s=message.text_age_s,
+            degraded=message.degraded,
+            audio_state=None
+            if message.audio_state is None
+            else AudioState(state=message.audio_state.state, prob=message.audio_state.prob),
+            features_ms=latency.features,
+            model_ms=latency.model,
+        ),
+        category=message.category.top,
+        confidence=message.confidence,
+        probs=probs,
+        hold=message.hold,
+        hold_left_s=message.hold_left_s,
+        latency=Latency(
+            capture=latency.capture,
+            queue=latency.queue,
+            features=latency.features,
+            model=latency.model,
+            total=latency.total,
+        ),
+        dropped=message.dropped,
+    )
+
+
+def category_part(top: str, probs: Mapping[str, float]) -> CategoryPart:
+    """Return a category as the wire has it.
+
+    Args:
+        top: One of ``CATEGORIES`` or ``UNKNOWN``.
+        probs: Probability of each of ``CATEGORIES``.
+    """
+    return msgspec.convert({"top": top, "probs": _shorts(probs)}, CategoryPart)
+
+
+def cluster_probs(probs: Mapping[str, float]) -> ClusterProbs:
+    """Return the probability of each of ``CLUSTERS`` as the wire has it."""
+    return ClusterProbs(**_shorts(probs))
+
+
+def summary(
+    *,
+    stream: str,
+    duration_s: float,
+    valence: float,
+    arousal: float,
+    top: str,
+    probs: Mapping[str, float],
+    clusters: Mapping[str, float],
+    lyrics: str,
+) -> Summary:
+    """Return the last line that ``stream-mer tag`` writes for a file."""
+    return Summary(
+        stream=stream,
+        duration_s=_short(duration_s),
+        valence=_short(valence),
+        arousal=_short(arousal),
+        category=category_part(top, probs),
+        clusters=cluster_probs(clusters),
+        lyrics=lyrics,
+    )
+
+
+def _emotion(frame: EmotionFrame, stream: str, seq: int) -> Emotion:
+    raw, latency = frame.raw, frame.latency
+    return Emotion(
+        stream=stream,
+        seq=seq,
+        index=frame.index,
+        t0=_short(frame.t0),
+        t1=_short(frame.t1),
+        valence=_short(frame.valence),
+        arousal=_short(frame.arousal),
+        raw=ValenceArousal(valence=_short(raw.valence), arousal=_short(raw.arousal)),
+        interval=IntervalPart(
+            valence=_pair(raw.interval.valence), arousal=_pair(raw.interval.arousal), level=_short(raw.interval.level)
+        ),
+        category=category_part(frame.category, frame.probs),
+        clusters=cluster_probs(raw.clusters),
+        confidence=_short(frame.confidence),
+        modalities=msgspec.convert(raw.modalities, tuple[Modality, ...]),
+        text_age_s=None if raw.text_age_s is None else _short(raw.text_age_s),
+        degraded=raw.degraded,
+        audio_state=None
+        if raw.audio_state is None
+        else AudioStatePart(state=raw.audio_state.state, prob=_short(raw.audio_state.prob)),
+        held=frame.hold is not None,
+        hold=frame.hold,
+        hold_left_s=None if frame.hold_left_s is None else _short(frame.hold_left_s),
+        latency_ms=LatencyPart(
+            capture=_short(latency.capture),
+            queue=_short(latency.queue),
+            features=_short(latency.features),
+            model=_short(latency.model),
+            total=_short(latency.total),
+        ),
+        dropped=frame.dropped,
+    )
+
+
+def _lyrics(line: LyricLine, stream: str, seq: int) -> Lyrics:
+    return Lyrics(
+        stream=stream,
+        seq=seq,
+        segment=line.segment,
+        revision=line.revision,
+        t0=_short(line.t0),
+        t1=_short(line.t1),
+        text=line.text,
+        committed=line.committed,
+        language=line.language,
+        words=tuple(WordPart(t0=_short(w.t0), t1=_short(w.t1), text=w.text) for w in line.words),
+        settled_words=line.settled_words,
+    )
+
+
+def _short(value: float) -> float:
+    return round(float(value), DECIMALS) + 0.0  # no minus in front of a zero
+
+
+def _pair(pair: tuple[float, float]) -> tuple[float, float]:
+    return _short(pair[0]), _short(pair[1])
+
+
+def _shorts(probs: Mapping[str, float]) -> dict[str, float]:
+    return {name: _short(value) for name, value in probs.items()}
