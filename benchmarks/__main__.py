@@ -11,7 +11,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from benchmarks.report import run_and_report
+from benchmarks.harness import run_and_report
 from stream_mer.errors import SettingError, StreamMerError
 
 FOLDER = Path(__file__).parent

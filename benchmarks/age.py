@@ -1,11 +1,11 @@
-"""How old a frame is at a client, with the recogniser at work and without.
+"""Age of a frame at a client, with the recogniser at work and without.
 
-A server runs as its users run it (``stream-mer serve --source -``), and is fed audio at the pace of a sound card. The
-age of a frame is told twice: by the server itself in ``latency_ms.total`` (from the last sample of the hop entering the
-process until the frame is handed to the clients' outboxes), and as seen from outside: from the moment when that sample
-was written into the pipe until a websocket client on the same machine has the message in its hands, on one clock.
+A server runs as users run it (``stream-mer serve --source -``), and gets audio at the pace of a sound card. The age of
+a frame is measured twice: by the server itself in ``latency_ms.total`` (from the arrival of the last sample of the hop
+until the frame is handed to the clients' outboxes), and from outside: from writing that sample into the pipe until a
+websocket client on the same machine has received the message, on one clock.
 
-Runs without and with the recogniser take turns, so that whatever else the machine does meets both alike.
+Runs without and with the recogniser alternate, so that other work on the machine affects both alike.
 """
 
 from __future__ import annotations
@@ -15,68 +15,60 @@ import contextlib
 import re
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
 import numpy as np
 
-from benchmarks.checkpoints import open_checkpoint
-from benchmarks.machine import process_cpu_s
-from benchmarks.report import Cell, Column, Measurement, Table
+from benchmarks.harness import (
+    ROOT,
+    Measurement,
+    Row,
+    Table,
+    count_option,
+    model_option,
+    open_checkpoint,
+    percentile,
+    process_cpu_s,
+    read_song,
+    seconds_option,
+    song_option,
+)
 from stream_mer.errors import StreamMerError
 from stream_mer.server.client import connect
 from stream_mer.server.messages import Emotion, Lyrics
-from stream_mer.sources.file import FileSource
-from stream_mer.types import SAMPLE_RATE_HZ, Samples
+from stream_mer.types import SAMPLE_RATE_HZ
 
-ROOT = Path(__file__).parent.parent
-BLOCK_S = 0.02  # as a sound card gives audio
+BLOCK_S = 0.02  # as a sound card delivers audio
 STARTED_WITHIN_S = 120.0
 PERCENTILES = (50, 95, 99)
 
 OPTIONS = (
-    click.Option(
-        ["--seconds", "duration_s"],
-        type=click.FloatRange(min=1),
-        default=60.0,
-        show_default=True,
-        help="Counted a run.",
-    ),
-    click.Option(["--runs"], type=click.IntRange(min=1), default=2, show_default=True, help="Runs without and with."),
-    click.Option(
-        ["--warm", "warm_s"],
-        type=click.FloatRange(min=0),
-        default=15.0,
-        show_default=True,
-        help="Seconds that come before and do not count: the recogniser loads.",
-    ),
+    seconds_option("--seconds", "duration_s", 60.0, "Counted in each run.", least=1),
+    count_option("--runs", 2, "Runs without and with."),
+    seconds_option("--warm", "warm_s", 15.0, "Time before that does not count: the recogniser loads."),
     click.Option(["--hop", "hop_s"], type=float, default=0.5, show_default=True, help="Seconds between frames."),
     click.Option(["--no-lyrics"], is_flag=True, help="Only the runs without the recogniser."),
-    click.Option(
-        ["--song"],
-        type=click.Path(path_type=Path, exists=True, dir_okay=False),
-        help="What is heard, again and again.  [default: the demo song]",
-    ),
-    click.Option(["--model"], help="Checkpoint: a name or a folder.  [default: the shipped one]"),
+    song_option(),
+    model_option(),
 )
 
 
 @dataclass(slots=True)
 class Ages:
-    """What one kind of run found; milliseconds."""
+    """Ages of one kind of run, ms; and the cores that were busy."""
 
     told: list[float] = field(default_factory=list)
     outside: list[float] = field(default_factory=list)
     cores: list[float] = field(default_factory=list)
     lines: int = 0
-    missing: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Plan:
-    """What every run has in common."""
+    """What all runs have in common; ``pcm`` is 16 bit, mono, 16 kHz."""
 
     pcm: bytes
     hop_s: float
@@ -92,21 +84,21 @@ def measure(
     warm_s: float,
     hop_s: float,
     no_lyrics: bool,
-    song: Path | None,
+    song: Path,
     model: str | None = None,
 ) -> Measurement:
     """Run servers without and with the recogniser in turn.
 
     Raises:
-        CheckpointError: The checkpoint that was named is not there.
+        CheckpointError: The named checkpoint does not exist.
         SourceError: The song cannot be decoded.
         StreamMerError: A server did not start or ended early.
     """
-    heard = song or ROOT / "stream_mer" / "demo" / "demo.ogg"
+    samples = read_song(song).clip(-1.0, 1.0)
     found: dict[str, Ages] = {"off": Ages()} | ({} if no_lyrics else {"on": Ages()})
     with open_checkpoint(model) as checkpoint:
         plan = _Plan(
-            pcm=_pcm(np.concatenate([chunk.samples for chunk in FileSource(heard).chunks()])),
+            pcm=(samples * 32_767).astype("<i2").tobytes(),
             hop_s=hop_s,
             duration_s=duration_s,
             warm_s=warm_s,
@@ -115,24 +107,21 @@ def measure(
         for _ in range(runs):
             for lyrics, ages in found.items():
                 asyncio.run(_run(plan, ages, lyrics=lyrics == "on"))
-        note = checkpoint.note
     return Measurement(
-        tables=(_age_table(found), _ratio_table(found)),
+        tables=(
+            Table(key="ages", title="Age of a frame", rows=_age_rows(found)),
+            Table(key="ratios", title="With the recogniser / without", rows=_ratio_rows(found)),
+        ),
         notes=(
-            note,
-            f"{runs} runs of {duration_s:g} s each, without and with in turn; {heard.name}, hop {hop_s:g} s.",
+            checkpoint.note,
+            f"{runs} runs of {duration_s:g} s each, without and with in turn; {song.name}, hop {hop_s:g} s.",
             "Told: latency_ms.total. Outside: from writing the hop's last sample until a client has the frame.",
         ),
-        threads=1,
     )
 
 
-def _pcm(samples: Samples) -> bytes:
-    return (samples.clip(-1.0, 1.0) * 32_767).astype("<i2").tobytes()
-
-
 async def _run(plan: _Plan, ages: Ages, *, lyrics: bool) -> None:
-    """Serve, feed and listen for as long as planned; add what was seen to ``ages``."""
+    """Serve, write audio and receive frames for as long as planned; add the figures to ``ages``."""
     async with _server(plan, lyrics=lyrics) as (process, url):
         written_at: dict[int, float] = {}
         feeding = asyncio.create_task(_feed(process, plan, written_at))
@@ -164,7 +153,7 @@ async def _run(plan: _Plan, ages: Ages, *, lyrics: bool) -> None:
 
 @contextlib.asynccontextmanager
 async def _server(plan: _Plan, *, lyrics: bool) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
-    """A server that hears its standard input, and its address."""
+    """Start a server on standard input; yield it and its address."""
     options = ["--source", "-", "--rate", str(SAMPLE_RATE_HZ), "--port", "0", "--hop", str(plan.hop_s)]
     words = [] if lyrics else ["--no-lyrics"]
     process = await asyncio.create_subprocess_exec(
@@ -187,11 +176,11 @@ async def _address(process: asyncio.subprocess.Process) -> str:
         found = re.search(r"wss?://\S+", line.decode())
         if found:
             return found.group()
-    raise StreamMerError("the server did not start; what it said is above")
+    raise StreamMerError("the server did not start; its errors are above")
 
 
 async def _feed(process: asyncio.subprocess.Process, plan: _Plan, written_at: dict[int, float]) -> None:
-    """Write blocks as a sound card gives them, and note when each hop's last sample went in."""
+    """Write blocks at the pace of a sound card, and note when each hop's last sample was written."""
     assert process.stdin is not None
     block, hop = round(BLOCK_S * SAMPLE_RATE_HZ), round(plan.hop_s * SAMPLE_RATE_HZ)
     started, position = time.monotonic(), 0
@@ -206,57 +195,29 @@ async def _feed(process: asyncio.subprocess.Process, plan: _Plan, written_at: di
         position = end
 
 
-def _age_table(found: dict[str, Ages]) -> Table:
-    rows: list[dict[str, Cell]] = []
-    for lyrics, ages in found.items():
-        for how, values in (("told", ages.told), ("outside", ages.outside)):
-            rows.append(
-                {
-                    "lyrics": lyrics,
-                    "how": how,
-                    "frames": len(values),
-                    **{f"p{p}_ms": _percentile(values, p) for p in PERCENTILES},
-                    "cores": float(np.mean(ages.cores)),
-                    "lines": ages.lines,
-                }
-            )
-    return Table(
-        key="ages",
-        title="Age of a frame",
-        columns=(
-            Column(key="lyrics", title="recogniser"),
-            Column(key="how", title="measured"),
-            Column(key="frames", title="frames"),
-            *(Column(key=f"p{p}_ms", title=f"p{p} ms", digits=1) for p in PERCENTILES),
-            Column(key="cores", title="cores busy"),
-            Column(key="lines", title="lines of lyrics"),
-        ),
-        rows=tuple(rows),
-    )
+def _age_rows(found: dict[str, Ages]) -> list[Row]:
+    return [
+        {
+            "lyrics": lyrics,
+            "how": how,
+            "frames": len(values),
+            **{f"p{p}_ms": percentile(values, p) for p in PERCENTILES},
+            "cores": float(np.mean(ages.cores)),
+            "lines": ages.lines,
+        }
+        for lyrics, ages in found.items()
+        for how, values in (("told", ages.told), ("outside", ages.outside))
+    ]
 
 
-def _ratio_table(found: dict[str, Ages]) -> Table:
-    """What the recogniser does to it; empty values where it did not run."""
+def _ratio_rows(found: dict[str, Ages]) -> list[Row]:
+    """Ratios of the percentiles; None where the recogniser did not run."""
     off, on = found["off"], found.get("on")
-    return Table(
-        key="ratios",
-        title="With the recogniser / without",
-        columns=(
-            Column(key="how", title="measured"),
-            *(Column(key=f"p{p}", title=f"p{p}") for p in PERCENTILES),
-        ),
-        rows=tuple(
-            {"how": how}
-            | {
-                f"p{p}": None if on is None else _percentile(getattr(on, how), p) / _percentile(getattr(off, how), p)
-                for p in PERCENTILES
-            }
-            for how in ("told", "outside")
-        ),
-    )
-
-
-def _percentile(values: Sequence[float], percent: float) -> float:
-    if not values:
-        raise StreamMerError("no frame came within the time that is counted; give --seconds more")
-    return float(np.percentile(values, percent))
+    return [
+        {"how": how}
+        | {
+            f"p{p}": None if on is None else percentile(getattr(on, how), p) / percentile(getattr(off, how), p)
+            for p in PERCENTILES
+        }
+        for how in ("told", "outside")
+    ]

@@ -1,9 +1,10 @@
-"""Websocket frames by hand, as a client writes and reads them: cheap enough for a thousand clients in one process."""
+"""Websocket frames of a client, written and parsed by hand: cheap enough for a thousand clients in one process."""
 
 from __future__ import annotations
 
 import base64
 import os
+import resource
 import socket
 from typing import NamedTuple
 
@@ -14,19 +15,14 @@ TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 
 PATIENCE_S = 30.0
 STUCK_BUFFER_BYTES = 4096
-"""Of the kernel, for a client that never reads: so that its server notices soon."""
+"""Receive buffer of a client that never reads, so that its server notices soon."""
 
 _FIN, _MASKED, _TWO_BYTES, _EIGHT_BYTES = 0x80, 0x80, 126, 127
 _ZERO_MASK = bytes(4)
 
 
 class Frame(NamedTuple):
-    """One frame of a server; what these servers send is never fragmented.
-
-    Attributes:
-        opcode: What it is.
-        payload: What it holds.
-    """
+    """One unfragmented frame of a server: its opcode and its payload."""
 
     opcode: int
     payload: bytes
@@ -47,12 +43,12 @@ def handshake(port: int, path: str, *headers: str) -> bytes:
 
 
 def open_websocket(port: int, path: str, *, is_stuck: bool = False) -> socket.socket:
-    """Connect to a server on this machine and shake hands; return the socket, which does not block.
+    """Connect to a server on this machine and shake hands; return the socket, non-blocking.
 
     Args:
-        port: Where the server listens.
-        path: Of the websocket.
-        is_stuck: True for a client that will never read.
+        port: Port of the server.
+        path: Path of the websocket.
+        is_stuck: Whether the client will never read; its buffers are small then.
 
     Raises:
         StreamMerError: The server hung up or refused.
@@ -66,18 +62,18 @@ def open_websocket(port: int, path: str, *, is_stuck: bool = False) -> socket.so
     connection.sendall(handshake(port, path))
     head = b""
     while b"\r\n\r\n" not in head:
-        piece = connection.recv(1)  # and not a byte of the first frame
+        piece = connection.recv(1)  # not a byte more: the first frame may follow
         if not piece:
             raise StreamMerError(f"the server on port {port} hung up in the handshake")
         head += piece
     if b" 101 " not in head.partition(b"\r\n")[0]:
         raise StreamMerError(f"the server on port {port} refused: {head.decode(errors='replace').splitlines()[0]}")
-    connection.setblocking(False)  # noqa: FBT003 - that is how sockets have it
+    connection.setblocking(False)  # noqa: FBT003 - the API of sockets
     return connection
 
 
 def client_frame(payload: bytes, opcode: int = TEXT) -> bytes:
-    """Return the frame in which a client sends this; masked with zeros, which leaves the payload as it is."""
+    """Return a payload as the frame of a client, masked with zeros, which leaves the payload unchanged."""
     size = len(payload)
     if size < _TWO_BYTES:
         head = bytes((_FIN | opcode, _MASKED | size))
@@ -89,13 +85,13 @@ def client_frame(payload: bytes, opcode: int = TEXT) -> bytes:
 
 
 class FrameReader:
-    """Finds the frames of a server in bytes that are cut anywhere."""
+    """Parses the frames of a server from a stream of bytes."""
 
     def __init__(self) -> None:
         self._rest = b""
 
     def feed(self, data: bytes) -> list[Frame]:
-        """Take the next bytes; return the frames that are whole now."""
+        """Add bytes; return the frames that are complete."""
         data = self._rest + data if self._rest else data
         frames: list[Frame] = []
         at = 0
@@ -108,7 +104,7 @@ class FrameReader:
 
 
 def _payload(data: bytes, at: int) -> tuple[int, int] | None:
-    """Return where the payload of the frame at this place begins and ends; None if it is not whole."""
+    """Return start and end of the payload of the frame at this position; None if it is incomplete."""
     if len(data) < at + 2:
         return None
     size, begin = data[at + 1], at + 2
@@ -119,3 +115,16 @@ def _payload(data: bytes, at: int) -> tuple[int, int] | None:
             return None
         size = int.from_bytes(data[at + 2 : begin])
     return (begin, begin + size) if len(data) >= begin + size else None
+
+
+def raise_file_limit(files: int) -> None:
+    """Let this process, and its children, open so many files.
+
+    Raises:
+        StreamMerError: The system does not allow it.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < files:
+        if hard != resource.RLIM_INFINITY and hard < files:
+            raise StreamMerError(f"{files} files must be opened, but the limit is {hard}; type: ulimit -n {files}")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))

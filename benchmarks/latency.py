@@ -1,15 +1,14 @@
 """Compute of one update on one core, beside VibeNet and MSD-MusiCNN.
 
 For each hop length, context and number of lyric lines a real stream is opened (windower, both spectrograms, MusiCNN,
-YAMNet, joint model), filled with one context of audio, and then timed hop by hop. In the same run are measured, to
-compare with:
+YAMNet, joint model), filled with one context of audio, and then timed hop by hop. For comparison, the same run times:
 
-floor        the log-mel spectrogram of the new hop alone: nothing that hears music does less;
-naive        the spectrogram and one pass of our backbone over the whole last 3 s: the same network, not as a stream;
-MSD-MusiCNN  the published network, from which ours descends, on a window of 3 s (--musicnn);
-VibeNet      0.1.0 on a window of 3 s, spectrogram and all, in a process of its own (--vibenet-python).
+floor        the log-mel spectrogram of the new hop alone, which every method needs;
+naive        the spectrogram and one pass of our backbone over the whole last 3 s: the same network without streaming;
+MSD-MusiCNN  the published network, the origin of ours, on a window of 3 s (--musicnn);
+VibeNet      0.1.0 on a window of 3 s, spectrogram included, in a process of its own (--vibenet-python).
 
-Times are processor time of the one thread that computes, so that other work on the machine counts as little as it can.
+Times are CPU times of the one thread that computes, so that other work on the machine counts as little as possible.
 """
 
 from __future__ import annotations
@@ -26,18 +25,35 @@ from typing import NamedTuple
 import click
 import numpy as np
 
-from benchmarks.checkpoints import open_checkpoint
-from benchmarks.latency_peers import FLOOR, MUSICNN, TITLES, Peers, floor_name, open_peers
-from benchmarks.peers_timing import noisy_chord
-from benchmarks.peers_vibenet import SYSTEM as VIBENET
-from benchmarks.report import Cell, Column, Measurement, Table
+from benchmarks.harness import (
+    Cell,
+    Measurement,
+    PeerMissingError,
+    Row,
+    Table,
+    count_option,
+    model_option,
+    noisy_chord,
+    open_checkpoint,
+    path_option,
+    percentile,
+)
+from benchmarks.musicnn import SYSTEM as MUSICNN
+from benchmarks.musicnn import WINDOW_S, open_musicnn
+from benchmarks.vibenet import SYSTEM as VIBENET
+from benchmarks.vibenet import open_vibenet
+from stream_mer.audio.features import LogMelStream
 from stream_mer.audio.windowing import Windower
 from stream_mer.config import WindowSettings
+from stream_mer.emotion.backbone import Backbone
 from stream_mer.emotion.predictor import EmotionPredictor
+from stream_mer.emotion.streaming_backbone import BackboneStream, StreamingBackbone
 from stream_mer.lyrics.text_features import LINE_FEATURES
-from stream_mer.types import AudioChunk, EncodedLine, LyricState, Window, seconds
+from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, EncodedLine, LyricState, Window, seconds
 
 LINES_AGE_S = 4.0  # between two lines of lyrics
+PEER_WINDOW_S = 3.0  # what VibeNet and the naive way get at every hop
+FLOOR, NAIVE = "floor", "naive"
 _SEED = 20260422
 
 OPTIONS = (
@@ -49,25 +65,13 @@ OPTIONS = (
         multiple=True,
         default=(0, 8),
         show_default=True,
-        help="Lines of lyrics that each frame reads.",
+        help="Lines of lyrics in each window.",
     ),
-    click.Option(
-        ["--runs"], type=click.IntRange(min=1), default=5, show_default=True, help="Runs over the whole grid."
-    ),
-    click.Option(["--repeats"], type=click.IntRange(min=1), default=20, show_default=True, help="Hops timed a run."),
-    click.Option(["--model"], help="Checkpoint: a name or a folder.  [default: the shipped one]"),
-    click.Option(
-        ["--musicnn"],
-        type=click.Path(path_type=Path),
-        envvar="STREAM_MER_MUSICNN",
-        help="Published tensors of MSD-MusiCNN (.npz).",
-    ),
-    click.Option(
-        ["--vibenet-python"],
-        type=click.Path(path_type=Path),
-        envvar="STREAM_MER_VIBENET_PYTHON",
-        help="Interpreter that has vibenet 0.1.0.",
-    ),
+    count_option("--runs", 5, "Runs over the whole grid."),
+    count_option("--repeats", 20, "Hops timed in each run."),
+    model_option(),
+    path_option("--musicnn", "Published tensors of MSD-MusiCNN (.npz).", "STREAM_MER_MUSICNN"),
+    path_option("--vibenet-python", "Interpreter that has vibenet 0.1.0.", "STREAM_MER_VIBENET_PYTHON"),
 )
 
 
@@ -102,7 +106,7 @@ def measure(
     """Time the grid ``runs`` times.
 
     Raises:
-        CheckpointError: The checkpoint that was named is not there.
+        CheckpointError: The named checkpoint does not exist.
         SettingError: A hop or context is out of range.
     """
     grid = [
@@ -114,25 +118,33 @@ def measure(
     timings = [_Timings() for _ in grid]
     with open_checkpoint(model) as found, contextlib.ExitStack() as stack:
         predictor = EmotionPredictor.load(found.folder, threads=1)
-        backbone = predictor.checkpoint.backbone
-        peers = open_peers(stack, backbone=backbone, hops_s=hops_s, musicnn=musicnn, vibenet_python=vibenet_python)
+        ways = {_floor_name(hop_s): _floor(hop_s) for hop_s in hops_s}
+        ways[NAIVE] = _naive(predictor.checkpoint.backbone)
+        missing = _add_peers(ways, stack, musicnn, vibenet_python)
+        costs: dict[str, list[float]] = {name: [] for name in ways}
         stages = Stages(predictor)
         for _ in range(runs):
-            costs = peers.time_all()
+            run = {name: way() for name, way in ways.items()}
+            for name, cost in run.items():
+                costs[name].append(cost)
             for point, timing in zip(grid, timings, strict=True):
-                _time_stream(stages, point, repeats, costs, timing)
+                _time_stream(stages, point, repeats, run, timing)
+    peers: list[Row] = [{"what": name, "cpu_ms": median(all_costs)} for name, all_costs in costs.items()]
     return Measurement(
-        tables=(_grid_table(grid, timings), _context_table(grid, timings), _peer_table(peers, hops_s)),
+        tables=(
+            Table(key="grid", title="One update on the live path", rows=_grid_rows(grid, timings)),
+            Table(key="contexts", title="The longest context beside the shortest", rows=_context_rows(grid, timings)),
+            Table(key="peers", title="For comparison, same runs", rows=peers),
+        ),
         notes=(
             found.note,
-            *peers.missing,
-            f"Processor time of one thread; medians of {runs} runs, each the mean of {repeats} hops.",
-            "Ratios are taken within a run.",
+            *missing,
+            f"CPU time of one thread; medians of {runs} runs, each the mean of {repeats} hops. Ratios within a run.",
             "A token comes every 0.5 s, whatever the hop. Features: cutting, both log-mel spectrograms.",
-            "Joint: principal components, private and shared layers of audio. Text: those of words.",
+            "Joint: principal components, private and shared layers of audio. Text: those of the lyrics.",
             "Fusion: self-attention and the heads. Total: all of these and what surrounds them.",
+            f"Naive, {VIBENET}: {PEER_WINDOW_S:g} s at every hop; {MUSICNN}: {WINDOW_S:.0f} s.",
         ),
-        threads=1,
     )
 
 
@@ -151,7 +163,7 @@ class Stages:
         self._spent_s = dict.fromkeys(self.NAMES, 0.0)
         audio, joint = predictor.audio, predictor.joint
         audio.yamnet.load()
-        audio.yamnet = copy.copy(audio.yamnet)  # others share the one that was there
+        audio.yamnet = copy.copy(audio.yamnet)  # others share the original
         for part, method, stage in (
             (audio, "feed", "features"),
             (audio.backbone, "feed", "musicnn"),
@@ -181,14 +193,14 @@ class Stages:
         return sum(self._spent_s[name] for name in self._NETWORKS)
 
     def take_ms(self) -> dict[str, float]:
-        """What each stage has cost since this was asked last."""
-        told = {name: 1e3 * self._spent_s[name] for name in self.NAMES}
+        """Return the cost of each stage since the last call."""
+        spent_ms = {name: 1e3 * self._spent_s[name] for name in self.NAMES}
         self._spent_s = dict.fromkeys(self._spent_s, 0.0)
-        return told
+        return spent_ms
 
 
 def _time_stream(stages: Stages, point: _Point, repeats: int, costs: dict[str, float], timing: _Timings) -> None:
-    """Run one stream and add its run's means to ``timing``."""
+    """Run one stream and add its means to ``timing``."""
     settings, n_lines = point
     stream = stages.predictor.open_stream(settings)
     each_ms: list[float] = []
@@ -206,7 +218,7 @@ def _time_stream(stages: Stages, point: _Point, repeats: int, costs: dict[str, f
     total_ms = fmean(each_ms)
     for name, all_costs in of_stages.items():
         timing.stages.setdefault(name, []).append(fmean(all_costs))
-    for name, cost in {**costs, FLOOR: costs[floor_name(settings.hop_s)]}.items():
+    for name, cost in {**costs, FLOOR: costs[_floor_name(settings.hop_s)]}.items():
         timing.ratios.setdefault(name, []).append(total_ms / cost)
     timing.total_ms.append(total_ms)
     timing.each_ms.extend(each_ms)
@@ -231,78 +243,99 @@ def _lyrics(n_lines: int, t1: float) -> LyricState:
     return LyricState(lines=tuple(lines), health="ok")
 
 
-def _grid_table(grid: Sequence[_Point], timings: Sequence[_Timings]) -> Table:
-    return Table(
-        key="grid",
-        title="One update on the live path",
-        columns=(
-            Column(key="hop_s", title="hop s"),
-            Column(key="context_s", title="context s", digits=0),
-            Column(key="lines", title="lyric lines"),
-            *(Column(key=f"{name}_ms", title=f"{name} ms") for name in Stages.NAMES),
-            Column(key="total_ms", title="total ms"),
-            Column(key="total_p95_ms", title="p95 ms"),
-            Column(key="real_time_percent", title="% of real time"),
-            Column(key="total_over_floor", title="/ floor", digits=1),
-            Column(key="total_of_vibenet", title="/ VibeNet"),
-            Column(key="total_of_musicnn", title="/ MusiCNN", digits=3),
-        ),
-        rows=tuple(
-            {
-                "hop_s": float(settings.hop_s),
-                "context_s": float(settings.context_s),
-                "lines": n_lines,
-                **{f"{name}_ms": median(costs) for name, costs in timing.stages.items()},
-                "total_ms": median(timing.total_ms),
-                "total_p95_ms": float(np.percentile(timing.each_ms, 95)),
-                "real_time_percent": median(timing.total_ms) / settings.hop_s / 10,
-                "total_over_floor": median(timing.ratios[FLOOR]),
-                "total_of_vibenet": _ratio(timing, VIBENET),
-                "total_of_musicnn": _ratio(timing, MUSICNN),
-            }
-            for (settings, n_lines), timing in zip(grid, timings, strict=True)
-        ),
-    )
+# What the live path is compared with; each function returns a way to measure it once, CPU ms.
+
+
+def _floor_name(hop_s: float) -> str:
+    return f"{FLOOR}: log-mel of a hop of {hop_s:g} s"
+
+
+def _add_peers(
+    ways: dict[str, Callable[[], float]],
+    stack: contextlib.ExitStack,
+    musicnn: Path | None,
+    vibenet_python: Path | None,
+) -> list[str]:
+    """Add the peers that exist here; return a note on each of the others."""
+    missing = []
+    try:
+        tagger = open_musicnn(musicnn)
+        samples = noisy_chord(WINDOW_S + 512 / SAMPLE_RATE_HZ)  # a little more than a whole window
+        ways[MUSICNN] = lambda: median(_cpu_ms(lambda: tagger.features(samples)) for _ in range(3))
+    except PeerMissingError as error:
+        missing.append(f"{MUSICNN} was left out: {error}")
+    try:
+        vibenet = stack.enter_context(open_vibenet(vibenet_python))
+        ways[VIBENET] = lambda: 1e3 * vibenet.cpu_s(PEER_WINDOW_S, repeats=3)
+    except PeerMissingError as error:
+        missing.append(f"{VIBENET} was left out: {error}")
+    return missing
+
+
+def _floor(hop_s: float) -> Callable[[], float]:
+    hop, streaming = noisy_chord(hop_s), LogMelStream()
+    return lambda: median(_cpu_ms(lambda: streaming.feed(hop)) for _ in range(20))
+
+
+def _naive(backbone: Backbone) -> Callable[[], float]:
+    """One token from scratch. Building the filter bank and the matrices is not included."""
+    net, samples = StreamingBackbone(backbone), noisy_chord(PEER_WINDOW_S)
+
+    def run() -> float:
+        log_mel, stream = LogMelStream(), BackboneStream(net)
+
+        def compute() -> None:
+            net.feed([stream], [log_mel.feed(samples)])
+            net.tokens([stream])
+
+        return _cpu_ms(compute)
+
+    return lambda: median(run() for _ in range(10))
+
+
+def _cpu_ms(run: Callable[[], object]) -> float:
+    started = time.thread_time()
+    run()
+    return 1e3 * (time.thread_time() - started)
+
+
+def _grid_rows(grid: Sequence[_Point], timings: Sequence[_Timings]) -> list[Row]:
+    return [
+        {
+            "hop_s": float(settings.hop_s),
+            "context_s": float(settings.context_s),
+            "lines": n_lines,
+            **{f"{name}_ms": median(costs) for name, costs in timing.stages.items()},
+            "total_ms": median(timing.total_ms),
+            "total_p95_ms": percentile(timing.each_ms, 95),
+            "real_time_percent": median(timing.total_ms) / settings.hop_s / 10,
+            "total_over_floor": _ratio(timing, FLOOR),
+            "total_of_vibenet": _ratio(timing, VIBENET),
+            "total_of_musicnn": _ratio(timing, MUSICNN),
+        }
+        for (settings, n_lines), timing in zip(grid, timings, strict=True)
+    ]
 
 
 def _ratio(timing: _Timings, peer: str) -> Cell:
     return median(timing.ratios[peer]) if peer in timing.ratios else None
 
 
-def _context_table(grid: Sequence[_Point], timings: Sequence[_Timings]) -> Table:
-    """What the longest context costs beside the shortest, within each run."""
+def _context_rows(grid: Sequence[_Point], timings: Sequence[_Timings]) -> list[Row]:
+    """The ratio of the longest context to the shortest, within each run."""
     contexts = [point.settings.context_s for point in grid]
     short, long = min(contexts), max(contexts)
-    found = {(p.settings.hop_s, p.n_lines, p.settings.context_s): t for p, t in zip(grid, timings, strict=True)}
-    return Table(
-        key="contexts",
-        title=f"A context of {long:g} s beside one of {short:g} s",
-        columns=(
-            Column(key="hop_s", title="hop s"),
-            Column(key="lines", title="lyric lines"),
-            Column(key="long_over_short", title=f"{long:g} s / {short:g} s"),
-        ),
-        rows=tuple(
-            {
-                "hop_s": float(hop_s),
-                "lines": n_lines,
-                "long_over_short": median(
-                    one / other
-                    for one, other in zip(
-                        found[hop_s, n_lines, long].total_ms, found[hop_s, n_lines, short].total_ms, strict=True
-                    )
-                ),
-            }
-            for hop_s, n_lines in sorted({(hop_s, n_lines) for hop_s, n_lines, _ in found})
-        ),
-    )
-
-
-def _peer_table(peers: Peers, hops_s: Sequence[float]) -> Table:
-    titles = {floor_name(hop_s): TITLES[FLOOR].format(hop_s=hop_s) for hop_s in hops_s} | TITLES
-    return Table(
-        key="peers",
-        title="To compare with, same runs",
-        columns=(Column(key="what", title="what"), Column(key="cpu_ms", title="ms")),
-        rows=tuple({"what": titles[name], "cpu_ms": median(costs)} for name, costs in peers.costs.items()),
-    )
+    found = {
+        (p.settings.hop_s, p.n_lines, p.settings.context_s): t.total_ms for p, t in zip(grid, timings, strict=True)
+    }
+    pairs = {(hop_s, n): (found[hop_s, n, long], found[hop_s, n, short]) for hop_s, n, _ in found}
+    return [
+        {
+            "hop_s": float(hop_s),
+            "lines": n_lines,
+            "long_s": float(long),
+            "short_s": float(short),
+            "long_over_short": median(one / other for one, other in zip(*pair, strict=True)),
+        }
+        for (hop_s, n_lines), pair in sorted(pairs.items())
+    ]

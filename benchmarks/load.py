@@ -1,46 +1,63 @@
 """A thousand clients on one server, beside a plain broadcast of the same bytes.
 
-One process serves, another one is all the clients. Each variant is a fresh server; all of them take turns within a
-round, in another order in each. Ages run from the capture of a frame (here: its making) until a client has read it, on
-the monotonic clock that both processes share. The peer is what the documentation of websockets shows: a set of
+One process serves, another one is all the clients. Each variant is a fresh server; they take turns within a round, in
+another order in each. Ages run from the capture of a frame (here: its creation) until a client has read it, on the
+monotonic clock that both processes share. The peer is the example of the documentation of websockets: a set of
 connections and `websockets.broadcast`, without compression.
 
-Stuck clients connect, ask for everything and never read a byte. They meet our server only, and the peer in a variant of
-its own that shows what they cost it.
+Stuck clients connect, subscribe to everything and never read a byte. The peer meets them in a variant of its own.
 """
 
 from __future__ import annotations
 
-import json
-import subprocess
+import asyncio
+import selectors
+import socket
 import sys
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from array import array
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from statistics import median
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
 import numpy as np
 from numpy.typing import NDArray
+from websockets.asyncio.server import ServerConnection, broadcast, serve
 
-from benchmarks.load_clients import Crowd, raise_file_limit
-from benchmarks.report import Cell, Column, Measurement, Table
+from benchmarks.frames import CLOSE, PING, PONG, TEXT, FrameReader, client_frame, open_websocket, raise_file_limit
+from benchmarks.harness import (
+    Child,
+    Measurement,
+    Row,
+    Table,
+    answer,
+    count_option,
+    memory_mib,
+    open_child,
+    percentile,
+    seconds_option,
+)
 from stream_mer.errors import SettingError, StreamMerError
+from stream_mer.server import messages as wire
+from stream_mer.server.codec import MessageEncoder, encode
+from stream_mer.server.examples import FRAME
+from stream_mer.server.hub import Hub
+from stream_mer.server.server import Server
+from stream_mer.server.settings import ServeSettings
+from stream_mer.types import EmotionFrame
 
-ROOT = Path(__file__).parent.parent
 WARM_UP_S = 2.0
-"""Published before anything counts; in this time the stuck clients' kernel buffers fill."""
+"""Published before anything counts; in this time the kernel buffers of stuck clients fill."""
 
 SETTLE_S = 0.3
-"""So long is read on before anything is concluded from silence."""
-
-LAST_CALL_S = 1.0
-"""How long what was published last is waited for."""
-
-END_TIMEOUT_S = 30.0
+LAST_CALL_S = 1.0  # what was published last is waited for so long
+MOST_CLIENTS = 100_000
+_CAPTURED = b'"t1":'
+_IDENTIFY = client_frame(b'{"type":"identify","subscribe":[{"events":["emotion"]}]}')
 
 OPTIONS = (
     click.Option(
@@ -49,14 +66,12 @@ OPTIONS = (
         default=("200x40", "1000x10"),
         show_default=True,
         metavar="CLIENTSxHZ",
-        help="Clients and frames a second.",
+        help="Clients and frames per second.",
     ),
+    count_option("--rounds", 5, "Rounds over all variants."),
+    seconds_option("--seconds", "duration_s", 8.0, "Counted in each run."),
     click.Option(
-        ["--rounds"], type=click.IntRange(min=1), default=5, show_default=True, help="Rounds over all variants."
-    ),
-    click.Option(["--seconds", "duration_s"], type=float, default=8.0, show_default=True, help="Counted, each time."),
-    click.Option(
-        ["--stuck-share"], type=click.FloatRange(0, 0.9), default=0.1, show_default=True, help="Of the clients."
+        ["--stuck-share"], type=click.FloatRange(0, 0.9), default=0.1, show_default=True, help="Share of the clients."
     ),
 )
 
@@ -68,32 +83,25 @@ class Point(NamedTuple):
     rate_hz: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Variant:
-    """What is measured at each point.
-
-    Attributes:
-        name: For the table.
-        server: ``ours`` or ``plain``.
-        has_stuck: Whether some clients never read.
-    """
+class Variant(NamedTuple):
+    """What is measured at each point: a server, ``ours`` or ``plain``, and whether some clients never read."""
 
     name: str
     server: str
-    has_stuck: bool = False
+    has_stuck: bool
 
 
-PEER = Variant(name="websockets.broadcast", server="plain")
+PEER = Variant("websockets.broadcast", "plain", has_stuck=False)
 VARIANTS = (
     PEER,
-    Variant(name="stream_mer", server="ours"),
-    Variant(name="stream_mer, some stuck", server="ours", has_stuck=True),
-    Variant(name="websockets.broadcast, some stuck", server="plain", has_stuck=True),
+    Variant("stream_mer", "ours", has_stuck=False),
+    Variant("stream_mer, some stuck", "ours", has_stuck=True),
+    Variant("websockets.broadcast, some stuck", "plain", has_stuck=True),
 )
 
 
 class Run(NamedTuple):
-    """What one variant showed at one point in one round."""
+    """Figures of one variant at one point in one round."""
 
     p50_ms: float
     p99_ms: float
@@ -107,7 +115,7 @@ def measure(*, points: Sequence[str], rounds: int, duration_s: float, stuck_shar
     """Measure all variants at all points, ``rounds`` times.
 
     Raises:
-        SettingError: A point is none.
+        SettingError: A point cannot be parsed.
         StreamMerError: A server or a client failed.
     """
     grid = [parse_point(text) for text in points]
@@ -120,21 +128,20 @@ def measure(*, points: Sequence[str], rounds: int, duration_s: float, stuck_shar
                 stuck = round(point.clients * stuck_share) if variant.has_stuck else 0
                 runs[point, variant].append(run_one(variant.server, point, stuck=stuck, duration_s=duration_s))
     return Measurement(
-        tables=(_table(runs),),
+        tables=(Table(key="load", title="Age of a frame at the clients, and cost of the server", rows=_rows(runs)),),
         notes=(
             f"Medians of {rounds} rounds of {duration_s:g} s. Ratios: to the peer without stuck clients, in one round.",
             f"Some stuck: {stuck_share:.0%} of the clients never read. Ages are those of the others.",
-            "Server CPU: of one core. KiB a client: once it has connected. Growth: of the whole server from then on.",
+            "Server CPU: of one core. KiB per client: once it has connected. Growth: of the whole server after that.",
         ),
-        threads=1,
     )
 
 
 def parse_point(text: str) -> Point:
-    """Read ``CLIENTSxHZ``.
+    """Parse ``CLIENTSxHZ``.
 
     Raises:
-        SettingError: It is none.
+        SettingError: It is malformed or out of range.
     """
     clients, _, rate_hz = text.partition("x")
     try:
@@ -142,37 +149,36 @@ def parse_point(text: str) -> Point:
     except ValueError:
         point = Point(0, 0.0)
     if not (1 <= point.clients <= 20_000 and 0.1 <= point.rate_hz <= 1000):
-        raise SettingError(f"{text!r} is no number of clients (1 to 20000) and a rate (0.1 to 1000), such as 1000x10")
+        raise SettingError(f"{text!r} is not a number of clients (1 to 20000) and a rate (0.1 to 1000) such as 1000x10")
     return point
 
 
 def run_one(server: str, point: Point, *, stuck: int, duration_s: float) -> Run:
-    """Start a server and a crowd, and watch them for a while.
+    """Start a server and its clients, and measure them for a while.
 
     Raises:
         StreamMerError: A server or a client failed.
     """
-    with started_server(server, point.rate_hz) as process:
-        alone = process.ask("state")
-        crowd = Crowd(process.port, clients=point.clients, stuck=stuck, identifies=server == "ours")
+    with open_child("-m", "benchmarks.load", server, str(point.rate_hz)) as child:
+        port = int(child.receive()["port"])
+        alone = child.ask("state")
+        crowd = Crowd(port, clients=point.clients, stuck=stuck, identifies=server == "ours")
         try:
             crowd.read(time.monotonic() + SETTLE_S)
-            connected = process.ask("start")
+            connected = child.ask("start")
             crowd.read(time.monotonic() + WARM_UP_S)
-            begin = _ask_while_reading(process, "state", crowd)
+            begin = _ask_while_reading(child, "state", crowd)
             crowd.read(begin["at_s"] + duration_s)
-            end = _ask_while_reading(process, "stop", crowd)
+            end = _ask_while_reading(child, "stop", crowd)
             crowd.read(end["at_s"] + LAST_CALL_S)
         finally:
             crowd.close()
-    if crowd.arrivals.closed:
-        raise StreamMerError(f"the server hung up on {crowd.arrivals.closed} clients that read")
-    ages_ms = 1e3 * ages_between(crowd, begin["at_s"], end["at_s"])
-    if not len(ages_ms):
-        raise StreamMerError(f"nothing came in {duration_s:g} s: measure for longer, or at a higher rate")
+    if crowd.closed:
+        raise StreamMerError(f"the server hung up on {crowd.closed} clients that read")
+    ages_ms = 1e3 * crowd.ages_between(begin["at_s"], end["at_s"])
     return Run(
-        p50_ms=float(np.percentile(ages_ms, 50)),
-        p99_ms=float(np.percentile(ages_ms, 99)),
+        p50_ms=percentile(list(ages_ms), 50),
+        p99_ms=percentile(list(ages_ms), 99),
         cpu_percent=100 * (end["cpu_s"] - begin["cpu_s"]) / (end["at_s"] - begin["at_s"]),
         client_kib=1024 * (connected["memory_mib"] - alone["memory_mib"]) / point.clients,
         growth_mib=end["memory_mib"] - connected["memory_mib"],
@@ -180,74 +186,16 @@ def run_one(server: str, point: Point, *, stuck: int, duration_s: float) -> Run:
     )
 
 
-def ages_between(crowd: Crowd, begin_s: float, end_s: float) -> NDArray[np.float64]:
-    """Return the ages of what was captured between these times, seconds."""
-    captured_s = np.asarray(crowd.arrivals.captured_s)
-    ages_s = np.asarray(crowd.arrivals.ages_s)
-    kept: NDArray[np.float64] = ages_s[(captured_s >= begin_s) & (captured_s < end_s)]
-    return kept
-
-
-class ServerProcess:
-    """A server in a process of its own (``benchmarks.load_server``).
-
-    Args:
-        process: The process, which has not said its port yet.
-    """
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
-        self.port = int(self.read()["port"])
-
-    def ask(self, word: str) -> Mapping[str, float]:
-        """Say a word; return what the server tells of itself."""
-        self.say(word)
-        return self.read()
-
-    def say(self, word: str) -> None:
-        """Say a word, which will be answered."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{word}\n")
-        self._process.stdin.flush()
-
-    def read(self) -> Mapping[str, float]:
-        """Return the next answer.
-
-        Raises:
-            StreamMerError: The server has ended.
-        """
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise StreamMerError("the server that was to be measured ended by itself; what it said stands above")
-        told: dict[str, float] = json.loads(line)
-        return told
-
-
-@contextmanager
-def started_server(kind: str, rate_hz: float) -> Iterator[ServerProcess]:
-    """Start a server, and end it at the end."""
-    command = [sys.executable, "-m", "benchmarks.load_server", kind, str(rate_hz)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
-        try:
-            yield ServerProcess(process)
-            process.communicate(timeout=END_TIMEOUT_S)
-        finally:
-            process.kill()
-
-
-def _ask_while_reading(process: ServerProcess, word: str, crowd: Crowd) -> Mapping[str, float]:
-    """Ask without keeping the clients waiting meanwhile."""
-    process.say(word)
+def _ask_while_reading(child: Child, line: str, crowd: Crowd) -> dict[str, Any]:
+    child.send(line)
     crowd.read(time.monotonic() + SETTLE_S)
-    return process.read()
+    return child.receive()
 
 
-def _table(runs: Mapping[tuple[Point, Variant], list[Run]]) -> Table:
-    rows: list[dict[str, Cell]] = []
+def _rows(runs: Mapping[tuple[Point, Variant], list[Run]]) -> list[Row]:
+    rows: list[Row] = []
     for (point, variant), those in runs.items():
-        peers = runs[point, PEER]
-        pairs = list(zip(those, peers, strict=True))
+        pairs = list(zip(those, runs[point, PEER], strict=True))
         rows.append(
             {
                 "clients": point.clients,
@@ -263,21 +211,170 @@ def _table(runs: Mapping[tuple[Point, Variant], list[Run]]) -> Table:
                 "delivered_percent": median(run.delivered_percent for run in those),
             }
         )
-    return Table(
-        key="load",
-        title="Age of a frame at the clients, and what the server pays",
-        columns=(
-            Column(key="clients", title="clients"),
-            Column(key="rate_hz", title="Hz", digits=0),
-            Column(key="server", title="server"),
-            Column(key="p50_ms", title="age p50 ms", digits=1),
-            Column(key="p99_ms", title="p99 ms", digits=1),
-            Column(key="p99_of_peer", title="p99 / peer"),
-            Column(key="cpu_percent", title="server CPU %", digits=1),
-            Column(key="cpu_of_peer", title="CPU / peer"),
-            Column(key="client_kib", title="KiB a client", digits=0),
-            Column(key="growth_mib", title="growth MiB", digits=1),
-            Column(key="delivered_percent", title="delivered %", digits=1),
-        ),
-        rows=tuple(rows),
-    )
+    return rows
+
+
+# The clients.
+
+
+class Crowd:
+    """Websocket clients in one process, cheap enough not to dominate: one selector, frames parsed by hand.
+
+    Args:
+        port: Port of the server.
+        clients: How many.
+        stuck: How many of them never read.
+        identifies: Whether they send ``identify``, as ``mer.v1`` requires.
+
+    Attributes:
+        readers: Clients that read.
+        closed: Readers whose connection ended.
+    """
+
+    def __init__(self, port: int, *, clients: int, stuck: int = 0, identifies: bool) -> None:
+        self.readers, self.closed = clients - stuck, 0
+        self._captured_s, self._ages_s = array("d"), array("d")
+        self._selector = selectors.DefaultSelector()
+        self._sockets: list[socket.socket] = []
+        for i in range(clients):
+            connection = open_websocket(port, wire.STREAM_PATH, is_stuck=i < stuck)
+            if identifies:
+                connection.send(_IDENTIFY)
+            self._sockets.append(connection)
+            if i >= stuck:
+                self._selector.register(connection, selectors.EVENT_READ, FrameReader())
+
+    def read(self, until_s: float) -> None:
+        """Read until a time of the monotonic clock."""
+        while (left_s := until_s - time.monotonic()) > 0:
+            for key, _ in self._selector.select(left_s):
+                connection, frames = key.fileobj, key.data
+                assert isinstance(connection, socket.socket)
+                if not self._read_one(connection, frames):
+                    self.closed += 1
+                    self._selector.unregister(connection)
+
+    def ages_between(self, begin_s: float, end_s: float) -> NDArray[np.float64]:
+        """Return the ages of the frames captured between these times, seconds."""
+        captured_s = np.asarray(self._captured_s)
+        ages_s: NDArray[np.float64] = np.asarray(self._ages_s)[(captured_s >= begin_s) & (captured_s < end_s)]
+        return ages_s
+
+    def close(self) -> None:
+        """Close all sockets without a close frame."""
+        self._selector.close()
+        for connection in self._sockets:
+            connection.close()
+
+    def _read_one(self, connection: socket.socket, reader: FrameReader) -> bool:
+        """Read one client; return False at the end of its connection."""
+        try:
+            data = connection.recv(65_536)
+        except OSError:
+            return False
+        now = time.monotonic()
+        for frame in reader.feed(data):
+            if frame.opcode == TEXT:
+                captured_s = captured_at_s(frame.payload)
+                if captured_s is not None:
+                    self._captured_s.append(captured_s)
+                    self._ages_s.append(now - captured_s)
+            elif frame.opcode == PING:
+                connection.send(client_frame(frame.payload, PONG))
+            elif frame.opcode == CLOSE:
+                return False
+        return bool(data)
+
+
+def captured_at_s(payload: bytes) -> float | None:
+    """Return ``t1`` of an ``emotion``, here the time of its creation; None for other messages."""
+    begin = payload.find(_CAPTURED)
+    if begin < 0:
+        return None
+    begin += len(_CAPTURED)
+    return float(payload[begin : payload.index(b",", begin)])
+
+
+# The server, in a child process. Arguments: ``ours`` or ``plain``, and the frames per second.
+
+
+class Serving(NamedTuple):
+    """A running server: its port, and a function that sends a frame to every client from any thread."""
+
+    port: int
+    publish: Callable[[EmotionFrame], None]
+
+
+@asynccontextmanager
+async def ours() -> AsyncIterator[Serving]:
+    """Our server with its defaults, except for the number of clients."""
+    hub = Hub()
+    sink = hub.sink("main")
+    async with Server(hub, ServeSettings(port=0, max_clients=MOST_CLIENTS)) as server:
+        yield Serving(server.port, sink.publish)
+
+
+@asynccontextmanager
+async def plain() -> AsyncIterator[Serving]:
+    """The example of websockets: a set of connections and a broadcast of the same bytes."""
+    loop = asyncio.get_running_loop()
+    connections: set[ServerConnection] = set()
+    encoder = MessageEncoder("main")
+
+    async def handle(connection: ServerConnection) -> None:
+        connections.add(connection)
+        try:
+            await connection.wait_closed()
+        finally:
+            connections.discard(connection)
+
+    def publish(frame: EmotionFrame) -> None:
+        data = encode(encoder.message(frame))
+        loop.call_soon_threadsafe(lambda: broadcast(connections, data, text=True))
+
+    server = await serve(handle, "127.0.0.1", 0, compression=None)
+    try:
+        yield Serving(int(server.sockets[0].getsockname()[1]), publish)
+    finally:
+        for connection in connections:  # closing would wait for stuck clients for ever
+            connection.transport.abort()
+        server.close()
+        await server.wait_closed()
+
+
+SERVERS: dict[str, Callable[[], AbstractAsyncContextManager[Serving]]] = {"ours": ours, "plain": plain}
+
+
+async def run_server(kind: str, rate_hz: float) -> None:
+    """Serve until stdin ends; ``start`` and ``stop`` control the publisher, every line is answered with the state."""
+    async with SERVERS[kind]() as serving:
+        stopped, published = threading.Event(), 0
+
+        def publish() -> None:
+            nonlocal published
+            begun = time.monotonic()
+            while not stopped.wait(max(0.0, begun + published / rate_hz - time.monotonic())):
+                serving.publish(replace(FRAME, index=published, t1=time.monotonic()))
+                published += 1
+
+        publisher = threading.Thread(target=publish, daemon=True)
+        answer({"port": serving.port})
+        while line := (await asyncio.to_thread(sys.stdin.readline)).strip():
+            if line == "start":
+                publisher.start()
+            elif line == "stop":
+                stopped.set()
+                await asyncio.to_thread(publisher.join)
+            answer(
+                {
+                    "cpu_s": time.process_time(),
+                    "at_s": time.monotonic(),
+                    "memory_mib": memory_mib("VmRSS"),
+                    "published": published,
+                }
+            )
+        stopped.set()
+
+
+if __name__ == "__main__":
+    asyncio.run(run_server(sys.argv[1], float(sys.argv[2])))

@@ -1,61 +1,83 @@
-"""Accuracy and compute of VibeNet, MSD-MusiCNN and ours, same folds.
+"""Accuracy of VibeNet, MSD-MusiCNN and ours on the same folds.
 
-Every system is judged on the clips of one labelled corpus, never on an artist that it was taught about there, and timed
-on one core. Ours is what `stream-mer evaluate` predicts: give the same options, and its folds are taken from the cache;
-those that it lacks are trained, which takes as long as there. On what the peers hear, support vector machines are
-trained on the same folds. Each system hears the whole clip, and then its first ten seconds alone.
+Every system is judged on the clips of one labelled corpus, never on an artist that it was taught about there. Ours is
+what `stream-mer evaluate` predicts: give the same options, and its folds are taken from the cache; missing ones are
+trained, which takes as long as there. On the features of the peers, support vector machines are trained on the same
+folds. Each system gets the whole clip, and then its first ten seconds alone. What each costs is measured by `latency`.
 
 \b
-  ours      needs --corpus; --model is the checkpoint that is timed
+  ours      needs --corpus
   vibenet   needs --vibenet-python: VibeNet 0.1.0 is under the GPL-3, so it
             stays in an interpreter and a process of its own. To make one:
               python -m venv DIR
               DIR/bin/pip install vibenet==0.1.0 onnx
   musicnn   needs --musicnn: its published tensors, an .npz as for --backbone
 
-A peer that is not there is named and left out. What the peers hear and what the machines say is kept in the cache, and
-an interrupted run goes on there; only the times are measured anew. The first run over 1,443 clips of 30 s takes about
-half an hour of one core, later ones a minute or two.
+A peer that is not installed is named and left out. Features and predictions of the peers are kept in the cache, and an
+interrupted run continues there. The first run over 1,443 clips of 30 s takes about half an hour of one core, later ones
+a minute.
 
 \b
   python -m benchmarks peers --corpus ~/corpus --musicnn msd_musicnn.npz \\
       --vibenet-python ~/vibenet/bin/python --json peers.json
   python -m benchmarks peers --corpus ~/corpus --musicnn msd_musicnn.npz \\
       --system musicnn                  # no model of ours is trained
-
-The tables: accuracy beside compute; the same figures with 95 % intervals over artists, and the difference to ours,
-paired by clip; and the cost of each way of listening. The live ways give a result every half second.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
-import torch
+import numpy as np
 
-from benchmarks.checkpoints import open_checkpoint
-from benchmarks.peers_musicnn import SYSTEM as MUSICNN
-from benchmarks.peers_musicnn import find_musicnn
-from benchmarks.peers_ours import SYSTEM as OURS
-from benchmarks.peers_ours import find_ours
-from benchmarks.peers_result import FRAME, Found, PeerMissingError
-from benchmarks.peers_tables import accuracy_table, cost_table, interval_table, score_all
-from benchmarks.peers_timing import time_in_turn
-from benchmarks.peers_vibenet import SYSTEM as VIBENET
-from benchmarks.peers_vibenet import find_vibenet
-from benchmarks.report import Measurement
+from benchmarks.harness import Cell, Measurement, PeerMissingError, Row, Table, path_option
+from benchmarks.musicnn import SYSTEM as MUSICNN
+from benchmarks.musicnn import WINDOW_S, open_musicnn
+from benchmarks.peers_svm import Features, cached_features, judge_features
+from benchmarks.vibenet import HIDDEN, VERSION, open_vibenet
+from benchmarks.vibenet import SYSTEM as VIBENET
 from stream_mer.cli.corpus_options import CorpusOptions, corpus_options
-from stream_mer.emotion.predictor import EmotionPredictor
 from stream_mer.errors import SettingError
 from stream_mer.training.corpora.registry import open_corpus
-from stream_mer.training.corpus import together
+from stream_mer.training.corpus import Clip, together
+from stream_mer.training.crossvalidation import (
+    AUDIO_ONLY,
+    PRINTED,
+    RECOGNISED,
+    STANDARD_CONDITIONS,
+    Predictions,
+    cross_validate,
+)
+from stream_mer.training.dataset import ClipSet
+from stream_mer.training.metrics import Figure
+from stream_mer.training.scores import Score, score
+from stream_mer.training.stage import stage_conditions
+from stream_mer.training.text_strength import with_earned_strength
+from stream_mer.training.tokens import read_audio
 
+OURS = "stream_mer"
 SYSTEMS = {"ours": OURS, "vibenet": VIBENET, "musicnn": MUSICNN}
+CLIP, FRAME = "whole clip", "10 s"
+"""How much of each clip is given: all of it, or its first ten seconds."""
+
+FIRST_S = 10.0
+FIGURES = {
+    "quadrants_f1": "quadrants F1",
+    "valence_r": "V r",
+    "valence_ccc": "V CCC",
+    "arousal_r": "A r",
+    "arousal_ccc": "A CCC",
+    "clusters_f1": "clusters F1",
+}
+"""The reported figures of ``training.scores.SCORES``, with their names in the table of intervals."""
+
+_WORDS = {AUDIO_ONLY.name: "audio alone", RECOGNISED.name: "recognised words", PRINTED.name: "printed words"}
 
 OPTIONS = (
     *click.command()(corpus_options(lambda **_: None)).params,
@@ -67,87 +89,166 @@ OPTIONS = (
         show_default=True,
         help="What to measure; may be repeated.",
     ),
-    click.Option(
-        ["--vibenet-python"],
-        type=click.Path(path_type=Path),
-        metavar="PATH",
-        help="Interpreter that has VibeNet, see above.",
-    ),
-    click.Option(
-        ["--musicnn"], type=click.Path(path_type=Path), metavar="PATH", help="Tensors of MSD-MusiCNN, an .npz."
-    ),
-    click.Option(["--runs"], type=click.IntRange(min=1), default=5, show_default=True, help="Runs that time each way."),
-    click.Option(["--model"], help="Checkpoint to time: a name or a folder.  [default: the shipped one]"),
+    path_option("--vibenet-python", "Interpreter that has VibeNet, see above."),
+    path_option("--musicnn", "Tensors of MSD-MusiCNN, an .npz."),
 )
 
 _NOTES = (
-    "SVM: RBF, C chosen on the training folds; on VibeNet's hidden layer and outputs, or MSD-MusiCNN's embedding and "
-    "tags, the mean over its windows.\n"
-    f"{FRAME}: ours is the one frame after 9.92 s; VibeNet hears 10 s at once, MSD-MusiCNN 3 windows, 9.0 s.\n"
-    "Ours for a whole clip is the mean of causal frames, which a live listener has; the peers hear the clip at once.\n"
-    "The peers were trained elsewhere, and may have heard artists of the corpus; so may our backbone, MSD-MusiCNN.\n"
-    "CPU times leave out decoding and the machines, and of ours the recogniser and the encoder of the words."
-).splitlines()
-"""What a reader must know, one sentence each."""
+    "SVM: RBF, C chosen on the training folds.",
+    "Its features: VibeNet's hidden layer and outputs; the mean of MSD-MusiCNN's embedding and tags over its windows.",
+    f"{FRAME}: ours is the one frame after 9.92 s; VibeNet gets 10 s at once, MSD-MusiCNN 3 windows, 9.0 s.",
+    "Ours for a whole clip is the mean of causal frames, which a live listener has; the peers get the clip at once.",
+    "The peers were trained elsewhere, and may know artists of the corpus; so may our backbone, MSD-MusiCNN.",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Judged:
+    """Predictions of one system.
+
+    Attributes:
+        system: Its name.
+        heard: ``CLIP`` or ``FRAME``.
+        predictions: Out of fold, one row for each clip.
+        figures: Names of the figures that its predictions allow.
+        is_base: Whether the others with the same audio are compared with this one.
+    """
+
+    system: str
+    heard: str
+    predictions: Predictions
+    figures: frozenset[str] = frozenset(FIGURES)
+    is_base: bool = False
 
 
 def measure(
-    *,
-    systems: Sequence[str],
-    vibenet_python: Path | None,
-    musicnn: Path | None,
-    runs: int,
-    model: str | None,
-    **training: Any,
+    *, systems: Sequence[str], vibenet_python: Path | None, musicnn: Path | None, **training: Any
 ) -> Measurement:
-    """Predict with every system that is there, then time them in turn.
+    """Predict with every system that is installed.
 
     Args:
         systems: Names of ``SYSTEMS``.
         vibenet_python: An interpreter that has VibeNet.
         musicnn: The published tensors of MSD-MusiCNN.
-        runs: How often each way is timed.
-        model: The checkpoint of ours that is timed.
         training: The fields of ``CorpusOptions``.
 
     Raises:
-        SettingError: Nothing that was asked for is there.
+        SettingError: No requested system is installed.
         StreamMerError: The corpus cannot be read, or a clip of it; or our folds cannot be trained.
     """
-    asked = CorpusOptions(**training)
-    corpus = together([open_corpus(corpus, asked.corpus_format) for corpus in asked.corpora])
-    cache = asked.cache / "peers"
-    with contextlib.ExitStack() as stack:
-        searches: dict[str, Callable[[], Found]] = {
-            "ours": lambda: _find_ours(asked, len(corpus.clips), model, stack),
-            "vibenet": lambda: find_vibenet(corpus.clips, vibenet_python, cache, stack),
-            "musicnn": lambda: find_musicnn(corpus.clips, musicnn, cache),
-        }
-        found = [_found_or_left_out(name, searches[name]) for name in SYSTEMS if name in systems]
-        ways = [way for one in found for way in one.ways]
-        notes = [note for one in found for note in one.notes]
-        if not ways:
-            raise SettingError(f"there is nothing to measure: {' '.join(notes)}")
-        torch.set_num_threads(1)
-        costs = time_in_turn(ways, runs)
-    scored = score_all(corpus.clips, [judged for one in found for judged in one.judged])
-    return Measurement(
-        tables=(accuracy_table(scored, costs), interval_table(scored), cost_table(ways, costs)),
-        notes=(*corpus.notes, *notes, *_NOTES, f"Medians of {runs} runs in turn; ratios are taken within a run."),
-        threads=1,
+    options = CorpusOptions(**training)
+    corpus = together([open_corpus(corpus, options.corpus_format) for corpus in options.corpora])
+    cache = options.cache / "peers"
+    predictors: dict[str, Callable[[], Iterator[Judged]]] = {
+        "ours": lambda: _predict_ours(options, len(corpus.clips)),
+        "vibenet": lambda: _predict_vibenet(corpus.clips, vibenet_python, cache),
+        "musicnn": lambda: _predict_musicnn(corpus.clips, musicnn, cache),
+    }
+    judged: list[Judged] = []
+    missing = []
+    for name in (name for name in SYSTEMS if name in systems):
+        try:
+            judged += predictors[name]()
+        except PeerMissingError as error:
+            missing.append(f"{SYSTEMS[name]} was left out: {error}.")
+    if not judged:
+        raise SettingError(f"there is nothing to measure: {' '.join(missing)}")
+    return Measurement(tables=make_tables(corpus.clips, judged), notes=(*corpus.notes, *missing, *_NOTES))
+
+
+def _predict_ours(options: CorpusOptions, n_clips: int) -> Iterator[Judged]:
+    """Cross-validate as `stream-mer evaluate` does; songs without audio, which come after the clips, are left out."""
+    data = options.prepare().data
+    conditions = (*STANDARD_CONDITIONS, *stage_conditions(data))
+    results = cross_validate(
+        data, options.recipe(), options.seed, options.cache, conditions=conditions, title="Our folds"
+    )
+    results = with_earned_strength(data, results, as_they_are=frozenset(data.sounds))
+    for heard, predictions in ((CLIP, results.clips), (FRAME, results.frames)):
+        for kind, words in _WORDS.items():
+            ours = predictions[kind]
+            kept = Predictions(
+                emotion=ours.emotion[:n_clips], category=ours.category[:n_clips], cluster=ours.cluster[:n_clips]
+            )
+            yield Judged(system=f"{OURS}, {words}", heard=heard, predictions=kept, is_base=kind == AUDIO_ONLY.name)
+
+
+def _predict_vibenet(clips: Sequence[Clip], python: Path | None, cache: Path) -> Iterator[Judged]:
+    """Predict by SVMs on its hidden layer and outputs, and by its own valence and energy."""
+    with open_vibenet(python) as vibenet:
+        for heard, first_s, folder in ((CLIP, None, "whole"), (FRAME, FIRST_S, "10s")):
+            compute = partial(vibenet.features, first_s=first_s)
+            features = cached_features(clips, cache / f"vibenet-{VERSION}-{folder}", compute, f"{VIBENET}, {heard}")
+            rows = np.stack(features)
+            yield raw_vibenet(rows[:, HIDDEN:], vibenet.names, heard)
+            machines = judge_features(clips, rows, cache, f"{VIBENET} + SVM, {heard}")
+            yield Judged(system=f"{VIBENET} + SVM", heard=heard, predictions=machines)
+
+
+def raw_vibenet(outputs: Features, names: Sequence[str], heard: str) -> Judged:
+    """Its own valence and energy, 0..1: only their correlation can be reported."""
+    emotion = outputs[:, [names.index("valence"), names.index("energy")]].astype(np.float64)
+    n = len(emotion)
+    return Judged(
+        system=f"{VIBENET}, its valence and energy",
+        heard=heard,
+        predictions=Predictions(emotion=emotion, category=np.zeros((n, 4)), cluster=np.zeros((n, 5))),
+        figures=frozenset({"valence_r", "arousal_r"}),
     )
 
 
-def _find_ours(asked: CorpusOptions, n_clips: int, model: str | None, stack: contextlib.ExitStack) -> Found:
-    checkpoint = stack.enter_context(open_checkpoint(model))
-    predictor = EmotionPredictor.load(checkpoint.folder, threads=1)
-    found = find_ours(asked, n_clips, predictor)
-    return replace(found, notes=(*found.notes, f"Timed: {checkpoint.note}"))
+def _predict_musicnn(clips: Sequence[Clip], tensors: Path | None, cache: Path) -> Iterator[Judged]:
+    """Predict by SVMs on its features, the mean over its windows."""
+    tagger = open_musicnn(tensors)
+    assert tensors is not None
+    folder = cache / f"msd-musicnn-{hashlib.sha256(tensors.read_bytes()).hexdigest()[:12]}"
+    windows = cached_features(
+        clips, folder, lambda clip: tagger.features(read_audio(clip.audio, clip.middle_s)), MUSICNN
+    )
+    for heard, n_windows in ((CLIP, None), (FRAME, int(FIRST_S / WINDOW_S))):
+        rows = np.stack([clip[:n_windows].mean(0) for clip in windows])
+        machines = judge_features(clips, rows, cache, f"{MUSICNN} + SVM, {heard}")
+        yield Judged(system=f"{MUSICNN} + SVM", heard=heard, predictions=machines)
 
 
-def _found_or_left_out(name: str, find: Callable[[], Found]) -> Found:
-    """What there is of a system; of a peer that is not there, a note that says so."""
-    try:
-        return find()
-    except PeerMissingError as error:
-        return Found(notes=(f"{SYSTEMS[name]} was left out: {error}.",))
+def make_tables(clips: Sequence[Clip], judged: Sequence[Judged]) -> tuple[Table, Table]:
+    """Score every system against the labels of the clips, and against ours."""
+    unheard = {clip.clip_id: np.zeros((1, 1), np.float16) for clip in clips}
+    labels = ClipSet(clips, unheard, {})  # labels and artists are all that is read
+    scores = [score(labels, one.predictions) for one in judged]
+    bases = {one.heard: own for one, own in zip(judged, scores, strict=True) if one.is_base}
+    accuracy: list[Row] = []
+    intervals: list[Row] = []
+    for one, own in zip(judged, scores, strict=True):
+        figures = {name: own[name].figure() for name in _reported(one, own)}
+        values: dict[str, Cell] = {name: figures[name].value if name in figures else None for name in FIGURES}
+        accuracy.append({"system": one.system, "heard": one.heard, **values})
+        base = None if one.is_base else bases.get(one.heard)
+        for name, figure in figures.items():
+            difference = None if base is None else own[name].difference(base[name])
+            intervals.append(
+                {
+                    "system": one.system,
+                    "heard": one.heard,
+                    "figure": FIGURES[name],
+                    "clips": figure.n,
+                    **_interval("", figure),
+                    **_interval("minus_ours_", difference),
+                }
+            )
+    return (
+        Table(key="accuracy", title="Accuracy out of fold, no artist on both sides", rows=accuracy),
+        Table(
+            key="intervals",
+            title="95 % intervals over artists; minus ours (audio alone, same length), paired by clip",
+            rows=intervals,
+        ),
+    )
+
+
+def _reported(one: Judged, scores: Mapping[str, Score]) -> list[str]:
+    return [name for name in FIGURES if name in one.figures and len(scores[name].artists)]
+
+
+def _interval(prefix: str, figure: Figure | None) -> dict[str, Cell]:
+    return {f"{prefix}{part}": None if figure is None else getattr(figure, part) for part in ("value", "low", "high")}

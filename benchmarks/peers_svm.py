@@ -1,13 +1,13 @@
-"""Support vector machines on a peer's features: out-of-fold predictions on the folds that ours are judged on.
+"""Support vector machines on a peer's features, out of fold, on the same folds as ours.
 
-Everything that is learned for a fold, the scaling of the features and the choice of C included, is learned from the
-other folds.
+The scaling of the features and the choice of C are learned from the training folds, too. Features and predictions are
+cached in files, so that an interrupted run can continue.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,46 +20,77 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, SVR
 
-from benchmarks.peers_cache import Features, cached_predictions
 from stream_mer.training.corpus import Clip
 from stream_mer.training.crossvalidation import Predictions
 from stream_mer.training.metrics import ccc
 from stream_mer.training.progress import track
+from stream_mer.training.tokens import audio_fingerprint
 from stream_mer.types import CATEGORIES, CLUSTERS
 
+Features = NDArray[np.float32]
+
 COSTS = (0.1, 0.3, 1.0, 3.0, 10.0)
-"""What C is chosen from, by the figure that the machine is judged by: macro-F1 of classes, CCC of numbers."""
+"""Candidates for C, chosen by the figure that is reported: macro-F1 of classes, CCC of numbers."""
 
 _UNCHOSEN_COST = 1.0  # where the training folds are too few to choose on
 _EPSILON = 0.05  # of the regression: errors in valence and arousal, -1..1, that cost nothing
 _CLASSES = {"category": len(CATEGORIES), "cluster": len(CLUSTERS)}
 
 Labels = NDArray[np.float64]
-"""One a clip; NaN where it has none."""
+"""One for each clip; NaN where it has none."""
+
+
+def cached_features(
+    clips: Sequence[Clip], folder: Path, compute: Callable[[Clip], Features], title: str
+) -> list[Features]:
+    """Return the features of every clip, in order; those in ``folder`` are not computed again.
+
+    Args:
+        clips: The clips.
+        folder: Holds one file for each clip, its name a fingerprint of the audio. The folder's name must change with
+            everything else that ``compute`` depends on.
+        compute: Called for each clip that ``folder`` lacks.
+        title: Title of the progress bar.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / f"{clip.clip_id}-{audio_fingerprint(clip.audio, clip.middle_s)}.npy" for clip in clips]
+    todo = [(clip, file) for clip, file in zip(clips, files, strict=True) if not file.is_file()]
+    for clip, file in track(todo, title, total=len(todo)) if todo else ():
+        part = file.with_suffix(".part.npy")
+        np.save(part, compute(clip))
+        part.replace(file)  # atomic
+    return [np.load(file, allow_pickle=False) for file in files]
 
 
 def judge_features(clips: Sequence[Clip], features: Features, cache: Path, title: str) -> Predictions:
-    """``predict_out_of_fold``, kept in ``cache`` under a name that changes with features, labels, folds and method."""
-    tasks, folds = _tasks(clips), _folds(clips)
+    """``predict_out_of_fold``, cached under a fingerprint of features, labels, folds and method."""
+    tasks, folds = _tasks(clips), np.array([clip.fold for clip in clips])
     state = hashlib.sha256(repr([COSTS, _UNCHOSEN_COST, _EPSILON, sklearn.__version__, features.shape]).encode())
     for array in (features, folds, *tasks.values()):
         state.update(np.ascontiguousarray(array).tobytes())
     file = cache / f"machines-{state.hexdigest()[:12]}.npz"
-    return cached_predictions(file, lambda: predict_out_of_fold(clips, features, title))
+    if not file.is_file():
+        cache.mkdir(parents=True, exist_ok=True)
+        made = predict_out_of_fold(clips, features, title)
+        part = file.with_suffix(".part.npz")
+        np.savez(part, emotion=made.emotion, category=made.category, cluster=made.cluster)
+        part.replace(file)  # atomic
+    with np.load(file, allow_pickle=False) as kept:
+        return Predictions(emotion=kept["emotion"], category=kept["category"], cluster=kept["cluster"])
 
 
 def predict_out_of_fold(clips: Sequence[Clip], features: Features, title: str) -> Predictions:
     """Train RBF machines on all folds but one and predict that one, for every fold and every label.
 
-    A class that is predicted has the logit 1 and the others 0. Only clips that have a label are predicted for it; the
-    others' rows are 0, and so are those of a fold beside which there is nothing to learn from.
+    The predicted class has the logit 1 and the others 0. Only clips that have a label are predicted for it; the rows of
+    the others are 0, as are those of a fold that leaves no training clips.
 
     Args:
         clips: The clips.
         features: One row a clip, [n, d].
         title: Of the progress bar.
     """
-    tasks, folds = _tasks(clips), _folds(clips)
+    tasks, folds = _tasks(clips), np.array([clip.fold for clip in clips])
     jobs = [(task, fold) for task in tasks for fold in sorted(set(folds.tolist()))]
     out = {task: np.full(len(clips), np.nan) for task in tasks}
     for task, fold in track(jobs, title, total=len(jobs)):
@@ -75,7 +106,7 @@ def predict_out_of_fold(clips: Sequence[Clip], features: Features, title: str) -
 
 
 def _fitted(features: Features, labels: Labels, folds: NDArray[np.int_], *, classes: bool) -> Any:
-    """A machine whose C did best on the training folds, each left out in turn."""
+    """A machine whose C scored best on the training folds, each left out in turn."""
     if classes and len(set(labels.tolist())) < 2:
         return _Constant(labels[0])
     machine = SVC(C=_UNCHOSEN_COST) if classes else SVR(C=_UNCHOSEN_COST, epsilon=_EPSILON)
@@ -93,7 +124,7 @@ def _fitted(features: Features, labels: Labels, folds: NDArray[np.int_], *, clas
 
 
 class _Constant:
-    """Stands for a machine where all that there is to learn from is of one class."""
+    """Replaces a machine where all training clips are of one class."""
 
     def __init__(self, label: float) -> None:
         self._label = label
@@ -109,10 +140,6 @@ def _tasks(clips: Sequence[Clip]) -> Mapping[str, Labels]:
         "valence": _known([clip.valence if clip.teaches_emotion else None for clip in clips]),
         "arousal": _known([clip.arousal if clip.teaches_emotion else None for clip in clips]),
     }
-
-
-def _folds(clips: Sequence[Clip]) -> NDArray[np.int_]:
-    return np.array([clip.fold for clip in clips])
 
 
 def _known(labels: Sequence[float | None]) -> Labels:

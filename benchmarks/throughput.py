@@ -1,75 +1,99 @@
-"""How many channels one process keeps in time, and what each takes.
+"""How many channels one process keeps in time, and what each costs.
 
-Each row is a fresh process that runs so many whole pipelines, each over audio of its own that comes as real time would
-bring it, as ``stream-mer serve`` with as many sources does: from memory, which shows what a channel costs without its
-source, or decoded by each channel from a file. In time means: of the frames that were due, at most one in
-two hundred is missing, and 99 of 100 are out before the next is due.
+Each row is a fresh process with that many whole pipelines, each over audio of its own at the pace of real time, as
+``stream-mer serve`` with as many sources: from memory, which shows what a channel costs without its source, or decoded
+by each channel from a file. In time means: at most one frame in two hundred is missing, and 99 of 100 are out before
+the next is due.
 
-With lyrics, one recogniser serves all channels in turn: what falls behind is the words, and the frames say so.
+With lyrics, one recogniser serves all channels in turn. Where it cannot keep up, the lyrics lag, and the frames say so.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import subprocess
+import os
 import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import click
+import numpy as np
 
-from benchmarks.checkpoints import open_checkpoint
-from benchmarks.report import Cell, Column, Measurement, Table
-from benchmarks.throughput_probe import Job, encode
-from stream_mer.errors import StreamMerError
+from benchmarks.harness import (
+    Measurement,
+    Row,
+    Table,
+    answer,
+    memory_mib,
+    model_option,
+    open_checkpoint,
+    read_song,
+    run_child,
+    seconds_option,
+    song_option,
+)
+from stream_mer.config import EngineSettings, LyricsSettings, WindowSettings
+from stream_mer.engine import Engine
+from stream_mer.ports import AudioSource
+from stream_mer.sources.file import FileSource
+from stream_mer.sources.pacing import Pacer
 from stream_mer.training.progress import track
+from stream_mer.types import AudioChunk, EmotionFrame, LyricLine, Samples, StreamEvent
 
-ROOT = Path(__file__).parent.parent
 IN_TIME_SHARE = 0.995
+CHUNK_SAMPLES = 1_600  # 0.1 s at a time
 _TIMEOUT_S = 300.0
+_JOIN_TIMEOUT_S = 60.0
+
+
+def _counts(name: str, variable: str, default: tuple[int, ...], text: str) -> click.Option:
+    count = click.IntRange(min=1)
+    return click.Option([name, variable], type=count, multiple=True, default=default, show_default=True, help=text)
+
 
 OPTIONS = (
-    click.Option(
-        ["--channels", "counts"],
-        type=click.IntRange(min=1),
-        multiple=True,
-        default=(1, 10, 50, 100, 200),
-        show_default=True,
-        help="Without lyrics.",
-    ),
-    click.Option(
-        ["--channels-decoded", "decoded_counts"],
-        type=click.IntRange(min=1),
-        multiple=True,
-        default=(10, 50, 100),
-        show_default=True,
-        help="Without lyrics, each decoding a file of its own.",
-    ),
-    click.Option(
-        ["--channels-with-lyrics", "lyric_counts"],
-        type=click.IntRange(min=1),
-        multiple=True,
-        default=(1, 2, 4, 8),
-        show_default=True,
-    ),
+    _counts("--channels", "counts", (1, 10, 50, 100, 200), "Without lyrics."),
+    _counts("--channels-decoded", "decoded_counts", (10, 50, 100), "Without lyrics, each decoding a file of its own."),
+    _counts("--channels-with-lyrics", "lyric_counts", (1, 2, 4, 8), "With lyrics."),
     click.Option(["--no-decoding"], is_flag=True, help="Leave the rows with decoding out."),
     click.Option(["--no-lyrics"], is_flag=True, help="Leave the rows with lyrics out."),
-    click.Option(
-        ["--seconds", "duration_s"],
-        type=click.FloatRange(min=1),
-        default=20.0,
-        show_default=True,
-        help="Counted a row.",
-    ),
+    seconds_option("--seconds", "duration_s", 20.0, "Counted in each row.", least=1),
     click.Option(["--hop", "hop_s"], type=float, default=0.5, show_default=True, help="Seconds between frames."),
     click.Option(["--device"], default="cpu", show_default=True, help="cpu, cuda or cuda:N, for the emotion model."),
-    click.Option(
-        ["--song"],
-        type=click.Path(path_type=Path, exists=True, dir_okay=False),
-        help="What the channels hear.  [default: the demo song]",
-    ),
-    click.Option(["--model"], help="Checkpoint: a name or a folder.  [default: the shipped one]"),
+    song_option(),
+    model_option(),
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One row.
+
+    Attributes:
+        channels: Streams at once.
+        seconds: How long is counted, after ``warm_s``.
+        hop_s: Seconds between two frames of a channel.
+        model: Folder of the checkpoint.
+        song: Audio of every channel, each from another position.
+        device: Device of the model.
+        lyrics: Whether lyrics are recognised.
+        decoded: Whether every channel decodes the song itself, from its beginning.
+        warm_s: What comes first and does not count, while the recogniser loads.
+    """
+
+    channels: int
+    seconds: float
+    hop_s: float
+    model: str
+    song: str
+    device: str = "cpu"
+    lyrics: bool = False
+    decoded: bool = False
+    warm_s: float = 3.0
 
 
 def measure(
@@ -82,17 +106,16 @@ def measure(
     duration_s: float,
     hop_s: float,
     device: str,
-    song: Path | None,
+    song: Path,
     model: str | None = None,
 ) -> Measurement:
     """Run each number of channels in a process of its own.
 
     Raises:
-        CheckpointError: The checkpoint that was named is not there.
-        StreamMerError: A process failed; the message holds the last line that it said.
+        CheckpointError: The named checkpoint does not exist.
+        StreamMerError: A process failed; the message holds the last line of its errors.
     """
-    heard = song or ROOT / "stream_mer" / "demo" / "demo.ogg"
-    rows: list[dict[str, Cell]] = []
+    rows: list[Row] = []
     with open_checkpoint(model) as found:
         for title, series in (
             ("Channels", counts),
@@ -108,66 +131,138 @@ def measure(
                     device=device,
                     lyrics=title == "With lyrics",
                     decoded=title == "Decoded",
-                    song=str(heard),
+                    song=str(song.resolve()),
                 )
-                rows.append(_row(job, run_probe(job)))
+                arguments = ["-m", "benchmarks.throughput", json.dumps(asdict(job))]
+                rows.append(_row(job, run_child(arguments, timeout_s=_TIMEOUT_S + duration_s)))
     return Measurement(
-        tables=(_table(rows),),
+        tables=(Table(key="channels", title="Channels in one process", rows=rows),),
         notes=(
             found.note,
-            f"Each row: {duration_s:g} s of {heard.name} in every channel, one frame every {hop_s:g} s, on {device}.",
-            "Age: from the last sample of a frame's hop entering the process until the frame is handed on.",
+            f"Each row: {duration_s:g} s of {song.name} in every channel, one frame every {hop_s:g} s, on {device}.",
+            "Age: from the arrival of the last sample of a frame's hop until the frame is published.",
         ),
-        threads=1,
     )
 
 
-def run_probe(job: Job) -> dict[str, float]:
-    """Run ``benchmarks.throughput_probe`` in a fresh process; what it found.
-
-    Raises:
-        StreamMerError: It failed.
-    """
-    command = [sys.executable, "-m", "benchmarks.throughput_probe", encode(job)]
-    timeout_s = _TIMEOUT_S + job.seconds
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=timeout_s)
-    if done.returncode != 0:
-        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise StreamMerError(f"{job.channels} channels failed: {last}")
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
-
-
-def _row(job: Job, found: dict[str, float]) -> dict[str, Cell]:
+def _row(job: Job, found: dict[str, float]) -> Row:
     in_time = found["frames_of_due"] >= IN_TIME_SHARE and found["age_p99_ms"] <= 1e3 * job.hop_s
-    told = {name: None if math.isnan(value) else value for name, value in found.items()}
-    what: dict[str, Cell] = {
+    return {
         "channels": job.channels,
         "audio": "decoded" if job.decoded else "in memory",
         "lyrics": "on" if job.lyrics else "off",
         "in_time": int(in_time),
+        **{name: None if math.isnan(value) else value for name, value in found.items()},
     }
-    return what | told
 
 
-def _table(rows: list[dict[str, Cell]]) -> Table:
-    return Table(
-        key="channels",
-        title="Channels in one process",
-        columns=(
-            Column(key="channels", title="channels"),
-            Column(key="audio", title="audio"),
-            Column(key="lyrics", title="lyrics"),
-            Column(key="in_time", title="in time"),
-            Column(key="frames_of_due", title="frames / due", digits=3),
-            Column(key="age_p50_ms", title="age p50 ms", digits=1),
-            Column(key="age_p99_ms", title="p99 ms", digits=1),
-            Column(key="cores", title="cores busy"),
-            Column(key="cpu_ms_a_frame", title="CPU ms a frame"),
-            Column(key="threads", title="threads", digits=0),
-            Column(key="mib_a_channel", title="MiB a channel"),
-            Column(key="lines_a_minute", title="lines a minute", digits=1),
-            Column(key="lagging", title="words lagging"),
-        ),
-        rows=tuple(rows),
-    )
+# In the child process.
+
+
+class Player:
+    """An ``AudioSource`` that loops over samples at the pace of a sound card."""
+
+    live = True
+
+    def __init__(self, name: str, audio: Samples, *, starts_at: int, delay_s: float) -> None:
+        self.name = name
+        self._audio, self._starts_at, self._delay_s = audio, starts_at, delay_s  # the samples are shared
+        self._closed = threading.Event()
+
+    def chunks(self) -> Iterator[AudioChunk]:
+        self._closed.wait(self._delay_s)
+        pacer, position = Pacer(self._closed), 0
+        while not self._closed.is_set() and pacer.hold(position + CHUNK_SAMPLES):
+            at = (self._starts_at + position) % len(self._audio)
+            samples = self._audio.take(np.arange(at, at + CHUNK_SAMPLES), mode="wrap")
+            yield AudioChunk(start_sample=position, samples=samples, captured_at=time.monotonic())
+            position += CHUNK_SAMPLES
+
+    def close(self) -> None:
+        self._closed.set()
+
+
+class Decoder(FileSource):
+    """A looped file at the pace of real time, with a delayed start."""
+
+    def __init__(self, name: str, path: str, *, delay_s: float) -> None:
+        super().__init__(path, paced=True, loop=True)
+        self.name, self._delay_s = name, delay_s
+
+    def chunks(self) -> Iterator[AudioChunk]:
+        self._closed.wait(self._delay_s)
+        yield from super().chunks()
+
+
+@dataclass(slots=True)
+class Counter:
+    """An ``EventSink`` that counts while ``counting``."""
+
+    counting: bool = False
+    ages_ms: list[float] = field(default_factory=list)
+    lines: int = 0
+    lagging: int = 0
+
+    def publish(self, event: StreamEvent) -> None:
+        if not self.counting:
+            return
+        if isinstance(event, EmotionFrame):
+            self.ages_ms.append(event.latency.total)
+            self.lagging += "lyrics_lagging" in event.raw.degraded
+        elif isinstance(event, LyricLine) and event.committed:
+            self.lines += 1
+
+
+def run_channels(job: Job) -> dict[str, float]:
+    """Run the channels of one row; return its figures."""
+    lyrics = LyricsSettings(mode="recognise" if job.lyrics else "off", allow_download=False)
+    window = WindowSettings(hop_s=job.hop_s, context_s=10.0)
+    engine = Engine(EngineSettings(model=job.model, device=job.device, window=window, lyrics=lyrics))
+    audio = read_song(job.song)
+    at_rest_mib = memory_mib("VmRSS")
+    counters = [Counter() for _ in range(job.channels)]
+    pipelines = [
+        engine.pipeline(_source(job, i, audio), counter, in_real_time=True) for i, counter in enumerate(counters)
+    ]
+    threads = [threading.Thread(target=pipeline.run) for pipeline in pipelines]
+    for thread in threads:
+        thread.start()
+    time.sleep(job.warm_s + 10.0 * job.lyrics)
+    started, cpu_started = time.monotonic(), time.process_time()
+    for counter in counters:
+        counter.counting = True
+    time.sleep(job.seconds)
+    for counter in counters:
+        counter.counting = False
+    took_s, cpu_s = time.monotonic() - started, time.process_time() - cpu_started
+    n_threads, full_mib = threading.active_count(), memory_mib("VmRSS")
+    for pipeline in pipelines:
+        pipeline.stop()
+    for thread in threads:
+        thread.join(_JOIN_TIMEOUT_S)
+    ages_ms = np.array([age for counter in counters for age in counter.ages_ms] or [np.nan])
+    frames = sum(len(counter.ages_ms) for counter in counters)
+    return {
+        "frames_of_due": frames / (job.channels * took_s / job.hop_s),
+        "age_p50_ms": float(np.percentile(ages_ms, 50)),
+        "age_p99_ms": float(np.percentile(ages_ms, 99)),
+        "cores": cpu_s / took_s,
+        "cpu_ms_a_frame": 1e3 * cpu_s / max(frames, 1),
+        "threads": n_threads,
+        "mib_a_channel": (full_mib - at_rest_mib) / job.channels,
+        "lines_a_minute": 60 * sum(counter.lines for counter in counters) / took_s / job.channels,
+        "lagging": sum(counter.lagging for counter in counters) / max(frames, 1),
+    }
+
+
+def _source(job: Job, i: int, audio: Samples) -> AudioSource:
+    """Source of one channel, at an own phase of the hop; from memory, at an own position in the song, too."""
+    name, delay_s = f"channel {i}", job.hop_s * i / job.channels
+    if job.decoded:
+        return Decoder(name, job.song, delay_s=delay_s)
+    return Player(name, audio, starts_at=i * len(audio) // job.channels, delay_s=delay_s)
+
+
+if __name__ == "__main__":
+    answer(run_channels(Job(**json.loads(sys.argv[1]))))
+    os._exit(0)  # a running decode cannot be interrupted, and would abort an orderly exit

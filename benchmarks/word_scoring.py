@@ -1,4 +1,4 @@
-"""Compares published words with sung ones (pure): errors, how late the right words came, and which were invented."""
+"""Compares published words with sung ones: errors, lags of the correct words, hallucinated words."""
 
 from __future__ import annotations
 
@@ -8,18 +8,17 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import jiwer
-import numpy as np
 
 from stream_mer.types import LyricLine
 
 SAME_WORD_WITHIN_S = 3.0
-"""Farther apart in time than this, an equal word is another occurrence of it, and tells nothing of the lag."""
+"""Farther apart in time, an equal word is another occurrence, and is left out of the lags."""
 
 QUIET_MIN_S = 5.0
-"""Shorter passages without singing are pauses for breath."""
+"""Shorter passages without singing are pauses."""
 
 QUIET_MARGIN_S = 1.0
-"""Nearer than this to a sung word, a heard one may be that word with its time amiss."""
+"""Nearer to a sung word, a recognised one may be that word with a wrong time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +32,7 @@ class SungWord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedLine:
-    """A line with the audio time at which a listener got it; None for what came after the song's end only."""
+    """A line with the audio time of its publication, seconds; None if only after the song's end."""
 
     line: LyricLine
     at_s: float | None
@@ -45,11 +44,11 @@ class HeardWord:
 
     Attributes:
         text: The word.
-        t0: Where the recogniser heard it, seconds; None if it did not say.
-        t1: Where it heard its end, likewise.
-        shown_s: When a listener first saw it in its place, seconds of audio; None if only after the end.
-        settled_s: When it was told not to change any more; None if only after the end.
-        line_s: When its line had ended and was committed; None if only after the end.
+        t0: Start by the recogniser, seconds; None if unknown.
+        t1: End, likewise.
+        shown_s: When it was first published in its place, seconds of audio; None if only after the song's end.
+        settled_s: When it was reported as final, likewise.
+        line_s: When its line was committed, likewise.
     """
 
     text: str
@@ -61,7 +60,7 @@ class HeardWord:
 
 
 class WordErrors(NamedTuple):
-    """Counts over a song, and the rate (0 is perfect; more than 1 is possible)."""
+    """Counts over a song, and the word error rate (0 is perfect; more than 1 is possible)."""
 
     words: int
     substituted: int
@@ -74,7 +73,7 @@ class WordErrors(NamedTuple):
 
 
 class Lags(NamedTuple):
-    """Seconds from the end of a sung word to its publication, one value a word that was got right and in time."""
+    """Seconds from the end of a sung word to its publication, one value for each correct word."""
 
     shown_s: list[float]
     settled_s: list[float]
@@ -82,13 +81,13 @@ class Lags(NamedTuple):
 
 
 def normalise(text: str) -> list[str]:
-    """Words in lower case without punctuation; a hyphen separates words, an apostrophe does not."""
+    """Return the words in lower case without punctuation; a hyphen separates words, an apostrophe does not."""
     spaced = text.lower().replace("-", " ")
     return "".join(char for char in spaced if not unicodedata.category(char).startswith("P")).split()
 
 
 def final_words(published: Sequence[PublishedLine]) -> list[HeardWord]:
-    """The words of the committed lines, in order, each with the times at which it stood there and was settled."""
+    """Return the words of the committed lines, in order, each with the times of its publication."""
     revisions: dict[int, list[PublishedLine]] = {}
     for one in published:
         revisions.setdefault(one.line.segment, []).append(one)
@@ -140,7 +139,7 @@ def count_errors(sung: Sequence[str], heard: Sequence[str]) -> WordErrors:
 
 
 def measure_lags(sung: Sequence[SungWord], heard: Sequence[HeardWord]) -> Lags:
-    """How long after its end each rightly heard word was shown, was settled, and had its line committed, seconds.
+    """Return how long after its end each correct word was shown, was settled, and had its line committed, seconds.
 
     Words are paired by the alignment that also gives the word error rate; a pair counts if both are near in time. A
     lag can be slightly negative: singers hold notes, and the recogniser need not wait for their end.
@@ -172,7 +171,7 @@ def measure_lags(sung: Sequence[SungWord], heard: Sequence[HeardWord]) -> Lags:
 
 
 def find_quiet(sung: Sequence[SungWord], duration_s: float) -> list[tuple[float, float]]:
-    """The passages of a song in which nobody sings, as start and end in seconds: intros, solos, endings."""
+    """Return the passages without singing, as start and end in seconds: intros, solos, endings."""
     passages, heard_until_s = [], 0.0
     for word in sorted(sung, key=lambda one: one.t0):
         if word.t0 - QUIET_MARGIN_S - heard_until_s >= QUIET_MIN_S:
@@ -184,14 +183,9 @@ def find_quiet(sung: Sequence[SungWord], duration_s: float) -> list[tuple[float,
 
 
 def count_invented(heard: Sequence[HeardWord], quiet: Sequence[tuple[float, float]]) -> int:
-    """How many words lie in passages without singing, by their middle; words without times lie nowhere."""
+    """Count the words in passages without singing, by their middle; words without times do not count."""
     middles = [(word.t0 + word.t1) / 2 for word in heard if word.t0 is not None and word.t1 is not None]
     return sum(any(start <= middle < end for start, end in quiet) for middle in middles)
-
-
-def percentile(values: Sequence[float], q: float) -> float | None:
-    """The ``q``-th percentile, 0..100; None of nothing."""
-    return float(np.percentile(values, q)) if values else None
 
 
 def _flat(texts: Sequence[str]) -> list[str]:

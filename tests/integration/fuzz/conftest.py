@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from benchmarks.frames import CLOSE, PING, PONG, TEXT, Frame, FrameReader, client_frame, handshake
-from benchmarks.machine import memory_mib
+from benchmarks.harness import memory_mib
 from stream_mer.server.hub import Hub
 from stream_mer.server.server import Server
 from stream_mer.server.settings import ServeSettings

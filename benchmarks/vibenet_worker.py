@@ -46,7 +46,7 @@ def hear(network: Any, samples: Any) -> tuple[list[float], dict[str, float]]:
 
 
 def read(audio: str, middle_s: float | None, first_s: float | None) -> Any:
-    """A file's samples: its middle, and of that the beginning, where so told."""
+    """A file's samples: its middle, and of that the beginning where requested."""
     samples = load_audio(audio, RATE_HZ)
     if middle_s is not None:
         length = round(middle_s * RATE_HZ)
@@ -66,7 +66,7 @@ def time_pass(network: Any, seconds: float, repeats: int) -> float:
 
 
 def answer(network: Any, asked: dict[str, Any]) -> dict[str, Any]:
-    """One answer."""
+    """Return the answer to one question."""
     if "time_s" in asked:
         return {"cpu_s": time_pass(network, asked["time_s"], asked["repeats"])}
     hidden, outputs = hear(network, read(asked["audio"], asked["middle_s"], asked["first_s"]))
@@ -74,15 +74,15 @@ def answer(network: Any, asked: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Answer until stdin ends; the first line tells the names of the outputs."""
+    """Answer until stdin ends; the first line holds the names of the outputs."""
     network = open_network()
     print(json.dumps({"names": list(vibenet.labels)}), flush=True)
     for line in sys.stdin:
         try:
-            told = answer(network, json.loads(line))
-        except Exception as error:  # whatever it is, the other process tells it
-            told = {"error": f"{type(error).__name__}: {error}"}
-        print(json.dumps(told), flush=True)
+            reply = answer(network, json.loads(line))
+        except Exception as error:  # reported by the parent process
+            reply = {"error": f"{type(error).__name__}: {error}"}
+        print(json.dumps(reply), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,26 +1,20 @@
-"""MSD-MusiCNN as it was published: windows of 3 s one after the other, every mel position, its own dense layers."""
+"""MSD-MusiCNN as published: windows of 3 s side by side, every mel position, its own dense layers."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmarks.peers_cache import Features, cached_features
-from benchmarks.peers_result import CLIP, FRAME, Found, Judged, PeerMissingError, Way
-from benchmarks.peers_svm import judge_features
-from benchmarks.peers_timing import CLIP_S, HEARD_S, HOP_S, noisy_chord, passes, timed
+from benchmarks.harness import PeerMissingError
 from stream_mer.audio.features import MEL_BANDS, STEP_LENGTH, LogMelStream
 from stream_mer.emotion.backbone import TEMPORAL_STEPS, TIMBRAL_BANDS, TIMBRAL_STEPS, Backbone
 from stream_mer.emotion.musicnn import load_musicnn
 from stream_mer.errors import CheckpointError
-from stream_mer.training.corpus import Clip
-from stream_mer.training.tokens import read_audio
 from stream_mer.types import SAMPLE_RATE_HZ, Samples
 
 SYSTEM = "MSD-MusiCNN"
@@ -28,56 +22,22 @@ WINDOW_STEPS = 187
 WINDOW_S = WINDOW_STEPS * STEP_LENGTH / SAMPLE_RATE_HZ  # 2.99
 FEATURES = 200 + 50  # the penultimate layer and the tags
 
-_HEARD_WINDOWS = int(HEARD_S / WINDOW_S)  # the whole ones of what one frame of ours hears
-_WHOLE = f"{SYSTEM}, the whole clip at once ({CLIP_S:g} s)"
-_LIVE = f"{SYSTEM}, live: one window of {WINDOW_S:.0f} s every {HOP_S:g} s, averaged over {HEARD_S:g} s"
 _EPSILON = 1e-3  # of every batch norm
 _DENSE = ("dense/kernel", "dense/bias", "dense_1/kernel", "dense_1/bias")
 
 
-def find_musicnn(clips: Sequence[Clip], tensors: Path | None, cache: Path) -> Found:
-    """Predict the clips by machines on its features, the mean over the windows that are heard.
+def open_musicnn(tensors: Path | None) -> MusicnnTagger:
+    """Load the tagger for a comparison.
 
     Raises:
         PeerMissingError: There are no tensors, or they are not its own.
-        SourceError: A clip cannot be decoded.
     """
     if tensors is None:
-        raise PeerMissingError("--musicnn PATH has to name its published tensors, an .npz")
+        raise PeerMissingError("give its published tensors, an .npz, with --musicnn PATH")
     try:
-        tagger = MusicnnTagger.load(tensors)
-        fingerprint = hashlib.sha256(tensors.read_bytes()).hexdigest()[:12]
+        return MusicnnTagger.load(tensors)
     except (CheckpointError, OSError) as error:
         raise PeerMissingError(str(error)) from error
-    windows = cached_features(
-        clips,
-        cache / f"msd-musicnn-{fingerprint}",
-        lambda clip: tagger.features(read_audio(clip.audio, clip.middle_s)),
-        SYSTEM,
-    )
-
-    def judged(heard: str, n_windows: int | None, how: str) -> Judged:
-        rows = mean_windows(windows, n_windows)
-        machines = judge_features(clips, rows, cache, f"{SYSTEM} + SVM, {heard}")
-        return Judged(system=f"{SYSTEM} + SVM", heard=heard, predictions=machines, how=how)
-
-    return Found(
-        judged=(judged(CLIP, None, _WHOLE), judged(FRAME, _HEARD_WINDOWS, _LIVE)),
-        ways=(
-            Way(how=_WHOLE, cpu_s=_timer(tagger, CLIP_S, every_s=CLIP_S)),
-            Way(how=_LIVE, cpu_s=_timer(tagger, WINDOW_S, every_s=HOP_S)),
-        ),
-    )
-
-
-def mean_windows(windows: Sequence[Features], n: int | None) -> Features:
-    """Mean over the windows of each clip, or over its first ``n``: [clips, 250]."""
-    return np.stack([clip[:n].mean(0) for clip in windows])
-
-
-def _timer(tagger: MusicnnTagger, heard_s: float, *, every_s: float) -> Callable[[], float]:
-    samples = noisy_chord(heard_s + 0.1)  # a little more than a whole number of windows
-    return lambda: timed(lambda: tagger.features(samples), repeats=passes(heard_s), music_s=every_s)
 
 
 class MusicnnTagger:
@@ -96,25 +56,25 @@ class MusicnnTagger:
 
     @classmethod
     def load(cls, path: Path) -> MusicnnTagger:
-        """Read the original's tensors from an ``.npz``.
+        """Read the published tensors from an ``.npz``.
 
         Raises:
             CheckpointError: The file is missing or is not of this network.
         """
         backbone = load_musicnn(path)
-        with np.load(path, allow_pickle=False) as archive:  # sound: ``load_musicnn`` has read it
+        with np.load(path, allow_pickle=False) as archive:  # ``load_musicnn`` has validated it
             tensors = {name: torch.from_numpy(archive[name]) for name in archive.files}
         missing = [name for name in (*_DENSE, *_norm_names(9), *_norm_names(10)) if name not in tensors]
         if missing:
             raise CheckpointError(f"{path} lacks the dense layers of MSD-MusiCNN: {', '.join(missing)}")
         return cls(backbone, tensors)
 
-    def features(self, samples: Samples) -> Features:
+    def features(self, samples: Samples) -> NDArray[np.float32]:
         """Penultimate layer and tags of each whole window of 16 kHz audio, [n, 250]; a shorter clip is one window."""
         return self.window_features(LogMelStream().feed(samples))
 
     @torch.inference_mode()
-    def window_features(self, log_mel: Tensor) -> Features:
+    def window_features(self, log_mel: Tensor) -> NDArray[np.float32]:
         """As ``features``, from log-mel steps [n, 96]."""
         log_mel = functional.pad(log_mel, (0, 0, 0, max(0, WINDOW_STEPS - len(log_mel))))
         starts = range(0, len(log_mel) - WINDOW_STEPS + 1, WINDOW_STEPS)
