@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stream_mer.cluster.bus import Bus
-from stream_mer.cluster.listing import Listing, add_channel, list_channels
-from stream_mer.cluster.settings import DEFAULT_LEASE_S, NatsSettings
+from stream_mer.cluster.state import Listing, add_channel, list_channels
+from stream_mer.config import DEFAULT_LEASE_S, NatsSettings
 from stream_mer.errors import ServeError, StreamMerError
 from stream_mer.server import messages as wire
 from stream_mer.server.client import connect

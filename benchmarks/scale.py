@@ -31,12 +31,9 @@ from benchmarks.cluster import (
 )
 from benchmarks.harness import Measurement, Row, Table, count_option, model_option, open_checkpoint, percentile
 from stream_mer.cluster.bus import Bus
-from stream_mer.cluster.envelope import unseal
-from stream_mer.cluster.names import SUBJECTS, name_of
-from stream_mer.cluster.records import CLAIMS
-from stream_mer.cluster.settings import DEFAULT_LEASE_S, NatsSettings
-from stream_mer.cluster.store import Entry
+from stream_mer.cluster.records import CLAIMS, EVENT_SUBJECTS, Entry, name_of, unseal
 from stream_mer.cluster.worker import ChannelWorker, WorkerSettings
+from stream_mer.config import DEFAULT_LEASE_S, NatsSettings
 from stream_mer.errors import StreamMerError
 from stream_mer.ports import EventSink
 from stream_mer.server import messages as wire
@@ -222,7 +219,10 @@ class _Claims:
 
         async with Bus(NatsSettings(url=url), "benchmark") as bus:
             await bus.store.follow(
-                CLAIMS, known=lambda _: self._ready.set(), changed=changed, while_=lambda: not self._stopped.is_set()
+                CLAIMS,
+                on_snapshot=lambda _: self._ready.set(),
+                on_change=changed,
+                while_=lambda: not self._stopped.is_set(),
             )
 
     def stop(self) -> dict[str, float]:
@@ -418,6 +418,6 @@ async def _collect_raw(url: str, seconds: float, begin: Callable[[], None]) -> l
             if isinstance(event, EmotionFrame):
                 ages.note(event.t1)
 
-        await bus.subscribe(f"{SUBJECTS}.*.emotion", take)
+        await bus.subscribe(f"{EVENT_SUBJECTS}.*.emotion", take)
         await ages.done.wait()
         return ages.ages

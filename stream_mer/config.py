@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, TypeAlias
+from urllib.parse import urlsplit
 
 from stream_mer.errors import SettingError
 from stream_mer.types import SAMPLE_RATE_HZ
+from stream_mer.utils.redaction import redact_address
 
 DEFAULT_MODEL = "joint-v3"
 """Name of the checkpoint that is used unless another is named."""
+
+DEFAULT_LEASE_S = 1.2
+"""NATS removes expired leases four times a second: others may take over after at most 1.45 s."""
 
 LyricsMode: TypeAlias = Literal["recognise", "known", "off"]
 
@@ -115,3 +121,51 @@ class EngineSettings:
     smoothing: SmoothingSettings = field(default_factory=SmoothingSettings)
     min_accuracy: float | None = None
     lyrics: LyricsSettings = field(default_factory=LyricsSettings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NatsSettings:
+    """How to reach NATS. Secrets are never shown: in no log, no error and no representation.
+
+    Attributes:
+        url: ``nats://host:4222`` or ``tls://...``, with ``user:password@`` or ``token@`` in front of the host if
+            needed; several, separated by commas, for a NATS cluster.
+        credentials: File with a user's JWT and key (``.creds``).
+        authorities: File with the certificates (PEM) of trusted authorities; None for those of the machine.
+        lease_s: A worker that is silent for so long loses its channels, 1..60 s. Used when the buckets are created.
+        replicas: Number of NATS servers that keep the buckets, 1..5; likewise.
+
+    Raises:
+        SettingError: A value is out of range, a file is missing, or the package ``nats-py`` is not installed.
+    """
+
+    url: str = field(repr=False)
+    credentials: Path | None = None
+    authorities: Path | None = None
+    lease_s: float = DEFAULT_LEASE_S
+    replicas: int = 1
+
+    def __post_init__(self) -> None:
+        _require(find_spec("nats") is not None, "NATS needs another package: pip install 'stream-mer[nats]'")
+        for server in self.servers:
+            try:
+                parts = urlsplit(server)
+                valid = parts.scheme in {"nats", "tls"} and bool(parts.hostname) and (parts.port or 1) > 0
+            except ValueError:
+                valid = False
+            shown = redact_address(server)
+            _require(valid, f"{shown!r} is not an address of NATS: give one such as nats://127.0.0.1:4222")
+        _require(1 <= self.lease_s <= 60, f"the lease must be 1 to 60 seconds, not {self.lease_s:g}")
+        _require(1 <= self.replicas <= 5, f"the replicas must be 1 to 5, not {self.replicas}")
+        for file in (self.credentials, self.authorities):
+            _require(file is None or file.is_file(), f"there is no file {file}: ask whoever operates NATS for it")
+
+    @property
+    def servers(self) -> list[str]:
+        """The addresses, with their secrets."""
+        return [server.strip() for server in self.url.split(",") if server.strip()] or [""]
+
+    @property
+    def shown(self) -> str:
+        """The addresses, redacted."""
+        return ", ".join(map(redact_address, self.servers))

@@ -19,7 +19,7 @@ from stream_mer.utils.escaping_console import EscapingConsole
 
 if TYPE_CHECKING:  # they import NATS, which may not be installed
     from stream_mer.cluster.bus import Bus
-    from stream_mer.cluster.listing import Listing
+    from stream_mer.cluster.state import Listing
 
 T = TypeVar("T")
 PIPE_WIDTH = 160
@@ -60,8 +60,8 @@ def command(
         usage = {"list": "", "add": " NAME SOURCE", "remove": " NAME"}[action]
         raise SettingError(f"{len(words)} words after {action}; type: stream-mer channels {action}{usage}")
     nats = nats_settings(nats_url, nats_creds=nats_creds, nats_ca=nats_ca, lease=lease, replicas=replicas)
-    from stream_mer.cluster import bus as connection  # noqa: PLC0415 - it imports NATS, which may not be installed
-    from stream_mer.cluster import listing  # noqa: PLC0415 - likewise
+    from stream_mer.cluster import bus as connection  # noqa: PLC0415 - imports nats-py, which is optional
+    from stream_mer.cluster import state  # noqa: PLC0415 - likewise
 
     def run(what: Callable[[Bus], Awaitable[T]]) -> T:
         async def connected() -> T:
@@ -72,18 +72,18 @@ def command(
 
     if action == "add":
         name, source = words
-        new = run(lambda bus: listing.add_channel(bus, name, source, loop=loop))
+        new = run(lambda bus: state.add_channel(bus, name, source, loop=loop))
         echo(f"{name} is there now" if new else f"{name} listens to that now")
     elif action == "remove":
-        run(lambda bus: listing.remove_channel(bus, words[0]))
+        run(lambda bus: state.remove_channel(bus, words[0]))
         echo(f"{words[0]} is removed")
     else:
-        _show(run(listing.list_channels), as_json=as_json)
+        _show(run(state.list_channels), as_json=as_json)
 
 
 def _show(found: Listing, *, as_json: bool) -> None:
     if as_json:
-        echo(json.dumps(found.as_json(), indent=2, ensure_ascii=False))
+        echo(json.dumps(found.to_dict(), indent=2, ensure_ascii=False))
         return
     console = EscapingConsole()
     if not console.is_terminal:

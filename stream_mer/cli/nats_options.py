@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from stream_mer.cluster.settings import DEFAULT_LEASE_S, NatsSettings
+from stream_mer.config import DEFAULT_LEASE_S, NatsSettings
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -17,7 +17,7 @@ from stream_mer.cli.nats_options import nats_identity_options, nats_settings
 from stream_mer.cli.options import engine_options, engine_settings
 from stream_mer.cli.output_options import open_outputs, open_plugins, output_options
 from stream_mer.cli.server_options import server_options, server_settings, tell_addresses
-from stream_mer.cluster.settings import NatsSettings
+from stream_mer.config import NatsSettings
 from stream_mer.errors import SettingError
 from stream_mer.outputs.recording.recorder import Recorder
 from stream_mer.ports import AudioSource
@@ -160,10 +160,10 @@ def _serve_from(
     record: Path | None,
     only: Sequence[str],
 ) -> None:
-    from stream_mer.cluster.holds import SharedHub  # noqa: PLC0415 - it imports NATS, which may not be installed
-    from stream_mer.cluster.serving import ClusterProducer, look  # noqa: PLC0415 - likewise
+    from stream_mer.cluster.node import ClusterProducer, read_cluster_info  # noqa: PLC0415 - imports nats-py: optional
+    from stream_mer.cluster.overrides import SharedHub  # noqa: PLC0415 - likewise
 
-    found = asyncio.run(look(nats))
+    found = asyncio.run(read_cluster_info(nats))
     channels = tuple(only) or found.channels
     unknown = [name for name in only if name not in found.channels]
     if unknown:

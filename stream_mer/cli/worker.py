@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +13,15 @@ from stream_mer.cli.echo import echo
 from stream_mer.cli.nats_options import nats_options, nats_settings
 from stream_mer.cli.options import engine_options, engine_settings
 from stream_mer.errors import SettingError
+from stream_mer.utils.stopping import stop_signals
+
+if TYPE_CHECKING:  # slow to import, or optional
+    from stream_mer.cluster.records import Channel
+    from stream_mer.cluster.worker import WorkerSettings
+    from stream_mer.config import NatsSettings
+    from stream_mer.engine import Engine
+    from stream_mer.pipeline import Pipeline
+    from stream_mer.ports import AudioSource, EventSink
 
 
 @click.command("worker")
@@ -43,8 +53,7 @@ def command(
       stream-mer serve --from nats://127.0.0.1:4222
     """  # noqa: D301 - \b is click's mark for text that is not to be wrapped
     nats = nats_settings(nats_url, nats_creds=nats_creds, nats_ca=nats_ca, lease=lease, replicas=replicas)
-    from stream_mer.cluster.worker import WorkerSettings  # noqa: PLC0415 - it imports NATS, perhaps not installed
-    from stream_mer.cluster.working import work  # noqa: PLC0415 - likewise
+    from stream_mer.cluster.worker import WorkerSettings  # noqa: PLC0415 - imports nats-py, which is optional
 
     wanted = engine_settings(**engine)
     if wanted.lyrics.mode == "known":
@@ -55,7 +64,24 @@ def command(
 
     engine_loaded = Engine(wanted)
 
-    def tell() -> None:
-        echo(f"Working as {settings.name} for NATS at {nats.shown}. Stop with Ctrl-C.")
+    asyncio.run(_work(engine_loaded, nats, settings))
 
-    asyncio.run(work(engine_loaded, nats, settings, on_ready=tell))
+
+async def _work(engine: Engine, nats: NatsSettings, settings: WorkerSettings) -> None:
+    """Work until SIGINT or SIGTERM, then give all channels back."""
+    from stream_mer.cluster.bus import Bus  # noqa: PLC0415 - imports nats-py, which is optional
+    from stream_mer.cluster.worker import ChannelWorker  # noqa: PLC0415 - likewise
+    from stream_mer.sources.catalogue import open_source  # noqa: PLC0415 - imports audio libraries: not for --help
+
+    def build(source: AudioSource, sink: EventSink, levels_wanted: Callable[[], bool]) -> Pipeline:
+        return engine.pipeline(source, sink, in_real_time=True, levels_wanted=levels_wanted)
+
+    def open_channel(channel: Channel) -> AudioSource:
+        return open_source(channel.source, loop=channel.loop)
+
+    with stop_signals() as stopping:
+        await asyncio.to_thread(engine.warm_up)  # before the lease: a worker that takes over must not wait
+        async with Bus(nats, f"stream-mer worker {settings.name}") as bus:
+            worker = ChannelWorker(bus, settings, open_channel, build)
+            echo(f"Working as {settings.name} for NATS at {nats.shown}. Stop with Ctrl-C.")
+            await worker.run(stopping)

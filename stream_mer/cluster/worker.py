@@ -1,4 +1,4 @@
-"""A worker: takes channels, computes them, publishes what comes of it, and gives them back when it is asked to end."""
+"""A worker: claims channels, computes them, publishes their events, and gives them back when it stops."""
 
 from __future__ import annotations
 
@@ -10,26 +10,41 @@ import socket
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from stream_mer import __version__
-from stream_mer.cluster.bus import Bus
-from stream_mer.cluster.continuation import Continuation, ContinuedSource
-from stream_mer.cluster.holder import LeaseHolder
-from stream_mer.cluster.names import WANTED, check_name, split_subject
-from stream_mer.cluster.planning import to_claim, to_hand_over
-from stream_mer.cluster.records import CLAIMS, Channel, Claim, ClaimState, Worker, encode
-from stream_mer.cluster.roster import Roster
-from stream_mer.cluster.run import HANGS_AFTER_S, ChannelSink, Run
-from stream_mer.cluster.sender import Sender
-from stream_mer.cluster.standing import where_it_stands
-from stream_mer.cluster.store import ConflictError
-from stream_mer.cluster.tables import follow_tables
-from stream_mer.cluster.tasks import end
+from stream_mer.cluster.bus import Bus, ConflictError, end_tasks
+from stream_mer.cluster.channel_task import (
+    HANGS_AFTER_S,
+    ChannelSink,
+    ChannelTask,
+    OutgoingQueue,
+    ResumedSource,
+    ResumePoint,
+    read_resume_point,
+)
+from stream_mer.cluster.lease_keeper import LeaseKeeper
+from stream_mer.cluster.records import (
+    CLAIMS,
+    WANTED_SUBJECTS,
+    Channel,
+    Claim,
+    ClaimState,
+    Worker,
+    check_name,
+    encode,
+    event_subject,
+    kind_of,
+    seal,
+    split_subject,
+)
+from stream_mer.cluster.state import ClusterState, channels_to_claim, channels_to_release
 from stream_mer.config import WindowSettings
 from stream_mer.errors import ClusterError, SettingError, SourceError, StreamMerError
 from stream_mer.pipeline import Pipeline
 from stream_mer.ports import AudioSource, EventSink
-from stream_mer.types import StreamStatus
+from stream_mer.server.wake import LoopWaker
+from stream_mer.types import StreamEvent, StreamStatus
 from stream_mer.utils.log_limit import LimitedLog
 from stream_mer.utils.redaction import redact
 from stream_mer.utils.threads import in_thread
@@ -37,33 +52,41 @@ from stream_mer.utils.threads import in_thread
 log = logging.getLogger(__name__)
 
 TICK_S = 0.25
-OVERDUE_S = 1.0
-"""A channel that nobody took for so long goes to anybody with room."""
-
 PLAN_EVERY_S = 1.0
-HAND_OVER_EVERY_S = 1.0
+RELEASE_EVERY_S = 1.0
+OVERDUE_S = 1.0
+"""A channel that was not claimed for so long goes to any worker with room."""
+
 GIVE_UP_AFTER_S = 30.0
 """A worker that is cut off for so long stops its pipelines: others have had its channels for long."""
 
 WANTED_S = 3.0
-"""What a serving node wants is made for so long, unless it says so again."""
+"""A node's request for an event kind is valid for so long."""
 
 DRAIN_S = 5.0
 OPEN_WITHIN_S = 15.0
-"""A source may take so long to open; a file on a server that is gone takes for ever."""
+"""Time limit for opening a source: a file on a server that is gone would block forever."""
 
 STUCK_AFTER_S = 60.0
-"""A worker that has not looked after any channel for so long hangs: it gives its lease up."""
+"""A worker that has not maintained any channel for so long hangs: it stops renewing its lease."""
+
+POLL_S = 0.05
+FLUSH_WITHIN_S = 0.5
+
+PipelineBuilder: TypeAlias = Callable[[AudioSource, EventSink, Callable[[], bool]], Pipeline]
+"""Builds a pipeline from its source, its sink, and a function that returns whether levels are wanted now."""
+
+SourceOpener: TypeAlias = Callable[[Channel], AudioSource]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSettings:
-    """What a worker is.
+    """Settings of a worker.
 
     Attributes:
-        name: For people.
-        max_channels: It takes no more, 1..10,000.
-        window: How its audio is cut.
+        name: For people; as ``records.check_name`` allows.
+        max_channels: Maximum number of channels, 1..10,000.
+        window: Hop and context of the frames.
     """
 
     name: str = field(default_factory=lambda: f"{socket.gethostname().partition('.')[0]}-{os.getpid()}")
@@ -76,19 +99,58 @@ class WorkerSettings:
             raise SettingError(f"the channels of a worker must be 1 to 10000, not {self.max_channels}")
 
 
-PipelineBuilder = Callable[[AudioSource, EventSink, Callable[[], bool]], Pipeline]
-"""Builds a stream from its source, its sink, and what tells whether levels are wanted now."""
-
-SourceOpener = Callable[[Channel], AudioSource]
-
-
-class ChannelWorker:
-    """Works for a cluster for as long as ``run`` runs.
+class Publisher:
+    """Publishes the events of all channels, each with the epoch of its claim, while ``run`` runs.
 
     Args:
         bus: The connection.
-        settings: What it is.
-        open_source: Opens what a channel listens to.
+        may_publish: Returns whether our claims are valid. While they are not, events wait, and newer ones replace them.
+
+    Attributes:
+        outgoing: The queue that pipelines fill, from any thread.
+    """
+
+    def __init__(self, bus: Bus, may_publish: Callable[[], bool]) -> None:
+        self._bus = bus
+        self._may_publish = may_publish
+        self._queued = asyncio.Event()
+        waker = LoopWaker(asyncio.get_running_loop())
+        self.outgoing: OutgoingQueue = OutgoingQueue(wake=lambda: waker.wake(self._queued.set))
+
+    def put(self, task: ChannelTask, event: StreamEvent) -> None:
+        """Queue an event of the worker itself."""
+        self.outgoing.put(task.name, kind_of(event), (task, event))
+
+    async def run(self) -> None:
+        """Publish, forever."""
+        while True:
+            self._queued.clear()
+            if not self._may_publish():
+                await asyncio.sleep(POLL_S)
+                continue
+            queued = self.outgoing.get()
+            if queued is None:
+                await self._queued.wait()
+                continue
+            name, kind, (task, event) = queued
+            data = seal(event, epoch=task.epoch, number=task.next_number(kind))
+            await self._bus.publish(event_subject(name, kind), data)
+
+    async def flush(self, task: ChannelTask) -> None:
+        """Wait until the events of a channel are published, up to ``FLUSH_WITHIN_S``."""
+        for _ in range(round(FLUSH_WITHIN_S / POLL_S)):
+            if not self.outgoing.has(task.name):
+                return
+            await asyncio.sleep(POLL_S)
+
+
+class ChannelWorker:
+    """Computes channels of a cluster while ``run`` runs.
+
+    Args:
+        bus: The connection.
+        settings: Name and limits.
+        open_source: Opens the source of a channel.
         build: Builds the pipeline of a channel.
     """
 
@@ -97,55 +159,55 @@ class ChannelWorker:
         self._settings = settings
         self._open_source = open_source
         self._build = build
-        self._roster = Roster()
-        self._runs: dict[str, Run] = {}
-        self._ending: set[asyncio.Task[None]] = set()
-        self._poke = asyncio.Event()
-        self._sender = Sender(bus, self._may_send)
-        self._opening = asyncio.Lock()  # one by one: the libraries that are imported then want no two threads
-        self._looked_after_at = time.monotonic()
-        self._lease = LeaseHolder(bus, self._row, self._poke.set, self._looks_after_channels)
-        self._told: dict[str, int] = {}  # the last claim of ours on each channel that was confirmed
-        self._claimed_for = ""  # the session under which all runs have been claimed
+        self._state = ClusterState()
+        self._tasks: dict[str, ChannelTask] = {}
+        self._stopping: set[asyncio.Task[None]] = set()
+        self._wake = asyncio.Event()
+        self._publisher = Publisher(bus, self._may_publish)
+        self._opening = asyncio.Lock()  # one at a time: some libraries that are imported then are not thread-safe
+        self._maintained_at = time.monotonic()
+        self._lease = LeaseKeeper(bus, self._row, self._wake.set, is_working=self._is_working)
+        self._confirmed: dict[str, int] = {}  # revision of our last confirmed claim on each channel
+        self._claimed_session = ""  # the session in which all our channels have been claimed
         self._connected_since = time.monotonic()
         self._free_since: dict[str, float] = {}
-        self._news = True
+        self._state_changed = True
         self._planned_at = 0.0
-        self._handed_over_at = 0.0
-        self._wanted: dict[tuple[str, str], float] = {}
+        self._released_at = 0.0
+        self._wanted_until: dict[tuple[str, str], float] = {}
         self._draining = False
         self._limited = LimitedLog(log)
         self._cpu_at = (time.monotonic(), time.process_time())
         self._cpu = 0.0
-        bus.watch(self._note_connection)
+        bus.on_connection_change(self._on_connection_change)
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Work until ``stopping`` is set, then give everything back.
+        """Work until ``stopping`` is set, then give all channels back.
 
         Raises:
-            ClusterError: NATS refuses from the start.
+            ClusterError: NATS refuses.
         """
-        await self._bus.subscribe(f"{WANTED}.*.*", self._note_wanted)
+        await self._bus.subscribe(f"{WANTED_SUBJECTS}.*.*", self._on_wanted)
+        maintaining = asyncio.create_task(self._maintain_loop())
         tasks = [
-            asyncio.create_task(work)
-            for work in (
-                follow_tables(self._bus, self._roster, self._note_roster),
-                self._lease.run(),
-                self._tend_always(),
-                self._sender.run(),
-            )
+            maintaining,
+            asyncio.create_task(self._state.follow(self._bus, self._on_state_change)),
+            asyncio.create_task(self._lease.run()),
+            asyncio.create_task(self._publisher.run()),
         ]
-        asked = asyncio.create_task(stopping.wait())
+        stop_asked = asyncio.create_task(stopping.wait())
         try:
-            done, _ = await asyncio.wait([asked, *tasks], return_when=asyncio.FIRST_COMPLETED)
-            for task in done - {asked}:
-                task.result()  # none of them ends but by an error of ours
-            await self._drain(tending=tasks[2])
+            done, _ = await asyncio.wait([stop_asked, *tasks], return_when=asyncio.FIRST_COMPLETED)
+            for task in done - {stop_asked}:
+                task.result()  # raises: none of them returns
+            self._draining = True
+            await end_tasks([maintaining])
+            await self._drain()
         finally:
-            await end([asked, *tasks])
+            await end_tasks([stop_asked, *tasks])
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(DRAIN_S):
-                    await asyncio.gather(*self._ending, *(run.end() for run in self._runs.values()))
+                    await asyncio.gather(*self._stopping, *(task.stop() for task in self._tasks.values()))
 
     def _row(self) -> Worker:
         (then, used), now, total = self._cpu_at, time.monotonic(), time.process_time()
@@ -158,283 +220,277 @@ class ChannelWorker:
             capacity=self._settings.max_channels,
             draining=self._draining,
             cpu=round(self._cpu, 2),
-            late=sum(run.late for run in self._runs.values()),
+            late=sum(task.late for task in self._tasks.values()),
             hop_s=self._settings.window.hop_s,
             context_s=self._settings.window.context_s,
             version=__version__,
         )
 
-    def _looks_after_channels(self) -> bool:
-        return self._draining or time.monotonic() - self._looked_after_at < STUCK_AFTER_S
+    def _is_working(self) -> bool:
+        return self._draining or time.monotonic() - self._maintained_at < STUCK_AFTER_S
 
-    def _may_send(self) -> bool:
-        return self._bus.connected and self._lease.holds and self._claimed_for == self._lease.session
+    def _may_publish(self) -> bool:
+        return self._bus.connected and self._lease.is_held and self._claimed_session == self._lease.session
 
-    def _note_connection(self) -> None:
+    def _on_connection_change(self) -> None:
         self._connected_since = time.monotonic()
-        self._poke.set()
+        self._wake.set()
 
-    def _note_roster(self) -> None:
-        self._news = True
-        self._poke.set()
+    def _on_state_change(self) -> None:
+        self._state_changed = True
+        self._wake.set()
 
-    def _note_wanted(self, subject: str, data: bytes) -> None:
+    def _on_wanted(self, subject: str, data: bytes) -> None:
         del data
-        about = split_subject(subject)
-        if about is not None and about[0] in {run.name for run in self._runs.values()}:
-            self._wanted[about] = time.monotonic() + WANTED_S
+        wanted = split_subject(subject)
+        if wanted is not None and any(task.name == wanted[0] for task in self._tasks.values()):
+            self._wanted_until[wanted] = time.monotonic() + WANTED_S
 
-    # What is ours
+    # All channels
 
-    async def _tend_always(self) -> None:
+    async def _maintain_loop(self) -> None:
         while True:
-            try:
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(TICK_S):
-                    await self._poke.wait()
-            except TimeoutError:
-                pass
-            self._poke.clear()
-            self._looked_after_at = time.monotonic()
+                    await self._wake.wait()
+            self._wake.clear()
+            self._maintained_at = time.monotonic()
             try:
-                await self._tend()
+                await self._maintain()
             except ClusterError as exc:
-                log.debug("cannot look after the channels now: %s", exc)
-            except Exception as error:  # what is wrong with one channel must not end the worker
-                self._limited.log(logging.ERROR, "tend", f"looking after the channels failed: {error}", error=error)
+                log.debug("cannot maintain the channels now: %s", exc)
+            except Exception as error:  # must not end the worker
+                self._limited.log(logging.ERROR, "all", f"maintaining the channels failed: {error}", error=error)
 
-    async def _tend(self) -> None:
-        if self._lease.lost_for_s > GIVE_UP_AFTER_S and self._runs:
-            log.warning("cut off from NATS for %g s: stopping %d channels", GIVE_UP_AFTER_S, len(self._runs))
-            for run in list(self._runs.values()):
-                self._let_go(run)
-        if not (self._bus.connected and self._lease.holds and self._roster.complete):
+    async def _maintain(self) -> None:
+        if self._lease.lost_for_s > GIVE_UP_AFTER_S and self._tasks:
+            log.warning("cut off from NATS for %g s: stopping %d channels", GIVE_UP_AFTER_S, len(self._tasks))
+            for task in list(self._tasks.values()):
+                self._abandon(task)
+        if not (self._bus.connected and self._lease.is_held and self._state.complete):
             return
-        if self._claimed_for != self._lease.session:
-            await self._claim_again()
-        await self._for_each_run(self._drop_unless_ours)
-        await self._for_each_run(self._look_after_end)
+        if self._claimed_session != self._lease.session:
+            await self._reclaim()
+        await self._for_each_task(self._follow_claim)
+        await self._for_each_task(self._follow_pipeline)
         if not self._draining and self._plan_is_due():
-            await self._claim_what_is_free()
-            await self._even_out()
+            await self._claim_free_channels()
+            await self._rebalance()
 
     def _plan_is_due(self) -> bool:
-        """Tell whether to look at all channels: after a change, while some are free, and once a second."""
-        due = self._news or bool(self._free_since) or time.monotonic() - self._planned_at >= PLAN_EVERY_S
+        """Return whether to look at all channels: after a change, while some are free, and once a second."""
+        due = self._state_changed or bool(self._free_since) or time.monotonic() - self._planned_at >= PLAN_EVERY_S
         if due:
-            self._news, self._planned_at = False, time.monotonic()
+            self._state_changed, self._planned_at = False, time.monotonic()
         return due
 
-    async def _claim_again(self) -> None:
-        """A new session has begun: claim what we have under it, if nobody else has in the meantime."""
+    async def _reclaim(self) -> None:
+        """In a new session: claim again what we have, unless another worker has claimed it."""
         session = self._lease.session
 
-        async def claim(run: Run) -> None:
+        async def claim(task: ChannelTask) -> None:
             try:
-                await self._tell_claim(run, "failed" if run.is_idle else "running")
+                await self._update_claim(task, "failed" if task.is_idle else "running")
             except ConflictError:
-                log.warning("%s: another worker has it now", run.name)
-                self._let_go(run)
+                log.warning("%s: another worker has it now", task.name)
+                self._abandon(task)
 
-        await asyncio.gather(*(claim(run) for run in list(self._runs.values())))
-        self._claimed_for = session
+        await asyncio.gather(*(claim(task) for task in list(self._tasks.values())))
+        self._claimed_session = session
 
-    async def _for_each_run(self, handle: Callable[[Run], Awaitable[None]]) -> None:
-        """Handle every channel that we have; what goes wrong with one is logged, and the others are handled."""
-        for run in list(self._runs.values()):
-            self._looked_after_at = time.monotonic()
+    async def _for_each_task(self, handle: Callable[[ChannelTask], Awaitable[None]]) -> None:
+        """Handle every channel that we have; an unexpected error of one is logged and does not affect the others."""
+        for task in list(self._tasks.values()):
+            self._maintained_at = time.monotonic()
             try:
-                await handle(run)
+                await handle(task)
             except ClusterError:
                 raise
             except Exception as error:
-                message = f"{run.name}: looking after it failed: {error}"
-                self._limited.log(logging.ERROR, run.name, message, error=error)
+                message = f"{task.name}: maintaining it failed: {error}"
+                self._limited.log(logging.ERROR, task.name, message, error=error)
 
-    async def _drop_unless_ours(self, run: Run) -> None:
-        channel = self._roster.channels.rows.get(run.token)
-        claim = self._roster.claims.rows.get(run.token)
-        if channel is None:
-            log.info("%s: was removed", run.name)
-            await run.end()
-            await self._say_end(run)
-            await self._bus.store.remove(CLAIMS, run.token)
-            self._runs.pop(run.token, None)
-        elif claim is not None and claim.revision > run.epoch and claim.record.session == self._lease.session:
-            run.new_epoch(claim.revision)  # ours, but the answer was lost on its way
-        elif claim is not None and claim.revision > run.epoch:
-            log.warning("%s: another worker has it now", run.name)
-            self._let_go(run)
-        elif channel.revision != run.channel:
-            log.info("%s: listens to something else now", run.name)
-            await run.end()
-            run.channel, run.failures = channel.revision, 0
-            await self._tell_claim(run, "running")
-            await self._start(run)
-
-    async def _look_after_end(self, run: Run) -> None:
-        if run.has_ended and run.failure is None:
-            log.info("%s: has ended", run.name)
-            await self._tell_claim(run, "ended")
-            await self._say_end(run)
-            self._runs.pop(run.token, None)
-        elif run.has_ended:
-            await self._note_failure(run, run.failure)
-        elif run.hangs(time.monotonic()):
-            await run.end()
-            await self._note_failure(run, SourceError(f"it did nothing for {HANGS_AFTER_S:g} s"))
-        elif run.is_idle and time.monotonic() >= run.retry_at:
-            await self._tell_claim(run, "running")
-            await self._start(run)
-
-    async def _claim_what_is_free(self) -> None:
-        now, roster = time.monotonic(), self._roster
-        free = {token for token in roster.names() if roster.owner(token) is None and not roster.has_ended(token)}
+    async def _claim_free_channels(self) -> None:
+        now, state = time.monotonic(), self._state
+        free = [token for token in state.names() if state.owner(token) is None and not state.has_ended(token)]
         self._free_since = {token: self._free_since.get(token, now) for token in free}
         overdue = {token for token, since in self._free_since.items() if now - since >= OVERDUE_S}
-        # Whoever was cut off itself cannot tell who is gone from who is only later to come back: it waits for them.
+        # Whoever lost its own connection cannot tell which workers are gone and which only reconnect later.
         takeover = now - self._connected_since >= self._bus.lease_s
-        tokens = to_claim(roster, self._lease.session, takeover=takeover, overdue=overdue)
-        await asyncio.gather(*(self._take(token) for token in tokens if token not in self._runs))
-        for token in roster.names():  # claimed by us, but the answer was lost on its way
-            claim = roster.claims.rows.get(token)
-            ours = claim is not None and claim.record.state == "running" and claim.record.session == self._lease.session
-            if claim is not None and ours and claim.revision > self._told.get(token, 0) and token not in self._runs:
+        tokens = channels_to_claim(state, self._lease.session, takeover=takeover, overdue=overdue)
+        await asyncio.gather(*(self._claim(token) for token in tokens if token not in self._tasks))
+        for token in state.names():  # claimed by us, but the answer was lost
+            claim = state.claims.rows.get(token)
+            if claim is None or token in self._tasks or claim.revision <= self._confirmed.get(token, 0):
+                continue
+            if claim.record.state == "running" and claim.record.session == self._lease.session:
                 await self._adopt(token, claim.revision)
 
-    async def _take(self, token: str) -> None:
-        before = self._roster.claims.rows.get(token)
-        record = self._claim(self._roster.channels.rows[token].revision, "running")
+    async def _claim(self, token: str) -> None:
+        before = self._state.claims.rows.get(token)
+        record = encode(self._claim_record(self._state.channels.rows[token].revision, "running"))
         try:
             if before is None:
-                epoch = await self._bus.store.create(CLAIMS, token, encode(record))
+                epoch = await self._bus.store.create(CLAIMS, token, record)
             else:
-                epoch = await self._bus.store.replace(CLAIMS, token, encode(record), before.revision)
+                epoch = await self._bus.store.replace(CLAIMS, token, record, before.revision)
         except ConflictError:
             log.debug("%s: another worker was faster", token)
             return
-        self._told[token] = epoch
+        self._confirmed[token] = epoch
         await self._adopt(token, epoch)
 
     async def _adopt(self, token: str, epoch: int) -> None:
-        name, channel = self._roster.names().get(token), self._roster.channels.rows.get(token)
-        if name is None or channel is None or token in self._runs:
+        name, channel = self._state.names().get(token), self._state.channels.rows.get(token)
+        if name is None or channel is None or token in self._tasks:
             return
-        run = self._runs[token] = Run(token=token, name=name, epoch=epoch, channel=channel.revision)
-        log.info("%s: taken", name)
-        await self._start(run)
+        task = self._tasks[token] = ChannelTask(token=token, name=name, epoch=epoch, channel=channel.revision)
+        log.info("%s: claimed", name)
+        await self._start(task)
 
-    async def _even_out(self) -> None:
+    async def _rebalance(self) -> None:
         now = time.monotonic()
-        if now - self._handed_over_at < HAND_OVER_EVERY_S or self._free_since:
+        if now - self._released_at < RELEASE_EVERY_S or self._free_since:
             return
-        runs = [self._runs[token] for token in to_hand_over(self._roster, self._lease.session) if token in self._runs]
-        if runs:
-            self._handed_over_at = now
-            log.info("handing %s over to a worker with fewer", ", ".join(run.name for run in runs))
-            await asyncio.gather(*map(self._give_back, runs))
+        tokens = channels_to_release(self._state, self._lease.session)
+        tasks = [self._tasks[token] for token in tokens if token in self._tasks]
+        if tasks:
+            self._released_at = now
+            log.info("releasing %s for a worker with fewer channels", ", ".join(task.name for task in tasks))
+            await asyncio.gather(*map(self._release, tasks))
+
+    async def _drain(self) -> None:
+        log.info("giving back %d channels", len(self._tasks))
+        try:
+            async with asyncio.timeout(DRAIN_S):
+                if self._bus.connected and self._lease.is_held:
+                    await self._lease.renew()
+                    tasks = list(self._tasks.values())
+                    await asyncio.gather(*map(self._release, tasks), return_exceptions=True)
+                    await self._lease.release()
+        except (ClusterError, TimeoutError) as exc:
+            log.warning("could not give everything back (%s); others take over when the lease expires", exc)
 
     # One channel
 
-    async def _start(self, run: Run) -> None:
-        channel = self._roster.channels.rows[run.token].record
+    async def _follow_claim(self, task: ChannelTask) -> None:
+        """Stop a channel that was removed or that another worker has; restart one whose source was changed."""
+        channel = self._state.channels.rows.get(task.token)
+        claim = self._state.claims.rows.get(task.token)
+        if channel is None:
+            log.info("%s: was removed", task.name)
+            await task.stop()
+            await self._publish_end(task)
+            await self._bus.store.remove(CLAIMS, task.token)
+            self._tasks.pop(task.token, None)
+        elif claim is not None and claim.revision > task.epoch and claim.record.session == self._lease.session:
+            task.begin_epoch(claim.revision)  # ours, but the answer was lost
+        elif claim is not None and claim.revision > task.epoch:
+            log.warning("%s: another worker has it now", task.name)
+            self._abandon(task)
+        elif channel.revision != task.channel:
+            log.info("%s: has another source now", task.name)
+            await task.stop()
+            task.channel, task.failures = channel.revision, 0
+            await self._update_claim(task, "running")
+            await self._start(task)
+
+    async def _follow_pipeline(self, task: ChannelTask) -> None:
+        """Give up a channel whose source has ended; schedule and start retries of one that failed or hangs."""
+        if task.has_ended and task.failure is None:
+            log.info("%s: has ended", task.name)
+            await self._update_claim(task, "ended")
+            await self._publish_end(task)
+            self._tasks.pop(task.token, None)
+        elif task.has_ended:
+            await self._report_failure(task, task.failure)
+        elif task.hangs(time.monotonic()):
+            await task.stop()
+            await self._report_failure(task, SourceError(f"no progress for {HANGS_AFTER_S:g} s"))
+        elif task.is_idle and time.monotonic() >= task.retry_at:
+            await self._update_claim(task, "running")
+            await self._start(task)
+
+    async def _start(self, task: ChannelTask) -> None:
+        channel = self._state.channels.rows[task.token].record
         try:
-            stands = await where_it_stands(
+            resume_point = await read_resume_point(
                 self._bus.store,
-                run.name,
+                task.name,
                 now=time.monotonic() + self._lease.offset_s,
                 hop_samples=self._settings.window.hop_samples,
             )
             async with self._opening:
-                pipeline = await self._opened(run, channel, stands)
+                pipeline = await self._open(task, channel, resume_point)
         except ClusterError as error:
-            log.debug("%s: cannot be started now: %s", run.name, error)
-            run.plan_retry()
-        except Exception as error:  # what is wrong with one channel must not harm the others
-            await self._note_failure(run, error)
+            log.debug("%s: cannot be started now: %s", task.name, error)
+            task.schedule_retry()
+        except Exception as error:  # must not affect the other channels
+            await self._report_failure(task, error)
         else:
-            run.begin(pipeline, self._poke.set)
+            task.start(pipeline, self._wake.set)
 
-    async def _opened(self, run: Run, channel: Channel, stands: Continuation) -> Pipeline:
-        """Open a channel in a thread; what comes of it too late is closed.
+    async def _open(self, task: ChannelTask, channel: Channel, resume_point: ResumePoint) -> Pipeline:
+        """Open the source in a thread and build the pipeline; one that is ready too late is closed.
 
         Raises:
-            SourceError: It takes too long.
+            SourceError: It took too long.
         """
-        self._looked_after_at = time.monotonic()
-        opening = in_thread(lambda: self._open(run, channel, stands), name=f"open {run.name}")
+
+        def build() -> Pipeline:
+            source = ResumedSource(self._open_source(channel), resume_point.start_sample)
+            sink = ChannelSink(task, self._publisher.outgoing, resume_point)
+            wanted_until, levels = self._wanted_until, (task.name, "levels")
+            return self._build(source, sink, lambda: wanted_until.get(levels, 0.0) > time.monotonic())
+
+        self._maintained_at = time.monotonic()
+        opening = in_thread(build, name=f"open {task.name}")
         await asyncio.wait([opening], timeout=OPEN_WITHIN_S)
         if opening.done():
             return opening.result()
-        run.attempt += 1
+        task.attempt += 1
         opening.add_done_callback(_close_late)
         raise SourceError(
             f"{channel.source} cannot be opened within {OPEN_WITHIN_S:g} s; is it on a server that is gone?"
         )
 
-    def _open(self, run: Run, channel: Channel, stands: Continuation) -> Pipeline:
-        source = ContinuedSource(self._open_source(channel), stands.start_sample)
-        levels = (run.name, "levels")
-        return self._build(
-            source,
-            ChannelSink(run, self._sender.outgoing, stands),
-            lambda: self._wanted.get(levels, 0.0) > time.monotonic(),
-        )
-
-    def _claim(self, channel: int, state: ClaimState, reason: str = "") -> Claim:
+    def _claim_record(self, channel: int, state: ClaimState, reason: str = "") -> Claim:
         return Claim(
-            session=self._lease.session,
-            worker=self._settings.name,
-            state=state,
-            channel=channel,
-            reason=reason,
+            session=self._lease.session, worker=self._settings.name, state=state, channel=channel, reason=reason
         )
 
-    async def _tell_claim(self, run: Run, state: ClaimState, reason: str = "") -> None:
-        """Change our claim; what it was about goes on in a new epoch."""
-        record = self._claim(run.channel, state, reason)
-        run.new_epoch(await self._bus.store.replace(CLAIMS, run.token, encode(record), run.epoch))
-        self._told[run.token] = run.epoch
+    async def _update_claim(self, task: ChannelTask, state: ClaimState, reason: str = "") -> None:
+        """Change our claim, which begins a new epoch."""
+        record = encode(self._claim_record(task.channel, state, reason))
+        task.begin_epoch(await self._bus.store.replace(CLAIMS, task.token, record, task.epoch))
+        self._confirmed[task.token] = task.epoch
 
-    async def _note_failure(self, run: Run, error: BaseException | None) -> None:
+    async def _report_failure(self, task: ChannelTask, error: BaseException | None) -> None:
         expected = isinstance(error, StreamMerError)
-        log.error("%s: failed, and is tried again: %s", run.name, error, exc_info=None if expected else error)
-        run.plan_retry()
-        await self._tell_claim(run, "failed", redact(str(error)) or type(error).__name__)
-        # Only now: whoever has heard of the new epoch believes nothing of the one before.
-        self._sender.put(run, StreamStatus(source="reconnecting", device=run.name, lyrics="off"))
+        log.error("%s: failed, retrying later: %s", task.name, error, exc_info=None if expected else error)
+        task.schedule_retry()
+        await self._update_claim(task, "failed", redact(str(error)) or type(error).__name__)
+        # Only now: nodes that know of the new epoch drop events of the one before.
+        self._publisher.put(task, StreamStatus(source="reconnecting", device=task.name, lyrics="off"))
 
-    async def _say_end(self, run: Run) -> None:
-        self._sender.put(run, run.last_word or StreamStatus(source="ended", device=run.name, lyrics="off"))
-        await self._sender.until_sent(run)
+    async def _publish_end(self, task: ChannelTask) -> None:
+        self._publisher.put(task, task.last_status or StreamStatus(source="ended", device=task.name, lyrics="off"))
+        await self._publisher.flush(task)
 
-    def _let_go(self, run: Run) -> None:
-        """Stop what is another's now; nobody waits for how long that takes."""
-        self._runs.pop(run.token, None)
-        run.is_mute = True
-        self._sender.outgoing.forget(run.name)
-        ending = asyncio.create_task(run.end())
-        self._ending.add(ending)
-        ending.add_done_callback(self._ending.discard)
+    def _abandon(self, task: ChannelTask) -> None:
+        """Drop a channel that another worker has, without waiting for its pipeline to stop."""
+        self._tasks.pop(task.token, None)
+        task.is_muted = True
+        self._publisher.outgoing.discard(task.name)
+        stopping = asyncio.create_task(task.stop())
+        self._stopping.add(stopping)
+        stopping.add_done_callback(self._stopping.discard)
 
-    async def _give_back(self, run: Run) -> None:
-        await run.end()
-        await self._sender.until_sent(run)
-        await self._tell_claim(run, "free")  # while that fails it is ours, and goes on with the next look
-        self._runs.pop(run.token, None)
-
-    async def _drain(self, tending: asyncio.Task[None]) -> None:
-        self._draining = True
-        log.info("giving back %d channels", len(self._runs))
-        await end([tending])
-        try:
-            async with asyncio.timeout(DRAIN_S):
-                if self._bus.connected and self._lease.holds:
-                    await self._lease.renew_now()
-                    runs = list(self._runs.values())
-                    await asyncio.gather(*map(self._give_back, runs), return_exceptions=True)
-                    await self._lease.leave()
-        except (ClusterError, TimeoutError) as exc:
-            log.warning("could not give everything back (%s); others take it when the lease has run out", exc)
+    async def _release(self, task: ChannelTask) -> None:
+        await task.stop()
+        await self._publisher.flush(task)
+        await self._update_claim(task, "free")  # if this fails it stays ours, and is maintained as before
+        self._tasks.pop(task.token, None)
 
 
 def _close_late(opening: asyncio.Future[Pipeline]) -> None:

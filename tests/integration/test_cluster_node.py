@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,14 +20,12 @@ import trustme
 
 from benchmarks.cluster import NatsServer, Process, find_nats_server, free_port, wait_for
 from stream_mer.cluster.bus import Bus
-from stream_mer.cluster.envelope import seal
-from stream_mer.cluster.feed import Feed
-from stream_mer.cluster.holds import SharedHub
-from stream_mer.cluster.listing import add_channel, list_channels, remove_channel
-from stream_mer.cluster.names import subject_of, token_of
-from stream_mer.cluster.records import CLAIMS
-from stream_mer.cluster.settings import NatsSettings
+from stream_mer.cluster.node import Node
+from stream_mer.cluster.overrides import SharedHub
+from stream_mer.cluster.records import CLAIMS, event_subject, seal, token_of
+from stream_mer.cluster.state import add_channel, list_channels, remove_channel
 from stream_mer.cluster.worker import ChannelWorker, WorkerSettings
+from stream_mer.config import NatsSettings
 from stream_mer.errors import ClusterError, SettingError, SourceError
 from stream_mer.ports import EventSink
 from stream_mer.server import messages as wire
@@ -85,6 +84,10 @@ class Script:
         self._ended = threading.Event()
         self.failure: Exception | None = None
 
+    @property
+    def turned_at(self) -> float:
+        return time.monotonic()
+
     def run(self) -> None:
         self._ended.wait()
         self.sink.publish(replace(LIVE, source="ended"))
@@ -134,13 +137,13 @@ class Stage:
                 await working
 
 
-class Node:
+class ServedHub:
     """A serving node without its websockets: the hub, and all that it published."""
 
     def __init__(self, hub: SharedHub, bus: Bus, only: Collection[str]) -> None:
         self.hub = hub
         self.bus = bus
-        self.feed = Feed(bus, hub, only=only)
+        self.node = Node(bus, hub, only=only)
         self.seen: list[wire.EventMessage] = []
         hub.watch(self)
 
@@ -155,11 +158,11 @@ class Node:
 
 
 @contextlib.asynccontextmanager
-async def serving(nats: NatsServer | str, *, only: Collection[str] = ()) -> AsyncIterator[Node]:
+async def serving(nats: NatsServer | str, *, only: Collection[str] = ()) -> AsyncIterator[ServedHub]:
     async with Bus(NatsSettings(url=address(nats), lease_s=LEASE_S), "node") as bus:
         hub = SharedHub(history_messages=16)
-        node = Node(hub, bus, only)
-        feeding = asyncio.create_task(node.feed.run())
+        node = ServedHub(hub, bus, only)
+        feeding = asyncio.create_task(node.node.run())
         try:
             yield node
         finally:
@@ -194,18 +197,18 @@ async def test_an_event_that_does_not_fit_ends_neither_its_channel_nor_the_node(
         stage.scripts["a"].sink.publish(frame(1))
         await until(lambda: node.frames("a 1"))
         newer = replace(frame(2), raw=replace(FRAME.raw, modalities=("video",)))
-        epoch = node.feed._sights["a 1"].fence.epoch
+        epoch = node.node._views["a 1"].fence.epoch
         beyond, unknown = (
             seal(event, epoch=epoch, number=number)
             for number, event in ((100, replace(frame(1), valence=9.0)), (101, newer))
         )
         for kind, data, reason, count in (
-            ("emotion", beyond, "no event", 1),
-            ("status", b"[" * 100_000, "no event", 2),
+            ("emotion", beyond, "invalid", 1),
+            ("status", b"[" * 100_000, "invalid", 2),
             ("emotion", unknown, "with unknown values", 1),
         ):
-            await bus.publish(subject_of("a 1", kind), data)
-            await until(lambda reason=reason, count=count: node.feed.losses()[reason] == count)  # type: ignore[misc]
+            await bus.publish(event_subject("a 1", kind), data)
+            await until(lambda reason=reason, count=count: node.node.losses()[reason] == count)  # type: ignore[misc]
         stage.scripts["b"].sink.publish(frame(1))
         await until(lambda: node.frames("b.2"))
         assert [one.modalities for one in node.frames("a 1")] == [FRAME.raw.modalities, ()]
@@ -299,13 +302,13 @@ async def test_an_owner_of_the_past_is_not_believed(nats: NatsServer) -> None:
         epoch = (await bus.store.snapshot(CLAIMS))[token_of("main")].revision
         stage.scripts["a"].sink.publish(frame(5))
         await until(lambda: node.frames("main"))
-        subject = subject_of("main", "emotion")
+        subject = event_subject("main", "emotion")
         for number in range(2):
             await bus.publish(subject, seal(frame(9 + number), epoch=epoch - 1, number=number))
-            await until(lambda count=number + 1: node.feed.losses()["of past owners"] == count)
+            await until(lambda count=number + 1: node.node.losses()["of former owners"] == count)
         await bus.publish(subject, b"nonsense")
-        await until(lambda: node.feed.losses()["no event"] == 1)
-        await bus.publish(subject_of("nobody", "emotion"), seal(frame(9), epoch=99, number=0))
+        await until(lambda: node.node.losses()["invalid"] == 1)
+        await bus.publish(event_subject("nobody", "emotion"), seal(frame(9), epoch=99, number=0))
         stage.scripts["a"].sink.publish(frame(6))
         await until(lambda: node.frames("main")[-1].t1 == 6.0)
         assert [one.t1 for one in node.frames("main")] == [5.0, 6.0]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from stream_mer.config import SmoothingSettings, WindowSettings
+from stream_mer import config
+from stream_mer.config import NatsSettings, SmoothingSettings, WindowSettings
 from stream_mer.errors import SettingError
+from stream_mer.utils.redaction import redact_address
 
 
 @pytest.mark.parametrize("hop_s", [0.1, 0.5, 2.0])
@@ -55,3 +58,37 @@ def test_smoothing_that_cannot_be_is_a_setting_error(values: dict[str, Any], say
 def test_settings_cannot_be_changed_behind_their_checks() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         WindowSettings().hop_s = 9.0  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("url", ["", "http://host", "nats://", "host:4222", "nats://host:port", "nats://a:1,ws://b:2"])
+def test_an_invalid_address_of_nats_is_rejected(url: str) -> None:
+    with pytest.raises(SettingError, match="not an address of NATS"):
+        NatsSettings(url=url)
+
+
+def test_passwords_and_tokens_of_nats_are_never_shown() -> None:
+    found = NatsSettings(url="nats://me:pa@ss@host:4222, tls://s3cret@other")
+    assert found.servers == ["nats://me:pa@ss@host:4222", "tls://s3cret@other"]
+    assert found.shown == "nats://***@host:4222, tls://***@other"
+    for text in (found.shown, repr(found), redact_address("me:pa@ss@host")):
+        assert not any(secret in text for secret in ("me:", "pa@ss", "s3cret"))
+    with pytest.raises(SettingError) as refused:
+        NatsSettings(url="http://me:secret@host")
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("values", [{"lease_s": 0.5}, {"lease_s": 61}, {"replicas": 0}, {"replicas": 6}])
+def test_settings_of_nats_out_of_range_are_rejected(values: dict[str, int]) -> None:
+    with pytest.raises(SettingError, match="must be"):
+        NatsSettings(url="nats://host", **values)
+
+
+def test_files_with_credentials_must_exist(tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="there is no file"):
+        NatsSettings(url="nats://host", credentials=tmp_path / "me.creds")
+
+
+def test_without_the_nats_package_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "find_spec", lambda name: None)  # noqa: ARG005 - as the real one
+    with pytest.raises(SettingError, match=r"pip install 'stream-mer\[nats\]'"):
+        NatsSettings(url="nats://host")

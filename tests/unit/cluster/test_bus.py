@@ -1,4 +1,4 @@
-"""The connection to NATS: what it says to whom, by a server made of a few lines."""
+"""The connection to NATS, its queue and its tasks, with a server of a few lines."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ import pytest
 import trustme
 
 from stream_mer.cluster import bus as bus_module
-from stream_mer.cluster.bus import Bus
-from stream_mer.cluster.settings import NatsSettings
+from stream_mer.cluster.bus import Bus, CoalescingQueue, end_tasks, run_together
+from stream_mer.config import NatsSettings
 from stream_mer.errors import ClusterError
 
 
@@ -126,20 +126,118 @@ async def test_a_bucket_is_followed_on_though_somebody_who_is_told_fails(caplog:
     told: list[int] = []
 
     class OneEntry:
-        async def follow(self, *_: object, known: Any, **__: object) -> None:
-            known({})
+        async def follow(self, *_: object, on_snapshot: Any, **__: object) -> None:
+            on_snapshot({})
             raise ClusterError("gone")
 
-    def known(_: object) -> None:
+    def on_snapshot(_: object) -> None:
         told.append(len(told))
         if len(told) == 1:
             raise ZeroDivisionError("a bug")
 
     bus = Bus(NatsSettings(url="nats://127.0.0.1:4222"), "test")
     bus._client, bus._store = object(), OneEntry()  # type: ignore[assignment]
-    following = asyncio.create_task(bus.follow("mer_channels", known=known, changed=lambda *_: None))
+    following = asyncio.create_task(bus.follow("mer_channels", on_snapshot=on_snapshot, on_change=lambda *_: None))
     async with asyncio.timeout(20):
         while len(told) < 2:  # noqa: ASYNC110 - it looks at what another task does
             await asyncio.sleep(0.01)
     following.cancel()
-    assert "following mer_channels failed, and begins anew: a bug" in caplog.text
+    assert "following mer_channels failed" in caplog.text
+
+
+def drained(box: CoalescingQueue[int]) -> list[tuple[str, str, int]]:
+    taken = []
+    while (one := box.get()) is not None:
+        taken.append(one)
+    return taken
+
+
+def test_of_frames_the_newest_of_each_channel_waits_in_the_place_of_the_first() -> None:
+    box: CoalescingQueue[int] = CoalescingQueue(wake=lambda: None)
+    for channel, value in (("a", 1), ("b", 2), ("a", 3)):
+        box.put(channel, "emotion", value)
+    assert drained(box) == [("a", "emotion", 3), ("b", "emotion", 2)]
+    assert box.replaced == 1
+
+
+def test_lines_wait_in_order_and_the_oldest_go_when_there_are_too_many() -> None:
+    box: CoalescingQueue[int] = CoalescingQueue(wake=lambda: None, capacity=3)
+    for value in range(5):
+        box.put("a", "lyrics", value)
+    assert [value for _, _, value in drained(box)] == [2, 3, 4]
+    assert box.dropped == 2
+
+
+def test_the_reader_is_woken_once_until_it_found_nothing() -> None:
+    woken = []
+    box: CoalescingQueue[int] = CoalescingQueue(wake=lambda: woken.append(1))
+    box.put("a", "emotion", 1)
+    box.put("a", "lyrics", 2)
+    assert len(woken) == 1
+    drained(box)
+    box.put("a", "emotion", 3)
+    assert len(woken) == 2
+
+
+def test_a_channel_can_be_forgotten() -> None:
+    box: CoalescingQueue[int] = CoalescingQueue(wake=lambda: None)
+    for channel in "ab":
+        box.put(channel, "emotion", 1)
+        box.put(channel, "lyrics", 2)
+    assert box.has("a")
+    box.discard("a")
+    assert not box.has("a")
+    assert drained(box) == [("b", "lyrics", 2), ("b", "emotion", 1)]
+
+
+class Stubborn:
+    """Swallows so many cancellations before it gives in."""
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+        self.ended = False
+
+    async def work(self) -> None:
+        try:
+            while True:
+                try:
+                    await asyncio.Event().wait()
+                except asyncio.CancelledError:
+                    self.times -= 1
+                    if self.times < 0:
+                        raise
+        finally:
+            self.ended = True
+
+
+async def test_whoever_swallows_a_cancellation_is_asked_again() -> None:
+    one, other = Stubborn(0), Stubborn(2)
+    tasks = [asyncio.create_task(each.work()) for each in (one, other)]
+    await asyncio.sleep(0)
+    await end_tasks(tasks)
+    assert all(task.cancelled() for task in tasks)
+    await end_tasks(tasks)
+
+
+async def test_the_first_that_fails_ends_all() -> None:
+    other = Stubborn(1)
+
+    async def fail() -> None:
+        await asyncio.sleep(0)
+        raise ValueError("so it is")
+
+    with pytest.raises(ValueError, match="so it is"):
+        await run_together(other.work(), fail())
+    assert other.ended
+
+
+async def test_cancelled_in_the_middle_of_ending_it_ends_all_the_same() -> None:
+    other = Stubborn(2)
+    together = asyncio.create_task(run_together(other.work()))
+    await asyncio.sleep(0)
+    for _ in range(2):
+        together.cancel()
+        await asyncio.sleep(0.01)
+    with pytest.raises(asyncio.CancelledError):
+        await together
+    assert other.ended

@@ -1,33 +1,95 @@
-"""What NATS keeps: whatever does not fit is said, and what a newer node wrote does no harm."""
+"""Names, records and events: everything is restored, and whatever is invalid is rejected."""
 
 from __future__ import annotations
 
-import logging
+import json
+import re
+from dataclasses import replace
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from stream_mer.cluster.records import Channel, Claim, HoldRecord, Worker, decode, decode_hold, encode
-from stream_mer.cluster.roster import Roster, Table
-from stream_mer.errors import ClusterError
-from stream_mer.server.examples import FRAME
+from stream_mer.cluster.records import (
+    EVENT_TYPES,
+    MAX_NAME_LENGTH,
+    Channel,
+    Claim,
+    FrameEnd,
+    Override,
+    Worker,
+    check_name,
+    decode,
+    decode_override,
+    encode,
+    event_subject,
+    kind_of,
+    name_of,
+    seal,
+    split_subject,
+    token_of,
+    unseal,
+    unseal_frame_end,
+    wanted_subject,
+)
+from stream_mer.errors import ClusterError, SettingError
+from stream_mer.server.codec import MessageEncoder
+from stream_mer.server.codec import kind_of as kind_of_message
+from stream_mer.server.examples import CHANGE, FRAME, LINE, STATUS
+from stream_mer.types import InputLevels, StreamEvent
+
+KEY = re.compile(r"[-=_a-zA-Z0-9]+")
+"""What NATS takes as a key, and as one token of a subject."""
+
+
+@settings(deadline=None)  # other work may run beside it
+@given(st.text(min_size=1, max_size=MAX_NAME_LENGTH))
+def test_every_name_is_one_token_and_comes_back(name: str) -> None:
+    try:
+        token = token_of(name)
+    except UnicodeEncodeError:  # half a surrogate pair, which no name has
+        return
+    assert KEY.fullmatch(token)
+    assert name_of(token) == name
+
+
+@settings(deadline=None)  # other work may run beside it
+@given(st.text(alphabet="=0123456789ABCDEFabcdef.-_ é", max_size=12))
+def test_what_no_name_made_is_no_name(token: str) -> None:
+    name = name_of(token)
+    assert name is None or token_of(name) == token
+
+
+def test_subjects_tell_channel_and_kind() -> None:
+    assert event_subject("Zürich 1", "emotion") == "mer.v1.Z=C3=BCrich=201.emotion"
+    assert split_subject("mer.v1.Z=C3=BCrich=201.emotion") == ("Zürich 1", "emotion")
+    assert split_subject(wanted_subject("a.b", "levels")) == ("a.b", "levels")
+
+
+@pytest.mark.parametrize("subject", ["", "mer.v1.emotion", "mer.v2.a.emotion", "mer.v1.a.b.emotion", "mer.v1.=ZZ.x"])
+def test_other_subjects_are_passed_over(subject: str) -> None:
+    assert split_subject(subject) is None
+
+
+@pytest.mark.parametrize("name", ["", " a", ".a", "a>b", "a*", "a\nb", "a/b", "x" * (MAX_NAME_LENGTH + 1)])
+def test_a_name_that_cannot_be_is_refused(name: str) -> None:
+    with pytest.raises(SettingError, match="cannot be a name"):
+        check_name(name)
+
+
+@pytest.mark.parametrize("name", ["Radio 1", "a.b-c_d", "电台 5", "0"])
+def test_a_name_that_people_use_is_taken(name: str) -> None:
+    assert check_name(name) == name
+
 
 CLAIM = Claim(session="s", worker="w", state="running", channel=3)
 WORKER = Worker(name="w", host="h", pid=7, capacity=9, hop_s=0.5, context_s=10.0)
 
 
 def test_every_record_comes_back() -> None:
-    for record in (CLAIM, WORKER, Channel(id="x", source="demo"), HoldRecord(action="freeze", shown=FRAME)):
+    for record in (CLAIM, WORKER, Channel(id="x", source="demo"), Override(action="freeze", shown=FRAME)):
         assert decode(encode(record), type(record)) == record
-
-
-def test_a_state_that_only_newer_workers_know_is_no_reason_to_take_the_channel_from_them() -> None:
-    newer = msgspec.json.encode(msgspec.to_builtins(CLAIM) | {"state": "paused"})
-    assert decode(newer, Claim).state == "running"
-    roster = Roster()
-    roster.workers.known({"s": (encode(WORKER), 1)})
-    roster.claims.known({"hall": (newer, 4)})
-    assert roster.owner("hall") == "s"
 
 
 @pytest.mark.parametrize("state", [3, None, ["running"]])
@@ -38,11 +100,11 @@ def test_a_state_that_is_no_word_is_none(state: object) -> None:
 
 @pytest.mark.parametrize("hop_s", [-1, 1e300, "x"])
 def test_a_worker_whose_hop_cannot_be_is_none(hop_s: object) -> None:
-    with pytest.raises(ClusterError, match="keeps as a worker is none"):
+    with pytest.raises(ClusterError, match="invalid worker record"):
         decode(msgspec.json.encode(msgspec.to_builtins(WORKER) | {"hop_s": hop_s}), Worker)
 
 
-@pytest.mark.parametrize("kind", [Channel, Claim, Worker, HoldRecord])
+@pytest.mark.parametrize("kind", [Channel, Claim, Worker, Override])
 def test_what_is_nested_without_end_is_none(kind: type[msgspec.Struct]) -> None:
     for deep in (b"[", b'{"a":'):
         with pytest.raises(ClusterError):
@@ -50,11 +112,11 @@ def test_what_is_nested_without_end_is_none(kind: type[msgspec.Struct]) -> None:
 
 
 def test_a_blackout_is_dark_though_its_frame_cannot_be_shown() -> None:
-    told = msgspec.to_builtins(HoldRecord(action="blackout", shown=FRAME))
+    told = msgspec.to_builtins(Override(action="blackout", shown=FRAME))
     told["shown"]["valence"] = 5.0
-    assert decode_hold(msgspec.json.encode(told)) == HoldRecord(action="blackout")
+    assert decode_override(msgspec.json.encode(told)) == Override(action="blackout")
     told["shown"] = {"of": "a newer version"}
-    assert decode_hold(msgspec.json.encode(told)) == HoldRecord(action="blackout")
+    assert decode_override(msgspec.json.encode(told)) == Override(action="blackout")
 
 
 @pytest.mark.parametrize(
@@ -68,22 +130,142 @@ def test_a_blackout_is_dark_though_its_frame_cannot_be_shown() -> None:
 )
 def test_a_hold_that_cannot_be_carried_out_is_none(told: dict[str, object]) -> None:
     with pytest.raises(ClusterError):
-        decode_hold(msgspec.json.encode(told))
+        decode_override(msgspec.json.encode(told))
 
 
-def test_a_row_that_cannot_be_read_is_said_once_and_leaves_the_others(caplog: pytest.LogCaptureFixture) -> None:
-    table = Table(Channel)
-    with caplog.at_level(logging.ERROR):
-        for _ in range(100):
-            table.changed("bad", b"[[[[", 1)
-        table.changed("good", encode(Channel(id="x", source="demo")), 2)
-    assert list(table.rows) == ["good"]
-    assert len(caplog.records) == 1
-    assert "'bad': what NATS keeps as a channel is none" in caplog.text
+LEVELS = InputLevels(t=1.5, rms_db=-21.25, peak_db=-6.5, onset=0.375)
+EVENTS = (FRAME, LINE, CHANGE, STATUS, LEVELS)
 
 
-def test_keys_that_stand_for_no_name_are_passed_over() -> None:
-    roster = Roster()
-    rows = {key: (encode(Channel(id="x", source="demo")), 1) for key in ("hall", "=1B[2J", "=1B=5B2J", "a" * 65)}
-    roster.channels.known(rows)
-    assert roster.names() == {"hall": "hall"}
+@pytest.mark.parametrize("event", EVENTS, ids=kind_of)
+def test_every_event_comes_back_as_it_was(event: StreamEvent) -> None:
+    envelope = unseal(kind_of(event), seal(event, epoch=7, number=3))
+    assert (envelope.epoch, envelope.number, envelope.event) == (7, 3, event)
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=kind_of)
+def test_kinds_are_those_of_the_wire(event: StreamEvent) -> None:
+    assert kind_of(event) == kind_of_message(MessageEncoder("main").message(event))
+
+
+def test_all_events_are_tried() -> None:
+    assert {kind_of(event) for event in EVENTS} == set(EVENT_TYPES)
+
+
+def test_a_newer_worker_may_say_more() -> None:
+    told = msgspec.json.decode(seal(CHANGE, epoch=1, number=0)) | {"mood": "blue"}
+    told["event"]["why"] = "because"
+    assert unseal("change", msgspec.json.encode(told)).event == CHANGE
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b'{"epoch":1,"number":0}', b'{"epoch":"x","number":0,"event":{}}'])
+def test_what_is_no_event_is_said(data: bytes) -> None:
+    with pytest.raises(ClusterError, match="invalid event of the kind 'emotion'"):
+        unseal("emotion", data)
+
+
+def test_an_event_of_another_kind_is_none() -> None:
+    with pytest.raises(ClusterError):
+        unseal("emotion", seal(replace(STATUS), epoch=1, number=0))
+    with pytest.raises(ClusterError, match="'weather'"):
+        unseal("weather", seal(STATUS, epoch=1, number=0))
+
+
+def changed(event: StreamEvent, **changes: object) -> bytes:
+    """An event with other values; ``raw__modalities`` changes one within ``raw``."""
+    told = msgspec.json.decode(seal(event, epoch=1, number=0))
+    for path, value in changes.items():
+        *outer, last = path.split("__")
+        place = told["event"]
+        for key in outer:
+            place = place[key]
+        place[last] = value
+    return msgspec.json.encode(told)
+
+
+@pytest.mark.parametrize(
+    ("event", "changes"),
+    [
+        (FRAME, {"valence": 7.0}),
+        (FRAME, {"arousal": -1.01}),
+        (FRAME, {"confidence": 2.0}),
+        (FRAME, {"index": -1}),
+        (FRAME, {"index": 2**53}),
+        (FRAME, {"t1": 1e300}),
+        (FRAME, {"t0": -1e10}),
+        (FRAME, {"raw__valence": 3.0}),
+        (FRAME, {"raw__interval__level": 1.5}),
+        (FRAME, {"raw__clusters": {}}),
+        (FRAME, {"probs": {"happy": 1.0}}),
+        (FRAME, {"probs": {"happy": 9.0, "angry": 0.0, "sad": 0.0, "relaxed": 0.0}}),
+        (FRAME, {"raw__modalities": "audio"}),
+        (FRAME, {"raw": []}),
+        (FRAME, {"hold_left_s": -3.0}),
+        (LINE, {"segment": -1}),
+        (LINE, {"t0": 1e12}),
+        (LINE, {"words": [{"t0": 0.0, "t1": -1e30, "text": "la"}]}),
+        (CHANGE, {"dwell_s": -0.5}),
+        (CHANGE, {"dwell_s": 1e300}),
+        (STATUS, {"lost_samples": -1}),
+        (STATUS, {"source": 3}),
+        (LEVELS, {"onset": 1.5}),
+        (LEVELS, {"rms_db": 1e9}),
+    ],
+    ids=str,
+)
+def test_what_no_client_could_read_is_none(event: StreamEvent, changes: dict[str, object]) -> None:
+    with pytest.raises(ClusterError, match="invalid event of the kind"):
+        unseal(kind_of(event), changed(event, **changes))
+
+
+@pytest.mark.parametrize(
+    ("event", "changes", "becomes", "told"),
+    [
+        (FRAME, {"raw__modalities": ["video"]}, {"modalities": ()}, ["raw.modalities: 'video'"]),
+        (FRAME, {"raw__modalities": ["audio", "video"]}, {"modalities": ("audio",)}, ["raw.modalities: 'video'"]),
+        (FRAME, {"category": "nostalgic"}, {"category": "unknown"}, ["category: 'nostalgic'"]),
+        (FRAME, {"hold": "rewind"}, {"hold": None}, ["hold: 'rewind'"]),
+        (STATUS, {"source": "paused"}, {"source": "live"}, ["source: 'paused'"]),
+        (STATUS, {"lyrics": "translating"}, {"lyrics": "ok"}, ["lyrics: 'translating'"]),
+    ],
+    ids=str,
+)
+def test_a_value_of_a_newer_worker_is_replaced_and_the_rest_counts(
+    event: StreamEvent, changes: dict[str, object], becomes: dict[str, object], told: list[str]
+) -> None:
+    unknown: list[str] = []
+    read = unseal(kind_of(event), changed(event, **changes), on_unknown=unknown.append).event
+    assert unknown == told
+    within = replace(read.raw) if "modalities" in becomes else read
+    assert {name: getattr(within, name) for name in becomes} == becomes
+    assert msgspec.json.decode(seal(read, epoch=1, number=0))["event"].keys() == (
+        msgspec.json.decode(seal(event, epoch=1, number=0))["event"].keys()
+    )
+
+
+def test_categories_and_clusters_of_a_newer_worker_are_left_out() -> None:
+    more = {"probs": {**FRAME.probs, "calm": 0.1}, "raw__clusters": {**FRAME.raw.clusters, "C6": 0.2}}
+    unknown: list[str] = []
+    assert unseal("emotion", changed(FRAME, **more), on_unknown=unknown.append).event == FRAME
+    assert unknown == ["probs: 'calm'", "raw.clusters: 'C6'"]
+
+
+@pytest.mark.parametrize("head", [b'{"epoch":1,"number":0,"event":', b'{"epoch":1,"number":0,"x":', b""])
+@pytest.mark.parametrize("deep", [b"[", b'{"a":', b'{"raw":'])
+def test_what_is_nested_without_end_is_no_event(head: bytes, deep: bytes) -> None:
+    with pytest.raises(ClusterError):
+        unseal("emotion", head + deep * 100_000)
+
+
+@pytest.mark.parametrize("number", [-1, 2**63, 10**30])
+def test_an_epoch_that_nats_cannot_give_is_none(number: int) -> None:
+    told = msgspec.json.decode(seal(FRAME, epoch=1, number=0))
+    for field in ("epoch", "number"):
+        with pytest.raises(ClusterError):
+            unseal("emotion", json.dumps(told | {field: number}).encode())
+
+
+def test_where_a_frame_ended_is_read_though_the_rest_is_not() -> None:
+    assert unseal_frame_end(changed(FRAME, valence="blue", t1=7.5, dropped=3)) == FrameEnd(t1=7.5, dropped=3)
+    assert unseal_frame_end(changed(FRAME, t1="late")) is None
+    assert unseal_frame_end(b"[" * 100_000) is None

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_mer.audio.audio_state import REASONS
-from stream_mer.cluster.sight import Trouble
+from stream_mer.cluster.node import Outage
 from stream_mer.errors import ServeError
 from stream_mer.lyrics.feeds import LAGGING, LOADING, UNAVAILABLE
 from stream_mer.pipeline import AUDIO_LOST
@@ -64,7 +64,7 @@ def test_a_change_names_categories_alone():
 
 def test_every_reason_for_a_worse_frame_is_told():
     told = typing.get_type_hints(wire.Emotion, include_extras=True)["degraded"].__metadata__[0].description
-    codes = (AUDIO_LOST, *REASONS.values(), LOADING, LAGGING, UNAVAILABLE, *typing.get_args(Trouble))
+    codes = (AUDIO_LOST, *REASONS.values(), LOADING, LAGGING, UNAVAILABLE, *typing.get_args(Outage))
     assert [code for code in codes if f"`{code}`" not in told] == []
 
 

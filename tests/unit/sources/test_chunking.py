@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_mer.cluster.continuation import ContinuedSource
+from stream_mer.cluster.channel_task import ResumedSource
 from stream_mer.config import EngineSettings, LyricsSettings, WindowSettings
 from stream_mer.engine import Engine
 from stream_mer.ports import DivisibleSource
@@ -82,7 +82,7 @@ def test_pieces_become_short_and_long_again_while_a_file_is_heard(song: Path) ->
 
 @pytest.mark.usefixtures("never_waits")
 def test_a_continued_channel_is_cut_on_its_own_clock(song: Path) -> None:
-    source = ContinuedSource(FileSource(song, paced=True), 3 * HOP - 1_000)
+    source = ResumedSource(FileSource(song, paced=True), 3 * HOP - 1_000)
     divide(source, Pieces(hop_samples=HOP, longest_samples=COARSE_SAMPLES, finely=lambda: False).end)
     found = [chunk.end_sample for chunk in source.chunks()]
     assert found[:4] == [3 * HOP, 3 * HOP + COARSE_SAMPLES, 4 * HOP, 4 * HOP + COARSE_SAMPLES]
@@ -92,7 +92,7 @@ def test_what_the_world_paces_is_not_divided() -> None:
     live = RemoteSource()
     assert not isinstance(live, DivisibleSource)
     divide(live, lambda _: pytest.fail("it was asked"))
-    continued = ContinuedSource(live, 0)
+    continued = ResumedSource(live, 0)
     divide(continued, lambda _: pytest.fail("it was asked"))
 
 

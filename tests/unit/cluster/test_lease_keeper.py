@@ -1,0 +1,123 @@
+"""The lease: held only by a worker that works, and given up before any other can see it expire."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from stream_mer.cluster.bus import ConflictError
+from stream_mer.cluster.lease_keeper import LeaseKeeper
+from stream_mer.cluster.records import Worker
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def pass_by(self, seconds: float) -> None:
+        self.now += seconds
+
+
+PATIENCE_S = 30.0
+
+
+class Store:
+    """A bucket of workers, whose rows run out when a test says so."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, int] = {}
+        self.renewals = 0
+        self.revision = 0
+        self.before_answer: Callable[[], None] = lambda: None
+
+    async def create(self, _bucket: str, key: str, _value: bytes) -> int:
+        self.before_answer()
+        self.revision += 1
+        self.rows[key] = self.revision
+        return self.revision
+
+    async def replace(self, _bucket: str, key: str, _value: bytes, revision: int) -> int:
+        if self.rows.get(key) != revision:
+            raise ConflictError("it ran out")
+        self.revision += 1
+        self.renewals += 1
+        self.rows[key] = self.revision
+        return self.revision
+
+    async def remove(self, _bucket: str, key: str) -> None:
+        del self.rows[key]
+
+    async def stored_at(self, _bucket: str, _revision: int) -> float:
+        return 0.0
+
+
+async def until(condition: Any) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not condition():  # noqa: ASYNC110 - what the keeper does sets no event
+            await asyncio.sleep(0.001)
+
+
+async def nothing() -> None:
+    pass
+
+
+async def test_a_worker_that_does_nothing_loses_its_lease_and_gets_one_again_when_it_works(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    store, works, sessions = Store(), True, []
+    bus: Any = SimpleNamespace(store=store, lease_s=0.05, until_connected=nothing, give_up=lambda _: None)
+    keeper = LeaseKeeper(
+        bus,
+        lambda: Worker(name="w", host="h", pid=1, capacity=1),
+        lambda: sessions.append(keeper.session),
+        is_working=lambda: works,
+    )
+    keeping = asyncio.create_task(keeper.run())
+    try:
+        await until(lambda: store.renewals > 2)
+        works = False
+        await until(lambda: not keeper.is_held)
+        assert "this worker hangs" in caplog.text
+        renewals = store.renewals
+        await asyncio.sleep(0.1)  # of several renewals; an early look could only miss one, and not fail
+        assert store.renewals == renewals
+        store.rows.clear()  # it ran out
+        works = True
+        await until(lambda: len(sessions) == 2)
+        assert sessions[0] != sessions[1]
+        await until(lambda: keeper.is_held)
+    finally:
+        keeping.cancel()
+
+
+async def test_it_is_given_up_before_nats_can_have_removed_it() -> None:
+    clock, store = Clock(), Store()
+    bus: Any = SimpleNamespace(store=store, lease_s=1.5, until_connected=nothing, give_up=lambda _: None)
+    keeper = LeaseKeeper(bus, lambda: Worker(name="w", host="h", pid=1, capacity=1), lambda: None, clock=clock)
+    assert not keeper.is_held
+    store.before_answer = lambda: clock.pass_by(1.0)  # it took a second until NATS confirmed
+    await keeper.renew()
+    assert keeper.is_held
+    clock.pass_by(0.49)
+    assert keeper.is_held
+    clock.pass_by(0.02)
+    assert not keeper.is_held
+    clock.pass_by(2.0)
+    assert keeper.lost_for_s == pytest.approx(2.01)
+
+
+async def test_it_is_no_longer_held_once_it_was_released() -> None:
+    store = Store()
+    bus: Any = SimpleNamespace(store=store, lease_s=60.0, until_connected=nothing, give_up=lambda _: None)
+    keeper = LeaseKeeper(bus, lambda: Worker(name="w", host="h", pid=1, capacity=1), lambda: None)
+    await keeper.renew()
+    await keeper.release()
+    await keeper.renew()
+    assert not keeper.is_held
+    assert store.rows == {}
