@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from tools.demo_song import drums, synths
-from tools.demo_song.amp import Strum, play, power
-from tools.demo_song.effects import compress, drive, reverberate, room
-from tools.demo_song.filters import highpass, lowpass
+from tools.demo_song import instruments
+from tools.demo_song.dsp import Signal, compress, drive, gain, highpass, lowpass, pan, reverberate, room
+from tools.demo_song.instruments import Strum, play, power
+from tools.demo_song.mix import Passage, Stage, VocalSound, Voice
 from tools.demo_song.score import Line, Tempo, melody
-from tools.demo_song.signal import Signal, gain, pan
-from tools.demo_song.stage import Passage, Stage, VocalSound, Voice
 from tools.demo_song.voice import Singer
 
 _BARS = 16
@@ -59,9 +57,9 @@ def _strums(stage: Stage) -> list[Strum]:
 
 def _beat(stage: Stage) -> Signal:
     bus, rng = stage.bus(), stage.rng
-    kick = drums.kick(rng, low_hz=56.0, length_s=0.16, click=0.9, hard=2.5)
-    snare = drums.snare(rng, tone_hz=205.0, rattle_s=0.11, bright_hz=5200.0)
-    cymbals = [drums.crash(rng, length_s=0.5) for _ in range(3)]
+    kick = instruments.kick(rng, low_hz=56.0, length_s=0.16, click=0.9, hard=2.5)
+    snare = instruments.snare(rng, tone_hz=205.0, rattle_s=0.11, bright_hz=5200.0)
+    cymbals = [instruments.crash(rng, length_s=0.5) for _ in range(3)]
     for bar in range(_BARS):
         blast = bar % 4 == 3
         for step in range(16):
@@ -76,9 +74,11 @@ def _beat(stage: Stage) -> Signal:
                 stage.put(bus, cymbals[step // 4 % 3], beat, level_db=-12.0, position=side, loose_s=0.002)
         if blast:
             for i, tone in enumerate((210.0, 160.0, 120.0, 90.0)):
-                stage.put(bus, drums.tom(rng, tone_hz=tone), 4 * bar + 3 + i / 4, level_db=-5.0, position=0.5 - i / 3)
+                stage.put(
+                    bus, instruments.tom(rng, tone_hz=tone), 4 * bar + 3 + i / 4, level_db=-5.0, position=0.5 - i / 3
+                )
     for at in (*range(0, stage.beats, 16), stage.beats):
-        stage.put(bus, drums.crash(rng, length_s=1.2), at, level_db=-7.0, position=0.2)
+        stage.put(bus, instruments.crash(rng, length_s=1.2), at, level_db=-7.0, position=0.2)
     stage.put(bus, kick, stage.beats, level_db=-1.0)
     return bus
 
@@ -89,7 +89,7 @@ def _noise_lead(stage: Stage) -> Signal:
     for start in (0, 52, 56, 60):
         for beat, midi in ((0.0, 76.0), (1.0, 77.0), (2.0, 82.0), (3.0, 77.0)):
             for shift in (0.0, 1.0):
-                sound = synths.lead(midi + shift, stage.tempo.seconds(0.9), bright_hz=5000.0, rng=stage.rng)
+                sound = instruments.lead(midi + shift, stage.tempo.seconds(0.9), bright_hz=5000.0, rng=stage.rng)
                 stage.put(bus, sound, start + beat, level_db=-18.0)
     return drive(bus, 4.0) * 0.16
 
@@ -102,7 +102,7 @@ def music(stage: Stage) -> Signal:
     low = np.zeros(n)
     for stroke in strokes:
         at = stage.tempo.at(stroke.start_s / stage.tempo.seconds(1.0))
-        sound = synths.bass(stroke.chord[0] - 12, stroke.held_s, bright_hz=2400.0, hard=4.0, rng=rng)
+        sound = instruments.bass(stroke.chord[0] - 12, stroke.held_s, bright_hz=2400.0, hard=4.0, rng=rng)
         low[at : at + len(sound)] += sound[: n - at]
     beat = _beat(stage)
     small = room(0.7, damping_hz=6000.0, predelay_s=0.006, rng=rng)

@@ -15,10 +15,8 @@ from rich.progress import Progress
 
 from stream_mer.errors import StreamMerError
 from tools.demo_song import angry, happy, relaxed, sad
-from tools.demo_song.effects import loudness
-from tools.demo_song.mix import join, render
-from tools.demo_song.signal import RATE_HZ, Signal, peak
-from tools.demo_song.stage import Passage
+from tools.demo_song.dsp import RATE_HZ, Signal, loudness, peak
+from tools.demo_song.mix import Passage, join, render
 
 PASSAGES: tuple[Passage, ...] = (happy.PASSAGE, angry.PASSAGE, sad.PASSAGE, relaxed.PASSAGE)
 """The song, in the order of Russell's quadrants."""

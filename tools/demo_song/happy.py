@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tools.demo_song import drums, keys, synths
-from tools.demo_song.effects import compress, echo, reverberate, room
-from tools.demo_song.envelopes import pump
-from tools.demo_song.filters import highpass
+from tools.demo_song import instruments
+from tools.demo_song.dsp import Signal, compress, echo, gain, highpass, pump, reverberate, room
+from tools.demo_song.mix import Passage, Stage, VocalSound, Voice
 from tools.demo_song.score import Line, Tempo, melody
-from tools.demo_song.signal import Signal, gain
-from tools.demo_song.stage import Passage, Stage, VocalSound, Voice
 from tools.demo_song.voice import Singer
 
 _BARS = 12
@@ -42,9 +39,13 @@ _LINES = (
 
 def _beat(stage: Stage) -> Signal:
     bus, rng = stage.bus(), stage.rng
-    kick, clap, snare = drums.kick(rng), drums.clap(rng), drums.snare(rng, tone_hz=210.0, rattle_s=0.07)
-    closed = [drums.hat(rng) for _ in range(3)]
-    opened, jingle, egg = drums.hat(rng, length_s=0.12), drums.tambourine(rng), drums.shaker(rng)
+    kick, clap, snare = (
+        instruments.kick(rng),
+        instruments.clap(rng),
+        instruments.snare(rng, tone_hz=210.0, rattle_s=0.07),
+    )
+    closed = [instruments.hat(rng) for _ in range(3)]
+    opened, jingle, egg = instruments.hat(rng, length_s=0.12), instruments.tambourine(rng), instruments.shaker(rng)
     for beat in range(stage.beats):
         stage.put(bus, kick, beat, level_db=-1.0)
         stage.put(bus, opened, beat + 0.5, level_db=-13.0, position=0.15)
@@ -59,7 +60,7 @@ def _beat(stage: Stage) -> Signal:
     for i in range(6):
         stage.put(bus, snare, stage.beats - 1.5 + i / 4, level_db=-13.0 + i)
     for bar in (0, 2, 6, 10):
-        stage.put(bus, drums.crash(rng), 4 * bar, level_db=-13.0, position=0.3 if bar % 4 else -0.3)
+        stage.put(bus, instruments.crash(rng), 4 * bar, level_db=-13.0, position=0.3 if bar % 4 else -0.3)
     return bus
 
 
@@ -70,11 +71,11 @@ def _harmony(stage: Stage) -> Signal:
         chord = _CHORDS[bar % 4]
         wide = (*chord, chord[0] + 12)
         for at, beats in ((0.0, 0.7), (0.75, 0.4), (1.5, 0.7), (2.5, 0.7), (3.25, 0.6)):
-            sound = synths.stab(wide, stage.tempo.seconds(beats), bright_hz=8000.0, rng=rng)
+            sound = instruments.stab(wide, stage.tempo.seconds(beats), bright_hz=8000.0, rng=rng)
             stage.put(bus, sound, 4 * bar + at, level_db=-13.0)
         for at, beats in ((0.0, 0.35), (1.5, 0.3), (2.0, 0.3), (3.5, 0.35)):
             for midi in wide:
-                sound = synths.lead(midi + 12, stage.tempo.seconds(beats), bright_hz=5000.0, rng=rng)
+                sound = instruments.lead(midi + 12, stage.tempo.seconds(beats), bright_hz=5000.0, rng=rng)
                 stage.put(bus, sound, 4 * bar + at, level_db=-20.0, loose_s=0.002)
     return bus
 
@@ -85,7 +86,7 @@ def _low(stage: Stage) -> Signal:
     for bar in range(_BARS):
         for at, beats, shift in _BASS:
             midi = _ROOTS[bar % 4] + shift
-            sound = synths.bass(midi, stage.tempo.seconds(beats), bright_hz=2600.0, hard=2.5, rng=stage.rng)
+            sound = instruments.bass(midi, stage.tempo.seconds(beats), bright_hz=2600.0, hard=2.5, rng=stage.rng)
             stage.put(bus, sound, 4 * bar + at, level_db=-8.0)
     return bus
 
@@ -95,8 +96,10 @@ def _hook(stage: Stage) -> Signal:
     for start, shift in ((0, 0), (40, 0)):
         for note in melody(_HOOK, start_beat=start):
             length = stage.tempo.seconds(note.beats * 0.9)
-            stage.put(bus, synths.lead(note.midi + shift, length, bright_hz=6000.0, rng=stage.rng), note.start_beat)
-            stage.put(bus, keys.bells(note.midi + 12, length, rng=stage.rng), note.start_beat, level_db=-12.0)
+            stage.put(
+                bus, instruments.lead(note.midi + shift, length, bright_hz=6000.0, rng=stage.rng), note.start_beat
+            )
+            stage.put(bus, instruments.bells(note.midi + 12, length, rng=stage.rng), note.start_beat, level_db=-12.0)
     return bus * gain(-13.0)
 
 

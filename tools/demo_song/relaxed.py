@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tools.demo_song import drums, keys, synths
-from tools.demo_song.effects import chorus, echo, reverberate, room
-from tools.demo_song.filters import lowpass
+from tools.demo_song import instruments
+from tools.demo_song.dsp import Signal, chorus, echo, gain, lowpass, reverberate, room
+from tools.demo_song.mix import Passage, Stage, VocalSound, Voice
 from tools.demo_song.score import Line, Tempo, melody
-from tools.demo_song.signal import Signal, gain
-from tools.demo_song.stage import Passage, Stage, VocalSound, Voice
 from tools.demo_song.voice import Singer
 
 # F major 7 (twice), D minor 7, B flat major 7, C 9, F major 7, D minor 7, B flat major 7, C to F.
@@ -43,7 +41,7 @@ def _plucks(stage: Stage) -> Signal:
     for bar, (_, chord) in enumerate(_CHORDS):
         for step, index in enumerate((0, 2, 1, 3, 2, 1, 3, 2)):
             strength = 0.55 if step % 4 == 0 else 0.35
-            sound = keys.guitar(chord[index], stage.tempo.seconds(1.8), strength=strength, rng=stage.rng)
+            sound = instruments.guitar(chord[index], stage.tempo.seconds(1.8), strength=strength, rng=stage.rng)
             stage.put(bus, sound, 4 * bar + step / 2, level_db=-8.0, position=-0.35 + 0.1 * index, loose_s=0.007)
     return bus
 
@@ -51,10 +49,10 @@ def _plucks(stage: Stage) -> Signal:
 def _warmth(stage: Stage) -> Signal:
     bus = stage.bus()
     for bar, (_, chord) in enumerate(_CHORDS):
-        sound = synths.pad(chord, stage.tempo.seconds(4.0), bright_hz=1100.0, rng=stage.rng)
+        sound = instruments.pad(chord, stage.tempo.seconds(4.0), bright_hz=1100.0, rng=stage.rng)
         stage.put(bus, sound, 4 * bar, level_db=-15.0)
         for i, midi in enumerate(chord):
-            sound = keys.electric_piano(midi, stage.tempo.seconds(3.6), strength=0.25, rng=stage.rng)
+            sound = instruments.electric_piano(midi, stage.tempo.seconds(3.6), strength=0.25, rng=stage.rng)
             stage.put(bus, sound, 4 * bar + 0.02 * i, level_db=-21.0, position=0.3, loose_s=0.005)
     return bus
 
@@ -62,11 +60,13 @@ def _warmth(stage: Stage) -> Signal:
 def _pulse(stage: Stage) -> Signal:
     """Bass and the softest of percussion."""
     bus = stage.bus()
-    egg = drums.shaker(stage.rng, length_s=0.06)
-    soft = lowpass(drums.kick(stage.rng, low_hz=45.0, click=0.0, hard=1.1), 220.0)
+    egg = instruments.shaker(stage.rng, length_s=0.06)
+    soft = lowpass(instruments.kick(stage.rng, low_hz=45.0, click=0.0, hard=1.1), 220.0)
     for bar, (root, _) in enumerate(_CHORDS):
         for at, beats, shift in ((0.0, 2.4, 0), (2.5, 1.3, 7 if bar % 2 else 0)):
-            stage.put(bus, synths.round_bass(root + shift, stage.tempo.seconds(beats)), 4 * bar + at, level_db=-14.0)
+            stage.put(
+                bus, instruments.round_bass(root + shift, stage.tempo.seconds(beats)), 4 * bar + at, level_db=-14.0
+            )
         stage.put(bus, soft, 4 * bar, level_db=-14.0)
         stage.put(bus, soft, 4 * bar + 2.5, level_db=-17.0)
         for step in range(8 if bar else 0):
@@ -80,7 +80,7 @@ def music(stage: Stage) -> Signal:
     plucks, warmth = _plucks(stage), chorus(_warmth(stage), mix=0.4)
     shine = stage.bus()
     for beat, midi in ((3.0, 81.0), (3.5, 79.0), (11.0, 84.0), (19.0, 79.0), (19.5, 81.0), (27.0, 84.0), (34.0, 81.0)):
-        stage.put(shine, keys.bells(midi, 0.6, rng=stage.rng), beat, level_db=-27.0, position=0.5)
+        stage.put(shine, instruments.bells(midi, 0.6, rng=stage.rng), beat, level_db=-27.0, position=0.5)
     plucks = plucks + gain(-13.0) * echo(plucks, delay_s=stage.tempo.seconds(0.75), feedback=0.5)
     shine = shine + gain(-6.0) * echo(shine, delay_s=stage.tempo.seconds(0.75), feedback=0.6)
     wide = room(2.4, damping_hz=3600.0, predelay_s=0.025, rng=stage.rng)

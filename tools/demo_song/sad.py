@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from tools.demo_song import keys, synths
-from tools.demo_song.amp import Strum, play
-from tools.demo_song.effects import reverberate, room
+from tools.demo_song import instruments
+from tools.demo_song.dsp import Signal, gain, pan, reverberate, room
+from tools.demo_song.instruments import Strum, play
+from tools.demo_song.mix import Passage, Stage, VocalSound, Voice
 from tools.demo_song.score import Line, Tempo, melody
-from tools.demo_song.signal import Signal, gain, pan
-from tools.demo_song.stage import Passage, Stage, VocalSound, Voice
 from tools.demo_song.voice import Singer
 
 # One chord a bar of three: G minor, G minor, E flat, C minor, G minor, E flat, B flat over D, D, G minor.
@@ -51,16 +50,16 @@ def music(stage: Stage) -> Signal:
     for bar, (low, *upper) in enumerate(_CHORDS):
         start, length = 3.0 * bar, stage.tempo.seconds(3.0)
         for midi, level_db in ((low - 12, -12.0), *((midi, -6.0) for midi in (low, *upper))):
-            sound = keys.piano(midi, length, strength=0.3, rng=rng)
+            sound = instruments.piano(midi, length, strength=0.3, rng=rng)
             stage.put(hands, sound, start, level_db=level_db, position=(midi - 57) / 40, loose_s=0.01)
-        sound = keys.piano(upper[1], stage.tempo.seconds(1.0), strength=0.2, rng=rng)
+        sound = instruments.piano(upper[1], stage.tempo.seconds(1.0), strength=0.2, rng=rng)
         stage.put(hands, sound, start + 2.0, level_db=-8.0, loose_s=0.01)
-        stage.put(section, synths.strings(low, length, bright_hz=900.0, rng=rng), start, level_db=-21.0)
+        stage.put(section, instruments.strings(low, length, bright_hz=900.0, rng=rng), start, level_db=-21.0)
         for midi in upper if bar else ():
-            sound = synths.strings(midi - 12, length, bright_hz=1400.0, attack_s=0.7, release_s=0.9, rng=rng)
+            sound = instruments.strings(midi - 12, length, bright_hz=1400.0, attack_s=0.7, release_s=0.9, rng=rng)
             stage.put(section, sound, start, level_db=-27.0)
     for note in melody(_OPENING, start_beat=0.5):
-        sound = keys.piano(note.midi, stage.tempo.seconds(1.5), strength=0.3, rng=rng)
+        sound = instruments.piano(note.midi, stage.tempo.seconds(1.5), strength=0.3, rng=rng)
         stage.put(hands, sound, note.start_beat, level_db=-6.0, position=0.2, loose_s=0.008)
     beats = range(0, 3 * len(_CHORDS), 3)
     strums = [

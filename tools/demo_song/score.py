@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from stream_mer.errors import SettingError
-from tools.demo_song.signal import samples_of
+from tools.demo_song.dsp import samples_of
 
 _STEPS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 

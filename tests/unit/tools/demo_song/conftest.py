@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from stream_mer.sources.file import demo_song
-from tools.demo_song import espeak
+from tools.demo_song import voice
 
 
 @pytest.fixture
@@ -17,5 +17,5 @@ def packaged_song():
 
 @pytest.fixture
 def with_espeak():
-    if not espeak.available():
+    if not voice.available():
         pytest.skip("espeak-ng is not on this system")

@@ -7,10 +7,9 @@ import pytest
 from click.testing import CliRunner
 
 from stream_mer.types import CATEGORIES
-from tools.demo_song import compose, drums
-from tools.demo_song.mix import CEILING_DB, join, render
-from tools.demo_song.signal import RATE_HZ, gain, peak, samples_of
-from tools.demo_song.stage import TAIL_S
+from tools.demo_song import compose, instruments
+from tools.demo_song.dsp import RATE_HZ, gain, peak, samples_of
+from tools.demo_song.mix import CEILING_DB, TAIL_S, join, render
 
 
 def decoded(path):
@@ -31,7 +30,7 @@ def one_beat(stage):
     """A cheap accompaniment that draws from chance as the real ones do."""
     bus = stage.bus()
     for beat in range(stage.beats):
-        stage.put(bus, drums.snare(stage.rng), beat, loose_s=0.01)
+        stage.put(bus, instruments.snare(stage.rng), beat, loose_s=0.01)
     return bus
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from stream_mer.errors import SettingError, StreamMerError
-from tools.demo_song import espeak
+from tools.demo_song import voice
+from tools.demo_song.dsp import RATE_HZ
 from tools.demo_song.score import Line, Tempo, melody
-from tools.demo_song.signal import RATE_HZ
 from tools.demo_song.voice import Singer, sing
 
 STEADY = Singer(voice="en-us+f5", pitch=80, speed_wpm=130, vibrato_cents=0.0, jitter=0.0, glide_s=0.03)
@@ -22,17 +22,17 @@ def pitch_hz(sound):
 
 
 def test_without_espeak_the_error_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(espeak.ctypes.util, "find_library", lambda _: None)
-    espeak._library.cache_clear()
+    monkeypatch.setattr(voice.ctypes.util, "find_library", lambda _: None)
+    voice._library.cache_clear()
     with pytest.raises(StreamMerError, match="apt-get install espeak-ng"):
-        espeak.speak("never said", voice="en-us", pitch=50, speed_wpm=150)
-    espeak._library.cache_clear()
+        voice.speak("never said", voice="en-us", pitch=50, speed_wpm=150)
+    voice._library.cache_clear()
 
 
 @pytest.mark.usefixtures("with_espeak")
 class TestWithEspeak:
     def test_phonemes_carry_their_times_and_words(self):
-        speech = espeak.speak("Happy morning", voice="en-us", pitch=50, speed_wpm=150)
+        speech = voice.speak("Happy morning", voice="en-us", pitch=50, speed_wpm=150)
         sounds = [p for p in speech.phonemes if not p.is_pause]
         assert sum(p.is_vowel for p in sounds) == 4
         assert sum(p.starts_word for p in sounds) == 2
@@ -40,7 +40,7 @@ class TestWithEspeak:
 
     def test_an_unknown_voice_is_named(self):
         with pytest.raises(StreamMerError, match="no-such-voice"):
-            espeak.speak("a", voice="no-such-voice", pitch=50, speed_wpm=150)
+            voice.speak("a", voice="no-such-voice", pitch=50, speed_wpm=150)
 
     def test_the_voice_sings_the_notes(self, rng):
         line = Line(text="Slow rain", notes=melody("A3:2 D4:2", start_beat=1))
@@ -54,7 +54,7 @@ class TestWithEspeak:
         line = Line(text="Slow rain", notes=melody("A3:1 D4:1"))
         takes = []
         for _ in range(2):
-            espeak.speak.cache_clear()
+            voice.speak.cache_clear()
             takes.append(sing(line, singer=STEADY, tempo=TEMPO, rng=np.random.default_rng(3))[1])
         np.testing.assert_array_equal(*takes)
 
