@@ -18,7 +18,7 @@ from stream_mer.emotion.checkpoint import find_model
 from stream_mer.emotion.predictor import EmotionPredictor
 from stream_mer.emotion.smoothing import Smoother
 from stream_mer.lyrics.opening import LyricsOpener
-from stream_mer.outputs.output import ShowOutput
+from stream_mer.outputs.runner import ShowOutput
 from stream_mer.pipeline import Pipeline
 from stream_mer.ports import AudioSource, EventSink
 from stream_mer.runner import Plugin, host

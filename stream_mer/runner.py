@@ -9,8 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from stream_mer.errors import StreamMerError
-from stream_mer.outputs.output import ShowOutput
-from stream_mer.outputs.runner import ShowRunner
+from stream_mer.outputs.runner import ShowOutput, ShowRunner
 from stream_mer.server.hub import Hub
 from stream_mer.server.ingest import Inlet
 from stream_mer.server.open_files import make_room

@@ -288,6 +288,19 @@ class CategoryChange:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """Monotone maps from published values to the range that raters use, for outputs that want the whole range.
+
+    Attributes:
+        valence: Knots, pairs of published value and mapped value, both rising, -1..1; empty for identity.
+        arousal: Likewise.
+    """
+
+    valence: tuple[tuple[float, float], ...] = ()
+    arousal: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StreamStatus:
     """State of one stream; published when it changes, levels aside.
 
@@ -300,6 +313,7 @@ class StreamStatus:
         clipping: Whether the input clipped lately.
         peak_db: Largest sample lately, decibels relative to full scale; None before there was audio.
         rms_db: Root mean square lately, likewise.
+        spread: Maps of the model for outputs; None where no model is known. Not in the messages of ``mer.v1``.
     """
 
     source: SourceState
@@ -310,6 +324,7 @@ class StreamStatus:
     clipping: bool = False
     peak_db: float | None = None
     rms_db: float | None = None
+    spread: Spread | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

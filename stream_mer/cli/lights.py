@@ -15,11 +15,10 @@ from stream_mer.cli.settings.kinds import NameOrPath
 from stream_mer.config import EngineSettings, LyricsSettings
 from stream_mer.errors import ServeError, SettingError
 from stream_mer.event_json import EventMessage, event_of
-from stream_mer.outputs.dmx.colour import Colour, hex_of
-from stream_mer.outputs.dmx.opening import find_rig
-from stream_mer.outputs.dmx.patch import Lamp, lamps_of, used_channels
-from stream_mer.outputs.dmx.presets import ABOUT, EXAMPLES, LOOKS
-from stream_mer.outputs.dmx.preview import Moment, play
+from stream_mer.outputs.dmx.fixtures import Lamp, lamps_of, used_channels
+from stream_mer.outputs.dmx.look import Colour, hex_of
+from stream_mer.outputs.dmx.presets import ABOUT, EXAMPLES, LOOKS, find_rig
+from stream_mer.outputs.dmx.render import Moment, preview
 from stream_mer.outputs.dmx.rig import Rig
 from stream_mer.outputs.files.plot import check_picture, save_figure
 from stream_mer.server.codec import decode_server
@@ -78,7 +77,7 @@ def command(*, rig: str | None, example: str | None, tags: str | None, demo: boo
     if tags is None and not demo:
         _show_patch(found)
         return
-    moments = list(play(found, _tagged(tags) if tags is not None else _heard_demo()))
+    moments = list(preview(found, _tagged(tags) if tags is not None else _heard_demo()))
     if not moments:
         raise SettingError("there is nothing to show: no message of a stream was found")
     _print(found, moments)

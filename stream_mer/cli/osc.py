@@ -12,10 +12,7 @@ from rich.table import Table
 
 from stream_mer.cli.echo import echo
 from stream_mer.errors import ServeError, SettingError
-from stream_mer.outputs.osc.neighbours import NEIGHBOURS, find_neighbour
-from stream_mer.outputs.osc.opening import find_target
-from stream_mer.outputs.osc.presets import PRESETS
-from stream_mer.outputs.osc.target import OscTarget
+from stream_mer.outputs.osc.targets import OTHER_RECEIVERS, PRESETS, OscTarget, find_other, find_target
 from stream_mer.utils.escaping_console import EscapingConsole
 from stream_mer.utils.terminal_text import escape
 
@@ -51,10 +48,10 @@ def command(*, where: str | None, test: bool, once: bool, stream: str, monitor: 
         if test:
             raise click.UsageError("--test sends: say WHERE to")
         _list_presets()
-    elif (neighbour := find_neighbour(where)) is not None:
+    elif (other := find_other(where)) is not None:
         if test:
             raise SettingError(f"{where} speaks no OSC and has no addresses to learn: try it with serve --osc {where}")
-        echo(f"{neighbour.about}\n\n{neighbour.setup}")
+        echo(f"{other.about}\n\n{other.setup}")
     elif test:
         _test(find_target(where), stream=stream, once=once)
     else:
@@ -65,9 +62,9 @@ def _list_presets() -> None:
     for name, preset in PRESETS.items():
         echo(f"{name:<15}{preset.target.place}")
         echo(f"{'':<15}{preset.about}")
-    for name, neighbour in NEIGHBOURS.items():
-        echo(f"{name:<15}{neighbour.speaks}")
-        echo(f"{'':<15}{neighbour.about}")
+    for name, other in OTHER_RECEIVERS.items():
+        echo(f"{name:<15}{other.speaks}")
+        echo(f"{'':<15}{other.about}")
     echo("\nMore of one: stream-mer osc NAME. Send: stream-mer serve --osc NAME@HOST")
 
 
@@ -85,9 +82,9 @@ def _show(target: OscTarget, *, stream: str) -> None:
 
 
 def _test(target: OscTarget, *, stream: str, once: bool) -> None:
-    from stream_mer.outputs.osc.links import open_link  # noqa: PLC0415 - python-osc may be missing
+    from stream_mer.outputs.osc.composer import Sweep  # noqa: PLC0415 - only here
+    from stream_mer.outputs.osc.output import open_link  # noqa: PLC0415 - python-osc may be missing
     from stream_mer.outputs.osc.packets import encode  # noqa: PLC0415 - as above
-    from stream_mer.outputs.osc.sweep import Sweep  # noqa: PLC0415 - only here
 
     sweep = Sweep(target.mapping, stream=stream)
     shown = None
@@ -95,7 +92,7 @@ def _test(target: OscTarget, *, stream: str, once: bool) -> None:
         with closing(open_link(target.transport, target.host, target.port)) as link:
             echo(f"Sending to {target.place}: {sweep.duration_s:g} s a round. Stop with Ctrl-C.")
             for t in _moments(target.rate_hz, until=sweep.duration_s if once else float("inf")):
-                step = sweep.feed(t)
+                step = sweep.update(t)
                 if step.field is not shown:
                     shown = step.field
                     echo(f"  {shown.address_of(stream):<40} {shown.values}")

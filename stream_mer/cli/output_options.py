@@ -14,7 +14,7 @@ import click
 
 from stream_mer.cli.named_sources import SourceOrPath, split_name
 from stream_mer.errors import SettingError, did_you_mean
-from stream_mer.outputs.output import ShowOutput
+from stream_mer.outputs.runner import ShowOutput
 from stream_mer.runner import Plugin
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -56,31 +56,31 @@ class PluginKind:
 
 
 def _open_osc(spec: str, stream: str) -> ShowOutput:
-    from stream_mer.outputs.osc.neighbours import find_neighbour, open_neighbour  # noqa: PLC0415 - who does without pays nothing
+    from stream_mer.outputs.osc.targets import find_other, open_other  # noqa: PLC0415 - who does without pays nothing
 
-    neighbour = find_neighbour(spec)
-    if neighbour is not None:
-        return open_neighbour(neighbour, spec, stream=stream)
-    from stream_mer.outputs.osc.opening import find_target  # noqa: PLC0415 - as above
-    from stream_mer.outputs.osc.out import OscOutput  # noqa: PLC0415 - as above, and python-osc may be missing
+    other = find_other(spec)
+    if other is not None:
+        return open_other(other, spec, stream=stream)
+    from stream_mer.outputs.osc.output import OscOutput  # noqa: PLC0415 - as above, and python-osc may be missing
+    from stream_mer.outputs.osc.targets import find_target  # noqa: PLC0415 - as above
 
     return OscOutput(find_target(spec), stream=stream)
 
 
 def _open_osc_in(place: str) -> Plugin:
-    from stream_mer.outputs.osc.inlet import OscInlet, parse_place  # noqa: PLC0415 - as above
+    from stream_mer.outputs.osc.input import OscInput, parse_place  # noqa: PLC0415 - as above
 
-    return OscInlet(*parse_place(place))
+    return OscInput(*parse_place(place))
 
 
 def _open_sacn(spec: str, stream: str) -> ShowOutput:
-    from stream_mer.outputs.dmx.opening import open_sacn  # noqa: PLC0415 - as above
+    from stream_mer.outputs.dmx.output import open_sacn  # noqa: PLC0415 - as above
 
     return open_sacn(spec, stream)
 
 
 def _open_artnet(spec: str, stream: str) -> ShowOutput:
-    from stream_mer.outputs.dmx.opening import open_artnet  # noqa: PLC0415 - as above
+    from stream_mer.outputs.dmx.output import open_artnet  # noqa: PLC0415 - as above
 
     return open_artnet(spec, stream)
 

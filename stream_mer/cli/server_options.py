@@ -10,7 +10,7 @@ import click
 
 from stream_mer.cli.echo import echo
 from stream_mer.errors import SettingError, did_you_mean
-from stream_mer.outputs.output import ShowOutput
+from stream_mer.outputs.runner import ShowOutput
 from stream_mer.runner import Plugin
 from stream_mer.server.messages import LimitsPart
 from stream_mer.server.server import Server

@@ -1,24 +1,85 @@
-"""Drives all outputs of a show, each in a thread of its own, at its own rate, whatever happens to the others."""
+"""Drives the outputs of a show, each in its own thread at its own rate, unaffected by the others."""
 
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Protocol
 
 from stream_mer.errors import StreamMerError
-from stream_mer.outputs.output import MAX_RATE_HZ, ShowOutput
-from stream_mer.outputs.timing import Backoff, Ticks
-from stream_mer.outputs.values import ShowState
+from stream_mer.outputs.values import ShowState, ShowValues
 from stream_mer.ports import EventHub
 from stream_mer.types import OutputStatistics
 
 log = logging.getLogger(__name__)
 
-FAREWELL_S = 2.0
-"""So long all outputs together may take to say goodbye; who takes longer is left behind."""
+MAX_RATE_HZ = 50.0
+"""Highest rate of an output: that of the input's levels."""
+
+FINISH_WITHIN_S = 2.0
+"""How long all outputs together may take to finish; one that takes longer is abandoned."""
+
+
+class ShowOutput(Protocol):
+    """Something that the values of a stream are sent to, such as OSC, sACN or Art-Net.
+
+    Each output has its own thread, in which all its methods are called: one that waits for the network delays nobody
+    else. What it raises never ends the show. It is logged once and counted, and the output is closed and, after a
+    while, opened again.
+    """
+
+    @property
+    def name(self) -> str:
+        """Name in logs and metrics, such as ``osc touchdesigner 127.0.0.1:7000``."""
+
+    @property
+    def stream(self) -> str | None:
+        """Name of the stream that it follows; None for the first one that publishes."""
+
+    @property
+    def rate_hz(self) -> float:
+        """How often ``send`` is called, above 0 and at most ``MAX_RATE_HZ``."""
+
+    @property
+    def wants_levels(self) -> bool:
+        """Whether it needs the levels of the input."""
+
+    @property
+    def claims(self) -> frozenset[str]:
+        """What it drives and no other output may: two outputs that take turns at a lamp make it flicker."""
+
+    def open(self) -> None:
+        """Prepare to send; before the first ``send``, and again after each error.
+
+        Raises:
+            OSError: The network or the receiver is not there.
+        """
+
+    def send(self, t: float, values: ShowValues) -> int:
+        """Send what is due.
+
+        A call that takes long delays the next one; missed calls are skipped, never made up for.
+
+        Args:
+            t: Seconds on the monotonic clock, rising from call to call.
+            values: The newest values.
+
+        Returns:
+            How many packets were sent.
+
+        Raises:
+            OSError: Sending failed.
+        """
+
+    def finish(self) -> None:
+        """Tell the receiver that nothing follows; once, after the last ``send`` that succeeded."""
+
+    def close(self) -> None:
+        """Release what ``open`` took; after each ``open``, also a failed one. May not raise."""
 
 
 class ShowRunner:
@@ -43,19 +104,21 @@ class ShowRunner:
         """Begin to send what the hub publishes from now on; once."""
         for driver in self._drivers:
             hub.subscribe(driver.state.on_event, levels=driver.output.wants_levels)
-            driver.start()
+            driver.thread.start()
 
     def stop(self) -> None:
-        """Let every output say goodbye, and wait for them, but not for ever; idempotent."""
+        """Let every output finish, for at most ``FINISH_WITHIN_S``; idempotent."""
         for driver in self._drivers:
-            driver.end()
-        deadline = self._clock() + FAREWELL_S
+            driver.ending.set()
+        deadline = self._clock() + FINISH_WITHIN_S
         for driver in self._drivers:
-            if not driver.join(max(0.0, deadline - self._clock())):
-                log.warning("%s does not end; it is left behind", driver.output.name)
+            if driver.thread.ident is not None:
+                driver.thread.join(max(0.0, deadline - self._clock()))
+            if driver.thread.is_alive():
+                log.warning("%s does not end; it is abandoned", driver.output.name)
 
     def statistics(self) -> tuple[OutputStatistics, ...]:
-        """Return how each output fares; from any thread."""
+        """Return state and counts of each output; from any thread."""
         return tuple(driver.statistics for driver in self._drivers)
 
 
@@ -66,46 +129,34 @@ class _Driver:
         self.output = output
         self.state = ShowState(output.stream, clock=clock)
         self.statistics = OutputStatistics(name=output.name, stream=output.stream or "")
+        self.ending = threading.Event()
+        # A daemon: an output that hangs in the network must not keep the process from ending.
+        self.thread = threading.Thread(target=self._run, name=f"show {output.name}", daemon=True)
         self._clock = clock
         self._backoff = Backoff()
         self._worked_since: float | None = None
-        self._told_of_trouble = False
-        self._ending = threading.Event()
-        # A daemon: an output that hangs in the network must not keep the process from ending.
-        self._thread = threading.Thread(target=self._run, name=f"show {output.name}", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def end(self) -> None:
-        self._ending.set()
-
-    def join(self, timeout_s: float) -> bool:
-        """Wait for the end, and tell whether it came."""
-        if self._thread.ident is not None:
-            self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+        self._failure_logged = False
 
     def _run(self) -> None:
-        while not self._ending.is_set():
+        while not self.ending.is_set():
             try:
                 self._send_until_end()
-            except Exception as error:  # whatever an output does, the show goes on
-                if self._ending.is_set():
-                    log.info("%s could not be told of the end: %s", self.output.name, _reason(error))
+            except Exception as error:  # whatever goes wrong with an output, the show goes on
+                if self.ending.is_set():
+                    log.info("%s could not finish: %s", self.output.name, _reason(error))
                 else:
-                    self._ending.wait(self._fail(error))
+                    self.ending.wait(self._fail(error))
 
     def _send_until_end(self) -> None:
         try:
             self.output.open()
             ticks = Ticks(self.output.rate_hz, start=self._clock())
             skipped_before = self.statistics.skipped
-            while not self._ending.wait(max(0.0, ticks.after(self._clock()) - self._clock())):
+            while not self.ending.wait(max(0.0, ticks.after(self._clock()) - self._clock())):
                 sent = self.output.send(self._clock(), self.state.values())
                 self._succeed(sent, skipped=skipped_before + ticks.skipped)
             if self._worked_since is not None:
-                self.output.farewell()
+                self.output.finish()
         finally:
             self.output.close()
 
@@ -113,25 +164,81 @@ class _Driver:
         self.statistics = replace(self.statistics, up=True, sent=self.statistics.sent + sent, skipped=skipped)
         if self._worked_since is None:
             self._worked_since = self._clock()
-            # As loud as the trouble was: who read of that waits for this.
-            log.log(logging.WARNING if self._told_of_trouble else logging.INFO, "%s is sent to", self.output.name)
-            self._told_of_trouble = False
+            # At the level of the failure before it: whoever read of that waits for this.
+            log.log(logging.WARNING if self._failure_logged else logging.INFO, "%s is sent to", self.output.name)
+            self._failure_logged = False
 
     def _fail(self, error: Exception) -> float:
-        """Count and tell, once; return how long to wait, seconds."""
+        """Count a failure and log the first one; return how long to wait, seconds."""
         self.statistics = replace(self.statistics, up=False, errors=self.statistics.errors + 1)
         worked_s = 0.0 if self._worked_since is None else self._clock() - self._worked_since
         self._worked_since = None
         expected = isinstance(error, OSError | StreamMerError)
         log.log(
-            logging.DEBUG if self._told_of_trouble else logging.WARNING,
+            logging.DEBUG if self._failure_logged else logging.WARNING,
             "%s cannot be sent to: %s; trying again",
             self.output.name,
             _reason(error),
             exc_info=None if expected else error,
         )
-        self._told_of_trouble = True
+        self._failure_logged = True
         return self._backoff.failed(worked_s)
+
+
+class Ticks:
+    """Absolute deadlines at a steady rate: without drift, and without catching up.
+
+    Args:
+        rate_hz: Deadlines per second, above 0.
+        start: The first deadline, seconds on any clock.
+    """
+
+    def __init__(self, rate_hz: float, *, start: float) -> None:
+        if not (0 < rate_hz < math.inf):
+            raise ValueError(f"a rate is above 0 a second, not {rate_hz}")
+        self._rate_hz = rate_hz
+        self._start = start
+        self._next = 0
+        self.skipped = 0
+        """Deadlines that passed before they were asked for."""
+
+    def after(self, now: float) -> float:
+        """Return the next deadline; of those before ``now`` only the newest, which means: at once."""
+        newest = math.floor((now - self._start) * self._rate_hz)
+        if newest > self._next:
+            self.skipped += newest - self._next
+            self._next = newest
+        deadline = self._start + self._next / self._rate_hz
+        self._next += 1
+        return deadline
+
+
+class Backoff:
+    """How long to wait before the next try: doubled after each failure, short again after a calm time.
+
+    Args:
+        first_s: The first wait, seconds.
+        longest_s: The longest wait, seconds.
+        calm_s: After working for this time, the next failure counts as the first again, seconds.
+    """
+
+    def __init__(self, *, first_s: float = 0.25, longest_s: float = 8.0, calm_s: float = 10.0) -> None:
+        self._first_s = first_s
+        self._longest_s = longest_s
+        self._calm_s = calm_s
+        self._wait_s = first_s
+
+    def failed(self, worked_s: float) -> float:
+        """Return the wait after a failure, seconds.
+
+        Args:
+            worked_s: How long it had worked before, seconds; 0 if it had not.
+        """
+        if worked_s >= self._calm_s:
+            self._wait_s = self._first_s
+        wait_s = self._wait_s
+        self._wait_s = min(2 * wait_s, self._longest_s)
+        return wait_s
 
 
 def _reason(error: Exception) -> str:

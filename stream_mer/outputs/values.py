@@ -1,10 +1,12 @@
-"""The newest values of one stream as plain numbers: what OSC sends and what light is made of. No I/O."""
+"""The newest values of one stream, as OSC and lamps use them. No I/O."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from stream_mer.types import (
     CATEGORIES,
@@ -16,33 +18,34 @@ from stream_mer.types import (
     InputLevels,
     LyricLine,
     SourceState,
+    Spread,
     StreamEvent,
     StreamStatus,
 )
 
 STALE_AFTER_S = 2.5
-"""Without a frame for so long, the values are no longer those of the music (as sACN's loss of data)."""
+"""Values are stale after this time without a frame (the network data loss timeout of sACN), seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShowValues:
-    """One moment of a stream.
+    """The values of a stream at one moment.
 
     Attributes:
-        valence: -1..1.
-        arousal: -1..1.
+        valence: -1..1; over the whole range of the raters, see ``spread_point``.
+        arousal: Likewise.
         confidence: Probability of the category, or of the likeliest one where that is ``unknown``; 0..1.
-        probs: Of each category, 0..1.
-        clusters: Of each MIREX cluster, 0..1.
+        probs: Probability of each category, 0..1.
+        clusters: Probability of each MIREX cluster, 0..1.
         category: A category or ``UNKNOWN``.
-        rms_db: Level of the input, dBFS; the floor of -120 where nobody measures.
-        peak_db: Largest sample since the values were last taken, dBFS.
-        onset: Strongest onset since the values were last taken, 0..1.
-        line: The newest sung line, as it stands.
+        rms_db: Level of the input, dBFS; -120 where it is not measured.
+        peak_db: Largest sample since the last call of ``ShowState.values``, dBFS.
+        onset: Strongest onset since then, 0..1.
+        line: Newest revision of the newest sung line.
         t: Audio time of the frame, seconds.
-        hold: What an operator put in place of the values.
-        alive: False while audio or model are gone: the values are old.
-        changes: How many times the category has changed: a cue fires when this grows.
+        hold: What an operator put in place of the live values; None for nothing.
+        alive: False while audio or model are gone and the values are stale.
+        changes: Counts category changes: a cue fires when it grows.
     """
 
     valence: float = 0.0
@@ -62,23 +65,26 @@ class ShowValues:
 
 
 class ShowState:
-    """Follows one stream; gets its events by ``on_event`` and is asked for its values by whoever drives a show.
+    """Follows one stream by its events and returns its newest values on request.
 
     Args:
-        stream: Its name; None for the first one that is heard.
+        stream: Name of the stream; None for the first one that publishes.
         clock: Seconds, monotonic.
+        spread: Map valence and arousal to the raters' range, as ``spread_point`` does.
     """
 
-    def __init__(self, stream: str | None, *, clock: Callable[[], float]) -> None:
+    def __init__(self, stream: str | None, *, clock: Callable[[], float], spread: bool = True) -> None:
         self._stream = stream
         self._clock = clock
+        self._wants_spread = spread
         self._lock = threading.Lock()
         self._values = ShowValues()
         self._heard_at: float | None = None
         self._source: SourceState = "live"
+        self._spread: Spread | None = None
 
     def on_event(self, stream: str, event: StreamEvent) -> None:
-        """Take note of an event; those of other streams change nothing. From any thread."""
+        """Take an event; those of other streams are ignored. From any thread."""
         with self._lock:
             if self._stream is None:
                 self._stream = stream
@@ -86,7 +92,7 @@ class ShowState:
                 self._take(event)
 
     def values(self) -> ShowValues:
-        """Return the newest values; peaks begin anew with every call."""
+        """Return the newest values; ``peak_db`` and ``onset`` start again with every call."""
         with self._lock:
             heard_at = self._heard_at
             fresh = heard_at is not None and self._clock() - heard_at <= STALE_AFTER_S
@@ -98,10 +104,11 @@ class ShowState:
         match event:
             case EmotionFrame():
                 self._heard_at = self._clock()
+                valence, arousal = spread_point(event, self._spread if self._wants_spread else None)
                 self._values = replace(
                     self._values,
-                    valence=event.valence,
-                    arousal=event.arousal,
+                    valence=valence,
+                    arousal=arousal,
                     confidence=event.confidence,
                     probs=dict(event.probs),
                     clusters=dict(event.raw.clusters),
@@ -122,3 +129,29 @@ class ShowState:
                 self._values = replace(self._values, changes=self._values.changes + 1)
             case StreamStatus():
                 self._source = event.source
+                self._spread = event.spread
+
+
+def spread_point(frame: EmotionFrame, spread: Spread | None) -> tuple[float, float]:
+    """Return the published valence and arousal of a frame, mapped to the range that raters use.
+
+    The published value is the best estimate of the model, and so varies less than the ratings. The map is monotone:
+    calmer music stays calmer. Values that an operator set are returned unchanged.
+
+    Args:
+        frame: The frame.
+        spread: The maps of the model, linear between their knots; None for no mapping.
+
+    Returns:
+        Valence and arousal, -1..1 each.
+    """
+    if spread is None or frame.hold == "override":
+        return frame.valence, frame.arousal
+    return _mapped(frame.valence, spread.valence), _mapped(frame.arousal, spread.arousal)
+
+
+def _mapped(value: float, knots: tuple[tuple[float, float], ...]) -> float:
+    if not knots:
+        return value
+    published, mapped = zip(*knots, strict=True)
+    return min(1.0, max(-1.0, float(np.interp(value, published, mapped))))

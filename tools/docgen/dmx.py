@@ -1,29 +1,28 @@
-"""The tables of ``docs/DMX.md``: every key of a rig file, from the nouns that it becomes.
+"""The tables of ``docs/DMX.md``: every key of a rig file, from the structs that it becomes.
 
 ``python -m tools.docgen.dmx --write docs/DMX.md`` makes them anew.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import re
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from stream_mer.outputs.dmx.colour import hex_of
-from stream_mer.outputs.dmx.look import PALETTES
-from stream_mer.outputs.dmx.presets import ABOUT, LOOKS
+import msgspec
+
+from stream_mer.outputs.dmx.look import Palettes
+from stream_mer.outputs.dmx.presets import ABOUT, LOOKS, TABLES
 from stream_mer.outputs.dmx.rig import CHANNELS, FINE, Fixture, Rig
-from stream_mer.outputs.dmx.tables import TABLES
 from tools.docgen.generated_page import GeneratedPage
 
 _ATTRIBUTE = re.compile(r"^    (\w+): (.*)$")
 
 
 def about_attributes(kind: type[Any]) -> Mapping[str, str]:
-    """Return what the docstring of a dataclass says of each attribute."""
+    """Return what the docstring of a struct says of each attribute."""
     _, _, text = (inspect.getdoc(kind) or "").partition("Attributes:\n")
     told: dict[str, str] = {}
     name = ""
@@ -43,7 +42,7 @@ def tables() -> str:
     parts = ["### At the top\n", *_table(Rig, leave_out={"fixtures", *TABLES}, first=preset)]
     for name, kind in TABLES.items():
         parts += [f"\n### `[{name}]`\n", *_table(kind)]
-    colours = (f"`{name}` {' '.join(map(hex_of, palette))}" for name, palette in PALETTES.items())
+    colours = (f"`{name}` {' '.join(palette)}" for name, palette in msgspec.structs.asdict(Palettes()).items())
     palettes = (
         '\nPalettes are written under `[look.palettes]`, such as `happy = ["#ffb000", "#ff6a00"]`; those that are not '
         f"written stay: {', '.join(colours)}."
@@ -65,17 +64,17 @@ def _table(kind: type[Any], *, leave_out: set[str] | None = None, first: str = "
     yield "| --- | --- | --- |"
     if first:
         yield first
-    for field in dataclasses.fields(kind):
+    for field in msgspec.structs.fields(kind):
         if field.name not in (leave_out or set()):
             yield f"| `{field.name}` | {_default(field)} | {told[field.name].replace('``', '`')} |"
 
 
-def _default(field: dataclasses.Field[Any]) -> str:
-    if field.default is dataclasses.MISSING:
-        return "as below" if field.default_factory is not dataclasses.MISSING else "needed"
+def _default(field: msgspec.structs.FieldInfo) -> str:
+    if field.default is msgspec.NODEFAULT:
+        return "needed"
+    if isinstance(field.default, msgspec.Struct):
+        return "as below"
     value = field.default
-    if field.name.endswith("colour") and isinstance(value, tuple):
-        value = hex_of(value)
     if isinstance(value, tuple):
         return f"`[{', '.join(f'{each:g}' for each in value)}]`"
     return f'`"{value}"`' if isinstance(value, str) else f"`{value:g}`"

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import sys
 
-from stream_mer.outputs.osc.addresses import FIELDS, OscField
-from stream_mer.outputs.osc.neighbours import NEIGHBOURS
-from stream_mer.outputs.osc.presets import PRESETS
+from stream_mer.outputs.osc.mapping import FIELDS, OscField
+from stream_mer.outputs.osc.targets import OTHER_RECEIVERS, PRESETS
 from tools.docgen.generated_page import GeneratedPage
 
 
@@ -21,8 +20,8 @@ def tables() -> str:
         if name != "generic":
             parts += [_table(preset.target.mapping.sent), ""]
     parts += ["### `wled`, `ledfx`", "", "These speak no OSC; `--osc` takes them all the same.", ""]
-    for name, neighbour in NEIGHBOURS.items():
-        parts += [f"- `{name}` ({neighbour.speaks}): {neighbour.about} {neighbour.setup}"]
+    for name, other in OTHER_RECEIVERS.items():
+        parts += [f"- `{name}` ({other.speaks}): {other.about} {other.setup}"]
     parts += [""]
     fields = tuple(OscField(name=name) for name in FIELDS)
     parts += ["## The fields", "", "What can be sent, and where the preset `generic` sends it.", "", _table(fields), ""]

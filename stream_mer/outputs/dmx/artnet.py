@@ -1,7 +1,7 @@
-"""Art-Net 4: the packet ArtDmx, written by hand.
+"""Art-Net 4: the packet ArtDmx, without a library.
 
-It is a header of 18 bytes, and the libraries for it either send a sequence number of 0 for ever and print their errors
-(stupidArtnet), or want an event loop of their own (pyartnet).
+The packet has a header of 18 bytes. The libraries for it always send sequence number 0 and print their errors
+(stupidArtnet), or need their own event loop (pyartnet).
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def art_dmx(port_address: int, sequence: int, channels: bytes) -> bytes:
 
     Args:
         port_address: Net (7 bits), sub-net (4) and universe (4), 0..32767.
-        sequence: 1..255; 0 would say that there are no sequence numbers.
-        channels: An even number of them, 2..512.
+        sequence: 1..255; 0 would disable sequence numbers.
+        channels: 2..512 channels, an even number.
     """
     header = struct.pack("<8sH", b"Art-Net\0", _OP_DMX) + struct.pack(">HBB", _PROTOCOL_VERSION, sequence, 0)
     return header + struct.pack("<H", port_address) + struct.pack(">H", len(channels)) + channels
@@ -40,7 +40,7 @@ class ArtnetLink:
         universes: Their numbers in the rig.
 
     Raises:
-        SettingError: It is not said where to, or there is no such Art-Net universe.
+        SettingError: There is no address to send to, or no such Art-Net universe.
     """
 
     def __init__(self, settings: ArtnetSettings, *, universes: Sequence[int]) -> None:
@@ -59,11 +59,11 @@ class ArtnetLink:
 
     @property
     def port_addresses(self) -> tuple[int, ...]:
-        """The Art-Net universes that are sent."""
+        """Port addresses of the universes that are sent."""
         return tuple(self._port_addresses.values())
 
     def open(self) -> None:
-        """Get a socket that may broadcast, and look up the receiver."""
+        """Open a socket that may broadcast, and look up the receiver."""
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.settimeout(_PATIENCE_S)
         self._place = socket.gethostbyname(self._settings.to)
@@ -79,15 +79,15 @@ class ArtnetLink:
         return 1
 
     def refresh(self, t: float) -> int:
-        """Do nothing: that everything is sent again every second is enough."""
+        """Do nothing: the repetition of everything each second is enough."""
         del t
         return 0
 
     def terminate(self) -> None:
-        """Do nothing: Art-Net has no word for it."""
+        """Do nothing: Art-Net has no message for it."""
 
     def close(self) -> None:
-        """Let go of the socket."""
+        """Close the socket."""
         if self._socket is not None:
             with contextlib.suppress(OSError):
                 self._socket.close()

@@ -1,15 +1,62 @@
-"""Lamps as an output of a show: renders the rig and sends it over a link."""
+"""Lamps as an output of a show: renders the rig and sends its universes over a link."""
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable
+from typing import Protocol
 
-from stream_mer.outputs.dmx.links import LightLink
-from stream_mer.outputs.dmx.pacing import Pacing
+import msgspec
+
+from stream_mer.errors import SettingError, brief
+from stream_mer.outputs.dmx.artnet import ArtnetLink
+from stream_mer.outputs.dmx.presets import find_rig
 from stream_mer.outputs.dmx.render import LightShow
-from stream_mer.outputs.dmx.rig import Rig
+from stream_mer.outputs.dmx.rig import MAX_RATE_HZ, Rig
+from stream_mer.outputs.dmx.sacn import SacnLink
 from stream_mer.outputs.values import ShowValues
+from stream_mer.utils.hosts import check_host
+
+KEEP_ALIVE_S = 0.8
+"""An unchanged universe is sent again after this time: E1.31 asks for 0.8 to 1 s, Art-Net for 4 s at most."""
+
+REPEATS = 3
+"""A changed universe is sent this many times more at the full rate, as datagrams may be lost (E1.31, 6.6.1)."""
+
+SHORTEST_GAP_S = 0.5 / MAX_RATE_HZ
+"""A universe that is due sooner, after a late call, waits for the next call: nodes drop what comes too fast."""
+
+
+class LightLink(Protocol):
+    """The connection to the lamps: sACN, Art-Net, WLED or LedFx. Used from one thread."""
+
+    def open(self) -> None:
+        """Open a socket.
+
+        Raises:
+            OSError: There is no socket, or the receiver is not there.
+        """
+
+    def send(self, universe: int, channels: bytes) -> int:
+        """Send the 512 channels of a universe of the rig; return how many packets that were.
+
+        Raises:
+            OSError: Sending failed.
+        """
+
+    def refresh(self, t: float) -> int:
+        """Send what the protocol wants from time to time at ``t``, seconds; return how many packets that were."""
+
+    def terminate(self) -> None:
+        """Tell the receivers that nothing follows, if the protocol can.
+
+        Raises:
+            OSError: Sending failed.
+        """
+
+    def close(self) -> None:
+        """Close the socket; idempotent."""
 
 
 class LightOutput:
@@ -17,9 +64,9 @@ class LightOutput:
 
     Args:
         rig: The lamps.
-        link: The way to them.
-        show: What renders the rig.
-        name: For logs and metrics.
+        link: The connection to them.
+        show: Renders the rig.
+        name: Name in logs and metrics.
         stream: The stream that is followed.
         claims: What it drives, for people: each universe or receiver.
         clock: Seconds, monotonic: that of ``send``.
@@ -53,13 +100,13 @@ class LightOutput:
         self._values: ShowValues | None = None
 
     def open(self) -> None:
-        """Get a socket."""
+        """Open the link."""
         self._link.open()
 
     def send(self, t: float, values: ShowValues) -> int:
         """Send the universes that changed, and those that were not sent for a while."""
         self._values = values
-        universes = self._show.feed(t, values)
+        universes = self._show.update(t, values)
         if not universes:
             return 0
         sent = self._link.refresh(t)
@@ -68,8 +115,8 @@ class LightOutput:
                 sent += self._link.send(number, channels)
         return sent
 
-    def farewell(self) -> None:
-        """Go to what the rig is to show last, then say that nothing follows."""
+    def finish(self) -> None:
+        """Go to what the rig shows at the end, then tell the receivers that nothing follows."""
         if self._values is None or not self._show.begun:
             return
         self._show.end()
@@ -82,5 +129,70 @@ class LightOutput:
         self._link.terminate()
 
     def close(self) -> None:
-        """Let go of the socket."""
+        """Close the link."""
         self._link.close()
+
+
+class Pacing:
+    """Decides when one universe is sent: at once when it changed, else just often enough to stay known."""
+
+    def __init__(self) -> None:
+        self._sent: bytes | None = None
+        self._sent_t = 0.0
+        self._repeats = 0
+
+    def due(self, t: float, channels: bytes) -> bool:
+        """Tell whether to send these channels at ``t`` (seconds, rising); if so they count as sent."""
+        if self._sent is not None and t - self._sent_t < SHORTEST_GAP_S:
+            return False
+        if channels != self._sent:
+            self._repeats = REPEATS
+        elif self._repeats > 0:
+            self._repeats -= 1
+        elif t - self._sent_t < KEEP_ALIVE_S:
+            return False
+        self._sent, self._sent_t = channels, t
+        return True
+
+
+def open_sacn(spec: str, stream: str) -> LightOutput:
+    """Make the output of ``--sacn RIG[@HOST[,HOST]]``.
+
+    Raises:
+        SettingError: The rig is not valid, or the library is missing.
+    """
+    rig, hosts = _split(spec)
+    settings = msgspec.structs.replace(rig.sacn, to=hosts) if hosts else rig.sacn
+    show = LightShow(rig)
+    link = SacnLink(settings, name=rig.name, universes=show.universes)
+    places = settings.to or ("multicast",)
+    claims = [f"sACN universe {number} at {place}:{settings.port}" for number in show.universes for place in places]
+    return LightOutput(rig, link, show, name=f"sacn {rig.name} {', '.join(places)}", stream=stream, claims=claims)
+
+
+def open_artnet(spec: str, stream: str) -> LightOutput:
+    """Make the output of ``--artnet RIG[@HOST]``.
+
+    Raises:
+        SettingError: The rig is not valid, or has no address to send to.
+    """
+    rig, hosts = _split(spec)
+    if len(hosts) > 1:
+        raise SettingError(f"Art-Net is sent to one address, not to {len(hosts)}: give --artnet once for each")
+    settings = msgspec.structs.replace(rig.artnet, to=hosts[0]) if hosts else rig.artnet
+    show = LightShow(rig)
+    link = ArtnetLink(settings, universes=show.universes)
+    claims = [f"Art-Net universe {number} at {settings.to}:{settings.port}" for number in link.port_addresses]
+    return LightOutput(rig, link, show, name=f"artnet {rig.name} {settings.to}", stream=stream, claims=claims)
+
+
+def _split(spec: str) -> tuple[Rig, tuple[str, ...]]:
+    name, at, places = spec.rpartition("@")
+    if not at or os.path.exists(spec):  # noqa: PTH110 - Path.exists raises where a name is too long
+        return find_rig(spec), ()
+    hosts = tuple(place.strip() for place in places.split(","))
+    if not all(hosts):
+        raise SettingError(f"{brief(spec)}: after the @ stands an address, such as {brief(name)}@192.168.1.50")
+    for host in hosts:
+        check_host(host, brief(spec))
+    return find_rig(name), hosts

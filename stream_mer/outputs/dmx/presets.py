@@ -1,16 +1,24 @@
-"""Looks that need no file, on lamps that many have; and examples to begin a file with. Pure."""
+"""Rigs by name or file: the presets, the example files, and the reading of rig files (TOML)."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
-from stream_mer.errors import SettingError
+from msgspec import Struct
+
+from stream_mer.errors import SettingError, brief, did_you_mean
+from stream_mer.outputs.dmx.fixtures import lamps_of
 from stream_mer.outputs.dmx.look import Look
-from stream_mer.outputs.dmx.rig import Fixture, Rig, Safety
+from stream_mer.outputs.dmx.rig import ArtnetSettings, Fixture, Rate, Rig, SacnSettings, Safety
+from stream_mer.utils.toml_file import read_toml
+from stream_mer.utils.validation import validated
 
 LOOKS = ("mood", "palette", "wash")
-"""Names of the presets; the first is what a rig file begins with that names none."""
+"""Names of the presets; a rig file that names none starts with the first."""
 
 ABOUT: Mapping[str, str] = MappingProxyType(
     {
@@ -19,7 +27,7 @@ ABOUT: Mapping[str, str] = MappingProxyType(
         "wash": "a subtle wash: pale hues that move slowly, intensity within narrow limits",
     }
 )
-"""What each one does."""
+"""What each preset does."""
 
 _PRESETS: Mapping[str, tuple[Look, Safety]] = MappingProxyType(
     {
@@ -41,12 +49,17 @@ _PRESETS: Mapping[str, tuple[Look, Safety]] = MappingProxyType(
 
 _LAMPS = Fixture(name="lamps", channels=("red", "green", "blue"), count=16, offset_step=1 / 16)
 
+TABLES: Mapping[str, type[Struct]] = MappingProxyType(
+    {"look": Look, "safety": Safety, "sacn": SacnSettings, "artnet": ArtnetSettings}
+)
+"""The tables of a rig file beside ``[[fixtures]]``."""
+
 
 def preset(name: str) -> Rig:
     """Return a preset: its look on 16 RGB lamps, one after another from channel 1 of universe 1 on.
 
     Raises:
-        SettingError: There is none of this name.
+        SettingError: There is no preset of this name.
     """
     if name not in _PRESETS:
         raise SettingError(f"no preset is called {name!r}; there are {', '.join(LOOKS)}")
@@ -54,10 +67,78 @@ def preset(name: str) -> Rig:
     return Rig(fixtures=(_LAMPS,), name=f"stream_mer {name}", look=look, safety=safety)
 
 
+def find_rig(name: str) -> Rig:
+    """Return a preset, or read a rig file.
+
+    Raises:
+        SettingError: The name is neither, or the file is not valid.
+    """
+    if name in LOOKS:
+        return preset(name)
+    path = Path(name)
+    if path.suffix == ".toml" or os.path.exists(path):  # noqa: PTH110 - Path.exists raises where a name is too long
+        return read_toml(path, rig_of)
+    raise SettingError(
+        f"no rig is called {brief(repr(name))}, and a file would end in .toml{did_you_mean(name, LOOKS)}"
+    )
+
+
+class _Top(Struct, frozen=True, kw_only=True):
+    """A rig file, before its tables are read."""
+
+    preset: str = LOOKS[0]
+    name: str | None = None
+    rate_hz: Rate | None = None
+    look: dict[str, Any] = {}
+    safety: dict[str, Any] = {}
+    sacn: dict[str, Any] = {}
+    artnet: dict[str, Any] = {}
+    fixtures: list[dict[str, Any]] | None = None
+
+
+def rig_of(table: Mapping[str, Any], *, name: str) -> Rig:
+    """Make a rig of a rig file. What the file does not say is as in its preset.
+
+    Args:
+        table: The file.
+        name: Name of the rig, unless the file gives another.
+
+    Raises:
+        SettingError: A key is unknown, a value is not valid, or lamps overlap.
+    """
+    if not isinstance(table.get("fixtures", []), list):
+        raise SettingError("fixtures is written [[fixtures]], once for each kind of lamp")
+    top = validated(table, _Top)
+    if top.preset not in LOOKS:
+        raise SettingError(f"preset: there is no {brief(repr(top.preset))}{did_you_mean(top.preset, LOOKS)}")
+    base = preset(top.preset)
+    parts: dict[str, Any] = {key: _part(key, table.get(key, {}), getattr(base, key)) for key in TABLES}
+    if top.fixtures is None and "preset" in table:
+        fixtures = base.fixtures  # a file that names a preset and no lamps has those of the preset
+    else:
+        fixtures = tuple(_fixture(each, i) for i, each in enumerate(top.fixtures or [], 1))
+    rate_hz = base.rate_hz if top.rate_hz is None else top.rate_hz
+    rig = Rig(fixtures=fixtures, name=name if top.name is None else top.name, rate_hz=rate_hz, **parts)
+    lamps_of(rig.fixtures)
+    return rig
+
+
+def _part(key: str, table: Mapping[str, Any], base: Struct) -> Struct:
+    if key == "sacn" and isinstance(table.get("to"), str):
+        table = {**table, "to": [table["to"]]}
+    return validated(table, TABLES[key], where=key, base=base)
+
+
+def _fixture(table: Mapping[str, Any], number: int) -> Fixture:
+    given = table.get("name")
+    where = given if isinstance(given, str) else f"fixtures[{number}]"
+    return validated({"name": where, **table}, Fixture, where=where)
+
+
 EXAMPLES: Mapping[str, str] = MappingProxyType(
     {
         "rig": """\
-# Lamps for `stream-mer serve --sacn rig.toml`; every key is told in docs/DMX.md.
+# Lamps for `stream-mer serve --sacn rig.toml`; docs/DMX.md explains every key.
 preset = "mood"                 # mood, palette or wash: what is not said here is as there
 name = "club"                   # what consoles show as the source
 
@@ -112,4 +193,4 @@ response = 1.0                          # 2.8 where "Disable realtime gamma corr
 """,
     }
 )
-"""Rig files to begin with, by name."""
+"""Example rig files, by name."""

@@ -1,34 +1,33 @@
-"""Turns the values of a stream into the channels of all lamps, moment by moment, and lets nothing harmful pass. Pure.
+"""Renders the values of a stream into the channels of all lamps, within the limits of safety. Pure.
 
-The way of a lamp's light: what the music wants, blended with the look for when there is no music (``FailSafe``); from
-there no further than the slew limits allow; into bytes, with every rounding; and only if the light of these bytes may
-follow the light before (``FlashLimit``) they are taken. If not, the lamp stays as it is, and goes on from there.
+The steps for each lamp: the target for the music, blended with the look for when there is no music (``FailSafe``);
+towards it no faster than the slew limits allow; encoded into bytes, with all rounding. The bytes are used only if the
+light that they make may follow the light before (``FlashLimit``). If not, the lamp stays as it is and goes on from
+there.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from stream_mer.outputs.dmx.channels import Personality
-from stream_mer.outputs.dmx.colour import GAMMA, as_light
-from stream_mer.outputs.dmx.look import Wish, blend, wish
-from stream_mer.outputs.dmx.patch import Lamp, lamps_of, universes_of
+from stream_mer.outputs.dmx.fixtures import FixtureProfile, Lamp, lamps_of, universes_of
+from stream_mer.outputs.dmx.look import GAMMA, Colour, Target, as_light, as_seen, blend, parse_colour, target
 from stream_mer.outputs.dmx.rig import UNIVERSE_LENGTH, Rig
 from stream_mer.outputs.safety import FailSafe, FlashLimit, Rgb
-from stream_mer.outputs.values import ShowValues
+from stream_mer.outputs.values import ShowState, ShowValues
+from stream_mer.types import CategoryChange, EmotionFrame, InputLevels, StreamEvent
 
 LONGEST_STEP_S = 0.1
-"""After a pause, light goes on as if no more than this had passed."""
+"""Longest time step, seconds: after a pause light goes on as if no more had passed."""
 
 
 class LightShow:
     """The lamps of a rig, following one stream.
 
-    Before the first values nothing is sent, so lamps stay as they are; the first moment is taken as it is. An operator
-    is above all: a blackout is dark whatever else there is, and frozen or overridden values stay though the music be
-    gone.
+    Nothing is sent before the first values, so lamps stay as they are; the first values are shown at once. An operator
+    has priority: a blackout is always dark, and frozen or overridden values stay even if the music is gone.
 
     Args:
         rig: The lamps.
@@ -38,7 +37,7 @@ class LightShow:
         safety = rig.safety
         self._rig = rig
         self._fail_safe = FailSafe(hold_s=safety.hold_s, fade_s=safety.fade_s, return_s=safety.return_s)
-        self._lost = Wish(colour=safety.lost_colour, intensity=safety.lost_intensity, speed=0.0)
+        self._lost = Target(colour=parse_colour(safety.lost_colour), intensity=safety.lost_intensity, speed=0.0)
         self._lamps = lamps_of(rig.fixtures)
         self._drivers = _drivers_of(self._lamps)
         self._universes = {number: bytearray(UNIVERSE_LENGTH) for number in universes_of(self._lamps)}
@@ -46,7 +45,7 @@ class LightShow:
             self._put(driver)
         self._last_t: float | None = None
         self.begun = False
-        """Whether there is something to send: from the first values on."""
+        """True from the first values on, when there is something to send."""
         self._heard = False
         self._ending = False
         self._position = 0.0
@@ -58,21 +57,24 @@ class LightShow:
         return tuple(self._universes)
 
     def lights(self) -> tuple[Rgb, ...]:
-        """Return the light of each lamp now: exactly that of the bytes that were returned last."""
+        """Return the light of each lamp: exactly that of the bytes that were returned last."""
         return tuple(self._drivers[_key(lamp)].light for lamp in self._lamps)
 
     def end(self) -> None:
-        """From now on go to what the rig is to show last."""
+        """From now on go to what the rig shows at the end."""
         self._ending = True
 
-    def feed(self, t: float, values: ShowValues) -> Mapping[int, bytes]:
-        """Return what is to be sent at ``t``, 512 channels of each universe; nothing before the first values.
+    def update(self, t: float, values: ShowValues) -> Mapping[int, bytes]:
+        """Return the channels to send at ``t``.
 
         Args:
             t: Seconds, rising from call to call.
-            values: The newest ones.
+            values: The newest values.
+
+        Returns:
+            512 channels of each universe, by its number; empty before the first values.
         """
-        share = self._fail_safe.feed(t, alive=values.alive or values.hold in {"freeze", "override"})
+        share = self._fail_safe.update(t, alive=values.alive or values.hold in {"freeze", "override"})
         self._heard = self._heard or values.alive or values.hold is not None
         self.begun = self.begun or self._heard or share > 0
         if not self.begun:
@@ -80,7 +82,7 @@ class LightShow:
         self._wander(t, values)
         pace = self._pace(values)
         for driver in self._drivers.values():
-            if driver.step(t, self._wish(values, share, driver.offset), pace):
+            if driver.step(t, self._target(values, share, driver.offset), pace):
                 self._put(driver)
         return {number: bytes(channels) for number, channels in self._universes.items()}
 
@@ -89,17 +91,19 @@ class LightShow:
             for slot in lamp.slots:
                 self._universes[slot.universe][slot.start : slot.start + len(driver.data)] = driver.data
 
-    def _wish(self, values: ShowValues, share: float, offset: float) -> Wish:
+    def _target(self, values: ShowValues, share: float, offset: float) -> Target:
         """What a lamp is to show, before any limit."""
         if self._ending and self._rig.safety.at_end == "look":
             return self._lost
         music = (
-            wish(self._rig.look, values, self._position + offset) if self._heard else replace(self._lost, intensity=0.0)
+            target(self._rig.look, values, self._position + offset)
+            if self._heard
+            else replace(self._lost, intensity=0.0)
         )
         return blend(music, self._lost, share)
 
     def _pace(self, values: ShowValues) -> _Pace:
-        """How fast lamps may go there."""
+        """How fast lamps may move."""
         safety = self._rig.safety
         if values.hold == "blackout":
             per_s = 1 / safety.blackout_s if safety.blackout_s > 0 else math.inf
@@ -116,19 +120,19 @@ class LightShow:
         )
 
     def _wander(self, t: float, values: ShowValues) -> None:
-        """Move all colours on their way around, while there is music and nobody wants it still."""
+        """Move all colours on their way around, while there is music and nobody has frozen it."""
         step_s = 0.0 if self._last_t is None else min(LONGEST_STEP_S, max(0.0, t - self._last_t))
         self._last_t = t
         if values.alive and values.hold in {None, "override"} and not self._ending:
             look = self._rig.look
-            wanted = wish(look, values, 0.0).speed
+            wanted = target(look, values, 0.0).speed
             self._speed = _towards(self._speed, wanted, self._rig.safety.speed_per_s * step_s)
             self._position += self._speed * look.rounds_per_min / 60 * step_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Pace:
-    """How fast a lamp may move, and whether to the dark: an operator's blackout, or the end."""
+    """How fast a lamp may move, and whether it goes dark: an operator's blackout, or the end."""
 
     colour_per_s: float
     intensity_per_s: float
@@ -137,45 +141,45 @@ class _Pace:
 
 
 class _Driver:
-    """Lamps that are alike, and so always show the same: computed once."""
+    """Lamps that are alike and so always show the same: computed once."""
 
     def __init__(self, lamp: Lamp) -> None:
         self.lamps = [lamp]
         self.offset = lamp.offset
         self._fixture = lamp.fixture
-        self._personality = Personality(lamp.fixture)
+        self._profile = FixtureProfile(lamp.fixture)
         self._limit = FlashLimit()
-        self._shown: Wish | None = None
+        self._shown: Target | None = None
         self._shown_t = 0.0
-        self.data = self._personality.encode((0.0, 0.0, 0.0), 0.0, 0.0, strobe=False)
+        self.data = self._profile.encode((0.0, 0.0, 0.0), 0.0, 0.0, strobe=False)
 
     @property
     def light(self) -> Rgb:
-        return self._personality.light(self.data)
+        return self._profile.light(self.data)
 
-    def step(self, t: float, wanted: Wish, pace: _Pace) -> bool:
-        """Go towards what is wanted, as far as that does no harm; tell whether the bytes are others now."""
+    def step(self, t: float, wanted: Target, pace: _Pace) -> bool:
+        """Move towards the target as far as the limits allow; return whether the bytes changed."""
         before = self.data
         if pace.dark:
             wanted = replace(wanted, intensity=0.0)
         moved = wanted if self._shown is None else self._moved(self._shown, wanted, t, pace)
         data = self._encode(moved, pace)
-        if self._limit.passes(t, self._personality.light(data), urgent=pace.dark):
+        if self._limit.passes(t, self._profile.light(data), urgent=pace.dark):
             self._shown, self._shown_t, self.data = moved, t, data
         elif self._shown is None:
             self._shown, self._shown_t = replace(wanted, intensity=0.0), t
         else:
-            self.data = self._encode(self._shown, pace)  # the same light; an operator's blackout stops a strobe at once
+            self.data = self._encode(self._shown, pace)  # the same light, but a blackout stops a strobe at once
         return self.data != before
 
-    def _moved(self, shown: Wish, wanted: Wish, t: float, pace: _Pace) -> Wish:
-        # Since the light moved last, not since the last call: so a step that did not pass is tried a little further on.
+    def _moved(self, shown: Target, wanted: Target, t: float, pace: _Pace) -> Target:
+        # Since the light last moved, not since the last call: a step that did not pass is tried again a little further.
         step_s = min(LONGEST_STEP_S, max(0.0, t - self._shown_t))
         red, green, blue = (
             _towards(a, b, pace.colour_per_s * step_s) for a, b in zip(shown.colour, wanted.colour, strict=True)
         )
         at_once = math.isinf(pace.intensity_per_s)
-        return Wish(
+        return Target(
             colour=(red, green, blue),
             intensity=wanted.intensity
             if at_once
@@ -183,9 +187,9 @@ class _Driver:
             speed=_towards(shown.speed, wanted.speed, pace.speed_per_s * step_s),
         )
 
-    def _encode(self, shown: Wish, pace: _Pace) -> bytes:
+    def _encode(self, shown: Target, pace: _Pace) -> bytes:
         intensity = (shown.intensity * self._fixture.intensity) ** GAMMA
-        return self._personality.encode(as_light(shown.colour), intensity, shown.speed, strobe=not pace.dark)
+        return self._profile.encode(as_light(shown.colour), intensity, shown.speed, strobe=not pace.dark)
 
 
 def _drivers_of(lamps: Sequence[Lamp]) -> dict[object, _Driver]:
@@ -206,3 +210,57 @@ def _key(lamp: Lamp) -> object:
 
 def _towards(value: float, wanted: float, most: float) -> float:
     return value + min(most, max(-most, wanted - value))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """One moment of a preview.
+
+    Attributes:
+        t: Audio time, seconds.
+        values: Values of the stream.
+        lamps: Colour of each lamp, as seen; empty before the first values.
+    """
+
+    t: float
+    values: ShowValues
+    lamps: tuple[Colour, ...]
+
+
+def preview(rig: Rig, events: Iterable[tuple[str, StreamEvent]], *, rest_s: float = 0.0) -> Iterator[Moment]:
+    """Render recorded events without a network and as fast as possible.
+
+    Yields every moment at the rate of the rig, from the start to ``rest_s`` seconds after the last event.
+
+    The first stream among the events is followed. Events are taken when their audio ends, in the order given.
+    """
+    now = 0.0
+    state = ShowState(None, clock=lambda: now)
+    show = LightShow(rig)
+    step = 0
+
+    def until(t: float) -> Iterator[Moment]:
+        nonlocal now, step
+        while step / rig.rate_hz < t:
+            now = step / rig.rate_hz
+            step += 1
+            values = state.values()
+            show.update(now, values)
+            yield Moment(t=now, values=values, lamps=tuple(map(as_seen, show.lights())) if show.begun else ())
+
+    last = 0.0
+    for stream, event in events:
+        last = max(last, _time(event, last))
+        yield from until(last)
+        now = max(now, last)
+        state.on_event(stream, event)
+    yield from until(last + rest_s)
+
+
+def _time(event: StreamEvent, last: float) -> float:
+    match event:
+        case EmotionFrame():
+            return event.t1
+        case CategoryChange() | InputLevels():
+            return event.t
+    return last

@@ -1,53 +1,61 @@
-"""A rig: which lamps there are, how they look, what must never happen to them, and how they are reached. Pure."""
+"""A rig: its lamps, how they look, what must never happen to them, and how they are reached. Pure.
+
+The structs are the tables of a rig file; ``Meta`` gives the ranges, and ``__post_init__`` checks what concerns several
+keys. ``presets`` reads the file.
+"""
 
 from __future__ import annotations
 
 import ipaddress
-import math
-from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias, get_args
+
+from msgspec import Meta, Struct
 
 from stream_mer.errors import SettingError
-from stream_mer.outputs.dmx.colour import Colour, parse_colour
-from stream_mer.outputs.dmx.look import Look
+from stream_mer.outputs.dmx.look import HexColour, Look
 from stream_mer.utils.hosts import check_host
 
 UNIVERSE_LENGTH = 512
 """Channels of a universe."""
 
 MAX_UNIVERSE = 63_999
-"""sACN numbers its universes from 1 to this."""
+"""sACN numbers universes from 1 to this."""
 
 MAX_RATE_HZ = 40.0
-"""Faster than this, a DMX line does not repeat all its channels."""
-
-_AMBER = parse_colour("#ff9a4d")
-
-Channel: TypeAlias = str | int
-"""What a channel of a lamp does: one of ``CHANNELS``, one of ``FINE``, or a number that is sent as it is."""
-
-CHANNELS = ("dimmer", "red", "green", "blue", "white", "speed", "strobe")
-"""What a channel can do."""
-
-FINE = tuple(f"{name} fine" for name in CHANNELS if name != "strobe")
-"""The low byte of a channel of 16 bits."""
+"""A DMX line cannot repeat all its channels faster."""
 
 MAX_LAMPS, MAX_PIXELS = 4096, 32_768
-"""More in one rig are a typing mistake."""
+"""Limits of one rig; more are a typing mistake."""
 
 MAX_RECEIVERS = 64
-"""Each gets every packet."""
+"""Limit of unicast receivers: each gets every packet."""
+
+ChannelName: TypeAlias = Literal["dimmer", "red", "green", "blue", "white", "speed", "strobe"]
+FineChannel: TypeAlias = Literal[
+    "dimmer fine", "red fine", "green fine", "blue fine", "white fine", "speed fine"
+]  # the low byte of a channel of 16 bits
+Channel: TypeAlias = ChannelName | FineChannel | Annotated[int, Meta(ge=0, le=255)]
+"""What a channel of a lamp does; a number is sent unchanged."""
+
+CHANNELS: tuple[str, ...] = get_args(ChannelName)
+FINE: tuple[str, ...] = get_args(FineChannel)
+
+Rate: TypeAlias = Annotated[float, Meta(ge=10, le=MAX_RATE_HZ)]
+_Share: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
+_PerSecond: TypeAlias = Annotated[float, Meta(gt=0, le=1e6)]
+_Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=1e6)]
+_Port: TypeAlias = Annotated[int, Meta(ge=1, le=65_535)]
+_LampCount: TypeAlias = Annotated[int, Meta(ge=1, le=MAX_LAMPS)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fixture:
+class Fixture(Struct, frozen=True, kw_only=True):
     """Lamps of one kind, one after another.
 
     Attributes:
         channels: What each of its channels does, in order.
         name: For people.
-        universe: Of the first lamp, 1..63999.
-        address: Of its first channel, 1..512.
+        universe: Universe of the first lamp, 1..63999.
+        address: Its first channel, 1..512.
         count: How many lamps there are.
         pixels: How many times each lamp repeats its channels: the pixels of a strip that show one colour.
         spacing: Channels from one lamp or pixel to the next; 0 for as many as each has.
@@ -61,31 +69,29 @@ class Fixture:
 
     channels: tuple[Channel, ...]
     name: str = "lamps"
-    universe: int = 1
-    address: int = 1
-    count: int = 1
-    pixels: int = 1
-    spacing: int = 0
+    universe: Annotated[int, Meta(ge=1, le=MAX_UNIVERSE)] = 1
+    address: Annotated[int, Meta(ge=1, le=UNIVERSE_LENGTH)] = 1
+    count: _LampCount = 1
+    pixels: _LampCount = 1
+    spacing: Annotated[int, Meta(ge=0, le=UNIVERSE_LENGTH)] = 0
     offset: float = 0.0
     offset_step: float = 0.0
-    intensity: float = 1.0
-    response: float = 1.0
-    strobe: int = 0
+    intensity: _Share = 1.0
+    response: Annotated[float, Meta(ge=0.2, le=5)] = 1.0
+    strobe: Annotated[int, Meta(ge=0, le=255)] = 0
 
     def __post_init__(self) -> None:
-        self._check_channels()
-        for name, low, high in (
-            ("universe", 1, MAX_UNIVERSE),
-            ("address", 1, UNIVERSE_LENGTH),
-            ("count", 1, MAX_LAMPS),
-            ("pixels", 1, MAX_LAMPS),
-            ("spacing", 0, UNIVERSE_LENGTH),
-            ("intensity", 0, 1),
-            ("response", 0.2, 5),
-            ("strobe", 0, 255),
-        ):
-            if not low <= getattr(self, name) <= high:
-                raise SettingError(f"{self.name}: {name} is {low} to {high}, not {getattr(self, name)}")
+        if not 1 <= len(self.channels) <= UNIVERSE_LENGTH:
+            raise SettingError(f"{self.name}: a lamp has 1 to {UNIVERSE_LENGTH} channels")
+        names = [channel for channel in self.channels if isinstance(channel, str)]
+        for name in names:
+            coarse = name.removesuffix(" fine")
+            if names.count(name) > 1:
+                raise SettingError(
+                    f"{self.name}: the channel {name!r} is there twice; give each pixel once, see pixels"
+                )
+            if coarse not in names:
+                raise SettingError(f"{self.name}: {name!r} goes with {coarse!r}, which is not there")
         if 0 < self.spacing < len(self.channels):
             raise SettingError(f"{self.name}: spacing is at least the {len(self.channels)} channels of a lamp")
         if self.address - 1 + len(self.channels) > UNIVERSE_LENGTH:
@@ -94,27 +100,10 @@ class Fixture:
             )
         if self.count * self.pixels > MAX_LAMPS:
             raise SettingError(f"{self.name}: at most {MAX_LAMPS} pixels, not {self.count * self.pixels}")
-        if not (math.isfinite(self.offset) and math.isfinite(self.offset_step)):
-            raise SettingError(f"{self.name}: offset and offset_step are numbers of rounds")
-
-    def _check_channels(self) -> None:
-        if not 1 <= len(self.channels) <= UNIVERSE_LENGTH:
-            raise SettingError(f"{self.name}: a lamp has 1 to {UNIVERSE_LENGTH} channels")
-        names = [channel for channel in self.channels if isinstance(channel, str)]
-        for name in names:
-            if names.count(name) > 1:
-                raise SettingError(
-                    f"{self.name}: the channel {name!r} is there twice; give each pixel once, see pixels"
-                )
-            if name in FINE and name.removesuffix(" fine") not in names:
-                raise SettingError(
-                    f"{self.name}: {name!r} goes with {name.removesuffix(' fine')!r}, which is not there"
-                )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Safety:
-    """What light may do, and what it does when there is nothing to follow. See ``outputs.safety`` for the flash limit.
+class Safety(Struct, frozen=True, kw_only=True):
+    """Limits of the light, and what it shows when there is nothing to follow. The flash limit is in ``outputs.safety``.
 
     Attributes:
         colour_per_s: So far each part of a colour moves in a second, as seen, above 0.
@@ -131,34 +120,20 @@ class Safety:
         end_fade_s: How long the way there takes, 0.1..1.5.
     """
 
-    colour_per_s: float = 0.5
-    intensity_per_s: float = 0.5
-    speed_per_s: float = 0.5
-    blackout_s: float = 0.25
-    hold_s: float = 10.0
-    fade_s: float = 5.0
-    return_s: float = 2.0
-    lost_colour: Colour = _AMBER
-    lost_intensity: float = 0.4
+    colour_per_s: _PerSecond = 0.5
+    intensity_per_s: _PerSecond = 0.5
+    speed_per_s: _PerSecond = 0.5
+    blackout_s: _Share = 0.25
+    hold_s: Annotated[float, Meta(ge=0, le=3600)] = 10.0
+    fade_s: _Seconds = 5.0
+    return_s: _Seconds = 2.0
+    lost_colour: HexColour = "#ff9a4d"
+    lost_intensity: _Share = 0.4
     at_end: Literal["hold", "look", "dark"] = "hold"
-    end_fade_s: float = 1.0
-
-    def __post_init__(self) -> None:
-        for name in ("colour_per_s", "intensity_per_s", "speed_per_s", "fade_s", "return_s"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise SettingError(f"safety.{name} is above 0, not {getattr(self, name):g}")
-        for name, low, high in (
-            ("blackout_s", 0, 1),
-            ("hold_s", 0, 3600),
-            ("lost_intensity", 0, 1),
-            ("end_fade_s", 0.1, 1.5),
-        ):
-            if not low <= getattr(self, name) <= high:
-                raise SettingError(f"safety.{name} is {low:g} to {high:g}, not {getattr(self, name):g}")
+    end_fade_s: Annotated[float, Meta(ge=0.1, le=1.5)] = 1.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SacnSettings:
+class SacnSettings(Struct, frozen=True, kw_only=True):
     """How sACN is sent.
 
     Attributes:
@@ -169,26 +144,26 @@ class SacnSettings:
     """
 
     to: tuple[str, ...] = ()
-    priority: int = 100
+    priority: Annotated[int, Meta(ge=0, le=200)] = 100
     interface: str = ""
-    port: int = 5568
+    port: _Port = 5568
 
     def __post_init__(self) -> None:
-        if not 0 <= self.priority <= 200:
-            raise SettingError(f"sacn.priority is 0 to 200, not {self.priority}")
         if not all(self.to):
             raise SettingError("sacn.to has an address that is empty; leave sacn.to out for multicast")
         if len(self.to) > MAX_RECEIVERS:
             raise SettingError(f"sacn.to has at most {MAX_RECEIVERS} addresses, not {len(self.to)}: use multicast")
         for host in self.to:
             check_host(host, "sacn.to")
-        if self.interface and not _is_address(self.interface):
-            raise SettingError(f"sacn.interface is an address such as 192.168.1.10, not {self.interface!r}")
-        _check_port("sacn", self.port)
+        if self.interface:
+            try:
+                ipaddress.IPv4Address(self.interface)
+            except ValueError:
+                told = f"sacn.interface is an address such as 192.168.1.10, not {self.interface!r}"
+                raise SettingError(told) from None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ArtnetSettings:
+class ArtnetSettings(Struct, frozen=True, kw_only=True):
     """How Art-Net is sent.
 
     Attributes:
@@ -198,19 +173,15 @@ class ArtnetSettings:
     """
 
     to: str = ""
-    first_universe: int = 0
-    port: int = 6454
+    first_universe: Annotated[int, Meta(ge=0, le=32_767)] = 0
+    port: _Port = 6454
 
     def __post_init__(self) -> None:
-        if not 0 <= self.first_universe <= 32767:
-            raise SettingError(f"artnet.first_universe is 0 to 32767, not {self.first_universe}")
         if self.to:
             check_host(self.to, "artnet.to")
-        _check_port("artnet", self.port)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rig:
+class Rig(Struct, frozen=True, kw_only=True):
     """Everything about the lamps that one stream drives.
 
     Attributes:
@@ -225,11 +196,11 @@ class Rig:
 
     fixtures: tuple[Fixture, ...]
     name: str = "stream_mer"
-    rate_hz: float = MAX_RATE_HZ
-    look: Look = field(default_factory=Look)
-    safety: Safety = field(default_factory=Safety)
-    sacn: SacnSettings = field(default_factory=SacnSettings)
-    artnet: ArtnetSettings = field(default_factory=ArtnetSettings)
+    rate_hz: Rate = MAX_RATE_HZ
+    look: Look = Look()
+    safety: Safety = Safety()
+    sacn: SacnSettings = SacnSettings()
+    artnet: ArtnetSettings = ArtnetSettings()
 
     def __post_init__(self) -> None:
         if not self.fixtures:
@@ -240,20 +211,5 @@ class Rig:
             raise SettingError(
                 f"a rig has at most {MAX_LAMPS} lamps and {MAX_PIXELS} pixels, not {lamps} and {pixels}: make two rigs"
             )
-        if not 10 <= self.rate_hz <= MAX_RATE_HZ:
-            raise SettingError(f"rate_hz is 10 to {MAX_RATE_HZ:g}, not {self.rate_hz:g}")
         if not 1 <= len(self.name.encode()) <= 63:
             raise SettingError(f"name is 1 to 63 bytes long, not {len(self.name.encode())}")
-
-
-def _check_port(where: str, port: int) -> None:
-    if not 1 <= port <= 65535:
-        raise SettingError(f"{where}.port is 1 to 65535, not {port}")
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.IPv4Address(text)
-    except ValueError:
-        return False
-    return True

@@ -1,28 +1,28 @@
-"""What to send over OSC at a time: what changed, everything once a second, and nothing harmful. Pure."""
+"""Decides what to send over OSC and when: what changed, everything once a second, within the limits of safety. Pure."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
-from stream_mer.outputs.osc.addresses import MAX_TEXT, Argument, OscField, OscMapping
+from stream_mer.outputs.osc.mapping import CATEGORY_CHOICES, HOLD_CHOICES, MAX_TEXT, Argument, OscField, OscMapping
 from stream_mer.outputs.safety import FailSafe, FlashLimit, SlewLimit
 from stream_mer.outputs.values import ShowValues
 
 REFRESH_S = 1.0
-"""Everything is sent again after so long: for a receiver that came late, or missed a datagram."""
+"""Everything is sent again after this time, for receivers that came late or missed a datagram."""
 
 TRIGGER_REST_S = 0.5
-"""A trigger fires no sooner again: what it starts may be light. A hand on the plane crosses from one category to
-another and back many times a second; the music does not."""
+"""Shortest time between two firings of a trigger, which may start light: an operator's hand can cross from one category
+to another many times a second."""
 
 _TURN = 0.5
-"""From this share of the neutral look on, names and texts are the neutral ones, too."""
+"""From this share of neutral on, choices and texts are neutral, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OscMessage:
-    """One plain message: never part of a bundle, always with one argument."""
+    """One message with one argument; never part of a bundle."""
 
     address: str
     argument: Argument
@@ -31,9 +31,9 @@ class OscMessage:
 class OscComposer:
     """Decides what one receiver is sent.
 
-    Without audio or model the last values are held and then fade to neutral: valence and arousal 0, probabilities
-    even, levels 0, the category unknown. The same neutral values are sent before the first frame. While an operator
-    holds the values they stay, whatever happens to audio and model.
+    When audio or model are gone, the last values are held and then fade to neutral: valence and arousal 0, even
+    probabilities, levels 0, the category unknown. The same neutral values are sent before the first frame. Values that
+    an operator holds stay, whatever happens to audio and model.
 
     Args:
         mapping: What is sent.
@@ -47,25 +47,25 @@ class OscComposer:
         self._refreshed_at: float | None = None
         self._outputs = [_output(field, mapping, stream) for field in mapping.sent]
 
-    def feed(self, t: float, values: ShowValues) -> list[OscMessage]:
-        """Return what is to be sent at ``t``, seconds, rising from call to call."""
+    def update(self, t: float, values: ShowValues) -> list[OscMessage]:
+        """Return the messages to send at ``t``, seconds, rising from call to call."""
         neutral = self._neutral_share(t, values)
         refresh = self._refreshed_at is None or t - self._refreshed_at >= REFRESH_S
         if refresh:
             self._refreshed_at = t
         messages = []
         for output in self._outputs:
-            argument = output.feed(t, values, neutral, refresh=refresh)
+            argument = output.update(t, values, neutral, refresh=refresh)
             if argument is not None:
                 messages.append(OscMessage(address=output.address, argument=argument))
         return messages
 
-    def forget(self) -> None:
-        """Send everything the next time: the receiver is new, or missed something."""
+    def reset(self) -> None:
+        """Send everything the next time: the receiver is new or missed something."""
         self._refreshed_at = None
 
-    def farewell(self) -> list[OscMessage]:
-        """Return what tells the receiver that nothing follows: that the stream is not alive."""
+    def last_messages(self) -> list[OscMessage]:
+        """Return the messages at the end: the stream is not alive any more."""
         return [
             OscMessage(address=output.address, argument=output.field.sent_scale.number(0.0))
             for output in self._outputs
@@ -77,12 +77,12 @@ class OscComposer:
         self._begun = self._begun or values.alive or held
         if not self._begun:
             return 1.0
-        share = self._fail_safe.feed(t, alive=values.alive or held)
+        share = self._fail_safe.update(t, alive=values.alive or held)
         return 0.0 if held else share
 
 
 class _Output:
-    """A field on its way to its address; this one for texts and choices."""
+    """A field on its way to its address; this one is for texts and choices."""
 
     def __init__(self, field: OscField, mapping: OscMapping, stream: str) -> None:
         self.field = field
@@ -90,8 +90,8 @@ class _Output:
         self.mapping = mapping
         self._sent: Argument | None = None
 
-    def feed(self, t: float, values: ShowValues, neutral: float, *, refresh: bool) -> Argument | None:
-        """Return what is to be sent; None for nothing."""
+    def update(self, t: float, values: ShowValues, neutral: float, *, refresh: bool) -> Argument | None:
+        """Return what to send; None for nothing."""
         argument = self.argument(t, values, neutral)
         if not refresh and self._sent is not None and not self.differs(argument, self._sent):
             return None
@@ -119,7 +119,7 @@ class _Flag(_Output):
 
 
 class _Number(_Output):
-    """A value that moves gradually."""
+    """A value that moves gradually, within its slew limit and, for light, the flash limit."""
 
     def __init__(self, field: OscField, mapping: OscMapping, stream: str) -> None:
         super().__init__(field, mapping, stream)
@@ -135,9 +135,9 @@ class _Number(_Output):
         if dark:
             share = 0.0
         if self._slew is not None:
-            share = self._slew.feed(t, share)
+            share = self._slew.update(t, share)
         if self._flash is not None:
-            share, _, _ = self._flash.feed(t, (share, share, share), urgent=dark)
+            share, _, _ = self._flash.update(t, (share, share, share), urgent=dark)
         return self.field.sent_scale.number(share)
 
     def differs(self, argument: Argument, sent: Argument) -> bool:
@@ -150,7 +150,7 @@ class _Number(_Output):
 
 
 class _Trigger(_Output):
-    """Something that happened: sent once, never refreshed; too soon after another, once it may be and is still true."""
+    """An occurrence: sent once and never refreshed. One that comes too soon waits, and is sent if it is still true."""
 
     def __init__(self, field: OscField, mapping: OscMapping, stream: str) -> None:
         super().__init__(field, mapping, stream)
@@ -158,7 +158,7 @@ class _Trigger(_Output):
         self._fired_at = -math.inf
         self._pressed = False
 
-    def feed(self, t: float, values: ShowValues, neutral: float, *, refresh: bool) -> Argument | None:
+    def update(self, t: float, values: ShowValues, neutral: float, *, refresh: bool) -> Argument | None:
         del neutral, refresh
         count = self.field.source.read(values)
         happened = self._seen is not None and float(count) > float(self._seen)
@@ -183,3 +183,67 @@ def _output(field: OscField, mapping: OscMapping, stream: str) -> _Output:
         case "trigger":
             return _Trigger(field, mapping, stream)
     return _Output(field, mapping, stream)
+
+
+STEP_S = 4.0
+"""How long each address moves, seconds."""
+
+_TOP = 0.475
+"""Where in its step a number is highest, as a share; it is back a little before the end."""
+
+_CHOICES = {"category": CATEGORY_CHOICES, "hold": HOLD_CHOICES}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepStep:
+    """One moment of a sweep.
+
+    Attributes:
+        field: The field that moves now.
+        message: What to send; None for nothing new.
+    """
+
+    field: OscField
+    message: OscMessage | None
+
+
+class Sweep:
+    """Moves one address after another slowly, again and again, so that a desk can learn them.
+
+    Args:
+        mapping: What the receiver gets.
+        stream: Name of the stream, for the addresses.
+    """
+
+    def __init__(self, mapping: OscMapping, *, stream: str) -> None:
+        self._fields = mapping.sent
+        self._stream = stream
+        self._sent: tuple[int, Argument] | None = None
+
+    @property
+    def duration_s(self) -> float:
+        """How long one round takes, seconds."""
+        return STEP_S * len(self._fields)
+
+    def update(self, t: float) -> SweepStep:
+        """Return what happens ``t`` seconds after the start."""
+        turn = int(t // STEP_S)
+        field = self._fields[turn % len(self._fields)]
+        argument = _argument(field, t % STEP_S / STEP_S)
+        if self._sent == (turn, argument):
+            return SweepStep(field=field, message=None)
+        self._sent = (turn, argument)
+        return SweepStep(field=field, message=OscMessage(address=field.address_of(self._stream), argument=argument))
+
+
+def _argument(field: OscField, share: float) -> Argument:
+    """Return the argument of a field at a share of its step: numbers rise and fall, and end where they began."""
+    match field.source.kind:
+        case "text":
+            return "stream-mer test"
+        case "choice":
+            choices = _CHOICES[field.name]
+            return int(share * len(choices)) % len(choices)
+        case "flag" | "trigger":
+            return field.sent_scale.number(float(share < 0.5))
+    return field.sent_scale.number(max(0.0, 1.0 - abs(share / _TOP - 1.0)))

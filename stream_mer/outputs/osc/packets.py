@@ -1,4 +1,4 @@
-"""OSC messages as bytes and back. The only import of python-osc."""
+"""Encodes and decodes OSC messages. The only import of python-osc."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ try:
     from pythonosc import slip
     from pythonosc.osc_message_builder import OscMessageBuilder
     from pythonosc.osc_packet import OscPacket
-except ImportError as error:  # an extra: who drives no show does without
+except ImportError as error:  # an extra
     raise SettingError("OSC needs python-osc: pip install 'stream-mer[osc]'") from error
 
 Received: TypeAlias = tuple[str, tuple[object, ...]]
@@ -20,7 +20,7 @@ Received: TypeAlias = tuple[str, tuple[object, ...]]
 
 
 class BadPacketError(ValueError):
-    """Bytes that are no OSC."""
+    """The bytes are not OSC."""
 
 
 def encode(address: str, *arguments: float | str) -> bytes:
@@ -32,10 +32,10 @@ def encode(address: str, *arguments: float | str) -> bytes:
 
 
 def decode(packet: bytes) -> Sequence[Received]:
-    """Read a message, or all those of a bundle, whatever time that names.
+    """Decode a message, or all messages of a bundle; its time tag is ignored.
 
     Raises:
-        BadPacketError: It is no OSC.
+        BadPacketError: The bytes are not OSC.
     """
     try:
         messages = [timed.message for timed in OscPacket(packet).messages]

@@ -9,7 +9,7 @@ from stream_mer.cli.lights import command
 from stream_mer.errors import SettingError
 from stream_mer.event_json import MessageEncoder, encode
 from stream_mer.outputs.dmx.presets import EXAMPLES, LOOKS, preset
-from stream_mer.outputs.dmx.preview import play
+from stream_mer.outputs.dmx.render import preview
 from stream_mer.server.examples import FRAME, LINE
 
 
@@ -110,7 +110,7 @@ def test_a_rig_that_is_not_there_is_told():
 
 
 def test_the_show_is_played_from_beginning_to_end_and_as_long_after_it_as_is_asked():
-    moments = list(play(preset("mood"), events(), rest_s=20.0))
+    moments = list(preview(preset("mood"), events(), rest_s=20.0))
     times = [moment.t for moment in moments]
     assert times == [i / 40 for i in range(len(times))]
     assert times[-1] == pytest.approx(9.5 + 20.0, abs=0.03)

@@ -10,10 +10,9 @@ import pytest
 
 from stream_mer import cli
 from stream_mer.cli import osc
-from stream_mer.outputs.osc import sweep
-from stream_mer.outputs.osc.neighbours import NEIGHBOURS
+from stream_mer.outputs.osc import composer
 from stream_mer.outputs.osc.packets import decode
-from stream_mer.outputs.osc.presets import PRESETS
+from stream_mer.outputs.osc.targets import OTHER_RECEIVERS, PRESETS
 
 
 @pytest.fixture
@@ -33,7 +32,7 @@ def stream_mer(monkeypatch, capsys):
 def test_it_lists_the_presets(stream_mer):
     code, out, _ = stream_mer("osc")
     assert code == 0
-    assert {*PRESETS, *NEIGHBOURS} <= set(re.findall(r"^\w+", out, re.MULTILINE))
+    assert {*PRESETS, *OTHER_RECEIVERS} <= set(re.findall(r"^\w+", out, re.MULTILINE))
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -45,7 +44,7 @@ def test_it_shows_what_a_preset_sends_and_how_to_set_up_the_receiver(stream_mer,
     assert PRESETS[name].setup in out
 
 
-@pytest.mark.parametrize("name", NEIGHBOURS)
+@pytest.mark.parametrize("name", OTHER_RECEIVERS)
 def test_it_says_what_happens_with_what_speaks_no_osc(stream_mer, name):
     code, out, _ = stream_mer("osc", name)
     assert code == 0
@@ -85,7 +84,7 @@ def test_what_cannot_be_is_told_and_ends_with_2(stream_mer, arguments, told):
 
 
 def test_a_test_moves_every_address_once(stream_mer, monkeypatch):
-    monkeypatch.setattr(sweep, "STEP_S", 0.1)
+    monkeypatch.setattr(composer, "STEP_S", 0.1)
     monkeypatch.setattr(osc, "_moments", lambda _, until: (i / 50 for i in range(round(50 * until))))
     with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as receiver:
         receiver.bind(("127.0.0.1", 0))

@@ -1,15 +1,18 @@
 """Outputs are driven at their rate, and none of them can harm the show."""
 
 import logging
+import math
 import threading
 import time
 from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stream_mer.outputs import runner
-from stream_mer.outputs.runner import ShowRunner
+from stream_mer.outputs.runner import Backoff, ShowRunner, Ticks
 from stream_mer.server.examples import FRAME, LEVELS
 from stream_mer.server.hub import Hub
 
@@ -44,8 +47,8 @@ class Recorder:
         self.values.append(values)
         return 3
 
-    def farewell(self):
-        self.calls.append("farewell")
+    def finish(self):
+        self.calls.append("finish")
         if self.trouble_at_the_end is not None:
             raise self.trouble_at_the_end
 
@@ -92,7 +95,7 @@ def test_an_output_gets_the_newest_values_and_says_goodbye(hub):
     assert (told.name, told.stream, told.up, told.errors) == ("recorder", "main", True, 0)
     assert told.sent == 3 * output.calls.count("send")
     assert output.calls[0] == "open"
-    assert output.calls[-2:] == ["farewell", "close"]
+    assert output.calls[-2:] == ["finish", "close"]
     assert output.times == sorted(set(output.times))
 
 
@@ -102,7 +105,7 @@ def test_stopping_twice_is_stopping_once_and_stopping_before_the_start_is_nothin
     with running(hub, output) as show:
         wait_for(lambda: output.values)
         show.stop()
-    assert output.calls.count("farewell") == 1
+    assert output.calls.count("finish") == 1
 
 
 def test_each_output_follows_its_own_stream_and_takes_its_own_peaks(hub):
@@ -139,10 +142,10 @@ def test_an_error_is_told_once_and_tried_again_until_it_works(hub, caplog, when,
     ]
     assert (told[0].exc_info is None) == isinstance(error, OSError), "a traceback for what nobody expected alone"
     assert output.calls.count("open") == output.calls.count("close") >= 3
-    assert output.calls.count("farewell") == 1
+    assert output.calls.count("finish") == 1
 
 
-def test_what_never_worked_gets_no_farewell(hub):
+def test_what_never_worked_gets_no_finish(hub):
     output = Recorder()
     output.trouble_at_opening = ConnectionRefusedError()
     with running(hub, output) as show:
@@ -150,17 +153,17 @@ def test_what_never_worked_gets_no_farewell(hub):
     assert set(output.calls) == {"open", "close"}
 
 
-def test_a_failing_farewell_harms_nobody(hub, caplog):
+def test_a_failing_finish_harms_nobody(hub, caplog):
     output = Recorder()
     output.trouble_at_the_end = BrokenPipeError()
     with caplog.at_level(logging.WARNING), running(hub, output):
         wait_for(lambda: output.values)
-    assert output.calls[-2:] == ["farewell", "close"]
+    assert output.calls[-2:] == ["finish", "close"]
     assert not caplog.records
 
 
 def test_an_output_that_hangs_holds_up_neither_the_hub_nor_the_others_nor_the_end(hub, caplog, monkeypatch):
-    monkeypatch.setattr(runner, "FAREWELL_S", 0.05)
+    monkeypatch.setattr(runner, "FINISH_WITHIN_S", 0.05)
     stuck, healthy = Recorder("stuck"), Recorder("healthy")
     stuck.free.clear()
     with running(hub, stuck, healthy) as show:
@@ -191,3 +194,47 @@ def test_what_a_slow_output_missed_is_left_out_and_counted(hub):
 def test_a_rate_that_cannot_be_is_refused(rate_hz):
     with pytest.raises(ValueError, match="at most 50"):
         ShowRunner([Recorder(rate_hz=rate_hz)])
+
+
+def test_deadlines_do_not_drift_however_late_each_one_is_kept():
+    ticks = Ticks(50.0, start=7.0)
+    now = 7.0
+    for i in range(10_000):
+        now = ticks.after(now)
+        assert now == pytest.approx(7.0 + i / 50)
+        now += 0.013
+    assert ticks.skipped == 0
+
+
+def test_what_was_missed_is_passed_over():
+    ticks = Ticks(10.0, start=0.0)
+    assert ticks.after(0.0) == 0.0
+    assert ticks.after(1.05) == 1.0, "at once"
+    assert ticks.skipped == 9
+    assert ticks.after(1.06) == pytest.approx(1.1)
+
+
+@given(st.floats(0.5, 50), st.lists(st.floats(0, 3), max_size=60))
+def test_calls_are_never_more_than_the_rate_allows(rate_hz, lateness):
+    ticks = Ticks(rate_hz, start=0.0)
+    now, deadlines = 0.0, []
+    for late_s in lateness:
+        deadline = ticks.after(now)
+        assert deadline > now - 1 / rate_hz - 1e-9, "only the newest of those that passed"
+        deadlines.append(deadline)
+        now = max(now, deadline) + late_s
+    assert deadlines == sorted(set(deadlines))
+    assert len(deadlines) + ticks.skipped <= math.floor(now * rate_hz + 1e-6) + 1
+
+
+@pytest.mark.parametrize("rate_hz", [0.0, -1.0, math.inf, math.nan])
+def test_a_rate_of_deadlines_that_cannot_be_is_refused(rate_hz):
+    with pytest.raises(ValueError, match="above 0"):
+        Ticks(rate_hz, start=0.0)
+
+
+def test_waits_double_up_to_the_longest_and_begin_anew_after_a_calm_time():
+    backoff = Backoff(first_s=0.5, longest_s=3.0, calm_s=10.0)
+    assert [backoff.failed(0.0) for _ in range(5)] == [0.5, 1.0, 2.0, 3.0, 3.0]
+    assert backoff.failed(9.0) == 3.0, "it works for moments only"
+    assert [backoff.failed(10.0), backoff.failed(0.0)] == [0.5, 1.0]

@@ -85,7 +85,7 @@ def limited(wishes: list[Rgb], rate_hz: float, lateness: list[float], dark_from:
     limit, seen = FlashLimit(), [(0.0, BLACK)]
     for i, (wish, late) in enumerate(zip(wishes, itertools.cycle(lateness), strict=False), 1):
         t, dark = (i + late) / rate_hz, dark_from is not None and i >= dark_from
-        seen.append((t, limit.feed(t, BLACK if dark else wish, urgent=dark)))
+        seen.append((t, limit.update(t, BLACK if dark else wish, urgent=dark)))
     return seen
 
 
@@ -120,19 +120,19 @@ def test_an_operators_blackout_is_never_late(wishes, rate_hz, dark_from):
 
 def test_a_strobe_is_tamed_and_a_slow_pulse_is_left_alone():
     limit = FlashLimit()
-    strobe = [limit.feed(i / 40, WHITE if i % 2 else BLACK) for i in range(1, 81)]
+    strobe = [limit.update(i / 40, WHITE if i % 2 else BLACK) for i in range(1, 81)]
     assert strobe != [WHITE if i % 2 else BLACK for i in range(1, 81)]
     assert all(rgb == WHITE for rgb in strobe[2:40]), "it stays as it is, and does not flicker faintly"
     limit = FlashLimit()
     pulse = [(i / 40, WHITE if (i // 20) % 2 else BLACK) for i in range(1, 400)]  # one flash a second
-    assert [limit.feed(t, rgb) for t, rgb in pulse] == [rgb for _, rgb in pulse]
+    assert [limit.update(t, rgb) for t, rgb in pulse] == [rgb for _, rgb in pulse]
 
 
 def test_what_was_held_back_is_made_up_for():
     limit = FlashLimit()
     for i in range(1, 41):
-        limit.feed(i / 40, WHITE if i % 2 else BLACK)
-    assert [limit.feed(1.0 + i / 40, WHITE) for i in range(1, 60)][-1] == WHITE
+        limit.update(i / 40, WHITE if i % 2 else BLACK)
+    assert [limit.update(1.0 + i / 40, WHITE) for i in range(1, 60)][-1] == WHITE
 
 
 def test_colours_of_one_brightness_may_change_freely():
@@ -140,14 +140,14 @@ def test_colours_of_one_brightness_may_change_freely():
     green, blue = (0.0, 0.2, 0.0), (0.1, 0.12, 0.45)
     for i in range(1, 100):
         wanted = green if i % 2 else blue
-        assert limit.feed(i / 40, wanted) == wanted
+        assert limit.update(i / 40, wanted) == wanted
 
 
 def test_saturated_red_may_flash_less_than_white():
     strobe = [(i / 40, i % 2 == 1) for i in range(1, 401)]
     whites, reds = FlashLimit(), FlashLimit()
-    white = [(0.0, BLACK)] + [(t, whites.feed(t, WHITE if on else BLACK)) for t, on in strobe]
-    red = [(0.0, BLACK)] + [(t, reds.feed(t, RED if on else BLACK)) for t, on in strobe]
+    white = [(0.0, BLACK)] + [(t, whites.update(t, WHITE if on else BLACK)) for t, on in strobe]
+    red = [(0.0, BLACK)] + [(t, reds.update(t, RED if on else BLACK)) for t, on in strobe]
     assert len(turns(red, redness, is_reddish)) < len(turns(white, brightness, is_general))
 
 
@@ -155,34 +155,34 @@ def test_light_that_is_very_bright_may_change_more():
     limit = FlashLimit()
     for i in range(1, 100):
         wanted = WHITE if i % 2 else (0.81, 0.81, 0.81)
-        assert limit.feed(i / 40, wanted) == wanted
+        assert limit.update(i / 40, wanted) == wanted
 
 
 def test_a_slew_limit_moves_no_faster_than_it_may():
     slew = SlewLimit(2.0)
-    assert slew.feed(0.0, 0.3) == 0.3
-    assert slew.feed(0.1, 1.0) == pytest.approx(0.5)
-    assert slew.feed(0.2, -1.0) == pytest.approx(0.3)
-    assert slew.feed(5.0, -1.0) == -1.0
-    assert slew.feed(5.0, 1.0) == -1.0, "no time, no way"
+    assert slew.update(0.0, 0.3) == 0.3
+    assert slew.update(0.1, 1.0) == pytest.approx(0.5)
+    assert slew.update(0.2, -1.0) == pytest.approx(0.3)
+    assert slew.update(5.0, -1.0) == -1.0
+    assert slew.update(5.0, 1.0) == -1.0, "no time, no way"
     with pytest.raises(ValueError, match="above 0"):
         SlewLimit(0.0)
 
 
 def test_on_loss_it_holds_then_fades_and_comes_back_slowly():
     safe = FailSafe(hold_s=10.0, fade_s=5.0, return_s=1.0)
-    shares = {t: safe.feed(t, alive=t < 5) for t in (i / 10 for i in range(400))}
+    shares = {t: safe.update(t, alive=t < 5) for t in (i / 10 for i in range(400))}
     assert all(share == 0 for t, share in shares.items() if t <= 15.0)
     assert shares[17.5] == pytest.approx(0.5, abs=0.03)
     assert all(shares[i / 10] - shares[(i - 1) / 10] < 0.021 for i in range(1, 400)), "never a sudden step"
     assert shares[39.0] == 1.0
-    assert safe.feed(40.4, alive=True) == pytest.approx(0.5, abs=0.01)
-    assert safe.feed(41.0, alive=True) == 0.0
+    assert safe.update(40.4, alive=True) == pytest.approx(0.5, abs=0.01)
+    assert safe.update(41.0, alive=True) == 0.0
 
 
 def test_a_short_loss_is_not_seen():
     safe = FailSafe(hold_s=2.0, fade_s=1.0)
-    assert [safe.feed(t, alive=t not in {1.0, 2.0}) for t in (0.0, 1.0, 2.0, 2.5, 9.0)] == [0, 0, 0, 0, 0]
+    assert [safe.update(t, alive=t not in {1.0, 2.0}) for t in (0.0, 1.0, 2.0, 2.5, 9.0)] == [0, 0, 0, 0, 0]
 
 
 @pytest.mark.parametrize("times", [{"hold_s": -1}, {"fade_s": 0}, {"return_s": 0}])

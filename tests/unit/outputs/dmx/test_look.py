@@ -6,10 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_mer.outputs.dmx.channels import Personality
-from stream_mer.outputs.dmx.colour import as_light, as_seen, hex_of
-from stream_mer.outputs.dmx.look import Look, Wish, blend, wish
-from stream_mer.outputs.dmx.patch import lamps_of, universes_of, used_channels
+from stream_mer.outputs.dmx.fixtures import FixtureProfile, lamps_of, universes_of, used_channels
+from stream_mer.outputs.dmx.look import Look, Target, as_light, as_seen, blend, hex_of, parse_colour, target
 from stream_mer.outputs.dmx.presets import LOOKS, preset
 from stream_mer.outputs.dmx.rig import Fixture
 from stream_mer.outputs.values import ShowValues
@@ -19,8 +17,8 @@ STILL = Look(wander=0.0)
 
 
 def test_valence_chooses_the_hue_and_arousal_intensity_and_speed():
-    low = wish(STILL, ShowValues(valence=-1, arousal=-1), 0.0)
-    high = wish(STILL, ShowValues(valence=1, arousal=1), 0.0)
+    low = target(STILL, ShowValues(valence=-1, arousal=-1), 0.0)
+    high = target(STILL, ShowValues(valence=1, arousal=1), 0.0)
     assert hex_of(low.colour) == "#4040ff", "blue, a little pale"
     assert hex_of(high.colour) == "#ffaa00", "amber"
     assert (low.intensity, high.intensity) == STILL.intensity
@@ -31,18 +29,18 @@ def test_each_category_has_its_colours_and_lamps_wander_through_them():
     look = Look(colour="palette")
     for category in (*CATEGORIES, UNKNOWN):
         values = ShowValues(category=category)
-        palette = look.palettes[category]
-        shown = [wish(look, values, 3 + i / len(palette)).colour for i in range(len(palette))]
-        assert shown == [pytest.approx(colour) for colour in palette]
+        palette = getattr(look.palettes, category)
+        shown = [target(look, values, 3 + i / len(palette)).colour for i in range(len(palette))]
+        assert shown == [pytest.approx(parse_colour(colour)) for colour in palette]
 
 
 @pytest.mark.parametrize("name", LOOKS)
 @given(st.floats(-1, 1), st.floats(-1, 1), st.floats(0, 100))
-def test_every_wish_is_a_light_and_colours_wander_without_a_jump(name, valence, arousal, position):
+def test_every_target_is_a_light_and_colours_wander_without_a_jump(name, valence, arousal, position):
     look = preset(name).look
     for category in (*CATEGORIES, UNKNOWN):
         values = ShowValues(valence=valence, arousal=arousal, category=category)
-        here, near = wish(look, values, position), wish(look, values, position + 1e-4)
+        here, near = target(look, values, position), target(look, values, position + 1e-4)
         assert all(0 <= part <= 1 for part in (*here.colour, here.intensity, here.speed))
         assert max(abs(a - b) for a, b in zip(here.colour, near.colour, strict=True)) < 0.01
 
@@ -55,11 +53,11 @@ def test_the_wash_is_subtler_than_the_mood():
 
 
 def test_a_blend_goes_from_one_to_the_other():
-    one = Wish(colour=(0.0, 0.0, 0.0), intensity=0.0, speed=1.0)
-    other = Wish(colour=(1.0, 0.5, 0.0), intensity=1.0, speed=0.0)
+    one = Target(colour=(0.0, 0.0, 0.0), intensity=0.0, speed=1.0)
+    other = Target(colour=(1.0, 0.5, 0.0), intensity=1.0, speed=0.0)
     assert blend(one, other, 0.0) == one
     assert blend(one, other, 1.0) == other
-    assert blend(one, other, 0.5) == Wish(colour=(0.5, 0.25, 0.0), intensity=0.5, speed=0.5)
+    assert blend(one, other, 0.5) == Target(colour=(0.5, 0.25, 0.0), intensity=0.5, speed=0.5)
 
 
 @given(st.tuples(*[st.floats(0, 1)] * 3))
@@ -78,17 +76,17 @@ def test_light_looks_like_the_colour_that_was_chosen(colour):
     ],
 )
 def test_the_bytes_make_the_light_that_was_meant(channels, colour, intensity, response):
-    lamp = Personality(Fixture(channels=channels, response=response))
+    lamp = FixtureProfile(Fixture(channels=channels, response=response))
     data = lamp.encode(colour, intensity, 0.0)
     light = lamp.light(data)
     assert light == pytest.approx([part * intensity for part in colour], abs=0.02), "but for rounding"
 
 
 def test_bytes_are_those_of_the_manual():
-    head = Personality(Fixture(channels=("dimmer", "dimmer fine", 255, "red", "speed", "strobe"), strobe=9))
+    head = FixtureProfile(Fixture(channels=("dimmer", "dimmer fine", 255, "red", "speed", "strobe"), strobe=9))
     assert head.encode((0.5, 0, 0), 0.5, 1.0) == bytes([128, 0, 255, 128, 255, 9])
     assert head.encode((0.5, 0, 0), 0.5, 1.0, strobe=False)[5] == 0
-    rgbw = Personality(Fixture(channels=("red", "green", "blue", "white")))
+    rgbw = FixtureProfile(Fixture(channels=("red", "green", "blue", "white")))
     assert rgbw.encode((1.0, 0.6, 0.2), 1.0, 0.0) == bytes([204, 102, 0, 51])
 
 

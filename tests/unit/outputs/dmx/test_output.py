@@ -1,13 +1,12 @@
 """When lamps are sent to, and how they are left."""
 
 import itertools
-from dataclasses import replace
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_mer.outputs.dmx.output import LightOutput
-from stream_mer.outputs.dmx.pacing import KEEP_ALIVE_S, Pacing
+from stream_mer.outputs.dmx.output import KEEP_ALIVE_S, LightOutput, Pacing
 from stream_mer.outputs.dmx.presets import preset
 from stream_mer.outputs.dmx.render import LightShow
 from stream_mer.outputs.dmx.rig import Safety
@@ -52,7 +51,7 @@ class Time:
 
 def output(safety: Safety | None = None) -> tuple[LightOutput, ScriptedLink, Time]:
     time = Time()
-    rig = replace(preset("mood"), safety=safety or Safety())
+    rig = msgspec.structs.replace(preset("mood"), safety=safety or Safety())
     link = ScriptedLink(time.now)
     made = LightOutput(rig, link, LightShow(rig), name="x", stream=None, claims=(), clock=time.now, sleep=time.sleep)
     return made, link, time
@@ -94,7 +93,7 @@ def test_what_is_new_is_said_three_times_more_and_then_seldom():
 def test_nothing_is_sent_before_there_are_values_and_nothing_is_said_of_an_end():
     lamps, link, time = output()
     assert lamps.send(time.now(), ShowValues()) == 0
-    lamps.farewell()
+    lamps.finish()
     assert link.sent == []
     assert link.ended == []
 
@@ -106,7 +105,7 @@ def test_held_light_ends_as_it_is():
         time.sleep(1 / 40)
     before = link.sent[-1][1]
     began = time.now()
-    lamps.farewell()
+    lamps.finish()
     assert link.sent[-1][1] == before
     assert link.ended == [began], "at once"
 
@@ -117,7 +116,7 @@ def test_a_last_fade_is_sent_step_by_step_and_ends_in_time():
         lamps.send(time.now(), MUSIC)
         time.sleep(1 / 40)
     began, so_far = time.now(), len(link.sent)
-    lamps.farewell()
+    lamps.finish()
     fade = [max(channels) for _, channels in link.sent[so_far:]]
     assert fade == sorted(fade, reverse=True)
     assert len(set(fade)) > 20

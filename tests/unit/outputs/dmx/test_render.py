@@ -3,6 +3,7 @@
 import itertools
 from dataclasses import replace
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -93,7 +94,7 @@ def rendered(rig: Rig, show: list[ShowValues], *, rate_hz: float = RATE_HZ) -> l
     light = LightShow(rig)
     sent = [(0.0, bytes(512))]
     for i, each in enumerate(show, 1):
-        universes = light.feed(i / rate_hz, each)
+        universes = light.update(i / rate_hz, each)
         if universes:
             sent.append((i / rate_hz, universes[1]))
     return sent
@@ -123,7 +124,7 @@ def test_a_blackout_is_dark_in_time_whatever_was_before(show, layout, dark_from)
     fixture = Fixture(channels=LAYOUTS[layout], strobe=200)
     before = moments(show)[:dark_from]
     dark = [replace(before[-1], hold="blackout")] * 20
-    sent = rendered(Rig(fixtures=(fixture,), safety=replace(WILD, blackout_s=0.25)), [*before, *dark])
+    sent = rendered(Rig(fixtures=(fixture,), safety=msgspec.structs.replace(WILD, blackout_s=0.25)), [*before, *dark])
     seen = lamp(sent, fixture)[-20:]
     assert all(rgb == (0, 0, 0) for _, rgb in seen[11:]), "0.25 s are ten steps"
     falling = [brightness(rgb) for _, rgb in seen]
@@ -146,16 +147,16 @@ def test_a_blackout_does_not_wait_for_flashes_that_were_spent_before(dark_from):
 def test_an_operator_who_is_in_a_hurry_gets_dark_at_once():
     fixture = Fixture(channels=LAYOUTS["rgb"])
     light = LightShow(Rig(fixtures=(fixture,), safety=Safety(blackout_s=0)))
-    light.feed(0.0, ShowValues(alive=True, arousal=1))
-    assert any(light.feed(0.025, ShowValues(alive=True, arousal=1))[1])
-    assert not any(light.feed(0.05, ShowValues(alive=True, arousal=1, hold="blackout"))[1])
+    light.update(0.0, ShowValues(alive=True, arousal=1))
+    assert any(light.update(0.025, ShowValues(alive=True, arousal=1))[1])
+    assert not any(light.update(0.05, ShowValues(alive=True, arousal=1, hold="blackout"))[1])
 
 
 @settings(max_examples=60, deadline=None)
 @given(shows, st.sampled_from(LOOKS), st.sampled_from(sorted(LAYOUTS)))
 def test_light_moves_no_faster_than_the_slew_limits(show, look, layout):
     fixture = Fixture(channels=LAYOUTS[layout])
-    rig = replace(preset(look), fixtures=(fixture,))
+    rig = msgspec.structs.replace(preset(look), fixtures=(fixture,))
     seen = lamp(rendered(rig, moments(show))[1:], fixture)
     # Of two factors, colour and intensity, each moves by its own limit: as seen, their product by no more than the sum.
     most = (rig.safety.colour_per_s + rig.safety.intensity_per_s) * 0.1
@@ -174,17 +175,17 @@ def test_no_other_lamp_is_touched_by_speed_and_fixed_values_are_always_sent():
 
 def test_before_the_first_values_nothing_is_sent_and_then_they_are_taken_as_they_are():
     light = LightShow(preset("mood"))
-    assert light.feed(0.0, ShowValues()) == {}
-    assert light.feed(5.0, ShowValues()) == {}
+    assert light.update(0.0, ShowValues()) == {}
+    assert light.update(5.0, ShowValues()) == {}
     assert not light.begun
-    first = light.feed(5.1, ShowValues(alive=True, arousal=1.0))
+    first = light.update(5.1, ShowValues(alive=True, arousal=1.0))
     assert max(first[1]) == 255
     assert light.begun
 
 
 def test_without_any_music_at_all_the_look_comes_slowly_from_the_dark():
     light = LightShow(preset("mood"))
-    levels = [max(light.feed(i / RATE_HZ, ShowValues()).get(1, b"\0")) for i in range(RATE_HZ * 20)]
+    levels = [max(light.update(i / RATE_HZ, ShowValues()).get(1, b"\0")) for i in range(RATE_HZ * 20)]
     assert max(levels[: 10 * RATE_HZ]) == 0
     assert levels[-1] > 30
     assert max(b - a for a, b in itertools.pairwise(levels)) <= 3
@@ -194,20 +195,20 @@ def test_on_loss_it_holds_then_fades_to_the_look_and_comes_back():
     light = LightShow(Rig(fixtures=(Fixture(channels=LAYOUTS["16 bit"]),), look=Look(wander=0.0)))
     music = ShowValues(alive=True, valence=-1, arousal=1)
     for i in range(RATE_HZ * 3):
-        light.feed(i / RATE_HZ, music)
+        light.update(i / RATE_HZ, music)
     bright = light.lights()
     for i in range(RATE_HZ * 3, RATE_HZ * 12):
-        light.feed(i / RATE_HZ, replace(music, alive=False))
+        light.update(i / RATE_HZ, replace(music, alive=False))
         assert light.lights() == bright, "held"
     lights = []
     for i in range(RATE_HZ * 12, RATE_HZ * 25):
-        light.feed(i / RATE_HZ, replace(music, alive=False))
+        light.update(i / RATE_HZ, replace(music, alive=False))
         lights.append(brightness(light.lights()[0]))
     red, green, blue = light.lights()[0]
     assert red > green > blue > 0, "amber"
     assert min(lights) > 0.01, "never black"
     for i in range(RATE_HZ * 25, RATE_HZ * 32):
-        light.feed(i / RATE_HZ, music)
+        light.update(i / RATE_HZ, music)
     assert light.lights() == bright
 
 
@@ -216,10 +217,10 @@ def test_what_an_operator_set_stays_though_the_music_is_gone(hold):
     light = LightShow(preset("mood"))
     held = ShowValues(alive=True, valence=1, arousal=1, hold=hold)
     for i in range(RATE_HZ * 5):
-        light.feed(i / RATE_HZ, held)
+        light.update(i / RATE_HZ, held)
     before = light.lights()
     for i in range(RATE_HZ * 5, RATE_HZ * 40):
-        light.feed(i / RATE_HZ, replace(held, alive=False))
+        light.update(i / RATE_HZ, replace(held, alive=False))
     assert light.lights() == before
 
 
@@ -227,22 +228,22 @@ def test_frozen_colours_do_not_wander():
     light = LightShow(preset("palette"))
     music = ShowValues(alive=True, arousal=1, category="happy")
     for i in range(RATE_HZ * 5):
-        light.feed(i / RATE_HZ, music)
+        light.update(i / RATE_HZ, music)
     lights = []
     for i in range(RATE_HZ * 5, RATE_HZ * 15):
-        light.feed(i / RATE_HZ, replace(music, hold="freeze"))
+        light.update(i / RATE_HZ, replace(music, hold="freeze"))
         lights.append(light.lights())
     assert len(set(lights[RATE_HZ * 3 :])) == 1
     for i in range(RATE_HZ * 15, RATE_HZ * 18):
-        light.feed(i / RATE_HZ, music)
+        light.update(i / RATE_HZ, music)
     assert light.lights() != lights[-1]
 
 
 def test_after_a_long_pause_light_goes_on_from_where_it_was():
-    light = LightShow(replace(preset("mood"), fixtures=(Fixture(channels=("dimmer",)),)))
-    light.feed(0.0, ShowValues(alive=True, arousal=-1))
-    dim = light.feed(0.1, ShowValues(alive=True, arousal=-1))[1][0]
-    assert light.feed(60.0, ShowValues(alive=True, arousal=1))[1][0] - dim < 20
+    light = LightShow(msgspec.structs.replace(preset("mood"), fixtures=(Fixture(channels=("dimmer",)),)))
+    light.update(0.0, ShowValues(alive=True, arousal=-1))
+    dim = light.update(0.1, ShowValues(alive=True, arousal=-1))[1][0]
+    assert light.update(60.0, ShowValues(alive=True, arousal=1))[1][0] - dim < 20
 
 
 @pytest.mark.parametrize(("at_end", "last"), [("hold", "as it was"), ("look", "amber"), ("dark", "black")])
@@ -251,12 +252,12 @@ def test_at_the_end_it_shows_what_was_chosen(at_end, last):
     light = LightShow(rig)
     music = ShowValues(alive=True, valence=-1, arousal=1)
     for i in range(RATE_HZ * 5):
-        light.feed(i / RATE_HZ, music)
+        light.update(i / RATE_HZ, music)
     before = light.lights()
     light.end()
     lights = []
     for i in range(RATE_HZ * 5, RATE_HZ * 6 + 2):
-        light.feed(i / RATE_HZ, music)
+        light.update(i / RATE_HZ, music)
         lights.append(light.lights())
     [(red, green, blue)] = lights[-1]
     assert {

@@ -2,13 +2,16 @@
 
 import itertools
 from dataclasses import replace
+from itertools import groupby, pairwise
+from operator import itemgetter
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_mer.outputs.osc.addresses import FIELDS, PERCENT, SLEW_PER_S, OscField, OscMapping
-from stream_mer.outputs.osc.composer import TRIGGER_REST_S, OscComposer
+from stream_mer.outputs.osc.composer import STEP_S, TRIGGER_REST_S, OscComposer, Sweep
+from stream_mer.outputs.osc.mapping import FIELDS, PERCENT, SLEW_PER_S, OscField, OscMapping
+from stream_mer.outputs.osc.targets import PRESETS
 from stream_mer.outputs.values import ShowValues
 from stream_mer.types import CATEGORIES
 
@@ -45,7 +48,7 @@ class Desk:
         """Feed the same values for a while; return what came, call by call."""
         came = []
         for _ in range(max(1, round(seconds * RATE_HZ))):
-            messages = {message.address: message.argument for message in self.composer.feed(self.t, values)}
+            messages = {message.address: message.argument for message in self.composer.update(self.t, values)}
             self.newest |= messages
             came.append(messages)
             self.t += 1 / RATE_HZ
@@ -89,7 +92,7 @@ def test_after_a_break_everything_is_sent_again():
     desk = Desk(mapping("valence", "alive"))
     desk.show(LIVE, 3.3)
     assert desk.show(LIVE) == [{}]
-    desk.composer.forget()
+    desk.composer.reset()
     assert desk.show(LIVE)[0].keys() == {"/valence", "/alive"}
 
 
@@ -110,7 +113,7 @@ def test_whatever_comes_numbers_stay_in_range_and_move_no_faster_than_they_may(w
     composer = OscComposer(what, stream="main")
     sent = []
     for i, valence in enumerate(wished):
-        sent += [(i / RATE_HZ, m.argument) for m in composer.feed(i / RATE_HZ, replace(LIVE, valence=valence))]
+        sent += [(i / RATE_HZ, m.argument) for m in composer.update(i / RATE_HZ, replace(LIVE, valence=valence))]
     assert all(0 <= number <= 100 for _, number in sent)
     for (t0, before), (t1, after) in itertools.pairwise(sent):
         assert abs(after - before) <= 100 * slew_per_s * (t1 - t0) + 1e-6
@@ -208,7 +211,41 @@ def test_long_texts_are_cut_and_hold_no_zero_byte():
     assert desk.newest["/line"] == ("ab" * 400)[:512]
 
 
-def test_the_farewell_says_that_nothing_is_alive_and_touches_no_fader():
+def test_the_end_says_that_nothing_is_alive_and_touches_no_fader():
     desk = Desk(ALL)
     desk.show(LIVE)
-    assert [(message.address, message.argument) for message in desk.composer.farewell()] == [("/mer/main/alive", 0.0)]
+    assert [(message.address, message.argument) for message in desk.composer.last_messages()] == [
+        ("/mer/main/alive", 0.0)
+    ]
+
+
+def moved(mapping, rate_hz=20.0):
+    sweep = Sweep(mapping, stream="main")
+    steps = [sweep.update(i / rate_hz) for i in range(round(sweep.duration_s * rate_hz))]
+    return [(step.message.address, step.message.argument) for step in steps if step.message is not None]
+
+
+def test_one_address_moves_at_a_time_from_end_to_end_and_back():
+    mapping = PRESETS["grandma3"].target.mapping
+    turns = [(address, [value for _, value in group]) for address, group in groupby(moved(mapping), itemgetter(0))]
+    assert [address for address, _ in turns] == [field.address_of("main") for field in mapping.sent]
+    for _, values in turns:
+        top = values.index(max(values))
+        assert (values[0], values[-1]) == (0.0, 0.0)
+        assert max(values) > 95
+        assert values[: top + 1] == sorted(values[: top + 1])
+        assert values[top:] == sorted(values[top:], reverse=True)
+        assert all(abs(b - a) < 6 for a, b in pairwise(values)), "slowly"
+
+
+def test_everything_that_can_be_sent_moves():
+    sent = moved(OscMapping(fields=tuple(OscField(name=name) for name in FIELDS)))
+    assert {address.rpartition("/")[2] for address, _ in sent} == set(FIELDS)
+    assert [value for address, value in sent if address.endswith("/category")] == [0, 1, 2, 3, 4]
+    assert [value for address, value in sent if address.endswith("/alive")] == [1.0, 0.0]
+
+
+def test_it_goes_round_and_round():
+    sweep = Sweep(OscMapping(fields=(OscField(name="valence"), OscField(name="arousal"))), stream="main")
+    names = [sweep.update(turn * STEP_S + 0.1).field.name for turn in range(5)]
+    assert names == ["valence", "arousal", "valence", "arousal", "valence"]

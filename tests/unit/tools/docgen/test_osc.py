@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from stream_mer.outputs.osc.tables import read_target
+from stream_mer.outputs.osc.targets import find_target
 from tools.docgen.osc import PAGE
 
 DOC = Path(__file__).parents[4] / PAGE.page
@@ -19,6 +19,6 @@ def test_the_mappings_shown_can_be_used(tmp_path):
     places = []
     for shown in re.findall(r"```toml\n(.*?)```", DOC.read_text(encoding="utf-8"), re.DOTALL):
         path.write_text(shown, encoding="utf-8")
-        target = read_target(path)
+        target = find_target(str(path))
         places.append((target.place, len(target.mapping.sent)))
     assert places == [("udp://192.168.1.20:7000", 5), ("tcp://127.0.0.1:3032", 4), ("udp://127.0.0.1:8000", 2)]

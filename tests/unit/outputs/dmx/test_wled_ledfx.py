@@ -1,4 +1,4 @@
-"""LedFx's HTTP interface, as LedFx 2.2.1 was seen to answer, spoken by a real HTTP server."""
+"""WLED's own protocol: one packet for the whole strip, received by a bare UDP socket."""
 
 import json
 import re
@@ -10,10 +10,90 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from stream_mer.outputs.dmx.ledfx import EVERY_S, LedFxLink, ledfx_output
+from stream_mer.outputs.dmx.wled_ledfx import LEDFX_EVERY_S, LEDS, LedFxLink, ledfx_output, wled_output
 from stream_mer.outputs.values import ShowValues
 
-LIVE = ShowValues(valence=0.6, arousal=1.0, category="happy", alive=True)
+LIVE = ShowValues(valence=0.6, arousal=0.4, category="happy", alive=True)
+
+
+@pytest.fixture
+def strip():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bound:
+        bound.bind(("127.0.0.1", 0))
+        bound.settimeout(20)
+        yield bound
+
+
+@pytest.fixture
+def output(strip):
+    output = wled_output("127.0.0.1", strip.getsockname()[1], stream="main")
+    output.open()
+    yield output
+    output.close()
+
+
+def shown(strip) -> list[bytes]:
+    """The colours of a packet, LED by LED."""
+    packet = strip.recv(4096)
+    assert (packet[0], packet[1]) == (2, 3), "DRGB, and back to its own effect after three seconds"
+    assert len(packet) == 2 + 3 * LEDS <= 1472, "as much as WLED reads"
+    return [packet[i : i + 3] for i in range(2, len(packet), 3)]
+
+
+def test_colours_lie_along_the_strip(output, strip):
+    assert (output.stream, output.wants_levels) == ("main", False)
+    assert output.name == f"wled at 127.0.0.1:{strip.getsockname()[1]}"
+    for i in range(90):
+        sent = output.send(i / 30, LIVE)
+    assert sent == 1
+    strip.setblocking(False)
+    leds = []
+    while True:
+        try:
+            leds = shown(strip)
+        except BlockingIOError:
+            break
+    assert 2 < len(set(leds)) <= 14
+    assert all(max(led) > 100 for led in leds)
+    assert all(leds[i : i + 35] == [leds[i]] * 35 for i in range(0, LEDS, 35))
+
+
+def test_a_blackout_is_dark(output, strip):
+    output.send(0.0, LIVE)
+    for i in range(30):
+        output.send(1 + i / 30, replace(LIVE, hold="blackout"))
+    strip.setblocking(False)
+    leds = [b"?"]
+    while True:
+        try:
+            leds = shown(strip)
+        except BlockingIOError:
+            break
+    assert set(leds) == {b"\0\0\0"}
+
+
+def test_before_there_is_music_the_strip_is_left_alone_and_at_the_end_it_is_given_back(output, strip):
+    assert output.send(0.0, ShowValues()) == 0
+    output.send(0.1, LIVE)
+    shown(strip)
+    output.finish()
+    packet = strip.recv(4096)
+    while len(packet) > 2:
+        packet = strip.recv(4096)
+    assert packet == b"\2\0", "no time-out: back to its own effect at once"
+
+
+def test_closing_twice_is_closing_once_and_it_can_be_opened_again(output, strip):
+    bound = output._link._socket
+    output.close()
+    output.close()
+    assert bound.fileno() == -1, "the socket is closed"
+    output.open()
+    assert output.send(0.0, LIVE) == 1
+    assert len(shown(strip)) == LEDS
+
+
+EXCITED = ShowValues(valence=0.6, arousal=1.0, category="happy", alive=True)
 GRADIENT = r"linear-gradient\(90deg, rgb\(\d+, \d+, \d+\) 0%, rgb\(\d+, \d+, \d+\) 50%, rgb\(\d+, \d+, \d+\) 100%\)"
 
 
@@ -71,37 +151,37 @@ def clock():
 
 
 @pytest.fixture
-def output(ledfx, clock):
-    output = ledfx_output("127.0.0.1", ledfx.server_port, stream="main")
-    output._link = LedFxLink("127.0.0.1", ledfx.server_port, clock=clock)
-    output.open()
-    return output
+def gradient(ledfx, clock):
+    gradient = ledfx_output("127.0.0.1", ledfx.server_port, stream="main")
+    gradient._link = LedFxLink("127.0.0.1", ledfx.server_port, clock=clock)
+    gradient.open()
+    return gradient
 
 
-def show(output, clock, values, seconds):
+def show(gradient, clock, values, seconds):
     for _ in range(round(seconds * 10)):
         clock.now += 0.1
-        output.send(clock.now, values)
+        gradient.send(clock.now, values)
 
 
-def test_the_category_is_the_gradient_and_arousal_the_brightness(ledfx, output, clock):
-    show(output, clock, LIVE, 10)
+def test_the_category_is_the_gradient_and_arousal_the_brightness(ledfx, gradient, clock):
+    show(gradient, clock, EXCITED, 10)
     path, excited = ledfx.told[-1]
     assert (path, excited["action"], excited["brightness"]) == ("/api/effects", "apply_global", 1.0)
     assert re.fullmatch(GRADIENT, excited["gradient"])
-    show(output, clock, replace(LIVE, category="sad", arousal=-1.0), 10)
+    show(gradient, clock, replace(EXCITED, category="sad", arousal=-1.0), 10)
     _, calm = ledfx.told[-1]
     assert calm["gradient"] != excited["gradient"]
     assert 0 < calm["brightness"] < 0.3
-    assert len(ledfx.told) <= 20 / EVERY_S, "it writes to disk each time"
+    assert len(ledfx.told) <= 20 / LEDFX_EVERY_S, "it writes to disk each time"
     count = len(ledfx.told)
-    show(output, clock, replace(LIVE, category="sad", arousal=-1.0), 30)
+    show(gradient, clock, replace(EXCITED, category="sad", arousal=-1.0), 30)
     assert len(ledfx.told) == count, "what it knows is not told again"
 
 
-def test_a_blackout_does_not_wait(ledfx, output, clock):
-    show(output, clock, LIVE, 4.1)
-    show(output, clock, replace(LIVE, hold="blackout"), 0.8)
+def test_a_blackout_does_not_wait(ledfx, gradient, clock):
+    show(gradient, clock, EXCITED, 4.1)
+    show(gradient, clock, replace(EXCITED, hold="blackout"), 0.8)
     assert ledfx.told[-1][1]["brightness"] == 0.0
 
 

@@ -1,4 +1,4 @@
-"""What is sent over OSC: fields, the addresses they go to, and the numbers they become. Pure."""
+"""What is sent over OSC: the fields, their addresses and the numbers they become. Pure."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from stream_mer.outputs.values import ShowValues
 from stream_mer.types import CATEGORIES, CLUSTERS, UNKNOWN
 
 Argument: TypeAlias = int | float | str
-"""What one message carries: always exactly one."""
+"""The one argument of a message."""
 
 FieldKind: TypeAlias = Literal["signed", "share", "level", "flag", "choice", "text", "trigger"]
 
 ADDRESS = "/mer/{stream}/{field}"
-"""Where a field goes unless told otherwise."""
+"""Default address of a field."""
 
 LEVEL_FLOOR_DB = -60.0
-"""This and less is 0 of a level's range; full scale is 1."""
+"""Levels of this and less are 0; full scale is 1."""
 
 CATEGORY_CHOICES = (UNKNOWN, *CATEGORIES)
 """``category`` is sent as the index of the category in these."""
 
 HOLD_CHOICES = ("none", "freeze", "blackout", "override")
-"""``hold`` is sent as the index of the operator's hold in these."""
+"""``hold`` is sent as the index of what the operator holds in these."""
 
 SLEW_PER_S = 2.0
-"""How far valence, arousal and probabilities move in a second unless told otherwise, in shares of their range."""
+"""Default slew limit of valence, arousal and probabilities: shares of their range in a second."""
 
 MAX_ADDRESS, MAX_FIELDS = 256, 512
-"""Characters of an address, and fields of one mapping: more are a mistake, and the addresses must fit a datagram."""
+"""Limits of an address, characters, and of one mapping, fields; an address must fit a datagram."""
 
 MAX_TEXT = 512
-"""Longer texts are cut, so that a message always fits a datagram."""
+"""Longer texts are cut, characters: a message always fits a datagram."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,11 +45,11 @@ class FieldSource:
 
     Attributes:
         kind: ``signed`` (-1..1), ``share`` (0..1), ``level`` (from dBFS), ``flag`` (0 or 1), ``choice`` (an index),
-            ``text``, or ``trigger`` (sent when something happens, and only then).
-        about: What it is, for documents.
-        read: The share of its range, 0..1; of a choice its index; of a text the text; of a trigger a number that
-            grows when it fires.
-        neutral: What it fades to when audio or model are gone; likewise.
+            ``text``, or ``trigger`` (sent only when something happens).
+        about: Description, for the documentation.
+        read: Returns the share of its range, 0..1; for a choice the index, for a text the text, for a trigger a
+            number that grows when it fires.
+        neutral: The value that it fades to when audio or model are gone, in the same unit.
     """
 
     kind: FieldKind
@@ -59,16 +59,8 @@ class FieldSource:
 
     @property
     def slew_per_s(self) -> float:
-        """How fast it moves unless told otherwise; levels follow the music at once."""
+        """Default slew limit; levels have none."""
         return SLEW_PER_S if self.kind in {"signed", "share"} else math.inf
-
-
-def _level(decibels: float) -> float:
-    return 1.0 - decibels / LEVEL_FLOOR_DB
-
-
-def _hold(values: ShowValues) -> str:
-    return values.hold or HOLD_CHOICES[0]
 
 
 def _prob(name: str) -> FieldSource:
@@ -81,21 +73,30 @@ def _cluster(name: str) -> FieldSource:
     return FieldSource(kind="share", about=about, read=lambda values: values.clusters[name], neutral=1 / len(CLUSTERS))
 
 
+def _signed(about: str, read: Callable[[ShowValues], float]) -> FieldSource:
+    return FieldSource(kind="signed", about=about, read=lambda values: (read(values) + 1) / 2, neutral=0.5)
+
+
+def _level(about: str, read: Callable[[ShowValues], float]) -> FieldSource:
+    return FieldSource(kind="level", about=about, read=lambda values: 1.0 - read(values) / LEVEL_FLOOR_DB)
+
+
+def _flag(about: str, read: Callable[[ShowValues], bool]) -> FieldSource:
+    return FieldSource(kind="flag", about=about, read=lambda values: float(read(values)))
+
+
 def _entry(name: str) -> FieldSource:
     about = f"sent whenever the category becomes {name}"
     return FieldSource(kind="trigger", about=about, read=lambda values: float(values.category == name))
 
 
+def _choices(names: tuple[str, ...]) -> str:
+    return ", ".join(f"{i} {name}" for i, name in enumerate(names))
+
+
 FIELDS: Mapping[str, FieldSource] = {
-    "valence": FieldSource(
-        kind="signed",
-        about="valence: unpleasant to pleasant",
-        read=lambda values: (values.valence + 1) / 2,
-        neutral=0.5,
-    ),
-    "arousal": FieldSource(
-        kind="signed", about="arousal: calm to excited", read=lambda values: (values.arousal + 1) / 2, neutral=0.5
-    ),
+    "valence": _signed("valence: unpleasant to pleasant", lambda values: values.valence),
+    "arousal": _signed("arousal: calm to excited", lambda values: values.arousal),
     **{name: _prob(name) for name in CATEGORIES},
     "confidence": FieldSource(
         kind="share",
@@ -103,22 +104,16 @@ FIELDS: Mapping[str, FieldSource] = {
         read=lambda values: values.confidence,
     ),
     **{name: _cluster(name) for name in CLUSTERS},
-    "rms": FieldSource(
-        kind="level",
-        about=f"level of the input: 0 is {LEVEL_FLOOR_DB:g} dBFS and below, 1 full scale",
-        read=lambda values: _level(values.rms_db),
+    "rms": _level(
+        f"level of the input: 0 is {LEVEL_FLOOR_DB:g} dBFS and below, 1 full scale", lambda values: values.rms_db
     ),
-    "peak": FieldSource(
-        kind="level",
-        about="largest sample since the last message, likewise",
-        read=lambda values: _level(values.peak_db),
-    ),
+    "peak": _level("largest sample since the last message, likewise", lambda values: values.peak_db),
     "onset": FieldSource(
         kind="level", about="strongest onset since the last message", read=lambda values: values.onset
     ),
     "category": FieldSource(
         kind="choice",
-        about="index of the category: " + ", ".join(f"{i} {name}" for i, name in enumerate(CATEGORY_CHOICES)),
+        about=f"index of the category: {_choices(CATEGORY_CHOICES)}",
         read=lambda values: CATEGORY_CHOICES.index(values.category),
         neutral=0,
     ),
@@ -128,14 +123,14 @@ FIELDS: Mapping[str, FieldSource] = {
     "line": FieldSource(kind="text", about="the newest sung line", read=lambda values: values.line, neutral=""),
     "hold": FieldSource(
         kind="choice",
-        about="what an operator did: " + ", ".join(f"{i} {name}" for i, name in enumerate(HOLD_CHOICES)),
-        read=lambda values: HOLD_CHOICES.index(_hold(values)),
+        about=f"what an operator did: {_choices(HOLD_CHOICES)}",
+        read=lambda values: HOLD_CHOICES.index(values.hold or "none"),
     ),
-    "hold_name": FieldSource(kind="text", about="what an operator did, as a word", read=_hold, neutral=HOLD_CHOICES[0]),
-    "blackout": FieldSource(
-        kind="flag", about="1 while an operator wants it dark", read=lambda values: float(values.hold == "blackout")
+    "hold_name": FieldSource(
+        kind="text", about="what an operator did, as a word", read=lambda values: values.hold or "none", neutral="none"
     ),
-    "alive": FieldSource(kind="flag", about="0 while audio or model are gone", read=lambda values: float(values.alive)),
+    "blackout": _flag("1 while an operator wants it dark", lambda values: values.hold == "blackout"),
+    "alive": _flag("0 while audio or model are gone", lambda values: values.alive),
     "change": FieldSource(
         kind="trigger", about="sent whenever the category changes", read=lambda values: values.changes
     ),
@@ -144,20 +139,20 @@ FIELDS: Mapping[str, FieldSource] = {
 """Everything that can be sent, by name, in the order in which it is sent."""
 
 NUMBERS = tuple(name for name, source in FIELDS.items() if source.kind != "text")
-"""All fields but the texts."""
+"""All fields except texts."""
 
 LEVELS = frozenset({"rms", "peak", "onset"})
-"""Fields for which the input's levels must be measured."""
+"""Fields that need the levels of the input."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
-    """The numbers that a receiver wants.
+    """The range of numbers that a receiver expects.
 
     Attributes:
-        low: For the low end of a value's range.
-        high: For its high end, above ``low``.
-        whole: Whether integers are sent.
+        low: Sent for the low end of a value's range.
+        high: Sent for its high end, above ``low``.
+        whole: Send integers.
     """
 
     low: float
@@ -171,7 +166,7 @@ class Scale:
             raise SettingError(f"a scale of integers has whole ends, not {self.low:g}..{self.high:g}")
 
     def number(self, share: float) -> int | float:
-        """Return the number for a share of the range, 0..1."""
+        """Return the number for a share (0..1) of the range."""
         number = self.low + (self.high - self.low) * share
         return round(number) if self.whole else number
 
@@ -188,10 +183,10 @@ _SCALE = re.compile(rf"(?P<int>int)?\s*(?:(?P<low>{_NUMBER})\s*(?:\.\.|-)\s*(?P<
 
 
 def parse_scale(text: str) -> Scale:
-    """Read a scale such as ``0-1``, ``0-100``, ``-1..1``, ``int`` (0..127) or ``int 0-255``.
+    """Parse a scale such as ``0-1``, ``0-100``, ``-1..1``, ``int`` (0..127) or ``int 0-255``.
 
     Raises:
-        SettingError: It is none.
+        SettingError: The text is not a scale.
     """
     found = _SCALE.fullmatch(text.strip())
     if found is None or not any(found.groups()):
@@ -207,21 +202,21 @@ _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9._-]")
 
 
 def address_part(name: str) -> str:
-    """Return a stream's name as part of an address: what OSC or its receivers could misread becomes ``_``."""
+    """Return a stream's name as part of an address: all but letters, digits, ``.``, ``_`` and ``-`` becomes ``_``."""
     return _NOT_IN_A_NAME.sub("_", name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OscField:
-    """One value and where it goes.
+    """One value and its address.
 
     Attributes:
         name: One of ``FIELDS``.
-        address: An OSC address; ``{stream}`` and ``{field}`` stand for both names.
-        scale: The numbers wanted; None for -1..1 of valence and arousal and 0..1 of all else. Choices are always sent
-            as their index, and texts as they are.
-        slew_per_s: How far it may move in a second, in shares of its range; None for what suits the field.
-        release: Of a trigger: whether 0 follows the 1, for what holds a button down until then.
+        address: An OSC address; ``{stream}`` and ``{field}`` are replaced by the names.
+        scale: The range that is sent; None for -1..1 of valence and arousal and 0..1 of all else. Choices are always
+            sent as their index, and texts unchanged.
+        slew_per_s: Slew limit, shares of the range in a second, above 0; None for the field's default.
+        release: Of a trigger: send 0 after the 1, for receivers that hold a button down until then.
     """
 
     name: str
@@ -259,12 +254,12 @@ class OscField:
 
     @property
     def sent_scale(self) -> Scale:
-        """The scale, chosen or natural."""
+        """The scale, or the field's default."""
         return self.scale or (SIGNED if self.source.kind == "signed" else UNIT)
 
     @property
     def values(self) -> str:
-        """What is sent, for people."""
+        """Description of what is sent."""
         match self.source.kind:
             case "choice":
                 return "int"
@@ -288,13 +283,12 @@ class OscMapping:
 
     Attributes:
         fields: What is sent; every address once.
-        strings: Whether texts are sent; without, fields that are texts are passed over.
-        step: The smallest change that the receiver can see, as a share of the range; smaller ones wait for the
-            refresh of each second. 0..0.1.
-        light: Whether the receiver's faders are light: they flash less often than could hurt, and all go to 0 in an
-            operator's blackout.
-        hold_s: Without audio or model: how long the last values stay, 0 or more.
-        fade_s: How long they take to fade to neutral after that, above 0.
+        strings: Send texts; without it, text fields are skipped.
+        step: Smallest change that is sent at once, as a share of the range, 0..0.1; smaller changes wait for the
+            refresh once a second.
+        light: The receiver's faders control light: the flash limit applies, and all go to 0 in a blackout.
+        hold_s: How long the last values stay when audio or model are gone, 0 or more.
+        fade_s: How long they then take to fade to neutral, above 0.
     """
 
     fields: tuple[OscField, ...]
@@ -321,19 +315,19 @@ class OscMapping:
 
     @property
     def sent(self) -> tuple[OscField, ...]:
-        """The fields that are really sent."""
+        """The fields that are sent, without texts if ``strings`` is off."""
         return tuple(field for field in self.fields if self.strings or field.source.kind != "text")
 
     def under(self, prefix: str) -> OscMapping:
-        """Return the same with a prefix before every address, such as ``/gma3``; empty for none.
+        """Return the mapping with a prefix before every address, such as ``/gma3``; empty for none.
 
         Raises:
-            SettingError: It can be no part of an address.
+            SettingError: The prefix cannot be part of an address.
         """
         fields = tuple(replace(field, address=prefix + field.address) for field in self.fields)
         return replace(self, fields=fields) if prefix else self
 
     @property
     def wants_levels(self) -> bool:
-        """Whether the input's levels must be measured."""
+        """Whether it needs the levels of the input."""
         return any(field.name in LEVELS for field in self.sent)

@@ -13,13 +13,11 @@ from pythonosc.osc_server import BlockingOSCUDPServer
 from pythonosc.osc_tcp_server import ThreadingOSCTCPServer
 
 from stream_mer.outputs import runner
-from stream_mer.outputs.osc.addresses import OscField, OscMapping
-from stream_mer.outputs.osc.links import open_link
-from stream_mer.outputs.osc.out import OscOutput
+from stream_mer.outputs.osc.mapping import OscField, OscMapping
+from stream_mer.outputs.osc.output import OscOutput, open_link
 from stream_mer.outputs.osc.packets import encode
-from stream_mer.outputs.osc.target import OscTarget
-from stream_mer.outputs.runner import ShowRunner
-from stream_mer.outputs.timing import Backoff
+from stream_mer.outputs.osc.targets import OscTarget
+from stream_mer.outputs.runner import Backoff, ShowRunner
 from stream_mer.outputs.values import ShowValues
 from stream_mer.server.examples import FRAME
 from stream_mer.server.hub import Hub
@@ -96,15 +94,15 @@ def output_to(port, transport="udp", **options) -> OscOutput:
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp", "slip"])
-def test_a_real_server_gets_every_value_and_the_farewell(transport):
+def test_a_real_server_gets_every_value_and_the_finish(transport):
     with receiving(transport) as received:
         output = output_to(received.port, transport)
         output.open()
         assert output.send(0.0, VALUES) == len(EXPECTED)
         wait_for(lambda: received.newest == EXPECTED, "all values")
         assert output.send(0.01, VALUES) == 0, "nothing changed"
-        output.farewell()
-        wait_for(lambda: received.newest["/mer/main/alive"] == (0.0,), "the farewell")
+        output.finish()
+        wait_for(lambda: received.newest["/mer/main/alive"] == (0.0,), "the finish")
         assert received.newest | EXPECTED == EXPECTED, "nothing else changes"
         output.close()
         output.close()
@@ -165,7 +163,7 @@ def test_what_a_desk_says_is_read_and_its_end_is_noticed():
 
 
 def test_a_desk_that_takes_nothing_is_given_up(monkeypatch):
-    monkeypatch.setattr("stream_mer.outputs.osc.links.STUCK_S", 0.1)
+    monkeypatch.setattr("stream_mer.outputs.osc.output.STUCK_S", 0.1)
     with closing(socket.create_server(("127.0.0.1", 0))) as server:
         output = output_to(server.getsockname()[1], "tcp")
         output.open()

@@ -1,8 +1,12 @@
 """What goes over the network, received by real receivers on this machine."""
 
+from __future__ import annotations
+
+import logging
 import socket
 import struct
 import threading
+from pathlib import Path
 
 import pytest
 from sacn.messages.data_packet import DataPacket
@@ -12,7 +16,7 @@ from stupidArtnet import StupidArtnetServer
 from stream_mer.errors import SettingError
 from stream_mer.outputs.dmx.artnet import ArtnetLink, art_dmx
 from stream_mer.outputs.dmx.rig import ArtnetSettings, SacnSettings
-from stream_mer.outputs.dmx.sacn import DISCOVERY_S, SacnLink
+from stream_mer.outputs.dmx.sacn import DISCOVERY_S, FILE, SacnLink, cid_of, source_id, state_folder
 
 ONE = bytes([255, 128, 7]) + bytes(509)
 OTHER = bytes([1, 2, 3]) + bytes(509)
@@ -193,3 +197,121 @@ def test_a_host_that_is_not_there_is_an_error_of_the_network(kind):
         link.open()
     link.close()
     link.close()
+
+
+CID, OTHER_CID = bytes(range(16)), bytes(16)
+CHANNELS = bytes(512)
+LOOKS = 200
+
+
+@pytest.fixture
+def opened():
+    """Opens links to one port by multicast on this machine alone."""
+    links, port = [], free_port()
+
+    def open_link(cid, universes=(1,)):
+        link = SacnLink(SacnSettings(port=port, interface="127.0.0.1"), name="rig", universes=universes, cid=cid)
+        link.open()
+        links.append(link)
+        return link
+
+    yield open_link
+    for link in links:
+        link.close()
+
+
+def test_another_source_with_our_identity_is_told_once_a_minute(opened, caplog):
+    ours, theirs = opened(CID), opened(CID)
+    with caplog.at_level(logging.WARNING):
+        for _ in range(LOOKS):
+            theirs.send(1, CHANNELS)
+            ours.refresh(0.0)
+    [record] = caplog.records
+    port = theirs._socket.getsockname()[1]
+    assert f"another source at 127.0.0.1:{port} sends sACN with our identity (CID)" in record.getMessage()
+
+
+def test_it_is_noticed_by_its_discovery_whatever_universe_it_drives(opened, caplog):
+    ours, theirs = opened(CID, universes=(1,)), opened(CID, universes=(9,))
+    for i in range(LOOKS):
+        theirs.refresh(10.0 * i)
+        ours.refresh(0.0)
+    assert "with our identity" in caplog.text
+
+
+def test_neither_our_own_packets_nor_those_of_others_nor_an_end_are_a_clash(opened, caplog):
+    ours, other, ending = opened(CID), opened(OTHER_CID), opened(CID)
+    ending.terminate()
+    for i in range(LOOKS):
+        ours.send(1, CHANNELS)
+        other.send(1, CHANNELS)
+        ours.refresh(10.0 * i)
+        other.refresh(10.0 * i)
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("packet", [b"", b"\0" * 21, b"\0" * 638, b"\0\x10\0\0ASC-E1.17\0\0\0", b"\xff" * 2048])
+def test_what_is_no_sacn_has_no_identity(packet):
+    assert cid_of(packet) is None
+
+
+def test_unicast_listens_to_nobody(opened):
+    link = SacnLink(SacnSettings(to=("127.0.0.1",), port=free_port()), name="rig", universes=(1,), cid=CID)
+    link.open()
+    assert link._watch._sockets == []
+    link.close()
+    assert len(opened(CID)._watch._sockets) == 2, "discovery, and the universe"
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Path:
+    path = tmp_path / "machine-id"
+    path.write_text("0123456789abcdef\n")
+    return path
+
+
+def identity(state: Path, machine: Path, name: str = "the rig") -> bytes:
+    return source_id(name, environ={"XDG_STATE_HOME": str(state)}, machine_id=machine)
+
+
+def test_it_is_the_same_after_a_restart_and_another_one_for_each_rig(tmp_path: Path, machine: Path) -> None:
+    assert len(identity(tmp_path, machine)) == 16
+    assert identity(tmp_path, machine) == identity(tmp_path, machine)
+    assert identity(tmp_path, machine) != identity(tmp_path, machine, "another rig")
+    assert [path.name for path in (tmp_path / "stream_mer").iterdir()] == [FILE]
+
+
+def test_two_machines_of_one_host_name_differ(tmp_path: Path, machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: "stage")
+    assert identity(tmp_path / "one", machine) != identity(tmp_path / "other", machine), "copies of one image"
+    other = tmp_path / "other-machine-id"
+    other.write_text("fedcba9876543210\n")
+    assert identity(tmp_path / "one", machine) != identity(tmp_path / "one", other), "one home folder for both"
+    assert identity(tmp_path / "one", tmp_path / "none") != identity(tmp_path / "other", tmp_path / "none")
+
+
+@pytest.mark.parametrize("damage", [b"", b"x" * 10_000, b"\xff\xfe", b"0123"])
+def test_a_damaged_file_is_replaced(damage: bytes, tmp_path: Path, machine: Path) -> None:
+    before = identity(tmp_path, machine)
+    (tmp_path / "stream_mer" / FILE).write_bytes(damage)
+    after = identity(tmp_path, machine)
+    assert after != before
+    assert identity(tmp_path, machine) == after
+
+
+def test_where_nothing_can_be_kept_that_of_the_machine_counts_or_it_is_said(
+    tmp_path: Path, machine: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("no folder")
+    assert identity(blocked, machine) == identity(blocked, machine)
+    assert caplog.records == []
+    assert identity(blocked, tmp_path / "none") != identity(blocked, tmp_path / "none")
+    assert "it changes with every restart" in caplog.text
+
+
+def test_the_state_lies_where_states_lie(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "home", lambda: Path("/home/me"))
+    assert state_folder({}, platform="linux") == Path("/home/me/.local/state/stream_mer")
+    assert state_folder({"XDG_STATE_HOME": "/s", "LOCALAPPDATA": "/l"}, platform="win32") == Path("/s/stream_mer")
+    assert state_folder({"LOCALAPPDATA": "/l"}, platform="win32") == Path("/l/stream_mer")

@@ -3,10 +3,8 @@
 import pytest
 
 from stream_mer.errors import SettingError
-from stream_mer.outputs.osc.addresses import FIELDS, SIGNED, UNIT, OscField, Scale
-from stream_mer.outputs.osc.opening import find_target
-from stream_mer.outputs.osc.presets import PRESETS
-from stream_mer.outputs.osc.tables import target_of
+from stream_mer.outputs.osc.mapping import FIELDS, SIGNED, UNIT, OscField, Scale
+from stream_mer.outputs.osc.targets import OTHER_RECEIVERS, PRESETS, find_other, find_target, open_other, target_of
 
 MAPPING = """
 port = 7000
@@ -137,7 +135,7 @@ def test_a_mapping_may_begin_with_a_preset():
         ("preset = 'eos'\nport = true", "port is a whole number, not True"),
         ("preset = 'eos'\nstrings = 1", "strings is true or false, not 1"),
         ("preset = 'eos'\nrate_hz = 0", "rate_hz is above 0"),
-        ("preset = 'eos'\nrate_hz = nan", "rate_hz is above 0"),
+        ("preset = 'eos'\nrate_hz = nan", "rate_hz is a number, not nan"),
         ("preset = 'eos'\ntransport = 'tpc'", "no transport is called 'tpc'; did you mean 'tcp'?"),
         ("preset = 'eos'\nprefix = 'gma3'", "must begin with /"),
         ("preset = 'eos'\nfields = 3", "fields is a table, not 3"),
@@ -169,3 +167,31 @@ def test_a_file_that_is_no_text_is_told(tmp_path):
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(SettingError, match="is no TOML"):
         find_target(str(path))
+
+
+@pytest.mark.parametrize(
+    ("spec", "name"),
+    [
+        ("wled@192.168.1.50", "wled at 192.168.1.50:21324"),
+        ("wled@strip.local:4048", "wled at strip.local:4048"),
+        ("ledfx", "ledfx at 127.0.0.1:8888"),
+        ("ledfx@10.0.0.1", "ledfx at 10.0.0.1:8888"),
+        ("ledfx@:8889", "ledfx at 127.0.0.1:8889"),
+    ],
+)
+def test_it_is_found_where_it_is(spec, name):
+    output = open_other(find_other(spec), spec, stream="foyer")
+    assert (output.name, output.stream) == (name, "foyer")
+
+
+@pytest.mark.parametrize("spec", ["wled", "wled@", "wled@:21324", "wled@a b", "ledfx@h:0", "ledfx@h:99999", "ledfx@/"])
+def test_what_is_no_place_is_told(spec):
+    with pytest.raises(SettingError, match=r"say where it is: (wled|ledfx)@HOST"):
+        open_other(find_other(spec), spec, stream="foyer")
+
+
+def test_others_are_none_of_them_and_typing_mistakes_find_them():
+    assert find_other("eos@10.0.0.1") is None
+    with pytest.raises(SettingError, match="did you mean 'wled'"):
+        find_target("wledd")
+    assert all(each.about and each.setup and each.speaks for each in OTHER_RECEIVERS.values())

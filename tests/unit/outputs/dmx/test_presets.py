@@ -1,21 +1,18 @@
 """A rig file says what is meant, or what is wrong with it, in one line."""
 
 import contextlib
-import dataclasses
 import tomllib
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_mer.errors import SettingError
-from stream_mer.outputs.dmx.colour import hex_of, parse_colour
-from stream_mer.outputs.dmx.look import Look
-from stream_mer.outputs.dmx.opening import find_rig, open_artnet, open_sacn
-from stream_mer.outputs.dmx.presets import EXAMPLES, LOOKS, preset
-from stream_mer.outputs.dmx.rig import Fixture, Rig, Safety
-from stream_mer.outputs.dmx.tables import TABLES, read_rig, rig_of
-from stream_mer.types import UNKNOWN
+from stream_mer.outputs.dmx.look import Look, hex_of, parse_colour
+from stream_mer.outputs.dmx.output import open_artnet, open_sacn
+from stream_mer.outputs.dmx.presets import EXAMPLES, LOOKS, TABLES, find_rig, preset, rig_of
+from stream_mer.outputs.dmx.rig import Fixture, Rig
 
 LAMP = '[[fixtures]]\nchannels = ["red", "green", "blue"]\n'
 
@@ -32,15 +29,15 @@ def test_the_examples_are_rigs(name):
 def test_what_is_not_said_is_as_in_the_preset():
     made = rig('preset = "wash"\n[safety]\nhold_s = 3\n' + LAMP)
     assert made.look == preset("wash").look
-    assert made.safety == dataclasses.replace(preset("wash").safety, hold_s=3.0)
+    assert made.safety == msgspec.structs.replace(preset("wash").safety, hold_s=3.0)
     assert made.name == "file"
     assert rig(LAMP).look == preset("mood").look
 
 
 def test_a_file_that_names_a_preset_and_no_lamps_has_those_of_the_preset():
     made = rig('preset = "mood"\n[sacn]\npriority = 110\n')
-    assert made == dataclasses.replace(
-        preset("mood"), name="file", sacn=dataclasses.replace(preset("mood").sacn, priority=110)
+    assert made == msgspec.structs.replace(
+        preset("mood"), name="file", sacn=msgspec.structs.replace(preset("mood").sacn, priority=110)
     )
     assert rig('preset = "wash"').fixtures == preset("wash").fixtures
     for text in ("", "rate_hz = 30", "[sacn]\npriority = 110", 'preset = "mood"\nfixtures = []'):
@@ -86,8 +83,8 @@ def test_everything_can_be_said():
         "count = 2\npixels = 3\nspacing = 8\noffset = 0.5\noffset_step = 0.25\nintensity = 0.5\nresponse = 2.2\n"
         "strobe = 10\n"
     )
-    assert made.look.palettes["happy"] == ((1.0, 1.0, 1.0),)
-    assert made.look.palettes[UNKNOWN] == Look().palettes[UNKNOWN], "the other palettes stay"
+    assert made.look.palettes.happy == ("#ffffff",)
+    assert made.look.palettes.unknown == Look().palettes.unknown, "the other palettes stay"
     assert made.sacn.to == ("10.0.0.1",)
     [fixture] = made.fixtures
     assert fixture == Fixture(
@@ -114,13 +111,13 @@ def test_everything_can_be_said():
         ('preset = "mod"\n' + LAMP, "did you mean 'mood'"),
         ("rate_hz = 60\n" + LAMP, "rate_hz is 10 to 40"),
         ("rate_hz = nan\n" + LAMP, "rate_hz is a number, not nan"),
-        (f"rate_hz = 1{'0' * 400}\n" + LAMP, "rate_hz is a number"),
+        (f"rate_hz = 1{'0' * 400}\n" + LAMP, "rate_hz is 10 to 40, not 1000"),
         ("rate_hz = true\n" + LAMP, "rate_hz is a number, not True"),
         ("name = 3\n" + LAMP, "name is a text"),
         ('name = ""\n' + LAMP, "1 to 63 bytes"),
         ("look = 3\n" + LAMP, "look is a table"),
         ("[look]\nhues = [1, 2]\n" + LAMP, "no setting look.hues; did you mean 'hue'"),
-        ("[look]\nhue = 3\n" + LAMP, "look.hue is two numbers in brackets"),
+        ("[look]\nhue = 3\n" + LAMP, "look.hue is two angles"),
         ("[look]\nhue = [nan, 3]\n" + LAMP, "look.hue is a number, not nan"),
         ("[look]\nhue = [0, 721]\n" + LAMP, "look.hue is two angles"),
         ("[look]\nintensity = [0, 2]\n" + LAMP, "look.intensity is two numbers from 0 to 1"),
@@ -129,7 +126,7 @@ def test_everything_can_be_said():
         ('[look]\ncolour = "rainbow"\n' + LAMP, "choose from mood, palette"),
         ('[look.palettes]\nhapy = ["#ffffff"]\n' + LAMP, "did you mean 'happy'"),
         ("[look.palettes]\nhappy = []\n" + LAMP, "look.palettes.happy is a list of colours"),
-        ('[look.palettes]\nhappy = ["red"]\n' + LAMP, '"#rrggbb"'),
+        ('[look.palettes]\nhappy = ["red"]\n' + LAMP, 'a list of colours, such as ["#ffb000", "#ff6a00"]'),
         ("[safety]\nhold_s = -1\n" + LAMP, "safety.hold_s is 0 to 3600"),
         ("[safety]\nfade_s = 0\n" + LAMP, "safety.fade_s is above 0"),
         ("[safety]\nintensity_per_s = inf\n" + LAMP, "safety.intensity_per_s is a number, not inf"),
@@ -146,7 +143,7 @@ def test_everything_can_be_said():
         ('[[fixtures]]\nchanels = ["red"]', "there is no setting fixtures[1].chanels; did you mean 'channels'?"),
         ('[[fixtures]]\nname = "par"\nadress = 1\nchannels = ["red"]', "no setting par.adress; did you mean 'address'"),
         ('[[fixtures]]\nchannels = ["rde"]', "there is no 'rde'; did you mean 'red'"),
-        ("[[fixtures]]\nchannels = [256]", "a fixed value is 0 to 255"),
+        ("[[fixtures]]\nchannels = [256]", "channels is 0 to 255, not 256"),
         ("[[fixtures]]\nchannels = []", "a lamp has 1 to 512 channels"),
         ('[[fixtures]]\nchannels = ["red", "red"]', "is there twice"),
         ('[[fixtures]]\nchannels = ["red fine"]', "goes with 'red'"),
@@ -171,8 +168,8 @@ json_like = st.recursive(
     max_leaves=5,
 )
 KEYS = [*TABLES, "fixtures", "name", "rate_hz", "preset"]
-PARTS = {name: [field.name for field in dataclasses.fields(kind)] for name, kind in TABLES.items()}
-PARTS["fixtures"] = [field.name for field in dataclasses.fields(Fixture)]
+PARTS = {name: list(kind.__struct_fields__) for name, kind in TABLES.items()}
+PARTS["fixtures"] = list(Fixture.__struct_fields__)
 
 
 @settings(max_examples=50, deadline=None)
@@ -191,14 +188,14 @@ def test_whatever_is_written_is_a_rig_or_a_setting_error(data):
 
 def test_files_that_are_none_are_told_by_name(tmp_path):
     with pytest.raises(SettingError, match=r"not-there\.toml: No such file"):
-        read_rig(tmp_path / "not-there.toml")
+        find_rig(str(tmp_path / "not-there.toml"))
     broken = tmp_path / "broken.toml"
     broken.write_text("[look")
     with pytest.raises(SettingError, match=r"broken\.toml is no TOML"):
-        read_rig(broken)
+        find_rig(str(broken))
     broken.write_text("rate_hz = 99\n" + LAMP)
     with pytest.raises(SettingError, match=r"broken\.toml: rate_hz"):
-        read_rig(broken)
+        find_rig(str(broken))
 
 
 def test_names_and_places_are_read(tmp_path):
@@ -225,10 +222,10 @@ def test_colours_are_read_as_they_are_written(parts):
     assert hex_of(parse_colour(text)) == text
 
 
-def test_numbers_that_only_python_could_make_are_refused_too():
-    with pytest.raises(SettingError):
-        Safety(lost_intensity=float("nan"))
-    with pytest.raises(SettingError):
-        Look(palettes={})
-    with pytest.raises(SettingError):
-        Fixture(channels=("red",), offset=float("inf"))
+@pytest.mark.parametrize(
+    "text",
+    ["[safety]\nlost_intensity = nan", "[[fixtures]]\nchannels = ['red']\noffset = inf", "[look]\nhue = [nan, 1]"],
+)
+def test_numbers_that_are_none_are_refused(text):
+    with pytest.raises(SettingError, match=r"is a number, not (nan|inf)"):
+        rig(text if "fixtures" in text else f"{text}\n{LAMP}")

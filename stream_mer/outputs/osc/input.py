@@ -1,37 +1,101 @@
-"""OSC in: an operator's commands from a desk or a tablet, in a thread of its own."""
+"""OSC input: commands of an operator from a desk or a tablet.
+
+::
+
+    /mer/control/freeze                              all streams
+    /mer/control/blackout
+    /mer/control/override  valence arousal [ttl_s]   -1..1 each; live again after ttl_s seconds
+    /mer/control/resume
+    /mer/STREAM/control/freeze                       one stream, and so on
+
+A button sends 1 when it is pressed and 0 when it is released; a single 0 or false is ignored.
+"""
 
 from __future__ import annotations
 
 import errno
 import logging
+import math
 import socket
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 
-from stream_mer.errors import ServeError, SettingError
-from stream_mer.outputs.osc.commands import BadCommandError, command_of
+from stream_mer.errors import ServeError, SettingError, did_you_mean
+from stream_mer.outputs.osc.mapping import address_part
 from stream_mer.outputs.osc.packets import BadPacketError, decode
 from stream_mer.ports import EventHub
+from stream_mer.types import MAX_SECONDS, ControlAction, ControlCommand, OverrideValues
 from stream_mer.utils.hosts import is_loopback
 
 log = logging.getLogger(__name__)
 
 MAX_COMMANDS_PER_S = 50
-"""What comes faster is left out: every command is published to all clients."""
+"""Commands beyond this rate are dropped: every command is published to all clients."""
 
 _MAX_COMPLAINTS = 32
-"""So many different mistakes are told; who makes more is a scanner, or a loop."""
+"""Different mistakes that are logged; more of them come from a scanner or a loop."""
 
 _PACKET_BYTES = 4096
 _LOOK_S = 0.2
 _END_WITHIN_S = 2.0
 
+ACTIONS: tuple[ControlAction, ...] = ("freeze", "blackout", "override", "resume")
 
-class OscInlet:
-    """Takes commands over UDP and hands them to the hub, as websocket clients do; a ``Plugin`` of the server.
 
-    There is no token in OSC: whoever reaches the port is an operator.
+class BadCommandError(ValueError):
+    """The message is not a command."""
+
+
+def command_of(address: str, arguments: Sequence[object], *, streams: Sequence[str]) -> ControlCommand | None:
+    """Return the command of an OSC message; None for a button that is released.
+
+    Args:
+        address: Address of the message.
+        arguments: Its arguments.
+        streams: Names of all streams.
+
+    Raises:
+        BadCommandError: The message is no command, its arguments do not fit, or there is no such stream.
+    """
+    match address.split("/"):
+        case ["", "mer", "control", action]:
+            meant: tuple[str, ...] = ()
+        case ["", "mer", stream, "control", action]:
+            meant = tuple(name for name in streams if address_part(name) == stream)
+            if not meant:
+                raise BadCommandError(f"there is no stream {stream[:80]!r}; there is {', '.join(streams)[:200]}")
+        case _:
+            raise BadCommandError(f"{address[:80]!r} is no command; there is /mer/control/{{{','.join(ACTIONS)}}}")
+    known = next((each for each in ACTIONS if each == action), None)
+    if known is None:
+        raise BadCommandError(f"no command is called {action[:80]!r}{did_you_mean(action[:80], ACTIONS)}")
+    if known == "override":
+        return ControlCommand(action=known, streams=meant, override=_override(arguments))
+    if len(arguments) == 1 and arguments[0] in (0, False):
+        return None
+    return ControlCommand(action=known, streams=meant)
+
+
+def _override(arguments: Sequence[object]) -> OverrideValues:
+    numbers = [float(each) for each in arguments if isinstance(each, int | float) and math.isfinite(each)]
+    if len(numbers) != len(arguments) or len(numbers) not in {2, 3}:
+        raise BadCommandError("override takes valence, arousal and perhaps seconds: two or three numbers")
+    valence, arousal, *ttl_s = numbers
+    if not (-1 <= valence <= 1 and -1 <= arousal <= 1):
+        raise BadCommandError(f"override takes valence and arousal from -1 to 1, not {valence:g} and {arousal:g}")
+    if ttl_s and not ttl_s[0] > 0:
+        raise BadCommandError(f"override lasts more than 0 seconds, not {ttl_s[0]:g}; leave them out for no end")
+    if ttl_s and ttl_s[0] > MAX_SECONDS:
+        raise BadCommandError(f"override lasts at most {MAX_SECONDS:g} seconds, not {ttl_s[0]:g}; leave them out")
+    return OverrideValues(valence=valence, arousal=arousal, ttl_s=ttl_s[0] if ttl_s else None)
+
+
+class OscInput:
+    """Receives commands over UDP and hands them to the hub, as websocket clients do; a ``Plugin`` of ``runner``.
+
+    OSC has no tokens: whoever reaches the port is an operator.
 
     Args:
         host: Address to bind.
@@ -49,12 +113,12 @@ class OscInlet:
 
     @property
     def port(self) -> int:
-        """The bound port; differs from the wanted one where that is 0."""
+        """The bound port; differs from the requested one if that is 0."""
         return self._port if self._socket is None else int(self._socket.getsockname()[1])
 
     @property
     def notice(self) -> str:
-        """What to tell whoever started it."""
+        """The line for whoever started the server."""
         host = f"[{self._host}]" if ":" in self._host else self._host
         heard = f"OSC in     udp://{host}:{self.port}"
         if is_loopback(self._host):
@@ -62,7 +126,7 @@ class OscInlet:
         return heard + "  NOT PRIVATE: anybody in this network may freeze, override or black out the show"
 
     def start(self, hub: EventHub) -> None:
-        """Bind, and listen from now on.
+        """Bind the port and start to listen.
 
         Raises:
             ServeError: The address cannot be bound.
@@ -76,7 +140,7 @@ class OscInlet:
         self._thread.start()
 
     def stop(self) -> None:
-        """Listen no more; idempotent."""
+        """Stop listening; idempotent."""
         self._ending.set()
         if self._thread is not None:
             self._thread.join(_END_WITHIN_S)
@@ -90,8 +154,8 @@ class OscInlet:
                 self._take(packet, str(sender[0]), hub)
             except TimeoutError:
                 continue
-            except Exception:  # whatever happens, an operator is heard again
-                log.exception("OSC in had trouble and goes on")
+            except Exception:  # whatever happens, the next command is taken
+                log.exception("OSC input failed and goes on")
                 self._ending.wait(_LOOK_S)
 
     def _take(self, packet: bytes, sender: str, hub: EventHub) -> None:
@@ -115,17 +179,17 @@ class OscInlet:
         return False
 
     def _complain(self, complaint: str) -> None:
-        """Tell of a mistake once."""
+        """Log a mistake once."""
         if complaint not in self._complaints and len(self._complaints) < _MAX_COMPLAINTS:
             self._complaints.add(complaint)
             log.warning("%s", complaint)
 
 
 def parse_place(text: str) -> tuple[str, int]:
-    """Read ``PORT`` or ``HOST:PORT``; without a host it is this machine alone.
+    """Parse ``PORT`` or ``HOST:PORT``; without a host only this machine is listened to.
 
     Raises:
-        SettingError: It is neither.
+        SettingError: The text is neither.
     """
     host, _, port = text.rpartition(":")
     if not port.isascii() or not port.isdigit() or not 0 <= int(port) <= 65_535 or text.startswith(":"):

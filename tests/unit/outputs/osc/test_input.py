@@ -1,20 +1,23 @@
 """OSC in, with real datagrams."""
 
 import logging
+import math
 import socket
 import threading
 import time
 from contextlib import closing, contextmanager
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pythonosc.udp_client import SimpleUDPClient
 
 from stream_mer.errors import ServeError, SettingError
-from stream_mer.outputs.osc import inlet
-from stream_mer.outputs.osc.inlet import MAX_COMMANDS_PER_S, OscInlet, parse_place
+from stream_mer.outputs.osc import input as osc_input
+from stream_mer.outputs.osc.input import ACTIONS, MAX_COMMANDS_PER_S, BadCommandError, OscInput, command_of, parse_place
 from stream_mer.server.examples import FRAME
 from stream_mer.server.hub import Hub
-from stream_mer.types import EmotionFrame
+from stream_mer.types import ControlCommand, EmotionFrame, OverrideValues
 
 PATIENCE_S = 20.0
 
@@ -59,7 +62,7 @@ def seen(hub):
 
 @contextmanager
 def listening(hub):
-    osc_in = OscInlet("127.0.0.1", 0)
+    osc_in = OscInput("127.0.0.1", 0)
     osc_in.start(hub)
     with closing(SimpleUDPClient("127.0.0.1", osc_in.port)) as client:
         try:
@@ -91,7 +94,7 @@ def test_mistakes_are_told_once_and_change_nothing(hub, seen, caplog):
         client.send_message("/mer/control/blackout", 0)  # a button that is let go
         client.send_message("/mer/control/freeze", 1)
         wait_for(lambda: seen.hold() == "freeze")
-    told = [record.getMessage() for record in caplog.records if record.name == inlet.__name__]
+    told = [record.getMessage() for record in caplog.records if record.name == osc_input.__name__]
     assert told == [
         "OSC from 127.0.0.1 is ignored: 13 bytes that are no OSC",
         "OSC from 127.0.0.1 is ignored: no command is called 'freez'; did you mean 'freeze'?",
@@ -116,7 +119,7 @@ def test_trouble_of_ours_does_not_make_it_deaf(hub, seen, caplog, monkeypatch):
 
 
 def test_complaints_come_to_an_end(hub, caplog):
-    osc_in = OscInlet("127.0.0.1", 0)
+    osc_in = OscInput("127.0.0.1", 0)
     with caplog.at_level(logging.WARNING):
         for i in range(1000):
             osc_in._take(f"garbage {i}".encode() * i, "10.0.0.1", hub)
@@ -124,23 +127,23 @@ def test_complaints_come_to_an_end(hub, caplog):
 
 
 def test_a_flood_does_not_reach_the_clients(hub, caplog, monkeypatch):
-    monkeypatch.setattr("stream_mer.outputs.osc.inlet.time.monotonic", lambda: 5.0)
-    osc_in = OscInlet("127.0.0.1", 0)
+    monkeypatch.setattr("stream_mer.outputs.osc.input.time.monotonic", lambda: 5.0)
+    osc_in = OscInput("127.0.0.1", 0)
     controls = []
     monkeypatch.setattr(hub, "control", controls.append)
     for _ in range(1000):
         osc_in._take(b"/mer/control/freeze\0,\0\0\0", "10.0.0.1", hub)
     assert len(controls) == MAX_COMMANDS_PER_S
-    monkeypatch.setattr("stream_mer.outputs.osc.inlet.time.monotonic", lambda: 6.0)
+    monkeypatch.setattr("stream_mer.outputs.osc.input.time.monotonic", lambda: 6.0)
     osc_in._take(b"/mer/control/resume\0,\0\0\0", "10.0.0.1", hub)
     assert controls[-1].action == "resume"
     assert caplog.text.count("more than 50") == 1
 
 
 def test_it_says_aloud_who_is_heard():
-    assert OscInlet("127.0.0.1", 9001).notice == "OSC in     udp://127.0.0.1:9001"
-    assert OscInlet("::1", 9001).notice == "OSC in     udp://[::1]:9001"
-    assert "anybody in this network" in OscInlet("10.0.0.1", 9001).notice
+    assert OscInput("127.0.0.1", 9001).notice == "OSC in     udp://127.0.0.1:9001"
+    assert OscInput("::1", 9001).notice == "OSC in     udp://[::1]:9001"
+    assert "anybody in this network" in OscInput("10.0.0.1", 9001).notice
 
 
 @pytest.mark.parametrize(
@@ -161,20 +164,20 @@ def test_a_port_in_use_is_told(hub):
     with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as taken:
         taken.bind(("127.0.0.1", 0))
         with pytest.raises(ServeError, match="is in use"):
-            OscInlet("127.0.0.1", taken.getsockname()[1]).start(hub)
+            OscInput("127.0.0.1", taken.getsockname()[1]).start(hub)
 
 
 def test_an_address_of_another_machine_is_told(hub):
     with pytest.raises(ServeError, match="is no address of this machine"):
-        OscInlet("192.0.2.1", 9001).start(hub)
+        OscInput("192.0.2.1", 9001).start(hub)
 
 
 def test_stopping_before_the_start_leaves_nothing_and_stopping_twice_leaves_the_port_free(hub):
     before = threading.active_count()
-    osc_in = OscInlet("127.0.0.1", 0)
+    osc_in = OscInput("127.0.0.1", 0)
     osc_in.stop()
     assert (osc_in.port, threading.active_count()) == (0, before), "nothing was bound, and nobody listens"
-    osc_in = OscInlet("127.0.0.1", 0)
+    osc_in = OscInput("127.0.0.1", 0)
     osc_in.start(hub)
     port = osc_in.port
     osc_in.stop()
@@ -183,3 +186,62 @@ def test_stopping_before_the_start_leaves_nothing_and_stopping_twice_leaves_the_
     with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as another:
         another.bind(("127.0.0.1", port))
         assert another.getsockname()[1] == port
+
+
+STREAMS = ("main", "the foyer")
+
+
+@pytest.mark.parametrize("action", ["freeze", "blackout", "resume"])
+@pytest.mark.parametrize("arguments", [(), (1,), (1.0,), (True,), ("now",)])
+def test_commands_hold_all_streams_or_one(action, arguments):
+    assert command_of(f"/mer/control/{action}", arguments, streams=STREAMS) == ControlCommand(action=action)
+    one = command_of(f"/mer/the_foyer/control/{action}", arguments, streams=STREAMS)
+    assert one == ControlCommand(action=action, streams=("the foyer",))
+
+
+@pytest.mark.parametrize("argument", [0, 0.0, False])
+def test_a_button_that_is_let_go_means_nothing(argument):
+    assert command_of("/mer/control/blackout", (argument,), streams=STREAMS) is None
+
+
+@pytest.mark.parametrize(("arguments", "ttl_s"), [((0.5, -1), None), ((0.5, -1.0, 30), 30.0)])
+def test_an_override_has_values_and_perhaps_an_end(arguments, ttl_s):
+    command = command_of("/mer/control/override", arguments, streams=STREAMS)
+    assert command.override == OverrideValues(valence=0.5, arousal=-1.0, ttl_s=ttl_s)
+    assert command_of("/mer/control/override", (0, 0), streams=STREAMS).override.valence == 0, "no button"
+
+
+@pytest.mark.parametrize(
+    ("address", "arguments", "told"),
+    [
+        ("/mer/control/freze", (), "no command is called 'freze'; did you mean 'freeze'?"),
+        ("/mer/control", (), "is no command; there is /mer/control/{freeze,"),
+        ("/composition/x", (1,), "is no command"),
+        ("", (), "is no command"),
+        ("/mer/attic/control/freeze", (), "there is no stream 'attic'; there is main, the foyer"),
+        ("/mer/control/override", (), "two or three numbers"),
+        ("/mer/control/override", (0.5,), "two or three numbers"),
+        ("/mer/control/override", (0.5, "0.5"), "two or three numbers"),
+        ("/mer/control/override", (0.5, math.nan), "two or three numbers"),
+        ("/mer/control/override", (0, 0, 0, 0), "two or three numbers"),
+        ("/mer/control/override", (0, 0, 1e30), "at most 1e+09 seconds"),
+        ("/mer/control/override", (1.5, 0), "from -1 to 1, not 1.5 and 0"),
+        ("/mer/control/override", (1, 0, 0), "more than 0 seconds, not 0"),
+    ],
+)
+def test_what_makes_no_sense_is_told(address, arguments, told):
+    with pytest.raises(BadCommandError) as error:
+        command_of(address, arguments, streams=STREAMS)
+    assert told in str(error.value)
+
+
+@given(
+    st.one_of(st.text(), st.sampled_from([f"/mer/control/{action}" for action in ACTIONS])),
+    st.lists(st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.binary()), max_size=4),
+)
+def test_any_message_is_a_command_or_told_to_be_none(address, arguments):
+    try:
+        command = command_of(address, tuple(arguments), streams=STREAMS)
+    except BadCommandError:
+        return
+    assert command is None or (command.override is not None) == (command.action == "override")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_mer.errors import SettingError
-from stream_mer.outputs.osc.addresses import (
+from stream_mer.outputs.osc.mapping import (
     FIELDS,
     NUMBERS,
     PERCENT,
