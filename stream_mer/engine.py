@@ -26,7 +26,7 @@ from stream_mer.server.hub import Hub
 from stream_mer.server.server import Server, ServerInfo
 from stream_mer.server.settings import ServeSettings
 from stream_mer.sources.decoding import load_decoder
-from stream_mer.sources.pacing import COARSE_SAMPLES, WORD_SAMPLES, Pieces, divide
+from stream_mer.sources.pacing import COARSE_CHUNK_SAMPLES, LYRICS_CHUNK_SAMPLES, HopChunker, set_chunker
 from stream_mer.sources.remote import RemoteSource
 from stream_mer.types import NO_LYRICS, AudioChunk
 
@@ -87,12 +87,12 @@ class Engine:
             LyricsError: The lyrics file cannot be used.
         """
         recognises = self.settings.lyrics.mode == "recognise" and lyrics is None
-        pieces = Pieces(
+        chunker = HopChunker(
             hop_samples=self.settings.window.hop_samples,
-            longest_samples=WORD_SAMPLES if recognises else COARSE_SAMPLES,
-            finely=levels_wanted or (lambda: False),
+            longest_samples=LYRICS_CHUNK_SAMPLES if recognises else COARSE_CHUNK_SAMPLES,
+            fine=levels_wanted or (lambda: False),
         )
-        divide(source, pieces.end)
+        set_chunker(source, chunker)
         return Pipeline(
             source=source,
             windower=Windower(self.settings.window),

@@ -556,7 +556,7 @@ def test_words_alone_have_rows_in_a_table_too(read: Command) -> None:
         (b"[ti:Only]\n[00:01.00]\n", "holds no lyrics"),
         (bytes(range(256)) * 40, "is not a text file"),
         (b"\xff\xfe\x00", "is not a text file"),
-        (b"la " * 400_000, "is larger than a megabyte"),
+        (b"la " * 400_000, "is larger than 1 MB"),
     ],
     ids=["empty", "blank", "no words", "garbage", "half a character", "huge"],
 )
