@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from stream_mer import __version__, cli
+from stream_mer import cli
 from stream_mer.cli import COMMANDS
 from stream_mer.cli.diagnosis.models import demo_song
 from stream_mer.errors import CheckpointError, SettingError, SourceError
 from stream_mer.lyrics import opening
 from stream_mer.lyrics.text_features import VECTOR_SIZE
 from stream_mer.types import SAMPLE_RATE_HZ
+from stream_mer.version import __version__
 
 WriteWav = Callable[[Path, NDArray[np.float32]], Path]
 
