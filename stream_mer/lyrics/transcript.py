@@ -1,9 +1,4 @@
-"""What a recogniser returns, what of it is believed, and the replaceable parts of lyrics recognition.
-
-Whisper was trained on subtitles and transcribes any audio, music without a voice included. The structure of its output
-shows hallucinations: it doubts that there is a voice, it doubts its words, it loops, or its words do not fit into their
-time. No list of phrases is used: such lists know one language, and songs do say "thank you".
-"""
+"""What a recogniser says of one stretch of audio, and the Protocols of the lyric room's replaceable parts."""
 
 from __future__ import annotations
 
@@ -20,13 +15,13 @@ from stream_mer.types import LyricWord, Samples
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """A run of words from a recogniser. Times are seconds from the first sample that it was given.
+    """A run of words that the recogniser wrote in one go. All times are seconds from the first sample it was given.
 
     Attributes:
-        words: Words with their times, in order.
-        no_speech_prob: Probability that the audio holds no voice, 0..1.
+        words: The words with their times, in order.
+        no_speech_prob: Probability that the audio held no voice at all, 0..1.
         avg_logprob: Mean log probability of the tokens, at most 0.
-        compression_ratio: Length of the text over its deflated length; high for loops.
+        compression_ratio: Length of the text over its length when deflated; high for loops.
     """
 
     words: tuple[LyricWord, ...]
@@ -40,9 +35,9 @@ class Transcript:
     """One pass of the recogniser over one stretch of audio.
 
     Attributes:
-        segments: Segments, in order.
-        language: ISO 639-1 code, detected or given; empty if unknown.
-        language_probability: Probability of it, 0..1; 1 if it was given.
+        segments: What it wrote, in order.
+        language: ISO 639-1 code that it detected or was told, or empty.
+        language_probability: How sure it was, 0..1; 1 where it was told.
     """
 
     segments: tuple[Segment, ...] = ()
@@ -51,21 +46,14 @@ class Transcript:
 
 
 EMPTY_TRANSCRIPT = Transcript()
-"""The transcript of audio without vocals."""
-
-
-class Passage(NamedTuple):
-    """A stretch that may hold vocals, seconds from the first sample."""
-
-    t0: float
-    t1: float
+"""What is said of audio that holds nothing to hear."""
 
 
 class Recogniser(Protocol):
-    """Transcribes audio to timed words. Called from one thread at a time per stream; may block for seconds."""
+    """Turns audio into timed words. Called from one thread at a time per stream; may block for seconds."""
 
     def load(self) -> None:
-        """Load the weights; idempotent.
+        """Get ready; idempotent.
 
         Raises:
             LyricsError: The weights are missing, damaged or cannot be written to the cache.
@@ -73,49 +61,56 @@ class Recogniser(Protocol):
         ...
 
     def transcribe(self, samples: Samples, *, language: str | None = None) -> Transcript:
-        """Transcribe mono audio at 16 kHz, shape ``[n]``; ``language`` None detects it."""
+        """Recognise ``samples`` (mono, 16 kHz); ``language`` None means: find out."""
         ...
 
 
 class TextEncoder(Protocol):
-    """Encodes a line of text as a sentence embedding."""
+    """Turns a line of text into a sentence embedding."""
 
     def encode(self, text: str) -> NDArray[np.float32]:
         """Return a vector of unit length, shape ``[512]``."""
         ...
 
 
+class Passage(NamedTuple):
+    """Where a voice may be, seconds from the first sample."""
+
+    t0: float
+    t1: float
+
+
 class VocalGate(Protocol):
-    """Finds the passages of audio that may hold vocals; the recogniser gets no others."""
+    """Finds the passages of audio that may hold a voice; the others are kept from the recogniser."""
 
     def passages(self, samples: Samples) -> tuple[Passage, ...]:
-        """Return passages that may be sung or spoken, in order, none touching the next. Pure; takes milliseconds."""
+        """Passages that may be sung or spoken, in order, none touching the next. Pure, and done in milliseconds."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilterSettings:
-    """Thresholds of ``filter_transcript``.
+    """Where the line is drawn.
 
-    Measured with the base model. Of 30 instrumental passages of 12 to 15 s, each transcribed twice (language detected,
-    and given as English), these let words through once; agreement between passes decides after that. Of 944 segments of
-    songs whose words match the printed lyrics, a mean log probability of -1 drops 1.1 % and a mean word probability of
-    .4 none; of 684 whose words do not, they drop 14 % and 25 %, and all filters together half. The probability of no
-    speech hardly separates them (medians .48 and .50), so it counts only with doubtful words.
+    Measured with the base model. Of 30 instrumental passages of 12 to 15 s, each heard twice (language detected, and
+    told to be English), these let words through once; then agreement between passes has its say. Of 944 segments of
+    song clips whose words are those of the printed lyrics, a mean log probability of -1 costs 1.1 % and a mean word
+    probability of .4 none; of 684 whose words are not, they drop 14 % and 25 %, and all filters together half. The
+    probability of no speech hardly tells them apart (medians .48 and .50), so it counts only beside doubtful words.
 
     Attributes:
-        max_no_speech_prob: A segment above this is dropped unless its mean log probability is above ``sure_logprob``,
-            0..1.
+        max_no_speech_prob: A segment whose audio is likelier than this to hold no voice is dropped, unless the
+            recogniser is as sure of the words as ``sure_logprob``, 0..1.
         sure_logprob: Mean log probability above which ``max_no_speech_prob`` does not count.
-        min_avg_logprob: A segment with a lower mean log probability is dropped.
-        max_compression_ratio: A segment that deflates better is a loop, and is dropped.
-        min_word_probability: A segment with a lower mean word probability is dropped, 0..1.
-        min_language_probability: A pass with a lower language probability has no words, 0..1.
-        max_words_per_s: A segment of four words or more that is faster is dropped.
-        min_word_s: A shorter word does not fit into its time, seconds.
+        min_avg_logprob: A segment below this mean log probability is dropped.
+        max_compression_ratio: A segment that deflates better than this is a loop, and is dropped.
+        min_word_probability: A segment whose words are less probable than this in the mean is dropped, 0..1.
+        min_language_probability: A pass whose language is less sure than this holds no words, 0..1.
+        max_words_per_s: A segment of four words or more that runs faster than this is dropped.
+        min_word_s: A word shorter than this has no room in the audio.
         max_short_words: Share of such words above which the segment is dropped, 0..1.
-        max_repeats: The same words may come this often in a row; the rest is cut off.
-        max_repeat_words: Longest run of words that is searched for in such loops.
+        max_repeats: How often in a row the same words may come; what follows is cut off.
+        max_repeat_words: Longest run of words that is looked for in such loops.
     """
 
     max_no_speech_prob: float = 0.7
@@ -132,7 +127,7 @@ class FilterSettings:
 
 
 def filter_transcript(transcript: Transcript, settings: FilterSettings) -> list[LyricWord]:
-    """Return the believable words, in order, with the recogniser's times."""
+    """Return the words worth believing, in order, with their times as the recogniser gave them."""
     if transcript.language_probability < settings.min_language_probability:
         return []
     words: list[LyricWord] = []
@@ -143,7 +138,7 @@ def filter_transcript(transcript: Transcript, settings: FilterSettings) -> list[
 
 
 def is_believable(segment: Segment, settings: FilterSettings) -> bool:
-    """Return whether a segment looks like words that were sung, not hallucinated."""
+    """Say whether a segment has the structure of words that were really sung."""
     words = segment.words
     if not words:
         return False
@@ -157,12 +152,12 @@ def is_believable(segment: Segment, settings: FilterSettings) -> bool:
     short = sum(word.t1 - word.t0 < settings.min_word_s for word in words)
     if short / len(words) > settings.max_short_words:
         return False
-    duration_s = words[-1].t1 - words[0].t0
-    return len(words) < 4 or len(words) <= settings.max_words_per_s * duration_s
+    spoken_s = words[-1].t1 - words[0].t0
+    return len(words) < 4 or len(words) <= settings.max_words_per_s * spoken_s
 
 
 def cut_loops(words: Sequence[LyricWord], settings: FilterSettings) -> list[LyricWord]:
-    """Keep at most ``max_repeats`` rounds of any run of words that repeats without a break."""
+    """Keep at most ``max_repeats`` rounds of any run of words that comes again and again without a break."""
     kept: list[LyricWord] = []
     keys: list[str] = []
     for word in words:

@@ -1,8 +1,8 @@
-"""Detection of vocals from the log-mel spectrogram: a small network that gives a probability every 16 ms.
+"""Where somebody sings or speaks, from the log-mel spectrogram: a small causal network, a probability every 16 ms.
 
-A stack of dilated depthwise-separable convolutions, as in Bai, Kolter and Koltun, "An empirical evaluation of generic
-convolutional and recurrent networks for sequence modeling" (2018). It is causal but for ``LOOKAHEAD_STEPS``. Its
-weights come from ``stream_mer.training.vocals``.
+A stack of dilated convolutions, as in Bai, Kolter and Koltun, "An empirical evaluation of generic convolutional and
+recurrent networks for sequence modeling" (2018), each of them one filter a channel and then a mixture of the channels.
+Its weights come from ``stream_mer.training.vocals``. No step depends on audio later than ``LOOKAHEAD_STEPS`` after it.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from stream_mer.utils.file_writing import replacing
 from stream_mer.utils.model_files import check_state, on_meta, read_config, read_weights, reason, record_of
 
 STEPS_PER_S = SAMPLE_RATE_HZ / STEP_LENGTH
-"""Steps per second: 62.5."""
+"""Probabilities a second: 62.5."""
 
 LOOKAHEAD_STEPS = 16
-"""Look-ahead of a step: 0.256 s. After the end of the audio it is silence."""
+"""How far a step's probability looks ahead: 0.256 s. The newest steps of a recording hear silence there."""
 
 FRONT_STEPS, FRONT_BANDS, FRONT_STRIDE = 5, 9, 3
 WEIGHTS, CONFIG = "vocals.safetensors", "vocals.json"
@@ -39,13 +39,13 @@ SHIPPED = "vocals-v1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VocalShape:
-    """Size of the network, with the ranges that a file may have.
+    """Size of the network. The ranges are those that a file may have.
 
     Attributes:
-        shapes: Filters of the front, each over 5 steps and 9 bands, at every pitch.
+        shapes: Filters of the front, each over 5 steps and 9 bands: a voice is one whatever its pitch.
         width: Channels.
-        kernel: Steps in a filter.
-        dilations: Distance between these steps, one a layer.
+        kernel: Steps that one filter reads.
+        dilations: Distance between the steps that a filter reads, one a layer.
     """
 
     shapes: Annotated[int, Meta(ge=1, le=1024)] = 16
@@ -62,7 +62,7 @@ class VocalShape:
 
 
 class VocalNetwork(nn.Module):
-    """Log-mel steps, shape ``[batch, n, 96]``, to logits of vocals, shape ``[batch, n]``."""
+    """Log-mel steps [batch, n, 96] to logits of a voice [batch, n]."""
 
     def __init__(self, shape: VocalShape | None = None) -> None:
         super().__init__()
@@ -90,7 +90,7 @@ class VocalNetwork(nn.Module):
 
 
 class _Layer(nn.Module):
-    """A residual layer: depthwise convolution over the past, then pointwise convolution."""
+    """One filter a channel over the past, a mixture of the channels, and the input beside it."""
 
     def __init__(self, shape: VocalShape, dilation: int) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ class _Layer(nn.Module):
 
 
 class VocalDetector:
-    """Detects vocals and speech in a recording.
+    """Says where in a recording somebody sings or speaks.
 
     Args:
         network: In eval mode.
@@ -117,7 +117,7 @@ class VocalDetector:
 
     @torch.inference_mode()
     def probabilities(self, samples: Samples) -> NDArray[np.float32]:
-        """Return the probability of vocals at each step, shape ``[len(samples) // 256]``, 0..1.
+        """Probability of a voice at each step, [len(samples) // 256], 0..1; pure.
 
         Args:
             samples: Mono audio at 16 kHz, -1..1, shape ``[n]``.
@@ -131,10 +131,10 @@ class VocalDetector:
 
 
 def find_shipped() -> Path:
-    """Return the folder of the packaged detector, or of the repository's.
+    """Folder of the detector that comes with the package, or with the repository.
 
     Raises:
-        CheckpointError: It is missing.
+        CheckpointError: It is not there.
     """
     package = Path(__file__).parent.parent
     places = [place / "models" / SHIPPED for place in (package, package.parent)]
@@ -150,7 +150,7 @@ def load_detector(folder: Path) -> VocalDetector:
     """Read a detector's weights.
 
     Raises:
-        CheckpointError: A file is missing, damaged or out of range.
+        CheckpointError: A file is missing or damaged, or holds what cannot be.
     """
     try:
         told, tensors = read_config(folder / CONFIG), read_weights(folder / WEIGHTS)
@@ -166,10 +166,10 @@ def load_detector(folder: Path) -> VocalDetector:
 
 
 def save_detector(network: VocalNetwork, folder: Path, *, training: Mapping[str, object]) -> None:
-    """Write ``vocals.safetensors`` and ``vocals.json``; ``training`` is information for readers."""
+    """Write ``vocals.safetensors`` and ``vocals.json``; ``training`` is for people."""
     folder.mkdir(parents=True, exist_ok=True)
     config = {"shape": asdict(network.shape), "training": dict(training)}
-    # Both are complete before either replaces an older one.
+    # Both are complete before either takes the place of an older one.
     with replacing(folder / CONFIG) as told, replacing(folder / WEIGHTS) as weights:
         weights.write(save({name: tensor.contiguous() for name, tensor in network.state_dict().items()}))
         told.write((json.dumps(config, indent=2) + "\n").encode())

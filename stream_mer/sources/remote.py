@@ -16,20 +16,20 @@ HELD_S = 2.0
 """Audio that may wait to be read before the oldest is dropped."""
 
 MIN_BLOCK_S = 0.005
-"""No block counts as shorter, so that the number of waiting blocks is bounded too."""
+"""No block counts as shorter, so what waits is bounded in blocks as well."""
 
 _POLL_S = 0.05
 
 
 class RemoteSource:
-    """A stream owned by one sender at a time, which sends in real time, like a microphone.
+    """A stream that one sender at a time owns. It sends in real time, as a microphone does.
 
-    ``claim``, ``push`` and ``release`` are for the receiver of the audio, from any one thread; they never wait. From
-    the first audio on, silence replaces what does not arrive, so that frames continue.
+    ``claim``, ``push`` and ``release`` are for whoever receives the audio, in any one thread; they never wait. While
+    nobody sends, or nothing comes, silence stands in for it from the first audio on, so that frames go on.
 
     Args:
-        name: Name of the stream.
-        clock: Monotonic clock, seconds.
+        name: What a person would call it.
+        clock: Monotonic, seconds.
     """
 
     live = True
@@ -47,20 +47,15 @@ class RemoteSource:
 
     @property
     def owned(self) -> bool:
-        """Whether it has a sender."""
+        """Whether somebody sends."""
         return self._format is not None
 
     def claim(self, *, rate_hz: int, sample_format: str, channels: int) -> None:
-        """Start to send.
-
-        Args:
-            rate_hz: As of ``PcmFormat``; likewise the others.
-            sample_format: See there.
-            channels: See there.
+        """Begin to send.
 
         Raises:
-            SettingError: The format is not possible.
-            SourceError: The stream has a sender.
+            SettingError: The audio cannot be of this kind.
+            SourceError: Somebody else sends already.
         """
         wanted = PcmFormat(rate_hz=rate_hz, sample_format=sample_format, channels=channels)
         if self._format is not None:
@@ -71,14 +66,17 @@ class RemoteSource:
         """Take the next bytes, cut anywhere.
 
         Raises:
-            SourceError: Nobody has claimed the stream, it has ended, or ``data`` is more audio than may wait.
+            SourceError: Nobody has claimed the stream, or it holds more audio than may wait at once.
         """
         if self._format is None:
             raise SourceError(f"nobody has begun to send audio to {self.name}")
-        samples, self._rest = self._format.split(self._rest + data)
+        data = self._rest + data
+        whole = len(data) - len(data) % self._format.stride_bytes
+        self._rest = data[whole:]
+        samples = self._format.decode(data[:whole])
         if len(samples) > HELD_S * self._format.rate_hz:
             raise SourceError(
-                f"more than {HELD_S:g} s of audio at once; send it in real time, some 20 to 100 ms at a time"
+                f"more than {HELD_S:g} s of audio at once; send it as it is played, some 20 to 100 ms each"
             )
         if not len(samples):
             return
@@ -90,13 +88,13 @@ class RemoteSource:
             raise SourceError(f"{self.name} has ended") from closed
 
     def release(self) -> None:
-        """Stop sending; idempotent."""
+        """Stop to send; idempotent."""
         self._format = None
 
     def chunks(self) -> Iterator[AudioChunk]:
-        """Yield what arrives until ``close`` is called; from the first audio on, silence for what does not."""
+        """Yield what comes until ``close`` is called; silence where nothing does, once there was any audio."""
         timeline = Timeline()
-        current: PcmFormat | None = None
+        known: PcmFormat | None = None
         while not self._closed.is_set():
             try:
                 pcm_format, block = self._blocks.get(timeout_s=_POLL_S)
@@ -106,12 +104,11 @@ class RemoteSource:
                 continue
             except MailboxClosed:
                 return
-            if pcm_format is not current:  # every sender has its own object, even with equal values
-                current = pcm_format
+            if pcm_format is not known:  # each sender has one of its own, even if all say the same
+                known = pcm_format
                 timeline.begin(pcm_format.rate_hz)
             yield from timeline.feed(block)
 
     def close(self) -> None:
-        """End the iteration; idempotent."""
         self._closed.set()
         self._blocks.close()
