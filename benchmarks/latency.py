@@ -48,6 +48,7 @@ from stream_mer.config import WindowSettings
 from stream_mer.emotion.backbone import Backbone
 from stream_mer.emotion.predictor import EmotionPredictor
 from stream_mer.emotion.streaming_backbone import BackboneStream, StreamingBackbone
+from stream_mer.engine import configure_torch
 from stream_mer.lyrics.text_features import LINE_FEATURES
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, EncodedLine, LyricState, Window, seconds
 
@@ -117,7 +118,8 @@ def measure(
     ]
     timings = [_Timings() for _ in grid]
     with open_checkpoint(model) as found, contextlib.ExitStack() as stack:
-        predictor = EmotionPredictor.load(found.folder, threads=1)
+        configure_torch()
+        predictor = EmotionPredictor.load(found.folder)
         ways = {_floor_name(hop_s): _floor(hop_s) for hop_s in hops_s}
         ways[NAIVE] = _naive(predictor.checkpoint.backbone)
         missing = _add_peers(ways, stack, musicnn, vibenet_python)

@@ -47,6 +47,7 @@ from stream_mer.audio.windowing import Windower
 from stream_mer.config import LyricsSettings, SmoothingSettings, WindowSettings
 from stream_mer.emotion.predictor import EmotionPredictor
 from stream_mer.emotion.smoothing import Smoother
+from stream_mer.engine import configure_torch
 from stream_mer.errors import SettingError
 from stream_mer.lyrics.feeds import LineMemory, LiveSettings
 from stream_mer.lyrics.opening import open_gate
@@ -210,6 +211,7 @@ class _Models:
         from faster_whisper import WhisperModel  # noqa: PLC0415 - heavy
 
         self._lyrics = lyrics
+        configure_torch()
         self._predictor = EmotionPredictor.load(folder)
         self._encoder = SentenceEncoder()
         self._recogniser = WhisperRecogniser(lyrics.model, device=lyrics.device, cpu_threads=lyrics.cpu_threads)

@@ -192,7 +192,7 @@ def probe_stream(wav: str, model: str, *, lyrics: bool) -> dict[str, Any]:
     torch_mib = memory_mib("VmRSS")
     import_live_path()
     from stream_mer.config import EngineSettings, LyricsSettings  # noqa: PLC0415 - measured
-    from stream_mer.engine import Engine  # noqa: PLC0415 - measured
+    from stream_mer.engine import Engine, configure_torch  # noqa: PLC0415 - measured
     from stream_mer.lyrics.text_features import SentenceEncoder  # noqa: PLC0415 - measured
     from stream_mer.lyrics.whisper import WhisperRecogniser  # noqa: PLC0415 - measured
     from stream_mer.sources.file import FileSource  # noqa: PLC0415 - measured
@@ -200,6 +200,7 @@ def probe_stream(wav: str, model: str, *, lyrics: bool) -> dict[str, Any]:
     class NullSink:
         def publish(self, event: object) -> None: ...
 
+    configure_torch()
     engine = Engine(EngineSettings(model=model, lyrics=LyricsSettings(mode="off")))
     engine.pipeline(FileSource(wav), NullSink(), in_real_time=True).run()
     lyrics_error = ""

@@ -37,7 +37,7 @@ from benchmarks.harness import (
     song_option,
 )
 from stream_mer.config import EngineSettings, LyricsSettings, WindowSettings
-from stream_mer.engine import Engine
+from stream_mer.engine import Engine, configure_torch
 from stream_mer.ports import AudioSource
 from stream_mer.sources.file import FileSource
 from stream_mer.sources.pacing import Pacer
@@ -217,6 +217,7 @@ def run_channels(job: Job) -> dict[str, float]:
     """Run the channels of one row; return its figures."""
     lyrics = LyricsSettings(mode="recognise" if job.lyrics else "off", allow_download=False)
     window = WindowSettings(hop_s=job.hop_s, context_s=10.0)
+    configure_torch()
     engine = Engine(EngineSettings(model=job.model, device=job.device, window=window, lyrics=lyrics))
     audio = read_song(job.song)
     at_rest_mib = memory_mib("VmRSS")

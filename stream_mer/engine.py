@@ -1,15 +1,16 @@
-"""The composition root: joins the rooms into running streams. Nothing else may know all of them."""
+"""The composition root: loads the models once, and builds streams on them. Nothing below it knows all rooms."""
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
+import torch
 
 from stream_mer.audio.level_meter import LevelMeter
 from stream_mer.audio.windowing import Windower
@@ -17,42 +18,103 @@ from stream_mer.config import EngineSettings
 from stream_mer.emotion.checkpoint import find_model
 from stream_mer.emotion.predictor import EmotionPredictor
 from stream_mer.emotion.smoothing import Smoother
+from stream_mer.errors import SourceError
+from stream_mer.lyrics.files import LYRICS_SUFFIXES, words_duration_s
 from stream_mer.lyrics.opening import LyricsOpener
-from stream_mer.outputs.runner import ShowOutput
-from stream_mer.pipeline import Pipeline
-from stream_mer.ports import AudioSource, EventSink
-from stream_mer.runner import Plugin, host
-from stream_mer.server.hub import Hub
-from stream_mer.server.server import Server, ServerInfo
-from stream_mer.server.settings import ServeSettings
+from stream_mer.pipeline import Pipeline, SyncStream
+from stream_mer.ports import AudioSource, EmotionStream, EventSink, LyricFeed
 from stream_mer.sources.decoding import load_decoder
-from stream_mer.sources.pacing import COARSE_SAMPLES, WORD_SAMPLES, Pieces, divide
-from stream_mer.sources.remote import RemoteSource
+from stream_mer.sources.file import FileSource, SilenceSource
+from stream_mer.sources.pacing import COARSE_CHUNK_SAMPLES, LYRICS_CHUNK_SAMPLES, HopChunker, set_chunker
 from stream_mer.types import NO_LYRICS, AudioChunk
+from stream_mer.utils.redaction import redact_address
 
 log = logging.getLogger(__name__)
 
 
+def configure_torch() -> None:
+    """Set up torch for this process: one thread, no oneDNN. For programs that do nothing else, such as the command.
+
+    A hop is little work, so a second thread costs more than it saves; and all that oneDNN would compute here is GELU,
+    slower than torch itself.
+    """
+    torch.set_num_threads(1)
+    torch.backends.mkldnn.set_flags(_enabled=False)  # type: ignore[no-untyped-call]
+
+
+@contextlib.contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """Let torch compute in one thread within the block, and as before after it: for programs that do other work too.
+
+    Where others keep the cores busy, a hop that waits for a second thread takes a hundred times longer.
+    """
+    threads = torch.get_num_threads()
+    if threads == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Models:
+    """Loaded models, which any number of engines may share.
+
+    Attributes:
+        predictor: The joint model with its audio networks.
+        lyrics: The recogniser and the sentence encoder; both are loaded when first used.
+    """
+
+    predictor: EmotionPredictor
+    lyrics: LyricsOpener
+
+    @classmethod
+    def load(cls, settings: EngineSettings) -> Models:
+        """Load what the settings name.
+
+        Raises:
+            CheckpointError: The checkpoint is missing, damaged or does not match.
+            SettingError: The device is not available.
+        """
+        predictor = EmotionPredictor.load(find_model(settings.model), device=settings.device)
+        return cls(predictor=predictor, lyrics=LyricsOpener(settings.lyrics))
+
+
+class _Parts(TypedDict):
+    windower: Windower
+    lyrics: LyricFeed
+    emotion: EmotionStream
+    smoother: Smoother
+    words_alone: bool
+
+
 class Engine:
-    """The loaded models, from which any number of streams are built.
+    """Builds any number of streams on the same models.
+
+    Args:
+        settings: How streams are computed.
+        models: Models that are loaded already; None loads those that the settings name.
 
     Raises:
         CheckpointError: The checkpoint is missing, damaged or does not match.
-        SettingError: The device is not there, or the checkpoint nowhere reaches ``min_accuracy``.
+        SettingError: The device is not available, or the checkpoint nowhere reaches ``min_accuracy``.
     """
 
-    def __init__(self, settings: EngineSettings) -> None:
+    def __init__(self, settings: EngineSettings, models: Models | None = None) -> None:
         self.settings = settings
-        self._predictor = EmotionPredictor.load(find_model(settings.model), device=settings.device)
+        self._models = models or Models.load(settings)
         self._smoothing = settings.smoothing
         if settings.min_accuracy is not None:
-            confidence = self._predictor.checkpoint.calibration.confidence_for(settings.min_accuracy)
+            calibration = self._models.predictor.checkpoint.calibration
+            confidence = calibration.confidence_for(settings.min_accuracy)
             log.info("expected accuracy %g: unknown below confidence %.3f", settings.min_accuracy, confidence)
             self._smoothing = replace(settings.smoothing, min_confidence=confidence)
-        self._lyrics = LyricsOpener(settings.lyrics)
 
     def warm_up(self) -> None:
-        """Load and compute once what the first stream would else wait for.
+        """Load and compute once what the first stream would otherwise wait for.
 
         That takes 0.1 s, and more than one where other work has the cores.
         """
@@ -60,7 +122,7 @@ class Engine:
         hop = np.zeros(self.settings.window.hop_samples, np.float32)
         hop[::2] = 0.1  # of silence the model would have nothing to compute
         for window in Windower(self.settings.window).feed(AudioChunk(start_sample=0, samples=hop)):
-            self._predictor.open_stream(self.settings.window).predict(window, NO_LYRICS)
+            self._models.predictor.open_stream(self.settings.window).predict(window, NO_LYRICS)
 
     def pipeline(
         self,
@@ -72,88 +134,76 @@ class Engine:
         levels_wanted: Callable[[], bool] | None = None,
         words_alone: bool = False,
     ) -> Pipeline:
-        """Build one stream.
+        """Build a stream that runs in threads.
 
         Args:
             source: Its audio.
             sink: Takes its events.
-            in_real_time: True while people listen along: lyrics are recognised beside the stream. False to tag a
-                file: they are recognised on its sample clock, so that the result does not depend on speed.
-            lyrics: A file with the words of this stream, in place of what the settings say.
-            levels_wanted: Tells whether anybody wants ``InputLevels`` now; None for nobody ever.
-            words_alone: The source has no sound: the words of the file are all there is.
+            in_real_time: True for a live audience: lyrics are recognised beside the stream. False to tag a file: they
+                are recognised on the sample clock, so that the result does not depend on speed.
+            lyrics: A file with the lyrics of this stream, instead of what the settings say.
+            levels_wanted: Whether anybody wants ``InputLevels`` now; None for never.
+            words_alone: The source has no sound: the lyrics of the file are all there is.
 
         Raises:
             LyricsError: The lyrics file cannot be used.
+            SettingError: The encoding of lyrics files is unknown.
         """
         recognises = self.settings.lyrics.mode == "recognise" and lyrics is None
-        pieces = Pieces(
+        chunker = HopChunker(
             hop_samples=self.settings.window.hop_samples,
-            longest_samples=WORD_SAMPLES if recognises else COARSE_SAMPLES,
-            finely=levels_wanted or (lambda: False),
+            longest_samples=LYRICS_CHUNK_SAMPLES if recognises else COARSE_CHUNK_SAMPLES,
+            fine=levels_wanted or (lambda: False),
         )
-        divide(source, pieces.end)
+        set_chunker(source, chunker)
         return Pipeline(
             source=source,
-            windower=Windower(self.settings.window),
-            lyrics=self._lyrics.open(live=in_real_time, file=lyrics),
-            emotion=self._predictor.open_stream(self.settings.window, words_alone=words_alone),
-            smoother=Smoother(self._smoothing),
             sink=sink,
             measure_levels=None if levels_wanted is None else LevelMeter(wanted=levels_wanted).feed,
+            **self._parts(in_real_time=in_real_time, lyrics=lyrics, words_alone=words_alone),
+        )
+
+    def stream(self, *, in_real_time: bool, lyrics: Path | None = None) -> SyncStream:
+        """Build a stream that its caller feeds; arguments and errors as for ``pipeline``."""
+        return SyncStream(**self._parts(in_real_time=in_real_time, lyrics=lyrics, words_alone=False))
+
+    def file_pipeline(self, path: str, sink: EventSink, *, track: str | None = None) -> tuple[Pipeline, float | None]:
+        """Build a stream for a file of audio, video or lyrics, as fast as it can be computed.
+
+        Args:
+            path: The file; lyrics files are recognised by their suffix.
+            sink: Takes its events.
+            track: Audio track by number (from 1) or title; None for the best one.
+
+        Returns:
+            The pipeline, and the duration in seconds that the file states; None if it does not.
+
+        Raises:
+            SourceError: The file is missing, a folder, empty or an address.
+            LyricsError: The lyrics file cannot be used.
+            SettingError: The encoding of lyrics files is unknown.
+        """
+        if "://" in path:
+            raise SourceError(f"{redact_address(path)} is an address, not a file; serve it, or download it first")
+        if not is_lyrics_file(path):
+            file = FileSource(path, track=track)
+            return self.pipeline(file, sink, in_real_time=False), file.duration_s()
+        duration_s = words_duration_s(Path(path), encoding=self.settings.lyrics.encoding)
+        silence = SilenceSource(path, duration_s)
+        pipeline = self.pipeline(silence, sink, in_real_time=False, lyrics=Path(path), words_alone=True)
+        return pipeline, duration_s
+
+    def _parts(self, *, in_real_time: bool, lyrics: Path | None, words_alone: bool) -> _Parts:
+        window = self.settings.window
+        return _Parts(
+            windower=Windower(window),
+            lyrics=self._models.lyrics.open(live=in_real_time, file=lyrics),
+            emotion=self._models.predictor.open_stream(window, words_alone=words_alone),
+            smoother=Smoother(self._smoothing),
             words_alone=words_alone,
         )
 
 
-async def serve(
-    engine: Engine,
-    sources: Mapping[str, AudioSource],
-    settings: ServeSettings,
-    *,
-    info: ServerInfo,
-    on_ready: Callable[[Server], None],
-    outputs: Sequence[ShowOutput] = (),
-    plugins: Sequence[Plugin] = (),
-    tap: Callable[[str, AudioSource], AudioSource] | None = None,
-) -> None:
-    """Serve streams until SIGINT or SIGTERM; a source that ends by itself leaves the server up.
-
-    Args:
-        engine: The loaded models.
-        sources: The audio of each stream, by the stream's name on the wire.
-        settings: Where to listen.
-        info: What to tell clients of the process.
-        on_ready: Called once the server listens.
-        outputs: What else the streams are sent to, such as desks and lights.
-        plugins: What else runs beside the server.
-        tap: Returns what is heard in place of each source, such as one that keeps what passes through it.
-
-    Raises:
-        ServeError: The server cannot start.
-        SourceError: The source of a server with a single stream failed. Where there are several, the others go on.
-    """
-    hub = Hub(history_messages=settings.history_messages)
-    pipelines: dict[str, Pipeline] = {}
-    with contextlib.ExitStack() as built:
-        for source in sources.values():
-            built.callback(source.close)
-        for name, source in sources.items():
-            pipelines[name] = engine.pipeline(
-                source if tap is None else tap(name, source),
-                hub.sink(name),
-                in_real_time=True,
-                levels_wanted=functools.partial(hub.is_wanted, name, "levels"),
-            )
-            built.callback(pipelines[name].close)
-        built.pop_all()  # from here on the host closes them
-    inlets = {name: source for name, source in sources.items() if isinstance(source, RemoteSource)}
-    await host(
-        hub,
-        pipelines,
-        settings,
-        info=info,
-        on_ready=on_ready,
-        inlets=inlets,
-        outputs=outputs,
-        plugins=plugins,
-    )
+def is_lyrics_file(path: str) -> bool:
+    """Whether a file holds lyrics, by its suffix."""
+    return Path(path).suffix.lower() in LYRICS_SUFFIXES

@@ -1,8 +1,8 @@
 """One stream: source → windows → joint model → smoothing → sink, with the lyrics beside the model.
 
 ``ChunkProcessor`` takes audio and gives windows, each with the lyrics known at its end. ``FrameBuilder`` takes windows
-and gives frames. Both are synchronous and know no thread; ``stream_mer.Tagger`` calls one after the other. ``Pipeline``
-runs them in two threads for a source that blocks:
+and gives frames. ``SyncStream`` calls one after the other, for a caller who has the audio (``stream_mer.Tagger``).
+``Pipeline`` runs them in two threads, for a source that blocks:
 
 * The *capture* thread iterates the source and processes its chunks.
 * The *inference* thread (the caller of ``run``) predicts, smooths and publishes.
@@ -203,6 +203,56 @@ class FrameBuilder:
             self._music_until_s = t1
         elif t1 - self._music_until_s >= SONG_ENDS_AFTER_S:
             self._song_since_s = t1
+
+
+class SyncStream:
+    """One stream that its caller feeds; it computes in the calls, in the caller's thread.
+
+    Args:
+        windower: Cuts the audio.
+        lyrics: Gets the same audio; closed at the end.
+        emotion: The joint model's stream.
+        smoother: Smooths its estimates.
+        words_alone: The stream has lyrics and no sound, so that the lyrics alone are judged.
+    """
+
+    def __init__(
+        self,
+        *,
+        windower: Windower,
+        lyrics: LyricFeed,
+        emotion: EmotionStream,
+        smoother: Smoother,
+        words_alone: bool = False,
+    ) -> None:
+        self._lyrics = lyrics
+        self._processor = ChunkProcessor(windower, lyrics)
+        self._builder = FrameBuilder(emotion, smoother, words_alone=words_alone)
+
+    def process(self, chunk: AudioChunk) -> Iterator[EmotionFrame | CategoryChange | LyricLine]:
+        """Take the next audio; yield the events that it completes.
+
+        Raises:
+            SourceError: The chunk starts before the end of the one before it.
+        """
+        return self._events(self._processor.process(chunk))
+
+    def finish(self) -> Iterator[EmotionFrame | CategoryChange | LyricLine]:
+        """The audio ended: yield the last events."""
+        return self._events(self._processor.finish())
+
+    def close(self) -> None:
+        """Release what was opened; idempotent."""
+        self._lyrics.close()
+
+    def _events(
+        self, results: Iterator[PendingWindow | PendingLine]
+    ) -> Iterator[EmotionFrame | CategoryChange | LyricLine]:
+        for result in results:
+            if isinstance(result, PendingLine):
+                yield result.line
+            else:
+                yield from self._builder.build(result)
 
 
 class Pipeline:

@@ -34,16 +34,16 @@ class AudioSource(Protocol):
         ...
 
 
-PieceEnd: TypeAlias = Callable[[int], int]
-"""Tells where a piece of audio is to end that starts at a sample: at a later one."""
+Chunker: TypeAlias = Callable[[int], int]
+"""Takes the sample index at which a chunk starts; returns the index at which it ends, which is larger."""
 
 
 @runtime_checkable
-class DivisibleSource(AudioSource, Protocol):
-    """A source whose audio lies ready, and may be handed over in pieces of any length: each when its end is due."""
+class ChunkableSource(AudioSource, Protocol):
+    """A source of stored audio, whose chunks may have any length."""
 
-    def divide(self, piece_end: PieceEnd) -> None:
-        """Cut by this what ``chunks`` yields, as far as there is audio; to be called before it is."""
+    def set_chunker(self, chunker: Chunker) -> None:
+        """Set where ``chunks`` cuts; to be called before it is iterated."""
         ...
 
 

@@ -1,22 +1,29 @@
-"""A hub with everything around it: the server, the outputs of the show, and what fills it. Knows no model."""
+"""A hub with everything around it: the server, the outputs, and the producers of its events. Loads no model."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from stream_mer.errors import StreamMerError
 from stream_mer.outputs.runner import ShowOutput, ShowRunner
+from stream_mer.pipeline import Pipeline
+from stream_mer.ports import AudioSource
 from stream_mer.server.hub import Hub
 from stream_mer.server.ingest import Inlet
 from stream_mer.server.open_files import make_room
 from stream_mer.server.server import Server, ServerInfo
 from stream_mer.server.settings import ServeSettings
+from stream_mer.sources.remote import RemoteSource
 from stream_mer.utils.stopping import EXIT_WITHIN_S, stop_signals
 from stream_mer.utils.threads import call_all, in_thread
+
+if TYPE_CHECKING:  # it loads the libraries of the models, and a recording needs none
+    from stream_mer.engine import Engine
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +113,60 @@ async def host(
     finally:
         for producer in producers.values():
             producer.close()
+
+
+async def serve(
+    engine: Engine,
+    sources: Mapping[str, AudioSource],
+    settings: ServeSettings,
+    *,
+    info: ServerInfo,
+    on_ready: Callable[[Server], None],
+    outputs: Sequence[ShowOutput] = (),
+    plugins: Sequence[Plugin] = (),
+    tap: Callable[[str, AudioSource], AudioSource] | None = None,
+) -> None:
+    """Compute and serve streams until SIGINT or SIGTERM; a source that ends by itself leaves the server up.
+
+    Args:
+        engine: The loaded models.
+        sources: The audio of each stream, by the stream's name on the wire.
+        settings: Where to listen.
+        info: For ``hello``.
+        on_ready: Called once the server listens.
+        outputs: Where else the streams are sent, such as desks and lights.
+        plugins: What else runs beside the server.
+        tap: Returns the source to use in place of each one, such as one that records what passes through it.
+
+    Raises:
+        ServeError: The server cannot start.
+        SourceError: The source of a server with a single stream failed. Where there are several, the others go on.
+    """
+    hub = Hub(history_messages=settings.history_messages)
+    pipelines: dict[str, Pipeline] = {}
+    with contextlib.ExitStack() as built:
+        for source in sources.values():
+            built.callback(source.close)
+        for name, source in sources.items():
+            pipelines[name] = engine.pipeline(
+                source if tap is None else tap(name, source),
+                hub.sink(name),
+                in_real_time=True,
+                levels_wanted=functools.partial(hub.is_wanted, name, "levels"),
+            )
+            built.callback(pipelines[name].close)
+        built.pop_all()  # from here on the host closes them
+    inlets = {name: source for name, source in sources.items() if isinstance(source, RemoteSource)}
+    await host(
+        hub,
+        pipelines,
+        settings,
+        info=info,
+        on_ready=on_ready,
+        inlets=inlets,
+        outputs=outputs,
+        plugins=plugins,
+    )
 
 
 async def _run_producers(producers: Mapping[str, EventProducer], stopping: asyncio.Event) -> None:

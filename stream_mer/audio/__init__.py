@@ -1,1 +1,1 @@
-"""From samples to what the models read."""
+"""From samples to the inputs of the models."""

@@ -1,10 +1,10 @@
-"""What the newest audio is (music, speech, noise or silence), and whether an estimate counts that is made on it (pure).
+"""Classify the newest audio as music, speech, noise or silence, and neutralise estimates without music. Pure.
 
-An emotion is claimed only of music. Without it the estimate becomes neutral and says why in ``degraded``; the smoothing
-then lets its values fall to neutral, and the category is ``unknown``.
+Emotion is estimated only of music. Without it the estimate becomes neutral and says why in ``degraded``; the smoothing
+then lets its values decay to neutral, and the category is ``unknown``.
 
-Silence is a matter of level. The rest is read from YAMNet's scores (``audio.yamnet``): a few groups of AudioSet's
-classes, weighed by a logistic regression (``tools/fit_audio_state.py``). Why so, and how right it is:
+Silence is a matter of level. The rest follows from YAMNet's scores (``audio.yamnet``): groups of AudioSet classes,
+weighted by a logistic regression (``tools/fit_audio_state.py``). For reasons and accuracy see
 ``docs/decisions/0012-music-or-not.md``.
 """
 
@@ -21,42 +21,42 @@ from numpy.typing import NDArray
 from stream_mer.types import SAMPLE_RATE_HZ, AudioState, AudioStateName, EmotionEstimate, Window
 
 SILENT = "silent"
-"""In ``degraded``: nothing sounds, so no emotion is claimed."""
+"""In ``degraded``: the audio is silent, so there is no emotion."""
 
 NO_MUSIC = "no_music"
-"""In ``degraded``: what sounds is no music, so no emotion is claimed."""
+"""In ``degraded``: the audio is not music, so there is no emotion."""
 
 REASONS: Mapping[AudioStateName, str] = {"silence": SILENT, "speech": NO_MUSIC, "noise": NO_MUSIC}
-"""States in which no emotion is claimed, and what ``degraded`` says then."""
+"""States without emotion, and their code in ``degraded``."""
 
 SILENCE = AudioState(state="silence", prob=1.0)
 
 SILENCE_DBFS = -60.0
-"""Below this root mean square nothing is to be heard."""
+"""Audio below this root mean square is silent."""
 
 SILENT_AFTER_S = 1.0
-"""So long must be silent: rests within music are shorter."""
+"""Silence must last this long, seconds: rests within music are shorter."""
 
 _BLOCK_SAMPLES = SAMPLE_RATE_HZ // 20  # short, so that a single beat within the newest second is sound
 
 RECENT_PATCHES = 6
-"""The decision is about so many patches: 3 s."""
+"""Patches that a decision is based on: 3 s."""
 
 LEAVE_MUSIC, RETURN_TO_MUSIC = 0.4, 0.6
-"""Music is given up below the first probability, and taken up again from the second on."""
+"""Music ends below the first probability, and starts again from the second on (hysteresis)."""
 
 _SCORE_RANGE = (-10.0, 5.0)
 _SCORE_SCALE = 4.0
 
 
 class SoundGroup(NamedTuple):
-    """Some AudioSet classes that are read as one: the largest of their scores counts.
+    """AudioSet classes whose largest score is one feature.
 
     Attributes:
         classes: Indices in YAMNet's scores.
-        music: What it says for music.
-        speech: What it says for speech.
-        noise: What it says for noise.
+        music: Weight for music.
+        speech: Weight for speech.
+        noise: Weight for noise.
     """
 
     classes: tuple[int, ...]
@@ -85,18 +85,17 @@ GROUPS: tuple[SoundGroup, ...] = (
         (*range(46, 56), *range(67, 132), *range(277, 494), *range(495, 507)), music=-0.884, speech=0.556, noise=0.328
     ),
 )
-"""What is read of the scores; names are AudioSet's. The numbers were fitted as
-``tools/fit_audio_state.py`` does it, on the data that ``docs/decisions/0012-music-or-not.md`` names."""
+"""Features of the scores; names are AudioSet's. ``tools/fit_audio_state.py`` fitted the weights, on the data of
+``docs/decisions/0012-music-or-not.md``."""
 
 OFFSETS = (-1.825, 1.139, 0.687)
-"""Logits of music, speech and noise where all scores are 0."""
+"""Logits of music, speech and noise if all scores are 0."""
 
 
 class AudioStateDecider:
     """Decides between music, speech and noise from the scores of the newest ``RECENT_PATCHES`` patches.
 
-    Music is left only where the evidence is clear, and so is what is none: speech over music, a solo voice and drums
-    remain music.
+    Hysteresis keeps speech over music, a solo voice and drums as music.
     """
 
     def __init__(self) -> None:
@@ -112,7 +111,7 @@ class AudioStateDecider:
 
     @property
     def state(self) -> AudioState | None:
-        """What the newest audio is; None before the first patch."""
+        """State of the newest audio; None before the first patch."""
         if not self._recent:
             return None
         music, speech, noise = _softmax(np.mean(self._recent, axis=0))
@@ -122,14 +121,14 @@ class AudioStateDecider:
 
 
 def patch_evidence(scores: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Logits of music, speech and noise for each patch, shape ``[n, 3]``, of scores ``[n, 521]``."""
+    """Return logits of music, speech and noise, shape ``[n, 3]``, of scores, shape ``[n, 521]``."""
     weights = np.array([[group.music, group.speech, group.noise] for group in GROUPS])
     evidence: NDArray[np.float64] = group_scores(scores) @ weights + np.array(OFFSETS)
     return evidence
 
 
 def group_scores(scores: NDArray[np.float32]) -> NDArray[np.float64]:
-    """The largest score of each of ``GROUPS``, limited and scaled, shape ``[n, len(GROUPS)]``."""
+    """Return the largest score of each of ``GROUPS``, clipped and scaled, shape ``[n, len(GROUPS)]``."""
     greatest = np.stack([scores[:, group.classes].max(axis=1) for group in GROUPS], axis=1)
     limited: NDArray[np.float64] = greatest.astype(np.float64).clip(*_SCORE_RANGE)
     return limited / _SCORE_SCALE
@@ -142,10 +141,7 @@ def _softmax(logits: NDArray[np.float64]) -> list[float]:
 
 
 def is_silent(window: Window) -> bool:
-    """Whether nothing sounds in the newest second of a window, or in all of a shorter one.
-
-    A constant offset is no sound.
-    """
+    """Return whether the newest second of a window, or all of a shorter one, is silent but for a constant offset."""
     newest = window.samples[-round(SILENT_AFTER_S * SAMPLE_RATE_HZ) :]
     n_blocks = len(newest) // _BLOCK_SAMPLES
     blocks = newest[-n_blocks * _BLOCK_SAMPLES :].reshape(n_blocks, -1) if n_blocks else newest.reshape(1, -1)
@@ -155,18 +151,18 @@ def is_silent(window: Window) -> bool:
 
 
 def counts(estimate: EmotionEstimate) -> bool:
-    """Whether an estimate claims an emotion."""
+    """Return whether an estimate holds an emotion."""
     return not set(REASONS.values()).intersection(estimate.degraded)
 
 
 def without_emotion(estimate: EmotionEstimate, state: AudioStateName) -> EmotionEstimate:
-    """Return what is published in place of an estimate in a state in which no emotion is claimed.
+    """Return the neutral estimate that replaces ``estimate`` in a state without emotion.
 
-    Valence and arousal are 0 with intervals over their whole range, all categories and clusters are equally likely, and
-    words have no part in it.
+    Valence and arousal are 0 with intervals over their whole range, all categories and clusters have equal
+    probabilities, and lyrics have no influence.
 
     Raises:
-        KeyError: In this state an emotion is claimed.
+        KeyError: The state is one with emotion.
     """
     return replace(
         estimate,

@@ -1,9 +1,8 @@
-"""The one import of torchaudio, which also works beside a CPU-only torch.
+"""Streaming log-mel spectrogram: every step is computed once. The only import of torchaudio.
 
 The Linux wheel of torchaudio 2.11 links its native half against CUDA, so beside a CPU-only torch ``import torchaudio``
-raises ``OSError: libc10_cuda.so``. Its Python half, which is all that stream_mer uses (``transforms``), needs none of
-it. On that error the loader of the native half is replaced by one that reports it absent, which torchaudio handles,
-and the import is repeated. With a matching torch nothing of this runs.
+raises ``OSError: libc10_cuda.so``. stream_mer uses its Python half alone (``transforms``). On that error the loader of
+the native half is replaced by one that reports it absent, which torchaudio handles, and the import is repeated.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from torch import Tensor
 from stream_mer.types import SAMPLE_RATE_HZ, Samples
 
 _ONE_BY_ONE = threading.Lock()
-"""Streams that start together ask for it in many threads, and the second try takes the first one's modules away."""
+"""Many threads may import it at once, and the second try removes the first one's modules."""
 
 
 def import_torchaudio() -> ModuleType:
@@ -47,7 +46,7 @@ def _import() -> ModuleType:
 
 
 def _replace_native_loader() -> None:
-    # A copy of the names, because other threads may be importing meanwhile.
+    # A copy of the names, because other threads may import meanwhile.
     for name in [name for name in list(sys.modules) if name.partition(".")[0] == "torchaudio"]:
         del sys.modules[name]
     package = importlib.util.find_spec("torchaudio")
@@ -72,23 +71,22 @@ POWER_GAIN = 10_000.0  # log10(1 + gain * power), as MSD-MusiCNN was trained
 class LogMelStream:
     """Log-mel spectrogram of a stream: log10(1 + 10000 * mel power).
 
-    Step ``s`` is centred on sample ``256 s`` and is ready once 256 samples after it are in. Audio before the first
-    sample counts as silence. Feeding in pieces gives the same steps as feeding all at once, within the rounding of a
-    float32 matrix product.
+    Step ``s`` is centred on sample ``256 s`` and is ready 256 samples later. Audio before the first sample counts as
+    silence. Steps do not depend on how the audio is cut, within the rounding of a float32 matrix product.
     """
 
     def __init__(self) -> None:
         self._pending: Samples = np.zeros(FFT_LENGTH // 2, np.float32)
 
     def feed(self, samples: Samples) -> Tensor:
-        """Add samples and return the steps that they complete, shape ``[n, 96]`` (n may be 0)."""
+        """Take the next samples; return the steps that they complete, shape ``[n, 96]`` (n may be 0)."""
         return log_mel(self.cut(samples))
 
     @torch.inference_mode()
     def cut(self, samples: Samples) -> Tensor:
-        """Add samples and return what the steps that they complete are made of, shape ``[n, 512]``; see ``log_mel``.
+        """Take the next samples; return the cuts of the steps that they complete, shape ``[n, 512]``.
 
-        So the steps of several streams may be computed at once.
+        ``log_mel`` computes the steps, of several streams at once.
         """
         pending, n_steps = self._add(samples)
         if n_steps == 0:
@@ -98,7 +96,7 @@ class LogMelStream:
     def feed_few(self, samples: Samples) -> NDArray[np.float32]:
         """Like ``feed``, without torch: for a step or two, of many streams in many threads.
 
-        Each operation of torch lets go of the interpreter's lock, and where many threads want that, each is a switch.
+        Each operation of torch releases the interpreter's lock, which costs a switch where many threads want it.
         """
         pending, n_steps = self._add(samples)
         strides = (STEP_LENGTH * pending.itemsize, pending.itemsize)
@@ -109,7 +107,7 @@ class LogMelStream:
         return steps
 
     def _add(self, samples: Samples) -> tuple[Samples, int]:
-        """Add samples; return all that wait, and how many steps they complete."""
+        """Take the next samples; return all pending ones, and how many steps they complete."""
         pending = np.concatenate([self._pending, samples])
         n_steps = max(0, (len(pending) - FFT_LENGTH) // STEP_LENGTH + 1)
         self._pending = pending[n_steps * STEP_LENGTH :].copy()
@@ -118,7 +116,7 @@ class LogMelStream:
 
 @torch.inference_mode()
 def log_mel(cuts: Tensor) -> Tensor:
-    """Log-mel steps [n, 96] of cuts of 512 samples each, [n, 512], on the device where these are."""
+    """Return log-mel steps, shape ``[n, 96]``, of cuts, shape ``[n, 512]``, on their device."""
     if cuts.shape[0] == 0:
         return cuts.new_zeros(0, MEL_BANDS)
     window, filters = _transform(cuts.device)
@@ -128,9 +126,9 @@ def log_mel(cuts: Tensor) -> Tensor:
 
 @functools.cache
 def _transform(device: torch.device) -> tuple[Tensor, Tensor]:
-    """Window [512] and filter bank of torchaudio's ``MelSpectrogram``; the latter [2 * 257, 96], with the gain in it.
+    """Return window [512] and filter bank [2 * 257, 96], gain included, of torchaudio's ``MelSpectrogram``.
 
-    Its forward pass is not used: for a few steps it costs several times what the transform itself does.
+    Its forward pass is not used: for a few steps it costs several times as much as the transform.
     """
     transform = import_torchaudio().transforms.MelSpectrogram(
         sample_rate=SAMPLE_RATE_HZ,
@@ -149,6 +147,6 @@ def _transform(device: torch.device) -> tuple[Tensor, Tensor]:
 
 @functools.cache
 def _arrays() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Window [512] and filter bank [257, 96] for ``feed_few``."""
+    """Return window [512] and filter bank [257, 96] for ``feed_few``."""
     window, filters = _transform(torch.device("cpu"))
     return window.numpy(), np.ascontiguousarray(filters.numpy()[::2])

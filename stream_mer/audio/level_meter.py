@@ -1,9 +1,8 @@
-"""How loud the input is and where something new begins, 50 times a second: for what must move with the music itself.
+"""Levels and onset strength of the input, 50 times a second, for outputs that move with the music.
 
-Onset strength is the spectral flux of the very log-mel spectrogram that the joint model hears: how much, on the mean
-over the bands, each one grew since the step before (Dixon 2006, "Onset detection revisited"; Boeck & Widmer 2013 use
-the same on a logarithmic spectrum). It is told as a share of the strongest of the last seconds, so that quiet music
-moves a light as far as loud music does.
+Onset strength is the spectral flux of the joint model's log-mel spectrogram: the mean growth of a band since the step
+before (Dixon 2006, "Onset detection revisited"; Boeck & Widmer 2013 use the same on a logarithmic spectrum). It is
+relative to the strongest of the last seconds, so that quiet music moves a light as far as loud music.
 """
 
 from __future__ import annotations
@@ -19,24 +18,24 @@ from stream_mer.audio.levels import measure
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, InputLevels, Samples, seconds
 
 PASSAGE_LENGTH = 320
-"""Samples of one message: 20 ms."""
+"""Samples of one measurement: 20 ms."""
 
 FORGET_S = 5.0
-"""Time constant with which the strongest onset is forgotten."""
+"""Time constant with which the strongest onset decays, seconds."""
 
 FAINT_FLUX = 0.1
-"""Mean growth of a band, in powers of ten, below which even the strongest onset is small: the flux of hiss."""
+"""Flux of hiss, in powers of ten: below it even the strongest onset is small."""
 
 USUAL_FLUX = 0.6
-"""The strongest flux of the last seconds in most music (medians of seven songs: 0.48 to 0.73). A stream begins with it,
-so that its first sound is not an onset only because nothing is known that it could be compared to."""
+"""Typical strongest flux (medians of seven songs: 0.48 to 0.73). A stream starts with it, so that its first sound is
+not an onset merely because there is nothing to compare it with."""
 
 
 class LevelMeter:
-    """Measures one stream, while anybody wants to know.
+    """Measures one stream while anybody reads the levels.
 
     Args:
-        wanted: Tells whether anybody does; asked once a chunk. While nobody does, nothing is computed.
+        wanted: Returns whether anybody does; called once a chunk. Else nothing is computed.
     """
 
     def __init__(self, *, wanted: Callable[[], bool]) -> None:
@@ -85,7 +84,7 @@ class OnsetStream:
         """Return the strongest onset in these samples, 0..1."""
         onset = 0.0
         for step in self._log_mel.feed_few(samples):
-            if not self._begun:  # half of the first step is the silence before it, and the next one would seem an onset
+            if not self._begun:  # half of the first step is silence, which makes the next one an onset
                 self._begun = True
                 continue
             before = step if self._last is None else self._last

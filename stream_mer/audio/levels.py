@@ -1,4 +1,4 @@
-"""How loud an input is, and whether it clips. Pure: no I/O and no clock."""
+"""Peak, root mean square and clipping of audio. Pure; numpy alone."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 FULL_SCALE = 0.999
-"""From here on a sample counts as full scale: converters and resamplers differ by a hair."""
+"""A sample counts as full scale from here on: converters and resamplers are not exact."""
 
 OVERLOAD_RUN = 3
-"""So many samples at full scale in a row are clipping; a single one is a peak that just fits."""
+"""This many samples at full scale in a row are clipped; a single one is a peak that just fits."""
 
 FLOOR_DBFS = -120.0
-"""What digital silence is called."""
+"""The level of digital silence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Level:
-    """Loudness of a passage, decibels relative to full scale, ``FLOOR_DBFS`` for silence.
+    """Level of a passage, dBFS; ``FLOOR_DBFS`` for silence.
 
     Attributes:
-        peak_dbfs: Of the largest sample.
-        rms_dbfs: Root mean square; a sine at full scale has -3.
+        peak_dbfs: Level of the largest sample.
+        rms_dbfs: Root mean square; a sine at full scale has -3 dBFS.
     """
 
     peak_dbfs: float = FLOOR_DBFS
@@ -32,12 +32,12 @@ class Level:
 
     @classmethod
     def of(cls, *, peak: float, rms: float) -> Level:
-        """Return the level of these amplitudes, 1 at full scale."""
+        """Make a level of amplitudes, 1 at full scale."""
         return cls(peak_dbfs=dbfs(peak), rms_dbfs=dbfs(rms))
 
 
 def measure(samples: NDArray[np.float32]) -> Level:
-    """Return the level of samples of any shape; samples that are not finite count as silence."""
+    """Measure samples of any shape; those that are not finite count as silence."""
     if not samples.size:
         return Level()
     flat = samples.ravel().astype(np.float64)
@@ -48,18 +48,18 @@ def measure(samples: NDArray[np.float32]) -> Level:
 
 
 def dbfs(amplitude: float) -> float:
-    """Convert an amplitude, 1 at full scale, to decibels."""
+    """Convert an amplitude, 1 at full scale, to dBFS."""
     return max(FLOOR_DBFS, 20 * math.log10(max(amplitude, 1e-12)))
 
 
 class OverloadCounter:
-    """Counts clipped samples per channel and however the audio is cut: ``OVERLOAD_RUN`` or more in a row."""
+    """Counts clipped samples: ``OVERLOAD_RUN`` or more at full scale in a row in a channel, however they are cut."""
 
     def __init__(self) -> None:
-        self._tail: NDArray[np.bool_] | None = None  # the last samples' verdicts, [OVERLOAD_RUN - 1, channels]
+        self._tail: NDArray[np.bool_] | None = None  # of the last samples, [OVERLOAD_RUN - 1, channels]
 
     def feed(self, samples: NDArray[np.float32]) -> int:
-        """Take the next samples, shape ``[n, channels]``; return how many complete or prolong a run that clips."""
+        """Take the next samples, shape ``[n, channels]``; return how many of them complete or prolong a clipped run."""
         full = np.abs(samples) >= FULL_SCALE
         if self._tail is None or self._tail.shape[1] != full.shape[1]:
             self._tail = np.zeros((OVERLOAD_RUN - 1, full.shape[1]), bool)

@@ -1,10 +1,10 @@
-"""YAMNet: what a second of audio sounds like, by Google's network trained on AudioSet.
+"""YAMNet: Google's network for AudioSet, with its log-mel patches.
 
-A *patch* is the log-mel spectrogram of 15,600 samples (0.975 s): 96 steps of 64 bands. The network gives 521 scores for
-it, one for each AudioSet class, and the activations of its blocks averaged over time and frequency. Patches lie on a
-fixed grid of the sample clock (``PATCH_HOP``), so that whoever needs one finds the same one.
+A *patch* is the log-mel spectrogram of 15,600 samples (0.975 s): 96 steps of 64 bands. Of each patch the network gives
+521 scores, one for each AudioSet class, and the activations of its blocks averaged over time and frequency. Patches lie
+on a fixed grid of the sample clock (``PATCH_HOP``), so that all users share them.
 
-The weights are int8 numbers with scales, activations are float32: see ``docs/decisions/0011-yamnet.md``.
+Weights are int8 with scales, activations float32: see ``docs/decisions/0011-yamnet.md``.
 """
 
 from __future__ import annotations
@@ -31,26 +31,26 @@ FFT_LENGTH = 512
 MEL_BANDS = 64  # 125..7500 Hz
 PATCH_STEPS = 96
 PATCH_LENGTH = (PATCH_STEPS - 1) * STEP_LENGTH + FRAME_LENGTH
-"""Samples that a patch is made of: 15,600."""
+"""Samples of a patch: 15,600."""
 
 PATCH_HOP = 8_000
-"""Samples from the end of one patch to the end of the next: patches end at its multiples on the sample clock."""
+"""Samples from one patch to the next: patches end at multiples of this on the sample clock."""
 
 CLASSES = 521
 _CHANNELS = (64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024)
 BLOCKS = {f"layer{i}": channels for i, channels in enumerate(_CHANNELS, start=2)}
-"""Each block of the network, and how many channels it has."""
+"""Blocks of the network, with their channels."""
 
 _LOG_OFFSET = 0.001
 _MEL_RANGE_HZ = (125.0, 7500.0)
-_STEPS_AT_ONCE = 2_000  # 20 s; bounds the memory that a long recording takes
+_STEPS_AT_ONCE = 2_000  # 20 s; bounds the memory of a long recording
 _MODEL, _NETWORK, _CONFIG = "yamnet-v1", "yamnet.onnx", "yamnet.json"
 _FORMAT = 1
 
 
 @torch.inference_mode()
 def log_mel(frames: Tensor) -> Tensor:
-    """Log-mel steps [n, 64] of frames of 400 samples each, [n, 400]: log(mel magnitude + 0.001), as YAMNet expects."""
+    """Return log-mel steps, shape ``[n, 64]``, of frames, shape ``[n, 400]``: log(mel magnitude + 0.001)."""
     window, filters = _transform()
     steps: Tensor = torch.fft.rfft(frames * window, FFT_LENGTH).abs() @ filters
     return steps.add_(_LOG_OFFSET).log_()
@@ -58,7 +58,7 @@ def log_mel(frames: Tensor) -> Tensor:
 
 @functools.cache
 def _transform() -> tuple[Tensor, Tensor]:
-    """Periodic Hann window [400] and triangular filters [257, 64], equally wide on the scale 1127 ln(1 + f / 700)."""
+    """Return the periodic Hann window [400] and triangular filters [257, 64], equally wide on 1127 ln(1 + f / 700)."""
     frequencies = np.arange(FFT_LENGTH // 2 + 1) * SAMPLE_RATE_HZ / FFT_LENGTH
     mel = 1127 * np.log1p(frequencies / 700)[:, None]
     low, high = 1127 * np.log1p(np.array(_MEL_RANGE_HZ) / 700)
@@ -72,12 +72,12 @@ def _transform() -> tuple[Tensor, Tensor]:
 class YamnetPatches:
     """Cuts a stream into patches, each step computed once.
 
-    A patch ends at each multiple of ``hop_samples`` on the sample clock and is made of the 15,600 samples before it.
-    Audio before the stream's start counts as silence. Feeding in pieces gives the same patches as feeding all at once.
+    A patch ends at each multiple of ``hop_samples`` on the sample clock and covers the 15,600 samples before it. Audio
+    before the start of the stream counts as silence. Patches do not depend on how the audio is cut.
 
     Args:
-        at_sample: Place of the first sample on the sample clock.
-        hop_samples: From one patch to the next; a multiple of 160.
+        at_sample: Index of the first sample on the sample clock.
+        hop_samples: Samples from one patch to the next; a multiple of 160.
     """
 
     def __init__(self, *, at_sample: int = 0, hop_samples: int = PATCH_HOP) -> None:
@@ -92,7 +92,7 @@ class YamnetPatches:
         self._steps: NDArray[np.float32] = np.tile(silence, (PATCH_STEPS, 1))
 
     def feed(self, samples: Samples) -> NDArray[np.float32]:
-        """Add samples and return the patches that they complete, oldest first, shape ``[n, 96, 64]`` (n may be 0)."""
+        """Take the next samples; return the patches that they complete, shape ``[n, 96, 64]`` (n may be 0)."""
         pending = np.concatenate([self._pending, samples], dtype=np.float32)
         n_steps = max(0, (len(pending) - FRAME_LENGTH) // STEP_LENGTH + 1)
         self._pending = pending[n_steps * STEP_LENGTH :].copy()
@@ -117,7 +117,7 @@ class YamnetPatches:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class YamnetOutput:
-    """What YAMNet says of some patches.
+    """Outputs of YAMNet.
 
     Attributes:
         embedding: Mean activations of the chosen blocks, one block after the other, shape ``[n, D]``, 0 or more.
@@ -132,11 +132,11 @@ class Yamnet:
     """The network, shared by all streams; its file is read at the first ``run``. Thread-safe.
 
     Args:
-        folder: Holds ``yamnet.onnx`` and ``yamnet.json``; None takes those that come with the package.
-        blocks: Names out of ``BLOCKS``, in the order in which ``YamnetOutput.embedding`` holds them; may be empty.
+        folder: Folder of ``yamnet.onnx`` and ``yamnet.json``; None for the packaged ones.
+        blocks: Names from ``BLOCKS``, in their order in ``YamnetOutput.embedding``; may be empty.
 
     Attributes:
-        embedding_size: Numbers in an embedding.
+        embedding_size: Length of an embedding.
     """
 
     def __init__(self, folder: Path | None = None, *, blocks: Sequence[str] = ("layer14",)) -> None:
@@ -150,7 +150,7 @@ class Yamnet:
         self._session: onnxruntime.InferenceSession | None = None
 
     def run(self, patches: NDArray[np.float32]) -> YamnetOutput:
-        """Compute some patches, of one stream or of several.
+        """Run patches of one stream or of several.
 
         Args:
             patches: Shape ``[n, 96, 64]``, as ``YamnetPatches`` cuts them; n may be 0.
@@ -167,7 +167,7 @@ class Yamnet:
         return YamnetOutput(embedding=embedding, scores=scores)
 
     def load(self) -> onnxruntime.InferenceSession:
-        """Read the file now rather than at the first ``run``.
+        """Read the file, if that has not been done, and return the session.
 
         Raises:
             CheckpointError: The file is missing or damaged.
@@ -179,10 +179,10 @@ class Yamnet:
 
 
 def find_yamnet() -> Path:
-    """Folder of the network that comes with the package, or with the repository.
+    """Return the folder of the packaged network, or of the repository's.
 
     Raises:
-        CheckpointError: It is not there.
+        CheckpointError: It is missing.
     """
     package = Path(__file__).parent.parent
     places = [place / "models" / _MODEL for place in (package, package.parent)]
@@ -204,11 +204,10 @@ def _open(folder: Path) -> onnxruntime.InferenceSession:
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.log_severity_level = 3  # errors only
-    # Turns the int8 weights into float32 once, at the start. Without it they are turned at every run, which takes
-    # three times as long as the rest.
+    # Converts the int8 weights to float32 once, at the start. Without it every run does, in three times its own time.
     options.add_session_config_entry("session.disable_quant_qdq", "1")
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime raises classes of its own without a common base but this
+    except Exception as error:  # ONNX Runtime's exceptions have no narrower common base
         reason = str(error).splitlines()[0]
         raise CheckpointError(f"cannot read YAMNet in {folder}: {reason}") from error

@@ -14,11 +14,11 @@ from typing import Any
 
 import click
 
-from stream_mer import __version__
 from stream_mer.cli.settings.flag import explain, take_part
 from stream_mer.errors import StreamMerError
 from stream_mer.utils.redaction import redact
 from stream_mer.utils.terminal_text import escape
+from stream_mer.version import __version__
 
 COMMANDS = {
     "serve": "Listen to music and stream what it feels like over websockets.",
@@ -98,6 +98,8 @@ class _RedactingFormatter(logging.Formatter):
 def main() -> None:
     """Run the command line; an expected error is one line on stderr, never a traceback."""
     sys.excepthook = _print_redacted
+    # Read by prometheus_client when it is imported: a creation time beside each counter is of no use here.
+    os.environ.setdefault("PROMETHEUS_DISABLE_CREATED_SERIES", "true")
     threading.excepthook = lambda failed: _print_redacted(failed.exc_type, failed.exc_value, failed.exc_traceback)
     try:
         sys.exit(cli.main(standalone_mode=False))

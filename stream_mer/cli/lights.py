@@ -134,10 +134,11 @@ def _event(line: str, *, where: str) -> tuple[str, StreamEvent] | None:
 
 
 def _heard_demo() -> list[tuple[str, StreamEvent]]:
-    from stream_mer.engine import Engine  # noqa: PLC0415 - loads the models: for --demo alone
+    from stream_mer.engine import Engine, configure_torch  # noqa: PLC0415 - loads torch: for --demo alone
     from stream_mer.sources.file import FileSource, demo_song  # noqa: PLC0415 - as above
 
     heard = _Heard()
+    configure_torch()
     engine = Engine(EngineSettings(lyrics=LyricsSettings(mode="off")))
     engine.pipeline(FileSource(demo_song()), heard, in_real_time=False).run()
     return heard.events

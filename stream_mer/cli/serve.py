@@ -21,7 +21,7 @@ from stream_mer.config import NatsSettings
 from stream_mer.errors import SettingError
 from stream_mer.outputs.recording.recorder import Recorder
 from stream_mer.ports import AudioSource
-from stream_mer.runner import host
+from stream_mer.runner import host, serve
 from stream_mer.server.hello import ServerInfo, hello
 from stream_mer.server.server import Server
 from stream_mer.server.settings import ServeSettings
@@ -138,8 +138,9 @@ def _serve_sources(
     greet = functools.partial(hello, settings=settings, info=info)
     recorder = None if record is None else Recorder(record, hello=greet, audio=record_audio)
     plugins = [*plugins, *([] if recorder is None else [recorder])]
-    from stream_mer.engine import Engine, serve  # noqa: PLC0415 - loads the models' libraries: not for --help or --from
+    from stream_mer.engine import Engine, configure_torch  # noqa: PLC0415 - loads torch: not for --help or --from
 
+    configure_torch()
     loaded = Engine(wanted)
 
     def tell(server: Server) -> None:

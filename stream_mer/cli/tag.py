@@ -21,7 +21,6 @@ from stream_mer.errors import SettingError, SourceError, StreamMerError
 from stream_mer.lyrics.files import LYRICS_SUFFIXES, words_duration_s
 from stream_mer.outputs.recording.format import Recording, is_recording, open_recording
 from stream_mer.sources.decoding import check_file
-from stream_mer.sources.file import FileSource, SilenceSource
 from stream_mer.types import EmotionFrame, StreamEvent
 from stream_mer.utils.escaping_console import EscapingConsole
 from stream_mer.utils.file_names import as_text, file_names
@@ -176,8 +175,9 @@ def _tell(error: StreamMerError, file: str, progress: Progress) -> None:
 
 
 def _load(settings: EngineSettings) -> Engine:
-    from stream_mer.engine import Engine  # noqa: PLC0415 - loads the models' libraries: recordings want none
+    from stream_mer.engine import Engine, configure_torch  # noqa: PLC0415 - loads torch: recordings want none
 
+    configure_torch()
     return Engine(settings)
 
 
@@ -194,13 +194,7 @@ def _perform(
 
 
 def _tag(engine: Engine, name: str, outputs: FileOutputs, progress: Progress, track: str | None) -> None:
-    words = Path(name) if _is_lyrics(name) else None
-    source = (
-        FileSource(name, track=track)
-        if words is None
-        else SilenceSource(name, words_duration_s(words, encoding=engine.settings.lyrics.encoding))
-    )
-    task = progress.add_task(Path(name).name, total=source.duration_s())
+    task = progress.add_task(Path(name).name, total=None)
 
     class Watched:
         def publish(self, event: StreamEvent) -> None:
@@ -209,7 +203,8 @@ def _tag(engine: Engine, name: str, outputs: FileOutputs, progress: Progress, tr
                 progress.update(task, completed=event.t1)
 
     try:
-        pipeline = engine.pipeline(source, Watched(), in_real_time=False, lyrics=words, words_alone=words is not None)
+        pipeline, duration_s = engine.file_pipeline(name, Watched(), track=track)
+        progress.update(task, total=duration_s)
         pipeline.run()
     finally:
         progress.remove_task(task)

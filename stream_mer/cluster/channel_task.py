@@ -15,8 +15,8 @@ from stream_mer.cluster.bus import LATEST, LINES, CoalescingQueue, Store
 from stream_mer.cluster.records import FrameEnd, event_subject, kind_of, unseal, unseal_frame_end
 from stream_mer.errors import ClusterError
 from stream_mer.pipeline import Pipeline
-from stream_mer.ports import AudioSource, PieceEnd
-from stream_mer.sources.pacing import divide
+from stream_mer.ports import AudioSource, Chunker
+from stream_mer.sources.pacing import set_chunker
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, EmotionFrame, LyricLine, StreamEvent, StreamStatus
 from stream_mer.utils.threads import in_thread
 
@@ -144,10 +144,10 @@ class ResumedSource:
         self.name = source.name
         self.live = source.live
 
-    def divide(self, piece_end: PieceEnd) -> None:
-        """Implements ``ports.DivisibleSource``, on the channel's clock."""
+    def set_chunker(self, chunker: Chunker) -> None:
+        """Implements ``ports.ChunkableSource``, on the channel's clock."""
         shift = self._start_sample
-        divide(self._source, lambda start_sample: piece_end(start_sample + shift) - shift)
+        set_chunker(self._source, lambda start_sample: chunker(start_sample + shift) - shift)
 
     def chunks(self) -> Iterator[AudioChunk]:
         for chunk in self._source.chunks():

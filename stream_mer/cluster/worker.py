@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from stream_mer import __version__
 from stream_mer.cluster.bus import Bus, ConflictError, end_tasks
 from stream_mer.cluster.channel_task import (
     HANGS_AFTER_S,
@@ -48,6 +47,7 @@ from stream_mer.types import StreamEvent, StreamStatus
 from stream_mer.utils.log_limit import LimitedLog
 from stream_mer.utils.redaction import redact
 from stream_mer.utils.threads import in_thread
+from stream_mer.version import __version__
 
 log = logging.getLogger(__name__)
 

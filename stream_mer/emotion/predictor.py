@@ -38,13 +38,9 @@ class EmotionPredictor:
 
     Args:
         checkpoint: The model.
-        threads: CPU threads that torch may use. One is fastest: a hop is little work, and so is a batch of them.
     """
 
-    def __init__(self, checkpoint: Checkpoint, *, threads: int = 1) -> None:
-        torch.set_num_threads(threads)
-        # All that oneDNN would compute here is GELU, and slower than torch itself.
-        torch.backends.mkldnn.set_flags(_enabled=False)  # type: ignore[no-untyped-call]
+    def __init__(self, checkpoint: Checkpoint) -> None:
         self.checkpoint = checkpoint
         self.audio = AudioBranch(checkpoint.backbone)
         self.joint = checkpoint.joint
@@ -52,13 +48,12 @@ class EmotionPredictor:
         self._batching: dict[WindowSettings, Batching[Asked, EmotionEstimate]] = {}
 
     @classmethod
-    def load(cls, folder: Path, *, device: str = "cpu", threads: int = 1) -> EmotionPredictor:
+    def load(cls, folder: Path, *, device: str = "cpu") -> EmotionPredictor:
         """Load a checkpoint.
 
         Args:
             folder: See ``emotion.checkpoint``.
             device: ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
-            threads: CPU threads.
 
         Raises:
             CheckpointError: The checkpoint is missing, damaged or does not match.
@@ -68,7 +63,7 @@ class EmotionPredictor:
             torch.zeros(1, device=device)
         except (RuntimeError, AssertionError) as error:
             raise SettingError(f"the device {device!r} is not available: {str(error).splitlines()[0]}") from error
-        predictor = cls(load_checkpoint(folder, device=device), threads=threads)
+        predictor = cls(load_checkpoint(folder, device=device))
         predictor.audio.yamnet.load()  # now rather than at the first frame
         return predictor
 

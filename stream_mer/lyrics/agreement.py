@@ -1,16 +1,15 @@
-"""LocalAgreement-2 over timed words (pure): commit only what two passes in a row agree on.
+"""LocalAgreement-2 over timed words: commit only what two passes in a row agree on. Pure.
 
-A recogniser that hears the same seconds again with more context changes its mind about the newest of them. Liu,
-Spanakis and Niehues (Interspeech 2020) make an offline recogniser usable on a stream by showing, of n consecutive
-hypotheses, only their longest common prefix; Macháček, Dabre and Bojar ("Turning Whisper into a real-time
-transcription system", 2023) do so for Whisper with n = 2 and use its word times to line passes up whose audio starts
-at different places. This module does the latter. Words compare without case and punctuation, for those flicker most
-and matter least.
+With more context a recogniser changes its transcript of the newest seconds. Liu, Spanakis and Niehues (Interspeech
+2020) use an offline recogniser on a stream by showing only the longest common prefix of n consecutive hypotheses.
+Macháček, Dabre and Bojar ("Turning Whisper into a real-time transcription system", 2023) do so for Whisper with n = 2,
+and align passes whose audio starts at different positions by their word times. This module does the latter. Words
+compare without case and punctuation, which flicker most and matter least.
 
-On songs the plain method is slow, for passes go on differing in a word that is hard to hear, and hold up all that
+On songs the plain method is slow: passes keep differing in a word that is hard to understand, which delays all that
 follows. Two additions, both settings, keep the text moving: bridges and sure words. On 90 s of each of four songs (base
-model, a decode every 1.5 s) half of the words settle 2.7 s after their end in the plain way, and one in ten later than
-8.3 s, at a word error rate of .211; with both additions 2.0 s, 3.8 s and .221.
+model, a decode every 1.5 s), the plain method settles half of the words 2.7 s after their end and one in ten later than
+8.3 s, at a word error rate of .211; with both additions it is 2.0 s, 3.8 s and .221.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ _TAIL_WORDS = 5
 
 
 def normalise(text: str) -> str:
-    """Reduce a word to what two passes must agree on: its letters and digits, without case, width and accents' form."""
+    """Return what two passes must agree on of a word: its letters and digits, without case, width and accent forms."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     kept = "".join(char for char in folded if unicodedata.category(char)[0] in "LNM")
     return kept or folded.strip()
@@ -37,15 +36,13 @@ class AgreementSettings:
     """How two passes are compared.
 
     Attributes:
-        bridge_words: Where two passes disagree on a word and then agree on this many in a row, the disagreement is
-            past mending: both heard what follows, and still differ. The newer pass is taken there. 0 waits as the
-            plain method does.
-        sure_probability: A word at least this probable needs no second pass if it also has ``sure_context_s``; above 1
-            none is.
-        sure_context_s: How much audio must have followed such a word for the recogniser to have heard it whole,
-            seconds.
-        overlap_s: How far the start of a word may lie before the end of what is committed and still be heard as the
-            same word said again by the recogniser (its word times jitter by this much).
+        bridge_words: If two passes differ in a word and then agree on this many in a row, more context will not resolve
+            the difference: the newer pass is committed. 0 waits, as the plain method does.
+        sure_probability: A word with at least this probability and ``sure_context_s`` needs no second pass; above 1
+            every word needs one.
+        sure_context_s: Audio that must follow such a word, seconds.
+        overlap_s: A word that starts up to this much before the end of the committed words may be one of them again,
+            because word times jitter, seconds.
     """
 
     bridge_words: int = 2
@@ -55,10 +52,9 @@ class AgreementSettings:
 
 
 class LocalAgreement:
-    """Takes the words of one pass after another and gives out those that are settled.
+    """Takes the words of one pass after another and returns those that are settled.
 
-    What was given out is never changed or withdrawn: the committed words of all calls, one after the other, only grow,
-    and their start times never run backwards.
+    Committed words are never changed or withdrawn, and their start times never decrease.
     """
 
     def __init__(self, settings: AgreementSettings | None = None) -> None:
@@ -74,15 +70,15 @@ class LocalAgreement:
 
     @property
     def pending(self) -> tuple[LyricWord, ...]:
-        """What the newest pass heard beyond the committed words."""
+        """Words of the newest pass after the committed ones."""
         return tuple(self._pending)
 
     def update(self, words: Sequence[LyricWord], *, heard_until_s: float = float("-inf")) -> list[LyricWord]:
-        """Take one pass; return the words that it settles.
+        """Take one pass; return the words that it commits.
 
         Args:
-            words: What the pass heard, times in stream seconds.
-            heard_until_s: Where the audio of this pass ended, stream seconds.
+            words: Words of the pass, times in stream seconds.
+            heard_until_s: End of its audio, stream seconds.
         """
         fresh = self._fresh(words)
         agreed = _agreed(self._pending, fresh, bridge_words=self._settings.bridge_words)
@@ -93,9 +89,9 @@ class LocalAgreement:
         return committed
 
     def commit_before(self, t_s: float) -> list[LyricWord]:
-        """Commit the pending words that end by ``t_s`` without waiting for agreement.
+        """Commit the pending words that end by ``t_s`` without agreement; return them.
 
-        For audio that is about to leave the buffer: no further pass can hear these words.
+        For audio that is about to leave the buffer, so that no further pass covers these words.
         """
         count = 0
         while count < len(self._pending) and self._pending[count].t1 <= t_s:
@@ -105,7 +101,7 @@ class LocalAgreement:
         return committed
 
     def _fresh(self, words: Sequence[LyricWord]) -> list[LyricWord]:
-        """Drop what is committed already: words in committed time, and the tail repeated with shifted times."""
+        """Drop committed words: those in committed time, and the tail repeated with shifted times."""
         fresh = self._uncommitted(words)
         for count in range(min(_TAIL_WORDS, len(self._tail), len(fresh)), 0, -1):
             tail, head = self._tail[-count:], fresh[:count]
@@ -136,7 +132,7 @@ class LocalAgreement:
 
 
 def _agreed(old: Sequence[LyricWord], new: Sequence[LyricWord], *, bridge_words: int) -> int:
-    """Count the words at the head of ``new`` that ``old`` bears out."""
+    """Return how many words at the start of ``new`` agree with ``old``."""
     old_keys = [normalise(word.text) for word in old]
     new_keys = [normalise(word.text) for word in new]
     prefix = 0

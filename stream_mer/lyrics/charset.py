@@ -1,9 +1,9 @@
-"""Which characters the bytes of a lyrics file are: marked, told by the bytes themselves, or decided by what reads best.
+"""Detect the character encoding of a lyrics file.
 
-A file in UTF-8 or with a byte order mark says what it is. Old files say nothing, and nearly all bytes are valid in
-several encodings, so each reading is scored by a vocabulary of 16 languages: the words of a song are frequent pieces
-of text, misread ones are not. Where no reading is clearly best, or the best is no text of these languages, the file is
-refused: wrong words would be taken for the song's.
+UTF-8 and byte order marks are unambiguous. Old files have neither, and nearly all bytes are valid in several encodings.
+So each reading is scored by a vocabulary of 16 languages: real lyrics consist of frequent tokens, misread ones do not.
+The file is refused if no reading is clearly best, or the best is not text in these languages, because wrong words would
+be taken for the song's.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TypeAlias
 from stream_mer.errors import LyricsError, SettingError
 
 Surprise: TypeAlias = Callable[[str], float]
-"""Tells how unlikely a text is, in nats; grows with its length."""
+"""Returns how unlikely a text is, nats; grows with its length."""
 
 ENCODINGS = (
     *("gb18030", "big5hkscs", "cp932", "euc_jp", "cp949", "cp1252", "cp1250", "cp1251", "koi8_r", "cp1253", "cp1254"),
@@ -26,22 +26,22 @@ ENCODINGS = (
 """Encodings that are tried, by Python's names."""
 
 CLEAR, CLEAR_PER_CHAR = 8.0, 2.5
-"""The next reading must be more surprising by so much, and by so much for each character that it reads otherwise, nats.
+"""The second-best reading must be more surprising by this much, and by this much for each differing character, nats.
 
-Of 172 texts of one to nine lines of lyrics in 21 encodings and 20 languages, 115 were read right with these limits and
-`MAX_SURPRISE`, 57 were refused, and none was misread. The limits were tuned on these same texts, so on others the
-figures may be worse.
+Of 172 texts of one to nine lines of lyrics in 21 encodings and 20 languages, 115 were read correctly with these limits
+and ``MAX_SURPRISE``, 57 were refused, and none was misread. The limits were tuned on these texts, so others may give
+worse figures.
 """
 
 MAX_SURPRISE, MAX_SURPRISE_IDEOGRAPH = 5.2, 9.5
-"""A reading more surprising than this for each letter is no text in a language of the vocabulary, nats. The second one
-is for Chinese characters, kana and Hangul, of which each says more."""
+"""A reading more surprising than this per letter is not text in a language of the vocabulary, nats. The second is for
+Chinese characters, kana and Hangul, which carry more information."""
 
 SCORED_ROWS = 40
-"""Rows that are scored at most: the first ones with anything but ASCII."""
+"""Most rows that are scored: the first with anything but ASCII."""
 
-_ODD = 6.0  # nats for a Latin letter beside one of another script, and for a mark of direction: old files have neither
-_NEVER_IN_OLD = {"Cn", "Co"}  # characters that are not assigned, or private
+_ODD = 6.0  # nats for a Latin letter next to another script, and for a direction mark: old files have neither
+_NEVER_IN_OLD = {"Cn", "Co"}  # unassigned or private characters
 _SHOWN = 3
 _MARKS = (
     (b"\xef\xbb\xbf", "utf-8-sig"),
@@ -61,12 +61,12 @@ def decode(data: bytes, *, encoding: str | None, surprise: Surprise) -> str:
 
     Args:
         data: Its bytes.
-        encoding: Its encoding by any of Python's names; None finds out.
-        surprise: Scores readings; asked only where the bytes themselves do not tell.
+        encoding: Any of Python's names of an encoding; None detects it.
+        surprise: Scores readings; called only if the bytes are ambiguous.
 
     Raises:
         SettingError: There is no encoding of this name.
-        LyricsError: The bytes are no text, or not in this encoding; or it cannot be told which one it is.
+        LyricsError: The bytes are not text, or not in this encoding, or the encoding is ambiguous.
     """
     if encoding is not None:
         return _decode_as(data, encoding)
@@ -81,7 +81,7 @@ def decode(data: bytes, *, encoding: str | None, surprise: Surprise) -> str:
 
 
 def check_encoding(name: str) -> None:
-    """Make sure that there is an encoding of this name.
+    """Check that there is an encoding of this name.
 
     Raises:
         SettingError: There is none.
@@ -114,18 +114,18 @@ _FEWEST_ZEROS = 0.1  # of the bytes of UTF-16; Chinese lyrics with times have mo
 
 
 def _unmarked(data: bytes) -> list[str]:
-    """Encodings that show in bytes which no other text has: zeros beside ASCII, escape sequences of Japanese."""
+    """Return encodings with unmistakable bytes: zeros next to ASCII, escape sequences of Japanese."""
     if b"\x1b$" in data:
         return ["iso2022_jp"]
     zeros = [data[place::2].count(0) for place in (0, 1)]
-    # Every other byte of a time or a line's end is zero; a single zero is damage.
+    # Every other byte of a time or a line end is zero; a single zero is damage.
     if sum(zeros) < max(2, len(data) * _FEWEST_ZEROS) or len(data) % 2:
         return []
     return ["utf-16-be" if zeros[0] > zeros[1] else "utf-16-le"]
 
 
 def _most_likely(data: bytes, surprise: Surprise) -> str:
-    """The reading that is clearly the least surprising."""
+    """Return the reading that is clearly the least surprising."""
     readings: dict[str, str] = {}
     for encoding in ENCODINGS:
         text = _reading(data, encoding)
@@ -135,16 +135,16 @@ def _most_likely(data: bytes, surprise: Surprise) -> str:
     if not scored:
         raise LyricsError("is not a text file; give LRC, SRT, WebVTT or plain text in UTF-8")
     best, text = scored[0]
-    if best <= _most_surprising(text) and all(_is_clear(best, text, *other) for other in scored[1:]):
+    if best <= _max_surprise(text) and all(_is_clear(best, text, *other) for other in scored[1:]):
         return text
     shown = ", ".join(f"{readings[text]} ({_excerpt(text)})" for _, text in scored[:_SHOWN])
     raise LyricsError(
-        f"is not in UTF-8, and its encoding cannot be told for sure: name it with --lyrics-encoding, such as {shown}"
+        f"is not in UTF-8, and its encoding is ambiguous: name it with --lyrics-encoding, such as {shown}"
     )
 
 
 def _reading(data: bytes, encoding: str) -> str | None:
-    """The text that these bytes are in an encoding; None if they are none."""
+    """Decode; None if the bytes are not text in this encoding."""
     try:
         text = data.decode(encoding)
     except ValueError:
@@ -153,12 +153,12 @@ def _reading(data: bytes, encoding: str) -> str | None:
 
 
 def _is_text(text: str) -> bool:
-    """Say whether there are no halves of characters, and none that control anything but lines."""
+    """Return whether there are no surrogates, and no control characters but those of lines."""
     return not any((char < " " and char not in "\t\n\r\f\v") or "\ud800" <= char <= "\udfff" for char in set(text))
 
 
 def _sample(text: str) -> list[str]:
-    """The first rows with anything but ASCII, without tags, with plain quotes and dashes."""
+    """Return the first rows with anything but ASCII, without tags, with plain quotes and dashes."""
     rows = (_TAGS.sub(" ", row) for row in re.split(r"[\r\n]+", text))
     telling = [row.translate(_TYPOGRAPHY) for row in rows if not row.isascii()]
     return telling[:SCORED_ROWS]
@@ -170,15 +170,15 @@ def _score(rows: Sequence[str], surprise: Surprise) -> float:
     return sum(surprise(row) for row in rows) + _ODD * (mixed + marks)
 
 
-def _most_surprising(text: str) -> float:
-    """How surprising a text may be that is taken for words."""
+def _max_surprise(text: str) -> float:
+    """Return the largest surprise at which a reading counts as text."""
     letters = [char for row in _sample(text) for char in row if char.isalpha()]
     ideographs = sum(unicodedata.category(char) == "Lo" and ord(char) >= 0x2E80 for char in letters)
     return MAX_SURPRISE * (len(letters) - ideographs) + MAX_SURPRISE_IDEOGRAPH * ideographs
 
 
 def _is_clear(best: float, text: str, other: float, other_text: str) -> bool:
-    """Say whether the best reading is far enough from another one, for as much as they differ in."""
+    """Return whether the best reading is clearly better than another, given how many characters differ."""
     rows, other_rows = "".join(_sample(text)), "".join(_sample(other_text))
     if len(rows) == len(other_rows):
         differing = sum(a != b for a, b in zip(rows, other_rows, strict=True))

@@ -1,4 +1,14 @@
-"""The committed lines that the text branch may read (pure)."""
+"""Lyrics from recognition, as a ``ports.LyricFeed``: live beside the audio, or inside it for a file.
+
+``LiveLyrics`` runs the recogniser in a worker thread, which the caller never waits for. The thread takes the newest
+audio whenever it is free, so audio never queues up behind a slow recogniser: decodes that fell due meanwhile are
+skipped. The tracker keeps the continuous audio. After each decode the thread rests in proportion, so that a slow
+recogniser leaves time to the emotion frames. Whether it keeps up is measured in audio: how much no decode covers yet.
+
+``OfflineLyrics`` decodes in place on the sample clock, so that a file gives the same result at any speed. An answer
+stays hidden until the audio has moved on by a fixed allowance: after audio up to T was fed, nothing shows that a live
+listener could not have had at T.
+"""
 
 from __future__ import annotations
 
@@ -28,99 +38,77 @@ from stream_mer.types import (
     seconds,
 )
 
+_log = logging.getLogger(__name__)
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MemorySettings:
-    """How much of the words is remembered.
+LOADING, LAGGING, UNAVAILABLE = "lyrics_loading", "lyrics_lagging", "lyrics_unavailable"
+"""Codes in ``LyricState.degraded``."""
 
-    Attributes:
-        max_lines: Lines at most; the oldest go first.
-        forget_s: Lines that ended this long ago are forgotten: in a long session the song has changed by then. Within
-            this time the text branch itself lets a line count less as it ages.
-    """
+MAX_FAILURES = 3
+"""After this many failures in a row ``OfflineLyrics`` gives the recogniser up: a file cannot wait for it to recover."""
 
-    max_lines: int = 64
-    forget_s: float = 180.0
+NICER_BY = 5
+"""At this niceness the recogniser's threads get a quarter of a core that another thread of the process wants, too."""
 
-
-class LineMemory:
-    """The newest committed lines, oldest first."""
-
-    def __init__(self, settings: MemorySettings | None = None) -> None:
-        self._settings = settings or MemorySettings()
-        self._lines: deque[EncodedLine] = deque(maxlen=self._settings.max_lines)
-
-    def add(self, line: EncodedLine) -> None:
-        """Take a line that is newer than those before it."""
-        self._lines.append(line)
-
-    def lines(self, now_s: float) -> tuple[EncodedLine, ...]:
-        """What is remembered at ``now_s``; a line that goes on then is given as ending then, so no age is negative."""
-        recent = (line for line in self._lines if now_s - line.t1 <= self._settings.forget_s)
-        return tuple(line if line.t1 <= now_s else replace(line, t1=now_s) for line in recent)
+_NICEST = 19
 
 
 class NoLyrics:
-    """A `LyricFeed` for those who want none."""
-
-    def __init__(self) -> None:
-        self._state = NO_LYRICS
+    """A feed without lyrics."""
 
     def feed(self, chunk: AudioChunk) -> None:
         """Ignore the audio."""
 
     def finish(self) -> None:
-        """Nothing to commit."""
+        """Do nothing."""
 
     def state(self) -> LyricState:
-        return self._state
+        return NO_LYRICS
 
     def take_lines(self) -> list[LyricLine]:
         return []
 
     def close(self) -> None:
-        """Nothing runs, so there is nothing to stop."""
+        """Do nothing."""
 
 
-class UnavailableLyrics(NoLyrics):
-    """A `LyricFeed` for those who want lyrics and cannot have them: every frame says so.
+class LineMemory:
+    """The newest committed lines, which the text branch may read.
 
     Args:
-        reason: Why, for people.
+        max_lines: Largest number of lines; the oldest are dropped.
+        forget_s: Lines that ended this long ago are forgotten, because by then the song has changed. Until then the
+            text branch itself gives a line less weight as it ages.
     """
 
-    def __init__(self, reason: str) -> None:
-        super().__init__()
-        self.reason = reason
-        self._state = LyricState(health="unavailable", degraded=("lyrics_unavailable",))
+    def __init__(self, *, max_lines: int = 64, forget_s: float = 180.0) -> None:
+        self.max_lines = max_lines
+        self._forget_s = forget_s
+        self._lines: deque[EncodedLine] = deque(maxlen=max_lines)
+
+    def add(self, line: EncodedLine) -> None:
+        """Add a line that is newer than those before it."""
+        self._lines.append(line)
+
+    def lines(self, now_s: float) -> tuple[EncodedLine, ...]:
+        """Return the lines at ``now_s``, oldest first; none ends later than that."""
+        recent = (line for line in self._lines if now_s - line.t1 <= self._forget_s)
+        return tuple(line if line.t1 <= now_s else replace(line, t1=now_s) for line in recent)
 
 
-_log = logging.getLogger(__name__)
+def lower_priority() -> None:
+    """Lower the priority of this thread, and of those that it starts later. On Linux alone.
 
-NICER_BY = 5
-"""Three of four parts of a core go to a thread of this process that gives no way and wants it as well."""
-_NICEST = 19
-
-
-def give_way() -> None:
-    """Rank this thread, and those that it starts from now on, below others; elsewhere than on Linux nothing happens.
-
-    Threads inherit the rank of the one that starts them; so call it before the recogniser, which has some, is loaded.
+    A decode takes every core that it gets for a second or two, while an emotion frame needs one for a few milliseconds
+    at once. Threads inherit the priority, so call this before the recogniser, which starts some, is loaded.
     """
-    if sys.platform != "linux":  # elsewhere niceness is of the process, emotion frames and all
+    if sys.platform != "linux":  # elsewhere niceness belongs to the process, emotion frames and all
         return
     try:
         thread = threading.get_native_id()
         niceness = os.getpriority(os.PRIO_PROCESS, thread) + NICER_BY
         os.setpriority(os.PRIO_PROCESS, thread, min(niceness, _NICEST))
     except OSError as error:
-        _log.debug("the recogniser's threads keep their rank: %s", error)
-
-
-_log = logging.getLogger(__name__)
-
-LOADING, LAGGING, UNAVAILABLE = "lyrics_loading", "lyrics_lagging", "lyrics_unavailable"
-"""Codes in `LyricState.degraded`."""
+        _log.debug("the recogniser's threads keep their priority: %s", error)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,13 +116,13 @@ class LiveSettings:
     """Limits of a live feed.
 
     Attributes:
-        max_lag_s: Audio that no answer covers yet from which the recogniser counts as lagging: decodes of up to 3 s
-            stay below it, though they stretch the steps.
-        close_s: How long ``close`` waits for a decode under way, which cannot be interrupted; the thread dies with the
-            process after that.
-        max_lines: Line revisions kept for ``take_lines``; the oldest go first.
-        max_cpu_share: How much of the time a decode may be under way, above 0, at most 1. Of three quarters a decode
-            notices nothing that takes less than three quarters of a step.
+        max_lag_s: The recogniser lags if more audio than this is not covered by a decode, seconds. Decodes of up to 3 s
+            stay below it.
+        close_s: Longest wait of ``close`` for a running decode, which cannot be interrupted, seconds; after that the
+            thread ends with the process.
+        max_lines: Line revisions kept for ``take_lines``; the oldest are dropped.
+        max_cpu_share: Share of the time in which a decode may run, above 0, at most 1. With 0.75, decodes shorter than
+            three quarters of a step are not delayed.
     """
 
     max_lag_s: float = 7.0
@@ -149,23 +137,22 @@ class LiveSettings:
             )
 
     def rest_s(self, decode_s: float) -> float:
-        """How long to rest after a decode that took ``decode_s`` seconds."""
+        """Return how long to rest after a decode of ``decode_s`` seconds."""
         return decode_s * (1.0 / self.max_cpu_share - 1.0)
 
 
 class LiveLyrics:
-    """A `LyricFeed` whose every call returns at once, except ``close``.
+    """A feed whose every call returns at once, except ``close``.
 
-    Weights are loaded in the worker, so a stream starts without them. A recogniser that fails is asked again later,
-    each time after a longer stretch of audio; one whose weights are missing is not.
+    The worker loads the weights, so a stream starts without them. A recogniser that fails is retried after ever longer
+    stretches of audio; one without weights is not.
 
     Args:
-        recogniser: Turns audio into words.
-        encoder: Turns committed lines into vectors.
-        tracker: The policy.
+        recogniser: Transcribes the audio.
+        encoder: Encodes committed lines.
+        tracker: Decides what to decode, and what becomes of the transcripts.
         settings: Limits.
-        memory: How much is remembered.
-        clock: Seconds, for how long decodes take.
+        clock: Seconds; measures decodes.
     """
 
     def __init__(
@@ -175,20 +162,19 @@ class LiveLyrics:
         *,
         tracker: LyricTracker | None = None,
         settings: LiveSettings | None = None,
-        memory: MemorySettings | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._recogniser = recogniser
         self._reader = LineReader(encoder)
         self._tracker = tracker or LyricTracker()
         self._settings = settings or LiveSettings()
-        self._memory = LineMemory(memory)
+        self._memory = LineMemory()
         self._clock = clock
         self._rests_until = float("-inf")
         self._lines: deque[LyricLine] = deque(maxlen=self._settings.max_lines)
         self._to_encode: deque[LyricLine] = deque(maxlen=self._settings.max_lines)
-        # Guards all of the above. It is held to copy audio and to note answers: the gate, the recogniser and the
-        # encoder compute and load outside of it, in the worker.
+        # Guards all of the above, for copies and bookkeeping alone: the worker runs gate, recogniser and encoder
+        # outside of it.
         self._changed = threading.Condition()
         self._loading = True
         self._reason = ""
@@ -200,7 +186,7 @@ class LiveLyrics:
 
     @property
     def reason(self) -> str:
-        """Why there are no lyrics, for people; empty when all is well."""
+        """Why there are no lyrics; empty if there are."""
         with self._changed:
             return self._reason
 
@@ -212,7 +198,7 @@ class LiveLyrics:
             self._changed.notify_all()
 
     def finish(self) -> None:
-        """The audio ended: what the newest pass heard is committed now, without another decode."""
+        """Commit what the newest pass transcribed, without another decode."""
         with self._changed:
             self._finished = True
             self._tracker.finish()
@@ -249,21 +235,21 @@ class LiveLyrics:
         return "ok", ()
 
     def _work(self) -> None:
-        """Body of the worker thread."""
-        give_way()
+        """Run the worker thread."""
+        lower_priority()
         try:
             self._recogniser.load()
             self._reader.prepare()
         except Exception as error:
-            # Whatever it is, it must end in the state that listeners see, not in a dead thread that nobody looks at.
+            # Any failure must show in the state, not in a thread that died unnoticed.
             self._fail(error)
             return
         with self._changed:
             self._loading = False
-        while self._round():
+        while self._run_once():
             pass
 
-    def _round(self) -> bool:
+    def _run_once(self) -> bool:
         """Wait for work and do one piece of it; False when closed."""
         work = self._next_work()
         if work is None:
@@ -271,12 +257,12 @@ class LiveLyrics:
         waiting: DueAudio | DecodeJob | None = None if isinstance(work, LyricLine) else work
         try:
             if isinstance(work, LyricLine):
-                self._encode(work)
-            else:
-                job = self._admit(work)
-                if job is not None:
-                    waiting = job
-                    self._decode(job)
+                encoded = self._reader.read(work)
+                with self._changed:
+                    self._memory.add(encoded)
+            elif (job := self._admit(work)) is not None:
+                waiting = job
+                self._decode(job)
         except Exception as error:
             self._fail(error, waiting)
             return not isinstance(error, LyricsError)
@@ -298,13 +284,8 @@ class LiveLyrics:
                 self._changed.wait()
         return None
 
-    def _encode(self, line: LyricLine) -> None:
-        encoded = self._reader.read(line)
-        with self._changed:
-            self._memory.add(encoded)
-
     def _admit(self, audio: DueAudio) -> DecodeJob | None:
-        """Ask the gate. Audio that it holds back needs no recogniser, and may itself commit lines."""
+        """Run the gate. Audio without vocals needs no decode, and may itself commit lines."""
         passages = self._tracker.gate.passages(audio.samples)
         with self._changed:
             job = self._tracker.admit(audio, passages)
@@ -329,43 +310,39 @@ class LiveLyrics:
             _log.warning("lyrics lag behind") if lagged else _log.info("lyrics keep up again")
 
     def _fail(self, error: Exception, job: DueAudio | DecodeJob | None = None) -> None:
-        reason = str(error) or type(error).__name__
-        if not isinstance(error, LyricsError):
-            reason = f"the recogniser failed: {reason}"
+        reason = _reason(error)
         with self._changed:
-            news = not self._reason
+            is_new = not self._reason
             self._reason = reason
             self._loading = False
             if job is not None:
                 self._tracker.reject(job)
-        if news:
+        if is_new:
             _log.warning("no lyrics: %s", reason)
             _log.debug("no lyrics", exc_info=error)
 
     def _collect(self) -> None:
-        """Take what the tracker has to tell; the lock is held."""
+        """Take the tracker's lines; the lock is held."""
         for line in self._tracker.take_lines():
             self._lines.append(line)
             if line.committed:
                 self._to_encode.append(line)
 
 
-_log = logging.getLogger(__name__)
-
-MAX_FAILURES = 3
-"""Failures in a row after which a recogniser is not asked again: a file cannot wait for it to recover."""
+def _reason(error: Exception) -> str:
+    reason = str(error) or type(error).__name__
+    return reason if isinstance(error, LyricsError) else f"the recogniser failed: {reason}"
 
 
 class OfflineLyrics:
-    """A `LyricFeed` that decodes inside ``feed``. The result does not depend on how the audio was cut into chunks.
+    """A feed that decodes inside ``feed``. The result does not depend on how the audio was cut into chunks.
 
     Args:
-        recogniser: Turns audio into words.
-        encoder: Turns committed lines into vectors.
-        tracker: The policy.
-        decode_s: How long after the end of its audio a decode's answer becomes visible, seconds of audio: what a live
-            decode would have taken.
-        memory: How much is remembered.
+        recogniser: Transcribes the audio.
+        encoder: Encodes committed lines.
+        tracker: Decides what to decode, and what becomes of the transcripts.
+        decode_s: A transcript becomes visible this long after the end of its audio, seconds of audio: about as long as
+            a live decode takes.
     """
 
     def __init__(
@@ -375,35 +352,30 @@ class OfflineLyrics:
         *,
         tracker: LyricTracker | None = None,
         decode_s: float = 1.0,
-        memory: MemorySettings | None = None,
     ) -> None:
         self._recogniser = recogniser
         self._reader = LineReader(encoder)
         self._tracker = tracker or LyricTracker()
         self._decode_samples = round(decode_s * SAMPLE_RATE_HZ)
-        self._memory = LineMemory(memory)
+        self._memory = LineMemory()
         self._hidden: deque[tuple[int, LyricLine]] = deque()
         self._visible: list[LyricLine] = []
-        self._reason = ""
         self._gave_up = False
         self._finished = False
-
-    @property
-    def reason(self) -> str:
-        """Why there are no lyrics, for people; empty when all is well."""
-        return self._reason
+        self.reason = ""
+        """Why there are no lyrics; empty if there are."""
 
     def feed(self, chunk: AudioChunk) -> None:
-        for piece in self._pieces(chunk):
-            self._tracker.feed(piece)
+        for part in self._split_at_due(chunk):
+            self._tracker.feed(part)
             if not self._gave_up:
                 while not self._gave_up and (job := self._tracker.due()) is not None:
                     self._decode(job)
-                self._hide(self._tracker.take_lines(), until_sample=piece.end_sample + self._decode_samples)
+                self._hide(self._tracker.take_lines(), until_sample=part.end_sample + self._decode_samples)
             self._reveal(self._tracker.end_sample)
 
     def finish(self) -> None:
-        """Decode what is left and commit it; all of it is visible now."""
+        """Decode and commit the rest; everything becomes visible."""
         if self._finished:
             return
         self._finished = True
@@ -415,12 +387,10 @@ class OfflineLyrics:
         self._reveal(end + self._decode_samples)
 
     def state(self) -> LyricState:
-        lines = self._memory.lines(seconds(self._tracker.end_sample))
-        health: LyricsHealth = "unavailable" if self._reason else "ok"
         return LyricState(
-            lines=lines,
-            health=health,
-            degraded=("lyrics_unavailable",) if self._reason else (),
+            lines=self._memory.lines(seconds(self._tracker.end_sample)),
+            health="unavailable" if self.reason else "ok",
+            degraded=(UNAVAILABLE,) if self.reason else (),
             lag_s=self._tracker.lag_s,
         )
 
@@ -429,9 +399,9 @@ class OfflineLyrics:
         return taken
 
     def close(self) -> None:
-        """Nothing runs, so there is nothing to stop."""
+        """Do nothing."""
 
-    def _pieces(self, chunk: AudioChunk) -> Iterator[AudioChunk]:
+    def _split_at_due(self, chunk: AudioChunk) -> Iterator[AudioChunk]:
         """Cut a chunk, and the gap before it, wherever a decode falls due."""
         position = chunk.start_sample if self._tracker.next_due_sample is None else self._tracker.end_sample
         yield AudioChunk(start_sample=position, samples=chunk.samples[:0])
@@ -449,22 +419,19 @@ class OfflineLyrics:
     def _decode(self, job: DecodeJob) -> None:
         try:
             transcript = self._recogniser.transcribe(job.samples, language=job.language)
-        except LyricsError as error:
-            self._tracker.reject(job)
-            self._fail(str(error), final=True)
         except Exception as error:
             self._tracker.reject(job)
             _log.debug("recogniser failed", exc_info=True)
-            reason = f"the recogniser failed: {str(error) or type(error).__name__}"
-            self._fail(reason, final=self._tracker.failures >= MAX_FAILURES)
+            self._fail(error, final=isinstance(error, LyricsError) or self._tracker.failures >= MAX_FAILURES)
         else:
             self._tracker.accept(job, transcript)
-            self._reason = ""
+            self.reason = ""
 
-    def _fail(self, reason: str, *, final: bool) -> None:
-        if not self._reason:
+    def _fail(self, error: Exception, *, final: bool) -> None:
+        reason = _reason(error)
+        if not self.reason:
             _log.warning("no lyrics: %s", reason)
-        self._reason = reason
+        self.reason = reason
         self._gave_up = final
 
     def _hide(self, lines: list[LyricLine], *, until_sample: int) -> None:
@@ -474,11 +441,9 @@ class OfflineLyrics:
         while self._hidden and self._hidden[0][0] <= now_sample:
             _, line = self._hidden.popleft()
             self._visible.append(line)
-            if line.committed:
-                self._remember(line)
-
-    def _remember(self, line: LyricLine) -> None:
-        try:
-            self._memory.add(self._reader.read(line))
-        except LyricsError as error:
-            self._fail(str(error), final=True)
+            if not line.committed:
+                continue
+            try:
+                self._memory.add(self._reader.read(line))
+            except LyricsError as error:
+                self._fail(error, final=True)

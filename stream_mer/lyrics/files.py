@@ -1,8 +1,8 @@
-"""Lyrics files: LRC, SRT and WebVTT, where each line has its time, or plain text.
+"""Read lyrics files: LRC, SRT and WebVTT, in which lines have times, or plain text.
 
-LRC is read as players write it: with hours, with a comma or any number of digits in the fraction, with several times in
-front of a line, in one bracket or in several, and with times of words in angle or square brackets. What looks like a
-time and is none that can be read is an error, never sung words.
+LRC is read as players write it: with hours, a decimal comma or any number of decimals, several times before a line, in
+one bracket or several, and word times in angle or square brackets. What looks like a time but cannot be parsed is an
+error, never lyrics.
 """
 
 from __future__ import annotations
@@ -24,32 +24,32 @@ from stream_mer.types import LyricLine, LyricWord
 _log = logging.getLogger(__name__)
 
 MAX_FILE_BYTES = 1 << 20
-"""A megabyte is hundreds of songs: whatever is larger is no lyrics file."""
+"""Largest file: 1 MB holds hundreds of songs."""
 
 MAX_LINES = 10_000
-"""Lines of a file at most, repetitions included: hundreds of songs."""
+"""Most lines of a file, repetitions included: hundreds of songs."""
 
 MAX_LINE_CHARS = 1_000
-"""Characters of a line at most: the sentence encoder's work and memory grow with the square of a line's length."""
+"""Longest line, characters: the sentence encoder's work and memory grow with its square."""
 
 MAX_LINE_S = 10.0
-"""A line of LRC ends at the latest this long after it started."""
+"""A line of LRC ends at the latest this long after its start, seconds."""
 
 LONGEST_S = 4 * 3600.0
-"""Words that go on for longer are none of a show."""
+"""Longest lyrics without audio, seconds."""
 
 LYRICS_SUFFIXES = (".lrc", ".txt", ".srt", ".vtt")
-"""How the names of lyrics files end."""
+"""Suffixes of lyrics files."""
 
 _ROW_END = re.compile(r"\r\n|[\r\n\v\f\x85\u2028\u2029]")
-# Minutes and seconds, or hours too. A second colon may stand before hundredths instead: `_Clock` decides.
+# Minutes and seconds, perhaps with hours. A second colon may precede hundredths instead: ``_Clock`` decides.
 _TIME = r"\d{1,3}:\d{1,3}(?::\d{1,3})?(?:[.,]\d{1,9})?"
-# A comma is a decimal one unless a time of its own follows.
+# A comma is a decimal comma unless another time follows.
 _LISTED_TIME = re.compile(rf"({_TIME})\s*(?:$|[,;|/\s]\s*(?=\d{{1,3}}:))")
 _WORD_TIME = re.compile(rf"<\s*({_TIME})\s*>|\[\s*({_TIME})\s*\]")
 _BRACKET = re.compile(r"\s*\[([^\[\]]*)\]")
 _META = re.compile(r"\s*([A-Za-z#][\w# ]{0,30}?)\s*:(.*)", re.DOTALL)
-# Nothing but numbers, at least two: a time in a form that nobody here reads, such as the milliseconds of KRC and QRC.
+# Two numbers or more and nothing else: an unknown form of time, such as the milliseconds of KRC and QRC.
 _NUMBERS = re.compile(r"\s*[-+]?\d+\s*[:.,;/-]+\s*\d[\d\s:.,;/<>+-]*")
 _HEADING = re.compile(r"\[[^\[\]]*\]")
 _OFFSET = re.compile(r"\s*([+-]?\d+)")
@@ -69,7 +69,7 @@ _OTHER_KINDS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _TimedText:
-    """A line with its words; ``t1`` is None where it lasts until the next one."""
+    """A line with its words; ``t1`` is None if it lasts until the next one."""
 
     t0: float
     text: str
@@ -82,15 +82,15 @@ def read_lyrics(path: Path, *, encoding: str | None = None) -> list[LyricLine]:
 
     Args:
         path: The file.
-        encoding: Of its characters, by any of Python's names; None finds out.
+        encoding: Any of Python's names of a character encoding; None detects it.
 
     Raises:
-        LyricsError: It is missing, cannot be read, is empty, too large or no text, or its encoding cannot be told.
+        LyricsError: It is missing, unreadable, empty, too large or not text, or its encoding is ambiguous.
         SettingError: There is no encoding of this name.
     """
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
-            raise LyricsError(f"{path} is larger than a megabyte, so it is no lyrics file; give LRC or plain text")
+            raise LyricsError(f"{path} is larger than 1 MB, so it is not a lyrics file; give LRC or plain text")
         data = path.read_bytes()
     except OSError as error:
         raise LyricsError(f"cannot read lyrics from {path}: {error.strerror or error}; check the path") from error
@@ -110,8 +110,8 @@ def parse_lyrics(text: str) -> list[LyricLine]:
     Lines are in order of time; plain text has none, so all of its lines have ``t0 = t1 = 0``.
 
     Raises:
-        LyricsError: It is another kind of file, or has times that cannot be read. The message goes on after the
-            file's name.
+        LyricsError: It is another kind of file, or has times that cannot be parsed. The message is a predicate for
+            the file's name.
     """
     start = text.lstrip()[:64].lower()
     for mark, kind in _OTHER_KINDS:
@@ -130,16 +130,16 @@ def parse_lyrics(text: str) -> list[LyricLine]:
             f"has a time that cannot be read in row {unread + 1} ({rows[unread].strip()[:40]}); "
             "write times as [mm:ss.xx]"
         )
-    # A row all in brackets says who sings, or which verse it is.
+    # A row in brackets names the singer or the verse.
     spoken = [head.rest for head in heads if head.rest and not _HEADING.fullmatch(head.rest)]
     return [_line(segment=i, t0=0.0, t1=0.0, text=text) for i, text in enumerate(spoken)]
 
 
 def words_duration_s(path: Path, *, encoding: str | None = None) -> float:
-    """How long the words of a lyrics file go on: to the end of the last line, and a second at least.
+    """Return the end of the last line of a lyrics file, at least 1 s.
 
     Raises:
-        LyricsError: As ``read_lyrics``; or a line stands hours away, which is a mistyped time.
+        LyricsError: As ``read_lyrics``; or a line is hours away, which is a mistyped time.
         SettingError: There is no encoding of this name.
     """
     length_s = max(1.0, *(line.t1 for line in read_lyrics(path, encoding=encoding)))
@@ -161,21 +161,20 @@ def _check_size(lines: Sequence[LyricLine]) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Clock:
-    """How times are written in one file.
+    """The notation of times in one file.
 
     Attributes:
-        hours: Whether three numbers without a fraction are hours, minutes and seconds; else the last are hundredths.
+        hours: Whether three numbers without a fraction are hours, minutes and seconds; else the last is hundredths.
     """
 
     hours: bool = True
 
     @staticmethod
     def of(times: Sequence[str]) -> _Clock:
-        """Tell it from the times of all lines.
+        """Infer the notation from all times of a file.
 
-        ``01:02:03`` may be either. A number above 59 or of three digits at the end is a fraction; a file that has
-        hours elsewhere has them throughout; and where many lines are less than a quarter of a second apart, it was
-        misread.
+        ``01:02:03`` is ambiguous. A last number above 59 or of three digits is a fraction. A file with hours in one
+        place has them throughout. Read as hundredths, many lines less than 0.25 s apart mean hours.
         """
         threes = [one for one in times if one.count(":") == 2]
         doubtful = [one for one in threes if "." not in one and "," not in one]
@@ -188,7 +187,7 @@ class _Clock:
         return _Clock(hours=bool(gaps) and sorted(gaps)[len(gaps) // 3] < 0.25)
 
     def seconds(self, time: str) -> float:
-        """What a time says, seconds."""
+        """Parse a time, seconds."""
         whole, _, fraction = time.replace(",", ".").partition(".")
         numbers = [int(number) for number in whole.split(":")]
         if len(numbers) == 3 and not fraction and not self.hours:
@@ -201,7 +200,7 @@ class _Clock:
 
 
 def _times_in(bracket: str) -> list[str]:
-    """The times in a bracket that holds nothing else: one, or several with a comma or the like between them."""
+    """Return the times in a bracket that holds nothing else, separated by commas or the like."""
     times: list[str] = []
     position, inner = 0, bracket.strip()
     while position < len(inner):
@@ -215,13 +214,13 @@ def _times_in(bracket: str) -> list[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Head:
-    """A row, taken apart.
+    """A parsed row.
 
     Attributes:
-        times: In the brackets in front.
-        tags: Name and value of those that tell of the song.
-        rest: What follows.
-        unread: Whether it begins with something like a time that cannot be read.
+        times: Times in the brackets at its start.
+        tags: Name and value of metadata tags.
+        rest: The text after them.
+        unread: Whether it starts with something like a time that cannot be parsed.
     """
 
     times: tuple[str, ...]
@@ -252,25 +251,25 @@ def _read_head(row: str) -> _Head:
 def _parse_lrc(heads: Sequence[_Head], clock: _Clock) -> list[LyricLine]:
     offset_s = 0.0
     timed: list[_TimedText] = []
-    left_out: list[str] = []
+    skipped: list[str] = []
     for head in heads:
         for name, value in head.tags:
             found = _OFFSET.match(value) if name == "offset" else None
             if found:
                 offset_s = int(found[1]) / 1000
         if head.unread or (head.rest and not head.times):
-            left_out.append(head.rest)
+            skipped.append(head.rest)
         else:
             timed.extend(_timed_row(head, clock))
-    if left_out:
-        _log.warning("left out %d rows of lyrics without a time that can be read: %s", len(left_out), left_out[0][:60])
-    # The sort is stable: lines of one time (an original and its translation) stay in the file's order.
-    # A positive offset shows lyrics sooner, by the format's convention.
+    if skipped:
+        _log.warning("skipped %d rows of lyrics without a readable time: %s", len(skipped), skipped[0][:60])
+    # The sort is stable: lines of one time (an original and its translation) keep their order.
+    # By convention a positive offset shows lyrics sooner.
     return _as_lines(sorted(timed, key=lambda one: one.t0), shift=-offset_s)
 
 
 def _timed_row(head: _Head, clock: _Clock) -> Iterator[_TimedText]:
-    """Read one row of LRC: every time before the text is a repetition of it."""
+    """Return the lines of one row of LRC: every time before the text repeats it."""
     body = head.rest
     tags = list(_WORD_TIME.finditer(body))
     starts = [clock.seconds(one) for one in dict.fromkeys(head.times)]
@@ -286,13 +285,13 @@ def _timed_row(head: _Head, clock: _Clock) -> Iterator[_TimedText]:
         words = tuple((t0, piece.strip()) for t0, piece in zip([start, *marks], pieces, strict=True))
         if not words[0][1]:
             words = words[1:]
-        # Word times are absolute, so they hold for the repetition they were written for alone.
+        # Word times are absolute, so they apply to one repetition alone.
         own = words if marks and 0.0 <= marks[0] - start + 0.01 < MAX_LINE_S else ()
         yield _TimedText(t0=start, text=text, words=own)
 
 
 def _cues(rows: Sequence[str]) -> Iterator[_TimedText]:
-    """The cues of SRT and WebVTT: a row of times, then rows of text until an empty one."""
+    """Yield the cues of SRT and WebVTT: a row of times, then rows of text until an empty one."""
     clock = _Clock(hours=True)
     times: re.Match[str] | None = None
     spoken: list[str] = []
@@ -300,7 +299,7 @@ def _cues(rows: Sequence[str]) -> Iterator[_TimedText]:
         next_times = _CUE_TIMES.match(row)
         if times is not None and (next_times or not row.strip()):
             if next_times and spoken and spoken[-1].strip().isdigit():
-                spoken.pop()  # the number of the next cue, where no empty row stands between
+                spoken.pop()  # the number of the next cue, without an empty row between
             t0 = clock.seconds(times[1])
             text = " ".join(html.unescape(_MARKUP.sub("", " ".join(spoken))).split())
             yield _TimedText(t0=t0, t1=max(clock.seconds(times[2]), t0), text=text)
@@ -316,7 +315,7 @@ def _as_lines(ordered: Sequence[_TimedText], *, shift: float) -> list[LyricLine]
     later = _later_starts([one.t0 for one in ordered])
     for one, later_t0 in zip(ordered, later, strict=True):
         if not one.text:
-            continue  # an empty line says that the one before it ends here
+            continue  # an empty line only ends the one before
         end = min(one.t0 + MAX_LINE_S, later_t0) if one.t1 is None else one.t1
         words = tuple(_words(one, end, shift))
         lines.append(_line(segment=len(lines), t0=_at(one.t0, shift), t1=_at(end, shift), text=one.text, words=words))
@@ -324,7 +323,7 @@ def _as_lines(ordered: Sequence[_TimedText], *, shift: float) -> list[LyricLine]
 
 
 def _later_starts(starts: Sequence[float]) -> list[float]:
-    """For each of these rising times the first one that is later; infinity where there is none."""
+    """Return for each of these rising times the next later one; infinity if there is none."""
     later: list[float] = []
     newest = following = math.inf
     for start in reversed(starts):
@@ -335,7 +334,7 @@ def _later_starts(starts: Sequence[float]) -> list[float]:
 
 
 def _words(one: _TimedText, end: float, shift: float) -> Iterator[LyricWord]:
-    """Give each timed word until the next word's time; a tag without text only ends the word before it."""
+    """Yield timed words, each until the next one's time; a tag without text only ends the word before."""
     for index, (t0, text) in enumerate(one.words):
         if text:
             t1 = one.words[index + 1][0] if index + 1 < len(one.words) else max(end, t0)

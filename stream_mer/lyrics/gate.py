@@ -1,7 +1,7 @@
-"""The gates in front of the recogniser (pure): which passages of the audio may hold a voice.
+"""Voice-activity gates in front of the recogniser: which passages may hold vocals. Pure.
 
-A detector made for speech is of no use here: it throws singing away. ``VoiceGate`` asks one that was taught by singing;
-``LevelGate`` only knows silence, and serves where that detector's weights are missing.
+A detector for speech discards singing. ``VoiceGate`` uses one that was trained on singing. ``LevelGate`` detects
+silence alone, for use without that detector's weights.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from stream_mer.lyrics.transcript import Passage
 from stream_mer.types import SAMPLE_RATE_HZ, LyricWord, Samples
 
 Voice: TypeAlias = Callable[[Samples], NDArray[np.float32]]
-"""Says how likely there is a voice at each step, evenly spread over the samples, 0..1 (``VocalDetector``)."""
+"""Returns the probability of vocals at evenly spaced steps, shape ``[steps]``, 0..1; such as ``VocalDetector``'s."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LevelGate:
-    """Opens where the loudest sample exceeds a level, so that silence and gaps never cost a decode.
+    """Passes audio whose peak exceeds a level, so that silence and gaps cost no decode.
 
     Attributes:
-        open_dbfs: Peak level above which audio is let through, decibels below full scale.
+        open_dbfs: The peak level, dBFS.
     """
 
     open_dbfs: float = -60.0
 
     def passages(self, samples: Samples) -> tuple[Passage, ...]:
-        """All of it, or nothing."""
+        """Return the whole audio, or nothing."""
         if len(samples) == 0 or float(np.max(np.abs(samples))) <= 10.0 ** (self.open_dbfs / 20.0):
             return ()
         return (Passage(0.0, len(samples) / SAMPLE_RATE_HZ),)
@@ -39,18 +39,17 @@ class LevelGate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VoiceGateSettings:
-    """When a passage counts as sung.
+    """Thresholds of vocals.
 
-    A passage let through in vain costs a decode, and perhaps words that nobody sang; one held back loses words that
-    somebody did. So the limits are low.
+    A false passage costs a decode and perhaps hallucinated words; a missed one loses words. So the thresholds are low.
 
     Attributes:
-        smooth_s: Probabilities are averaged over so long.
-        open: From this mean probability on a voice begins, 0..1.
-        stay: A voice that began lasts while the mean is at least this, 0..1.
-        bridge_s: Two voices closer than this are one passage: singers breathe.
-        least_s: Shorter voices do not count.
-        margin_s: A passage begins and ends so much before and after its voice.
+        smooth_s: Probabilities are averaged over this time, seconds.
+        open: Vocals start at this mean probability, 0..1.
+        stay: They last while the mean is at least this, 0..1.
+        bridge_s: Vocals closer than this are one passage, because singers breathe, seconds.
+        least_s: Shorter vocals do not count, seconds.
+        margin_s: Added before and after the vocals, seconds.
     """
 
     smooth_s: float = 0.5
@@ -62,11 +61,11 @@ class VoiceGateSettings:
 
 
 class VoiceGate:
-    """Opens where a detector hears a voice.
+    """Passes what a detector takes for vocals.
 
     Args:
         voice: The detector.
-        settings: When a passage counts as sung.
+        settings: Its thresholds.
     """
 
     def __init__(self, voice: Voice, settings: VoiceGateSettings | None = None) -> None:
@@ -74,7 +73,7 @@ class VoiceGate:
         self._settings = settings or VoiceGateSettings()
 
     def passages(self, samples: Samples) -> tuple[Passage, ...]:
-        """Passages that may be sung or spoken, in order, none touching the next."""
+        """Return passages that may be sung or spoken, in order, none touching the next."""
         if not LevelGate().passages(samples):
             return ()
         voice = self._voice(samples)
@@ -82,11 +81,11 @@ class VoiceGate:
 
 
 def find_passages(voice: NDArray[np.float32], steps_per_s: float, settings: VoiceGateSettings) -> tuple[Passage, ...]:
-    """Passages of a voice from its probability at each step, [n], 0..1."""
+    """Return the passages of vocals, from their probability at each step, shape ``[n]``, 0..1."""
     if len(voice) == 0:
         return ()
     n = max(1, round(settings.smooth_s * steps_per_s))
-    # Past both ends there is nothing to average: dividing by what there is keeps an edge as loud as it was.
+    # Near the ends the average is over fewer steps.
     weights = np.convolve(np.ones(len(voice)), np.ones(n), "same")
     smooth = np.convolve(voice, np.ones(n), "same") / np.maximum(weights, 1.0)
     found: list[Passage] = []
@@ -107,13 +106,13 @@ def find_passages(voice: NDArray[np.float32], steps_per_s: float, settings: Voic
 
 
 def is_inside(word: LyricWord, passages: Sequence[Passage]) -> bool:
-    """Say whether the middle of a word lies in one of the passages."""
+    """Return whether the middle of a word lies in one of the passages."""
     middle_s = (word.t0 + word.t1) / 2
     return any(one.t0 <= middle_s <= one.t1 for one in passages)
 
 
 def _runs(mask: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """First and one past the last index of each run of True."""
+    """Return the first index, and the one after the last, of each run of True."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]])))
     return [(int(first), int(last)) for first, last in zip(edges[::2], edges[1::2], strict=True)]
 

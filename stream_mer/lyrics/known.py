@@ -1,9 +1,9 @@
-"""Known lyrics, in place of recognition: of a file in place, of a live stream beside it.
+"""Known lyrics in place of recognition, as a ``ports.LyricFeed``: inside the audio of a file, or beside a live stream.
 
-A line becomes visible, committed, when its time on the stream's clock has come; lines without times are known from the
-start. What the text branch reads of a line has to be computed first, 2 ms a line, and the sentence encoder loaded. A
-file waits for that, so that its frames are the same at any speed. A live stream does not: `LiveKnownLyrics` encodes in
-a thread of its own, what is needed first.
+A line becomes visible, committed, when its time on the stream's clock has come; lines without times are visible from
+the start. The text branch needs an encoded line, which takes 2 ms a line and a loaded encoder. A file waits for that,
+so that its frames are the same at any speed. A live stream does not: ``LiveKnownLyrics`` encodes in its own thread, the
+most urgent line first.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_mer.errors import LyricsError
-from stream_mer.lyrics.feeds import LAGGING, LOADING, UNAVAILABLE, LineMemory, MemorySettings, give_way
+from stream_mer.lyrics.feeds import LAGGING, LOADING, UNAVAILABLE, LineMemory, lower_priority
 from stream_mer.lyrics.text_features import LineReader
 from stream_mer.lyrics.transcript import TextEncoder
 from stream_mer.types import AudioChunk, EncodedLine, LyricLine, LyricsHealth, LyricState, seconds
@@ -26,14 +26,14 @@ from stream_mer.types import AudioChunk, EncodedLine, LyricLine, LyricsHealth, L
 _log = logging.getLogger(__name__)
 
 AHEAD_LINES = 64
-"""Lines that are encoded before their time, at most."""
+"""Most lines that are encoded before their time."""
 
 CLOSE_S = 10.0
-"""How long ``close`` waits for the line that is being encoded; the thread dies with the process after that."""
+"""Longest wait of ``close`` for the line that is being encoded; after that the thread ends with the process."""
 
 
 class _Score:
-    """The lines of a song and how far it has come: time 0 is sample 0 of the stream."""
+    """The lines of a song, and the position in it: time 0 is sample 0 of the stream."""
 
     def __init__(self, lines: Sequence[LyricLine]) -> None:
         self.lines = lines
@@ -47,44 +47,40 @@ class _Score:
         return seconds(self._end_sample)
 
     def advance(self, chunk: AudioChunk) -> range:
-        """Take audio; return the places of the lines whose time has come with it."""
+        """Take audio; return the indices of the lines whose time has come with it."""
         self._end_sample = max(self._end_sample, chunk.end_sample)
         before, self.due = self.due, bisect_right(self._starts, self.now_s)
         return range(before, self.due)
 
     def take(self) -> list[LyricLine]:
-        """The lines that are due and were not taken yet."""
+        """Return the lines that are due and were not taken yet."""
         before, self._taken = self._taken, self.due
         return list(self.lines[before : self.due])
 
 
 class KnownLyrics:
-    """A `LyricFeed` of a file that knows the words beforehand, and waits for their encoding.
+    """A feed that waits for the encoder. Of more due lines than the memory holds, only the newest are encoded.
 
     Args:
         lines: The lines, oldest first.
-        encoder: Turns lines into vectors, as their time comes.
-        memory: How much is remembered. Of more lines that are due at once only the newest are encoded.
+        encoder: Encodes a line when its time comes.
     """
 
-    def __init__(
-        self, lines: Sequence[LyricLine], encoder: TextEncoder, *, memory: MemorySettings | None = None
-    ) -> None:
+    def __init__(self, lines: Sequence[LyricLine], encoder: TextEncoder) -> None:
         self._score = _Score(lines)
         self._reader = LineReader(encoder)
-        self._settings = memory or MemorySettings()
-        self._memory = LineMemory(self._settings)
+        self._memory = LineMemory()
 
     def feed(self, chunk: AudioChunk) -> None:
-        fresh = self._score.advance(chunk)
-        for place in fresh:
-            line = self._score.lines[place]
+        due = self._score.advance(chunk)
+        for index in due:
+            line = self._score.lines[index]
             style = self._reader.style(line)
-            if place >= fresh.stop - self._settings.max_lines:  # older ones would be forgotten at once
+            if index >= due.stop - self._memory.max_lines:
                 self._memory.add(self._reader.encode(line, style))
 
     def finish(self) -> None:
-        """Nothing: lines whose time did not come were not sung."""
+        """Do nothing: lines whose time did not come were not sung."""
 
     def state(self) -> LyricState:
         return LyricState(lines=self._memory.lines(self._score.now_s), health="ok")
@@ -93,39 +89,29 @@ class KnownLyrics:
         return self._score.take()
 
     def close(self) -> None:
-        """Nothing runs, so there is nothing to stop."""
+        """Do nothing."""
 
 
 class LiveKnownLyrics:
-    """A `LyricFeed` of a live stream that knows the words beforehand; every call but ``close`` returns at once.
+    """A feed whose every call returns at once, except ``close``.
 
-    A thread encodes the lines that the text branch may read now, the newest first, then up to ``AHEAD_LINES`` of those
-    to come, and sleeps until time moves on. Lines that are due and not encoded yet are missing from the state, which
+    A thread encodes the lines that the text branch may read now, the newest first, then up to ``AHEAD_LINES`` of the
+    coming ones, and sleeps until time moves on. Due lines that are not encoded yet are missing from the state, which
     says so.
 
     Args:
         lines: The lines, oldest first.
-        encoder: Turns lines into vectors.
-        memory: How much is remembered.
-        close_s: How long ``close`` waits for the line that is being encoded.
+        encoder: Encodes lines.
+        close_s: Longest wait of ``close`` for the line that is being encoded, seconds.
     """
 
-    def __init__(
-        self,
-        lines: Sequence[LyricLine],
-        encoder: TextEncoder,
-        *,
-        memory: MemorySettings | None = None,
-        close_s: float = CLOSE_S,
-    ) -> None:
+    def __init__(self, lines: Sequence[LyricLine], encoder: TextEncoder, *, close_s: float = CLOSE_S) -> None:
         self._score = _Score(lines)
         self._reader = LineReader(encoder)
-        self._settings = memory or MemorySettings()
         self._close_s = close_s
-        self._encoded: dict[int, EncodedLine | None] = {}  # by place; None where the encoder failed on a line
-        self._styles: dict[int, NDArray[np.float32]] = {}
-        self._styled = 0
-        # Guards the above, except for the reader and the styles, which are the thread's own; held for bookkeeping only.
+        self._encoded: dict[int, EncodedLine | None] = {}  # by index; None where the encoder failed on a line
+        self._styles: list[NDArray[np.float32]] = []
+        # Guards the above, except for reader and styles, which belong to the thread; held for bookkeeping alone.
         self._changed = threading.Condition()
         self._loading = True
         self._reason = ""
@@ -135,7 +121,7 @@ class LiveKnownLyrics:
 
     @property
     def reason(self) -> str:
-        """Why the words have no influence, for people; empty when all is well."""
+        """Why the lyrics have no influence; empty if they have."""
         with self._changed:
             return self._reason
 
@@ -145,19 +131,18 @@ class LiveKnownLyrics:
                 self._changed.notify_all()
 
     def finish(self) -> None:
-        """Nothing: lines whose time did not come were not sung."""
+        """Do nothing: lines whose time did not come were not sung."""
 
     def state(self) -> LyricState:
         with self._changed:
-            remembered = LineMemory(self._settings)
-            missing = False
-            for place in self._remembered():
-                line = self._encoded.get(place)
-                missing |= place not in self._encoded
+            memory = LineMemory()
+            window = self._window()
+            for line in map(self._encoded.get, window):
                 if line is not None:
-                    remembered.add(line)
+                    memory.add(line)
+            missing = any(index not in self._encoded for index in window)
             health, degraded = self._health(missing=missing)
-            return LyricState(lines=remembered.lines(self._score.now_s), health=health, degraded=degraded)
+            return LyricState(lines=memory.lines(self._score.now_s), health=health, degraded=degraded)
 
     def take_lines(self) -> list[LyricLine]:
         with self._changed:
@@ -177,55 +162,54 @@ class LiveKnownLyrics:
             return "lagging", (LOADING if self._loading else LAGGING,)
         return "ok", ()
 
-    def _remembered(self) -> range:
-        """Places of the lines that the text branch may read now."""
-        return range(max(0, self._score.due - self._settings.max_lines), self._score.due)
+    def _window(self) -> range:
+        """Return the indices of the lines that the text branch may read now."""
+        return range(max(0, self._score.due - LineMemory().max_lines), self._score.due)
 
     def _work(self) -> None:
-        """Body of the thread."""
-        give_way()
+        """Run the worker thread."""
+        lower_priority()
         try:
             self._reader.prepare()
         except Exception as error:
-            # Whatever it is, it must end in the state that listeners see, not in a dead thread that nobody looks at.
+            # Any failure must show in the state, not in a thread that died unnoticed.
             self._fail(error)
             return
         with self._changed:
             self._loading = False
-        while (place := self._next_place()) is not None:
+        while (index := self._next_index()) is not None:
             try:
-                encoded = self._encode(place)
+                encoded = self._encode(index)
             except LyricsError as error:
                 self._fail(error)
                 return
             except Exception as error:
-                _log.warning("a line of lyrics is left out, for the encoder failed: %s", error or type(error).__name__)
+                _log.warning("a line of lyrics is skipped: the encoder failed: %s", error or type(error).__name__)
                 encoded = None
             with self._changed:
-                self._encoded[place] = encoded
+                self._encoded[index] = encoded
 
-    def _next_place(self) -> int | None:
+    def _next_index(self) -> int | None:
         """Wait for a line that is needed; None when closed."""
         with self._changed:
             while not self._closed:
-                remembered = self._remembered()
-                for old in [place for place in self._encoded if place < remembered.start]:
+                window = self._window()
+                for old in [index for index in self._encoded if index < window.start]:
                     del self._encoded[old]
-                ahead = range(remembered.stop, min(remembered.stop + AHEAD_LINES, len(self._score.lines)))
-                for place in chain(reversed(remembered), ahead):
-                    if place not in self._encoded:
-                        return place
+                ahead = range(window.stop, min(window.stop + AHEAD_LINES, len(self._score.lines)))
+                for index in chain(reversed(window), ahead):
+                    if index not in self._encoded:
+                        return index
                 self._changed.wait()
         return None
 
-    def _encode(self, place: int) -> EncodedLine | None:
-        """Encode a line; None when closed meanwhile. Its style depends on all lines before it, so these go first."""
-        while self._styled <= place:
+    def _encode(self, index: int) -> EncodedLine | None:
+        """Encode a line; None when closed meanwhile. Its style depends on all lines before it, which come first."""
+        for line in self._score.lines[len(self._styles) : index + 1]:
             if self._closed:
                 return None
-            self._styles[self._styled] = self._reader.style(self._score.lines[self._styled])
-            self._styled += 1
-        return self._reader.encode(self._score.lines[place], self._styles[place])
+            self._styles.append(self._reader.style(line))
+        return self._reader.encode(self._score.lines[index], self._styles[index])
 
     def _fail(self, error: Exception) -> None:
         with self._changed:

@@ -1,8 +1,7 @@
-"""Grouping words into lines (pure), the same way on a stream and on a whole transcript.
+"""Group words into lines, on a stream and on a whole transcript alike. Pure.
 
 A line ends after a pause, after sentence-final punctuation, or when it is full. Whether a word starts a new line
-depends on the words before it and on itself alone, so words that arrive one by one give the very lines that all of
-them at once give.
+depends only on itself and the words before, so that words one by one give the same lines as all at once.
 """
 
 from __future__ import annotations
@@ -22,11 +21,12 @@ class LineSettings:
     """When a line ends.
 
     Attributes:
-        pause_s: Silence between two words that ends a line.
-        max_words: Words in a line at most.
-        max_s: Length of a line at most, from its first word's start to its last one's end; one long word may exceed it.
-        wrap_words: From this many words on, a shorter pause (``wrap_pause_s``) ends the line too.
-        wrap_pause_s: See ``wrap_words``.
+        pause_s: A longer pause between two words ends a line, seconds.
+        max_words: Most words in a line.
+        max_s: Longest line, from the start of its first word to the end of its last, seconds; one long word may exceed
+            it.
+        wrap_words: From this many words on, the shorter ``wrap_pause_s`` ends the line.
+        wrap_pause_s: See ``wrap_words``, seconds.
     """
 
     pause_s: float = 0.9
@@ -40,14 +40,14 @@ DEFAULT_LINES = LineSettings()
 
 
 def is_full(line: Sequence[LyricWord], settings: LineSettings = DEFAULT_LINES) -> bool:
-    """Say whether no word can follow in this line, whatever the word."""
+    """Return whether no word can follow in this line."""
     if not line:
         return False
     return len(line) >= settings.max_words or _ends_sentence(line[-1].text)
 
 
 def starts_line(line: Sequence[LyricWord], word: LyricWord, settings: LineSettings = DEFAULT_LINES) -> bool:
-    """Say whether ``word`` begins a new line after the open ``line``."""
+    """Return whether ``word`` starts a new line after the open ``line``."""
     if not line:
         return False
     pause_s = word.t0 - line[-1].t1
@@ -57,7 +57,7 @@ def starts_line(line: Sequence[LyricWord], word: LyricWord, settings: LineSettin
 
 
 def split_lines(words: Sequence[LyricWord], settings: LineSettings = DEFAULT_LINES) -> list[list[LyricWord]]:
-    """Group the words of a transcript into lines."""
+    """Group the words of a whole transcript into lines."""
     lines: list[list[LyricWord]] = []
     for word in words:
         if not lines or starts_line(lines[-1], word, settings):
@@ -67,7 +67,7 @@ def split_lines(words: Sequence[LyricWord], settings: LineSettings = DEFAULT_LIN
 
 
 def join_words(words: Sequence[LyricWord]) -> str:
-    """Write words as text: with spaces between them, except in scripts that use none."""
+    """Join words to text, with spaces except in scripts that use none."""
     text = ""
     for word in words:
         piece = word.text.strip()
@@ -77,10 +77,10 @@ def join_words(words: Sequence[LyricWord]) -> str:
 
 
 class LineBuilder:
-    """Builds `LyricLine` revisions from words as they are settled.
+    """Builds ``LyricLine`` revisions from words as they are settled.
 
-    One line at a time is open: it is told as provisional whenever `show` finds it changed, and once more as committed
-    when it ends. Its settled words only grow.
+    One line at a time is open. ``show`` returns it as provisional whenever it changed; at its end it is committed. Its
+    settled words only grow.
     """
 
     def __init__(self, settings: LineSettings = DEFAULT_LINES) -> None:
@@ -94,11 +94,11 @@ class LineBuilder:
 
     @property
     def open_words(self) -> tuple[LyricWord, ...]:
-        """The settled words of the line that may still grow."""
+        """Settled words of the open line."""
         return tuple(self._open)
 
     def add(self, words: Sequence[LyricWord], *, language: str = "") -> list[LyricLine]:
-        """Take settled words; return the lines that end with or before them, committed, oldest first."""
+        """Take settled words; return the lines that they end, committed, oldest first."""
         ended: list[LyricLine] = []
         for word in words:
             placed = self._placed(word)
@@ -111,14 +111,14 @@ class LineBuilder:
         return ended
 
     def show(self, pending: Sequence[LyricWord] = (), *, language: str = "") -> list[LyricLine]:
-        """Return the open line as it stands, ending with the pending words, if that is news.
+        """Return the open line with the pending words at its end, if it changed.
 
-        Pending words that the line has no room for are held back until it ends, so that a word never wanders from one
-        line to another while people read.
+        Pending words that do not fit wait until the line ends, so that a word never moves to another line while people
+        read.
 
         Args:
-            pending: What was heard beyond the settled words.
-            language: Of the pending words; that of the settled ones where there are any.
+            pending: Words after the settled ones.
+            language: Their language, if there are no settled words.
         """
         words = list(self._open)
         for word in pending:
@@ -136,10 +136,10 @@ class LineBuilder:
         return [line]
 
     def close_by(self, t_s: float) -> list[LyricLine]:
-        """End the open line if no word that starts at ``t_s`` or later could belong to it.
+        """End the open line if no word that starts at ``t_s`` or later can belong to it; return it.
 
-        The caller expects none earlier; one that comes all the same is moved behind the pause that ended the line, so
-        that the lines stay those which `split_lines` makes of their words.
+        An earlier word that follows nevertheless is moved after the pause that ended the line, so that the lines stay
+        those of ``split_lines``.
         """
         if not self._open or t_s - self._open[-1].t1 <= self._settings.pause_s:
             return []
@@ -147,7 +147,7 @@ class LineBuilder:
         return self._close()
 
     def finish(self) -> list[LyricLine]:
-        """No more words come: end the open line, or take back one of which nothing was settled."""
+        """End the open line, or withdraw one without settled words; return it."""
         return self._close() or self.show()
 
     def _placed(self, word: LyricWord) -> LyricWord:
@@ -166,7 +166,7 @@ class LineBuilder:
         return [line]
 
     def _line(self, words: Sequence[LyricWord], *, committed: bool, language: str) -> LyricLine:
-        """The line of these words; of none, it takes back what was shown, where that stood."""
+        """Return the line of these words; without any, one that withdraws what was shown."""
         before = self._shown
         return LyricLine(
             segment=self._segment,
@@ -186,7 +186,7 @@ def _ends_sentence(text: str) -> bool:
 
 
 def _is_unspaced(char: str) -> bool:
-    """Chinese, Japanese and their punctuation; Thai, Lao, Khmer and Burmese. Korean does use spaces."""
+    """Return whether it is Chinese, Japanese (or their punctuation), Thai, Lao, Khmer or Burmese. Korean has spaces."""
     point = ord(char)
     return (
         0x2E80 <= point <= 0x9FFF or 0xF900 <= point <= 0xFAFF or 0xFF00 <= point <= 0xFFEF or 0x0E00 <= point <= 0x0EFF

@@ -1,4 +1,4 @@
-"""Which `LyricFeed` a stream gets: the one door to this room for the composition root."""
+"""Opens the ``ports.LyricFeed`` of a stream: joins gate, recogniser, tracker and encoder."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _log = logging.getLogger(__name__)
 
 
 class ShippedGate:
-    """The gate with the detector that comes with the package, loaded when it is first asked.
+    """A gate with the packaged vocal detector, loaded at the first use.
 
-    Without its weights it knows silence alone, and says so once.
+    Without the detector's weights it detects silence alone, with one warning.
     """
 
     def passages(self, samples: Samples) -> tuple[Passage, ...]:
-        """See ``VocalGate``."""
+        """Implement ``VocalGate``."""
         return self._gate.passages(samples)
 
     @cached_property
@@ -39,23 +39,23 @@ class ShippedGate:
         try:
             return VoiceGate(load_detector(find_shipped()).probabilities)
         except CheckpointError as error:
-            _log.warning("the recogniser hears instruments too: %s", error)
+            _log.warning("the recogniser gets instrumental passages too: %s", error)
             return LevelGate()
 
 
 def open_gate(settings: LyricsSettings) -> VocalGate:
-    """The gate that the settings ask for."""
+    """Return the gate for these settings."""
     return ShippedGate() if settings.vocal_gate else LevelGate()
 
 
 class LyricsOpener:
-    """Opens feeds for one stream after another, over one recogniser and one encoder, both loaded when first used.
+    """Opens feeds for any number of streams. They share one recogniser and one encoder, loaded at the first use.
 
     Args:
-        settings: Where the words come from.
-        recogniser: Instead of Whisper.
-        encoder: Instead of the multilingual sentence encoder.
-        gate: Instead of the one that the settings ask for.
+        settings: Where the lyrics come from.
+        recogniser: Replaces Whisper.
+        encoder: Replaces the multilingual sentence encoder.
+        gate: Replaces the gate of the settings.
     """
 
     def __init__(
@@ -77,36 +77,27 @@ class LyricsOpener:
         self._encoder = encoder or SentenceEncoder()
 
     def open(self, *, live: bool, file: Path | None = None) -> LyricFeed:
-        """Open a feed for one stream.
+        """Open the feed of one stream.
 
-        Missing weights are no error here: such a feed says in its state that it is unavailable, and why in its log.
+        Missing weights raise nothing here: the feed's state is then ``unavailable``, and the log says why.
 
         Args:
-            live: Whether the world does not wait for the recogniser and the encoder.
-            file: The lyrics of this stream, whatever the settings say.
+            live: The stream does not wait for recogniser and encoder.
+            file: Lyrics file of this stream, in place of the settings.
 
         Raises:
             LyricsError: The lyrics file is missing or cannot be used.
-            SettingError: There is no encoding of the name in the settings.
+            SettingError: The settings name an unknown encoding.
         """
         settings = self._settings
-        if file is not None:
-            return self._open_known(file, live=live)
-        if settings.mode == "off":
+        if file is None and settings.mode == "off":
             return NoLyrics()
-        if settings.mode == "known":
-            if settings.file is None:
-                raise LyricsError("known lyrics were asked for without a file; name one")
-            return self._open_known(settings.file, live=live)
-        feed = LiveLyrics if live else OfflineLyrics
-        return feed(self._recogniser, self._encoder, tracker=LyricTracker(gate=self._gate))
-
-    def _open_known(self, file: Path, *, live: bool) -> LyricFeed:
-        lines = read_lyrics(file, encoding=self._settings.encoding)
-        feed = LiveKnownLyrics if live else KnownLyrics
-        return feed(lines, self._encoder)
-
-
-def open_lyrics(settings: LyricsSettings | None = None, *, live: bool) -> LyricFeed:
-    """Open a feed for a single stream; `LyricsOpener` shares its models between several."""
-    return LyricsOpener(settings).open(live=live)
+        if file is None and settings.mode == "recognise":
+            feed = LiveLyrics if live else OfflineLyrics
+            return feed(self._recogniser, self._encoder, tracker=LyricTracker(gate=self._gate))
+        file = file or settings.file
+        if file is None:
+            raise LyricsError("known lyrics were asked for without a file; name one")
+        lines = read_lyrics(file, encoding=settings.encoding)
+        known = LiveKnownLyrics if live else KnownLyrics
+        return known(lines, self._encoder)

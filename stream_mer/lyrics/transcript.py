@@ -1,4 +1,9 @@
-"""What a recogniser says of one stretch of audio, and the Protocols of the lyric room's replaceable parts."""
+"""What a recogniser returns, what of it is believed, and the replaceable parts of lyrics recognition.
+
+Whisper was trained on subtitles and transcribes any audio, music without a voice included. The structure of its output
+shows hallucinations: it doubts that there is a voice, it doubts its words, it loops, or its words do not fit into their
+time. No list of phrases is used: such lists know one language, and songs do say "thank you".
+"""
 
 from __future__ import annotations
 
@@ -15,13 +20,13 @@ from stream_mer.types import LyricWord, Samples
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segment:
-    """A run of words that the recogniser wrote in one go. All times are seconds from the first sample it was given.
+    """A run of words from a recogniser. Times are seconds from the first sample that it was given.
 
     Attributes:
-        words: The words with their times, in order.
-        no_speech_prob: Probability that the audio held no voice at all, 0..1.
+        words: Words with their times, in order.
+        no_speech_prob: Probability that the audio holds no voice, 0..1.
         avg_logprob: Mean log probability of the tokens, at most 0.
-        compression_ratio: Length of the text over its length when deflated; high for loops.
+        compression_ratio: Length of the text over its deflated length; high for loops.
     """
 
     words: tuple[LyricWord, ...]
@@ -35,9 +40,9 @@ class Transcript:
     """One pass of the recogniser over one stretch of audio.
 
     Attributes:
-        segments: What it wrote, in order.
-        language: ISO 639-1 code that it detected or was told, or empty.
-        language_probability: How sure it was, 0..1; 1 where it was told.
+        segments: Segments, in order.
+        language: ISO 639-1 code, detected or given; empty if unknown.
+        language_probability: Probability of it, 0..1; 1 if it was given.
     """
 
     segments: tuple[Segment, ...] = ()
@@ -46,14 +51,21 @@ class Transcript:
 
 
 EMPTY_TRANSCRIPT = Transcript()
-"""What is said of audio that holds nothing to hear."""
+"""The transcript of audio without vocals."""
+
+
+class Passage(NamedTuple):
+    """A stretch that may hold vocals, seconds from the first sample."""
+
+    t0: float
+    t1: float
 
 
 class Recogniser(Protocol):
-    """Turns audio into timed words. Called from one thread at a time per stream; may block for seconds."""
+    """Transcribes audio to timed words. Called from one thread at a time per stream; may block for seconds."""
 
     def load(self) -> None:
-        """Get ready; idempotent.
+        """Load the weights; idempotent.
 
         Raises:
             LyricsError: The weights are missing, damaged or cannot be written to the cache.
@@ -61,56 +73,49 @@ class Recogniser(Protocol):
         ...
 
     def transcribe(self, samples: Samples, *, language: str | None = None) -> Transcript:
-        """Recognise ``samples`` (mono, 16 kHz); ``language`` None means: find out."""
+        """Transcribe mono audio at 16 kHz, shape ``[n]``; ``language`` None detects it."""
         ...
 
 
 class TextEncoder(Protocol):
-    """Turns a line of text into a sentence embedding."""
+    """Encodes a line of text as a sentence embedding."""
 
     def encode(self, text: str) -> NDArray[np.float32]:
         """Return a vector of unit length, shape ``[512]``."""
         ...
 
 
-class Passage(NamedTuple):
-    """Where a voice may be, seconds from the first sample."""
-
-    t0: float
-    t1: float
-
-
 class VocalGate(Protocol):
-    """Finds the passages of audio that may hold a voice; the others are kept from the recogniser."""
+    """Finds the passages of audio that may hold vocals; the recogniser gets no others."""
 
     def passages(self, samples: Samples) -> tuple[Passage, ...]:
-        """Passages that may be sung or spoken, in order, none touching the next. Pure, and done in milliseconds."""
+        """Return passages that may be sung or spoken, in order, none touching the next. Pure; takes milliseconds."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilterSettings:
-    """Where the line is drawn.
+    """Thresholds of ``filter_transcript``.
 
-    Measured with the base model. Of 30 instrumental passages of 12 to 15 s, each heard twice (language detected, and
-    told to be English), these let words through once; then agreement between passes has its say. Of 944 segments of
-    song clips whose words are those of the printed lyrics, a mean log probability of -1 costs 1.1 % and a mean word
-    probability of .4 none; of 684 whose words are not, they drop 14 % and 25 %, and all filters together half. The
-    probability of no speech hardly tells them apart (medians .48 and .50), so it counts only beside doubtful words.
+    Measured with the base model. Of 30 instrumental passages of 12 to 15 s, each transcribed twice (language detected,
+    and given as English), these let words through once; agreement between passes decides after that. Of 944 segments of
+    songs whose words match the printed lyrics, a mean log probability of -1 drops 1.1 % and a mean word probability of
+    .4 none; of 684 whose words do not, they drop 14 % and 25 %, and all filters together half. The probability of no
+    speech hardly separates them (medians .48 and .50), so it counts only with doubtful words.
 
     Attributes:
-        max_no_speech_prob: A segment whose audio is likelier than this to hold no voice is dropped, unless the
-            recogniser is as sure of the words as ``sure_logprob``, 0..1.
+        max_no_speech_prob: A segment above this is dropped unless its mean log probability is above ``sure_logprob``,
+            0..1.
         sure_logprob: Mean log probability above which ``max_no_speech_prob`` does not count.
-        min_avg_logprob: A segment below this mean log probability is dropped.
-        max_compression_ratio: A segment that deflates better than this is a loop, and is dropped.
-        min_word_probability: A segment whose words are less probable than this in the mean is dropped, 0..1.
-        min_language_probability: A pass whose language is less sure than this holds no words, 0..1.
-        max_words_per_s: A segment of four words or more that runs faster than this is dropped.
-        min_word_s: A word shorter than this has no room in the audio.
+        min_avg_logprob: A segment with a lower mean log probability is dropped.
+        max_compression_ratio: A segment that deflates better is a loop, and is dropped.
+        min_word_probability: A segment with a lower mean word probability is dropped, 0..1.
+        min_language_probability: A pass with a lower language probability has no words, 0..1.
+        max_words_per_s: A segment of four words or more that is faster is dropped.
+        min_word_s: A shorter word does not fit into its time, seconds.
         max_short_words: Share of such words above which the segment is dropped, 0..1.
-        max_repeats: How often in a row the same words may come; what follows is cut off.
-        max_repeat_words: Longest run of words that is looked for in such loops.
+        max_repeats: The same words may come this often in a row; the rest is cut off.
+        max_repeat_words: Longest run of words that is searched for in such loops.
     """
 
     max_no_speech_prob: float = 0.7
@@ -127,7 +132,7 @@ class FilterSettings:
 
 
 def filter_transcript(transcript: Transcript, settings: FilterSettings) -> list[LyricWord]:
-    """Return the words worth believing, in order, with their times as the recogniser gave them."""
+    """Return the believable words, in order, with the recogniser's times."""
     if transcript.language_probability < settings.min_language_probability:
         return []
     words: list[LyricWord] = []
@@ -138,7 +143,7 @@ def filter_transcript(transcript: Transcript, settings: FilterSettings) -> list[
 
 
 def is_believable(segment: Segment, settings: FilterSettings) -> bool:
-    """Say whether a segment has the structure of words that were really sung."""
+    """Return whether a segment looks like words that were sung, not hallucinated."""
     words = segment.words
     if not words:
         return False
@@ -152,12 +157,12 @@ def is_believable(segment: Segment, settings: FilterSettings) -> bool:
     short = sum(word.t1 - word.t0 < settings.min_word_s for word in words)
     if short / len(words) > settings.max_short_words:
         return False
-    spoken_s = words[-1].t1 - words[0].t0
-    return len(words) < 4 or len(words) <= settings.max_words_per_s * spoken_s
+    duration_s = words[-1].t1 - words[0].t0
+    return len(words) < 4 or len(words) <= settings.max_words_per_s * duration_s
 
 
 def cut_loops(words: Sequence[LyricWord], settings: FilterSettings) -> list[LyricWord]:
-    """Keep at most ``max_repeats`` rounds of any run of words that comes again and again without a break."""
+    """Keep at most ``max_repeats`` rounds of any run of words that repeats without a break."""
     kept: list[LyricWord] = []
     keys: list[str] = []
     for word in words:

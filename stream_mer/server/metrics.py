@@ -14,23 +14,19 @@ from prometheus_client import (
     Histogram,
     Info,
     ProcessCollector,
-    disable_created_metrics,
     generate_latest,
 )
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from stream_mer import __version__
 from stream_mer.server import messages as wire
 from stream_mer.server.hub import Hub
 from stream_mer.server.outbox import AGE_BOUNDS_S
 from stream_mer.types import LyricsHealth, OutputStatistics, SourceState
+from stream_mer.version import __version__
 
 _LATENCY_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.06, 0.1, 0.2, 0.5, 1.0, 2.5)
 _STAGES = ("capture", "queue", "features", "model")
-
-
-disable_created_metrics()  # type: ignore[no-untyped-call]  # a time of birth beside each counter, which nobody asked for
 
 
 class Metrics:

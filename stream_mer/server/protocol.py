@@ -7,10 +7,10 @@ from typing import Any, get_args
 
 import msgspec
 
-from stream_mer import __version__
 from stream_mer.server import messages as wire
 from stream_mer.server.codec import encode
 from stream_mer.server.examples import examples
+from stream_mer.version import __version__
 
 JSON_SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

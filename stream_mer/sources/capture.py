@@ -1,8 +1,8 @@
-"""A supervised capture as chunks without end; knows nothing of how it is captured.
+"""A supervised capture as endless chunks, independent of how audio is captured.
 
-The seam for capture: a ``CaptureBackend`` starts a ``Capture``, which puts blocks into a bounded mailbox from a thread
-or process of its own and can be closed at any time. ``listen`` keeps one at work, starts it again whenever it is in
-trouble, and fills in silence meanwhile.
+A ``CaptureBackend`` starts a ``Capture``, which puts blocks into a bounded mailbox from its own thread or process and
+can be closed at any time. ``capture_chunks`` keeps one running, restarts it whenever it fails, and fills in silence
+meanwhile. ``Supervisor`` decides when to restart; it is pure.
 """
 
 from __future__ import annotations
@@ -25,8 +25,25 @@ from stream_mer.utils.mailbox import Mailbox, MailboxClosed
 
 _LOG = logging.getLogger(__name__)
 
-_LOOK_S = 0.05
-"""How often the capture is looked after while it gives nothing."""
+_POLL_S = 0.05
+"""The capture is checked this often while it gives nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """State of a capture as seen from outside. Times are readings of the monotonic clock, seconds.
+
+    Attributes:
+        heard_at: Last sign of life; at first the time of its start.
+        opened_at: When the device was open; None before.
+        audio_at: When it last gave audio; None before the first.
+        trouble: Why it is over, such as a lost device; None while it works.
+    """
+
+    heard_at: float
+    opened_at: float | None = None
+    audio_at: float | None = None
+    trouble: str | None = None
 
 
 class Capture(Protocol):
@@ -34,71 +51,105 @@ class Capture(Protocol):
 
     @property
     def rate_hz(self) -> int:
-        """Rate of the blocks; known once there is one."""
+        """Sample rate of the blocks; known once there is one."""
         ...
 
     @property
     def blocks(self) -> Mailbox[CapturedBlock]:
-        """Bounded, drops the oldest: the world does not wait."""
+        """Bounded; drops the oldest block."""
         ...
 
     def health(self) -> Health: ...
 
     def close(self) -> None:
-        """End it, whatever state it is in; blocks that wait can still be read. Idempotent."""
+        """End it in any state; waiting blocks can still be read. Idempotent."""
         ...
 
 
 class CaptureBackend(Protocol):
-    """A way to the sound devices."""
+    """Access to the sound devices."""
 
     def devices(self) -> tuple[InputDevice, ...]: ...
 
     def open(self, device: InputDevice, channels: int) -> Capture:
-        """Start to capture; whether that works shows in the capture's health."""
+        """Start to capture; the capture's health shows whether that works."""
         ...
 
 
-def listen(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptureTimeouts:
+    """Limits of waiting, seconds.
+
+    Attributes:
+        opening_s: For the device to open. The sound server may be slow, or hang.
+        first_audio_s: For the first audio of an open device. An idle device takes 0.8 to 1.3 s, 2 s on a busy machine.
+        stalled_s: Without audio for this long the input is reported as stalled.
+        stall_s: Without audio for this long the capture is restarted: a slow server recovers by itself, but a device
+            that lost its server does not.
+        silent_s: For a sign of life of the capture itself.
+        first_retry_s: Pause before the first restart; doubles with every failure.
+        longest_retry_s: Longest pause between restarts. Each costs about 0.07 s of one core.
+        steady_s: Audio for this long resets the pause.
+    """
+
+    opening_s: float = 6.0
+    first_audio_s: float = 5.0
+    stalled_s: float = 0.6
+    stall_s: float = 3.0
+    silent_s: float = 3.0
+    first_retry_s: float = 0.1
+    longest_retry_s: float = 1.0
+    steady_s: float = 2.0
+
+
+def capture_chunks(
     backend: CaptureBackend,
     device: InputDevice,
     *,
     channels: tuple[int, ...],
     gain: float = 1.0,
     stop: threading.Event,
-    patience: Patience | None = None,
+    timeouts: CaptureTimeouts | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[AudioChunk]:
-    """Capture from a device until ``stop`` is set, whatever happens to it on the way.
+    """Capture from a device until ``stop`` is set, through every interruption.
 
     Args:
-        backend: The way to it.
-        device: The device; found again by its name, and no other one is ever taken.
-        channels: Which ones to mix, from 1.
+        backend: Access to the device.
+        device: The device; found again by its name.
+        channels: Channels to mix, from 1.
         gain: Factor on every sample.
         stop: Ends the iteration.
-        patience: How long to wait for what.
-        clock: Monotonic, seconds; the one that stamps the blocks.
+        timeouts: Limits of waiting.
+        clock: Monotonic clock, seconds; the one that stamps the blocks.
 
     Yields:
-        Mono chunks at 16 kHz. While audio is missing they are silence at the rate of time, and ``AudioChunk.source``
-        says why; each change of that is told at once, if need be by a chunk without samples.
+        Mono chunks at 16 kHz. While audio is missing they are silence in real time, and ``AudioChunk.source`` says why.
+        Every change of it is reported at once, if need be by a chunk without samples.
 
     Raises:
-        DeviceError: The device could not be opened to begin with. Once it was open, it is waited for without end.
+        DeviceError: The device cannot be opened at first. Once it was open, it is awaited without end.
     """
-    listener = _Listener(
-        backend=backend, device=device, channels=channels, gain=gain, supervisor=Supervisor(patience), clock=clock
+    loop = _CaptureLoop(
+        backend=backend, device=device, channels=channels, gain=gain, supervisor=Supervisor(timeouts), clock=clock
     )
     try:
         while not stop.is_set():
-            yield from listener.turn(stop)
+            yield from loop.step(stop)
     finally:
-        listener.close()
+        loop.close()
 
 
-class _Listener:
-    """One device, one capture of it at a time, and the timeline that all of them share."""
+def channels_to_open(device: InputDevice, channels: tuple[int, ...]) -> int:
+    """Return how many channels to open to get these.
+
+    Never one of several: a sound server would mix all of them into it.
+    """
+    return min(device.channels, max(2, *channels))
+
+
+class _CaptureLoop:
+    """One device, one capture of it at a time, and the timeline that all captures share."""
 
     def __init__(
         self,
@@ -118,35 +169,28 @@ class _Listener:
         self._clock = clock
         self._timeline = Timeline(gain=gain)
         self._capture: Capture | None = None
-        self._begun = False  # whether the timeline knows of this capture
-        self._told: SourceState = "live"
+        self._is_placed = False  # whether the timeline knows this capture
+        self._reported: SourceState = "live"
 
-    def turn(self, stop: threading.Event) -> list[AudioChunk]:
-        """Look after the capture and take what it gives, waiting ``_LOOK_S`` at most."""
+    def step(self, stop: threading.Event) -> list[AudioChunk]:
+        """Check the capture and take what it gives, waiting ``_POLL_S`` at most."""
         capture = self._capture
         action = self._supervisor.step(self._clock(), None if capture is None else capture.health())
         blocks: list[CapturedBlock] = []
         if action is Action.START:
             self._start()
         elif capture is None:
-            stop.wait(_LOOK_S)
+            stop.wait(_POLL_S)
         elif action is Action.STOP:
             blocks = self._stop(capture)
         else:
             blocks = _next_block(capture)
         chunks = self._place(capture, blocks) if capture is not None and blocks else []
         now = self._clock()
-        if self._supervisor.state != self._told:
-            self._told = self._supervisor.state
-            _log(self._device, self._supervisor)
-            if self._told != "live":
-                chunks += self._timeline.flush(now)
-            nothing = np.empty(0, np.float32)
-            chunks.append(
-                AudioChunk(start_sample=self._timeline.end_sample, samples=nothing, captured_at=now, source=self._told)
-            )
-        if self._told != "live" and not blocks:
-            chunks += self._timeline.fill(now, self._told)
+        if self._supervisor.state != self._reported:
+            chunks += self._report(now)
+        if self._reported != "live" and not blocks:
+            chunks += self._timeline.fill(now, self._reported)
         return chunks
 
     def close(self) -> None:
@@ -157,32 +201,35 @@ class _Listener:
         """Start a capture.
 
         Raises:
-            DeviceError: That is impossible, and always was.
+            DeviceError: It cannot start, and none ever worked.
         """
         try:
-            self._capture, self._begun = self._backend.open(self._device, self._n_channels), False
+            self._capture, self._is_placed = self._backend.open(self._device, self._n_channels), False
         except DeviceError as error:
             if not self._supervisor.ever_opened:
                 raise
             now = self._clock()
-            self._supervisor.give_up(now, now, f"cannot be captured ({error})")
+            self._supervisor.fail(now, now, f"cannot be captured ({error})")
 
     def _stop(self, capture: Capture) -> list[CapturedBlock]:
-        """End the capture; return what it told before.
+        """End the capture; return its last blocks.
 
         Raises:
-            DeviceError: It never worked.
+            DeviceError: None ever worked.
         """
         capture.close()
         self._capture = None
         if not self._supervisor.ever_opened:
-            raise DeviceError(_first_failure(self._device, self._supervisor.trouble))
+            raise DeviceError(
+                f"the sound input {self._device.name!r} {self._supervisor.trouble}; check its connection and the sound "
+                "server, close other programs that use it, or choose another one (stream-mer devices lists them)"
+            )
         return list(capture.blocks)
 
     def _place(self, capture: Capture, blocks: list[CapturedBlock]) -> list[AudioChunk]:
-        if not self._begun:
+        if not self._is_placed:
             self._timeline.begin(capture.rate_hz)
-            self._begun = True
+            self._is_placed = True
         return [
             chunk
             for block in blocks
@@ -191,80 +238,29 @@ class _Listener:
             )
         ]
 
-
-def channels_to_open(device: InputDevice, channels: tuple[int, ...]) -> int:
-    """How many channels to open so that these are among them.
-
-    Never one of several: a sound server would mix all of them into it.
-    """
-    return min(device.channels, max(2, *channels))
+    def _report(self, now: float) -> list[AudioChunk]:
+        """Log a change of state, and tell it by a chunk without samples."""
+        supervisor, name = self._supervisor, self._device.name
+        state = self._reported = supervisor.state
+        rest: list[AudioChunk] = []
+        if state == "live":
+            _LOG.warning("%s: audio again after %.1f s", name, supervisor.last_outage_s)
+        else:
+            rest = self._timeline.flush(now)
+            if state == "stalled":
+                _LOG.warning("%s: no audio arrives; waiting for it", name)
+            else:
+                _LOG.warning("%s %s; opening it again until it is there", name, supervisor.trouble)
+        nothing = np.empty(0, np.float32)
+        change = AudioChunk(start_sample=self._timeline.end_sample, samples=nothing, captured_at=now, source=state)
+        return [*rest, change]
 
 
 def _next_block(capture: Capture) -> list[CapturedBlock]:
     try:
-        return [capture.blocks.get(timeout_s=_LOOK_S)]
+        return [capture.blocks.get(timeout_s=_POLL_S)]
     except (TimeoutError, MailboxClosed):
         return []
-
-
-def _first_failure(device: InputDevice, trouble: str) -> str:
-    return (
-        f"the sound input {device.name!r} {trouble}; check its connection and the sound server, "
-        "close other programs that use it, or choose another one (stream-mer devices lists them)"
-    )
-
-
-def _log(device: InputDevice, supervisor: Supervisor) -> None:
-    if supervisor.state == "live":
-        _LOG.warning("%s: audio again after %.1f s", device.name, supervisor.last_outage_s)
-    elif supervisor.state == "stalled":
-        _LOG.warning("%s: no audio comes; waiting for it", device.name)
-    else:
-        _LOG.warning("%s %s; opening it again until it is there", device.name, supervisor.trouble)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Health:
-    """What can be seen of a capture from outside. Times are readings of the monotonic clock, seconds.
-
-    Attributes:
-        heard_at: When it last gave any sign of life; at first when it was started.
-        opened_at: When the device was open; None before.
-        audio_at: When it last gave audio; None before the first.
-        trouble: Why it is over, such as a device that is gone; None while it works.
-    """
-
-    heard_at: float
-    opened_at: float | None = None
-    audio_at: float | None = None
-    trouble: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
-    """How long to wait for what, seconds.
-
-    Attributes:
-        opening_s: For the device to be open. The sound server may be slow, or hang for good.
-        first_audio_s: For the first audio of an open device. That of an idle one was seen to take 0.8-1.3 s, and 2 s on
-            a busy machine.
-        stalled_s: Without audio for so long the input is called stalled.
-        stall_s: Without audio for so long the capture is started again: a server that is only slow comes back by
-            itself, a device that lost its server never does.
-        silent_s: For a sign of life of the capture itself.
-        first_retry_s: Before the first new start; doubles with every one that fails.
-        longest_retry_s: Between starts at most. Each start costs about 0.07 s of one core.
-        steady_s: Audio for so long makes the next retry a first one.
-    """
-
-    opening_s: float = 6.0
-    first_audio_s: float = 5.0
-    stalled_s: float = 0.6
-    stall_s: float = 3.0
-    silent_s: float = 3.0
-    first_retry_s: float = 0.1
-    longest_retry_s: float = 1.0
-    steady_s: float = 2.0
 
 
 class Action(Enum):
@@ -276,11 +272,11 @@ class Action(Enum):
 
 
 _PAUSE_S = 1.0
-"""Looks that are further apart mean that the looking process itself was held up, and saw nothing of what was there."""
+"""Longer between two steps means that the supervising process was suspended, and missed signs of life."""
 
 
 class Supervisor:
-    """Watches one capture after another. Ask ``step`` often; it says what to do, and the rest can be read.
+    """Watches one capture after another. Call ``step`` often and do what it says; the attributes give the state.
 
     ::
 
@@ -289,42 +285,42 @@ class Supervisor:
             ^                      |                      |                        |
             |   STOP: failed,      |   STOP: gone,        |   STOP: nothing for    |
             +---- hangs -----------+---- died, hangs -----+---- stall_s -----------+
-            said: reconnecting, until there is audio again
+            state: reconnecting, until there is audio again
 
     Args:
-        patience: How long to wait for what.
+        timeouts: Limits of waiting.
     """
 
-    def __init__(self, patience: Patience | None = None) -> None:
-        self._patience = patience or Patience()
+    def __init__(self, timeouts: CaptureTimeouts | None = None) -> None:
+        self._timeouts = timeouts or CaptureTimeouts()
         self._start_at = float("-inf")
-        self._retry_s = self._patience.first_retry_s
+        self._retry_s = self._timeouts.first_retry_s
         self._started_at = 0.0
         self._live_since: float | None = None
-        self._looked_at: float | None = None
-        self._forgive_before = float("-inf")
+        self._stepped_at: float | None = None
+        self._resumed_at = float("-inf")
         self._out_since: float | None = None
         self.state: SourceState = "live"
-        """What to say of the source; ``live`` also before there was ever any audio."""
+        """State of the source; ``live`` also before the first audio."""
         self.ever_opened = False
-        """Whether the device was open at least once: a first failure is the user's to mend."""
+        """Whether the device was ever open. If not, the failure is for the user to mend."""
         self.trouble = ""
         """Why the last capture was stopped."""
         self.restarts = 0
-        """Captures stopped because of trouble."""
+        """Number of captures that failed."""
         self.last_outage_s = 0.0
-        """From the last audio before the newest outage to the first audio after it."""
+        """Time without audio in the newest outage, seconds."""
 
     def step(self, now: float, health: Health | None) -> Action:
-        """Say what to do.
+        """Return what to do.
 
         Args:
             now: Monotonic clock, seconds.
-            health: Of the capture that runs; None if none does.
+            health: Of the running capture; None if none runs.
         """
-        if self._looked_at is not None and now - self._looked_at > _PAUSE_S:
-            self._forgive_before = now
-        self._looked_at = now
+        if self._stepped_at is not None and now - self._stepped_at > _PAUSE_S:
+            self._resumed_at = now
+        self._stepped_at = now
         if health is None:
             if now < self._start_at:
                 return Action.WAIT
@@ -332,18 +328,18 @@ class Supervisor:
             return Action.START
         if health.opened_at is not None:
             self.ever_opened = True
-        trouble = health.trouble or self._hangs(now, health)
+        trouble = health.trouble or self._timed_out(now, health)
         if trouble is None:
-            self._listen(now, health)
+            self._update_state(now, health)
             return Action.WAIT
-        self.give_up(now if health.audio_at is None else health.audio_at, now, trouble)
+        self.fail(now if health.audio_at is None else health.audio_at, now, trouble)
         return Action.STOP
 
-    def give_up(self, last_audio_at: float, now: float, trouble: str) -> None:
-        """The capture is over, or could not even be started: try again after a while.
+    def fail(self, last_audio_at: float, now: float, trouble: str) -> None:
+        """Note that a capture failed or could not start; the next one starts after a pause.
 
         Args:
-            last_audio_at: When there was audio last.
+            last_audio_at: When there was audio last, monotonic clock, seconds.
             now: Monotonic clock, seconds.
             trouble: Why.
         """
@@ -351,28 +347,28 @@ class Supervisor:
         self.restarts += 1
         self._lose(last_audio_at, "reconnecting")
         self._start_at = now + self._retry_s
-        self._retry_s = min(2 * self._retry_s, self._patience.longest_retry_s)
+        self._retry_s = min(2 * self._retry_s, self._timeouts.longest_retry_s)
 
-    def _hangs(self, now: float, health: Health) -> str | None:
-        """Why the capture must be taken for dead although nothing says so; None if it need not."""
+    def _timed_out(self, now: float, health: Health) -> str | None:
+        """Return which timeout has passed, as the predicate of a sentence; None if none has."""
         if health.opened_at is None:
             waited_s = self._since(now, self._started_at)
-            return f"did not open within {waited_s:.1f} s" if waited_s > self._patience.opening_s else None
-        if self._since(now, health.heard_at) > self._patience.silent_s:
+            return f"did not open within {waited_s:.1f} s" if waited_s > self._timeouts.opening_s else None
+        if self._since(now, health.heard_at) > self._timeouts.silent_s:
             return f"gave no sign of life for {now - health.heard_at:.1f} s"
         if health.audio_at is None:
-            silent_s, limit_s = self._since(now, health.opened_at), self._patience.first_audio_s
+            silent_s, limit_s = self._since(now, health.opened_at), self._timeouts.first_audio_s
         else:
-            silent_s, limit_s = self._since(now, health.audio_at), self._patience.stall_s
+            silent_s, limit_s = self._since(now, health.audio_at), self._timeouts.stall_s
         return f"gave no audio for {silent_s:.1f} s" if silent_s > limit_s else None
 
     def _since(self, now: float, then: float) -> float:
-        return now - max(then, self._forgive_before)
+        return now - max(then, self._resumed_at)
 
-    def _listen(self, now: float, health: Health) -> None:
+    def _update_state(self, now: float, health: Health) -> None:
         if health.audio_at is None:
             return
-        if self._since(now, health.audio_at) > self._patience.stalled_s:
+        if self._since(now, health.audio_at) > self._timeouts.stalled_s:
             if self.state == "live":
                 self._lose(health.audio_at, "stalled")
             return
@@ -382,8 +378,8 @@ class Supervisor:
             self.state = "live"
             self.last_outage_s = health.audio_at - (self._out_since or health.audio_at)
             self._out_since = None
-        if now - self._live_since > self._patience.steady_s:
-            self._retry_s = self._patience.first_retry_s
+        if now - self._live_since > self._timeouts.steady_s:
+            self._retry_s = self._timeouts.first_retry_s
 
     def _lose(self, last_audio_at: float, state: SourceState) -> None:
         if self._out_since is None:

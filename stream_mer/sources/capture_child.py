@@ -1,13 +1,23 @@
-"""The capture process: opens one sound input and tells its parent what it hears, until either of them is gone.
+"""The capture process: opens one sound input and sends its audio to the parent, until either of them is gone.
 
-Started by ``sources.capture_process``. It must start in no time and be free to be killed at any moment, so it imports
-little and keeps nothing: no numpy, no clean-up. It ends
+``sources.capture_process`` starts it. PortAudio may hang for good in a sound server that no longer answers, crash at
+exit, and write some 80 lines to standard error at each start; the library of PulseAudio may hang too. So both live in
+this process alone, which may be killed at any time. It must start fast: no numpy, and no clean-up. It ends
 
-* with its parent: standard input, a pipe that nobody writes to, ends;
-* when it hangs, wherever that is: an alarm that the main loop puts off is not put off (where there are alarms);
+* with its parent: standard input, a pipe without a writer, ends;
+* when it hangs anywhere: the main loop no longer postpones the alarm (where the system has alarms);
 * when the device is gone.
 
-What C libraries write to standard output or error goes nowhere; messages leave through a copy of standard output.
+What C libraries write to standard output or error is discarded. Messages leave through a copy of standard output::
+
+    header (24 bytes, little endian):  magic 2 | kind 1 | channels 1 | payload bytes 4 | start 8 | time 8
+    block    payload: float32, interleaved; start: index of the first sample; time: monotonic clock of its arrival
+    opened   payload: JSON, {"rate_hz": ..., "channels": ...}
+    beat     no payload: the process is alive and the device is there
+    failed   payload: JSON, {"reason": ..., "message": ...}; the last message
+    devices  payload: JSON, a list of input devices; the last message
+
+The monotonic clock is the same for all processes of a machine on Linux, macOS and Windows.
 """
 
 from __future__ import annotations
@@ -29,121 +39,30 @@ from stream_mer.sources.devices import InputDevice, is_monitor_name
 from stream_mer.utils.mailbox import Mailbox
 
 BEAT_S = 0.2
+"""Interval of beats."""
+
+BLOCK_S = 0.02
+"""Length of a block."""
+
 _HELD_S = 2.0
-"""How much audio may wait for the parent before the oldest is dropped."""
+"""Audio that may wait for the parent before the oldest is dropped."""
 
 _ALARM_S = 10.0
-"""Longer than the parent waits for anything: this is for a process that hangs after its parent died."""
+"""Longer than the parent waits for anything: for a process that hangs after its parent died."""
 
+LOOK_S = 1.0
+"""The default output is checked at least this often; a change that the server reports is seen at once."""
 
-def main(arguments: list[str]) -> NoReturn:
-    """Run the capture process.
+_RETRY_S = 1.0
 
-    Args:
-        arguments: One of JSON: ``{}`` to list the devices, ``{"name", "host_api", "channels"}`` to capture, with
-            ``"follow": true`` from the monitor of the default output, whichever that is.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to judge
-    out = _own_output()
-    threading.Thread(target=_end_with_parent, name="parent", daemon=True).start()
-    _put_off_alarm()
-    request = json.loads(arguments[0])
-    try:
-        if request:
-            if request.get("follow"):
-                threading.Thread(target=_follow_default_output, name="follow", daemon=True).start()
-            _capture(out, request["name"], request["host_api"], request["channels"])
-        else:
-            devices = [asdict(device) for device in PortAudioInput().devices()]
-            _say(out, Packet(kind=Kind.DEVICES, payload=json.dumps(devices).encode()))
-    except InputFailure as failure:
-        _say_failure(out, failure.reason, str(failure))
-    except OSError:  # The pipe is broken: the parent is gone.
-        pass
-    except Exception as error:  # the parent must hear of it: there is no other way out
-        _say_failure(out, "defect", f"{type(error).__name__}: {error}")
-    os._exit(0)  # Not the usual way: PortAudio was seen to crash or hang at exit with a device open.
-
-
-def _capture(out: BinaryIO, name: str, host_api: str, channels: int) -> None:
-    blocks: Mailbox[Packet] = Mailbox(capacity=round(_HELD_S / BLOCK_S), when_full="drop_oldest")
-    position = 0
-
-    def take(data: bytes, n_samples: int, at: float) -> None:
-        nonlocal position
-        blocks.put(Packet(kind=Kind.BLOCK, channels=channels, start=position, time=at, payload=data))
-        position += n_samples
-
-    portaudio = PortAudioInput()
-    _, rate_hz = portaudio.open(name, host_api, channels=channels, take=take)
-    opened = json.dumps({"rate_hz": rate_hz, "channels": channels}).encode()
-    _say(out, Packet(kind=Kind.OPENED, time=time.monotonic(), payload=opened))
-    _relay(out, blocks, portaudio.is_active)
-
-
-def _follow_default_output() -> None:
-    with contextlib.suppress(
-        ImportError, OSError
-    ):  # what was the default output at the beginning is heard all the same
-        follow_default_output()
-
-
-def _relay(out: BinaryIO, blocks: Mailbox[Packet], is_active: Callable[[], bool]) -> None:
-    """Pass blocks on until the device is gone."""
-    beat_at = 0.0
-    while True:
-        try:
-            _say(out, blocks.get(timeout_s=BEAT_S / 2))
-        except TimeoutError:
-            if not is_active():
-                raise InputFailure("gone", "unplugged, or its sound server ended") from None
-        now = time.monotonic()
-        if now - beat_at >= BEAT_S:
-            beat_at = now
-            _put_off_alarm()
-            _say(out, Packet(kind=Kind.BEAT, time=now))
-
-
-def _say(out: BinaryIO, packet: Packet) -> None:
-    out.write(encode(packet))
-    out.flush()
-
-
-def _say_failure(out: BinaryIO, reason: str, message: str) -> None:
-    _say(out, Packet(kind=Kind.FAILED, payload=json.dumps({"reason": reason, "message": message}).encode()))
-
-
-def _own_output() -> BinaryIO:
-    """Keep standard output for messages alone: whatever else writes there writes to nowhere."""
-    kept = os.dup(1)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    os.close(nowhere)
-    return os.fdopen(kept, "wb")
-
-
-def _end_with_parent() -> None:
-    while sys.stdin.buffer.read(1):
-        pass
-    os._exit(0)
-
-
-def _put_off_alarm() -> None:
-    # Its default action ends the process without asking Python, which may hang inside PortAudio.
-    if hasattr(signal, "setitimer"):
-        signal.setitimer(signal.ITIMER_REAL, _ALARM_S)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
-
+# Messages
 
 _HEADER = struct.Struct("<2sBBIQd")
 _MAGIC = b"mC"
 
 
 class Kind(IntEnum):
-    """What a message is."""
+    """Kind of a message."""
 
     BLOCK = 1
     OPENED = 2
@@ -154,7 +73,7 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Packet:
-    """One message; see the module for what the fields mean for each kind."""
+    """One message; for the meaning of the fields see the module."""
 
     kind: Kind
     time: float = 0.0
@@ -164,44 +83,44 @@ class Packet:
 
 
 class Readable(Protocol):
-    """A binary file whose ``read(n)`` gives less than n bytes at its end alone."""
+    """A binary file whose ``read(n)`` returns less than n bytes only at its end."""
 
     def read(self, n: int, /) -> bytes: ...
 
 
 def encode(packet: Packet) -> bytes:
-    """Return the message as bytes."""
+    """Encode a message."""
     header = _HEADER.pack(_MAGIC, packet.kind, packet.channels, len(packet.payload), packet.start, packet.time)
     return header + packet.payload
 
 
 def read_packet(stream: Readable) -> Packet | None:
-    """Read one message; None at the end of the stream, also where it breaks off within a message.
+    """Read one message; None at the end of the stream, also inside a message.
 
     Raises:
-        ValueError: These bytes are no message.
+        ValueError: The bytes are not a message.
     """
     header = stream.read(_HEADER.size)
     if len(header) < _HEADER.size:
         return None
-    magic, kind, channels, length, start, time = _HEADER.unpack(header)
+    magic, kind, channels, length, start, at = _HEADER.unpack(header)
     if magic != _MAGIC:
         raise ValueError(f"not a message of the capture process: {header!r}")
     payload = stream.read(length)
     if len(payload) < length:
         return None
-    return Packet(kind=Kind(kind), channels=channels, start=start, time=time, payload=payload)
+    return Packet(kind=Kind(kind), channels=channels, start=start, time=at, payload=payload)
 
 
-BLOCK_S = 0.02
+# PortAudio
 
 
-class InputFailure(Exception):  # noqa: N818 - no error class of stream_mer: it only travels to the parent process
+class InputFailure(Exception):  # noqa: N818 - not an error of stream_mer: it only travels to the parent process
     """A sound input cannot be used.
 
     Args:
-        reason: ``no_pyaudio``, ``no_portaudio``, ``absent`` or ``busy``.
-        message: The words of the library.
+        reason: ``no_pyaudio``, ``no_portaudio``, ``absent`` or ``busy``; ``gone`` later.
+        message: The library's message.
     """
 
     def __init__(self, reason: str, message: str) -> None:
@@ -209,12 +128,8 @@ class InputFailure(Exception):  # noqa: N818 - no error class of stream_mer: it 
         self.reason = reason
 
 
-Take = Callable[[bytes, int, float], None]
-"""Takes (interleaved float32, samples per channel, monotonic clock when they came)."""
-
-
 class PortAudioInput:
-    """PortAudio, started once, and at most one open device in it.
+    """PortAudio, with at most one open device.
 
     Raises:
         InputFailure: PyAudio is not installed, or PortAudio does not start.
@@ -222,7 +137,7 @@ class PortAudioInput:
 
     def __init__(self) -> None:
         try:
-            import pyaudio  # noqa: PLC0415  # an extra: whoever has no microphone needs no PortAudio
+            import pyaudio  # noqa: PLC0415 - an extra
         except ImportError as error:
             raise InputFailure("no_pyaudio", str(error)) from error
         self._format = pyaudio.paFloat32
@@ -230,27 +145,30 @@ class PortAudioInput:
         try:
             self._portaudio = pyaudio.PyAudio()
         except OSError as error:
-            raise InputFailure("no_portaudio", _reason(error)) from error
+            raise InputFailure("no_portaudio", _message(error)) from error
         self._stream: Any = None
 
     def devices(self) -> list[InputDevice]:
-        """Every input, in the system's order."""
+        """Return every input, in the system's order."""
         return [device for _, device in self._indexed_devices()]
 
-    def open(self, name: str, host_api: str, *, channels: int, take: Take) -> tuple[InputDevice, int]:
-        """Start to capture from the device of this name, in callback mode: a blocking read could hang for good.
+    def open(
+        self, name: str, host_api: str, *, channels: int, on_block: Callable[[bytes, int, float], None]
+    ) -> InputDevice:
+        """Start to capture from a device, in callback mode: a blocking read could hang for good.
 
         Args:
-            name: Its whole name.
+            name: Whole name of the device.
             host_api: The sound interface that leads to it.
-            channels: How many to capture.
-            take: Called by PortAudio's own thread for each block; must neither wait nor raise.
+            channels: Number of channels.
+            on_block: Called by PortAudio's own thread with interleaved float32, the samples per channel, and the
+                monotonic clock of their arrival; must neither wait nor raise.
 
         Returns:
-            The device, and the rate it was opened at.
+            The device, opened at its own rate.
 
         Raises:
-            InputFailure: No device is called so, or it cannot be opened.
+            InputFailure: There is no such device, or it cannot be opened.
         """
         wanted = (name, host_api)
         found = [(index, each) for index, each in self._indexed_devices() if (each.name, each.host_api) == wanted]
@@ -258,8 +176,8 @@ class PortAudioInput:
             raise InputFailure("absent", "no such device")
         index, device = found[0]
 
-        def called(data: bytes, n_samples: int, _times: Mapping[str, float], _flags: int) -> tuple[None, int]:
-            take(data, n_samples, time.monotonic())
+        def callback(data: bytes, n_samples: int, _times: Mapping[str, float], _flags: int) -> tuple[None, int]:
+            on_block(data, n_samples, time.monotonic())
             return self._go_on
 
         try:
@@ -270,21 +188,21 @@ class PortAudioInput:
                 input=True,
                 input_device_index=index,
                 frames_per_buffer=round(BLOCK_S * device.rate_hz),
-                stream_callback=called,
+                stream_callback=callback,
             )
         except (OSError, ValueError) as error:
-            raise InputFailure("busy", _reason(error)) from error
-        return device, device.rate_hz
+            raise InputFailure("busy", _message(error)) from error
+        return device
 
     def is_active(self) -> bool:
-        """False once the device is gone. True through a stall of the sound server."""
+        """Return False once the device is gone; True through a stall of the sound server."""
         try:
             return bool(self._stream.is_active())
         except OSError:
             return False
 
     def _indexed_devices(self) -> list[tuple[int, InputDevice]]:
-        """Every input with its number, which holds for this start of PortAudio alone."""
+        """Return every input with its index, which is valid for this start of PortAudio alone."""
         try:
             default_index = self._portaudio.get_default_input_device_info()["index"]
         except OSError:
@@ -308,48 +226,47 @@ class PortAudioInput:
 
 
 def _text(name: str | bytes) -> str:
-    """PyAudio gives a name as bytes where it is not UTF-8."""
+    """Decode a name; PyAudio gives one that is not UTF-8 as bytes."""
     return name.decode("utf-8", "replace") if isinstance(name, bytes) else name
 
 
-def _reason(error: Exception) -> str:
-    """The words of a PortAudio error, whose first argument is their number or they themselves."""
-    words = [str(part) for part in error.args if isinstance(part, str)]
-    return words[0] if words else str(error)
+def _message(error: Exception) -> str:
+    """Return the text of a PortAudio error, whose first argument may be a number."""
+    texts = [part for part in error.args if isinstance(part, str)]
+    return texts[0] if texts else str(error)
 
 
-LOOK_S = 1.0
-"""How often to look at least; a change that the server tells of is seen at once."""
-
-RETRY_S = 1.0
+# The default output (PulseAudio, PipeWire)
 
 
 def follow_default_output() -> NoReturn:
-    """Move what this process records whenever the default output changes; for a thread of its own.
+    """Move what this process captures to the monitor of the default output, at every change; for its own thread.
+
+    The sound servers leave a stream that records a monitor where it is when the default output changes.
 
     Raises:
         ImportError: pulsectl is not installed.
-        OSError: The sound server's library is not.
+        OSError: The sound server's library is not installed.
     """
     import pulsectl  # noqa: PLC0415 - an extra
 
-    def wake(_event: object) -> None:
+    def stop_listening(_event: object) -> None:
         raise pulsectl.PulseLoopStop
 
     while True:
         try:
             with pulsectl.Pulse("stream_mer") as pulse:
                 pulse.event_mask_set("server")
-                pulse.event_callback_set(wake)
+                pulse.event_callback_set(stop_listening)
                 while True:
                     move_to_default_output(pulse, os.getpid())
                     pulse.event_listen(timeout=LOOK_S)
-        except pulsectl.PulseError:  # it went away: what it captured ends with it, and is begun anew
-            time.sleep(RETRY_S)
+        except pulsectl.PulseError:  # the server went away; the capture ends with it, and is started again
+            time.sleep(_RETRY_S)
 
 
 def move_to_default_output(pulse: Any, process_id: int) -> None:
-    """Move what a process records to the monitor of the output that is the default one now, if it is elsewhere.
+    """Move what a process captures to the monitor of the current default output, if it is elsewhere.
 
     Args:
         pulse: A connection: ``pulsectl.Pulse``.
@@ -357,8 +274,107 @@ def move_to_default_output(pulse: Any, process_id: int) -> None:
     """
     default = pulse.server_info().default_sink_name
     monitor = next((sink.monitor_source for sink in pulse.sink_list() if sink.name == default), None)
-    if monitor is None:  # there is no output just now
+    if monitor is None:  # there is no output now
         return
     for stream in pulse.source_output_list():
         if stream.proplist.get("application.process.id") == str(process_id) and stream.source != monitor:
             pulse.source_output_move(stream.index, monitor)
+
+
+# The process
+
+
+def main(arguments: list[str]) -> NoReturn:
+    """Run the capture process.
+
+    Args:
+        arguments: One argument of JSON: ``{}`` to list the devices, ``{"name", "host_api", "channels"}`` to capture,
+            with ``"follow": true`` from the monitor of the default output.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
+    out = _take_stdout()
+    threading.Thread(target=_exit_with_parent, name="parent", daemon=True).start()
+    _postpone_alarm()
+    request = json.loads(arguments[0])
+    try:
+        if request:
+            if request.get("follow"):
+                threading.Thread(target=_follow_default_output, name="follow", daemon=True).start()
+            _capture(out, request["name"], request["host_api"], request["channels"])
+        else:
+            devices = [asdict(device) for device in PortAudioInput().devices()]
+            _send(out, Packet(kind=Kind.DEVICES, payload=json.dumps(devices).encode()))
+    except InputFailure as failure:
+        _send_failure(out, failure.reason, str(failure))
+    except OSError:  # the pipe is broken: the parent is gone
+        pass
+    except Exception as error:  # the parent gets no other sign of it
+        _send_failure(out, "defect", f"{type(error).__name__}: {error}")
+    os._exit(0)  # PortAudio may crash or hang at a regular exit with a device open
+
+
+def _capture(out: BinaryIO, name: str, host_api: str, channels: int) -> None:
+    """Send blocks and beats until the device is gone."""
+    blocks: Mailbox[Packet] = Mailbox(capacity=round(_HELD_S / BLOCK_S), when_full="drop_oldest")
+    position = 0
+
+    def on_block(data: bytes, n_samples: int, at: float) -> None:
+        nonlocal position
+        blocks.put(Packet(kind=Kind.BLOCK, channels=channels, start=position, time=at, payload=data))
+        position += n_samples
+
+    portaudio = PortAudioInput()
+    device = portaudio.open(name, host_api, channels=channels, on_block=on_block)
+    opened = json.dumps({"rate_hz": device.rate_hz, "channels": channels}).encode()
+    _send(out, Packet(kind=Kind.OPENED, time=time.monotonic(), payload=opened))
+    beat_at = 0.0
+    while True:
+        try:
+            _send(out, blocks.get(timeout_s=BEAT_S / 2))
+        except TimeoutError:
+            if not portaudio.is_active():
+                raise InputFailure("gone", "unplugged, or its sound server ended") from None
+        now = time.monotonic()
+        if now - beat_at >= BEAT_S:
+            beat_at = now
+            _postpone_alarm()
+            _send(out, Packet(kind=Kind.BEAT, time=now))
+
+
+def _follow_default_output() -> None:
+    with contextlib.suppress(ImportError, OSError):  # without it, the first default output is captured throughout
+        follow_default_output()
+
+
+def _send(out: BinaryIO, packet: Packet) -> None:
+    out.write(encode(packet))
+    out.flush()
+
+
+def _send_failure(out: BinaryIO, reason: str, message: str) -> None:
+    _send(out, Packet(kind=Kind.FAILED, payload=json.dumps({"reason": reason, "message": message}).encode()))
+
+
+def _take_stdout() -> BinaryIO:
+    """Return a copy of standard output for messages, and discard everything else that is written to it."""
+    kept = os.dup(1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+    return os.fdopen(kept, "wb")
+
+
+def _exit_with_parent() -> None:
+    while sys.stdin.buffer.read(1):
+        pass
+    os._exit(0)
+
+
+def _postpone_alarm() -> None:
+    # The alarm's default action ends the process without Python, which may hang inside PortAudio.
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, _ALARM_S)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,4 +1,4 @@
-"""The parent's side of the capture process: starts it, reads what it tells, and ends it."""
+"""The parent's side of the capture process: starts it, reads its messages, and ends it."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from stream_mer.sources.timeline import CapturedBlock
 from stream_mer.utils.mailbox import Mailbox, MailboxClosed
 
 _HELD_BLOCKS = 100
-"""About 2 s may wait to be read before the oldest is dropped."""
+"""Blocks that may wait before the oldest is dropped, about 2 s."""
 
 _LIST_S = 10.0
-"""How long listing the devices may take."""
+"""Longest time to list the devices."""
 
 _END_S = 1.0
-"""How long to wait for a killed process to be gone; one that the kernel holds is left behind."""
+"""Longest wait for a killed process to end; one that hangs in the kernel is left behind."""
 
-# Neither the working directory nor the environment decides what the process imports (-P): the package that runs here.
+# -P: the process imports the package that runs here, whatever the working directory and the environment.
 _BOOT = (
     "import sys; sys.path.append(sys.argv.pop(1));from stream_mer.sources.capture_child import main; main(sys.argv[1:])"
 )
@@ -41,8 +41,8 @@ class PortAudioBackend:
     """Sound devices through PortAudio, each use of it in a process of its own.
 
     Args:
-        environment: Variables that these processes get beside those of this one.
-        follow_default_output: What is captured stays on the monitor of the default output, whichever that is.
+        environment: Additional environment variables of these processes.
+        follow_default_output: Keep the capture on the monitor of the default output.
     """
 
     def __init__(self, *, environment: Mapping[str, str] | None = None, follow_default_output: bool = False) -> None:
@@ -50,7 +50,7 @@ class PortAudioBackend:
         self._follow_default_output = follow_default_output
 
     def devices(self) -> tuple[InputDevice, ...]:
-        """Every input, in the system's order.
+        """Return every input, in the system's order.
 
         Raises:
             DeviceError: PyAudio is not installed, or PortAudio cannot start or hangs.
@@ -70,12 +70,16 @@ class PortAudioBackend:
         if packet is not None and packet.kind == Kind.FAILED:
             raise DeviceError(_why_no_devices(packet))
         raise DeviceError(
-            f"the sound inputs cannot be listed: the capture process {_fate(process)}; "
+            f"the sound inputs cannot be listed: the capture process {_how_it_ended(process)}; "
             "check or restart the sound server (PulseAudio, PipeWire)"
         )
 
     def open(self, device: InputDevice, channels: int) -> ProcessCapture:
-        """Start to capture from a device, which is found again by its name and host API."""
+        """Start to capture from the device of this name and host API.
+
+        Raises:
+            DeviceError: The process cannot start.
+        """
         request: dict[str, object] = {"name": device.name, "host_api": device.host_api, "channels": channels}
         if self._follow_default_output:
             request["follow"] = True
@@ -83,11 +87,11 @@ class PortAudioBackend:
 
 
 class ProcessCapture:
-    """One capture process at work, read by a thread of its own.
+    """A running capture process, read by its own thread.
 
     Args:
         request: As ``sources.capture_child.main`` takes it.
-        environment: Variables that the process gets beside those of this one.
+        environment: Additional environment variables of the process.
     """
 
     def __init__(self, request: dict[str, object], environment: Mapping[str, str] | None = None) -> None:
@@ -104,7 +108,7 @@ class ProcessCapture:
 
     @property
     def pid(self) -> int:
-        """The process's number."""
+        """Process identifier."""
         return self._process.pid
 
     def health(self) -> Health:
@@ -114,7 +118,7 @@ class ProcessCapture:
             )
 
     def close(self) -> None:
-        """End the process; what it told before can still be read. Idempotent."""
+        """End the process; waiting blocks can still be read. Idempotent."""
         _end(self._process)
         self._reader.join(_END_S)
         self.blocks.close()
@@ -123,8 +127,8 @@ class ProcessCapture:
         pipe = _pipe(self._process.stdout)
         try:
             while (packet := read_packet(pipe)) is not None:
-                self._take(packet)
-            trouble = f"lost its capture process, which {_fate(self._process)}"
+                self._handle(packet)
+            trouble = f"lost its capture process, which {_how_it_ended(self._process)}"
         except MailboxClosed:
             trouble = "was closed"
         except (OSError, ValueError) as error:
@@ -134,7 +138,7 @@ class ProcessCapture:
         self.blocks.close()
         pipe.close()
 
-    def _take(self, packet: Packet) -> None:
+    def _handle(self, packet: Packet) -> None:
         with self._lock:
             self._heard_at = time.monotonic()
             if packet.kind == Kind.OPENED:
@@ -150,10 +154,10 @@ class ProcessCapture:
 
 
 def _start(request: dict[str, object], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    # A group of its own where there are such: Ctrl-C at the terminal reaches the parent alone.
+    # Its own process group: Ctrl-C at the terminal reaches the parent alone.
     group: dict[str, Any] = {"process_group": 0} if os.name == "posix" else {}
     try:
-        return subprocess.Popen(  # noqa: S603 - this very interpreter
+        return subprocess.Popen(  # noqa: S603 - this interpreter
             [sys.executable, "-P", "-c", _BOOT, _ROOT, json.dumps(request)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -180,7 +184,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         _pipe(process.stdin).close()
 
 
-def _fate(process: subprocess.Popen[bytes]) -> str:
+def _how_it_ended(process: subprocess.Popen[bytes]) -> str:
     try:
         code = process.wait(_END_S)
     except subprocess.TimeoutExpired:
@@ -199,7 +203,7 @@ def _why_no_devices(packet: Packet) -> str:
 
 
 def _why_no_audio(packet: Packet) -> str:
-    """What happened to the device, as the end of a sentence about it."""
+    """Return what happened to the device, as the predicate of a sentence."""
     failure = json.loads(packet.payload)
     message = failure["message"]
     return {

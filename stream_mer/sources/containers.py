@@ -1,6 +1,11 @@
-"""Recognise playlists, and read what they name. Pure.
+"""What the bytes of playlists and containers say, where FFmpeg does not say it. Bytes in, facts out; no decoding.
 
-FFmpeg reads HLS alone, opens every playlist that one names, and does not stop at one that names itself.
+* Playlists (M3U, PLS, HLS): FFmpeg reads HLS alone, opens every playlist that one names, and loops on one that names
+  itself.
+* Chained Ogg: FFmpeg keeps the decoder of the first link, or stops after it.
+* MPEG audio and ADTS frames: FFmpeg needs five seconds of them unless it knows the type, which PyAV cannot tell it.
+* Signatures: whether standard input is a file or raw PCM.
+* Length fields of headers: FFmpeg plays what there is, without a word about a wrong length.
 """
 
 from __future__ import annotations
@@ -13,35 +18,35 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
 
+# Playlists
+
 MAX_PLAYLIST_BYTES = 4 * 2**20
-"""Longest playlist that is read: 10 hours in segments of 2 s, each with an address of 200 characters."""
+"""Longest playlist that is read: 10 hours in segments of 2 s, each with a URL of 200 characters."""
 
 MAX_NESTING = 3
-"""A playlist may name a playlist that names a playlist, and no more."""
+"""Playlists are followed this deep."""
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S")
 _PLS_ENTRY = re.compile(r"file\d+\s*=\s*(.+)", re.IGNORECASE)
 _ATTRIBUTE = re.compile(r'([A-Z0-9-]+)=("[^"]*"|[^,]*)')
 
-PlaylistKind = Literal["list", "hls master", "hls media"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Playlist:
-    """What a playlist says.
+    """A parsed playlist.
 
     Attributes:
-        kind: ``list`` (M3U or PLS) names songs or stations; ``hls master`` names renditions of one programme, as
-            ``hls media`` playlists, which name its segments.
-        entries: Addresses or paths as written, the one to play first. Of ``hls media``, its segments.
+        kind: ``list`` (M3U or PLS) names songs or stations; ``hls master`` names renditions of one programme, which are
+            ``hls media`` playlists; these name segments.
+        entries: URLs or paths as written, the preferred one first; segments of ``hls media`` in their order.
     """
 
-    kind: PlaylistKind
+    kind: Literal["list", "hls master", "hls media"]
     entries: tuple[str, ...]
 
 
 def may_be_playlist(head: bytes) -> bool:
-    """Whether a file or an answer that begins so may be a playlist: then it is text, and to be read as a whole."""
+    """Return whether content that starts like this may be a playlist, so that the whole of it should be read."""
     text = head[:1024].lstrip(b"\xef\xbb\xbf \t\r\n")
     first = text.split(b"\n", 1)[0].strip().lower()
     return (
@@ -52,11 +57,7 @@ def may_be_playlist(head: bytes) -> bool:
 
 
 def parse_playlist(data: bytes) -> Playlist | None:
-    """Read a playlist; None if it is none, or names nothing.
-
-    Args:
-        data: The whole of it. Text that is not UTF-8 is taken for Latin-1.
-    """
+    """Parse a whole playlist, in UTF-8 or else Latin-1; None if it is none, or names nothing."""
     if not may_be_playlist(data):
         return None
     try:
@@ -66,26 +67,24 @@ def parse_playlist(data: bytes) -> Playlist | None:
     lines = [line.strip() for line in text.splitlines()]
     if any(line.lower() == "[playlist]" for line in lines):
         matches = (_PLS_ENTRY.fullmatch(line) for line in lines)
-        return _listed(match[1].strip() for match in matches if match)
+        return _list(match[1].strip() for match in matches if match)
     names = [line for line in lines if line and not line.startswith("#")]
     tags = {line.partition(":")[0] for line in lines if line.startswith("#EXT-X-")}
     if tags & {"#EXT-X-STREAM-INF", "#EXT-X-MEDIA"}:
         return Playlist(kind="hls master", entries=tuple(_renditions(lines)))
-    if tags:
-        return Playlist(kind="hls media", entries=tuple(names))
-    return _listed(names)
+    return Playlist(kind="hls media", entries=tuple(names)) if tags else _list(names)
 
 
-def _listed(entries: Iterable[str]) -> Playlist | None:
-    found = tuple(entry for entry in entries if entry)
+def _list(entries: Iterable[str]) -> Playlist | None:
+    found = tuple(filter(None, entries))
     return Playlist(kind="list", entries=found) if found else None
 
 
 def _renditions(lines: list[str]) -> list[str]:
-    """The playlists that a master names, the one to hear first.
+    """Return the playlists that an HLS master names, the preferred one first.
 
-    Sound alone goes before sound with a picture. Of those alike, the default of the audio renditions and the best of
-    the audio variants go first, and the smallest of those with a picture, whose sound is hardly worse.
+    Audio without video goes first: the default among audio renditions, the best among audio variants. Of variants with
+    video the smallest goes first, because its sound is hardly worse.
     """
     found: list[tuple[tuple[int, float], str]] = []
     for i, line in enumerate(lines):
@@ -102,37 +101,39 @@ def _renditions(lines: list[str]) -> list[str]:
     return [target for _, target in sorted(found, key=lambda each: each[0])]
 
 
-CAPTURE_PATTERN = b"OggS"
-"""The first bytes of every page."""
+# Chained Ogg
 
-_HEADER_BYTES = 27
+OGG_CAPTURE_PATTERN = b"OggS"
+"""First bytes of every page."""
+
+_PAGE_HEADER_BYTES = 27
 _BEGINNING_OF_STREAM = 0x02
-_FIRST_PAGE = CAPTURE_PATTERN + bytes([0, _BEGINNING_OF_STREAM])
+_FIRST_PAGE = OGG_CAPTURE_PATTERN + bytes([0, _BEGINNING_OF_STREAM])
 _CHECKSUM = slice(22, 26)
-_POLYNOMIAL = 0x04C11DB7
 _READ_BYTES = 32_768
 
 
 class ChainedOgg:
-    """Reads an Ogg stream of any number of links.
+    """Splits an Ogg stream into its links.
 
-    ``read`` gives the bytes of the current link, and ``b""`` at its end; ``next_link`` goes on to the one after it.
-    Bytes outside pages (damage) are passed on as they are.
+    A *link* is a complete logical stream with its own headers (RFC 3533, section 4). A radio station starts one with
+    every title, and joined files have several. Each may have another codec, channel count or sample rate, so each is
+    decoded by itself. Bytes outside of pages (damage) are passed on unchanged.
 
     Args:
-        source: Returns at most as many bytes as it is asked for, and ``b""`` at the end of the stream. It may block.
+        source: Returns at most as many bytes as asked for, ``b""`` at the end of the stream. May block.
     """
 
     def __init__(self, source: Callable[[int], bytes]) -> None:
         self._source = source
-        self._waiting = bytearray()
+        self._pending = bytearray()
         self._ready = bytearray()
         self._ended = False
         self._link_ended = False
         self._in_headers = True
 
     def read(self, size: int) -> bytes:
-        """Return bytes of this link: at least one, at most ``size``; ``b""`` at its end."""
+        """Return 1 to ``size`` bytes of the current link; ``b""`` at its end."""
         while not self._ready and not self._link_ended and self._next_page():
             pass
         data = bytes(self._ready[:size])
@@ -140,7 +141,7 @@ class ChainedOgg:
         return data
 
     def next_link(self) -> bool:
-        """Leave out what is unread of this link and go on to the next one. Returns whether there is one."""
+        """Skip the rest of this link and go on to the next one. Returns whether there is one."""
         while not self._link_ended and self._next_page():
             self._ready.clear()
         self._ready.clear()
@@ -150,137 +151,193 @@ class ChainedOgg:
         return True
 
     def _next_page(self) -> bool:
-        """Make one more page ready, or find that the next one begins a link. Returns False at the end of the stream."""
+        """Make the next page ready, or set ``_link_ended`` if it starts a link. Returns False at the end."""
         length = self._page_bytes()
         while not length and self._fetch():
             length = self._page_bytes()
         if not length:  # the stream ended inside a page
-            length = self._page_bytes() or len(self._waiting)
+            length = self._page_bytes() or len(self._pending)
             if not length:
                 return False
-        elif self._waiting.startswith(CAPTURE_PATTERN):
-            begins = bool(self._waiting[5] & _BEGINNING_OF_STREAM)
+        elif self._pending.startswith(OGG_CAPTURE_PATTERN):
+            begins = bool(self._pending[5] & _BEGINNING_OF_STREAM)
             if begins and not self._in_headers:
                 self._link_ended = True
                 return True
-            # The streams of one link (such as a picture and its sound) all begin before any of them goes on.
+            # All streams of a link (such as a picture and its sound) begin before any of them goes on.
             self._in_headers = begins
-        self._ready += self._waiting[:length]
-        del self._waiting[:length]
+        self._ready += self._pending[:length]
+        del self._pending[:length]
         return True
 
     def _page_bytes(self) -> int:
-        """Length of the page, or of the damage, that the waiting bytes start with; 0 if more bytes are needed."""
-        waiting = self._waiting
-        if len(waiting) < _HEADER_BYTES:
+        """Return the length of the page, or of the damage, at the start of the pending bytes; 0 if more are needed."""
+        pending = self._pending
+        if len(pending) < _PAGE_HEADER_BYTES:
             return 0
-        if waiting.startswith(CAPTURE_PATTERN) and waiting[4] == 0:
-            table_end = _HEADER_BYTES + waiting[26]
-            length = table_end + sum(waiting[_HEADER_BYTES:table_end])
-            is_complete = len(waiting) >= max(table_end, length)
+        if pending.startswith(OGG_CAPTURE_PATTERN) and pending[4] == 0:
+            table_end = _PAGE_HEADER_BYTES + pending[26]
+            length = table_end + sum(pending[_PAGE_HEADER_BYTES:table_end])
+            is_complete = len(pending) >= max(table_end, length)
             if not is_complete and not self._ended:
                 return 0
-            # A link that was cut off in a page claims the beginning of the next link for itself.
-            cut = waiting.find(_FIRST_PAGE, len(CAPTURE_PATTERN), max(table_end, length))
-            if cut > 0 and not (is_complete and _has_right_checksum(waiting[:length])):
+            # The length field of a page that was cut off reaches into the next link.
+            cut = pending.find(_FIRST_PAGE, len(OGG_CAPTURE_PATTERN), max(table_end, length))
+            if cut > 0 and not (is_complete and _has_valid_checksum(pending[:length])):
                 return cut
             return length if is_complete else 0
-        found = waiting.find(CAPTURE_PATTERN, 1)
-        return found if found > 0 else max(1, len(waiting) - len(CAPTURE_PATTERN) + 1)
+        found = pending.find(OGG_CAPTURE_PATTERN, 1)
+        return found if found > 0 else max(1, len(pending) - len(OGG_CAPTURE_PATTERN) + 1)
 
     def _fetch(self) -> bool:
         if self._ended:
             return False
         data = self._source(_READ_BYTES)
         self._ended = not data
-        self._waiting += data
+        self._pending += data
         return not self._ended
 
 
-def _has_right_checksum(page: bytearray) -> bool:
-    """Whether a page is whole (RFC 3533 section 6: CRC-32, neither reflected nor inverted)."""
-    told = int.from_bytes(page[_CHECKSUM], "little")
+def _has_valid_checksum(page: bytearray) -> bool:
+    """Check a page's CRC-32 (RFC 3533, section 6: neither reflected nor inverted)."""
+    stated = int.from_bytes(page[_CHECKSUM], "little")
     page[_CHECKSUM] = bytes(4)
     register = 0
     for byte in page:
         register ^= byte << 24
         for _ in range(8):
-            register = (register << 1) ^ (_POLYNOMIAL if register & 0x8000_0000 else 0)
+            register = (register << 1) ^ (0x04C11DB7 if register & 0x8000_0000 else 0)
         register &= 0xFFFF_FFFF
-    return register == told
+    return register == stated
 
 
-LONGEST_SEARCH_BYTES = 16_384
-"""Behind so many bytes no more is searched: four frames of 320 kbit/s, or a few seconds of a slow station."""
+# Frames of MPEG audio and ADTS
 
-_FRAMES = 4
-"""So many in a row, each where the one before ends and like it, are no chance."""
+MPEG_SEARCH_BYTES = 16_384
+"""Frames are searched in this many bytes: a few seconds of a slow station."""
 
+_KBPS = {  # by MPEG-1 or not, and by layer
+    (True, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
+    (True, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
+    (True, 3): (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    (False, 1): (32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
+    (False, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+    (False, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
 _RATES_HZ = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
-_BIT_RATES_1 = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
-_BIT_RATES_2 = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
+_FRAME_HEADER_BYTES = 6
 
 
-def guess_framing(data: bytes) -> str | None:
-    """Return FFmpeg's name of the format, ``mp3`` or ``aac``; None if this holds neither, or too little of it.
-
-    Args:
-        data: The first bytes of a stream.
-    """
-    for name, length in (("mp3", _mp3_frame_bytes), ("aac", _aac_frame_bytes)):
-        start = data.find(b"\xff")
-        while 0 <= start < LONGEST_SEARCH_BYTES:
-            if _follow(data, start, length):
-                return name
-            start = data.find(b"\xff", start + 1)
+def find_mpeg_frames(data: bytes) -> Literal["mp3", "aac"] | None:
+    """Return FFmpeg's name of the format if the start of a stream holds four frames in a row, cut anywhere."""
+    start = data.find(b"\xff")
+    while 0 <= start < MPEG_SEARCH_BYTES:
+        if _are_frames(data, start, 4):
+            return "aac" if _is_adts(data[start:]) else "mp3"
+        start = data.find(b"\xff", start + 1)
     return None
 
 
-def _follow(data: bytes, at: int, frame_bytes: Callable[[bytes], int]) -> bool:
-    """Whether ``_FRAMES`` frames begin here, one behind the other."""
-    kind = data[at : at + 2]
-    for _ in range(_FRAMES):
-        header = data[at : at + 6]
-        length = frame_bytes(header) if len(header) == 6 and header[:2] == kind else 0
-        if not length:
+def mpeg_frame_bytes(header: bytes) -> int:
+    """Return the length of the frame of MPEG audio or ADTS with this header of 6 bytes or more; 0 if it is none."""
+    if len(header) < _FRAME_HEADER_BYTES or header[0] != 0xFF or header[1] & 0xE0 != 0xE0:
+        return 0
+    if _is_adts(header):
+        length = (header[3] & 3) << 11 | header[4] << 3 | header[5] >> 5
+        return length if length > 7 and header[2] >> 2 & 15 <= 12 else 0
+    version, layer = header[1] >> 3 & 3, 4 - (header[1] >> 1 & 3)
+    kbps_index, rate_index, padding = header[2] >> 4, header[2] >> 2 & 3, header[2] >> 1 & 1
+    if version == 1 or layer == 4 or kbps_index in {0, 15} or rate_index == 3:
+        return 0
+    bit_rate = 1000 * _KBPS[version == 3, layer][kbps_index - 1]
+    rate_hz = _RATES_HZ[version][rate_index]
+    if layer == 1:
+        return (12 * bit_rate // rate_hz + padding) * 4
+    return (72 if layer == 3 and version != 3 else 144) * bit_rate // rate_hz + padding
+
+
+def _are_frames(data: bytes, start: int, count: int) -> bool:
+    """Return whether so many frames of one kind and rate follow each other from ``start`` on."""
+    first = data[start : start + 3]
+    for _ in range(count):
+        header = data[start : start + _FRAME_HEADER_BYTES]
+        length = mpeg_frame_bytes(header)
+        if not length or header[:2] != first[:2] or (header[2] ^ first[2]) & 0x0C:
             return False
-        at += length
+        start += length
     return True
 
 
-def _mp3_frame_bytes(header: bytes) -> int:
-    """Length of the frame of layer III with this header; 0 if it is none."""
-    version, layer = header[1] >> 3 & 3, header[1] >> 1 & 3
-    bit_rate, rate, padding = header[2] >> 4, header[2] >> 2 & 3, header[2] >> 1 & 1
-    if header[1] >> 5 != 7 or version == 1 or layer != 1 or bit_rate in {0, 15} or rate == 3:
-        return 0
-    kbits, factor = (_BIT_RATES_1[bit_rate], 144_000) if version == 3 else (_BIT_RATES_2[bit_rate], 72_000)
-    return factor * kbits // _RATES_HZ[version][rate] + padding
+def _is_adts(header: bytes) -> bool:
+    return header[1] & 0xF6 == 0xF0
 
 
-def _aac_frame_bytes(header: bytes) -> int:
-    """Length of the ADTS frame with this header; 0 if it is none."""
-    if header[1] & 0xF6 != 0xF0 or header[2] >> 2 & 15 > 12:
-        return 0
-    length = (header[3] & 3) << 11 | header[4] << 3 | header[5] >> 5
-    return length if length > 7 else 0
+# Signatures
+
+SIGNATURE_BYTES = 16
+"""``container_name`` needs this many bytes..."""
+
+MPEG_BYTES = 4096
+"""...or this many to find two frames of MPEG audio: a single frame could be PCM."""
+
+_SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
+    (8, b"WAVE", "WAV"),
+    (8, b"AVI ", "AVI"),
+    (8, b"AIFF", "AIFF"),
+    (8, b"AIFC", "AIFF"),
+    (0, b"riff\x2e\x91\xcf\x11", "W64"),
+    (0, b"caff", "CAF"),
+    (0, b".snd", "AU"),
+    (0, b"fLaC", "FLAC"),
+    (0, b"OggS", "Ogg"),
+    (0, b"\x1aE\xdf\xa3", "Matroska or WebM"),
+    (4, b"ftyp", "MP4"),
+    (0, b"wvpk", "WavPack"),
+    (0, b"MAC ", "Monkey's Audio"),
+    (0, b"MPCK", "Musepack"),
+    (0, b"TTA1", "True Audio"),
+    (0, b"DSD ", "DSF"),
+    (0, b"#!AMR", "AMR"),
+    (0, b"FLV\x01", "FLV"),
+    (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "WMA"),
+)
+"""Offset, bytes, name."""
 
 
-_UNKNOWN = (0, 0xFFFFFFFF, 0x7FFFFFFF)
-"""What programs write that cannot know the length, as into a pipe: no lie."""
+def container_name(head: bytes, *, find_mpeg: bool = True) -> str | None:
+    """Return the name of the format of a file that starts like this; None for raw PCM.
 
-_MOST_CHUNKS = 64
-_LEAST_BYTES = 64
-"""Less than this after the end is padding."""
+    Args:
+        head: The first bytes: ``SIGNATURE_BYTES``, or ``MPEG_BYTES`` if they start with a frame of MPEG audio.
+        find_mpeg: Look for frames of MP3 and AAC without a header, too. PCM can resemble a single one.
+    """
+    for offset, signature, name in _SIGNATURES:
+        if head[offset : offset + len(signature)] == signature:
+            return name
+    # An ID3 tag has a version below 255, and its length in bytes of seven bits.
+    if head[:3] == b"ID3" and len(head) >= 10 and head[3] < 0xFF and max(head[6:10]) < 0x80:
+        return "MP3"
+    if find_mpeg and _are_frames(head, 0, 2):
+        return "AAC" if _is_adts(head) else "MP3"
+    return None
+
+
+# Length fields of headers
+
+_UNKNOWN_LENGTHS = (0, 0xFFFFFFFF, 0x7FFFFFFF)
+"""Placeholders of programs that cannot know the length, such as when writing into a pipe."""
+
+_MAX_CHUNKS = 64
+_MIN_EXTRA_BYTES = 64
+"""Less than this after the stated end is padding."""
 
 
 def wrong_length(path: Path) -> str:
-    """What is wrong with the length in a file's header, as the end of a sentence; empty if nothing is.
+    """Return what is wrong with the length in a file's header, as the predicate of a sentence; empty if nothing.
 
-    WAV, Wave64, AVI, CAF, SoX and VOC are looked at. Files of other formats, and those that cannot be read, are taken
-    as they are.
+    WAV, Wave64, AVI, CAF, SoX and VOC are checked. Other formats and unreadable files count as right.
     """
-    if not path.is_file():  # a pipe is read once
+    if not path.is_file():  # a pipe can be read only once
         return ""
     try:
         with path.open("rb") as file:
@@ -288,118 +345,15 @@ def wrong_length(path: Path) -> str:
             head = file.read(64)
             file.seek(0)
             if head.startswith(b"RIFF") and head[8:12] == b"WAVE":
-                return _judge_wav(file, size)
-            claim = next((ends(file, size) for magic, ends in _ENDS.items() if head.startswith(magic)), 0)
+                return _check_wav(file, size)
+            end = next((find(file, size) for magic, find in _END_FINDERS.items() if head.startswith(magic)), 0)
     except (OSError, struct.error, OverflowError, ValueError):
         return ""
-    return _cut_short(claim, size) if claim > size else ""
-
-
-def _cut_short(length: int, there: int) -> str:
-    return (
-        f"says that it holds {length:,} bytes and holds {there:,}: it was cut short, or never finished; "
-        "what is there is heard"
-    )
-
-
-def _end_of_w64(file: BinaryIO, size: int) -> int:
-    """Where the audio of a Wave64 file ends by its header; every chunk has a name of 16 bytes and a length of 8."""
-    file.seek(40)  # after the outer chunk and its type
-    for _ in range(_MOST_CHUNKS):
-        start = file.tell()
-        name, length = struct.unpack("<16sQ", file.read(24))
-        if name.startswith(b"data") or start + length > size:
-            return 0 if length >> 62 else start + length
-        file.seek(start + (length + 7) // 8 * 8)
-    return 0
-
-
-def _end_of_avi(file: BinaryIO, size: int) -> int:
-    """Where an AVI file ends by its header; a large one goes on in further pieces."""
-    end = 0
-    while end < size:
-        file.seek(end)
-        length = struct.unpack("<4xI", file.read(8))[0]
-        if length in _UNKNOWN:
-            return 0
-        end += 8 + length + length % 2
-    return end
-
-
-def _end_of_caf(file: BinaryIO, size: int) -> int:
-    """Where the audio of a Core Audio file ends by its header."""
-    at = 8
-    while at + 12 <= size:
-        file.seek(at)
-        name, length = struct.unpack(">4sq", file.read(12))
-        if length < 0:  # -1: up to the end of the file
-            return 0
-        at += 12 + length
-        if name == b"data":
-            break
-    return at
-
-
-def _end_of_sox(file: BinaryIO, _: int) -> int:
-    """Where a SoX file ends by its header; a sample is 4 bytes, and 0 is an unknown number of them."""
-    header_bytes, samples = struct.unpack("<4xIQ", file.read(16))
-    return header_bytes + 4 * samples if samples else 0
-
-
-def _end_of_voc(file: BinaryIO, size: int) -> int:
-    """Where the last block of a Creative Voice file ends by its header."""
-    file.seek(20)
-    at = int(struct.unpack("<H", file.read(2))[0])
-    while at + 4 <= size:
-        file.seek(at)
-        kind, low, high = struct.unpack("<BHB", file.read(4))
-        if kind == 0:  # the terminator
-            return 0
-        at += 4 + low + (high << 16)
-    return at
-
-
-_ENDS = {
-    b"riff\x2e\x91\xcf\x11": _end_of_w64,
-    b"RIFF": _end_of_avi,
-    b"caff": _end_of_caf,
-    b".SoX": _end_of_sox,
-    b"Creative Voice File": _end_of_voc,
-}
-"""How a file of each kind begins, and what finds its end."""
-
-
-def _judge_wav(file: BinaryIO, size: int) -> str:
-    file.seek(12)
-    for _ in range(_MOST_CHUNKS):
-        name, length = struct.unpack("<4sI", file.read(8))
-        start = file.tell()
-        if name == b"data":
-            return "" if length in _UNKNOWN else _compare(file, start, length, size)
-        file.seek(start + length + length % 2)
-    return ""
-
-
-def _compare(file: BinaryIO, start: int, length: int, size: int) -> str:
-    there = size - start
-    if length > there:
-        return (
-            f"says that it holds {length:,} bytes of audio and holds {there:,}: it was cut short, or never finished; "
-            "what is there is heard"
-        )
-    end = start + length + length % 2
-    file.seek(end)
-    after = file.read(4)
-    if size - end >= _LEAST_BYTES and not (len(after) == 4 and after.isascii() and after.decode().isprintable()):
-        return (
-            f"says that its audio ends after {length:,} bytes, but {size - end:,} more follow, which are not heard: "
-            "its header is wrong"
-        )
-    return ""
+    return _cut_short(end, size) if end > size else ""
 
 
 def has_frame_count(path: Path) -> bool:
-    """Whether an MP3 file says in its first frame how many frames it has; else its length is an estimate."""
+    """Return whether the first frame of an MP3 file states the number of frames; else its duration is an estimate."""
     try:
         with path.open("rb") as file:
             head = file.read(10)
@@ -410,3 +364,96 @@ def has_frame_count(path: Path) -> bool:
     except OSError:
         return False
     return any(mark in first for mark in (b"Xing", b"Info", b"VBRI"))
+
+
+def _cut_short(stated: int, actual: int) -> str:
+    return f"states {stated:,} bytes and holds {actual:,}: it was cut short, or never finished; playing what is there"
+
+
+def _check_wav(file: BinaryIO, size: int) -> str:
+    file.seek(12)
+    for _ in range(_MAX_CHUNKS):
+        name, length = struct.unpack("<4sI", file.read(8))
+        start = file.tell()
+        end = start + length + length % 2
+        if name != b"data":
+            file.seek(end)
+            continue
+        if length in _UNKNOWN_LENGTHS:
+            return ""
+        if start + length > size:
+            return _cut_short(length, size - start)
+        file.seek(end)
+        after = file.read(4)
+        is_chunk = len(after) == 4 and after.isascii() and after.decode().isprintable()
+        if size - end >= _MIN_EXTRA_BYTES and not is_chunk:
+            return f"states {length:,} bytes of audio, but {size - end:,} more follow, which are not played"
+        return ""
+    return ""
+
+
+def _w64_end(file: BinaryIO, size: int) -> int:
+    """Return where the audio of a Wave64 file ends by its header. A chunk has a name of 16 bytes and a length of 8."""
+    file.seek(40)  # after the outer chunk and its type
+    for _ in range(_MAX_CHUNKS):
+        start = file.tell()
+        name, length = struct.unpack("<16sQ", file.read(24))
+        if name.startswith(b"data") or start + length > size:
+            return 0 if length >> 62 else start + length
+        file.seek(start + (length + 7) // 8 * 8)
+    return 0
+
+
+def _avi_end(file: BinaryIO, size: int) -> int:
+    """Return where an AVI file ends by its header; a large one consists of several RIFF chunks."""
+    end = 0
+    while end < size:
+        file.seek(end)
+        length = struct.unpack("<4xI", file.read(8))[0]
+        if length in _UNKNOWN_LENGTHS:
+            return 0
+        end += 8 + length + length % 2
+    return end
+
+
+def _caf_end(file: BinaryIO, size: int) -> int:
+    """Return where the audio of a Core Audio file ends by its header."""
+    end = 8
+    while end + 12 <= size:
+        file.seek(end)
+        name, length = struct.unpack(">4sq", file.read(12))
+        if length < 0:  # -1: up to the end of the file
+            return 0
+        end += 12 + length
+        if name == b"data":
+            break
+    return end
+
+
+def _sox_end(file: BinaryIO, _: int) -> int:
+    """Return where a SoX file ends by its header; a sample has 4 bytes, and 0 samples means unknown."""
+    header_bytes, samples = struct.unpack("<4xIQ", file.read(16))
+    return header_bytes + 4 * samples if samples else 0
+
+
+def _voc_end(file: BinaryIO, size: int) -> int:
+    """Return where the last block of a Creative Voice file ends by its header."""
+    file.seek(20)
+    end = int(struct.unpack("<H", file.read(2))[0])
+    while end + 4 <= size:
+        file.seek(end)
+        kind, low, high = struct.unpack("<BHB", file.read(4))
+        if kind == 0:  # the terminator
+            return 0
+        end += 4 + low + (high << 16)
+    return end
+
+
+_END_FINDERS: dict[bytes, Callable[[BinaryIO, int], int]] = {
+    b"riff\x2e\x91\xcf\x11": _w64_end,
+    b"RIFF": _avi_end,
+    b"caff": _caf_end,
+    b".SoX": _sox_end,
+    b"Creative Voice File": _voc_end,
+}
+"""Magic of each format, and the function that finds its stated end (0: unknown)."""

@@ -1,4 +1,4 @@
-"""Decode the audio of a file or of a network address with PyAV (FFmpeg's libraries)."""
+"""Decode the audio of a file or a URL with PyAV (FFmpeg's libraries), and place it by its time stamps."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from stream_mer.errors import SourceError
 from stream_mer.sources.containers import has_frame_count, wrong_length
-from stream_mer.sources.media import URL_SCHEMES, Media, open_address, open_file, url_schemes
+from stream_mer.sources.media import Media, open_address, open_file
 from stream_mer.sources.resampling import MIN_RATE_HZ, to_float32, to_stereo
 from stream_mer.utils.redaction import looks_like_login, redact_address, redact_argument
 
@@ -25,44 +25,33 @@ if TYPE_CHECKING:
     from av.audio.stream import AudioStream
     from av.container import InputContainer
 
-__all__ = [
-    "URL_SCHEMES",
-    "DecodedAudio",
-    "check_file",
-    "decode_file",
-    "decode_url",
-    "duration_s",
-    "load_decoder",
-    "url_schemes",
-]
-
 _LOG = logging.getLogger(__name__)
 
 _MIN_GAP_S = 0.1
-"""Shorter jumps between time stamps are taken for their jitter (Matroska's are whole milliseconds, AVI's worse)..."""
+"""Shorter jumps of time stamps count as jitter (Matroska's are whole milliseconds, AVI's worse)..."""
 
 _MIN_GAP_AFTER_DAMAGE_S = 0.005
-"""...except after a damaged packet, where even one packet's length (some 20 ms) is lost audio."""
+"""...except after a damaged packet, where the length of one packet (some 20 ms) is lost audio."""
 
 _MAX_GAP_S = 24 * 3600.0
-"""Longer jumps are no lost audio but damaged time stamps: the audio goes on without a gap..."""
+"""Longer jumps are damaged time stamps, not lost audio: no gap..."""
 
 _MAX_GAP_OF_BROADCASTS_S = 600.0
-"""...and so where a new count may begin anywhere, as in MPEG streams that were joined."""
+"""...and likewise in broadcasts, whose time stamps may start anew anywhere, as in joined MPEG streams."""
 
 _FIRST_PAGE_S = 1.2
-"""Audio in the first page of Ogg FLAC, at most: encoders end a page after a second."""
+"""Most audio in the first page of Ogg FLAC: encoders end a page after a second."""
 
 _BROADCASTS = frozenset({"mpegts", "mpeg", "rtsp", "rtp", "sdp", "hls", "flv", "live_flv"})
 
 _MIN_DOUBTED_GAP_S = 60.0
-"""A longer one that leads beyond the end that the file states is a damaged time stamp, too."""
+"""A longer jump that leads beyond the stated end of the file is a damaged time stamp, too."""
 
 _MAX_RATE_HZ = 5_644_800
-"""Of what is decoded: DSD1024 as FFmpeg decodes it. A file that claims more is damaged."""
+"""Rate of DSD1024 as FFmpeg decodes it. A file that states more is damaged."""
 
 _MAX_ERRORS_IN_A_ROW = 8
-"""So often is reading tried again before the rest is given up: Liquidsoap ends every title with one error."""
+"""Reading is retried this often before the rest is given up: Liquidsoap ends every title with one error."""
 
 # fmt: off
 _KNOWS_LENGTH = frozenset({
@@ -71,20 +60,20 @@ _KNOWS_LENGTH = frozenset({
     "tak", "tta", "voc", "w64", "wav", "webm", "wsd", "wtv", "wv", "xwma",
 })
 # fmt: on
-"""Containers whose header or index says how long the audio is. Of the others FFmpeg estimates it from the bit rate."""
+"""Containers that state the duration in a header or index. For others FFmpeg estimates it from the bit rate."""
 
 _SHORT_S, _SHORT_SHARE = 0.25, 0.005
-"""A file whose audio ends so much, and so large a share, before the end that it states was cut short."""
+"""A file is cut short if its audio ends this much, and this share, before the stated end."""
 
 RUN_S = 0.5
-"""Files are decoded so much at a time: a packet is 20 ms, and what is done to each costs as much as its decoding."""
+"""Length of a run that is decoded from a file at a time. A packet is 20 ms, and its overhead equals its decoding."""
 
 _TRUSTED_PACKETS = 10
-"""Random bytes hold headers of MP3 and AAC by chance, and one packet in five decodes to noise: audio is let out only
-once so many packets in a row were sound..."""
+"""Random bytes hold headers of MP3 and AAC by chance, and one packet in five decodes to noise. So audio is released
+only after this many valid packets in a row..."""
 
 _DOUBTED_PACKETS = 200
-"""...or, if that does not happen within so many (some 4 s), once it is sure that most were."""
+"""...or, without such a row, after this many (some 4 s) if most were valid."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -93,8 +82,8 @@ class DecodedAudio:
 
     Attributes:
         samples: Shape ``[n, channels]``, nominal range -1..1.
-        rate_hz: Its rate, which may differ from that of the run before.
-        gap_s: How much audio is missing before it, by the file's time stamps; 0 normally.
+        rate_hz: Sample rate, which may differ from that of the run before.
+        gap_s: Audio missing before it by the time stamps, seconds; normally 0.
     """
 
     samples: NDArray[np.float32]
@@ -104,7 +93,7 @@ class DecodedAudio:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Block:
-    """What one packet holds, as the decoder gave it: like ``DecodedAudio``, but samples of any type."""
+    """One decoded packet: like ``DecodedAudio``, but samples of any type, shape ``[n, channels]``."""
 
     samples: NDArray[Any]
     rate_hz: int
@@ -116,18 +105,18 @@ class _Block:
         return len(self.samples) / self.rate_hz
 
     def follows(self, other: _Block) -> bool:
-        """Whether both can be one run."""
+        """Return whether both can be one run."""
         like = self.rate_hz == other.rate_hz and self.channel_names == other.channel_names
         return like and self.samples.dtype == other.samples.dtype and not self.gap_s
 
 
 def load_decoder() -> None:
-    """Load the libraries that decode, which takes 0.1 s: else the first source that is opened waits for them."""
+    """Load FFmpeg's libraries, which takes 0.1 s; else the first source waits for them."""
     import av  # noqa: F401, PLC0415 - only who decodes pays
 
 
 def check_file(path: Path) -> None:
-    """Find out what can be said of a file without decoding it.
+    """Check what can be checked without decoding.
 
     Raises:
         SourceError: It is missing, a folder or empty.
@@ -145,10 +134,10 @@ def check_file(path: Path) -> None:
 
 
 def duration_s(path: Path) -> float | None:
-    """How long a file says that it is, seconds; None if it does not say, as a chained Ogg stream, or is read once.
+    """Return the duration that a file states, seconds; None for a chained Ogg stream, a pipe, or if it states none.
 
     Raises:
-        SourceError: It cannot be opened, or holds no audio.
+        SourceError: It cannot be opened, or has no audio.
     """
     check_file(path)
     if not path.is_file():
@@ -156,7 +145,7 @@ def duration_s(path: Path) -> float | None:
     with closing(open_file(path, as_chain=False)) as media:
         if media.chained:
             return None
-        stream = _choose_track(media.container, os.fspath(path), None, told=True)
+        stream = _choose_track(media.container, os.fspath(path), None, warn=False)
         if stream.duration is not None and stream.time_base is not None:
             return float(stream.duration * stream.time_base)
         return None if media.container.duration is None else media.container.duration / 1_000_000
@@ -165,44 +154,43 @@ def duration_s(path: Path) -> float | None:
 def decode_file(
     path: Path, *, track: str | None = None, stopped: Callable[[], bool] = lambda: False
 ) -> Iterator[DecodedAudio]:
-    """Decode an audio track of a file, from its beginning, ``RUN_S`` at a time; of a pipe, packet by packet.
+    """Decode an audio track of a file from its beginning, ``RUN_S`` at a time; of a pipe, packet by packet.
 
-    What is damaged is left out with a warning; time stamps tell how much that was where the format has them.
+    Damaged packets are skipped with a warning. If the format has time stamps, a gap replaces them.
 
     Args:
         path: The file.
-        track: Its number among the audio tracks, from 1, or its title; None for the one that FFmpeg takes for the best.
-        stopped: Tells whether nobody wants to hear any more; asked while a pipe gives nothing.
+        track: Number among the audio tracks, from 1, or title; None for FFmpeg's choice.
+        stopped: Returns whether to give up; called while a pipe gives nothing.
 
     Raises:
-        SourceError: The file cannot be opened, holds no audio or no such track, or nothing (or next to nothing) of it
-            can be decoded.
+        SourceError: The file cannot be opened, has no audio or no such track, or (almost) nothing of it can be decoded.
     """
     check_file(path)
     with closing(open_file(path, stopped=stopped)) as media:
         wrong = wrong_length(path)
         if wrong:
             _LOG.warning("%s %s", path.name, wrong)
-        decoding = _Decoding(media, path.name, os.fspath(path), sent=media.sent, track=track, length_told=bool(wrong))
+        decoding = _Decoding(media, path.name, os.fspath(path), sent=media.sent, track=track, is_warned=bool(wrong))
         yield from decoding.run(at_least_s=RUN_S if path.is_file() and not media.sent else 0.0)
     if decoding.failure is not None and media.sent:
-        _LOG.warning("%s: nothing is sent any more; that is taken for its end", path.name)
+        _LOG.warning("%s: nothing arrives any more; taken for its end", path.name)
 
 
 def decode_url(url: str, *, timeout_s: float, track: str | None = None) -> Iterator[DecodedAudio]:
-    """Decode an audio track behind a network address, as fast as it is sent, packet by packet.
+    """Decode an audio track behind a URL as fast as it arrives, packet by packet.
 
     Args:
-        url: Of a scheme in ``url_schemes()``.
-        timeout_s: How long to wait for a connection, and then for each piece of data, seconds.
+        url: With a scheme of ``media.url_schemes()``; or the path of an SDP file.
+        timeout_s: Longest wait for a connection, and then for each piece of data, seconds.
         track: As of ``decode_file``.
 
-    Returns:
-        Ends with what has a length of its own, such as a song behind ``https``.
+    Yields:
+        Audio, to the end of a stream with a length, such as a song behind ``https``.
 
     Raises:
-        SourceError: It cannot be reached or opened, holds no audio, goes silent for ``timeout_s``, or ends although it
-            has no length, as a radio station does whose server goes away.
+        SourceError: It cannot be reached or opened, has no audio, sends nothing for ``timeout_s``, or ends although it
+            has no length, as when a radio station's server goes away.
     """
     shown = redact_address(url)
     with closing(open_address(url, timeout_s=timeout_s)) as media:
@@ -214,15 +202,15 @@ def decode_url(url: str, *, timeout_s: float, track: str | None = None) -> Itera
 
 
 class _Decoding:
-    """One pass over one file, or over what is ``sent`` over one connection.
+    """One pass over one file or one connection.
 
     Args:
-        media: What was opened.
-        name: For warnings.
-        where: For errors.
-        sent: Audio comes from a connection: its time stamps begin anywhere, and it cannot be shorter than it says.
+        media: The open container.
+        name: Name for warnings.
+        where: Name for errors; the path of a file.
+        sent: Audio comes from a connection: its time stamps start anywhere, and a stated length means nothing.
         track: As of ``decode_file``.
-        length_told: A warning said already that the file was cut short.
+        is_warned: A warning said already that the file was cut short.
     """
 
     def __init__(
@@ -233,29 +221,29 @@ class _Decoding:
         *,
         sent: bool = False,
         track: str | None = None,
-        length_told: bool = False,
+        is_warned: bool = False,
     ) -> None:
         self._media = media
         self._name = name
         self._where = where
         self._sent = sent
         self._track = track
-        self._length_told = length_told
+        self._is_warned = is_warned
         self.failure: Exception | None = None
-        """Why nothing can be read beyond the point that was reached, if not because it is the end."""
+        """Why nothing more can be read; None at the regular end."""
         self._sound_packets = 0
         self._sound_in_a_row = 0
         self._damaged_packets = 0
         self._trusted = False
-        self._untold: Exception | None = None
+        self._unreported: Exception | None = None
         self._decoded_s = 0.0
         self._no_numbers = 0
         self._begin_link()
 
     def _begin_link(self) -> None:
-        """Go on with the container that is open now: its own decoder, and its own time stamps."""
+        """Start to decode the current container, with its own decoder and time stamps."""
         container = self._media.container
-        self._stream = _choose_track(container, self._where, self._track, told=self._decoded_s > 0)
+        self._stream = _choose_track(container, self._where, self._track, warn=not self._decoded_s)
         self._decoder: AudioCodecContext = self._stream.codec_context
         self._start_s = (container.start_time or 0) / 1_000_000
         self._reached_s = self._link_s = 0.0
@@ -264,7 +252,7 @@ class _Decoding:
         self._lead_s = 0.0 if self._sent else _lead_s(self._stream, self._start_s)
 
     def run(self, *, at_least_s: float = 0.0) -> Iterator[DecodedAudio]:
-        """Decode in runs of at least so many seconds, as far as there is no gap; each packet by itself for 0."""
+        """Yield runs of at least ``at_least_s`` seconds, shorter before a gap; single packets for 0."""
         waiting: list[_Block] = []
         length_s = 0.0
         for block in self._blocks():
@@ -279,9 +267,9 @@ class _Decoding:
         if waiting:
             yield self._joined(waiting)
         if self._damaged_packets > 1:
-            _LOG.warning("%s: %d damaged packets left out in all", self._name, self._damaged_packets)
+            _LOG.warning("%s: %d damaged packets skipped in all", self._name, self._damaged_packets)
         if self._no_numbers:
-            _LOG.warning("%s: %d samples are no numbers, taken as silence", self._name, self._no_numbers)
+            _LOG.warning("%s: %d samples are not finite, replaced by silence", self._name, self._no_numbers)
 
     def _joined(self, blocks: list[_Block]) -> DecodedAudio:
         samples = to_float32(np.concatenate([block.samples for block in blocks]))
@@ -290,7 +278,7 @@ class _Decoding:
         return DecodedAudio(samples=stereo, rate_hz=blocks[0].rate_hz, gap_s=blocks[0].gap_s)
 
     def _blocks(self) -> Iterator[_Block]:
-        """What can be decoded, once it is sure that it is audio at all."""
+        """Yield what can be decoded, once it is certain to be audio."""
         doubted: list[_Block] = []
         for packet in self._packets():
             doubted += self._decode(packet)
@@ -304,7 +292,7 @@ class _Decoding:
             yield from doubted
 
     def _packets(self) -> Iterator[av.Packet[AudioStream]]:
-        """Packets of the track in every link, up to the end or the point that nothing can be read beyond."""
+        """Yield the track's packets in every link, as far as they can be read."""
         import av.error  # noqa: PLC0415  # takes 0.1 s: only who decodes pays
 
         while True:
@@ -325,7 +313,7 @@ class _Decoding:
                 packet = next(packets)
             except StopIteration:
                 break
-            except Exception as error:  # what PyAV raises, and what a reader of ours does
+            except Exception as error:  # from PyAV or our own readers
                 errors.append(error)
                 if not _may_read_on(error, sent=self._sent):
                     break
@@ -341,7 +329,7 @@ class _Decoding:
         self._end_link(errors)
 
     def _end_link(self, errors: list[Exception]) -> None:
-        """Say what is missing at the end; one error there is how Liquidsoap ends the links of an Ogg stream."""
+        """Report errors at the end of a link; a single one is how Liquidsoap ends the links of an Ogg stream."""
         lost = [error for error in errors if not _may_read_on(error, sent=self._sent)]
         if self._sent:
             self.failure = next(iter(lost), None)
@@ -350,29 +338,29 @@ class _Decoding:
             self._note_damage(errors[0])
         if lost:
             self.failure = lost[0]
-        if not self._tell_if_short():
-            self._tell_damage()
+        if not self._report_if_short():
+            self._report_damage()
 
     def _note_end(self, packet: av.Packet[Any]) -> None:
-        """Remember how far the other streams reach: of a film, the picture may go on after the sound."""
+        """Remember the end of other streams: in a film, the picture may outlast the sound."""
         stamp = packet.pts if packet.pts is not None else packet.dts
         if stamp is not None and packet.time_base:
             end_s = (stamp + (packet.duration or 0)) * packet.time_base.numerator / packet.time_base.denominator
             self._reached_s = max(self._reached_s, end_s - self._start_s)
 
-    def _tell_if_short(self) -> bool:
-        """Warn if the file says that it is longer than it is."""
+    def _report_if_short(self) -> bool:
+        """Warn if the file states a longer duration than it has. Returns whether it did."""
         container = self._media.container
         stated_s = (container.duration or 0) / 1_000_000
         heard_s = 0.0 if self._expected_s is None else self._expected_s - self._start_s
         reached_s = max(self._reached_s, self._decoded_s, heard_s)
         missing_s = stated_s - reached_s
-        if self._length_told or not _states_length(container, Path(self._where)):
+        if self._is_warned or not _states_length(container, Path(self._where)):
             return False
         if missing_s <= max(_SHORT_S, _SHORT_SHARE * stated_s):
             return False
         _LOG.warning(
-            "%s says that it lasts %.1f s and ends after %.1f s: it was cut short; what is there is heard",
+            "%s states a duration of %.1f s and ends after %.1f s: it was cut short; playing what is there",
             self._name,
             stated_s,
             reached_s,
@@ -380,7 +368,7 @@ class _Decoding:
         return True
 
     def _decode(self, packet: av.Packet[AudioStream]) -> list[_Block]:
-        """What one packet decodes to: nothing if it is damaged."""
+        """Decode one packet; nothing if it is damaged."""
         import av.error  # noqa: PLC0415  # as above
 
         try:
@@ -397,11 +385,7 @@ class _Decoding:
         return [self._block(block) for block in blocks]
 
     def _follow_extradata(self, packet: av.Packet[AudioStream]) -> list[Any]:
-        """Begin with a new decoder where the headers change on the way: PyAV's goes on with the old ones.
-
-        Returns:
-            What the old decoder had kept back.
-        """
+        """Start a new decoder if the headers change: PyAV's keeps the old ones. Returns the old decoder's rest."""
         import av  # noqa: PLC0415  # as above
 
         if not packet.has_sidedata("new_extradata"):
@@ -416,50 +400,49 @@ class _Decoding:
         return rest
 
     def _judge(self) -> None:
-        """Decide whether this is audio at all."""
-        doubted_enough = self._sound_packets + self._damaged_packets >= _DOUBTED_PACKETS
-        if doubted_enough:
+        """Decide whether this is audio, so that it may be released."""
+        has_sample = self._sound_packets + self._damaged_packets >= _DOUBTED_PACKETS
+        if has_sample:
             self._require_mostly_sound()
-        self._trusted = doubted_enough or self._sound_in_a_row >= _TRUSTED_PACKETS
+        self._trusted = has_sample or self._sound_in_a_row >= _TRUSTED_PACKETS
         if self._trusted and self._damaged_packets:
-            self._untold = None
-            _LOG.warning("%s is damaged at its start; going on with what can be decoded", self._name)
+            self._unreported = None
+            _LOG.warning("%s is damaged at its start; playing what can be decoded", self._name)
 
     def _require_mostly_sound(self) -> None:
         if self._sent and self.failure is not None and self._sound_packets == self._damaged_packets == 0:
             raise SourceError(f"nothing is sent to {self._where}: start the sender, and check address and network")
         if self._sound_packets == 0 or self._sound_packets < self._damaged_packets:
             raise SourceError(
-                f"nothing in {self._where} can be decoded as audio: it is damaged, or not what its name says; "
-                "try another copy"
+                f"nothing in {self._where} can be decoded as audio: it is damaged, or not audio; try another copy"
             )
 
     def _note_damage(self, error: Exception) -> None:
         if self._trusted and self._damaged_packets == 0:
-            self._untold = error
+            self._unreported = error
         self._damaged_packets += 1
         self._sound_in_a_row = 0
         self._after_damage = True
 
-    def _tell_damage(self) -> None:
-        """Warn of the first damage, once it is known that it is not just the end of a file that was cut short."""
-        if self._untold is not None:
+    def _report_damage(self) -> None:
+        """Warn of the first damage, once it is known not to be the end of a file that was cut short."""
+        if self._unreported is not None:
             _LOG.warning(
-                "%s is damaged after %.1f s (%s); going on with what can be decoded",
+                "%s is damaged after %.1f s (%s); playing what can be decoded",
                 self._name,
                 self._decoded_s,
-                getattr(self._untold, "strerror", None) or self._untold,
+                getattr(self._unreported, "strerror", None) or self._unreported,
             )
-            self._untold = None
+            self._unreported = None
 
     def _block(self, frame: Any) -> _Block:
         rate_hz = int(frame.sample_rate)
         if not MIN_RATE_HZ <= rate_hz <= _MAX_RATE_HZ:
             raise SourceError(
-                f"{self._where} says that it has {rate_hz} samples a second, which no music has: "
-                "its header is damaged, or it is no audio; try another copy"
+                f"{self._where} states a sample rate of {rate_hz} Hz, which no music has: "
+                "its header is damaged, or it is not audio; try another copy"
             )
-        self._tell_damage()
+        self._report_damage()
         samples = frame.to_ndarray()
         # Planar formats are [channels, n], packed ones [1, n * channels].
         channels = samples.T if frame.format.is_planar else samples.reshape(-1, frame.layout.nb_channels)
@@ -471,7 +454,7 @@ class _Decoding:
         return _Block(samples=channels, rate_hz=rate_hz, gap_s=gap_s, channel_names=names)
 
     def _gap_s(self, frame: Any) -> float:
-        """Compare a frame's time stamp with the end of the frame before it."""
+        """Return how much audio is missing before a frame by its time stamp, seconds."""
         length_s = frame.samples / frame.sample_rate
         lead_s, self._lead_s = self._lead_s, 0.0
         if frame.pts is None or frame.time_base is None:
@@ -481,16 +464,16 @@ class _Decoding:
         start_s = frame.pts * frame.time_base.numerator / frame.time_base.denominator
         jump_s = 0.0 if self._expected_s is None else start_s - self._expected_s
         self._expected_s = start_s + length_s
-        # What is sent is placed by when it comes; and Ogg FLAC that is joined in its middle counts from 0 at first.
+        # Sent audio is placed by its arrival. Ogg FLAC that is joined in its middle counts from 0 at first.
         flac = self._media.chained and self._stream.codec_context.name == "flac"
         joined = flac and self._link_s < _FIRST_PAGE_S
         if self._sent or joined or not self._is_gap(jump_s, start_s):
             return lead_s
-        _LOG.warning("%s: %.2f s of audio missing at %.1f s, taken as silence", self._name, jump_s, self._decoded_s)
+        _LOG.warning("%s: %.2f s of audio missing at %.1f s, replaced by silence", self._name, jump_s, self._decoded_s)
         return lead_s + jump_s
 
     def _is_gap(self, jump_s: float, start_s: float) -> bool:
-        """Whether audio is missing where time stamps jump so far, to ``start_s``."""
+        """Return whether a jump of time stamps to ``start_s`` is missing audio, and not damage."""
         container = self._media.container
         broadcast = not _BROADCASTS.isdisjoint(container.format.name.split(","))
         least_s = _MIN_GAP_AFTER_DAMAGE_S if self._after_damage else _MIN_GAP_S
@@ -502,7 +485,7 @@ class _Decoding:
 
 
 def _may_read_on(error: Exception, *, sent: bool) -> bool:
-    """Whether there may be audio behind an error: behind damage there is, behind a lost connection there is none."""
+    """Return whether audio may follow an error: after damage it may, after a lost connection not."""
     import av.error  # noqa: PLC0415  # takes 0.1 s: only who decodes pays
 
     if isinstance(error, SourceError):
@@ -512,7 +495,7 @@ def _may_read_on(error: Exception, *, sent: bool) -> bool:
 
 
 def _lead_s(stream: AudioStream, start_s: float) -> float:
-    """How much later the sound begins than the picture, seconds."""
+    """Return how much later the sound starts than the picture, seconds."""
     if stream.start_time is None or stream.time_base is None:
         return 0.0
     lead_s = float(stream.start_time * stream.time_base) - start_s
@@ -520,15 +503,15 @@ def _lead_s(stream: AudioStream, start_s: float) -> float:
 
 
 def _states_length(container: InputContainer, path: Path) -> bool:
-    """Whether the duration of a container is stated in it, and not estimated from its size."""
+    """Return whether the duration is stated in the container, and not estimated from its size."""
     names = set(container.format.name.split(","))
     if container.duration is None or not container.duration > 0:
         return False
     return ("mp3" in names and has_frame_count(path)) or not names.isdisjoint(_KNOWS_LENGTH)
 
 
-def _choose_track(container: InputContainer, where: str, track: str | None, *, told: bool = False) -> AudioStream:
-    """Find the track to hear, and say which it is where there are several.
+def _choose_track(container: InputContainer, where: str, track: str | None, *, warn: bool = True) -> AudioStream:
+    """Return the track to decode; warn which one that is if there are several.
 
     Raises:
         SourceError: There is no audio, no such track, or no decoder for it.
@@ -536,30 +519,29 @@ def _choose_track(container: InputContainer, where: str, track: str | None, *, t
     tracks: list[Any] = list(container.streams.audio)
     if not tracks:
         kinds = ", ".join(sorted({each.type for each in container.streams if each.type})) or "nothing"
-        raise SourceError(f"{where} holds no audio stream (only {kinds}); choose a file with sound")
+        raise SourceError(f"{where} has no audio stream (only {kinds}); choose a file with sound")
     stream: Any
     if track is not None:
         stream = _named_track(tracks, where, track)
     else:
-        # ``best`` passes over a stream whose rate could not be found out; tried all the same, its error is true.
+        # ``best`` skips a stream of unknown rate; decoding it gives the true error.
         stream = container.streams.best("audio") or tracks[0]
-        if len(tracks) > 1 and not told:
-            heard = tracks.index(stream) + 1
+        if len(tracks) > 1 and warn:
             _LOG.warning(
-                "%s has %d audio tracks (%s): track %d is heard; choose another with --track",
+                "%s has %d audio tracks (%s): playing track %d; choose another with --track",
                 where,
                 len(tracks),
                 _listing(tracks),
-                heard,
+                tracks.index(stream) + 1,
             )
     if stream.codec_context is None:
-        raise SourceError(f"the audio in {where} is in a format without a decoder here; convert it to WAV or FLAC")
+        raise SourceError(f"the audio in {where} is in a format without a decoder; convert it to WAV or FLAC")
     stream.codec_context.thread_count = 1
     return stream  # type: ignore[no-any-return]  # best() is typed for streams of any kind
 
 
 def _named_track(tracks: list[Any], where: str, track: str) -> Any:
-    """The track of this number, from 1, or of this title or language."""
+    """Return the track with this number, from 1, title or language."""
     if track.isascii() and track.isdecimal() and 1 <= int(track) <= len(tracks):
         return tracks[int(track) - 1]
     wanted = track.strip().casefold()
@@ -571,6 +553,6 @@ def _named_track(tracks: list[Any], where: str, track: str) -> Any:
 
 
 def _listing(tracks: list[Any]) -> str:
-    """Number and title of each track."""
+    """Return number and title of each track, for a message."""
     titles = [stream.metadata.get("title") or stream.metadata.get("language") or "" for stream in tracks]
     return ", ".join(f"{number} {title}".strip() for number, title in enumerate(titles, 1))

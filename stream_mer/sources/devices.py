@@ -1,4 +1,4 @@
-"""Choose a sound device by its name: never by an index, which changes with every plug, and never another one."""
+"""Choose a sound device by its name, never by an index, which changes with every plug. Standard library alone."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from stream_mer.errors import DeviceError, SettingError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputDevice:
-    """A device that audio can be captured from.
+    """A sound input.
 
     Attributes:
-        name: As the system calls it.
+        name: The system's name of it.
         host_api: The system's sound interface that leads to it (ALSA, Core Audio, Windows WASAPI...).
-        channels: How many it can capture.
-        rate_hz: Its own rate.
-        is_default: The system's default input.
-        is_monitor: Seems to carry what the computer plays, going by its name.
+        channels: Number of channels.
+        rate_hz: Native sample rate.
+        is_default: Whether it is the system's default input.
+        is_monitor: Whether its name looks like a monitor of what the computer plays.
     """
 
     name: str
@@ -42,16 +42,16 @@ _MONITOR_MARKS = (
 
 
 def is_monitor_name(name: str) -> bool:
-    """Whether a device called so seems to carry what the computer plays."""
+    """Return whether a name looks like a monitor of what the computer plays."""
     lower = name.casefold()
     return any(mark in lower for mark in _MONITOR_MARKS)
 
 
 def parse_channels(text: str) -> tuple[int, ...]:
-    """Read which channels to hear: ``3,4`` gives (3, 4). Channels count from 1, as on the sockets.
+    """Parse a list of channels: ``3,4`` gives (3, 4). Channels count from 1, as on the sockets.
 
     Raises:
-        SettingError: It is no list of such numbers, or one comes twice.
+        SettingError: It is not a list of such numbers, or one is repeated.
     """
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() and int(part) >= 1 for part in parts):
@@ -66,7 +66,7 @@ def require_channels(device: InputDevice, channels: Sequence[int]) -> None:
     """Check that a device has these channels.
 
     Raises:
-        DeviceError: It has not.
+        DeviceError: One is missing.
     """
     missing = [channel for channel in channels if channel > device.channels]
     if missing:
@@ -76,15 +76,15 @@ def require_channels(device: InputDevice, channels: Sequence[int]) -> None:
 
 
 def choose_device(wanted: str | None, devices: Sequence[InputDevice]) -> InputDevice:
-    """Find the device that a person means.
+    """Find a device by its name.
 
     Args:
-        wanted: Its whole name, or a part of it in any case that no other device's name holds; None or empty for the
-            default. A whole name wins over parts.
-        devices: What there is, in the system's order.
+        wanted: Whole name, or a part in any case that fits one device alone; None or empty for the default. A whole
+            name wins over parts.
+        devices: The devices, in the system's order.
 
     Raises:
-        DeviceError: There is none, or more than one; the message lists what there is.
+        DeviceError: None fits, or more than one does; the message lists the devices.
     """
     if not devices:
         raise DeviceError("there is no sound input on this machine; plug one in, or start the sound server")
@@ -102,14 +102,14 @@ def choose_device(wanted: str | None, devices: Sequence[InputDevice]) -> InputDe
         raise DeviceError(
             f"more than one sound input is called like {wanted!r}: {_names(matches)}; give one whole name"
         )
-    # One name under several host APIs is one device by several roads: the system's order puts its own favourite first.
-    favourite = [device for device in matches if device.host_api == matches[0].host_api]
-    if len(favourite) > 1:
+    # One name under several host APIs is one device; the system lists its preferred API first.
+    preferred = [device for device in matches if device.host_api == matches[0].host_api]
+    if len(preferred) > 1:
         raise DeviceError(
-            f"{len(favourite)} sound inputs are called {matches[0].name!r} and cannot be told apart; "
+            f"{len(preferred)} sound inputs are called {matches[0].name!r} and cannot be told apart; "
             "unplug or rename one, or make one the default input"
         )
-    return favourite[0]
+    return preferred[0]
 
 
 def _names(devices: Sequence[InputDevice]) -> str:

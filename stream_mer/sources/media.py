@@ -1,7 +1,7 @@
-"""Open what FFmpeg can decode: a file, a network address, or what a playlist names.
+"""Open what FFmpeg can decode: a file, a URL, or what a playlist names.
 
-All bytes come through readers of our own, so that opening is bounded: by time, by bytes, and by how deep playlists name
-playlists. A file may not reach the network, and an address may not name a local file.
+All bytes pass through our own readers, so that opening is bounded in time, in bytes, and in the depth of playlists. A
+file may not reach the network, and a URL may not reach a local file.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from urllib.parse import urljoin
 
 from stream_mer.errors import SourceError
 from stream_mer.sources.containers import (
-    CAPTURE_PATTERN,
-    LONGEST_SEARCH_BYTES,
     MAX_NESTING,
     MAX_PLAYLIST_BYTES,
+    MPEG_SEARCH_BYTES,
+    OGG_CAPTURE_PATTERN,
     ChainedOgg,
     Playlist,
-    guess_framing,
+    find_mpeg_frames,
     may_be_playlist,
     parse_playlist,
 )
@@ -38,37 +38,37 @@ if TYPE_CHECKING:
     from av.container import InputContainer
 
 MAX_OPENING_S = 10.0
-"""Longest time from the first byte until it is known what the audio is."""
+"""Longest time until the format of the audio is known."""
 
 MAX_OPENING_BYTES = 64 * 2**20
-"""Most bytes read until then: large pictures and indices fit, an endless header does not."""
+"""Most bytes read until then: enough for large pictures and indices, but not for an endless header."""
 
 URL_SCHEMES = ("http", "https", "rtp", "rtsp", "rtmp", "srt", "tcp", "udp")
-"""Network addresses that can be listened to, as far as FFmpeg was built with them: see ``url_schemes``."""
+"""Supported schemes, as far as FFmpeg was built with them: see ``url_schemes``."""
 
 _URL_PROTOCOLS = (*URL_SCHEMES, "tls", "httpproxy", "rtmpt", "crypto", "hls", "data")
 _FILE_PROTOCOLS = ("file", "crypto", "data")
 _SDP_PROTOCOLS = ("rtp", "udp")
 
 _BYTE_STREAMS = ("http", "https", "tcp")
-"""Schemes that carry a file or an endless one; those of the others are protocols with audio of their own."""
+"""Schemes that carry a file or an endless stream of bytes; the others are media protocols."""
 
 _HEAD_BYTES = 1024
 _MIRRORS = 3
-"""So many entries of a playlist are tried, in their order."""
+"""This many entries of a playlist are tried, in order."""
 
 _SKIP_BYTES = 262_144
-"""Reading on is quicker than another request where a seek goes no further than this."""
+"""A forward seek up to this far reads on, which is faster than another request."""
 
 _NO_SUCH_PLACE = -errno.EINVAL
-"""What ``seek`` returns where it cannot go: FFmpeg goes on without, while PyAV would end with an exception."""
+"""Return value of an impossible ``seek``: FFmpeg continues without it, while an exception would end PyAV."""
 
 _POLL_MS = 100
 
 
 @functools.cache
 def url_schemes() -> tuple[str, ...]:
-    """Return which of ``URL_SCHEMES`` this build of FFmpeg has; PyAV's own, for example, is built without SRT."""
+    """Return which of ``URL_SCHEMES`` this build of FFmpeg supports; PyAV's wheels lack SRT, for example."""
     return tuple(filter(_has_protocol, URL_SCHEMES))
 
 
@@ -77,7 +77,7 @@ def _has_protocol(scheme: str) -> bool:
     import av.error  # noqa: PLC0415 - likewise
 
     try:
-        # Nothing is reached: the protocol is looked up first, and refused because it is not on the list.
+        # Connects to nothing: the protocol is looked up first, and then refused because it is not on the list.
         av.open(f"{scheme}://127.0.0.1:9", container_options={"protocol_whitelist": "file"})
     except av.error.ProtocolNotFoundError:
         return False
@@ -87,25 +87,25 @@ def _has_protocol(scheme: str) -> bool:
 
 
 class Reader(Protocol):
-    """What PyAV reads bytes from; one with ``seek`` and ``tell`` is seekable."""
+    """A source of bytes for PyAV; seekable if it has ``seek`` and ``tell``."""
 
     name: str
 
     def read(self, size: int, /) -> bytes:
-        """Return at least one byte, at most ``size``; ``b""`` at the end."""
+        """Return 1 to ``size`` bytes; ``b""`` at the end."""
         ...
 
     def close(self) -> None:
-        """Give the file or connection back."""
+        """Close the file or connection."""
         ...
 
 
 class OpeningBudget:
-    """What opening may still cost. It limits nothing once ``finish`` was called.
+    """Limits the time and the bytes of opening, until ``finish`` is called.
 
     Args:
-        where: The file or address, for the error.
-        clock: Monotonic, seconds.
+        where: The file or URL, for errors.
+        clock: Monotonic clock, seconds.
     """
 
     def __init__(self, where: str, clock: Callable[[], float] = time.monotonic) -> None:
@@ -117,18 +117,18 @@ class OpeningBudget:
 
     @property
     def left_s(self) -> float:
-        """Time that is left, seconds; at least 0.1, so that it can be a time-out."""
+        """Remaining time, seconds; at least 0.1, so that it can be a timeout."""
         return MAX_OPENING_S if self._deadline is None else max(0.1, self._deadline - self._clock())
 
-    def wait_for_ever(self) -> None:
-        """There is no deadline: somebody else decides when the first bytes come."""
+    def remove_deadline(self) -> None:
+        """Limit the bytes alone: the writer of a pipe decides when the first bytes arrive."""
         self._deadline = None
 
     def spend(self, n_bytes: int) -> None:
         """Count bytes that were read.
 
         Raises:
-            SourceError: They, or the time that has passed, are too much.
+            SourceError: The bytes or the time are used up.
         """
         if self._finished:
             return
@@ -136,7 +136,7 @@ class OpeningBudget:
         if self._left_bytes < 0:
             raise SourceError(
                 f"cannot open {self._where}: no audio within the first {MAX_OPENING_BYTES // 2**20} MiB; "
-                "it is damaged, or no audio: try another copy or address"
+                "it is damaged, or not audio: try another copy or address"
             )
         if self._deadline is not None and self._clock() > self._deadline:
             raise SourceError(
@@ -144,17 +144,17 @@ class OpeningBudget:
             )
 
     def finish(self) -> None:
-        """It is open: from now on everything may be read."""
+        """Opening is done: remove all limits."""
         self._finished = True
 
 
 class FileReader:
-    """A local file. One that is no regular file, such as a pipe, is read as bytes come, until ``stopped``.
+    """A local file; a pipe, or other file that is not a regular one, is read as bytes arrive.
 
     Args:
         path: The file.
         budget: Counts what is read.
-        stopped: Tells whether nobody wants to read any more; asked while a pipe gives nothing.
+        stopped: Returns whether to give up; called while a pipe gives nothing.
 
     Raises:
         OSError: It cannot be opened.
@@ -170,7 +170,7 @@ class FileReader:
         if regular or not hasattr(select, "poll"):
             self._file: Any = path.open("rb", buffering=0)
         else:
-            budget.wait_for_ever()
+            budget.remove_deadline()
             self._file = open(path, "rb", buffering=0, opener=_open_nonblocking)  # noqa: SIM115 - likewise
             self._poller = select.poll()
             self._poller.register(self._file.fileno(), select.POLLIN)
@@ -181,7 +181,7 @@ class FileReader:
         return self.size is not None
 
     def head(self) -> bytes:
-        """Return its first bytes, and read them again later."""
+        """Return the first bytes; ``read`` returns them again."""
         head = self.read(_HEAD_BYTES)
         if self.seekable():
             self._file.seek(0)
@@ -203,7 +203,7 @@ class FileReader:
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
         try:
             return int(self._file.seek(offset, whence))
-        except (OSError, OverflowError):  # damage names places that are not there
+        except (OSError, OverflowError):  # from damaged data
             return _NO_SUCH_PLACE
 
     def tell(self) -> int:
@@ -214,16 +214,16 @@ class FileReader:
 
 
 class ProtocolReader:
-    """The bytes behind an address, through FFmpeg's own protocols: redirects, proxies, logins and all.
+    """The bytes behind a URL, read by FFmpeg's own protocols, with redirects, proxies and logins.
 
     Args:
-        url: The address, or one in the form that FFmpeg's demuxers use among themselves (``crypto+https://...``).
-        timeout_s: How long to wait for a connection and for each piece of data, seconds.
-        protocols: Those that may be used.
+        url: The URL, or one in the internal form of FFmpeg's demuxers (``crypto+https://...``).
+        timeout_s: Longest wait for a connection and for each piece of data, seconds.
+        protocols: Protocols that may be used.
         budget: Counts what is read.
         options: For FFmpeg's protocol.
-        max_bytes: It ends after so many; None if it may go on for ever.
-        may_seek: Find out whether the server can start in the middle, with one more request.
+        max_bytes: The stream ends after this many; None for no limit.
+        may_seek: Test whether the server can start in the middle, with one more request.
 
     Raises:
         FFmpegError: It cannot be reached.
@@ -242,7 +242,7 @@ class ProtocolReader:
     ) -> None:
         self.name = url
         self._timeout_s = timeout_s
-        # Half a kilobyte at a time: a tenth of a second of a station. Nothing is probed, since it is no audio yet.
+        # Packets of half a kilobyte: 0.1 s of a slow station. No probing, because these are bytes and not audio yet.
         self._options = {
             "raw_packet_size": "512",
             "probesize": "32",
@@ -261,13 +261,13 @@ class ProtocolReader:
         self._seekable: bool | None = None if self.size and may_seek else False
 
     def head(self) -> bytes:
-        """Return its first bytes, and read them again later."""
+        """Return the first bytes; ``read`` returns them again."""
         if not self._rest:
             self._rest = self._next_packet()
         return self._rest
 
     def head_with_more(self) -> bytes:
-        """Return its first bytes with some more, if there are any, and read them again later."""
+        """Return the first bytes and some more; ``read`` returns all of them again."""
         self._rest += self._next_packet()
         return self._rest
 
@@ -281,7 +281,7 @@ class ProtocolReader:
         return data
 
     def seekable(self) -> bool:
-        """Whether it has a length, and the server starts in the middle when it is asked to."""
+        """Return whether it has a length, and the server can start in the middle."""
         if self._seekable is None:
             self._seekable = self._try_to_start(1)
         return self._seekable
@@ -337,27 +337,27 @@ class ProtocolReader:
         except av.error.OSError:
             if self.size is not None:
                 raise
-            packet = None  # how FFmpeg takes the end of an answer without a length
+            packet = None  # the end of a response without a length
         data = b"" if packet is None else bytes(packet)
         self._budget.spend(len(data))
         return data
 
 
 class Media:
-    """What was opened: one container, or one for each link of a chained Ogg stream.
+    """An open container; for a chained Ogg stream, one for each link in turn.
 
     Attributes:
-        container: That of this link.
-        size_bytes: Of the whole; None where it has no end that is known, as a radio station.
-        chained: Whether it is Ogg, where ``next_link`` may find another.
-        sent: Whether somebody sends it now: an RTP session that a file describes, too.
+        container: The container, of the current link.
+        size_bytes: Size of the whole; None if unknown, as of a radio station.
+        chained: Whether it is Ogg, so that ``next_link`` may find another link.
+        sent: Whether a sender delivers it now: also for an RTP session that a file describes.
     """
 
     def __init__(
         self,
         container: InputContainer,
         reader: Reader | None,
-        chain: _LinkReader | None = None,
+        chain: ChainedOgg | None = None,
         *,
         sent: bool = False,
     ) -> None:
@@ -369,7 +369,7 @@ class Media:
         self._chain = chain
 
     def next_link(self) -> bool:
-        """Open the next link of a chained stream. Returns False if there is none.
+        """Open the next link of a chained stream. Returns whether there is one.
 
         Raises:
             FFmpegError: It cannot be opened.
@@ -387,18 +387,8 @@ class Media:
             self._reader.close()
 
 
-class _LinkReader:
-    """One link of an Ogg stream after the other, for PyAV."""
-
-    def __init__(self, reader: Reader) -> None:
-        self.name = reader.name
-        self._chain = ChainedOgg(reader.read)
-        self.read = self._chain.read
-        self.next_link = self._chain.next_link
-
-
 class _Text(io.BytesIO):
-    """A playlist that was read, for PyAV."""
+    """Text that was read already, for PyAV."""
 
     def __init__(self, data: bytes, name: str) -> None:
         super().__init__(data)
@@ -409,13 +399,13 @@ def open_file(path: Path, *, stopped: Callable[[], bool] = lambda: False, as_cha
     """Open a file.
 
     Args:
-        path: To a file that is there.
-        as_chain: Open an Ogg stream link by link, for decoding. Else only what FFmpeg says of one with a single link is
-            right, such as its duration; one with several is told by ``Media.chained``.
-        stopped: Tells whether nobody wants to read any more; asked while a pipe gives nothing.
+        path: An existing file.
+        as_chain: Open an Ogg stream link by link, for decoding. Else a stream with a single link is opened as a whole,
+            which gives its duration.
+        stopped: Returns whether to give up; called while a pipe gives nothing.
 
     Raises:
-        SourceError: It cannot be opened, is a playlist of other files or of addresses, or took too long.
+        SourceError: It cannot be opened, is a playlist of files or URLs, or takes too long.
     """
     import av.error  # noqa: PLC0415 - takes 0.1 s: only who decodes pays
 
@@ -428,7 +418,7 @@ def open_file(path: Path, *, stopped: Callable[[], bool] = lambda: False, as_cha
         raise SourceError(f"not permitted to read {path}; check its owner and mode") from error
     except (av.error.FFmpegError, OSError) as error:
         raise SourceError(
-            f"cannot decode {path}: {error.strerror}; it is damaged, cut short, or no audio file: try another copy"
+            f"cannot decode {path}: {error.strerror}; it is damaged, cut short, or not an audio file: try another copy"
         ) from error
 
 
@@ -440,16 +430,18 @@ def _open_local(path: Path, reader: FileReader, budget: OpeningBudget, *, as_cha
         target = follow_playlists(path)
         if "://" in target:
             raise SourceError(
-                f"{path} is a playlist of {redact_address(target)}: hear it with stream-mer serve --source {path}"
+                f"{path} is a playlist of {redact_address(target)}: play it with stream-mer serve --source {path}"
             )
         if playlist.kind == "list":
-            raise SourceError(f"{path} is a playlist, no audio file: give the files that it names, such as {target}")
+            raise SourceError(
+                f"{path} is a playlist, not an audio file: give the files that it names, such as {target}"
+            )
         text = _Text(Path(target).read_bytes(), os.fspath(Path(target).absolute()))
         return Media(_open_container(text, format="hls", io_open=hook, budget=budget), reader)
     if _is_sdp(head):
         return _open_session(reader, budget)
-    if head.startswith(CAPTURE_PATTERN) and (as_chain or _has_links(path)):
-        chain = _LinkReader(reader)
+    if head.startswith(OGG_CAPTURE_PATTERN) and (as_chain or _has_links(path)):
+        chain = ChainedOgg(reader.read)
         return Media(_open_container(chain, format="ogg", budget=budget), reader, chain)
     return Media(_open_container(reader, io_open=hook, budget=budget), reader)
 
@@ -461,14 +453,14 @@ def _has_links(path: Path) -> bool:
 
 
 def open_address(url: str, *, timeout_s: float) -> Media:
-    """Open a network address; where it leads to a playlist, the first entry of it that can be opened.
+    """Open a URL; of a playlist, the first entry that can be opened.
 
     Args:
-        url: Of a scheme in ``url_schemes()``, or the path of an SDP file.
-        timeout_s: How long to wait for a connection, and then for each piece of data, seconds.
+        url: With a scheme of ``url_schemes()``; or the path of an SDP file.
+        timeout_s: Longest wait for a connection, and then for each piece of data, seconds.
 
     Raises:
-        SourceError: It cannot be reached or opened, took too long, or names playlists more than ``MAX_NESTING`` deep.
+        SourceError: It cannot be reached or opened, takes too long, or nests playlists deeper than ``MAX_NESTING``.
     """
     if "://" not in url:
         return open_file(Path(url))
@@ -476,7 +468,7 @@ def open_address(url: str, *, timeout_s: float) -> Media:
 
 
 def is_session(path: Path) -> bool:
-    """Whether a file describes an RTP session (SDP)."""
+    """Return whether a file describes an RTP session (SDP)."""
     try:
         if not path.is_file():
             return False
@@ -491,7 +483,7 @@ def _open_remote(url: str, timeout_s: float, budget: OpeningBudget, *, depth: in
 
     scheme = url.partition("://")[0].lower()
     if scheme not in URL_SCHEMES:
-        raise SourceError(f"a playlist names {redact_address(url)}, which is no network address: it is not opened")
+        raise SourceError(f"a playlist names {redact_address(url)}, which is not a network address: it is not opened")
     try:
         if scheme not in _BYTE_STREAMS:
             return Media(_open_protocol(url, min(timeout_s, budget.left_s)), None)
@@ -506,25 +498,25 @@ def _open_remote(url: str, timeout_s: float, budget: OpeningBudget, *, depth: in
         reason = error.strerror or type(error).__name__
         raise SourceError(f"cannot open {redact_address(url)}: {reason}; check the address and the network") from error
     except UnicodeError as error:
-        raise SourceError(f"cannot open {redact_address(url)}: it is no address") from error
+        raise SourceError(f"cannot open {redact_address(url)}: it is not an address") from error
 
 
 def _open_bytes(reader: ProtocolReader, budget: OpeningBudget, timeout_s: float) -> Media:
     head = reader.head()
     if _is_sdp(head):
         return _open_session(reader, budget)
-    if head.startswith(CAPTURE_PATTERN):
-        chain = _LinkReader(reader)
+    if head.startswith(OGG_CAPTURE_PATTERN):
+        chain = ChainedOgg(reader.read)
         return Media(_open_container(chain, format="ogg", budget=budget), reader, chain)
     hook = _nested_opener(_URL_PROTOCOLS, budget, timeout_s)
-    framing = None if reader.size is not None or head.startswith(b"ID3") else _framing(reader)
+    framing = None if reader.size is not None or head.startswith(b"ID3") else _mpeg_format(reader)
     return Media(_open_container(reader, format=framing, io_open=hook, budget=budget), reader)
 
 
-def _framing(reader: ProtocolReader) -> str | None:
-    """Find out whether a station sends MP3 or AAC, with as few bytes as that takes."""
+def _mpeg_format(reader: ProtocolReader) -> str | None:
+    """Return the format of a station that sends MP3 or AAC, from as few bytes as possible."""
     searched = 0
-    while (framing := guess_framing(reader.head())) is None and searched < LONGEST_SEARCH_BYTES:
+    while (framing := find_mpeg_frames(reader.head())) is None and searched < MPEG_SEARCH_BYTES:
         before, searched = searched, len(reader.head_with_more())
         if searched == before:
             break
@@ -532,7 +524,7 @@ def _framing(reader: ProtocolReader) -> str | None:
 
 
 def _open_session(reader: FileReader | ProtocolReader, budget: OpeningBudget) -> Media:
-    """Open what an SDP description names; the senders' audio comes by RTP, and has no end."""
+    """Open what an SDP description names: an endless session over RTP."""
     text = _Text(_whole(reader), reader.name)
     reader.close()
     return Media(_open_container(text, format="sdp", protocols=_SDP_PROTOCOLS, budget=budget), None, sent=True)
@@ -541,7 +533,7 @@ def _open_session(reader: FileReader | ProtocolReader, budget: OpeningBudget) ->
 def _open_playlist(url: str, text: bytes, timeout_s: float, budget: OpeningBudget, depth: int) -> Media:
     playlist = parse_playlist(text)
     if playlist is None or len(text) > MAX_PLAYLIST_BYTES:
-        what = "a playlist of more than 4 MiB" if playlist else "text and no audio"
+        what = "a playlist of more than 4 MiB" if playlist else "text, not audio"
         raise SourceError(f"cannot open {redact_address(url)}: it is {what}; check the address")
     base = url if all("://" in entry for entry in playlist.entries) else _redirected(url, budget)
     if playlist.kind == "hls media":
@@ -559,10 +551,10 @@ def _open_playlist(url: str, text: bytes, timeout_s: float, budget: OpeningBudge
 
 
 def follow_playlists(path: Path) -> str:
-    """Return what a local playlist names first: an address, a file, or (HLS) the playlist of the segments itself.
+    """Return what a local playlist names first: a URL, a file, or (HLS) the media playlist; ``path`` if it is none.
 
     Raises:
-        SourceError: Playlists name playlists more than ``MAX_NESTING`` deep, or one names nothing.
+        SourceError: Playlists are nested deeper than ``MAX_NESTING``, or one names nothing.
     """
     at = path
     for _ in range(MAX_NESTING + 1):
@@ -583,7 +575,7 @@ def follow_playlists(path: Path) -> str:
 
 
 def read_playlist(path: Path) -> Playlist | None:
-    """Read a local playlist; None if the file is none, or cannot be read."""
+    """Read a local playlist; None if the file is not one, or cannot be read."""
     try:
         if not path.is_file():
             return None
@@ -595,12 +587,12 @@ def read_playlist(path: Path) -> Playlist | None:
 
 
 def _open_protocol(url: str, timeout_s: float) -> InputContainer:
-    """Open an address whose protocol carries audio of its own."""
+    """Open a URL of a media protocol."""
     import av  # noqa: PLC0415 - takes 0.1 s: only who decodes pays
     import av.logging  # noqa: PLC0415 - likewise
 
     av.logging.set_level(None)
-    # A camera's or mixer's stream is asked for over TCP, which loses nothing; and no address may name a local file.
+    # RTSP over TCP, which loses nothing; and no local files.
     options = {"rtsp_transport": "tcp", "user_agent": "stream_mer", "protocol_whitelist": ",".join(_URL_PROTOCOLS)}
     return av.open(url, options=options, timeout=(timeout_s, timeout_s), metadata_errors="replace")
 
@@ -616,10 +608,10 @@ def _open_container(
     import av  # noqa: PLC0415 - takes 0.1 s: only who decodes pays
     import av.logging  # noqa: PLC0415 - likewise
 
-    # PyAV's default, set again because it holds for the whole process: FFmpeg writes nothing to standard error.
+    # PyAV's default, set again because others may have changed it: FFmpeg writes nothing to standard error.
     av.logging.set_level(None)
     options = {"protocol_whitelist": ",".join(protocols)}
-    if format == "hls":  # one connection a segment: those that are kept open would bypass ``io_open``
+    if format == "hls":  # one connection a segment: a persistent one would bypass ``io_open``
         options |= {"http_persistent": "0", "http_multiple": "0"}
         options["protocol_whitelist"] = ",".join({*_URL_PROTOCOLS, *_FILE_PROTOCOLS})  # ``io_open`` is stricter
     wait_s = MAX_OPENING_S if budget is None else budget.left_s
@@ -628,7 +620,7 @@ def _open_container(
         "r",
         format=format,
         container_options=options,
-        metadata_errors="replace",  # titles are in any encoding, and nobody reads them here
+        metadata_errors="replace",  # titles in any encoding, which nobody reads here
         timeout=(wait_s, MAX_OPENING_S),
         io_open=io_open or _refuse_nested,
     )
@@ -640,7 +632,7 @@ def _open_container(
 def _nested_opener(
     protocols: tuple[str, ...], budget: OpeningBudget, timeout_s: float, playlist: str | None = None
 ) -> Callable[..., Reader]:
-    """What FFmpeg opens the files with that a file names: segments, and its playlist again."""
+    """Return the ``io_open`` for files that a file names: segments, and its playlist again."""
 
     def open_nested(url: str, _: int, options: Mapping[str, str]) -> Reader:
         limit = MAX_PLAYLIST_BYTES if url == playlist else MAX_OPENING_BYTES
@@ -651,7 +643,7 @@ def _nested_opener(
             budget=budget,
             options=options,
             max_bytes=limit,
-            may_seek=False,  # segments are read from their beginning
+            may_seek=False,
         )
 
     return open_nested
@@ -662,7 +654,7 @@ def _refuse_nested(url: str, *_: object) -> Reader:
 
 
 def _redirected(url: str, budget: OpeningBudget) -> str:
-    """Where an address leads to: that is what the entries of its playlist are relative to."""
+    """Return the URL after redirects, which the entries of a playlist are relative to."""
     if not url.startswith(("http://", "https://")):
         return url
     request = urllib.request.Request(url, headers={"User-Agent": "stream_mer"})  # noqa: S310 - http and https only
@@ -672,13 +664,13 @@ def _redirected(url: str, budget: OpeningBudget) -> str:
 
 
 def _is_sdp(head: bytes) -> bool:
-    """Whether this is a description of an RTP session (RFC 8866); some programs put a line in front of it."""
+    """Return whether this is SDP (RFC 8866); some programs put a line in front of it."""
     lines = head.lstrip(b"\xef\xbb\xbf").split(b"\n")[:2]
     return any(line.strip() == b"v=0" for line in lines)
 
 
 def _whole(reader: Reader) -> bytes:
-    """Read text to its end, or to where it is certainly too long."""
+    """Read text to its end, or until it is too long."""
     data = bytearray()
     while len(data) <= MAX_PLAYLIST_BYTES and (more := reader.read(65_536)):
         data += more

@@ -1,8 +1,8 @@
-"""How long the pieces are in which audio that lies ready is handed over. Pure.
+"""Deliver stored audio at the pace of real time, in chunks no shorter than anybody needs. Knows no framework.
 
-Every piece wakes a thread, and a hundred streams that wake fifty times a second spend more on that than on the model.
-So pieces are as long as nobody can tell: short while somebody watches the levels, and never across the end of a hop,
-where a window waits for its last sample.
+Every chunk wakes a thread, and a hundred streams that wake fifty times a second spend more on that than on the model.
+So chunks are short only while somebody watches the levels. They never cross the end of a hop, where a window waits for
+its last sample.
 """
 
 from __future__ import annotations
@@ -11,55 +11,54 @@ import threading
 import time
 from collections.abc import Callable
 
-from stream_mer.ports import AudioSource, DivisibleSource, PieceEnd
+from stream_mer.ports import AudioSource, ChunkableSource, Chunker
 from stream_mer.types import SAMPLE_RATE_HZ, seconds
 
-FINE_SAMPLES = SAMPLE_RATE_HZ // 50
-"""20 ms, as a sound card delivers, so that levels flow as smoothly."""
+FINE_CHUNK_SAMPLES = SAMPLE_RATE_HZ // 50
+"""20 ms, as a sound card delivers: for a smooth level meter."""
 
-WORD_SAMPLES = SAMPLE_RATE_HZ // 10
-"""Where words are recognised: a tenth of a second is no matter beside the second and a half between two decodes."""
+LYRICS_CHUNK_SAMPLES = SAMPLE_RATE_HZ // 10
+"""With lyrics recognition: 0.1 s is little beside the 1.5 s between two decodes."""
 
-COARSE_SAMPLES = SAMPLE_RATE_HZ // 4
-"""Where only windows are cut: so soon it shows that somebody wants levels now."""
+COARSE_CHUNK_SAMPLES = SAMPLE_RATE_HZ // 4
+"""With windows alone: a new reader of levels waits this long for the first ones."""
 
 
-class Pieces:
-    """Where the pieces of one stream end.
+class HopChunker:
+    """A ``ports.Chunker`` whose chunks never cross the end of a hop.
 
     Args:
-        hop_samples: No piece reaches across a multiple of this: the audio of a window is handed over when its last
-            sample is due.
-        longest_samples: Of a piece, while nobody wants to know how loud it is.
-        finely: Tells whether anybody does; asked once a piece.
+        hop_samples: Length of a hop, samples.
+        longest_samples: Length of a chunk while nobody reads the levels, samples.
+        fine: Returns whether anybody reads the levels; called once a chunk.
     """
 
-    def __init__(self, *, hop_samples: int, longest_samples: int, finely: Callable[[], bool]) -> None:
+    def __init__(self, *, hop_samples: int, longest_samples: int, fine: Callable[[], bool]) -> None:
         self._hop = hop_samples
         self._longest = longest_samples
-        self._finely = finely
+        self._fine = fine
 
-    def end(self, start_sample: int) -> int:
-        """Return where a piece is to end that starts here; implements ``ports.PieceEnd``."""
-        length = FINE_SAMPLES if self._finely() else self._longest
+    def __call__(self, start_sample: int) -> int:
+        """Return the end of the chunk that starts at ``start_sample``."""
+        length = FINE_CHUNK_SAMPLES if self._fine() else self._longest
         return min(start_sample + length, (start_sample // self._hop + 1) * self._hop)
 
 
-def divide(source: AudioSource, piece_end: PieceEnd) -> None:
-    """Have a source cut its audio by this, if it can."""
-    if isinstance(source, DivisibleSource):
-        source.divide(piece_end)
+def set_chunker(source: AudioSource, chunker: Chunker) -> None:
+    """Set the chunker of a source that accepts one; others keep their chunks."""
+    if isinstance(source, ChunkableSource):
+        source.set_chunker(chunker)
 
 
 class Pacer:
-    """Holds audio back until it would have been captured.
+    """Delays audio until it would have been captured.
 
-    A reader that falls behind catches up as fast as it can, and is never ahead of the clock.
+    A reader that falls behind catches up as fast as it can, and never gets ahead of the clock.
 
     Args:
         stop: Ends any wait.
-        clock: Monotonic, seconds.
-        wait: Waits so many seconds at most, and returns True if the waiting was ended from outside.
+        clock: Monotonic clock, seconds.
+        wait: Waits at most the given time in seconds; returns True if it was interrupted. Default: ``stop.wait``.
     """
 
     def __init__(
@@ -74,14 +73,14 @@ class Pacer:
         self._started_at: float | None = None
 
     def hold(self, end_sample: int) -> bool:
-        """Wait until ``end_sample`` has passed on the clock; the clock starts with the first call.
+        """Wait until the time of ``end_sample`` has come; the first call starts the clock at sample 0.
 
         Returns:
-            False if the wait was ended from outside.
+            False if the wait was interrupted.
         """
         if self._started_at is None:
             self._started_at = self._clock()
-        # A wait may return early by the resolution of the system's timer; asking again keeps the promise.
+        # A wait may end early by the resolution of the system's timer.
         while (ahead_s := self._started_at + seconds(end_sample) - self._clock()) > 0:
             if self._wait(ahead_s):
                 return False

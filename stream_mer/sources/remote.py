@@ -16,20 +16,20 @@ HELD_S = 2.0
 """Audio that may wait to be read before the oldest is dropped."""
 
 MIN_BLOCK_S = 0.005
-"""No block counts as shorter, so what waits is bounded in blocks as well."""
+"""No block counts as shorter, so that the number of waiting blocks is bounded too."""
 
 _POLL_S = 0.05
 
 
 class RemoteSource:
-    """A stream that one sender at a time owns. It sends in real time, as a microphone does.
+    """A stream owned by one sender at a time, which sends in real time, like a microphone.
 
-    ``claim``, ``push`` and ``release`` are for whoever receives the audio, in any one thread; they never wait. While
-    nobody sends, or nothing comes, silence stands in for it from the first audio on, so that frames go on.
+    ``claim``, ``push`` and ``release`` are for the receiver of the audio, from any one thread; they never wait. From
+    the first audio on, silence replaces what does not arrive, so that frames continue.
 
     Args:
-        name: What a person would call it.
-        clock: Monotonic, seconds.
+        name: Name of the stream.
+        clock: Monotonic clock, seconds.
     """
 
     live = True
@@ -47,15 +47,20 @@ class RemoteSource:
 
     @property
     def owned(self) -> bool:
-        """Whether somebody sends."""
+        """Whether it has a sender."""
         return self._format is not None
 
     def claim(self, *, rate_hz: int, sample_format: str, channels: int) -> None:
-        """Begin to send.
+        """Start to send.
+
+        Args:
+            rate_hz: As of ``PcmFormat``; likewise the others.
+            sample_format: See there.
+            channels: See there.
 
         Raises:
-            SettingError: The audio cannot be of this kind.
-            SourceError: Somebody else sends already.
+            SettingError: The format is not possible.
+            SourceError: The stream has a sender.
         """
         wanted = PcmFormat(rate_hz=rate_hz, sample_format=sample_format, channels=channels)
         if self._format is not None:
@@ -66,17 +71,14 @@ class RemoteSource:
         """Take the next bytes, cut anywhere.
 
         Raises:
-            SourceError: Nobody has claimed the stream, or it holds more audio than may wait at once.
+            SourceError: Nobody has claimed the stream, it has ended, or ``data`` is more audio than may wait.
         """
         if self._format is None:
             raise SourceError(f"nobody has begun to send audio to {self.name}")
-        data = self._rest + data
-        whole = len(data) - len(data) % self._format.stride_bytes
-        self._rest = data[whole:]
-        samples = self._format.decode(data[:whole])
+        samples, self._rest = self._format.split(self._rest + data)
         if len(samples) > HELD_S * self._format.rate_hz:
             raise SourceError(
-                f"more than {HELD_S:g} s of audio at once; send it as it is played, some 20 to 100 ms each"
+                f"more than {HELD_S:g} s of audio at once; send it in real time, some 20 to 100 ms at a time"
             )
         if not len(samples):
             return
@@ -88,13 +90,13 @@ class RemoteSource:
             raise SourceError(f"{self.name} has ended") from closed
 
     def release(self) -> None:
-        """Stop to send; idempotent."""
+        """Stop sending; idempotent."""
         self._format = None
 
     def chunks(self) -> Iterator[AudioChunk]:
-        """Yield what comes until ``close`` is called; silence where nothing does, once there was any audio."""
+        """Yield what arrives until ``close`` is called; from the first audio on, silence for what does not."""
         timeline = Timeline()
-        known: PcmFormat | None = None
+        current: PcmFormat | None = None
         while not self._closed.is_set():
             try:
                 pcm_format, block = self._blocks.get(timeout_s=_POLL_S)
@@ -104,11 +106,12 @@ class RemoteSource:
                 continue
             except MailboxClosed:
                 return
-            if pcm_format is not known:  # each sender has one of its own, even if all say the same
-                known = pcm_format
+            if pcm_format is not current:  # every sender has its own object, even with equal values
+                current = pcm_format
                 timeline.begin(pcm_format.rate_hz)
             yield from timeline.feed(block)
 
     def close(self) -> None:
+        """End the iteration; idempotent."""
         self._closed.set()
         self._blocks.close()

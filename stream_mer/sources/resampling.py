@@ -1,4 +1,7 @@
-"""Any audio to mono at 16 kHz, as a stream."""
+"""Any audio to mono at 16 kHz: sample formats, surround and inverted channels, sample rates. Bytes or arrays in.
+
+Everything here gives the same samples, bit by bit, however its input is cut.
+"""
 
 from __future__ import annotations
 
@@ -20,247 +23,15 @@ _LOG = logging.getLogger(__name__)
 QUALITY = "HQ"
 """soxr's recipe: 20-bit precision, linear phase, passband to 91 % of the lower Nyquist frequency.
 
-``VHQ`` (28 bits) is beyond what a log-mel can tell and keeps audio back twice as long: measured, ``HQ`` holds back up
-to 40 ms of 44.1 kHz and 37 ms of 48 kHz audio, ``VHQ`` 84 and 77 ms.
+A log-mel cannot tell it from ``VHQ`` (28 bits), which delays audio twice as long: 84 ms at 44.1 kHz in place of 40.
 """
 
 LIMIT = 8.0
-"""Largest magnitude let through, 18 dB over full scale: honest audio stays far below, and what raw data in the wrong
-format looks like as floating point (up to 3e38) cannot overflow in the arithmetic after it."""
+"""Samples are clipped to this magnitude, 18 dB over full scale: raw data in the wrong format (up to 3e38 as floating
+point) cannot overflow later, and real audio stays far below."""
 
-
-_CELL_S = 0.1
-"""Polarity is judged in cells of this length."""
-
-_CANCELLING_CELLS = 5
-"""So many cells in a row must cancel before one channel is taken for inverted: music that is meant so does not, and
-decays to nothing sooner."""
-
-_INVERTED_DB, _UPRIGHT_DB = -26.0, -20.0
-"""Level of the mean of both channels against that of one: below the first they cancel, above the second they do not.
-Uncorrelated channels have -3 dB. A cable whose two halves differ by 0.8 dB has -27 dB."""
-
-_QUIET_POWER = 1e-6
-"""Below -60 dB of full scale nothing is judged."""
-
-
-def to_float32(samples: NDArray[Any]) -> NDArray[np.float32]:
-    """Scale PCM of any sample type to -1..1.
-
-    Args:
-        samples: Any shape; unsigned 8 bit, signed integers of any width (full scale is the type's), or floating point
-            (taken as it is).
-
-    Returns:
-        Same shape.
-    """
-    if samples.dtype == np.uint8:
-        return (samples.astype(np.float32) - 128.0) / np.float32(128.0)
-    if samples.dtype.kind == "i":
-        return samples.astype(np.float32) / np.float32(2.0 ** (8 * samples.dtype.itemsize - 1))
-    # A double beyond the range of float32 becomes infinite, and what is infinite is silenced later.
-    with np.errstate(over="ignore"):
-        return samples.astype(np.float32)
-
-
-def to_mono(samples: NDArray[np.float32]) -> Samples:
-    """Mean of the channels, with values that are not finite as 0 and the others held to ``LIMIT``.
-
-    Args:
-        samples: Shape ``[n]`` or ``[n, channels]``.
-
-    Returns:
-        Shape ``[n]``; never the array that came in.
-    """
-    clean = np.where(np.isfinite(samples), samples, np.float32(0.0))
-    np.clip(clean, -LIMIT, LIMIT, out=clean)
-    if clean.ndim == 1:
-        return clean
-    # Added channel by channel and not with ``mean``, whose order of summation may depend on the shape: the result must
-    # be the same to the bit however the audio is cut.
-    mono: Samples = clean[:, 0].copy()
-    for channel in range(1, clean.shape[1]):
-        mono += clean[:, channel]
-    mono /= np.float32(clean.shape[1])
-    return mono
-
-
-class Polarity:
-    """Stereo to mono, also where one channel is inverted; it goes with a source through all its runs of audio.
-
-    A balanced mono cable in a stereo input gives the same music twice, once upside down, and the mean of both is
-    silence. Where both channels cancel for half a second, their difference is taken in place of their sum, which is as
-    loud as one channel, and a warning says so once. Everything else is the mean, to the bit.
-    """
-
-    def __init__(self) -> None:
-        self._inverted = False
-        self._told = False
-        self.begin(SAMPLE_RATE_HZ)
-
-    def begin(self, rate_hz: int) -> None:
-        """A new run of audio begins."""
-        self._cell = max(1, round(_CELL_S * rate_hz))
-        self._n = 0
-        self._cancelling = 0
-        self._power = [0.0, 0.0]  # of the channels, and of their mean, summed over the cell
-
-    def mix(self, samples: NDArray[np.float32]) -> Samples:
-        """Mix the next samples.
-
-        Args:
-            samples: Shape ``[n]`` or ``[n, channels]``.
-
-        Returns:
-            Shape ``[n]``; as ``to_mono``, but for stereo with an inverted channel. The same to the bit however it is
-            cut.
-        """
-        mono = to_mono(samples)
-        if samples.ndim == 1 or samples.shape[1] != 2:
-            return mono
-        start = 0
-        while start < len(mono):
-            stop = min(len(mono), start + self._cell - self._n)
-            part, mean = samples[start:stop], mono[start:stop]
-            self._weigh(part, mean)
-            if self._inverted:
-                mono[start:stop] = to_mono(part * np.array([1.0, -1.0], np.float32))
-            self._n += stop - start
-            start = stop
-            if self._n == self._cell:
-                self._judge()
-        return mono
-
-    def _weigh(self, stereo: NDArray[np.float32], mean: Samples) -> None:
-        both = np.where(np.isfinite(stereo), np.clip(stereo, -LIMIT, LIMIT), 0.0).astype(np.float64)
-        for i, powers in enumerate(((both**2).sum(axis=1) / 2, mean.astype(np.float64) ** 2)):
-            # One after the other, so that the sum does not depend on how the audio is cut.
-            self._power[i] = float(np.cumsum(np.concatenate(([self._power[i]], powers)))[-1])
-
-    def _judge(self) -> None:
-        channels, mean = (power / self._cell for power in self._power)
-        self._n, self._power = 0, [0.0, 0.0]
-        if channels < _QUIET_POWER:
-            return
-        level_db = 10 * math.log10(max(mean / channels, 1e-12))
-        self._cancelling = self._cancelling + 1 if level_db < _INVERTED_DB else 0
-        if self._cancelling == _CANCELLING_CELLS and not self._inverted:
-            self._inverted = True
-            if not self._told:
-                _LOG.warning(
-                    "left and right cancel each other, as with a balanced cable in a stereo input: one of them is "
-                    "turned over; better turn it over at the mixer, or hear one channel"
-                )
-            self._told = True
-        elif level_db > _UPRIGHT_DB:
-            self._inverted = False
-
-
-class MonoResampler:
-    """One run of gapless audio to mono at 16 kHz (soxr, ``QUALITY``).
-
-    The result is the same to the bit however the input is cut. Over a whole run, the number of samples out is
-    ``n_in * 16000 / rate_hz`` rounded, give or take 1. Audio that is at 16 kHz already passes at once and unchanged.
-
-    Args:
-        rate_hz: Rate of the input.
-        polarity: What is known of the channels from the run before; None if there was none.
-    """
-
-    def __init__(self, rate_hz: int, polarity: Polarity | None = None) -> None:
-        self.rate_hz = rate_hz
-        self._polarity = Polarity() if polarity is None else polarity
-        self._polarity.begin(rate_hz)
-        self._resampler = None if rate_hz == SAMPLE_RATE_HZ else self._make()
-        self._finished = False
-
-    def _make(self) -> Any:
-        return soxr.ResampleStream(self.rate_hz, SAMPLE_RATE_HZ, 1, dtype="float32", quality=QUALITY)
-
-    def feed(self, samples: NDArray[np.float32]) -> Samples:
-        """Take the next audio and return what is ready, which may be nothing.
-
-        Args:
-            samples: Shape ``[n]`` or ``[n, channels]`` at ``rate_hz``.
-
-        Raises:
-            RuntimeError: ``finish`` was called before.
-        """
-        if self._finished:
-            raise RuntimeError("this resampler is finished; a new run of audio needs a new one")
-        mono = self._polarity.mix(samples)
-        if self._resampler is None:
-            return mono
-        ready: Samples = self._resampler.resample_chunk(mono)
-        return ready
-
-    def finish(self) -> Samples:
-        """The run ended: return what was held back. Nothing when called again."""
-        nothing = np.empty(0, np.float32)
-        if self._finished or self._resampler is None:
-            self._finished = True
-            return nothing
-        self._finished = True
-        rest: Samples = self._resampler.resample_chunk(nothing, last=True)
-        return rest
-
-
-_HALF_POWER = math.sqrt(0.5)
-
-_GAINS: dict[str, tuple[float, float]] = {
-    "FL": (1.0, 0.0),
-    "FR": (0.0, 1.0),
-    "FC": (_HALF_POWER, _HALF_POWER),
-    "LFE": (0.0, 0.0),
-    "LFE2": (0.0, 0.0),
-    "FLC": (1.0, 0.0),
-    "FRC": (0.0, 1.0),
-    "BL": (_HALF_POWER, 0.0),
-    "BR": (0.0, _HALF_POWER),
-    "SL": (_HALF_POWER, 0.0),
-    "SR": (0.0, _HALF_POWER),
-    "BC": (0.5, 0.5),
-    "WL": (_HALF_POWER, 0.0),
-    "WR": (0.0, _HALF_POWER),
-    "TC": (0.5, 0.5),
-    "TFL": (_HALF_POWER, 0.0),
-    "TFR": (0.0, _HALF_POWER),
-    "TFC": (0.5, 0.5),
-    "TBL": (0.5, 0.0),
-    "TBR": (0.0, 0.5),
-    "TBC": (0.35, 0.35),
-    "TSL": (_HALF_POWER, 0.0),
-    "TSR": (0.0, _HALF_POWER),
-    "DL": (1.0, 0.0),
-    "DR": (0.0, 1.0),
-}
-"""What a channel adds to left and right (ITU-R BS.775): the front is as loud as it is in stereo, centre and sides by
-3 dB quieter, and the bass effects are left out. Names as in FFmpeg."""
-
-
-def to_stereo(samples: NDArray[np.float32], channel_names: Sequence[str]) -> NDArray[np.float32]:
-    """Mix surround channels to left and right.
-
-    Args:
-        samples: Shape ``[n, channels]``.
-        channel_names: Of each channel, as FFmpeg calls it.
-
-    Returns:
-        Shape ``[n, 2]``; ``samples`` itself where there are fewer than three channels, or one with an unknown place,
-        as in a recording of many microphones.
-    """
-    if samples.shape[1] < 3 or len(channel_names) != samples.shape[1] or not _GAINS.keys() >= set(channel_names):
-        return samples
-    stereo = np.zeros((len(samples), 2), np.float32)
-    # Channel by channel, so that the result is the same to the bit however the audio is cut.
-    for channel, name in enumerate(channel_names):
-        for side, gain in enumerate(_GAINS[name]):
-            if gain:
-                # What is not finite is silence, so that one broken channel leaves the others alone.
-                finite = np.where(np.isfinite(samples[:, channel]), samples[:, channel], np.float32(0.0))
-                stereo[:, side] += np.float32(gain) * finite
-    return stereo
-
+MIN_RATE_HZ, MAX_RATE_HZ = 4_000, 384_000
+MAX_CHANNELS = 64
 
 _PACKED_24 = {"s24le": "<i4", "s24be": ">i4"}
 _DTYPES = {
@@ -278,23 +49,66 @@ _DTYPES = {
 }
 
 SAMPLE_FORMATS = tuple(_DTYPES)
-"""Names as in ``ffmpeg -f``."""
+"""Sample formats of raw PCM, named as in ``ffmpeg -f``."""
 
-MIN_RATE_HZ, MAX_RATE_HZ = 4_000, 384_000
-MAX_CHANNELS = 64
+# Gains of a channel on left and right (ITU-R BS.775): the front as in stereo, centre and sides 3 dB lower, no LFE.
+_HALF_POWER = math.sqrt(0.5)
+_SURROUND_GAINS: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(("FL", "FLC", "DL"), (1.0, 0.0)),
+    **dict.fromkeys(("FR", "FRC", "DR"), (0.0, 1.0)),
+    "FC": (_HALF_POWER, _HALF_POWER),
+    **dict.fromkeys(("LFE", "LFE2"), (0.0, 0.0)),
+    **dict.fromkeys(("BL", "SL", "WL", "TFL", "TSL"), (_HALF_POWER, 0.0)),
+    **dict.fromkeys(("BR", "SR", "WR", "TFR", "TSR"), (0.0, _HALF_POWER)),
+    **dict.fromkeys(("BC", "TC", "TFC"), (0.5, 0.5)),
+    "TBL": (0.5, 0.0),
+    "TBR": (0.0, 0.5),
+    "TBC": (0.35, 0.35),
+}
+
+_CELL_S = 0.1
+"""Polarity is judged in cells of this length..."""
+
+_CANCELLING_CELLS = 5
+"""...and changed after this many cancelling ones in a row: music that cancels on purpose decays sooner."""
+
+_INVERTED_DB, _UPRIGHT_DB = -26.0, -20.0
+"""Level of the mean of both channels relative to one channel: below the first they cancel, above the second they do
+not. Uncorrelated channels have -3 dB; a balanced cable whose halves differ by 0.8 dB has -27 dB."""
+
+_QUIET_POWER = 1e-6
+"""Cells below -60 dBFS are not judged."""
+
+
+def to_float32(samples: NDArray[Any]) -> NDArray[np.float32]:
+    """Scale PCM of any sample type to -1..1.
+
+    Args:
+        samples: Any shape. Unsigned 8 bit, or signed integers (full scale is the type's); floating point stays as it
+            is.
+
+    Returns:
+        Same shape.
+    """
+    if samples.dtype == np.uint8:
+        return (samples.astype(np.float32) - 128.0) / np.float32(128.0)
+    if samples.dtype.kind == "i":
+        return samples.astype(np.float32) / np.float32(2.0 ** (8 * samples.dtype.itemsize - 1))
+    with np.errstate(over="ignore"):  # a double beyond float32 becomes infinite, which is silenced later
+        return samples.astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PcmFormat:
-    """How to read raw PCM.
+    """Format of raw PCM.
 
     Attributes:
-        rate_hz: 4000 to 384000.
+        rate_hz: Sample rate, 4000 to 384000.
         sample_format: One of ``SAMPLE_FORMATS``; ``s24le`` and ``s24be`` are packed in 3 bytes.
-        channels: 1 to 64, interleaved.
+        channels: Interleaved channels, 1 to 64.
 
     Raises:
-        SettingError: One of them is not possible.
+        SettingError: A value is out of range.
     """
 
     rate_hz: int = 44_100
@@ -324,7 +138,7 @@ class PcmFormat:
             data: A multiple of ``stride_bytes``.
 
         Returns:
-            Shape ``[n, channels]``, -1..1 for integers, as they are for floating point.
+            Shape ``[n, channels]``, nominal range -1..1.
         """
         samples: NDArray[Any]
         if self.sample_format in _PACKED_24:
@@ -336,13 +150,14 @@ class PcmFormat:
             samples = np.frombuffer(data, _DTYPES[self.sample_format])
         return to_float32(samples).reshape(-1, self.channels)
 
+    def split(self, data: bytes) -> tuple[NDArray[np.float32], bytes]:
+        """Decode the whole samples of ``data``; return them, as ``decode`` does, and the bytes that remain."""
+        whole = len(data) - len(data) % self.stride_bytes
+        return self.decode(data[:whole]), data[whole:]
+
 
 class PcmDecoder:
-    """Bytes, cut anywhere, to mono at 16 kHz.
-
-    Args:
-        pcm_format: How to read them.
-    """
+    """Decodes bytes, cut anywhere, to mono at 16 kHz."""
 
     def __init__(self, pcm_format: PcmFormat) -> None:
         self._format = pcm_format
@@ -350,13 +165,169 @@ class PcmDecoder:
         self._rest = b""
 
     def feed(self, data: bytes) -> Samples:
-        """Take the next bytes and return the audio that is ready, which may be nothing."""
-        data = self._rest + data
-        whole = len(data) - len(data) % self._format.stride_bytes
-        self._rest = data[whole:]
-        return self._resampler.feed(self._format.decode(data[:whole]))
+        """Take the next bytes; return the audio that is ready, shape ``[n]`` (n may be 0)."""
+        samples, self._rest = self._format.split(self._rest + data)
+        return self._resampler.feed(samples)
 
     def finish(self) -> Samples:
-        """The bytes ended: return what was held back. A last sample that is not whole is dropped."""
+        """Return the rest, shape ``[n]``; an incomplete last sample is dropped."""
         self._rest = b""
         return self._resampler.finish()
+
+
+def to_stereo(samples: NDArray[np.float32], channel_names: Sequence[str]) -> NDArray[np.float32]:
+    """Mix surround channels to left and right (ITU-R BS.775), as loud as the same music in stereo.
+
+    Args:
+        samples: Shape ``[n, channels]``.
+        channel_names: FFmpeg's name of each channel.
+
+    Returns:
+        Shape ``[n, 2]``; ``samples`` itself if there are fewer than three channels, or one has an unknown position, as
+        in a multitrack recording.
+    """
+    if samples.shape[1] < 3 or len(channel_names) != samples.shape[1] or not _SURROUND_GAINS.keys() >= {*channel_names}:
+        return samples
+    stereo = np.zeros((len(samples), 2), np.float32)
+    for channel, name in enumerate(channel_names):  # one by one: a fixed order of summation
+        for side, gain in enumerate(_SURROUND_GAINS[name]):
+            if gain:
+                # What is not finite is silence, so that one broken channel leaves the others alone.
+                finite = np.where(np.isfinite(samples[:, channel]), samples[:, channel], np.float32(0.0))
+                stereo[:, side] += np.float32(gain) * finite
+    return stereo
+
+
+def to_mono(samples: NDArray[np.float32]) -> Samples:
+    """Average the channels; samples that are not finite count as 0, others are clipped to ``LIMIT``.
+
+    Args:
+        samples: Shape ``[n]`` or ``[n, channels]``.
+
+    Returns:
+        Shape ``[n]``; always a new array.
+    """
+    clean = np.where(np.isfinite(samples), samples, np.float32(0.0))
+    np.clip(clean, -LIMIT, LIMIT, out=clean)
+    if clean.ndim == 1:
+        return clean
+    mono: Samples = clean[:, 0].copy()
+    for channel in range(1, clean.shape[1]):  # not ``mean``, whose order of summation depends on the shape
+        mono += clean[:, channel]
+    mono /= np.float32(clean.shape[1])
+    return mono
+
+
+class Polarity:
+    """Mixes stereo to mono, also if one channel is inverted. One instance a source, across its runs of audio.
+
+    A balanced mono cable in a stereo input gives the same music twice, once inverted, so that the mean is silence. Once
+    both channels have cancelled for half a second, half their difference replaces their mean, with one warning.
+    """
+
+    def __init__(self) -> None:
+        self._inverted = False
+        self._warned = False
+        self.begin(SAMPLE_RATE_HZ)
+
+    def begin(self, rate_hz: int) -> None:
+        """Start a new run of audio."""
+        self._cell = max(1, round(_CELL_S * rate_hz))
+        self._n = 0
+        self._cancelling = 0
+        self._power = [0.0, 0.0]  # of the channels, and of their mean, summed over the cell
+
+    def mix(self, samples: NDArray[np.float32]) -> Samples:
+        """Mix the next samples.
+
+        Args:
+            samples: Shape ``[n]`` or ``[n, channels]``.
+
+        Returns:
+            Shape ``[n]``: as of ``to_mono``, except for stereo with an inverted channel.
+        """
+        mono = to_mono(samples)
+        if samples.ndim == 1 or samples.shape[1] != 2:
+            return mono
+        start = 0
+        while start < len(mono):
+            stop = min(len(mono), start + self._cell - self._n)
+            part, mean = samples[start:stop], mono[start:stop]
+            self._accumulate(part, mean)
+            if self._inverted:
+                mono[start:stop] = to_mono(part * np.array([1.0, -1.0], np.float32))
+            self._n += stop - start
+            start = stop
+            if self._n == self._cell:
+                self._judge_cell()
+        return mono
+
+    def _accumulate(self, stereo: NDArray[np.float32], mean: Samples) -> None:
+        both = np.where(np.isfinite(stereo), np.clip(stereo, -LIMIT, LIMIT), 0.0).astype(np.float64)
+        for i, powers in enumerate(((both**2).sum(axis=1) / 2, mean.astype(np.float64) ** 2)):
+            # ``cumsum`` adds one by one: a fixed order of summation.
+            self._power[i] = float(np.cumsum(np.concatenate(([self._power[i]], powers)))[-1])
+
+    def _judge_cell(self) -> None:
+        channels, mean = (power / self._cell for power in self._power)
+        self._n, self._power = 0, [0.0, 0.0]
+        if channels < _QUIET_POWER:
+            return
+        level_db = 10 * math.log10(max(mean / channels, 1e-12))
+        self._cancelling = self._cancelling + 1 if level_db < _INVERTED_DB else 0
+        if level_db > _UPRIGHT_DB:
+            self._inverted = False
+        elif self._cancelling == _CANCELLING_CELLS and not self._inverted:
+            self._inverted = True
+            if not self._warned:
+                _LOG.warning(
+                    "left and right cancel each other, as with a balanced cable in a stereo input: inverting one of "
+                    "them; better invert it at the mixer, or choose one channel"
+                )
+            self._warned = True
+
+
+class MonoResampler:
+    """Converts one run of gapless audio to mono at 16 kHz (soxr, ``QUALITY``).
+
+    A whole run gives ``n_in * 16000 / rate_hz`` samples, rounded, give or take 1. Audio at 16 kHz passes at once and
+    unchanged.
+
+    Args:
+        rate_hz: Rate of the input.
+        polarity: State of the run before; None if there was none.
+    """
+
+    def __init__(self, rate_hz: int, polarity: Polarity | None = None) -> None:
+        self.rate_hz = rate_hz
+        self._polarity = Polarity() if polarity is None else polarity
+        self._polarity.begin(rate_hz)
+        self._resampler: Any = None
+        if rate_hz != SAMPLE_RATE_HZ:
+            self._resampler = soxr.ResampleStream(rate_hz, SAMPLE_RATE_HZ, 1, dtype="float32", quality=QUALITY)
+        self._finished = False
+
+    def feed(self, samples: NDArray[np.float32]) -> Samples:
+        """Take the next audio; return what is ready, shape ``[n]`` (n may be 0).
+
+        Args:
+            samples: Shape ``[n]`` or ``[n, channels]`` at ``rate_hz``.
+
+        Raises:
+            RuntimeError: ``finish`` was called before.
+        """
+        if self._finished:
+            raise RuntimeError("this resampler is finished; a new run of audio needs a new one")
+        mono = self._polarity.mix(samples)
+        if self._resampler is None:
+            return mono
+        ready: Samples = self._resampler.resample_chunk(mono)
+        return ready
+
+    def finish(self) -> Samples:
+        """End the run; return the rest, shape ``[n]``. Nothing when called again."""
+        rest: Samples = np.empty(0, np.float32)
+        if self._resampler is not None and not self._finished:
+            rest = self._resampler.resample_chunk(rest, last=True)
+        self._finished = True
+        return rest

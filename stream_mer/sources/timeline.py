@@ -1,4 +1,4 @@
-"""What is captured live, placed on one sample clock that stays true to the world's time. Pure: no I/O and no clock."""
+"""Places captured audio on one sample clock that follows real time. Pure: no I/O and no clock."""
 
 from __future__ import annotations
 
@@ -12,24 +12,21 @@ from stream_mer.sources.resampling import MonoResampler, Polarity
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, Samples, SourceState
 
 FILL_AFTER_S = 0.6
-"""Audio that is so late is taken for lost, and silence stands in for it. Sound servers were seen to be 0.2 s late
-without losing anything; frames of an outage come this much later than others."""
+"""Audio this late counts as lost, and silence replaces it. Sound servers can be 0.2 s late without losing anything.
+Frames of an outage come this much later than others."""
 
 _LONGEST_FILL_S = 10.0
-"""Of a longer outage in one piece (the process itself was suspended) only the end is filled sample by sample."""
-
-_NOTHING: Samples = np.empty(0, np.float32)
+"""Of a longer outage at once (the process itself was suspended) only the last second is filled; the rest is a gap."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CapturedBlock:
-    """A run of audio as the device gave it.
+    """A run of audio from a device.
 
     Attributes:
-        start: Index of its first sample at the device's rate, counted since the device was opened; what is known to be
-            missing before it is counted too.
+        start: Index of the first sample at the device's rate, from 0 where the device was opened. Known losses count.
         samples: Shape ``[n, channels]``.
-        captured_at: Monotonic clock, seconds, when it left the device.
+        captured_at: Monotonic clock, seconds, when the last sample left the device.
     """
 
     start: int
@@ -38,46 +35,43 @@ class CapturedBlock:
 
 
 class Timeline:
-    """Turns the blocks of any number of runs of a device into chunks on one sample clock.
+    """Converts the blocks of any number of runs of a device to chunks on one sample clock.
 
-    Each block tells a lag: when it came, less where its end was placed. Scheduling makes that larger now and then, lost
-    audio makes it larger for good, and nothing can make it smaller than it truly is, because audio does not come before
-    it was sung. So the smallest lag known says when sample 0 was, the *epoch*:
+    The *lag* of a block is its arrival time less the position of its end. Scheduling increases the lag now and then,
+    lost audio increases it for good, and nothing decreases it below its true value, because audio does not arrive
+    before it was played. So the smallest known lag is the time of sample 0, the *epoch*:
 
-    * Where the smallest lag of a ``PERIOD_S`` is ``TOLERANCE_S`` above the epoch, that much audio was lost without a
-      word (sound servers do that, and PortAudio's overflow flags do not tell): a gap.
-    * A lag below it means audio that was placed too late, such as what a server delivers at once after a stall: it is
-      placed where it belongs, and what overlaps with what was given already is left out.
-    * The epoch follows the device's own clock, which is allowed to differ by ``DRIFT``.
-    * After a new start of the device, and after silence was filled in, the next block is placed by the clock, and after
-      one period, when the smallest lag is known, once more to the sample.
+    * If the smallest lag of a ``PERIOD_S`` is ``TOLERANCE_S`` above the epoch, that much audio was lost silently (by a
+      sound server; PortAudio's overflow flags do not tell): a gap.
+    * A lag below the epoch means that audio was placed too late, such as what a server delivers at once after a stall.
+      It is moved to its true position, and what overlaps with earlier output is dropped.
+    * The epoch follows the device's own clock, which may differ by ``DRIFT``.
+    * After a restart of the device, and after filled silence, the next block is placed by the clock, and after one
+      period, when the smallest lag is known, corrected to the sample.
 
-    A gap shows in ``start_sample``; silence that stands in for audio while it is missing is a chunk whose ``source`` is
-    not ``live``.
+    A gap shows in ``start_sample``. Silence in place of missing audio is a chunk whose ``source`` is not ``live``.
+
+    Args:
+        gain: Factor on every sample.
     """
 
     PERIOD_S = 2.0
     TOLERANCE_S = 0.1
     FRESH_TOLERANCE_S = 0.005
-    """In the first period after a new start, where a first block that was late has put everything too late."""
+    """In the first period after a restart, where a late first block has put everything too late."""
     SETTLE_S = 10.0
-    """For so long in the beginning a smaller lag corrects the epoch and costs no audio."""
+    """Within this time of the first block a smaller lag corrects the epoch and costs no audio."""
     DRIFT = 5e-4
 
     def __init__(self, *, gain: float = 1.0) -> None:
-        """Start with nothing.
-
-        Args:
-            gain: Factor on every sample.
-        """
         self._gain = np.float32(gain)
         self._rate_hz = SAMPLE_RATE_HZ
         self._segment = _Segment(SAMPLE_RATE_HZ, Polarity(), at=0)
         self._overloads = OverloadCounter()
         self._epoch_s: float | None = None
         self._first_at = 0.0
-        self._end_s = 0.0  # of what was placed, on the sample clock
-        self._next_start: int | None = None  # of the block that follows without a gap; None: place it by the clock
+        self._end_s = 0.0  # of the placed audio, on the sample clock
+        self._next_start: int | None = None  # of a block without a gap before it; None: place it by the clock
         self._settling = True
         self._fresh = True
         self._period_at = 0.0
@@ -85,16 +79,16 @@ class Timeline:
 
     @property
     def end_sample(self) -> int:
-        """Where the next chunk may start at the earliest."""
+        """Earliest start of the next chunk."""
         return self._segment.end_sample
 
     def begin(self, rate_hz: int) -> None:
-        """The device was opened (again): what comes next belongs to a new run of it."""
+        """Start a new run: the device was opened (again), at this sample rate."""
         self._rate_hz = rate_hz
         self._next_start = None
 
     def feed(self, block: CapturedBlock) -> list[AudioChunk]:
-        """Take a block and return what is ready, without empty chunks."""
+        """Take a block; return the chunks that are ready, none of them empty."""
         clipped = self._overloads.feed(block.samples)
         length_s = len(block.samples) / self._rate_hz
         start_s = self._place(block, length_s)
@@ -102,7 +96,7 @@ class Timeline:
         self._next_start = block.start + len(block.samples)
         ready: list[tuple[int, Samples]] = []
         samples = block.samples
-        late = round((self._end_s - start_s) * self._rate_hz)  # samples of it that come too late
+        late = round((self._end_s - start_s) * self._rate_hz)  # samples that overlap with earlier output
         if late > 0:
             samples = samples[late:]
             start_s = self._end_s
@@ -125,7 +119,7 @@ class Timeline:
         ]
 
     def flush(self, now: float) -> list[AudioChunk]:
-        """No more audio is at hand: return what was held back."""
+        """Return what the resampler holds back, because no more audio is at hand."""
         start, held_back = self._segment.finish()
         self._segment = _Segment(self._rate_hz, self._segment.polarity, at=self._segment.end_sample)
         if not len(held_back):
@@ -133,11 +127,11 @@ class Timeline:
         return [AudioChunk(start_sample=start, samples=held_back, captured_at=now)]
 
     def fill(self, now: float, state: SourceState) -> list[AudioChunk]:
-        """Return silence for audio that should have come by now.
+        """Return silence for audio that should have arrived by now.
 
         Args:
             now: Monotonic clock, seconds.
-            state: What to say of it: why nothing comes.
+            state: Why nothing arrives: ``source`` of the chunk.
         """
         if self._epoch_s is None:
             return []
@@ -156,7 +150,7 @@ class Timeline:
         return [*rest, AudioChunk(start_sample=begin, samples=silence, captured_at=now, source=state)]
 
     def _place(self, block: CapturedBlock, length_s: float) -> float:
-        """Where the block starts by what is known before it is judged, seconds on the sample clock."""
+        """Return the position of the block before any correction, seconds on the sample clock."""
         at = block.captured_at
         if self._epoch_s is None:
             self._epoch_s, self._first_at = at - length_s, at
@@ -169,7 +163,7 @@ class Timeline:
         return at - self._epoch_s - length_s
 
     def _correction(self, lag_s: float, at: float) -> float:
-        """By how much a block of this lag must be moved; learns the epoch."""
+        """Return by how much to move a block of this lag, seconds; update the epoch."""
         assert self._epoch_s is not None  # noqa: S101 - set by _place; for the type checker
         ahead_s = self._epoch_s - lag_s
         if ahead_s > 0 and self._settling and at - self._first_at < self.SETTLE_S:
@@ -192,7 +186,7 @@ class Timeline:
 
 
 class _Segment:
-    """A run of audio without a gap, on its way to 16 kHz."""
+    """A run of gapless audio, resampled to 16 kHz."""
 
     def __init__(self, rate_hz: int, polarity: Polarity, *, at: int) -> None:
         self.rate_hz = rate_hz
@@ -201,14 +195,14 @@ class _Segment:
         self._resampler: MonoResampler | None = None
 
     def feed(self, samples: NDArray[np.float32]) -> tuple[int, Samples]:
-        """Return (first sample, samples) of what is ready."""
+        """Return what is ready: (first sample, samples)."""
         if self._resampler is None:
             self._resampler = MonoResampler(self.rate_hz, self.polarity)
         return self._placed(self._resampler.feed(samples))
 
     def finish(self) -> tuple[int, Samples]:
-        """Return what was held back."""
-        return self._placed(_NOTHING if self._resampler is None else self._resampler.finish())
+        """Return the rest: (first sample, samples)."""
+        return self._placed(np.empty(0, np.float32) if self._resampler is None else self._resampler.finish())
 
     def _placed(self, samples: Samples) -> tuple[int, Samples]:
         start = self.end_sample

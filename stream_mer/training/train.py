@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from stream_mer import __version__
 from stream_mer.emotion.backbone import Backbone
 from stream_mer.emotion.checkpoint import Checkpoint, save_checkpoint
 from stream_mer.training.calibrate import calibrate, measure_calibration
@@ -20,6 +19,7 @@ from stream_mer.training.live import live_report, show
 from stream_mer.training.progress import announce
 from stream_mer.training.stage import stage_conditions, stage_report
 from stream_mer.training.text_strength import earned_strength, with_earned_strength
+from stream_mer.version import __version__
 
 
 def train(

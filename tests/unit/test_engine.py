@@ -14,6 +14,7 @@ from stream_mer.audio import features
 from stream_mer.config import EngineSettings, LyricsSettings
 from stream_mer.errors import LyricsError, ServeError
 from stream_mer.pipeline import Pipeline
+from stream_mer.runner import serve
 from stream_mer.server.hello import ServerInfo
 from stream_mer.server.settings import ServeSettings
 from stream_mer.types import AudioChunk
@@ -53,7 +54,7 @@ async def test_where_the_port_is_taken_every_source_and_its_lyrics_are_closed(ti
     with socket.create_server(("127.0.0.1", 0)) as taken:
         settings = ServeSettings(port=taken.getsockname()[1])
         with pytest.raises(ServeError, match="in use"):
-            await engine_module.serve(engine, sources, settings, info=ServerInfo(), on_ready=lambda _: None)
+            await serve(engine, sources, settings, info=ServerInfo(), on_ready=lambda _: None)
     assert all(source.closed for source in sources.values())
 
 
@@ -74,6 +75,6 @@ async def test_where_one_stream_cannot_be_built_the_others_are_closed(
 
     monkeypatch.setattr(engine, "pipeline", build_first)
     with pytest.raises(LyricsError):
-        await engine_module.serve(engine, sources, ServeSettings(port=0), info=ServerInfo(), on_ready=lambda _: None)
+        await serve(engine, sources, ServeSettings(port=0), info=ServerInfo(), on_ready=lambda _: None)
     assert closed == ["A"]
     assert all(source.closed for source in sources.values())

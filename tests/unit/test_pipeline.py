@@ -18,7 +18,7 @@ from stream_mer.audio.windowing import Windower
 from stream_mer.config import SmoothingSettings, WindowSettings
 from stream_mer.emotion.smoothing import Smoother
 from stream_mer.errors import SourceError
-from stream_mer.lyrics.feeds import NoLyrics, UnavailableLyrics
+from stream_mer.lyrics.feeds import NoLyrics
 from stream_mer.lyrics.files import parse_lyrics
 from stream_mer.lyrics.known import KnownLyrics
 from stream_mer.pipeline import WAITING_LINES, WAITING_WINDOWS, Pipeline
@@ -107,6 +107,11 @@ class ScriptedModel:
             clusters=dict.fromkeys(CLUSTERS, 0.2),
             degraded=lyrics.degraded,
         )
+
+
+class UnavailableLyrics(NoLyrics):
+    def state(self) -> LyricState:
+        return LyricState(health="unavailable", degraded=("lyrics_unavailable",))
 
 
 class ScriptedLyrics(NoLyrics):
@@ -353,7 +358,7 @@ def test_a_file_waits_for_a_stuck_model_and_loses_nothing() -> None:
 
 
 def test_dead_lyrics_say_so_in_every_frame_and_in_the_status_and_delay_nothing() -> None:
-    sink = run(hops(4), lyrics=UnavailableLyrics("no weights"))
+    sink = run(hops(4), lyrics=UnavailableLyrics())
     assert [frame.raw.degraded for frame in sink.frames] == [("lyrics_unavailable",)] * 4
     assert {status.lyrics for status in sink.statuses} == {"unavailable"}
 

@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
-from stream_mer import __version__
 from stream_mer.cli.diagnosis.finding import Finding, fail, ok, warn
 from stream_mer.errors import DeviceError
 from stream_mer.lyrics.whisper import cache_folder
 from stream_mer.sources.devices import InputDevice
 from stream_mer.sources.microphone import PULSE_DEVICE, list_devices, open_monitor
+from stream_mer.version import __version__
 
 PACKAGES = ("torch", "torchaudio", "numpy", "faster-whisper", "websockets", "av", "soxr", "pyaudio")
 NEEDED_MIB = 300

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-import stream_mer
 from stream_mer.audio.windowing import Windower
 from stream_mer.cli.diagnosis.finding import Finding, fail, ok, warn
 from stream_mer.config import WindowSettings
 from stream_mer.emotion.checkpoint import find_model
 from stream_mer.emotion.predictor import EmotionPredictor
+from stream_mer.engine import configure_torch
 from stream_mer.lyrics.gate import VoiceGate
 from stream_mer.lyrics.text_features import SentenceEncoder
 from stream_mer.lyrics.tracker import TrackerSettings
@@ -22,7 +22,7 @@ from stream_mer.lyrics.whisper import WhisperRecogniser
 from stream_mer.sources.file import FileSource
 from stream_mer.types import NO_LYRICS, SAMPLE_RATE_HZ, AudioChunk, Samples
 
-DEMO = Path(stream_mer.__file__).parent / "demo" / "demo.ogg"
+DEMO = Path(__file__).parents[2] / "demo" / "demo.ogg"
 SUNG_FROM_S = 3.0  # of the demo song
 SPARE = 3.0
 """Less than this many times faster than real time leaves too little for the recogniser beside it."""
@@ -47,6 +47,7 @@ def decoding() -> Finding:
 
 def emotion(model: str) -> Finding:
     """Whether the checkpoint is there, and how fast it is: a real stream over the demo song's first seconds."""
+    configure_torch()
     window = WindowSettings()
     stream = EmotionPredictor.load(find_model(model)).open_stream(window)
     times_s = []

@@ -3,9 +3,34 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from stream_mer.audio.audio_state import counts
 from stream_mer.types import CATEGORIES, CLUSTERS, UNKNOWN, EmotionFrame, LyricLine, StreamEvent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """A whole file in one value.
+
+    Attributes:
+        duration_s: End of the last frame, seconds.
+        valence: Mean over the frames that claim an emotion, before smoothing, -1..1.
+        arousal: Likewise.
+        category: The most probable category, or ``UNKNOWN`` where no frame claims an emotion.
+        probs: Probability of each category; sums to 1.
+        clusters: Probability of each cluster; sums to 1.
+        lyrics: The committed lines, one a line.
+    """
+
+    duration_s: float
+    valence: float
+    arousal: float
+    category: str
+    probs: Mapping[str, float]
+    clusters: Mapping[str, float]
+    lyrics: str
 
 
 class FileSummary:
@@ -64,6 +89,18 @@ class FileSummary:
     def lyrics(self) -> str:
         """The committed lines, one a line."""
         return "\n".join(self._lines[segment].text for segment in sorted(self._lines))
+
+    def summary(self) -> Summary:
+        """Return the summary of all events so far."""
+        return Summary(
+            duration_s=self.duration_s,
+            valence=self.valence,
+            arousal=self.arousal,
+            category=self.category,
+            probs=self.categories,
+            clusters=self.clusters,
+            lyrics=self.lyrics,
+        )
 
     def _start_anew(self) -> None:
         self._n_counted = 0

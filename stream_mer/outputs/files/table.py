@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from typing import TextIO
 
 from stream_mer.types import CATEGORIES, CLUSTERS, EmotionFrame, LyricLine, StreamEvent
@@ -11,6 +12,41 @@ COLUMNS = (
     "stream", "index", "t0", "t1", "valence", "arousal", "raw_valence", "raw_arousal", "category", "confidence",
     *CATEGORIES, *CLUSTERS, "modalities", "text_age_s", "degraded", "audio_state", "audio_state_prob", "lyrics",
 )  # fmt: skip
+
+
+_DECIMALS = {"text_age_s": 2}
+"""Decimals of a number in a CSV file; 4 where not named."""
+
+
+def row_of(frame: EmotionFrame, stream: str, words: Sequence[str] = ()) -> dict[str, object]:
+    """Return a frame as a row: a value for each of ``COLUMNS``, None where there is none.
+
+    Args:
+        frame: The frame.
+        stream: Name of the stream.
+        words: Lines of lyrics that were committed since the frame before.
+    """
+    raw, state = frame.raw, frame.raw.audio_state
+    return {
+        "stream": stream,
+        "index": frame.index,
+        "t0": frame.t0,
+        "t1": frame.t1,
+        "valence": frame.valence,
+        "arousal": frame.arousal,
+        "raw_valence": raw.valence,
+        "raw_arousal": raw.arousal,
+        "category": frame.category,
+        "confidence": frame.confidence,
+        **{name: frame.probs[name] for name in CATEGORIES},
+        **{name: raw.clusters[name] for name in CLUSTERS},
+        "modalities": "+".join(raw.modalities),
+        "text_age_s": raw.text_age_s,
+        "degraded": "+".join(raw.degraded),
+        "audio_state": None if state is None else state.state,
+        "audio_state_prob": None if state is None else state.prob,
+        "lyrics": " / ".join(words),
+    }
 
 
 class CsvWriter:
@@ -34,27 +70,10 @@ class CsvWriter:
         if isinstance(event, LyricLine) and event.committed:
             self._words.append(event.text)
         elif isinstance(event, EmotionFrame):
-            self._rows.writerow(self._row(event))
+            row = row_of(event, self._stream, self._words)
+            self._rows.writerow(_cell(name, row[name]) for name in COLUMNS)
             self._words.clear()
 
-    def _row(self, frame: EmotionFrame) -> list[object]:
-        numbers = (frame.t0, frame.t1, frame.valence, frame.arousal, frame.raw.valence, frame.raw.arousal)
-        return [
-            self._stream,
-            frame.index,
-            *(f"{number:.4f}" for number in numbers),
-            frame.category,
-            f"{frame.confidence:.4f}",
-            *(f"{frame.probs[name]:.4f}" for name in CATEGORIES),
-            *(f"{frame.raw.clusters[name]:.4f}" for name in CLUSTERS),
-            "+".join(frame.raw.modalities),
-            "" if frame.raw.text_age_s is None else f"{frame.raw.text_age_s:.2f}",
-            "+".join(frame.raw.degraded),
-            *_audio_state(frame),
-            " / ".join(self._words),
-        ]
 
-
-def _audio_state(frame: EmotionFrame) -> tuple[str, str]:
-    state = frame.raw.audio_state
-    return ("", "") if state is None else (state.state, f"{state.prob:.4f}")
+def _cell(name: str, value: object) -> object:
+    return f"{value:.{_DECIMALS.get(name, 4)}f}" if isinstance(value, float) else value

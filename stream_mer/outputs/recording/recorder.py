@@ -17,8 +17,8 @@ import numpy as np
 from stream_mer.errors import SettingError
 from stream_mer.event_json import MessageEncoder
 from stream_mer.outputs.recording.format import MESSAGES, Entry, Header, Hello
-from stream_mer.ports import AudioSource, EventHub, PieceEnd
-from stream_mer.sources.pacing import divide
+from stream_mer.ports import AudioSource, Chunker, EventHub
+from stream_mer.sources.pacing import set_chunker
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, Samples, StreamEvent
 from stream_mer.utils.file_names import file_names
 from stream_mer.utils.mailbox import Mailbox, MailboxClosed
@@ -160,8 +160,8 @@ class _TappedSource:
     def live(self) -> bool:
         return self._source.live
 
-    def divide(self, piece_end: PieceEnd) -> None:
-        divide(self._source, piece_end)
+    def set_chunker(self, chunker: Chunker) -> None:
+        set_chunker(self._source, chunker)
 
     def chunks(self) -> Iterator[AudioChunk]:
         for chunk in self._source.chunks():

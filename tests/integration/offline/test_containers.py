@@ -292,7 +292,7 @@ def test_of_several_tracks_it_is_said_which_one_is_heard(two_tracks: Path, caplo
     with caplog.at_level(logging.WARNING, "stream_mer"):
         whole, _ = hear(FileSource(two_tracks))
     assert not whole.any()
-    assert "obs.mkv has 2 audio tracks (1 Mic, 2 Music): track 1 is heard; choose another with --track" in caplog.text
+    assert "obs.mkv has 2 audio tracks (1 Mic, 2 Music): playing track 1; choose another with --track" in caplog.text
 
 
 @pytest.mark.parametrize("track", ["2", "Music", "music"])

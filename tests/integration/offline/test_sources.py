@@ -138,7 +138,7 @@ def test_a_video_without_sound(tmp_path: Path) -> None:
     path = tmp_path / "silent.mp4"
     with av.open(str(path), "w") as out:
         add_video(out)()
-    with pytest.raises(SourceError, match=r"silent\.mp4 holds no audio stream \(only video\)"):
+    with pytest.raises(SourceError, match=r"silent\.mp4 has no audio stream \(only video\)"):
         read(path)
 
 

@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from stream_mer import __version__, cli
+from stream_mer import cli
 from stream_mer.cli import COMMANDS
 from stream_mer.cli.diagnosis.models import demo_song
 from stream_mer.errors import CheckpointError, SettingError, SourceError
 from stream_mer.lyrics import opening
 from stream_mer.lyrics.text_features import VECTOR_SIZE
 from stream_mer.types import SAMPLE_RATE_HZ
+from stream_mer.version import __version__
 
 WriteWav = Callable[[Path, NDArray[np.float32]], Path]
 
@@ -556,7 +557,7 @@ def test_words_alone_have_rows_in_a_table_too(read: Command) -> None:
         (b"[ti:Only]\n[00:01.00]\n", "holds no lyrics"),
         (bytes(range(256)) * 40, "is not a text file"),
         (b"\xff\xfe\x00", "is not a text file"),
-        (b"la " * 400_000, "is larger than a megabyte"),
+        (b"la " * 400_000, "is larger than 1 MB"),
     ],
     ids=["empty", "blank", "no words", "garbage", "half a character", "huge"],
 )

@@ -54,7 +54,7 @@ def test_words_in_old_encodings_are_read(text: str, encoding: str) -> None:
     ],
 )
 def test_words_that_may_be_others_are_refused_with_what_they_may_be(text: str, encoding: str) -> None:
-    with pytest.raises(LyricsError, match=r"cannot be told for sure: name it with --lyrics-encoding, such as \w+ \("):
+    with pytest.raises(LyricsError, match=r"ambiguous: name it with --lyrics-encoding, such as \w+ \("):
         guessed(text, encoding)
 
 

@@ -110,7 +110,7 @@ def test_an_encoding_that_cannot_be_told_is_asked_for_and_can_be_named(tmp_path:
         (b"[00:01.00]\n", "holds no lyrics"),
         (b"OggS\x00\x02\x00\x00\x8f\xfe\x01", "not a text file"),
         (b"\xff\xfe\x00", "not a text file"),
-        (b"la " * 400_000, "larger than a megabyte"),
+        (b"la " * 400_000, "larger than 1 MB"),
     ],
 )
 def test_what_is_no_lyrics_file_is_refused_by_name(tmp_path: Path, content: bytes, says: str) -> None:
@@ -199,7 +199,7 @@ def test_rows_of_timed_lyrics_that_are_left_out_are_told(caplog: pytest.LogCaptu
     with caplog.at_level(logging.WARNING):
         lines = parse_lyrics("[00:01.00]one\nmore of it\n[00:02.00-00:03.00]two\n\n[00:04.00]three")
     assert [line.text for line in lines] == ["one", "three"]
-    assert "left out 2 rows of lyrics without a time that can be read: more of it" in caplog.text
+    assert "skipped 2 rows of lyrics without a readable time: more of it" in caplog.text
 
 
 @pytest.mark.parametrize("row", ["[00:00.50-00:02.00]one", "[1234,567]<0,100,0>one", "[12;30]one", "[1.20.5]one"])

@@ -219,4 +219,4 @@ def test_a_line_that_cannot_be_encoded_is_left_out_alone(
         stopped.let_all()
         eventually(lambda: feed.state().health == "ok")
         assert len(feed.state().lines) == 2
-        assert "a line of lyrics is left out, for the encoder failed: out of memory" in caplog.text
+        assert "a line of lyrics is skipped: the encoder failed: out of memory" in caplog.text

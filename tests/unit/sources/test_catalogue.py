@@ -176,5 +176,5 @@ def test_a_described_session_is_live(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("spec", ["-", "mic", "mic:USB", "monitor", "remote", "demo"])
 def test_only_files_and_addresses_have_tracks(spec: str) -> None:
-    with pytest.raises(SettingError, match="a track is chosen in files and behind addresses, not in"):
+    with pytest.raises(SettingError, match="a track can be chosen in files and addresses, not in"):
         open_source(spec, track="2")

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 from stream_mer.errors import SourceError
-from stream_mer.sources import decoding
-from stream_mer.sources.file import CHUNK_SAMPLES, FileSource
-from stream_mer.sources.pacing import FINE_SAMPLES, Pacer, divide
-from stream_mer.types import AudioChunk
+from stream_mer.ports import AudioSource
+from stream_mer.sources import decoding, file
+from stream_mer.sources.file import CHUNK_SAMPLES, FileSource, SilenceSource
+from stream_mer.sources.pacing import FINE_CHUNK_SAMPLES, Pacer, set_chunker
+from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk
 
 
 def write_wav(path: Path, samples: np.ndarray, rate_hz: int = 16_000) -> Path:
@@ -102,7 +103,7 @@ def test_close_ends_the_wait_of_a_paced_file(tmp_path: Path, monkeypatch: pytest
             return super().hold(end_sample)
 
     monkeypatch.setattr("stream_mer.sources.file.Pacer", WatchedPacer)
-    monkeypatch.setattr("stream_mer.sources.file.PACED_CHUNK_SAMPLES", 16_000 * 600)  # due in ten minutes
+    monkeypatch.setattr("stream_mer.sources.file.FINE_CHUNK_SAMPLES", 16_000 * 600)  # due in ten minutes
     source = FileSource(write_wav(tmp_path / "a.wav", np.zeros(4_000 * 600, np.int16), 4_000), paced=True)
     heard: list[AudioChunk] = []
     thread = threading.Thread(target=lambda: heard.extend(source.chunks()), daemon=True)
@@ -199,5 +200,57 @@ def test_a_pipe_that_somebody_writes_to_comes_as_it_comes(tmp_path: Path) -> Non
     os.mkfifo(pipe)
     threading.Thread(target=lambda: pipe.write_bytes(audio.read_bytes()), daemon=True).start()
     source = FileSource(pipe, paced=True)
-    divide(source, lambda start_sample: start_sample + 16_000)
-    assert {len(chunk.samples) for chunk in itertools.islice(source.chunks(), 10)} == {FINE_SAMPLES}
+    set_chunker(source, lambda start_sample: start_sample + 16_000)
+    assert {len(chunk.samples) for chunk in itertools.islice(source.chunks(), 10)} == {FINE_CHUNK_SAMPLES}
+
+
+def test_a_missing_song_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file.resources, "files", lambda _package: tmp_path)
+    with pytest.raises(SourceError, match="install stream-mer again"):
+        file.DemoSource()
+
+
+def test_the_song_is_there_and_plays() -> None:
+    source = file.DemoSource()
+    duration_s = source.duration_s()
+    assert duration_s is not None
+    assert duration_s >= 60
+    chunk = next(source.chunks())
+    assert (source.name, source.live, chunk.start_sample, len(chunk.samples)) == ("demo", False, 0, 320)
+
+
+@pytest.mark.parametrize("duration_s", [1.0, 0.25, 2.5, 61.01])
+def test_it_is_as_long_as_it_says_without_gap_or_sound(duration_s: float) -> None:
+    source = SilenceSource("song.lrc", duration_s)
+    position = 0
+    for chunk in source.chunks():
+        assert chunk.start_sample == position
+        assert chunk.samples.dtype == np.float32
+        assert len(chunk.samples) > 0
+        assert not chunk.samples.any()
+        position = chunk.end_sample
+    assert position == duration_s * SAMPLE_RATE_HZ
+    assert source.duration_s() == duration_s
+
+
+def test_no_length_is_no_chunk() -> None:
+    assert list(SilenceSource("nothing", 0.0).chunks()) == []
+
+
+def test_hours_take_no_memory() -> None:
+    longest = max(len(chunk.samples) for chunk in SilenceSource("a show", 3600.0).chunks())
+    assert longest <= SAMPLE_RATE_HZ
+
+
+def test_it_is_a_source_that_waits_for_its_reader() -> None:
+    source: AudioSource = SilenceSource("song.lrc", 1.0)
+    assert (source.name, source.live) == ("song.lrc", False)
+
+
+def test_closing_ends_it_and_may_be_done_twice() -> None:
+    source = SilenceSource("song.lrc", 60.0)
+    chunks = source.chunks()
+    assert next(chunks).start_sample == 0
+    source.close()
+    source.close()
+    assert list(chunks) == []

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from stream_mer.errors import SettingError
-from stream_mer.ports import DivisibleSource, PieceEnd
+from stream_mer.ports import ChunkableSource, Chunker
 from stream_mer.sources import media
-from stream_mer.sources.decoding import DecodedAudio, url_schemes
-from stream_mer.sources.network import ArrivalClock, UrlSource, _held_to_real_time, _Reader
-from stream_mer.sources.pacing import COARSE_SAMPLES, Pieces
+from stream_mer.sources.decoding import DecodedAudio
+from stream_mer.sources.media import url_schemes
+from stream_mer.sources.network import ArrivalClock, UrlSource, _in_real_time, _Receiver
+from stream_mer.sources.pacing import COARSE_CHUNK_SAMPLES, HopChunker
 from stream_mer.sources.timeline import FILL_AFTER_S
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, seconds
 from stream_mer.utils.mailbox import MailboxClosed
@@ -108,7 +109,7 @@ class World:
         self.now = 100.0
         self.waits = 0
         self._arrivals = [(100.0 + at, block) for at, block in arrivals]
-        self.reader = _Reader("http://127.0.0.1/", 1.0, threading.Event())
+        self.reader = _Receiver("http://127.0.0.1/", 1.0, threading.Event())
         self.reader.blocks = self  # type: ignore[assignment]
 
     def clock(self) -> float:
@@ -132,8 +133,8 @@ class World:
         del self._arrivals[0]
         return block
 
-    def hear(self, piece_end: PieceEnd) -> list[AudioChunk]:
-        return list(_held_to_real_time(self.reader, self, piece_end, self.clock))  # type: ignore[arg-type]
+    def hear(self, chunker: Chunker) -> list[AudioChunk]:
+        return list(_in_real_time(self.reader, self, chunker, self.clock))  # type: ignore[arg-type]
 
 
 def packets(length_s: float, block_s: float, rate_hz: int = SAMPLE_RATE_HZ) -> list[DecodedAudio]:
@@ -143,8 +144,8 @@ def packets(length_s: float, block_s: float, rate_hz: int = SAMPLE_RATE_HZ) -> l
 
 
 HOP = SAMPLE_RATE_HZ // 2
-COARSE = Pieces(hop_samples=HOP, longest_samples=COARSE_SAMPLES, finely=lambda: False).end
-FINE = Pieces(hop_samples=HOP, longest_samples=COARSE_SAMPLES, finely=lambda: True).end
+COARSE = HopChunker(hop_samples=HOP, longest_samples=COARSE_CHUNK_SAMPLES, fine=lambda: False)
+FINE = HopChunker(hop_samples=HOP, longest_samples=COARSE_CHUNK_SAMPLES, fine=lambda: True)
 
 
 def handed_over_at(chunks: list[AudioChunk]) -> dict[int, float]:
@@ -183,15 +184,15 @@ def test_long_pieces_wake_a_stream_a_few_times_a_hop_and_short_ones_as_often_as_
 
 
 def test_an_address_is_cut_as_whoever_listens_asks_for() -> None:
-    assert isinstance(UrlSource("http://127.0.0.1/a.mp3"), DivisibleSource)
+    assert isinstance(UrlSource("http://127.0.0.1/a.mp3"), ChunkableSource)
 
 
 def test_pieces_become_short_while_an_address_is_heard() -> None:
     watched = False
-    pieces = Pieces(hop_samples=HOP, longest_samples=COARSE_SAMPLES, finely=lambda: watched)
+    chunker = HopChunker(hop_samples=HOP, longest_samples=COARSE_CHUNK_SAMPLES, fine=lambda: watched)
     world = World([(0.0, block) for block in packets(2.0, 0.02)])
     lengths = []
-    for chunk in _held_to_real_time(world.reader, world, pieces.end, world.clock):  # type: ignore[arg-type]
+    for chunk in _in_real_time(world.reader, world, chunker, world.clock):  # type: ignore[arg-type]
         watched = chunk.end_sample >= SAMPLE_RATE_HZ
         lengths.append((chunk.start_sample >= SAMPLE_RATE_HZ, len(chunk.samples)))
     assert {length for late, length in lengths if late} == {320}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import struct
 
 import numpy as np
 import pytest
@@ -11,7 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from stream_mer.sources.resampling import LIMIT, MonoResampler, Polarity, to_float32, to_mono
+from stream_mer.errors import SettingError
+from stream_mer.sources.resampling import (
+    LIMIT,
+    SAMPLE_FORMATS,
+    MonoResampler,
+    PcmDecoder,
+    PcmFormat,
+    Polarity,
+    to_float32,
+    to_mono,
+    to_stereo,
+)
 
 LENGTH_TOLERANCE = 1
 """Samples: soxr may round the last one up or down."""
@@ -209,3 +221,102 @@ def test_a_new_run_of_the_same_source_knows_of_the_inverted_channel_and_warns_no
         out = MonoResampler(rate_hz, polarity).feed(np.stack([left, -left], axis=1))
     assert np.abs(out[: len(out) // 4]).max() > 0.9
     assert caplog.text.count("cancel each other") == 1
+
+
+FIVE_ONE = ("FL", "FR", "FC", "LFE", "BL", "BR")
+RATIO = 0.5**0.5
+
+
+def one(channel: int, channels: int = 6) -> np.ndarray:
+    samples = np.zeros((4, channels), np.float32)
+    samples[:, channel] = 0.5
+    return samples
+
+
+@pytest.mark.parametrize(
+    ("channel", "left", "right"),
+    [(0, 1, 0), (1, 0, 1), (2, RATIO, RATIO), (3, 0, 0), (4, RATIO, 0), (5, 0, RATIO)],
+)
+def test_each_channel_goes_where_the_standard_puts_it(channel: int, left: float, right: float) -> None:
+    stereo = to_stereo(one(channel), FIVE_ONE)
+    assert stereo.shape == (4, 2)
+    np.testing.assert_allclose(stereo, np.tile([0.5 * left, 0.5 * right], (4, 1)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("names", [("FC",), ("FL", "FR"), ("NONE", "NONE", "NONE"), ("FL", "FR", "AMBI0")])
+def test_mono_stereo_and_channels_without_a_place_stay_as_they_are(names: tuple[str, ...]) -> None:
+    samples = np.ones((4, len(names)), np.float32)
+    assert to_stereo(samples, names) is samples
+
+
+def test_one_broken_channel_leaves_the_others_alone() -> None:
+    samples = one(0)
+    samples[:, 4] = [np.nan, np.inf, -np.inf, 0.0]
+    np.testing.assert_array_equal(to_stereo(samples, FIVE_ONE), to_stereo(one(0), FIVE_ONE))
+
+
+VALUES = [0.0, 0.5, -0.5, 0.25, -1.0]
+
+
+def encode(value: float, sample_format: str) -> bytes:
+    """One sample by the book, with nothing of the code under test."""
+    order = "big" if sample_format.endswith("be") else "little"
+    if sample_format.startswith("f"):
+        return struct.pack((">" if order == "big" else "<") + ("f" if "32" in sample_format else "d"), value)
+    bits = int(sample_format.strip("usbel"))
+    if sample_format.startswith("u"):
+        return int(value * 128 + 128).to_bytes(1, order)
+    return int(value * 2 ** (bits - 1)).to_bytes(bits // 8, order, signed=True)
+
+
+@pytest.mark.parametrize("sample_format", SAMPLE_FORMATS)
+def test_every_format_gives_the_same_samples(sample_format: str) -> None:
+    pcm_format = PcmFormat(rate_hz=16_000, sample_format=sample_format, channels=1)
+    data = b"".join(encode(value, sample_format) for value in VALUES)
+    assert len(data) == pcm_format.stride_bytes * len(VALUES)
+    np.testing.assert_array_equal(pcm_format.decode(data)[:, 0], np.array(VALUES, np.float32))
+
+
+def test_channels_are_interleaved_and_averaged() -> None:
+    decoder = PcmDecoder(PcmFormat(rate_hz=16_000, sample_format="f32le", channels=2))
+    np.testing.assert_array_equal(decoder.feed(struct.pack("<4f", 1.0, 0.0, -1.0, 0.5)), [0.5, -0.25])
+
+
+@given(
+    sample_format=st.sampled_from(["u8", "s16le", "s24le", "f32le"]),
+    channels=st.integers(1, 3),
+    data=st.binary(max_size=3_000),
+    edges=st.lists(st.integers(0, 3_000), max_size=10),
+)
+@settings(max_examples=60, deadline=None)
+def test_bytes_may_be_cut_anywhere(sample_format: str, channels: int, data: bytes, edges: list[int]) -> None:
+    pcm_format = PcmFormat(rate_hz=22_050, sample_format=sample_format, channels=channels)
+    whole, pieces = PcmDecoder(pcm_format), PcmDecoder(pcm_format)
+    expected = np.concatenate([whole.feed(data), whole.finish()])
+    bounds = [0, *sorted(min(edge, len(data)) for edge in edges), len(data)]
+    parts = [pieces.feed(data[a:b]) for a, b in itertools.pairwise(bounds)]
+    np.testing.assert_array_equal(np.concatenate([*parts, pieces.finish()]), expected)
+    assert np.isfinite(expected).all()
+
+
+def test_a_last_sample_that_is_not_whole_is_dropped() -> None:
+    decoder = PcmDecoder(PcmFormat(rate_hz=16_000, sample_format="s16le", channels=2))
+    assert len(decoder.feed(bytes(4 + 3))) == 1
+    assert len(decoder.finish()) == 0
+
+
+@pytest.mark.parametrize("rate_hz", [0, -1, 3_999, 384_001, 10**9])
+def test_absurd_rates_are_refused(rate_hz: int) -> None:
+    with pytest.raises(SettingError, match="4000 to 384000"):
+        PcmFormat(rate_hz=rate_hz)
+
+
+@pytest.mark.parametrize("channels", [0, -2, 65])
+def test_absurd_channels_are_refused(channels: int) -> None:
+    with pytest.raises(SettingError, match="1 to 64"):
+        PcmFormat(channels=channels)
+
+
+def test_an_unknown_format_names_the_known_ones() -> None:
+    with pytest.raises(SettingError, match=r"s16le.*f32le"):
+        PcmFormat(sample_format="mp3")

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from stream_mer import __version__
 from stream_mer.cli.diagnosis import machine
 from stream_mer.sources.devices import InputDevice
+from stream_mer.version import __version__
 
 
 def device(name: str, *, is_default: bool = False) -> InputDevice:

