@@ -26,7 +26,7 @@ from stream_mer.ports import AudioSource, EmotionStream, EventSink, LyricFeed
 from stream_mer.sources.decoding import load_decoder
 from stream_mer.sources.file import FileSource, SilenceSource
 from stream_mer.sources.pacing import COARSE_CHUNK_SAMPLES, LYRICS_CHUNK_SAMPLES, HopChunker, set_chunker
-from stream_mer.types import NO_LYRICS, AudioChunk
+from stream_mer.types import NO_LYRICS, AudioChunk, Spread
 from stream_mer.utils.redaction import redact_address
 
 log = logging.getLogger(__name__)
@@ -156,10 +156,12 @@ class Engine:
             fine=levels_wanted or (lambda: False),
         )
         set_chunker(source, chunker)
+        calibration = self._models.predictor.checkpoint.calibration
         return Pipeline(
             source=source,
             sink=sink,
             measure_levels=None if levels_wanted is None else LevelMeter(wanted=levels_wanted).feed,
+            spread=Spread(valence=calibration.valence_spread, arousal=calibration.arousal_spread),
             **self._parts(in_real_time=in_real_time, lyrics=lyrics, words_alone=words_alone),
         )
 

@@ -33,6 +33,7 @@ from stream_mer.types import (
     Latency,
     LyricLine,
     LyricState,
+    Spread,
     Window,
     seconds,
 )
@@ -267,6 +268,7 @@ class Pipeline:
         sink: Takes every event.
         measure_levels: Returns the levels that a chunk completes; None measures nothing.
         words_alone: The source has lyrics and no sound, so that the lyrics alone are judged.
+        spread: Maps of the model for outputs; part of each status.
     """
 
     def __init__(
@@ -280,6 +282,7 @@ class Pipeline:
         sink: EventSink,
         measure_levels: Callable[[AudioChunk], Iterable[InputLevels]] | None = None,
         words_alone: bool = False,
+        spread: Spread | None = None,
     ) -> None:
         self._source = source
         self._lyrics = lyrics
@@ -295,7 +298,7 @@ class Pipeline:
         # A file loses no line: those that wait are bounded by the windows that wait, and known lyrics by the size that
         # a lyrics file may have.
         self._lines: deque[PendingLine] = deque(maxlen=WAITING_LINES if source.live else None)
-        self._status = StatusReporter(source.name, sink)
+        self._status = StatusReporter(source.name, sink, spread)
         self._failure: BaseException | None = None
         self._has_begun = False
         self._is_over = False

@@ -78,6 +78,7 @@ async def host(
     on_ready: Callable[[Server], None],
     inlets: Mapping[str, Inlet] | None = None,
     outputs: Sequence[ShowOutput] = (),
+    spread: bool = True,
     plugins: Sequence[Plugin] = (),
 ) -> None:
     """Serve what producers publish until SIGINT or SIGTERM; one that ends by itself leaves the server up.
@@ -90,6 +91,7 @@ async def host(
         on_ready: Called once the server listens.
         inlets: Streams that take audio from clients.
         outputs: What else the streams are sent to, such as desks and lights.
+        spread: Map valence and arousal to the raters' range for outputs.
         plugins: What else runs beside the server.
 
     Raises:
@@ -98,7 +100,7 @@ async def host(
     """
     try:
         make_room(settings.max_clients)
-        show = ShowRunner(outputs)
+        show = ShowRunner(outputs, spread=spread)
 
         def close_files() -> None:
             call_all([plugin.stop for plugin in plugins], within_s=EXIT_WITHIN_S)
@@ -123,6 +125,7 @@ async def serve(
     info: ServerInfo,
     on_ready: Callable[[Server], None],
     outputs: Sequence[ShowOutput] = (),
+    spread: bool = True,
     plugins: Sequence[Plugin] = (),
     tap: Callable[[str, AudioSource], AudioSource] | None = None,
 ) -> None:
@@ -135,6 +138,7 @@ async def serve(
         info: For ``hello``.
         on_ready: Called once the server listens.
         outputs: Where else the streams are sent, such as desks and lights.
+        spread: Map valence and arousal to the raters' range for outputs.
         plugins: What else runs beside the server.
         tap: Returns the source to use in place of each one, such as one that records what passes through it.
 
@@ -165,6 +169,7 @@ async def serve(
         on_ready=on_ready,
         inlets=inlets,
         outputs=outputs,
+        spread=spread,
         plugins=plugins,
     )
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from stream_mer.audio.audio_state import SILENCE_DBFS
 from stream_mer.ports import EventSink
-from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, LyricState, SourceState, StreamStatus, seconds
+from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, LyricState, SourceState, Spread, StreamStatus, seconds
 
 SILENT_AFTER_S = 3.0
 RECENT_S = 3.0
@@ -40,11 +40,13 @@ class StatusReporter:
     Args:
         device: Name of the source.
         sink: Where it goes.
+        spread: Maps of the model, which each status holds.
     """
 
-    def __init__(self, device: str, sink: EventSink) -> None:
+    def __init__(self, device: str, sink: EventSink, spread: Spread | None = None) -> None:
         self._device = device
         self._sink = sink
+        self._spread = spread
         self._last: StreamStatus | None = None
         self._next_sample: int | None = None
         self._lost_samples = 0
@@ -93,6 +95,7 @@ class StatusReporter:
                 lag_s=round(lyrics.lag_s, 1),
                 lost_samples=self._lost_samples,
                 clipping=any(passage.clipped for passage in self._recent),
+                spread=self._spread,
             )
             if self._differs(status):
                 self._last = status

@@ -313,7 +313,7 @@ class StreamStatus:
         clipping: Whether the input clipped lately.
         peak_db: Largest sample lately, decibels relative to full scale; None before there was audio.
         rms_db: Root mean square lately, likewise.
-        spread: Maps of the model for outputs; None where no model is known. Not in the messages of ``mer.v1``.
+        spread: Maps of the model for outputs; None says nothing of them. Not part of the messages of ``mer.v1``.
     """
 
     source: SourceState

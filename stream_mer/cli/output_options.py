@@ -132,6 +132,14 @@ _KINDS: tuple[OutputKind, ...] = (
     ),
 )
 
+_SPREAD = click.option(
+    "--spread/--no-spread",
+    default=True,
+    show_default=True,
+    help="Outputs: map valence and arousal to the range of listeners' ratings. The published values stay closer to the "
+    "middle.",
+)
+
 _PLUGINS: tuple[PluginKind, ...] = (
     PluginKind(
         parameter="osc_in",
@@ -147,8 +155,9 @@ _PLUGINS: tuple[PluginKind, ...] = (
 
 
 def output_options(function: F) -> F:
-    """Add the options of all outputs and plugins; ``open_outputs`` and ``open_plugins`` read them."""
-    for option in reversed([*(kind.option for kind in _KINDS), *(kind.option for kind in _PLUGINS)]):
+    """Add the options of all outputs and plugins; ``open_outputs`` and ``open_plugins`` read all but ``spread``."""
+    options = [*(kind.option for kind in _KINDS), _SPREAD, *(kind.option for kind in _PLUGINS)]
+    for option in reversed(options):
         function = option(function)
     return function
 

@@ -65,6 +65,7 @@ def command(*, recording: Path, speed: float, loop: bool, from_s: float, **optio
     playing = Playing(speed=speed, loop=loop, from_s=from_s)
     opened = open_recording(recording)
     outputs, plugins = open_outputs(options, opened.streams), open_plugins(options)
+    spread = options.pop("spread")
     hub = Hub(history_messages=settings.history_messages)
     player = Player(opened, hub, playing)
 
@@ -78,4 +79,5 @@ def command(*, recording: Path, speed: float, loop: bool, from_s: float, **optio
     told = opened.header.hello
     info = ServerInfo(window_s=told.window_s, hop_s=told.hop_s)
     producers = {"the recording": player}
-    asyncio.run(host(hub, producers, settings, info=info, on_ready=tell, outputs=outputs, plugins=plugins))
+    running = host(hub, producers, settings, info=info, on_ready=tell, outputs=outputs, spread=spread, plugins=plugins)
+    asyncio.run(running)

@@ -129,6 +129,7 @@ def _serve_sources(
     record_audio: bool,
 ) -> None:
     outputs, plugins = open_outputs(options, tuple(streams)), open_plugins(options)
+    spread = options.pop("spread")
     wanted = engine_settings(**options)
     if len(streams) > 1 and wanted.lyrics.mode == "known":
         raise SettingError("--lyrics belongs to one song: give a single --source with it, or leave it out")
@@ -149,7 +150,17 @@ def _serve_sources(
         tell_addresses(server, outputs, plugins, several=len(streams) > 1)
 
     tap = None if recorder is None else recorder.tap
-    running = serve(loaded, streams, settings, info=info, on_ready=tell, outputs=outputs, plugins=plugins, tap=tap)
+    running = serve(
+        loaded,
+        streams,
+        settings,
+        info=info,
+        on_ready=tell,
+        outputs=outputs,
+        spread=spread,
+        plugins=plugins,
+        tap=tap,
+    )
     asyncio.run(running)
 
 
@@ -171,6 +182,7 @@ def _serve_from(
         there = ", ".join(found.channels)[:200] or "none"
         raise SettingError(f"there is no channel {unknown[0][:80]!r}; there is {there}")
     outputs, plugins = open_outputs(options, channels or ("",)), open_plugins(options)
+    spread = options.pop("spread")
     if outputs and not channels:
         raise SettingError("there is no channel yet to send anywhere; add one: stream-mer channels add NAME SOURCE")
     info = ServerInfo() if found.window is None else ServerInfo(window_s=found.window[0], hop_s=found.window[1])
@@ -183,4 +195,5 @@ def _serve_from(
         echo(f"Serving {len(channels)} channels of NATS at {nats.shown}")
         tell_addresses(server, outputs, plugins, several=True)
 
-    asyncio.run(host(hub, producers, settings, info=info, on_ready=tell, outputs=outputs, plugins=plugins))
+    running = host(hub, producers, settings, info=info, on_ready=tell, outputs=outputs, spread=spread, plugins=plugins)
+    asyncio.run(running)

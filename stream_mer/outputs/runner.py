@@ -87,18 +87,21 @@ class ShowRunner:
 
     Args:
         outputs: What is sent to.
+        spread: Map valence and arousal to the raters' range; see ``values.spread_point``.
         clock: Seconds, monotonic.
 
     Raises:
         ValueError: The rate of an output is not above 0 and at most ``MAX_RATE_HZ``.
     """
 
-    def __init__(self, outputs: Sequence[ShowOutput], *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, outputs: Sequence[ShowOutput], *, spread: bool = True, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         for output in outputs:
             if not 0 < output.rate_hz <= MAX_RATE_HZ:
                 raise ValueError(f"{output.name}: a rate is above 0 and at most {MAX_RATE_HZ:g}, not {output.rate_hz}")
         self._clock = clock
-        self._drivers = [_Driver(output, clock=clock) for output in outputs]
+        self._drivers = [_Driver(output, spread=spread, clock=clock) for output in outputs]
 
     def start(self, hub: EventHub) -> None:
         """Begin to send what the hub publishes from now on; once."""
@@ -125,9 +128,9 @@ class ShowRunner:
 class _Driver:
     """One output and its thread."""
 
-    def __init__(self, output: ShowOutput, *, clock: Callable[[], float]) -> None:
+    def __init__(self, output: ShowOutput, *, spread: bool, clock: Callable[[], float]) -> None:
         self.output = output
-        self.state = ShowState(output.stream, clock=clock)
+        self.state = ShowState(output.stream, clock=clock, spread=spread)
         self.statistics = OutputStatistics(name=output.name, stream=output.stream or "")
         self.ending = threading.Event()
         # A daemon: an output that hangs in the network must not keep the process from ending.

@@ -129,7 +129,7 @@ class ShowState:
                 self._values = replace(self._values, changes=self._values.changes + 1)
             case StreamStatus():
                 self._source = event.source
-                self._spread = event.spread
+                self._spread = event.spread or self._spread
 
 
 def spread_point(frame: EmotionFrame, spread: Spread | None) -> tuple[float, float]:

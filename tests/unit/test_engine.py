@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +19,8 @@ from stream_mer.pipeline import Pipeline
 from stream_mer.runner import serve
 from stream_mer.server.hello import ServerInfo
 from stream_mer.server.settings import ServeSettings
-from stream_mer.types import AudioChunk
+from stream_mer.sources.file import FileSource
+from stream_mer.types import AudioChunk, Spread, StreamEvent, StreamStatus
 
 
 def test_warming_up_leaves_nothing_to_load_to_the_first_stream(
@@ -30,6 +33,21 @@ def test_warming_up_leaves_nothing_to_load_to_the_first_stream(
     engine.warm_up()
     assert features._transform.cache_info().currsize == 1
     assert loaded == ["decoder"]
+
+
+def test_each_status_holds_the_maps_of_the_model(tiny_model: Path, tmp_path: Path, write_wav: Any, music: Any) -> None:
+    settings = EngineSettings(model=str(tiny_model), lyrics=LyricsSettings(mode="off"))
+    predictor = engine_module.Models.load(settings).predictor
+    knots = ((-1.0, -1.0), (0.0, 0.25), (1.0, 1.0))
+    calibration = replace(predictor.checkpoint.calibration, valence_spread=knots)
+    object.__setattr__(predictor.checkpoint, "calibration", calibration)
+    engine = engine_module.Engine(settings, replace(engine_module.Models.load(settings), predictor=predictor))
+    events: list[StreamEvent] = []
+    song = str(write_wav(tmp_path / "song.wav", music(1.0)))
+    engine.pipeline(FileSource(song), SimpleNamespace(publish=events.append), in_real_time=False).run()
+    statuses = [event for event in events if isinstance(event, StreamStatus)]
+    assert statuses
+    assert {status.spread for status in statuses} == {Spread(valence=knots)}
 
 
 class Audio:

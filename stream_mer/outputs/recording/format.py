@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +18,7 @@ from msgspec import Meta
 
 from stream_mer.errors import RecordingError, brief
 from stream_mer.event_json import EventMessage, event_of
-from stream_mer.types import StreamEvent
+from stream_mer.types import Spread, StreamEvent, StreamStatus
 
 MESSAGES = "messages.jsonl"
 FORMAT = 1
@@ -72,14 +72,16 @@ class Entry(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     Attributes:
         at: Seconds since the recording began, on the clock of the machine.
         message: What was published then; None for what is said of the recording itself.
-        lost: So many messages before this one are missing, because the disk was too slow.
-        ended: The recording was ended, and not cut off; the last line.
+        lost: How many messages before this one are missing because the disk was too slow.
+        ended: The recording was ended and not cut off; the last line.
+        spread: Beside a ``status`` message: the maps of the model for outputs, which the message does not hold.
     """
 
     at: Annotated[float, Meta(ge=0, le=MAX_LENGTH_S)]
     message: EventMessage | None = None
     lost: Annotated[int, Meta(ge=0)] = 0
     ended: bool = False
+    spread: Spread | None = None
 
 
 class _When(msgspec.Struct, kw_only=True, frozen=True):
@@ -131,8 +133,12 @@ class Recording:
             RecordingError: The file is gone or cannot be read.
         """
         for entry in _lines(self.folder / MESSAGES):
-            if entry is not None and entry.message is not None:
-                yield RecordedEvent(at=entry.at, stream=entry.message.stream, event=event_of(entry.message))
+            if entry is None or entry.message is None:
+                continue
+            event = event_of(entry.message)
+            if isinstance(event, StreamStatus):
+                event = replace(event, spread=entry.spread)
+            yield RecordedEvent(at=entry.at, stream=entry.message.stream, event=event)
 
 
 def is_recording(path: Path) -> bool:

@@ -19,7 +19,7 @@ from stream_mer.event_json import MessageEncoder
 from stream_mer.outputs.recording.format import MESSAGES, Entry, Header, Hello
 from stream_mer.ports import AudioSource, Chunker, EventHub
 from stream_mer.sources.pacing import set_chunker
-from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, Samples, StreamEvent
+from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, Samples, StreamEvent, StreamStatus
 from stream_mer.utils.file_names import file_names
 from stream_mer.utils.mailbox import Mailbox, MailboxClosed
 from stream_mer.utils.threads import call_all
@@ -278,7 +278,8 @@ class _EventFile:
     def write(self, item: Timed, *, lost: int) -> None:
         at, stream, event = item
         encoder = self._messages.setdefault(stream, MessageEncoder(stream))
-        self._add(Entry(at=at, message=encoder.message(event), lost=lost))
+        spread = event.spread if isinstance(event, StreamStatus) else None
+        self._add(Entry(at=at, message=encoder.message(event), lost=lost, spread=spread))
 
     def flush(self) -> None:
         self._file.flush()

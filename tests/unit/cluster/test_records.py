@@ -37,7 +37,7 @@ from stream_mer.errors import ClusterError, SettingError
 from stream_mer.server.codec import MessageEncoder
 from stream_mer.server.codec import kind_of as kind_of_message
 from stream_mer.server.examples import CHANGE, FRAME, LINE, STATUS
-from stream_mer.types import InputLevels, StreamEvent
+from stream_mer.types import InputLevels, Spread, StreamEvent
 
 KEY = re.compile(r"[-=_a-zA-Z0-9]+")
 """What NATS takes as a key, and as one token of a subject."""
@@ -134,7 +134,8 @@ def test_a_hold_that_cannot_be_carried_out_is_none(told: dict[str, object]) -> N
 
 
 LEVELS = InputLevels(t=1.5, rms_db=-21.25, peak_db=-6.5, onset=0.375)
-EVENTS = (FRAME, LINE, CHANGE, STATUS, LEVELS)
+SPREAD = Spread(valence=((-1.0, -1.0), (0.5, 0.75)))
+EVENTS = (FRAME, LINE, CHANGE, STATUS, replace(STATUS, spread=SPREAD), LEVELS)
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=kind_of)

@@ -3,9 +3,12 @@
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from stream_mer.outputs.values import STALE_AFTER_S, ShowState, ShowValues
+from stream_mer.outputs.values import STALE_AFTER_S, ShowState, ShowValues, spread_point
 from stream_mer.server.examples import CHANGE, FRAME, LEVELS, LINE, STATUS
+from stream_mer.types import Spread
 
 
 class Clock:
@@ -68,3 +71,46 @@ def test_old_values_and_those_of_a_lost_input_are_not_alive(state, clock):
     state.on_event("main", FRAME)
     state.on_event("main", replace(STATUS, source="reconnecting"))
     assert not state.values().alive
+
+
+SPREAD = Spread(
+    valence=((-1.0, -1.0), (-0.42, -0.6), (0.0, 0.05), (0.46, 0.575), (1.0, 1.0)),
+    arousal=((-1.0, -1.0), (-0.6154, -0.725), (0.5537, 0.65), (1.0, 1.0)),
+)
+
+
+def test_valence_and_arousal_are_mapped_once_the_model_is_known_and_stay_so(state):
+    state.on_event("main", replace(STATUS, spread=SPREAD))
+    state.on_event("main", replace(FRAME, valence=0.46, arousal=-0.6154))
+    assert (state.values().valence, state.values().arousal) == pytest.approx((0.575, -0.725))
+    state.on_event("main", replace(STATUS, source="stalled"))  # by somebody who does not know the model
+    state.on_event("main", replace(FRAME, valence=-0.21, arousal=-1.0))
+    assert (state.values().valence, state.values().arousal) == pytest.approx((-0.275, -1.0))
+    state.on_event("main", replace(STATUS, spread=Spread()))
+    state.on_event("main", replace(FRAME, valence=0.46, arousal=-0.6154))
+    assert (state.values().valence, state.values().arousal) == (0.46, -0.6154)
+
+
+def test_without_spread_the_published_values_are_used(clock):
+    state = ShowState("main", clock=clock, spread=False)
+    state.on_event("main", replace(STATUS, spread=SPREAD))
+    state.on_event("main", replace(FRAME, valence=0.46, arousal=-0.6154))
+    assert (state.values().valence, state.values().arousal) == (0.46, -0.6154)
+
+
+@pytest.mark.parametrize(("hold", "valence"), [("override", 0.46), ("freeze", 0.575), ("blackout", 0.575)])
+def test_what_an_operator_sets_is_shown_as_it_is(hold, valence):
+    assert spread_point(replace(FRAME, valence=0.46, hold=hold), SPREAD)[0] == pytest.approx(valence)
+
+
+@given(st.floats(-1, 1), st.floats(-1, 1))
+def test_the_map_keeps_the_order_and_the_range(low, high):
+    low, high = sorted((low, high))
+    one, other = (spread_point(replace(FRAME, valence=value, arousal=value), SPREAD) for value in (low, high))
+    assert -1 <= one[0] <= other[0] + 1e-12 <= 1 + 1e-12
+    assert -1 <= one[1] <= other[1] + 1e-12 <= 1 + 1e-12
+
+
+def test_maps_that_no_model_has_do_no_harm():
+    for knots in (((0.0, 7.0),), ((1.0, -1.0), (-1.0, 1.0)), ((0.0, 1e308), (0.1, -1e308))):
+        assert all(-1 <= value <= 1 for value in spread_point(FRAME, Spread(valence=knots, arousal=knots)))

@@ -22,7 +22,7 @@ from stream_mer.server.hello import ServerInfo, hello
 from stream_mer.server.hub import Hub
 from stream_mer.server.settings import ServeSettings
 from stream_mer.sources.file import FileSource
-from stream_mer.types import AudioChunk, ControlCommand, InputLevels, OverrideValues
+from stream_mer.types import AudioChunk, ControlCommand, InputLevels, OverrideValues, Spread
 
 LEVELS = InputLevels(t=1.0, rms_db=-20.0, peak_db=-6.0, onset=0.3)
 PATIENCE_S = 30.0
@@ -77,7 +77,8 @@ def test_everything_that_is_published_is_recorded_with_its_time(tmp_path):
     assert not hub.is_wanted("hall", "levels")
     recorder.start(hub)
     assert hub.is_wanted("hall", "levels"), "a show is programmed by them, too"
-    for i, event in enumerate((STATUS, FRAME, LINE, CHANGE, LEVELS)):
+    spread = Spread(valence=((-1.0, -1.0), (0.5, 0.75)))
+    for i, event in enumerate((replace(STATUS, spread=spread), FRAME, LINE, CHANGE, LEVELS)):
         clock.now = 100.0 + i / 3
         sinks["hall" if i % 2 else "bar"].publish(event)
     clock.now = 110.0
@@ -86,7 +87,7 @@ def test_everything_that_is_published_is_recorded_with_its_time(tmp_path):
 
     recording = open_recording(recorder.folder)
     assert [(one.at, one.stream, one.event) for one in recording.events()] == [
-        (0.0, "bar", STATUS),
+        (0.0, "bar", replace(STATUS, spread=spread)),
         (0.3333, "hall", as_recorded(FRAME)),
         (0.6667, "bar", LINE),
         (1.0, "hall", CHANGE),
