@@ -1,13 +1,9 @@
-"""The tables of ``docs/DMX.md``: every key of a rig file, from the structs that it becomes.
-
-``python -m tools.docgen.dmx --write docs/DMX.md`` makes them anew.
-"""
+"""The tables of ``docs/DMX.md``: every key of a rig file, from the structs that it becomes."""
 
 from __future__ import annotations
 
 import inspect
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -80,7 +76,4 @@ def _default(field: msgspec.structs.FieldInfo) -> str:
     return f'`"{value}"`' if isinstance(value, str) else f"`{value:g}`"
 
 
-PAGE = GeneratedPage(module="tools.docgen.dmx", page="docs/DMX.md", make=tables)
-
-if __name__ == "__main__":
-    sys.exit(PAGE.main())
+PAGE = GeneratedPage(page="docs/DMX.md", make=tables)

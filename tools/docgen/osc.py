@@ -1,11 +1,6 @@
-"""The tables of ``docs/OSC.md``.
-
-``python -m tools.docgen.osc --write docs/OSC.md`` makes them anew.
-"""
+"""The tables of ``docs/OSC.md``."""
 
 from __future__ import annotations
-
-import sys
 
 from stream_mer.outputs.osc.mapping import FIELDS, OscField
 from stream_mer.outputs.osc.targets import OTHER_RECEIVERS, PRESETS
@@ -36,7 +31,4 @@ def _table(fields: tuple[OscField, ...]) -> str:
     return "\n".join(("| address | field | values | |", "| --- | --- | --- | --- |", *rows))
 
 
-PAGE = GeneratedPage(module="tools.docgen.osc", page="docs/OSC.md", make=tables)
-
-if __name__ == "__main__":
-    sys.exit(PAGE.main())
+PAGE = GeneratedPage(page="docs/OSC.md", make=tables)

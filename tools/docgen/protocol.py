@@ -1,12 +1,8 @@
-"""The messages of ``docs/PROTOCOL.md``: fields and an example of each.
-
-``python -m tools.docgen.protocol --write docs/PROTOCOL.md`` makes them anew.
-"""
+"""The messages of ``docs/PROTOCOL.md``: fields and an example of each."""
 
 from __future__ import annotations
 
 import re
-import sys
 from typing import Any
 
 import msgspec
@@ -85,7 +81,4 @@ def _kind_of_field(schema: dict[str, Any]) -> str:
     return str(schema.get("type", "anything"))
 
 
-PAGE = GeneratedPage(module="tools.docgen.protocol", page="docs/PROTOCOL.md", make=examples_markdown)
-
-if __name__ == "__main__":
-    sys.exit(PAGE.main())
+PAGE = GeneratedPage(page="docs/PROTOCOL.md", make=examples_markdown)

@@ -1,11 +1,6 @@
-"""The tables of ``docs/SETTINGS.md``.
-
-``python -m tools.docgen.settings --write docs/SETTINGS.md`` makes them anew.
-"""
+"""The tables of ``docs/SETTINGS.md``."""
 
 from __future__ import annotations
-
-import sys
 
 import click
 
@@ -20,7 +15,4 @@ def tables() -> str:
     return options_markdown(options_by_command(cli, click.Context(cli)))
 
 
-PAGE = GeneratedPage(module="tools.docgen.settings", page="docs/SETTINGS.md", make=tables)
-
-if __name__ == "__main__":
-    sys.exit(PAGE.main())
+PAGE = GeneratedPage(page="docs/SETTINGS.md", make=tables)

@@ -52,7 +52,7 @@ def test_no_two_settings_share_a_variable() -> None:
 
 def test_the_page_is_in_step_with_the_options() -> None:
     page = (ROOT / PAGE.page).read_text(encoding="utf-8")
-    assert PAGE.refresh(page) == page, f"run: python -m {PAGE.module} --write {PAGE.page}"
+    assert PAGE.refresh(page) == page, "run: python -m tools.docgen"
 
 
 def test_every_setting_of_the_example_is_one(stream_mer: Callable[..., tuple[int, str, str]]) -> None:

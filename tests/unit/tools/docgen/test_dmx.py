@@ -15,7 +15,7 @@ TEXT = (Path(__file__).parents[4] / PAGE.page).read_text(encoding="utf-8")
 
 
 def test_the_tables_are_those_of_the_code():
-    assert PAGE.refresh(TEXT) == TEXT, f"run python -m {PAGE.module} --write {PAGE.page}"
+    assert PAGE.refresh(TEXT) == TEXT, "run: python -m tools.docgen"
 
 
 @pytest.mark.parametrize("kind", [Rig, Fixture, *TABLES.values()])

@@ -11,7 +11,7 @@ DOC = Path(__file__).parents[4] / PAGE.page
 
 def test_the_tables_are_those_of_the_code():
     text = DOC.read_text(encoding="utf-8")
-    assert PAGE.refresh(text) == text, f"run python -m {PAGE.module} --write {PAGE.page}"
+    assert PAGE.refresh(text) == text, "run: python -m tools.docgen"
 
 
 def test_the_mappings_shown_can_be_used(tmp_path):
