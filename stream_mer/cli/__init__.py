@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from stream_mer.cli.settings.flag import explain, take_part
+from stream_mer.cli.settings import add_settings, explain, explain_bad_parameter
 from stream_mer.errors import StreamMerError
 from stream_mer.utils.redaction import redact
 from stream_mer.utils.terminal_text import escape
@@ -50,7 +50,7 @@ class _LazyGroup(click.Group):
             return None
         command = importlib.import_module(f"stream_mer.cli.{cmd_name.replace('-', '_')}").command
         assert isinstance(command, click.Command)  # noqa: S101 - narrows the type
-        return take_part(command)
+        return add_settings(command)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -58,6 +58,9 @@ class _LazyGroup(click.Group):
         except BrokenPipeError:  # the reader of a pipe has had enough, as with | head; click would call it a failure
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return None
+        except click.BadParameter as error:
+            explain_bad_parameter(error)
+            raise
         except StreamMerError as error:
             explain(ctx, error)
             raise

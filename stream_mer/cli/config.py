@@ -1,113 +1,140 @@
-"""``stream-mer config``."""
+"""``stream-mer config``; and settings as text: an example file, and the tables of the documentation."""
 
 from __future__ import annotations
 
+import copy
+import json
 import os
-from collections.abc import Mapping, Sequence
+import re
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import click
 
 from stream_mer.cli.echo import echo
-from stream_mer.cli.settings.file import SettingsFile
-from stream_mer.cli.settings.flag import CONFIG, open_settings, options_by_command
-from stream_mer.cli.settings.kinds import WrongKindError, check
-from stream_mer.cli.settings.resolve import (
+from stream_mer.cli.settings import (
+    CONFIG,
     PREFIX,
+    QUIET,
     Options,
-    Setting,
-    check_file,
+    SettingsFile,
+    check_keys,
+    explain_bad_parameter,
+    is_secret,
+    options_by_command,
     options_of,
-    resolve,
+    origin_of,
     shared_variables,
+    shown,
+    takes_pairs,
     unknown_variables,
     variable,
 )
-from stream_mer.cli.settings.show import default_of, example_toml, settings_json, settings_toml
 from stream_mer.errors import SettingError, did_you_mean
+
+_WIDTH = 100
+_COMMENT_COLUMN = 44
+_EXAMPLE_HEAD = """\
+# Settings of stream-mer. To set something, remove the # in front of a line without a space after it.
+#
+# Environment variables override this file (STREAM_MER_SERVE_PORT, or STREAM_MER_PORT for every command with a port),
+# and options on the command line override those. Paths are relative to this file. Settings above the sections are for
+# every command that has such an option.
+
+#model = "joint-v3"
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """The value of one option.
+
+    Attributes:
+        name: Name of the option, without leading dashes.
+        value: As the command gets it, without secrets.
+        origin: ``flag``, ``environment``, ``file`` or ``default``.
+        where: The flag, the variable, or the file with its line; empty for defaults.
+    """
+
+    name: str
+    value: Any
+    origin: str
+    where: str
 
 
 @click.command("config", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
-@click.option("--config", CONFIG, metavar="FILE", help="The settings file, in place of the one that is found.")
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
-@click.option("--example", is_flag=True, help="Print a file with every setting there is, commented out.")
+@click.option("--config", CONFIG, metavar="FILE", help="The settings file, instead of the one that is found.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--example", is_flag=True, help="Print a file with every setting, commented out.")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[COMMAND [ITS OPTIONS]]")
 @click.pass_context
 def command(
     context: click.Context, *, config_file: str | None, as_json: bool, example: bool, arguments: Sequence[str]
 ) -> None:
-    """Print the settings that would count, and where each comes from; of all commands, or of one.
+    """Print the effective settings and where each value is from, for all commands or for one.
 
-    Flags are stronger than the environment, that is stronger than the file, and that than the defaults. The file is
-    the one given with --config, else that of STREAM_MER_CONFIG, else stream_mer/config.toml in the user's folder of
+    Options override the environment, the environment overrides the file, and the file overrides the defaults. The file
+    is the one given with --config, else that of STREAM_MER_CONFIG, else stream_mer/config.toml in the user's folder of
     settings (~/.config). Secrets are shown as stars.
 
     \b
     Examples:
-      stream-mer config                                    what all commands would do
-      stream-mer config --config show.toml serve --hop 1   what this would do
-      stream-mer config --example > show.toml              to begin with
+      stream-mer config                                    the settings of all commands
+      stream-mer config --config show.toml serve --hop 1   the settings of this call
+      stream-mer config --example > show.toml              a file to start from
     """  # noqa: D301 - \b is click's mark for text that is not to be wrapped
-    group = context.parent.command if context.parent is not None else None
+    parent = context.parent
+    assert parent is not None  # noqa: S101 - narrows the type
+    group = parent.command
     assert isinstance(group, click.Group)  # noqa: S101 - narrows the type
     options = options_by_command(group, context)
     if example:
         echo(example_toml(options), nl=False)
         return
-    wanted = _wanted(arguments[0], options) if arguments else list(options)
-    flags = _flags(group.get_command(context, arguments[0]), arguments) if arguments else {}
-    given = flags.pop(CONFIG).value if CONFIG in flags else config_file
-    file = open_settings(given, os.environ)
+    if arguments and arguments[0] not in options:
+        raise SettingError(f"there is no command {arguments[0]}{did_you_mean(arguments[0], options, or_all=False)}")
+    context.meta[QUIET] = True
+    wanted = arguments[:1] or list(options)
+    given = [*([] if config_file is None else ["--config", config_file]), *arguments[1:]]
+    sections = {}
+    for name in wanted:
+        one = group.get_command(context, name)
+        assert one is not None  # noqa: S101 - narrows the type
+        sections[name] = _settings(one, parent, given)
+    file: SettingsFile | None = context.meta[CONFIG]
     if file is not None:
         for name, found in options.items():
-            check_file(file, name, found, options, lambda: _all_names(options))
-    sections = {name: _effective(name, options, file, flags) for name in wanted}
-    warnings = _warnings(options)
-    path = None if file is None else file.path
+            check_keys(file, name, found, options, lambda: _all_names(options))
+    path, warnings = None if file is None else file.path, _warnings(options)
     if as_json:
-        echo(settings_json(sections, options, file=path, warnings=warnings))
+        echo(_as_json(sections, path, warnings))
         return
-    sources = "flags, environment, " + (f"{path}, " if path else "(no file), ")
-    echo(settings_toml(sections, options, title=f"Strongest first: {sources}defaults."), nl=False)
-    for said in warnings:
-        echo(f"stream-mer: {said}", err=True)
+    sources = "options, environment, " + (f"{path}, " if path else "(no file), ")
+    echo(_as_toml(sections, title=f"Strongest first: {sources}defaults."), nl=False)
+    for warning in warnings:
+        echo(f"stream-mer: {warning}", err=True)
 
 
-def _wanted(name: str, options: Mapping[str, Options]) -> list[str]:
-    if name not in options:
-        raise SettingError(f"there is no command {name}{did_you_mean(name, options, or_all=False)}")
-    return [name]
-
-
-def _flags(command: click.Command | None, arguments: Sequence[str]) -> dict[str, Setting]:
-    """What the flags say, and under ``CONFIG`` which file they name."""
-    assert command is not None  # noqa: S101 - narrows the type
-    context = click.Context(command, info_name=command.name)
-    given, _, _ = command.make_parser(context).parse_args(list(arguments[1:]))
-    names = {str(param.name): (name, param) for name, param in options_of(command).items()}
-    flags = {}
-    for key, value in given.items():
-        if key == CONFIG:
-            flags[CONFIG] = Setting(name="config", value=value, result=value, origin="flag")
-        elif key in names and isinstance(value, str | bool | int | list):  # an argument that is not there is neither
-            name, param = names[key]
-            flag = max(param.opts, key=len)
-            try:
-                result = check(param, value)
-            except WrongKindError as error:
-                raise SettingError(f"{flag} {error}") from None
-            flags[name] = Setting(name=name, value=value, result=result, origin="flag", where=flag)
-    return flags
-
-
-def _effective(
-    command: str, options: Mapping[str, Options], file: SettingsFile | None, flags: Mapping[str, Setting]
-) -> list[Setting]:
-    own = options[command]
-    said = {**resolve(command, own, file, os.environ, commands=options), **flags}
-    for name, param in own.items():
-        default = default_of(param)
-        said.setdefault(name, Setting(name=name, value=default, result=default, origin="default"))
-    return [said[name] for name in own]
+def _settings(command: click.Command, parent: click.Context, arguments: Sequence[str]) -> list[Setting]:
+    """What a command would get; what it requires may be missing."""
+    lenient = copy.copy(command)
+    lenient.params = [copy.copy(param) for param in command.params]
+    for param in lenient.params:
+        param.required = False
+    try:
+        context = lenient.make_context(command.name, list(arguments), parent=parent)
+    except click.BadParameter as error:
+        explain_bad_parameter(error)
+        raise
+    settings = []
+    for name, param in options_of(lenient).items():
+        origin, where = origin_of(context, name, param)
+        value = shown(context.params[str(param.name)], secret=is_secret(name, param))
+        settings.append(Setting(name=name, value=value, origin=origin, where=where))
+    return settings
 
 
 def _all_names(options: Mapping[str, Options]) -> set[str]:
@@ -117,9 +144,88 @@ def _all_names(options: Mapping[str, Options]) -> set[str]:
 def _warnings(options: Mapping[str, Options]) -> list[str]:
     known = set(map(variable, _all_names(options)))
     own = [
-        said
+        warning
         for name, found in options.items()
-        for said in unknown_variables(name, found, options, os.environ, lambda: _all_names(options))
+        for warning in unknown_variables(name, found, options, os.environ, lambda: _all_names(options))
     ]
     shared = [name for name in shared_variables(options, os.environ) if name not in known]
     return own + [f"{name} is no setting{did_you_mean(name, known, prefix=PREFIX, or_all=False)}" for name in shared]
+
+
+def _as_toml(sections: Mapping[str, Iterable[Setting]], *, title: str) -> str:
+    blocks = [f"# {title}"]
+    for section, settings in sections.items():
+        lines = [f"[{section}]"]
+        for one in settings:
+            assigned = f"# {one.name}" if one.value is None else f"{one.name} = {to_toml(one.value)}"
+            where = one.where or ("not set" if one.value is None else "default")
+            lines.append(f"{assigned:<{_COMMENT_COLUMN}}  # {where}")
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks) + "\n"
+
+
+def _as_json(sections: Mapping[str, Iterable[Setting]], path: Path | None, warnings: list[str]) -> str:
+    def told(one: Setting) -> dict[str, Any]:
+        return {"value": one.value, "from": one.origin, **({"where": one.where} if one.where else {})}
+
+    settings = {section: {one.name: told(one) for one in found} for section, found in sections.items()}
+    document = {"file": None if path is None else str(path), "settings": settings, "warnings": warnings}
+    return json.dumps(document, indent=2, ensure_ascii=False)
+
+
+def example_toml(options: Mapping[str, Options]) -> str:
+    """Return a file with every setting, each commented out, with its default where it has one."""
+    blocks = [_EXAMPLE_HEAD]
+    for section, found in options.items():
+        lines = [f"[{section}]"]
+        for name, param in found.items():
+            lines += textwrap.wrap(_help_of(param), _WIDTH, initial_indent="# ", subsequent_indent="# ")
+            lines.append(f"#{name} = {to_toml(_sample(param))}")
+        blocks.append("\n".join(lines) + "\n")
+    return "\n".join(blocks)
+
+
+def options_markdown(options: Mapping[str, Options]) -> str:
+    """Return the tables of ``docs/SETTINGS.md``, one a command."""
+    parts = []
+    for section, found in options.items():
+        rows = [f"### `[{section}]`\n", "| setting | environment | |", "| --- | --- | --- |"]
+        for name, param in found.items():
+            about = _help_of(param).replace("|", "\\|")
+            rows.append(f"| `{name}` | `{variable(section, name)}` | {about} |")
+        parts.append("\n".join(rows) + "\n")
+    return "\n".join(parts)
+
+
+def to_toml(value: Any) -> str:
+    """Return a value as TOML."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(to_toml(one) for one in value)}]"
+    # A string of JSON is one of TOML, but for the one character that TOML wants escaped.
+    return re.sub("\x7f", r"\\u007f", json.dumps(str(value), ensure_ascii=False))
+
+
+def _help_of(param: click.Parameter) -> str:
+    """The help of an option, with its default and its range."""
+    if not isinstance(param, click.Option):
+        return f"The argument {(param.name or '').upper()}.  [default: {param.default}]"
+    record = param.get_help_record(click.Context(click.Command(None)))
+    return record[1] if record is not None else ""
+
+
+def _sample(param: click.Parameter) -> Any:
+    """The default of an option, or an example of its type."""
+    value = param.get_default(click.Context(click.Command(None)))
+    if isinstance(value, str | bool | int | float | Path) or (isinstance(value, list | tuple) and value):
+        return value
+    kind: object = param.type
+    if getattr(param, "is_bool_flag", False):
+        return False
+    if isinstance(kind, click.types.IntParamType | click.types.FloatParamType):
+        return getattr(kind, "min", None) or 0
+    text = (param.metavar or "...").lower()
+    return [] if takes_pairs(param) else [text] if getattr(param, "multiple", False) else text

@@ -14,7 +14,7 @@ from rich.text import Text
 from stream_mer.cli.diagnosis import machine, models
 from stream_mer.cli.diagnosis.finding import Check, Finding, run_checks
 from stream_mer.cli.echo import echo
-from stream_mer.cli.settings.kinds import NameOrPath
+from stream_mer.cli.settings import NameOrPath
 from stream_mer.config import DEFAULT_MODEL, LyricsSettings
 from stream_mer.server.settings import ServeSettings
 from stream_mer.utils.escaping_console import EscapingConsole

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stream_mer.cli.echo import echo
-from stream_mer.cli.settings.kinds import NameOrPath
+from stream_mer.cli.settings import NameOrPath
 from stream_mer.config import EngineSettings, LyricsSettings
 from stream_mer.errors import ServeError, SettingError
 from stream_mer.event_json import EventMessage, event_of

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from stream_mer.cli.settings.kinds import NameOrPath
+from stream_mer.cli.settings import NameOrPath
 from stream_mer.errors import SettingError
 from stream_mer.ports import AudioSource
 from stream_mer.sources.catalogue import has_tracks, open_source
@@ -36,17 +36,17 @@ def split_name(source: str) -> tuple[str | None, str]:
 class SourceOrPath(NameOrPath):
     """``[NAME=]SOURCE``, or ``[NAME=]FILE@HOST``: in a settings file, a path is relative to that file."""
 
-    def beside(self, text: str, folder: Path) -> str:
+    def relative_to(self, text: str, folder: Path) -> str:
         """Return the same with the path, if the source is one, from the folder."""
         name, spec = split_name(text)
         prefix = "file:" if spec.startswith("file:") else ""
-        there = self._beside(spec.removeprefix(prefix), folder)
+        there = self._relative(spec.removeprefix(prefix), folder)
         return (f"{name}=" if name is not None else "") + prefix + there
 
-    def _beside(self, text: str, folder: Path) -> str:
-        there = super().beside(text, folder)
+    def _relative(self, text: str, folder: Path) -> str:
+        there = super().relative_to(text, folder)
         path, at, host = text.rpartition("@")
-        return super().beside(path, folder) + at + host if at and there == text else there
+        return super().relative_to(path, folder) + at + host if at and there == text else there
 
 
 def open_sources(

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from stream_mer.cli.settings.kinds import NameOrPath
+from stream_mer.cli.settings import NameOrPath
 from stream_mer.config import EngineSettings, LyricsSettings, SmoothingSettings, WindowSettings
 from stream_mer.errors import SettingError
 from stream_mer.lyrics.charset import check_encoding

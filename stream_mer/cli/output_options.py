@@ -88,10 +88,10 @@ def _open_artnet(spec: str, stream: str) -> ShowOutput:
 class RigOrPath(SourceOrPath):
     """``[STREAM=]RIG[@HOST]``: in a settings file, the path of a rig file is relative to that file."""
 
-    def beside(self, text: str, folder: Path) -> str:
+    def relative_to(self, text: str, folder: Path) -> str:
         """Return the same with the path, if the rig is one, from the folder."""
         rig, at, host = text.rpartition("@")
-        return super().beside(rig, folder) + at + host if at else super().beside(text, folder)
+        return super().relative_to(rig, folder) + at + host if at else super().relative_to(text, folder)
 
 
 _KINDS: tuple[OutputKind, ...] = (

@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from stream_mer.cli import cli
-from stream_mer.cli.settings.flag import options_by_command
-from stream_mer.cli.settings.show import options_markdown
+from stream_mer.cli.config import options_markdown
+from stream_mer.cli.settings import options_by_command
 from tools.docgen.generated_page import GeneratedPage
 
 

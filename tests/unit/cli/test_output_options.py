@@ -132,7 +132,7 @@ def test_lamps_are_driven_by_what_was_typed(monkeypatch):
 
 def test_in_a_settings_file_a_rig_file_is_relative_to_that_file(tmp_path):
     (tmp_path / "rig.toml").touch()
-    place = RigOrPath().beside
+    place = RigOrPath().relative_to
     assert place("rig.toml", tmp_path) == str(tmp_path / "rig.toml")
     assert place("foyer=rig.toml@10.0.0.1", tmp_path) == f"foyer={tmp_path / 'rig.toml'}@10.0.0.1"
     assert place("mood@10.0.0.1", tmp_path) == "mood@10.0.0.1"

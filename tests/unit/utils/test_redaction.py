@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from stream_mer import cli, errors
 from stream_mer.cli import COMMANDS
-from stream_mer.cli.settings.kinds import shown
+from stream_mer.cli.settings import shown
 from stream_mer.cluster import bus
 from stream_mer.utils.redaction import public_address, redact, redact_address
 

@@ -11,8 +11,7 @@ import click
 import pytest
 
 from stream_mer.cli import config
-from stream_mer.cli.settings.flag import explain, take_part
-from stream_mer.cli.settings.kinds import NameOrPath
+from stream_mer.cli.settings import NameOrPath, add_settings, explain, explain_bad_parameter
 from stream_mer.errors import StreamMerError
 
 
@@ -73,11 +72,14 @@ def write(tmp_path: Path) -> Callable[[str], Path]:
 class _Group(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         found = super().get_command(ctx, cmd_name)
-        return found and take_part(found)
+        return found and add_settings(found)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except click.BadParameter as error:
+            explain_bad_parameter(error)
+            raise
         except StreamMerError as error:
             explain(ctx, error)
             raise

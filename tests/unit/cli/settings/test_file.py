@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_mer.cli.settings.file import MAX_BYTES, default_place, find_lines, find_settings_file, read_settings_file
+from stream_mer.cli.settings import MAX_FILE_BYTES, default_path, find_lines, find_settings_file, read_settings_file
 from stream_mer.errors import SettingError
 
 
@@ -45,7 +45,7 @@ def test_the_users_own_file_lies_where_such_files_lie(
     monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], platform: str, place: str
 ) -> None:
     monkeypatch.setattr(Path, "home", lambda: Path("/home/me"))
-    assert default_place(environ, platform=platform) == Path(place)
+    assert default_path(environ, platform=platform) == Path(place)
 
 
 def test_every_way_to_write_a_key_has_its_line(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_the_line_of_a_key_is_told_where_it_is_known(tmp_path: Path) -> None:
         (b"\xff\xfe\x00", "not text in UTF-8"),
         (b"a = 1\na = 2\n", "is no TOML"),
         (b"x = " + b"[" * 100_000, "is no TOML"),
-        (b"#" * (MAX_BYTES + 1), "that is no file of settings"),
+        (b"#" * (MAX_FILE_BYTES + 1), "that is no file of settings"),
         (b".".join([b"a"] * 500_000) + b" = 1\n", "nested too deeply"),
         (b"a" * 1_000_000 + b" = 1\n", "a key of 1000000 characters"),
         (b"port = 0x" + b"f" * 100_000, "more than 64 bits"),

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stream_mer.cli.settings.resolve import variables_of
+from stream_mer.cli.settings import variables_of
 
 Run = Callable[..., Any]
 Write = Callable[[str], Path]

@@ -13,9 +13,7 @@ import pytest
 
 from stream_mer import cli
 from stream_mer.cli.named_sources import SourceOrPath
-from stream_mer.cli.settings.flag import options_by_command
-from stream_mer.cli.settings.kinds import is_secret
-from stream_mer.cli.settings.resolve import OTHER_VARIABLES, variable
+from stream_mer.cli.settings import OTHER_VARIABLES, is_secret, options_by_command, variable
 from tools.docgen.settings import PAGE
 
 ROOT = Path(__file__).parents[4]
@@ -156,7 +154,7 @@ def test_an_error_from_deeper_down_says_which_file_the_setting_is_from(
 def test_a_source_in_a_file_is_relative_to_it(tmp_path: Path, text: str, beside: str) -> None:
     (tmp_path / "a.flac").touch()
     (tmp_path / "rig.toml").touch()
-    assert SourceOrPath().beside(text, tmp_path) == beside.format(folder=tmp_path)
+    assert SourceOrPath().relative_to(text, tmp_path) == beside.format(folder=tmp_path)
 
 
 def test_help_and_light_commands_load_nothing_heavy(tmp_path: Path) -> None:
