@@ -61,9 +61,9 @@ class LossWeights:
     emotion: float = 1.0
     category: float = 0.5
     cluster: float = 0.5
-    concordance: float = 0.3
-    error: float = 5.0
-    dynamics: float = 0.1
+    concordance: float = 0.1
+    error: float = 10.0
+    dynamics: float = 0.3
     order: float = 0.3
     agreement: float = 0.1
     audio: float = 1.0
