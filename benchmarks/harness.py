@@ -347,8 +347,8 @@ def save_random_checkpoint(folder: Path, *, members: int = 1) -> None:
 
     from stream_mer.emotion import checkpoint as checkpoints  # noqa: PLC0415 - imports torch
     from stream_mer.emotion.audio_branch import token_features  # noqa: PLC0415 - likewise
-    from stream_mer.emotion.backbone import Backbone  # noqa: PLC0415 - likewise
     from stream_mer.emotion.joint import JointModel, JointModelConfig  # noqa: PLC0415 - likewise
+    from stream_mer.emotion.musicnn import Backbone  # noqa: PLC0415 - likewise
     from stream_mer.lyrics.text_features import LINE_FEATURES  # noqa: PLC0415 - likewise
 
     error = checkpoints.PredictionError(heard_s=0.0, valence=0.5, arousal=0.5)

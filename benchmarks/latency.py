@@ -45,9 +45,9 @@ from benchmarks.vibenet import open_vibenet
 from stream_mer.audio.features import LogMelStream
 from stream_mer.audio.windowing import Windower
 from stream_mer.config import WindowSettings
-from stream_mer.emotion.backbone import Backbone
+from stream_mer.emotion.musicnn import Backbone
+from stream_mer.emotion.musicnn_stream import BackboneStream, StreamingBackbone
 from stream_mer.emotion.predictor import EmotionPredictor
-from stream_mer.emotion.streaming_backbone import BackboneStream, StreamingBackbone
 from stream_mer.engine import configure_torch
 from stream_mer.lyrics.text_features import LINE_FEATURES
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, EncodedLine, LyricState, Window, seconds

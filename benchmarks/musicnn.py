@@ -12,8 +12,7 @@ from torch.nn import functional
 
 from benchmarks.harness import PeerMissingError
 from stream_mer.audio.features import MEL_BANDS, STEP_LENGTH, LogMelStream
-from stream_mer.emotion.backbone import TEMPORAL_STEPS, TIMBRAL_BANDS, TIMBRAL_STEPS, Backbone
-from stream_mer.emotion.musicnn import load_musicnn
+from stream_mer.emotion.musicnn import TEMPORAL_STEPS, TIMBRAL_BANDS, TIMBRAL_STEPS, Backbone, load_musicnn
 from stream_mer.errors import CheckpointError
 from stream_mer.types import SAMPLE_RATE_HZ, Samples
 

@@ -44,6 +44,7 @@ from benchmarks.vibenet import HIDDEN, VERSION, open_vibenet
 from benchmarks.vibenet import SYSTEM as VIBENET
 from stream_mer.cli.corpus_options import CorpusOptions, corpus_options
 from stream_mer.errors import SettingError
+from stream_mer.training.calibrate import with_earned_strength
 from stream_mer.training.corpora.registry import open_corpus
 from stream_mer.training.corpus import Clip, together
 from stream_mer.training.crossvalidation import (
@@ -55,10 +56,8 @@ from stream_mer.training.crossvalidation import (
     cross_validate,
 )
 from stream_mer.training.dataset import ClipSet
-from stream_mer.training.metrics import Figure
-from stream_mer.training.scores import Score, score
-from stream_mer.training.stage import stage_conditions
-from stream_mer.training.text_strength import with_earned_strength
+from stream_mer.training.evaluate import stage_conditions
+from stream_mer.training.metrics import Figure, Score, score
 from stream_mer.training.tokens import read_audio
 
 OURS = "stream_mer"
@@ -75,7 +74,7 @@ FIGURES = {
     "arousal_ccc": "A CCC",
     "clusters_f1": "clusters F1",
 }
-"""The reported figures of ``training.scores.SCORES``, with their names in the table of intervals."""
+"""The reported figures of ``training.metrics.SCORES``, with their names in the table of intervals."""
 
 _WORDS = {AUDIO_ONLY.name: "audio alone", RECOGNISED.name: "recognised words", PRINTED.name: "printed words"}
 

@@ -67,7 +67,6 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch  # noqa: PLC0415 - slow to import; most rooms' tests do without
 
     from stream_mer.emotion.audio_branch import token_features  # noqa: PLC0415 - as above
-    from stream_mer.emotion.backbone import Backbone, BackboneShape  # noqa: PLC0415 - as above
     from stream_mer.emotion.checkpoint import (  # noqa: PLC0415 - as above
         Calibration,
         Checkpoint,
@@ -75,6 +74,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         save_checkpoint,
     )
     from stream_mer.emotion.joint import JointModel, JointModelConfig  # noqa: PLC0415 - as above
+    from stream_mer.emotion.musicnn import Backbone, BackboneShape  # noqa: PLC0415 - as above
     from stream_mer.lyrics.text_features import LINE_FEATURES  # noqa: PLC0415 - as above
 
     torch.manual_seed(7)

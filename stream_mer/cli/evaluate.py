@@ -14,12 +14,10 @@ from stream_mer.cli.corpus_options import CorpusOptions, corpus_options
 from stream_mer.cli.echo import echo
 from stream_mer.emotion.checkpoint import find_model, load_checkpoint
 from stream_mer.training.ablations import CORRUPTED, run_ablations
+from stream_mer.training.calibrate import with_earned_strength
 from stream_mer.training.crossvalidation import STANDARD_CONDITIONS, cross_validate
-from stream_mer.training.evaluate import fold_table
-from stream_mer.training.measure import FEW_CLIPS, measure
+from stream_mer.training.evaluate import FEW_CLIPS, fold_table, measure, stage_conditions, stage_report
 from stream_mer.training.prepare import prepare_to_measure
-from stream_mer.training.stage import stage_conditions, stage_report
-from stream_mer.training.text_strength import with_earned_strength
 from stream_mer.utils.escaping_console import EscapingConsole
 from stream_mer.utils.file_writing import check_target, replace_text
 

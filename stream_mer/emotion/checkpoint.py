@@ -14,8 +14,8 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from stream_mer.emotion.audio_branch import YAMNET
-from stream_mer.emotion.backbone import Backbone, BackboneShape
 from stream_mer.emotion.joint import JointModel, JointModelConfig
+from stream_mer.emotion.musicnn import Backbone, BackboneShape
 from stream_mer.errors import CheckpointError, SettingError
 from stream_mer.types import CATEGORIES, CLUSTERS
 from stream_mer.utils.file_writing import replacing

@@ -27,7 +27,7 @@ Numbers = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Words:
+class TextContext:
     """What was sung until the end of a window, as the joint model reads it (``JointModel.fuse``).
 
     Attributes:
@@ -41,7 +41,7 @@ class Words:
     age_s: float | None = None
 
     @classmethod
-    def sung(cls, lyrics: LyricState, t1: float, *, half_life_s: float, half_lines: float) -> Words:
+    def from_lines(cls, lyrics: LyricState, t1: float, *, half_life_s: float, half_lines: float) -> TextContext:
         """Weigh the lines of a window that ends at ``t1`` seconds.
 
         Args:
@@ -66,7 +66,7 @@ class Words:
         )
 
 
-def moved(audio: Numbers, both: Numbers, gate: float, calibration: Calibration) -> Numbers:
+def apply_text_gate(audio: Numbers, both: Numbers, gate: float, calibration: Calibration) -> Numbers:
     """Let words move each output of audio alone, [11], as far as they have earned.
 
     An output whose strength is 0 is that of ``audio`` itself: nothing is computed of it.
@@ -81,7 +81,7 @@ def moved(audio: Numbers, both: Numbers, gate: float, calibration: Calibration) 
 
 def estimate(
     outputs: Numbers,
-    words: Words,
+    words: TextContext,
     lyrics: LyricState,
     calibration: Calibration,
     *,

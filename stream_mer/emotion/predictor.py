@@ -16,7 +16,7 @@ from stream_mer.config import WindowSettings
 from stream_mer.emotion.audio_branch import TOKEN_HOP, AudioBranch, AudioStream
 from stream_mer.emotion.batching import Batching
 from stream_mer.emotion.checkpoint import Checkpoint, load_checkpoint
-from stream_mer.emotion.estimates import Numbers, Words, estimate, moved
+from stream_mer.emotion.estimates import Numbers, TextContext, apply_text_gate, estimate
 from stream_mer.emotion.joint import Encoded, Heads, JointModelConfig, time_scales
 from stream_mer.errors import SettingError
 from stream_mer.types import EmotionEstimate, LyricState, Samples, Window, seconds
@@ -101,16 +101,18 @@ class EmotionPredictor:
             for i, (stream, _, lyrics) in enumerate(asked)
         ]
 
-    def _words(self, stream: JointEmotionStream, window: Window, lyrics: LyricState) -> Words:
+    def _words(self, stream: JointEmotionStream, window: Window, lyrics: LyricState) -> TextContext:
         """The words that are to be read; none where they could not move the result of the audio."""
         if not stream.words_alone and not self.checkpoint.calibration.text_strength.greatest:
-            return Words()
+            return TextContext()
         config = self.joint.config
         half_life_s, half_lines = config.text_half_life_s, config.text_half_lines
-        return Words.sung(lyrics, seconds(window.end_sample), half_life_s=half_life_s, half_lines=half_lines)
+        return TextContext.from_lines(
+            lyrics, seconds(window.end_sample), half_life_s=half_life_s, half_lines=half_lines
+        )
 
     def _outputs(
-        self, streams: Sequence[JointEmotionStream], words: Sequence[Words], words_alone: Sequence[bool]
+        self, streams: Sequence[JointEmotionStream], words: Sequence[TextContext], words_alone: Sequence[bool]
     ) -> list[Numbers]:
         """The model's outputs for each stream, [11]: of audio, moved by words, or of ``words_alone``.
 
@@ -130,7 +132,7 @@ class EmotionPredictor:
             for i, *numbers in zip(rows, *(_numbers(heads) for heads in results), strict=True):
                 outputs[i] = numbers[0]
                 if len(numbers) == 2:
-                    outputs[i] = moved(numbers[0], numbers[1], words[i].gate, self.checkpoint.calibration)
+                    outputs[i] = apply_text_gate(numbers[0], numbers[1], words[i].gate, self.checkpoint.calibration)
         return outputs
 
     def _encode(self, streams: Sequence[JointEmotionStream]) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
-from stream_mer.training.comparison import Cells, compare, comparison_table
+from stream_mer.training.calibrate import with_earned_strength
 from stream_mer.training.crossvalidation import (
     AUDIO_ONLY,
     PRINTED,
@@ -28,8 +28,7 @@ from stream_mer.training.crossvalidation import (
 )
 from stream_mer.training.dataset import ClipSet, Sampling, corrupted_kind
 from stream_mer.training.fit import Recipe
-from stream_mer.training.scores import SCORES, score
-from stream_mer.training.text_strength import with_earned_strength
+from stream_mer.training.metrics import SCORES, Cells, compare, comparison_table, score
 
 CORRUPTED = (0.25, 0.5)
 """Shares of the words that are replaced by others."""

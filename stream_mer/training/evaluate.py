@@ -1,18 +1,29 @@
-"""The fold table: what cross-validation says of a recipe, in the figures of the field."""
+"""Evaluation: the table of the folds, of a trained checkpoint on labelled clips, and of degraded sound."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from rich.table import Table
 
-from stream_mer.training.crossvalidation import FoldResults, Predictions
+from stream_mer.emotion.checkpoint import Checkpoint
+from stream_mer.training.calibrate import with_strength
+from stream_mer.training.crossvalidation import (
+    AUDIO_ONLY,
+    STANDARD_CONDITIONS,
+    Condition,
+    FoldResults,
+    Predictions,
+    predict_clip,
+    results_of,
+)
 from stream_mer.training.dataset import ClipSet
-from stream_mer.training.metrics import Figure, figure_as_json
-from stream_mer.training.scores import SCORES, score
+from stream_mer.training.live import LiveReport, live_report, show
+from stream_mer.training.metrics import SCORES, Cells, Figure, compare, comparison_table, figure_as_json, score
+from stream_mer.training.progress import track
 
 COLUMNS: dict[str, str] = {
     "none": "audio only",
@@ -106,3 +117,96 @@ def confusion_matrices(data: ClipSet, clips: Predictions) -> dict[str, list[list
         np.add.at(matrix, (truth[rows], logits[rows].argmax(1)), 1)
         matrices[name] = matrix.tolist()
     return matrices
+
+
+FEW_CLIPS = 30
+"""With fewer clips than this, figures say next to nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What a checkpoint does on some clips.
+
+    Attributes:
+        model: Name of the checkpoint.
+        clips: How many clips there are.
+        table: The mean over each clip, and one frame of it, as in cross-validation.
+        live: What a listener is shown.
+    """
+
+    model: str
+    clips: int
+    table: FoldTable
+    live: LiveReport
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON, which knows no NaN: a figure over no clips has null in its place."""
+        return {"model": self.model, "clips": self.clips, **self.table.to_dict(), "live": self.live.to_dict()}
+
+    def rendered(self) -> Iterator[Table]:
+        """For people."""
+        yield from self.table.rendered()
+        yield from self.live.rendered()
+
+
+def measure(data: ClipSet, checkpoint: Checkpoint) -> Measured:
+    """Predict every clip with a checkpoint, and compare with the labels; shows a progress bar.
+
+    Args:
+        data: The clips; their tokens are of the checkpoint's networks and components.
+        checkpoint: Its calibration decides how far words move the result, and what a listener is shown.
+    """
+    results = predict_all(data, checkpoint)
+    return Measured(
+        model=checkpoint.name,
+        clips=len(data),
+        table=fold_table(data, results, title=f"{checkpoint.name} as it is, no training"),
+        live=live_report(data, [show(moments, checkpoint.calibration) for moments in results.moments]),
+    )
+
+
+def predict_all(data: ClipSet, checkpoint: Checkpoint) -> FoldResults:
+    """What a checkpoint says of every clip, with words as strong as its calibration lets them be."""
+    model = checkpoint.joint.eval()
+    rows = track(range(len(data)), "Clips", total=len(data))
+    clips = [predict_clip(model, data, row, STANDARD_CONDITIONS) for row in rows]
+    outputs = np.stack([clip.outputs for clip in clips], axis=3)
+    bare = results_of(outputs, [clip.moments for clip in clips], STANDARD_CONDITIONS)
+    return with_strength(bare, asdict(checkpoint.calibration.text_strength))
+
+
+STAGE_SCORES = ("quadrants_f1", "valence_ccc", "arousal_ccc", "clusters_f1")
+AS_RECORDED = "as recorded"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageReport:
+    """Audio alone, by the sound's name and then by ``STAGE_SCORES``; the first row is the clips as recorded."""
+
+    sounds: dict[str, Cells]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+    def rendered(self) -> Iterator[Table]:
+        """For people."""
+        title = "Sound: audio only, the same folds; difference to the recording, paired by clip"
+        yield comparison_table(title, "heard", self.sounds, list(STAGE_SCORES))
+
+
+def stage_conditions(data: ClipSet) -> tuple[Condition, ...]:
+    """To measure under beside the standard ones: each of the set's ``sounds``, without words."""
+    return tuple(Condition(name=sound, text="none", sound=sound) for sound in data.sounds)
+
+
+def stage_report(data: ClipSet, results: FoldResults) -> StageReport:
+    """Compare what the clips of each fold were taken for under each sound; ``results`` have ``stage_conditions``."""
+    clean = score(data, results.clips[AUDIO_ONLY.name])
+    heard = {AS_RECORDED: clean} | {sound: score(data, results.clips[sound]) for sound in data.sounds}
+    return StageReport(
+        sounds={
+            sound: {name: compare(scores[name], clean[name]) for name in STAGE_SCORES}
+            for sound, scores in heard.items()
+        }
+    )

@@ -11,10 +11,10 @@ import torch
 
 from stream_mer.emotion.joint import JointModel, JointModelConfig
 from stream_mer.lyrics.text_features import LINE_FEATURES
-from stream_mer.training.components import of_yamnet
 from stream_mer.training.corpus import RatedBy
 from stream_mer.training.dataset import ClipSet, Sampling
 from stream_mer.training.losses import JointLoss, LossWeights
+from stream_mer.training.tokens import of_yamnet
 
 _TEXT_LAYERS = ("text_projection", "private_text", "text_heads")
 _SMALLEST_SPREAD = 1e-2  # relative to the mean of all features: a constant one stays small

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from stream_mer.config import SmoothingSettings
 from stream_mer.emotion.checkpoint import Calibration
-from stream_mer.emotion.estimates import Words, estimate
+from stream_mer.emotion.estimates import TextContext, estimate
 from stream_mer.emotion.smoothing import Smoother
 from stream_mer.training.dataset import TOKEN_S, ClipSet
 from stream_mer.training.metrics import Figure, bootstrap, figure_as_json, macro_f1
@@ -49,7 +49,7 @@ def show(moments: NDArray[np.float32], calibration: Calibration, smoothing: Smoo
     values, probs, categories, changes = [], [], [], 0
     for i, outputs in enumerate(moments):
         t = TOKEN_S * (i + 1)
-        raw = estimate(outputs, Words(), NO_LYRICS, calibration, heard_s=t, words_alone=False, clock=(0.0, 0.0))
+        raw = estimate(outputs, TextContext(), NO_LYRICS, calibration, heard_s=t, words_alone=False, clock=(0.0, 0.0))
         smoothed = smoother.feed(t, raw)
         values.append((smoothed.valence, smoothed.arousal))
         probs.append([smoothed.probs[name] for name in CATEGORIES])

@@ -9,20 +9,23 @@ from pathlib import Path
 
 import torch
 
-from stream_mer.emotion.backbone import Backbone
 from stream_mer.emotion.checkpoint import Checkpoint, load_checkpoint
-from stream_mer.emotion.musicnn import load_musicnn
-from stream_mer.emotion.slim import living_channels, slim
+from stream_mer.emotion.musicnn import Backbone, living_channels, load_musicnn, slim
 from stream_mer.errors import CorpusError
-from stream_mer.training.components import audio_components, reduce
 from stream_mer.training.corpora.registry import AUTO, open_corpus
 from stream_mer.training.corpus import Clip, Corpus, together
 from stream_mer.training.dataset import ClipSet, corrupted_kind
-from stream_mer.training.lyrics import ClipLines, encode_songs, printed_lines, recognised_lines
+from stream_mer.training.lyrics import (
+    ClipLines,
+    encode_songs,
+    load_words,
+    printed_lines,
+    recognised_lines,
+    whole_clips,
+    with_transcripts,
+)
 from stream_mer.training.progress import announce
-from stream_mer.training.tokens import cached_tokens, conditioned_tokens, degraded_tokens
-from stream_mer.training.transcribe import whole_clips, with_transcripts
-from stream_mer.training.words import load_words
+from stream_mer.training.tokens import audio_components, cached_tokens, conditioned_tokens, degraded_tokens, reduce
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +78,7 @@ def prepare(
         cache: Folder for what is computed once; a run that was interrupted goes on there.
         corpus_format: Their layout; see ``training.corpora.registry``.
         copies: Degraded copies of every clip to train on; see ``training.augment``.
-        words: Files of songs without audio; see ``training.words``.
+        words: Files of songs without audio; see ``training.lyrics``.
         corrupted: Adds kinds of text to measure on, with these shares of the words replaced.
         sounds: Adds troubles of the sound to measure on, names of ``training.augment.CONDITIONS``.
         transcripts: Whether the recogniser listens to the clips that the corpus has no transcript of.

@@ -7,18 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
-from stream_mer.emotion.backbone import Backbone
 from stream_mer.emotion.checkpoint import Checkpoint, save_checkpoint
-from stream_mer.training.calibrate import calibrate, measure_calibration
+from stream_mer.emotion.musicnn import Backbone
+from stream_mer.training.calibrate import calibrate, earned_strength, measure_calibration, with_earned_strength
 from stream_mer.training.card import write_card
 from stream_mer.training.crossvalidation import STANDARD_CONDITIONS, cross_validate
 from stream_mer.training.dataset import ClipSet
-from stream_mer.training.evaluate import FoldTable, confusion_matrices, fold_table
+from stream_mer.training.evaluate import FoldTable, confusion_matrices, fold_table, stage_conditions, stage_report
 from stream_mer.training.fit import Recipe, fit
 from stream_mer.training.live import live_report, show
 from stream_mer.training.progress import announce
-from stream_mer.training.stage import stage_conditions, stage_report
-from stream_mer.training.text_strength import earned_strength, with_earned_strength
 from stream_mer.version import __version__
 
 

@@ -36,8 +36,7 @@ from stream_mer.training.corpora.reading import (
     read_table,
     scaled,
 )
-from stream_mer.training.corpus import Clip, Corpus
-from stream_mer.training.dynamic import Rating, RatingCurve
+from stream_mer.training.corpus import Clip, Corpus, Rating, RatingCurve
 
 TITLE = "DEAM"
 _RATINGS = "static_annotations_averaged_songs_*.csv"

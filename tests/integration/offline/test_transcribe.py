@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from stream_mer.lyrics import whisper
 from stream_mer.sources.file import demo_song
 from stream_mer.training.corpus import Clip, Corpus
-from stream_mer.training.lyrics import recognised_lines
+from stream_mer.training.lyrics import recognised_lines, whole_clips, with_transcripts
 from stream_mer.training.tokens import read_audio
-from stream_mer.training.transcribe import whole_clips, with_transcripts
 from stream_mer.types import SAMPLE_RATE_HZ
 
 pytestmark = pytest.mark.whisper

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from stream_mer.audio.features import MEL_BANDS
-from stream_mer.emotion.backbone import (
+from stream_mer.emotion.musicnn import (
     MEL_STRIDE,
     MIDDLE_CHANNELS,
     TEMPORAL_STEPS,
@@ -26,10 +26,9 @@ from stream_mer.emotion.backbone import (
     TOKEN_STEPS,
     Backbone,
     BackboneShape,
+    load_musicnn,
 )
-from stream_mer.emotion.front import PIECE_STEPS
-from stream_mer.emotion.musicnn import load_musicnn
-from stream_mer.emotion.streaming_backbone import BackboneStream, StreamingBackbone
+from stream_mer.emotion.musicnn_stream import PIECE_STEPS, BackboneStream, StreamingBackbone
 from stream_mer.errors import CheckpointError
 
 TOLERANCE = {"rtol": NETWORK, "atol": NETWORK}

@@ -13,8 +13,8 @@ import torch
 
 from stream_mer.audio import features
 from stream_mer.emotion.audio_branch import AudioBranch, token_features
-from stream_mer.emotion.backbone import Backbone, BackboneShape
 from stream_mer.emotion.joint import Encoded, JointModel, JointModelConfig, time_scales
+from stream_mer.emotion.musicnn import Backbone, BackboneShape
 from stream_mer.emotion.predictor import AudioContext
 
 ELSEWHERE = torch.device("meta")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from stream_mer.emotion.checkpoint import Calibration, CategoryLink, PredictionError
-from stream_mer.emotion.estimates import WARM_AFTER_S, WARMING_UP, Words, estimate, linked
+from stream_mer.emotion.estimates import WARM_AFTER_S, WARMING_UP, TextContext, estimate, linked
 from stream_mer.types import CATEGORIES, NO_LYRICS, EmotionEstimate, EncodedLine, LyricState
 
 ERRORS = (
@@ -29,13 +29,13 @@ def judged(
     *,
     outputs: np.ndarray = OUTPUTS,
     heard_s: float = 60.0,
-    words: Words | None = None,
+    words: TextContext | None = None,
     words_alone: bool = False,
     lyrics: LyricState = NO_LYRICS,
 ) -> EmotionEstimate:
     return estimate(
         outputs,
-        words or Words(),
+        words or TextContext(),
         lyrics,
         calibration,
         heard_s=heard_s,
@@ -95,7 +95,7 @@ def test_an_estimate_is_linked_by_its_own_point_and_one_of_words_alone_is_not() 
     assert [*held.categories.values()] == pytest.approx(expected)
     assert [*held.categories.values()] != pytest.approx([*free.categories.values()], abs=1e-2)
     assert (held.valence, held.arousal, held.clusters) == (free.valence, free.arousal, free.clusters)
-    said = Words(mean=np.ones(3, np.float32), gate=0.5, age_s=1.0)
+    said = TextContext(mean=np.ones(3, np.float32), gate=0.5, age_s=1.0)
     alone = judged(calibration, words=said, words_alone=True)
     assert alone.categories == judged(words=said, words_alone=True).categories == free.categories
 
@@ -131,7 +131,7 @@ def test_a_stream_that_has_heard_little_is_said_to_warm_up(heard_s: float, *, co
 
 
 def test_words_alone_need_no_warming_up() -> None:
-    said = Words(mean=np.ones(3, np.float32), gate=0.5, age_s=1.0)
+    said = TextContext(mean=np.ones(3, np.float32), gate=0.5, age_s=1.0)
     assert judged(heard_s=0.0, words=said, words_alone=True).degraded == ()
 
 
@@ -143,7 +143,7 @@ def test_words_are_their_weighted_mean_and_move_as_far_as_they_are_worth() -> No
         EncodedLine(t1=t1, vector=np.full(3, value, np.float32), reliability=reliability, n_words=3)
         for t1, value, reliability in ((0.0, 1.0, 1.0), (10.0, 4.0, 0.5), (12.0, np.nan, 0.0))
     ]
-    found = Words.sung(LyricState(lines=tuple(lines), health="ok"), 10.0, half_life_s=10.0, half_lines=2.0)
+    found = TextContext.from_lines(LyricState(lines=tuple(lines), health="ok"), 10.0, half_life_s=10.0, half_lines=2.0)
     assert found.mean == pytest.approx(np.full(3, 2.5))  # weights .5 and .5: the first one has aged by a half-life
     assert (found.gate, found.age_s) == (pytest.approx(1 / 3), 0.0)
 
@@ -151,5 +151,5 @@ def test_words_are_their_weighted_mean_and_move_as_far_as_they_are_worth() -> No
 @pytest.mark.parametrize("reliability", [None, 0.0], ids=["no lines", "lines of weight 0"])
 def test_there_are_no_words_where_no_line_counts(reliability: float | None) -> None:
     lines = () if reliability is None else (EncodedLine(t1=1.0, vector=np.ones(3), reliability=0.0, n_words=3),)
-    found = Words.sung(LyricState(lines=lines, health="ok"), 2.0, half_life_s=10.0, half_lines=2.0)
+    found = TextContext.from_lines(LyricState(lines=lines, health="ok"), 2.0, half_life_s=10.0, half_lines=2.0)
     assert (found.mean, found.gate, found.age_s) == (None, 0.0, None)

@@ -19,7 +19,7 @@ from stream_mer.cli.diagnosis.models import demo_song
 from stream_mer.config import WindowSettings
 from stream_mer.emotion.audio_branch import TOKEN_HOP
 from stream_mer.emotion.checkpoint import Checkpoint, TextStrength, load_checkpoint
-from stream_mer.emotion.estimates import WARMING_UP, moved
+from stream_mer.emotion.estimates import WARMING_UP, apply_text_gate
 from stream_mer.emotion.joint import (
     AudioInput,
     Heads,
@@ -526,7 +526,7 @@ def test_an_output_of_strength_0_is_that_of_audio_itself(predictor: EmotionPredi
         predictor.checkpoint.calibration, text_strength=TextStrength(emotion=1, category=0, cluster=0)
     )
     audio = np.linspace(-0.9, 0.9, 11, dtype=np.float32)
-    told = moved(audio, np.full(11, np.nan, np.float32), 0.5, calibration)
+    told = apply_text_gate(audio, np.full(11, np.nan, np.float32), 0.5, calibration)
     assert told[2:].tobytes() == audio[2:].tobytes()
     assert np.isnan(told[:2]).all()
 

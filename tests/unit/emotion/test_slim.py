@@ -8,10 +8,8 @@ from tolerance import NETWORK
 from torch import Tensor
 
 from stream_mer.audio.features import MEL_BANDS
-from stream_mer.emotion.backbone import TOKEN_STEPS, Backbone, BackboneShape
-from stream_mer.emotion.front import PIECE_STEPS
-from stream_mer.emotion.slim import living_channels, slim
-from stream_mer.emotion.streaming_backbone import BackboneStream, StreamingBackbone
+from stream_mer.emotion.musicnn import TOKEN_STEPS, Backbone, BackboneShape, living_channels, slim
+from stream_mer.emotion.musicnn_stream import PIECE_STEPS, BackboneStream, StreamingBackbone
 
 TOLERANCE = {"rtol": NETWORK, "atol": NETWORK}
 SHAPE = BackboneShape(filters=(9, 8, 6, 5, 4), pooled=32 + 192)

@@ -20,9 +20,8 @@ from stream_mer.emotion.audio_branch import YAMNET
 from stream_mer.emotion.joint import JointModelConfig, PrincipalComponents
 from stream_mer.lyrics.text_features import LINE_FEATURES, VECTOR_SIZE
 from stream_mer.training import live, lyrics, metrics, scores, tokens
-from stream_mer.training.corpus import Clip
+from stream_mer.training.corpus import Clip, Rating, RatingCurve
 from stream_mer.training.dataset import ClipSet
-from stream_mer.training.dynamic import Rating, RatingCurve
 from stream_mer.training.fit import Recipe
 from stream_mer.training.lyrics import ClipLines
 

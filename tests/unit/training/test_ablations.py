@@ -28,13 +28,12 @@ from stream_mer.training.ablations import (
     Variant,
     run_ablations,
 )
-from stream_mer.training.comparison import Cell, told
+from stream_mer.training.calibrate import with_earned_strength
 from stream_mer.training.crossvalidation import STANDARD_CONDITIONS, FoldResults, cross_validate
 from stream_mer.training.dataset import ClipSet, corrupted_kind
 from stream_mer.training.fit import Recipe, fit
 from stream_mer.training.losses import JointLoss
-from stream_mer.training.scores import SCORES, score
-from stream_mer.training.text_strength import with_earned_strength
+from stream_mer.training.metrics import SCORES, Cell, score, told
 
 ROUNDS = 30  # of every interval; what an interval is, the tests of ``metrics`` say
 Maker = Callable[..., ClipSet]

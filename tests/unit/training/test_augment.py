@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from stream_mer.training.augment import (
     CONDITIONS,
     STAGE,
+    Codec,
     Degradation,
     NoiseKind,
     StageSound,
@@ -20,10 +21,10 @@ from stream_mer.training.augment import (
     limited,
     room_noise,
     room_response,
+    through_codec,
     with_band,
     with_room,
 )
-from stream_mer.training.codec import Codec, through_codec
 from stream_mer.types import SAMPLE_RATE_HZ, Samples
 
 Music = Callable[..., NDArray[np.float32]]

@@ -14,12 +14,9 @@ from stream_mer.emotion.checkpoint import Calibration, CategoryLink, Checkpoint,
 from stream_mer.training import card as card_module
 from stream_mer.training.calibrate import CalibrationReport, ClassCalibration, ConfidenceRow
 from stream_mer.training.card import write_card
-from stream_mer.training.comparison import Cell, Cells
-from stream_mer.training.evaluate import COLUMNS, WORD_SCORES, FoldTable
+from stream_mer.training.evaluate import AS_RECORDED, COLUMNS, STAGE_SCORES, WORD_SCORES, FoldTable, StageReport
 from stream_mer.training.live import LiveReport
-from stream_mer.training.metrics import Figure
-from stream_mer.training.scores import SCORES
-from stream_mer.training.stage import AS_RECORDED, STAGE_SCORES, StageReport
+from stream_mer.training.metrics import SCORES, Cell, Cells, Figure
 
 FIGURE = Figure(value=0.5, low=0.4, high=0.6, n=90)
 TABLE = FoldTable(

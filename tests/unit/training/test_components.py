@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from stream_mer.emotion.audio_branch import YAMNET
 from stream_mer.training import components as module
-from stream_mer.training.components import audio_components, of_yamnet, reduce
+from stream_mer.training.tokens import audio_components, of_yamnet, reduce
 
 MUSICNN_FEATURES = 30
 

@@ -13,9 +13,8 @@ import torch
 from stream_mer.emotion.joint import JointModelConfig, time_scales
 from stream_mer.errors import CorpusError
 from stream_mer.lyrics.text_features import LINE_FEATURES
-from stream_mer.training.corpus import Clip
+from stream_mer.training.corpus import Clip, Rating, RatingCurve
 from stream_mer.training.dataset import MAX_LINES, TOKEN_S, Batch, ClipSet, Sampling, TextSampling, corrupted_kind
-from stream_mer.training.dynamic import Rating, RatingCurve
 from stream_mer.training.lyrics import ClipLines
 
 PLAIN = TextSampling(absent=0.0, alone=0.0, delay_s=(3.0, 3.0), lost_lines=0.0)

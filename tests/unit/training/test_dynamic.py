@@ -8,8 +8,7 @@ import pytest
 
 from stream_mer.errors import CorpusError
 from stream_mer.training.corpora.registry import open_corpus
-from stream_mer.training.corpus import load_corpus
-from stream_mer.training.dynamic import Rating, RatingCurve, read_curves
+from stream_mer.training.corpus import Rating, RatingCurve, load_corpus, read_curves
 
 HEADER = "clip_id,t_s,valence,arousal\n"
 COLUMNS = "clip_id,song_id,artist,title,genre,start_s,valence,arousal,valence_sd,arousal_sd,audio,fold\n"

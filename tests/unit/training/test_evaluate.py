@@ -16,7 +16,7 @@ from stream_mer.training.crossvalidation import STANDARD_CONDITIONS, FoldResults
 from stream_mer.training.dataset import ClipSet
 from stream_mer.training.evaluate import COLUMNS, WORD_SCORES, FoldTable, confusion_matrices, fold_table
 from stream_mer.training.fit import Recipe
-from stream_mer.training.scores import SCORES
+from stream_mer.training.metrics import SCORES
 
 Maker = Callable[..., ClipSet]
 KINDS = tuple(condition.name for condition in STANDARD_CONDITIONS)

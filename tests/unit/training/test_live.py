@@ -12,7 +12,7 @@ from tolerance import LAYER
 
 from stream_mer.config import SmoothingSettings
 from stream_mer.emotion.checkpoint import Calibration, CategoryLink, PredictionError
-from stream_mer.emotion.estimates import Words, estimate
+from stream_mer.emotion.estimates import TextContext, estimate
 from stream_mer.emotion.smoothing import Smoother
 from stream_mer.training.dataset import ClipSet
 from stream_mer.training.live import Shown, live_report, show
@@ -42,7 +42,7 @@ def test_what_is_shown_is_what_a_stream_would_publish(smoothing: SmoothingSettin
     found, smoother, changes = show(moments, CALIBRATION, smoothing), Smoother(smoothing), 0
     for i, row in enumerate(moments):
         t = 0.5 * (i + 1)
-        raw = estimate(row, Words(), NO_LYRICS, CALIBRATION, heard_s=t, words_alone=False, clock=(0.0, 0.0))
+        raw = estimate(row, TextContext(), NO_LYRICS, CALIBRATION, heard_s=t, words_alone=False, clock=(0.0, 0.0))
         steady = smoother.feed(t, raw)
         assert found.values[i].tolist() == pytest.approx([steady.valence, steady.arousal])
         assert found.probs[i].tolist() == pytest.approx([steady.probs[name] for name in QUADRANTS])

@@ -22,10 +22,9 @@ from stream_mer.emotion.predictor import EmotionPredictor
 from stream_mer.errors import CorpusError
 from stream_mer.training import prepare as prepare_module
 from stream_mer.training.dataset import ClipSet
-from stream_mer.training.evaluate import COLUMNS
-from stream_mer.training.measure import measure, predict_all
+from stream_mer.training.evaluate import COLUMNS, measure, predict_all
+from stream_mer.training.metrics import SCORES
 from stream_mer.training.prepare import prepare_to_measure
-from stream_mer.training.scores import SCORES
 from stream_mer.training.tokens import read_audio
 from stream_mer.types import NO_LYRICS, Window
 

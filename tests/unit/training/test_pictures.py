@@ -14,8 +14,8 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from stream_mer.training.calibrate import CalibrationReport, ClassCalibration, ConfidenceRow, ReliabilityBin
+from stream_mer.training.card import confusion_svg, reliability_svg, write_pictures
 from stream_mer.training.metrics import Figure
-from stream_mer.training.pictures import confusion_svg, reliability_svg, write_pictures
 from stream_mer.types import CATEGORIES, CLUSTERS
 
 COUNTS = [[140, 13, 14, 13], [13, 159, 4, 4], [12, 8, 94, 66], [0, 0, 0, 0]]

@@ -17,16 +17,14 @@ from torch import Tensor
 
 from stream_mer.audio.features import MEL_BANDS
 from stream_mer.emotion.audio_branch import AudioBranch, token_features
-from stream_mer.emotion.backbone import Backbone, BackboneShape
 from stream_mer.emotion.checkpoint import load_checkpoint
-from stream_mer.emotion.musicnn import load_musicnn
+from stream_mer.emotion.musicnn import Backbone, BackboneShape, load_musicnn
 from stream_mer.errors import CheckpointError, CorpusError
 from stream_mer.training import prepare as prepare_module
-from stream_mer.training.components import reduce
 from stream_mer.training.corpus import Corpus, load_corpus
 from stream_mer.training.dataset import corrupted_kind
 from stream_mer.training.prepare import load_backbone, prepare
-from stream_mer.training.tokens import cached_tokens, clip_tokens, read_audio
+from stream_mer.training.tokens import cached_tokens, clip_tokens, read_audio, reduce
 
 Jobs = Callable[[], Sequence[Any]]
 Music = Callable[..., NDArray[np.float32]]

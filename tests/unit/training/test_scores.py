@@ -10,7 +10,7 @@ import pytest
 
 from stream_mer.training.crossvalidation import Predictions
 from stream_mer.training.dataset import ClipSet
-from stream_mer.training.scores import SCORES, Score, score
+from stream_mer.training.metrics import SCORES, Score, score
 
 Maker = Callable[..., ClipSet]
 

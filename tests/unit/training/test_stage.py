@@ -17,8 +17,8 @@ from stream_mer.emotion.joint import JointModelConfig
 from stream_mer.lyrics.text_features import LINE_FEATURES
 from stream_mer.training.crossvalidation import AUDIO_ONLY, Condition, cross_validate
 from stream_mer.training.dataset import ClipSet
+from stream_mer.training.evaluate import AS_RECORDED, StageReport, stage_conditions, stage_report
 from stream_mer.training.fit import Recipe
-from stream_mer.training.stage import AS_RECORDED, StageReport, stage_conditions, stage_report
 
 Maker = Callable[..., ClipSet]
 SMALL = Recipe(

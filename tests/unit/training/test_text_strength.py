@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from stream_mer.training import text_strength
+from stream_mer.training.calibrate import NAMES, STRENGTHS, blend, earned_strength, with_earned_strength
 from stream_mer.training.crossvalidation import FoldResults, Predictions
 from stream_mer.training.dataset import ClipSet
-from stream_mer.training.text_strength import NAMES, STRENGTHS, blend, earned_strength, with_earned_strength
 
 Maker = Callable[..., ClipSet]
 

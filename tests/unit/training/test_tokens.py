@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tolerance import KEPT
 
 from stream_mer.emotion.audio_branch import AudioBranch, token_features
-from stream_mer.emotion.backbone import Backbone
+from stream_mer.emotion.musicnn import Backbone
 from stream_mer.errors import SettingError, SourceError
 from stream_mer.training import tokens
 from stream_mer.training.augment import CONDITIONS, STAGE, Degradation, degrade

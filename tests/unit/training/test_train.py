@@ -16,16 +16,14 @@ from safetensors.torch import load_file
 
 from stream_mer import cli
 from stream_mer.emotion.audio_branch import token_features
-from stream_mer.emotion.backbone import Backbone, BackboneShape
 from stream_mer.emotion.checkpoint import load_checkpoint
-from stream_mer.training.calibrate import calibrate
+from stream_mer.emotion.musicnn import Backbone, BackboneShape
+from stream_mer.training.calibrate import STRENGTHS, calibrate, earned_strength, with_earned_strength
 from stream_mer.training.crossvalidation import cross_validate
 from stream_mer.training.dataset import ClipSet
-from stream_mer.training.evaluate import confusion_matrices, fold_table
+from stream_mer.training.evaluate import AS_RECORDED, confusion_matrices, fold_table
 from stream_mer.training.fit import Recipe, fit
-from stream_mer.training.scores import SCORES
-from stream_mer.training.stage import AS_RECORDED
-from stream_mer.training.text_strength import STRENGTHS, earned_strength, with_earned_strength
+from stream_mer.training.metrics import SCORES
 from stream_mer.training.train import train
 
 pytestmark = pytest.mark.filterwarnings("error")

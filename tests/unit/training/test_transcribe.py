@@ -18,9 +18,8 @@ from stream_mer.errors import LyricsError
 from stream_mer.lyrics.transcript import Segment, Transcript
 from stream_mer.training import transcribe
 from stream_mer.training.corpus import Clip, Corpus, load_corpus
-from stream_mer.training.lyrics import recognised_lines
+from stream_mer.training.lyrics import recognised_lines, transcript_row, with_transcripts
 from stream_mer.training.prepare import prepare
-from stream_mer.training.transcribe import transcript_row, with_transcripts
 from stream_mer.types import LyricWord, Samples
 
 HEARD = Transcript(

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from stream_mer.errors import CorpusError
-from stream_mer.training.lyrics import PRINTED_LINE_S
-from stream_mer.training.words import QUADRANT_OF, WordSet, load_words
+from stream_mer.training.lyrics import PRINTED_LINE_S, QUADRANT_OF, WordSet, load_words
 from stream_mer.types import CATEGORIES
 
 Write = Callable[[str], Path]
