@@ -3,9 +3,9 @@
 *Recognised* words have errors and times, as on a live stream; a corpus without transcripts is transcribed once, and the
 result is cached. *Printed* words have no times. *Songs without audio* come from a CSV file in UTF-8, one row a song:
 the words in ``lyrics`` or ``lyrics_with_time_tags`` (LRC or plain text; one long row is cut at its commas) or in
-``text`` (a sentence); the label in ``quadrant`` (Q1..Q4), in ``emotion`` (a word, see ``QUADRANT_OF``), or as ratings in
-``valence`` and ``arousal`` (-1..1) or ``valence_1_5`` and ``arousal_1_5``. Rows without a usable label are skipped and
-counted.
+``text`` (a sentence); the label in ``quadrant`` (Q1..Q4), in ``emotion`` (a word, see ``QUADRANT_OF``), or as ratings
+in ``valence`` and ``arousal`` (-1..1) or ``valence_1_5`` and ``arousal_1_5``. Rows without a usable label are skipped
+and counted.
 """
 
 from __future__ import annotations
