@@ -36,8 +36,7 @@ from stream_mer.lyrics.transcript import (
     filter_transcript,
 )
 from stream_mer.lyrics.whisper import WhisperRecogniser
-from stream_mer.training.corpora.reading import balanced_folds
-from stream_mer.training.corpus import Clip, Corpus
+from stream_mer.training.corpus import Clip, Corpus, balanced_folds
 from stream_mer.training.progress import announce, track
 from stream_mer.training.tokens import audio_fingerprint, read_audio
 from stream_mer.types import CATEGORIES, LyricWord

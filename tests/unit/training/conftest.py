@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from stream_mer.emotion.audio_branch import YAMNET
 from stream_mer.emotion.joint import JointModelConfig, PrincipalComponents
 from stream_mer.lyrics.text_features import LINE_FEATURES, VECTOR_SIZE
-from stream_mer.training import live, lyrics, metrics, scores, tokens
+from stream_mer.training import live, lyrics, metrics, tokens
 from stream_mer.training.corpus import Clip, Rating, RatingCurve
 from stream_mer.training.dataset import ClipSet
 from stream_mer.training.fit import Recipe
@@ -198,7 +198,7 @@ def made_up_clips(
 @pytest.fixture(autouse=True)
 def quick_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tables draw 30 samples in place of 1,000: what an interval is, the tests of ``metrics`` say."""
-    for module in (scores, live):
+    for module in (metrics, live):
         monkeypatch.setattr(module, "bootstrap", partial(metrics.bootstrap, rounds=30))
 
 

@@ -18,7 +18,7 @@ from rich.console import Console
 from stream_mer.cli import evaluate
 from stream_mer.emotion.joint import JointModel
 from stream_mer.lyrics.text_features import LINE_FEATURES
-from stream_mer.training import crossvalidation, metrics, scores
+from stream_mer.training import crossvalidation, metrics
 from stream_mer.training.ablations import (
     COLUMNS,
     CORRUPTED,
@@ -232,7 +232,7 @@ def ran(clip_set: Maker, small_recipe: Recipe, tmp_path_factory: pytest.TempPath
             ]
     recipe = replace(small_recipe, epochs=2)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scores, "bootstrap", partial(metrics.bootstrap, rounds=ROUNDS))
+        patch.setattr(metrics, "bootstrap", partial(metrics.bootstrap, rounds=ROUNDS))
         return Ran(data, recipe, tmp_path_factory.mktemp("folds"))
 
 
@@ -274,7 +274,7 @@ def test_the_whole_differs_in_nothing_from_itself(ran: Ran) -> None:
 
 
 def test_a_difference_is_drawn_over_the_same_artists_on_both_sides(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scores, "bootstrap", partial(metrics.bootstrap, rounds=ROUNDS))
+    monkeypatch.setattr(metrics, "bootstrap", partial(metrics.bootstrap, rounds=ROUNDS))
     whole, other = ran.results(), ran.results(BY_TITLE["no shared layers"])
     ours, theirs = (score(ran.data, r.clips["recognised"])["valence_ccc"] for r in (other, whole))
     paired = metrics.bootstrap(lambda rows: ours.statistic(rows) - theirs.statistic(rows), ours.artists, rounds=ROUNDS)

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from stream_mer.emotion.audio_branch import YAMNET
-from stream_mer.training import components as module
+from stream_mer.training import tokens as module
 from stream_mer.training.tokens import audio_components, of_yamnet, reduce
 
 MUSICNN_FEATURES = 30

@@ -8,7 +8,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from stream_mer.training import text_strength
+from stream_mer.training import calibrate as text_strength
 from stream_mer.training.calibrate import NAMES, STRENGTHS, blend, earned_strength, with_earned_strength
 from stream_mer.training.crossvalidation import FoldResults, Predictions
 from stream_mer.training.dataset import ClipSet

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from stream_mer.errors import LyricsError
 from stream_mer.lyrics.transcript import Segment, Transcript
-from stream_mer.training import transcribe
+from stream_mer.training import lyrics as transcribe
 from stream_mer.training.corpus import Clip, Corpus, load_corpus
 from stream_mer.training.lyrics import recognised_lines, transcript_row, with_transcripts
 from stream_mer.training.prepare import prepare

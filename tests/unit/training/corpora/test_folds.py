@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from stream_mer.training.corpora.reading import N_FOLDS, balanced_folds, lead_artist
+from stream_mer.training.corpus import N_FOLDS, balanced_folds, lead_artist
 
 
 def made_up(n_artists: int, seed: int) -> tuple[list[str], list[int]]:
