@@ -65,8 +65,8 @@ class SmoothingSettings:
 
     attack_s: float = 0.3
     release_s: float = 1.5
-    margin: float = 0.05
-    dwell_s: float = 2.0
+    margin: float = 0.1
+    dwell_s: float = 4.0
     min_confidence: float = 0.4
 
     def __post_init__(self) -> None:
