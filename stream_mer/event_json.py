@@ -443,13 +443,13 @@ def cluster_probs(probs: Mapping[str, float]) -> ClusterProbs:
     return ClusterProbs(**_shorts(probs))
 
 
-def summary(
-    *,
+def summary_message(
     stream: str,
+    *,
     duration_s: float,
     valence: float,
     arousal: float,
-    top: str,
+    category: str,
     probs: Mapping[str, float],
     clusters: Mapping[str, float],
     lyrics: str,
@@ -460,7 +460,7 @@ def summary(
         duration_s=_short(duration_s),
         valence=_short(valence),
         arousal=_short(arousal),
-        category=category_part(top, probs),
+        category=category_part(category, probs),
         clusters=cluster_probs(clusters),
         lyrics=lyrics,
     )

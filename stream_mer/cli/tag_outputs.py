@@ -8,12 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from stream_mer.event_json import summary as summary_message
-from stream_mer.outputs.files.jsonl import JsonlWriter
-from stream_mer.outputs.files.lyric_files import LyricsWriter, lrc, srt
 from stream_mer.outputs.files.plot import TimelinePlot, check_picture
 from stream_mer.outputs.files.summary import FileSummary
-from stream_mer.outputs.files.table import CsvWriter
+from stream_mer.outputs.files.writers import CsvWriter, JsonlWriter, LyricsWriter, lrc, srt
 from stream_mer.ports import EventSink
 from stream_mer.types import StreamEvent
 from stream_mer.utils.file_writing import replace_text
@@ -96,18 +93,7 @@ class FileOutputs:
             SettingError: A file cannot be written.
         """
         if self._jsonl is not None:
-            self._jsonl.finish(
-                summary_message(
-                    stream=self._name,
-                    duration_s=self._summary.duration_s,
-                    valence=self._summary.valence,
-                    arousal=self._summary.arousal,
-                    top=self._summary.category,
-                    probs=self._summary.categories,
-                    clusters=self._summary.clusters,
-                    lyrics=self._summary.lyrics,
-                )
-            )
+            self._jsonl.finish(self._summary.summary())
         self._file.flush()
         for writer, path in self._lyrics:
             replace_text(path, writer.text())

@@ -16,9 +16,6 @@ from stream_mer.event_json import (
 from stream_mer.event_json import (
     kind_of as kind_of,
 )
-from stream_mer.event_json import (
-    summary as summary,
-)
 from stream_mer.server import messages as wire
 from stream_mer.types import (
     OverrideValues,

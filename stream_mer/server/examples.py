@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from stream_mer.event_json import MessageEncoder, summary_message
 from stream_mer.server import messages as wire
-from stream_mer.server.codec import MessageEncoder, summary
 from stream_mer.types import (
     AudioState,
     CategoryChange,
@@ -128,12 +128,12 @@ def examples() -> dict[str, wire.Message]:
             "send one of identify, subscribe, unsubscribe, control, audio.start, audio.end, ping, pong",
             fatal=True,
         ),
-        "summary": summary(
-            stream="song.mp3",
+        "summary": summary_message(
+            "song.mp3",
             duration_s=214.36,
             valence=0.3811,
             arousal=0.2204,
-            top="happy",
+            category="happy",
             probs=FRAME.probs,
             clusters=FRAME.raw.clusters,
             lyrics="and the morning comes again",

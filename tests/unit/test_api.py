@@ -20,7 +20,7 @@ from tolerance import NETWORK
 
 import stream_mer
 from stream_mer.errors import CheckpointError, LyricsError, SettingError, SourceError
-from stream_mer.outputs.files.table import COLUMNS
+from stream_mer.outputs.files.writers import COLUMNS
 from stream_mer.types import EmotionFrame, Latency, LyricLine
 
 RATE_HZ = 16_000

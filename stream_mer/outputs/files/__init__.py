@@ -1,1 +1,1 @@
-"""What ``tag`` writes: JSON lines, CSV, lyrics, pictures."""
+"""The files that ``tag`` writes: JSON lines, CSV, lyrics, pictures."""

@@ -1,20 +1,29 @@
-"""A tagged file or a recorded show as a picture: the timeline of the page, from the beginning to the end."""
+"""A tagged file or a recorded show as a picture: the timeline of the page, from start to end. Needs matplotlib."""
 
 from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stream_mer.errors import SettingError
-from stream_mer.outputs.files.timeline import WORD_ROWS, Timeline
-from stream_mer.types import UNKNOWN, EmotionFrame, StreamEvent
+from stream_mer.types import UNKNOWN, CategoryChange, EmotionFrame, LyricLine, StreamEvent
 from stream_mer.utils.file_writing import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+GAP_S = 3.0
+"""Curves are interrupted after this time without a frame, as on the page, seconds."""
+
+FIRST_S = 0.5
+"""Duration that the first frame stands for, seconds."""
+
+WORD_ROWS = 3
 
 CATEGORY_COLOURS = {
     "happy": "#f3b74a",
@@ -23,33 +32,148 @@ CATEGORY_COLOURS = {
     "relaxed": "#52c4a2",
     UNKNOWN: "#8a90a2",
 }
-"""Those of the page, as its ground and its inks."""
+"""The colours of the page."""
 
 _GROUND, _INK, _QUIET = "#0c0d12", "#f2f3f7", "#979db0"
 _CURVES = {"valence": (_INK, "-"), "arousal": ("#c9a0ff", (0, (5, 3)))}
 _WIDTH_IN, _WIDEST_IN, _HEIGHT_IN = 12.0, 48.0, 5.5
 _WORDS_PT = 7
 _INCHES_PER_S = 0.04
-"""Up to five minutes the picture is as wide as a page; a longer one is wider, up to twenty."""
+"""Pictures of up to five minutes are as wide as a page; longer ones are wider, up to twenty minutes."""
 
 _DPI = 150
 _TIMES_PER_IN = 0.8
 _STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)
-"""So far apart times are written below the picture."""
+"""Possible distances of the labels of the time axis, seconds."""
 
 _FONTS = (
     "DejaVu Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Zen Hei", "PingFang SC", "Hiragino Sans",
     "Microsoft YaHei", "Malgun Gothic", "Arial Unicode MS",
 )  # fmt: skip
-"""Lyrics come in any script: each character is drawn with the first of these that is installed and has it."""
+"""Fonts for lyrics in any script: each character is drawn with the first installed one that has it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A span of time, seconds, in which the category and an operator's hold stayed the same."""
+
+    t0: float
+    t1: float
+    category: str
+    held: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacedText:
+    """A line of lyrics in the picture.
+
+    Attributes:
+        t0: Its start, seconds.
+        row: Row from the top, of ``WORD_ROWS``.
+        text: As much of the line as fits.
+    """
+
+    t0: float
+    row: int
+    text: str
+
+
+class Timeline:
+    """Collects the events of one stream; implements ``ports.EventSink``."""
+
+    def __init__(self) -> None:
+        self.frames: list[EmotionFrame] = []
+        self.cues: list[CategoryChange] = []
+        self._lines: dict[int, LyricLine] = {}
+
+    def publish(self, event: StreamEvent) -> None:
+        """Take one event."""
+        match event:
+            case EmotionFrame():
+                # A frame that an operator changed replaces the one of the same time.
+                if self.frames and self.frames[-1].t1 == event.t1:
+                    self.frames.pop()
+                self.frames.append(event)
+            case CategoryChange():
+                self.cues.append(event)
+            case LyricLine():
+                self._lines[event.segment] = event
+
+    @property
+    def lines(self) -> list[LyricLine]:
+        """The newest revisions of the lines, by time, without those that were taken back."""
+        return sorted((line for line in self._lines.values() if line.text), key=lambda line: (line.t0, line.segment))
+
+    @property
+    def span_s(self) -> tuple[float, float]:
+        """Start and end, seconds; never empty."""
+        if not self.frames:
+            return 0.0, FIRST_S
+        begin = max(0.0, self.frames[0].t1 - FIRST_S)
+        return begin, max(self.frames[-1].t1, begin + FIRST_S)
+
+    def runs(self) -> Iterator[Run]:
+        """Yield the spans of one category, in order."""
+        if not self.frames:
+            return
+        begin = self.span_s[0]
+        for frame, after in zip(self.frames, [*self.frames[1:], None], strict=True):
+            broken = after is not None and after.t1 - frame.t1 > GAP_S
+            if after is None or broken or _look(after) != _look(frame):
+                yield Run(t0=begin, t1=frame.t1, category=frame.category, held=frame.hold is not None)
+                begin = after.t1 - FIRST_S if after is not None and broken else frame.t1
+
+    def curve(self, value: Callable[[EmotionFrame], float]) -> tuple[list[float], list[float]]:
+        """Return times and values of the frames, with NaN where there were none for ``GAP_S``."""
+        times: list[float] = []
+        values: list[float] = []
+        for frame in self.frames:
+            if times and frame.t1 - times[-1] > GAP_S:
+                times.append(frame.t1)
+                values.append(math.nan)
+            times.append(frame.t1)
+            values.append(value(frame))
+        return times, values
+
+    def placed(self, width_s: Callable[[str], float]) -> list[PlacedText]:
+        """Lay out the lines in alternating rows, each cut where the next line of its row starts.
+
+        Args:
+            width_s: Returns the width of a text, in seconds of the time axis.
+        """
+        placed, ends, apart_s = [], [self.span_s[1]] * WORD_ROWS, width_s("n")
+        for i, line in reversed(list(enumerate(self.lines))):
+            row = i % WORD_ROWS
+            text = _cut(line.text, ends[row] - line.t0, width_s)
+            ends[row] = min(ends[row], line.t0 - apart_s)
+            if text:
+                placed.append(PlacedText(t0=line.t0, row=row, text=text))
+        return placed[::-1]
+
+
+def _look(frame: EmotionFrame) -> tuple[str, bool]:
+    return frame.category, frame.hold is not None
+
+
+def _cut(text: str, room_s: float, width_s: Callable[[str], float]) -> str:
+    """Return as much of a text as fits; empty where hardly anything fits."""
+    candidates: Sequence[str] = [text, *(f"{text[:n].rstrip()}…" for n in range(len(text) - 1, 2, -1))]
+    low, high = 0, len(candidates)
+    while low < high:  # the first one that fits: they grow shorter
+        middle = (low + high) // 2
+        if width_s(candidates[middle]) <= room_s:
+            high = middle
+        else:
+            low = middle + 1
+    return candidates[low] if low < len(candidates) else ""
 
 
 def check_picture(path: Path, option: str) -> None:
-    """Find out whether a picture can be drawn, before there is anything to draw.
+    """Check that a picture can be drawn, before there is anything to draw.
 
     Args:
-        path: Where it is to go; its ending names the format.
-        option: Of the command line, for the error.
+        path: Where it is written; its suffix names the format.
+        option: Option of the command line, for the error.
 
     Raises:
         SettingError: matplotlib is not installed, or does not know the format.
@@ -64,10 +188,10 @@ def check_picture(path: Path, option: str) -> None:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a picture; what was there before stays until it is complete.
+    """Write a picture; an older file stays until the new one is complete.
 
     Raises:
-        SettingError: It cannot be written.
+        SettingError: The file cannot be written.
     """
     with replacing(path) as file:
         try:
@@ -100,14 +224,14 @@ class TimelinePlot:
         from matplotlib import font_manager, rc_context  # noqa: PLC0415 - slow to import, wanted by --plot alone
 
         installed = set(font_manager.get_font_names())
-        # Names and lyrics are plain text: a dollar sign in them begins no formula.
+        # Names and lyrics are plain text: a dollar sign does not start a formula.
         fonts = [font for font in _FONTS if font in installed]
         look: dict[Any, Any] = {
             "font.family": fonts, "text.parse_math": False, "text.color": _INK, "xtick.color": _QUIET,
             "ytick.color": _QUIET, "axes.labelcolor": _QUIET, "axes.facecolor": _GROUND, "axes.edgecolor": "#262a35",
         }  # fmt: skip
         with rc_context(look), warnings.catch_warnings():
-            # Where no font has a character, its place is a box; a line on stderr for each would help nobody.
+            # A character that no font has is drawn as a box; a warning for each would help nobody.
             warnings.filterwarnings("ignore", message="Glyph .* missing from font")
             self._draw(path, title)
 
@@ -125,18 +249,18 @@ class TimelinePlot:
         words.set(yticks=[], ylim=(0, WORD_ROWS))
         words.set_xticks(_round_times(begin, end, most=round(_TIMES_PER_IN * width)))
         words.xaxis.set_major_formatter(_clock)
-        figure.draw_without_rendering()  # so that it is known how wide a second is
+        figure.draw_without_rendering()  # to know how wide a second is
         self._draw_words(words)
         save_figure(figure, path)
 
     def _draw_band(self, band: Axes) -> None:
-        """A stripe for each run of a category; what an operator held has a line above it. And the legend of it all."""
+        """Draw a stripe for each run of a category, a line above what an operator held, and the legend."""
         runs = list(self.timeline.runs())
         for run in runs:
             band.axvspan(run.t0, run.t1, 0, 0.8, color=CATEGORY_COLOURS[run.category], linewidth=0)
             if run.held:
                 band.axvspan(run.t0, run.t1, 0.88, 1, color=_INK, linewidth=0)
-        for name, (colour, dash) in _CURVES.items():  # among the curves the legend would hide some of them
+        for name, (colour, dash) in _CURVES.items():  # among the curves the legend would hide some
             band.plot([], [], color=colour, linestyle=dash, linewidth=1.8, label=name)
         for category in dict.fromkeys(run.category for run in runs):
             band.plot([], [], color=CATEGORY_COLOURS[category], linewidth=6, label=category)
@@ -162,7 +286,7 @@ class TimelinePlot:
 
     def _draw_words(self, words: Axes) -> None:
         def width_s(text: str) -> float:
-            """How wide a text is drawn, in seconds."""
+            """Return the width of a text, in seconds."""
             drawn = words.text(0, 0, text, fontsize=_WORDS_PT)
             pixels = drawn.get_window_extent()
             drawn.remove()
@@ -186,7 +310,7 @@ def _high(frame: EmotionFrame, name: str) -> float:
 
 
 def _round_times(begin_s: float, end_s: float, *, most: int) -> list[float]:
-    """Times as people count them, and not too many."""
+    """Return round times, at most ``most`` of them or so."""
     step_s = next((step for step in _STEPS_S if end_s - begin_s <= step * most), _STEPS_S[-1])
     first, last = math.ceil(begin_s / step_s), math.floor(end_s / step_s)
     return [float(step_s * i) for i in range(first, last + 1)]

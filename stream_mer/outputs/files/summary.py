@@ -1,4 +1,4 @@
-"""Sums up a whole file from its frames (pure)."""
+"""The summary of a whole file, from its frames. Pure."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class Summary:
 class FileSummary:
     """Collects the frames and lines of one file; implements ``ports.EventSink``.
 
-    Valence and arousal are means over all frames that claim an emotion, before smoothing. Probabilities are geometric
-    means, normalised: a frame that is sure against a category counts as much as one that is sure of it.
+    Valence and arousal are means over all frames that claim an emotion, before smoothing. Probabilities are normalised
+    geometric means: a frame that is sure against a category counts as much as one that is sure of it.
 
     Args:
-        words_alone: The file has words and no sound. Then each frame reads all the words so far, and what comes before
-            the first one says nothing, so the newest frame stands for the file.
+        words_alone: The file has lyrics and no sound. Each frame reads all lyrics so far, so the last frame stands for
+            the file.
     """
 
     def __init__(self, *, words_alone: bool = False) -> None:
@@ -80,7 +80,7 @@ class FileSummary:
 
     @property
     def category(self) -> str:
-        """The likeliest category of the file as a whole, however sure; ``UNKNOWN`` where nothing was to be judged."""
+        """The most probable category of the file; ``UNKNOWN`` if no frame claims an emotion."""
         if not self._n_counted:
             return UNKNOWN
         return max(CATEGORIES, key=self.categories.__getitem__)

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from stream_mer.errors import ServeError
+from stream_mer.event_json import summary_message
 from stream_mer.server import messages as wire
-from stream_mer.server.codec import MessageEncoder, decode_client, decode_server, encode, summary
+from stream_mer.server.codec import MessageEncoder, decode_client, decode_server, encode
 from stream_mer.server.examples import CHANGE, FRAME, LINE, STATUS, examples
 from stream_mer.types import UNKNOWN, Interval
 
@@ -129,12 +130,12 @@ def test_without_text_its_age_is_null_and_unknown_is_a_category():
 
 
 def test_summary_is_one_line_of_the_file():
-    line = summary(
-        stream="a.mp3",
+    line = summary_message(
+        "a.mp3",
         duration_s=61.23456,
         valence=0.1,
         arousal=-0.2,
-        top="sad",
+        category="sad",
         probs=FRAME.probs,
         clusters=FRAME.raw.clusters,
         lyrics="one\ntwo",
