@@ -42,13 +42,13 @@ from benchmarks.harness import (
     seconds_option,
 )
 from stream_mer.errors import SettingError, StreamMerError
+from stream_mer.event_json import MessageEncoder, encode
 from stream_mer.server import messages as wire
-from stream_mer.server.codec import MessageEncoder, encode
-from stream_mer.server.examples import FRAME
 from stream_mer.server.hub import Hub
 from stream_mer.server.server import Server
 from stream_mer.server.settings import ServeSettings
 from stream_mer.types import EmotionFrame
+from tools.examples import FRAME
 
 WARM_UP_S = 2.0
 """Published before anything counts; in this time the kernel buffers of stuck clients fill."""

@@ -38,11 +38,11 @@ from stream_mer.errors import StreamMerError
 from stream_mer.ports import EventSink
 from stream_mer.server import messages as wire
 from stream_mer.server.client import connect
-from stream_mer.server.examples import FRAME, STATUS
 from stream_mer.server.hub import Hub
 from stream_mer.server.server import Server
 from stream_mer.server.settings import ServeSettings
 from stream_mer.types import AudioChunk, EmotionFrame
+from tools.examples import FRAME, STATUS
 
 OPTIONS = (
     click.Option(["--channels"], type=click.IntRange(2, 1000), default=60, show_default=True, help="Of the chain."),

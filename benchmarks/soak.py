@@ -34,11 +34,11 @@ from benchmarks.harness import Child, Measurement, Row, Table, answer, memory_mi
 from stream_mer.errors import StreamMerError
 from stream_mer.ports import EventSink
 from stream_mer.server import messages as wire
-from stream_mer.server.examples import CHANGE, FRAME, LEVELS, LINE, STATUS
 from stream_mer.server.hub import Hub
 from stream_mer.server.server import Server
 from stream_mer.server.settings import ServeSettings
 from stream_mer.types import StreamEvent
+from tools.examples import CHANGE, FRAME, LEVELS, LINE, STATUS
 
 SAMPLE_EVERY_S = 1.0
 WARM_UP_SHARE = 0.3

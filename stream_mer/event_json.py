@@ -50,7 +50,7 @@ Seq: TypeAlias = Annotated[
         description="Counts the messages of this kind and stream from 0; a missing number was dropped.",
     ),
 ]
-StreamName: TypeAlias = Annotated[str, Meta(description="The stream that this is about, one of hello.streams.")]
+StreamName: TypeAlias = Annotated[str, Meta(description="The stream, one of hello.streams.")]
 Modality: TypeAlias = Literal["audio", "text"]
 Category: TypeAlias = Literal["happy", "angry", "sad", "relaxed"]
 Range: TypeAlias = Annotated[tuple[float, float], Meta(description="Low and high end.")]
@@ -58,11 +58,11 @@ Decibels: TypeAlias = Annotated[
     float, Meta(ge=-1000, le=1000, description="Decibels relative to full scale, -120 for silence.")
 ]
 Hold: TypeAlias = Annotated[
-    HoldKind | None, Meta(description="What an operator put in place of the values: null while they are live.")
+    HoldKind | None, Meta(description="The operator's override in force; null while the values are live.")
 ]
 HoldLeft: TypeAlias = Annotated[
     Annotated[float, Meta(ge=0, le=MAX_SECONDS)] | None,
-    Meta(description="When this was sent, the override had so many seconds left; null for no end of its own."),
+    Meta(description="Seconds until the override ends, when this was sent; null for an override without an end."),
 ]
 
 
@@ -91,7 +91,7 @@ class CategoryProbs(Struct, kw_only=True, frozen=True):
 
 
 class AudioStatePart(Struct, kw_only=True, frozen=True):
-    """What the newest three seconds of audio are. An emotion is claimed only of music."""
+    """Class of the newest three seconds of audio. Only music has an emotion."""
 
     state: AudioStateName
     prob: Annotated[Probability, Meta(description="Probability of that state.")]
@@ -121,7 +121,7 @@ class ClusterProbs(Struct, kw_only=True, frozen=True):
 
 
 class LatencyPart(Struct, kw_only=True, frozen=True):
-    """Where the time of this frame went, milliseconds; total runs from capture to publication."""
+    """Latency of this frame by stage, milliseconds; `total` is from capture to publication."""
 
     capture: float
     queue: float
@@ -143,7 +143,7 @@ class Message(Struct, tag_field="type", kw_only=True, frozen=True):
 
 
 class Emotion(Message, tag="emotion", kw_only=True, frozen=True):
-    """What the music feels like now: one frame. Latest wins: a slow client misses frames, never falls behind."""
+    """The emotion of the music now: one frame. Latest wins: a slow client misses frames and never falls behind."""
 
     stream: StreamName
     seq: Seq
@@ -160,21 +160,21 @@ class Emotion(Message, tag="emotion", kw_only=True, frozen=True):
         Probability,
         Meta(description="The probability of `category.top`; where that is `unknown`, of the likeliest category."),
     ]
-    modalities: Annotated[tuple[Modality, ...], Meta(description="What had an influence on this frame.")]
+    modalities: Annotated[tuple[Modality, ...], Meta(description="The inputs that had an influence on this frame.")]
     text_age_s: Annotated[float | None, Meta(description="Age of the newest sung line used; null without text.")] = None
     degraded: Annotated[
         tuple[str, ...],
         Meta(
-            description="Why this frame is worse than it could be. Of its audio: `audio_lost`, `silent` (nothing "
-            "sounds) or `no_music` (speech or noise): values go to neutral, the category is `unknown`. Of its words: "
-            "`lyrics_loading`, `lyrics_lagging`, `lyrics_unavailable`. Shown again because no other comes from a "
-            "worker: `worker_silent`, `worker_lost`, `broker_lost`. There may be new ones."
+            description="Reasons for a degraded frame. Audio: `audio_lost`, `silent` or `no_music` (speech or noise): "
+            "values go to neutral, the category is `unknown`. Lyrics: `lyrics_loading`, `lyrics_lagging`, "
+            "`lyrics_unavailable`. Repeated because the worker sends no other: `worker_silent`, `worker_lost`, "
+            "`broker_lost`. More may be added."
         ),
     ] = ()
-    audio_state: Annotated[
-        AudioStatePart | None, Meta(description="Music or not; null where nobody listened, such as to words alone.")
-    ] = None
-    held: Annotated[bool, Meta(description="True while an operator holds the values; `hold` says how.")] = False
+    audio_state: Annotated[AudioStatePart | None, Meta(description="Music or not; null for sources without audio.")] = (
+        None
+    )
+    held: Annotated[bool, Meta(description="True while an operator overrides the values; `hold` says how.")] = False
     hold: Hold = None
     hold_left_s: HoldLeft = None
     latency_ms: LatencyPart
@@ -182,7 +182,7 @@ class Emotion(Message, tag="emotion", kw_only=True, frozen=True):
 
 
 class Lyrics(Message, tag="lyrics", kw_only=True, frozen=True):
-    """A sung line as it stands now; sent whenever it changes, for the last time with `committed` true."""
+    """The current version of a sung line; sent whenever it changes, for the last time with `committed` true."""
 
     stream: StreamName
     seq: Seq
@@ -200,7 +200,7 @@ class Lyrics(Message, tag="lyrics", kw_only=True, frozen=True):
 
 
 class Change(Message, tag="change", kw_only=True, frozen=True):
-    """The category changed: the debounced trigger for cues. What was `unknown` between two categories is no change."""
+    """The category changed: the debounced trigger for cues. `unknown` between two categories is not a change."""
 
     stream: StreamName
     seq: Seq
@@ -244,10 +244,10 @@ class Status(Message, tag="status", kw_only=True, frozen=True):
 
 
 class Levels(Message, tag="levels", kw_only=True, frozen=True):
-    """How loud the input is, for what must move with the music itself. Opt-in, 50 a second at most; latest wins.
+    """Level of the input, for animation in time with the music. On request only, at most 50 a second; latest wins.
 
-    Where a client gets fewer, none is lost sight of: `peak_db` and `onset` are the largest of all since the message
-    before, and `rms_db` is the mean of their energies.
+    Peaks are kept where a client gets fewer: `peak_db` and `onset` are the largest since the previous message, `rms_db`
+    is the mean of the energies.
     """
 
     stream: StreamName
@@ -262,7 +262,7 @@ class Levels(Message, tag="levels", kw_only=True, frozen=True):
 
 
 class Summary(Message, tag="summary", kw_only=True, frozen=True):
-    """One whole file in one line; written by `stream-mer tag`, never sent over the wire."""
+    """Summary of a whole file, one line; written by `stream-mer tag`, not sent by the server."""
 
     stream: StreamName
     duration_s: float
@@ -283,8 +283,8 @@ DECIMALS = 4
 _encoder = msgspec.json.Encoder()
 
 
-def kind_of(message: Message) -> str:
-    """Return the ``type`` of a message."""
+def kind_of(message: Message | type[Message]) -> str:
+    """Return the ``type`` of a message on the wire."""
     return str(message.__struct_config__.tag)
 
 

@@ -15,7 +15,7 @@ from stream_mer.pipeline import Pipeline
 from stream_mer.ports import AudioSource
 from stream_mer.server.hub import Hub
 from stream_mer.server.ingest import Inlet
-from stream_mer.server.open_files import make_room
+from stream_mer.server.listener import raise_file_limit
 from stream_mer.server.server import Server, ServerInfo
 from stream_mer.server.settings import ServeSettings
 from stream_mer.sources.remote import RemoteSource
@@ -99,7 +99,7 @@ async def host(
         StreamMerError: The only producer failed. Where there are several, the others go on.
     """
     try:
-        make_room(settings.max_clients)
+        raise_file_limit(settings.max_clients)
         show = ShowRunner(outputs, spread=spread)
 
         def close_files() -> None:

@@ -21,7 +21,7 @@ from stream_mer.outputs.dmx.presets import ABOUT, EXAMPLES, LOOKS, find_rig
 from stream_mer.outputs.dmx.render import Moment, preview
 from stream_mer.outputs.dmx.rig import Rig
 from stream_mer.outputs.files.plot import check_picture, save_figure
-from stream_mer.server.codec import decode_server
+from stream_mer.server.messages import decode_server
 from stream_mer.types import StreamEvent
 from stream_mer.utils.escaping_console import EscapingConsole
 from stream_mer.utils.file_writing import check_targets

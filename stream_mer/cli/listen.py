@@ -7,9 +7,8 @@ from pathlib import Path
 
 import click
 
-from stream_mer.server.address import DEFAULT_URL
+from stream_mer.server.client import DEFAULT_URL, client_tls_context
 from stream_mer.server.terminal import listen
-from stream_mer.server.tls import trusting
 
 
 @click.command("listen")
@@ -29,5 +28,5 @@ def command(*, url: str, stream: str | None, token: str | None, authorities: Pat
 
     Reconnects by itself. Where the output is no terminal, it is one plain line a second.
     """
-    tls = None if authorities is None else trusting(authorities)
+    tls = None if authorities is None else client_tls_context(authorities)
     asyncio.run(listen(url, stream=stream, token=token, json_lines=json_lines, tls=tls))

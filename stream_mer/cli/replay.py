@@ -15,9 +15,9 @@ from stream_mer.cli.server_options import server_options, server_settings, tell_
 from stream_mer.outputs.recording.format import open_recording
 from stream_mer.outputs.recording.player import MAX_SPEED, MIN_SPEED, Player, Playing
 from stream_mer.runner import host
-from stream_mer.server.hello import ServerInfo
 from stream_mer.server.hub import Hub
 from stream_mer.server.server import Server
+from stream_mer.server.session import ServerInfo
 
 _PLACE = re.compile(r"(?:(?:(?P<hours>\d+):)?(?P<minutes>\d{1,3}):)?(?P<seconds>\d+(?:\.\d+)?)")
 

@@ -27,7 +27,7 @@ from stream_mer.cluster.records import (
 from stream_mer.cluster.state import ClusterState
 from stream_mer.config import NatsSettings
 from stream_mer.errors import ClusterError
-from stream_mer.server.wake import LoopWaker
+from stream_mer.server.outbox import Dispatcher
 from stream_mer.types import EmotionFrame, SourceState, StreamEvent, StreamStatus
 from stream_mer.utils.log_limit import LimitedLog
 
@@ -207,8 +207,8 @@ class Node:
         self._ids: dict[str, str] = {}
         self._overrides = Overrides(bus, hub)
         self._queued = asyncio.Event()
-        waker = LoopWaker(asyncio.get_running_loop())
-        self._incoming: CoalescingQueue[bytes] = CoalescingQueue(wake=lambda: waker.wake(self._queued.set))
+        dispatcher = Dispatcher(asyncio.get_running_loop())
+        self._incoming: CoalescingQueue[bytes] = CoalescingQueue(wake=lambda: dispatcher.call_soon(self._queued.set))
         self._replayed_generation = 0
         self._ready = asyncio.Event()
         self._limited = LimitedLog(log)

@@ -11,9 +11,8 @@ import msgspec
 from stream_mer.cluster.bus import Bus, run_together
 from stream_mer.cluster.records import OVERRIDES, Entry, Override, decode_override, encode, name_of, token_of
 from stream_mer.errors import ClusterError
-from stream_mer.server.codec import override_values
 from stream_mer.server.hub import Hub
-from stream_mer.server.messages import OverridePart
+from stream_mer.server.messages import OverridePart, override_values
 from stream_mer.types import ControlCommand, EmotionFrame
 from stream_mer.utils.log_limit import LimitedLog
 

@@ -13,8 +13,7 @@ from msgspec import Meta, Struct
 
 from stream_mer.errors import ClusterError, ServeError, SettingError
 from stream_mer.event_json import MAX_COUNT, Modality
-from stream_mer.server.codec import check_event
-from stream_mer.server.messages import OverridePart
+from stream_mer.server.messages import OverridePart, check_event
 from stream_mer.types import (
     CATEGORIES,
     CLUSTERS,

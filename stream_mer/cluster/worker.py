@@ -42,7 +42,7 @@ from stream_mer.config import WindowSettings
 from stream_mer.errors import ClusterError, SettingError, SourceError, StreamMerError
 from stream_mer.pipeline import Pipeline
 from stream_mer.ports import AudioSource, EventSink
-from stream_mer.server.wake import LoopWaker
+from stream_mer.server.outbox import Dispatcher
 from stream_mer.types import StreamEvent, StreamStatus
 from stream_mer.utils.log_limit import LimitedLog
 from stream_mer.utils.redaction import redact
@@ -114,8 +114,8 @@ class Publisher:
         self._bus = bus
         self._may_publish = may_publish
         self._queued = asyncio.Event()
-        waker = LoopWaker(asyncio.get_running_loop())
-        self.outgoing: OutgoingQueue = OutgoingQueue(wake=lambda: waker.wake(self._queued.set))
+        dispatcher = Dispatcher(asyncio.get_running_loop())
+        self.outgoing: OutgoingQueue = OutgoingQueue(wake=lambda: dispatcher.call_soon(self._queued.set))
 
     def put(self, task: ChannelTask, event: StreamEvent) -> None:
         """Queue an event of the worker itself."""

@@ -1,15 +1,15 @@
-"""A websocket that writes at once while the other side keeps up, and waits only for one that does not.
+"""One client's websocket: written at once while the client keeps up, waited for only if it does not.
 
 ``send`` of websockets costs every message of every client a frame of its own and a switch of tasks. Frames from a
-server are not masked and here not compressed, so the frame of a message is the same for all clients: it is made once
-and written straight into each transport that has nothing waiting. Only a client that reads too slowly is left to
-``send``, which waits for it.
+server are neither masked nor, here, compressed, so the frame of a message is the same for all clients: it is built once
+and written into each transport that has nothing waiting.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any
@@ -18,29 +18,68 @@ from websockets.asyncio.server import ServerConnection
 from websockets.frames import Frame, Opcode
 from websockets.protocol import Event, State
 
+from stream_mer.event_json import encode
+from stream_mer.server import messages as wire
+
+MAX_REASON_BYTES = 120
+"""A close frame holds 123 bytes beside its code (RFC 6455, 5.5)."""
+
+
+class _QuietLogger(logging.LoggerAdapter[logging.Logger]):
+    """A logger that never logs at DEBUG: there websockets would log every frame and header, including tokens."""
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - the name is that of logging
+        return level > logging.DEBUG and super().isEnabledFor(level)
+
+
+websockets_logger = _QuietLogger(logging.getLogger("stream_mer.server.websockets"), {})
+"""For ``websockets.serve`` and ``websockets.connect``."""
+
+
+class CloseConnection(Exception):  # noqa: N818 - it ends a connection; usually nothing is wrong
+    """The server ends a connection.
+
+    Attributes:
+        code: Close code.
+        message: What happened and what to do, for the people who run the client.
+        retry_after_s: When to reconnect, seconds; None if that would not help.
+    """
+
+    def __init__(self, code: wire.CloseCode, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.retry_after_s = retry_after_s
+
+    @classmethod
+    def first_of(cls, group: BaseExceptionGroup[CloseConnection]) -> CloseConnection:
+        """Return the first exception of a group."""
+        first = group.exceptions[0]
+        return cls.first_of(first) if isinstance(first, BaseExceptionGroup) else first
+
 
 class Websocket(ServerConnection):
-    """A websocket that is read from no faster than is good for everybody else.
+    """A websocket that is read no faster than the other clients can bear.
 
-    The library answers each ping at once and takes fragments without end, before any limit on messages is asked. A
-    client that reads no answers would fill the memory as fast as it can send; one that does would keep the loop busy.
+    The library answers each ping at once and accepts any number of fragments, before any limit on messages applies. A
+    client that does not read the answers would fill the memory; one that does would keep the event loop busy.
 
     Args:
-        most_frames_per_s: After so many frames of all kinds nothing is read for the rest of the second.
-        is_crowded: Tells of a new connection whether there are too many: then it is cut before it said a word.
+        max_frames_per_s: After this many frames of all kinds nothing is read for the rest of the second.
+        is_crowded: Tells whether there are too many connections; then a new one is cut at once.
         *args: Those of ``ServerConnection``.
         **kwargs: Those of ``ServerConnection``.
     """
 
-    def __init__(self, *args: Any, most_frames_per_s: int, is_crowded: Callable[[], bool], **kwargs: Any) -> None:
+    def __init__(self, *args: Any, max_frames_per_s: int, is_crowded: Callable[[], bool], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._is_crowded = is_crowded
-        self._most_frames_per_s = most_frames_per_s
+        self._max_frames_per_s = max_frames_per_s
         self._frames_this_second = 0
         self._second_ends_s = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Called once it can be read from."""
+        """Called once the connection is open."""
         super().connection_made(transport)
         if self._is_crowded():
             self.transport.abort()
@@ -52,9 +91,9 @@ class Websocket(ServerConnection):
         if now_s >= self._second_ends_s:
             self._second_ends_s, self._frames_this_second = now_s + 1.0, 0
         self._frames_this_second += 1
-        if self._frames_this_second > self._most_frames_per_s and self.transport.is_reading():
+        if self._frames_this_second > self._max_frames_per_s and self.transport.is_reading():
             self.transport.pause_reading()
-            self.loop.call_at(self._second_ends_s, self._read_on)
+            self.loop.call_at(self._second_ends_s, self._resume_reading)
 
     def pause_writing(self) -> None:
         """Called when more waits for the kernel than ``write_limit``."""
@@ -64,9 +103,9 @@ class Websocket(ServerConnection):
     def resume_writing(self) -> None:
         """Called when the client has caught up."""
         super().resume_writing()
-        self._read_on()
+        self._resume_reading()
 
-    def _read_on(self) -> None:
+    def _resume_reading(self) -> None:
         if not (self.paused or self.recv_messages.paused):
             self.transport.resume_reading()
 
@@ -75,7 +114,7 @@ class Connection:
     """One client's websocket as a session uses it.
 
     Args:
-        websocket: The open connection; without extensions.
+        websocket: The open connection, without extensions.
     """
 
     def __init__(self, websocket: ServerConnection) -> None:
@@ -83,9 +122,9 @@ class Connection:
         self._transport = websocket.transport
 
     def write(self, message: bytes) -> bool:
-        """Write a text message at once; False, and nothing done, if the client has not taken what came before."""
+        """Write a text message at once; return False, and write nothing, if earlier ones still wait for the client."""
         transport = self._transport
-        # One that broke a moment ago is still open for the library, which will be told in the next turn of the loop.
+        # A connection that broke a moment ago is open for the library until the next iteration of the event loop.
         if (
             self._websocket.protocol.state is not State.OPEN
             or transport.is_closing()
@@ -99,23 +138,34 @@ class Connection:
         """Write a text message, waiting until the client has taken what came before.
 
         Raises:
-            ConnectionClosed: The client is gone.
+            ConnectionClosed: The connection is closed.
         """
-        with self._gone_for_good():
+        with self._connection_errors():
             await self._websocket.send(message, text=True)
 
     async def recv(self) -> str | bytes:
         """Return the next message of the client.
 
         Raises:
-            ConnectionClosed: The client is gone.
+            ConnectionClosed: The connection is closed.
         """
-        with self._gone_for_good():
+        with self._connection_errors():
             return await self._websocket.recv()
 
-    async def close(self, code: int, reason: str) -> None:
-        with self._gone_for_good():
-            await self._websocket.close(code, reason)
+    async def close(self, why: CloseConnection, *, timeout_s: float) -> None:
+        """Send an ``error`` that says why, then close; wait at most ``timeout_s`` seconds for each.
+
+        Raises:
+            ConnectionClosed: The client closed first.
+        """
+        error = wire.Error(code=why.code, message=why.message, fatal=True, retry_after_s=why.retry_after_s)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self.send(encode(error))
+        reason = why.message.encode()[:MAX_REASON_BYTES].decode(errors="ignore")
+        with contextlib.suppress(TimeoutError), self._connection_errors():
+            async with asyncio.timeout(timeout_s):
+                await self._websocket.close(why.code, reason)
 
     def abort(self) -> None:
         """Cut the connection, whatever waits; idempotent."""
@@ -123,11 +173,11 @@ class Connection:
             self._transport.abort()
 
     @contextlib.contextmanager
-    def _gone_for_good(self) -> Iterator[None]:
-        """Say that the client is gone where asyncio stumbles over it.
+    def _connection_errors(self) -> Iterator[None]:
+        """Raise ConnectionClosed where asyncio raises AttributeError for a connection that is closed.
 
         A transport that was closed while bytes waited in it, and has sent them since, has forgotten its loop (Python
-        3.11 to 3.13 at least): ``abort``, which websockets calls then to be on the safe side, raises AttributeError.
+        3.11 to 3.13 at least): ``abort``, which websockets calls then, raises AttributeError.
         """
         try:
             yield
@@ -139,5 +189,5 @@ class Connection:
 
 @lru_cache(maxsize=8)
 def text_frame(message: bytes) -> bytes:
-    """Return the frame of a text message from a server; it is remembered for the other clients of the same message."""
+    """Return the frame of a text message from a server; cached for the other clients that get the same message."""
     return Frame(Opcode.TEXT, message).serialize(mask=False)

@@ -1,7 +1,7 @@
-"""Where streams meet clients: every event is encoded once and put into the outbox of each client that wants it.
+"""Where streams meet clients: each event is encoded once and delivered to every client that subscribed to it.
 
-Thread-safe, and it knows neither sockets nor event loops: pipelines publish from their threads, and each client's
-writer empties its own outbox wherever it runs.
+Thread-safe, and it knows neither sockets nor event loops: pipelines publish from their threads, and a ``Dispatcher``
+delivers in the event loop of the clients.
 """
 
 from __future__ import annotations
@@ -11,37 +11,31 @@ import logging
 import secrets
 import threading
 import time
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from stream_mer.event_json import MessageEncoder, encode, kind_of
 from stream_mer.ports import EventSink, OnEvent
 from stream_mer.server import messages as wire
-from stream_mer.server.codec import MessageEncoder, encode, kind_of
-from stream_mer.server.delivery import Delivery, Reader
-from stream_mer.server.history import History
-from stream_mer.server.hold import Hold
-from stream_mer.server.interest import Interest
-from stream_mer.server.outbox import Outbox, OutboxStatistics, Parcel, total
+from stream_mer.server.outbox import Dispatcher, Outbox, OutboxStatistics, QueuedMessage, Subscriber
+from stream_mer.server.overrides import Override
 from stream_mer.server.settings import HISTORY_MESSAGES
+from stream_mer.server.subscriptions import SubscriptionSet
 from stream_mer.types import ControlCommand, EmotionFrame, StreamEvent
 from stream_mer.utils.log_limit import LimitedLog
 
 logger = logging.getLogger(__name__)
 
-MOST_REMOVED = 64
-"""The counts of so many removed streams are kept, so that ``seq`` goes on if one of them comes again."""
+MAX_REMOVED = 64
+"""``seq`` goes on if one of this many removed streams comes back."""
 
+NOT_KEPT = frozenset({"levels"})
+"""Kinds that are not kept in the history."""
 
-class Watcher(Protocol):
-    """Somebody who looks at everything that is published, such as the metrics; called in the publishing thread."""
-
-    def see(self, message: wire.EventMessage) -> None: ...
-
-
-Forget = Callable[[str], None]
-"""Told of a stream that was removed: nothing that belongs to it need be kept."""
+OnRemove = Callable[[str], None]
+Wanted = Callable[[str, str], bool]
+"""Tells whether messages of a stream and a kind are wanted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +44,8 @@ class HubStatistics:
 
     Attributes:
         clients: How many get events now.
-        published: Messages by stream and kind, of the streams that are here.
-        outboxes: Of all clients together, those that have gone among them; ``waiting`` of those that are here.
+        published: Messages by stream and kind, of the streams that exist.
+        outboxes: Of all clients together, including those that have left; ``waiting`` without those.
     """
 
     clients: int
@@ -59,25 +53,71 @@ class HubStatistics:
     outboxes: OutboxStatistics
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Client:
-    """Somebody who gets events.
+class History:
+    """The newest messages of each stream and kind.
 
-    Attributes:
-        interest: What it wants.
-        via: What brings it to the outbox; None for the publishing thread itself.
+    Args:
+        length: How many of each are kept, at least 1.
     """
 
-    interest: Interest
-    via: Delivery | None = None
+    def __init__(self, length: int) -> None:
+        self._length = length
+        self._kept: dict[tuple[str, str], deque[QueuedMessage]] = {}
+
+    def add(self, message: QueuedMessage) -> None:
+        """Keep a message, unless it is of a kind that is not kept."""
+        if message.kind not in NOT_KEPT:
+            self._kept.setdefault((message.stream, message.kind), deque(maxlen=self._length)).append(message)
+
+    def remove(self, stream: str) -> None:
+        """Drop all messages of a stream."""
+        for key in [key for key in self._kept if key[0] == stream]:
+            del self._kept[key]
+
+    def newest(self, wanted: Wanted) -> list[QueuedMessage]:
+        """Return the newest message of each wanted stream and kind."""
+        return [kept[-1] for key, kept in self._kept.items() if wanted(*key)]
+
+    def since(self, last_seq: Mapping[str, Mapping[str, int]], wanted: Wanted) -> tuple[list[QueuedMessage], bool]:
+        """Return the messages after these numbers, of the streams and kinds that are named and wanted.
+
+        Args:
+            last_seq: The last ``seq`` that the client has seen, by stream and kind; -1 for none.
+            wanted: Tells which messages the client wants.
+
+        Returns:
+            The messages in the order of publication, and whether they are complete: False where some is no longer
+            kept, or the client claims to have seen what was never sent.
+        """
+        missed: list[QueuedMessage] = []
+        complete = True
+        for (stream, kind), kept in self._kept.items():
+            last = last_seq.get(stream, {}).get(kind)
+            if last is None or not wanted(stream, kind):
+                continue
+            missed.extend(message for message in kept if message.message.seq > last)
+            oldest, newest = kept[0].message.seq, kept[-1].message.seq
+            complete = complete and oldest <= max(last, -1) + 1 <= newest + 1
+        missed.sort(key=lambda message: message.number)
+        return missed, complete
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSink:
+    """Where the pipeline of one stream publishes."""
+
+    publish: Callable[[StreamEvent], None]
 
 
 class Hub:
-    """Joins the streams of this process to its clients and remembers the last messages of each stream and kind.
+    """Joins the streams of this process to its clients, and keeps the last messages of each stream and kind.
 
     Args:
-        clock: Seconds, monotonic; for the age of what is remembered and for what an operator holds for a time.
-        history_messages: How many messages of each stream and kind are remembered, at least 1.
+        clock: Seconds, monotonic; for the age of messages and for overrides with an end.
+        history_messages: How many messages of each stream and kind are kept, at least 1.
+
+    Attributes:
+        session: Random name of this run; ``seq`` starts anew with it.
     """
 
     def __init__(
@@ -88,22 +128,20 @@ class Hub:
     ) -> None:
         self.session = secrets.token_hex(4)
         self._clock = clock
-        self._watchers: list[tuple[Watcher, Forget | None]] = []
-        self._subscribers: list[tuple[OnEvent, Callable[[str], None] | None]] = []
+        self._event_subscribers: list[tuple[OnEvent, OnRemove | None]] = []
         self._failures = LimitedLog(logger, clock=clock)
         self._had_frames = False
-        self._levels_watched = False
+        self._levels_subscribed = False
         # One lock for all: a new client must see either the snapshot with an event or the event, never both or none.
         self._lock = threading.Lock()
         self._numbers = itertools.count()
         self._encoders: dict[str, MessageEncoder] = {}
         self._removed: OrderedDict[str, MessageEncoder] = OrderedDict()
-        self._holds: dict[str, Hold] = {}
+        self._overrides: dict[str, Override] = {}
         self._history = History(history_messages)
-        self._clients: dict[Outbox, _Client] = {}
-        # Who gets what, how often and in what way, worked out once for each stream and kind until somebody's interest
-        # changes.
-        self._readers: dict[tuple[str, str], dict[Delivery | None, list[Reader]]] = {}
+        self._clients: dict[Outbox, SubscriptionSet] = {}
+        # Computed once for each stream and kind, until the subscriptions of any client change.
+        self._subscribers: dict[tuple[str, str], dict[Dispatcher | None, list[Subscriber]]] = {}
         self._published: Counter[tuple[str, str]] = Counter()
         self._of_gone_clients = OutboxStatistics()
 
@@ -111,11 +149,11 @@ class Hub:
     def streams(self) -> tuple[str, ...]:
         """Names of all streams, in the order of their sinks."""
         with self._lock:
-            return tuple(self._holds)
+            return tuple(self._overrides)
 
     @property
     def has_frames(self) -> bool:
-        """True once any stream has published an emotion."""
+        """True once any stream has published a frame."""
         with self._lock:
             return self._had_frames
 
@@ -126,25 +164,13 @@ class Hub:
             return len(self._clients)
 
     def statistics(self) -> HubStatistics:
+        """Return the counts; from any thread."""
         with self._lock:
-            outboxes = total(self._clients) + self._of_gone_clients
-            return HubStatistics(clients=len(self._clients), published=dict(self._published), outboxes=outboxes)
+            outboxes, gone, published = list(self._clients), self._of_gone_clients, dict(self._published)
+        total = sum((outbox.statistics() for outbox in outboxes), start=gone)  # a thousand must not block publishing
+        return HubStatistics(clients=len(outboxes), published=published, outboxes=total)
 
-    def watch(self, watcher: Watcher, *, levels: bool = False, forget: Forget | None = None) -> None:
-        """Let somebody look at everything that is published from now on.
-
-        Args:
-            watcher: Called with each message; if it fails, that is logged, and everybody else gets the message.
-            levels: Have levels measured, too.
-            forget: Called with the name of each stream that is removed, after its last message.
-        """
-        with self._lock:
-            self._watchers.append((watcher, forget))
-            self._levels_watched = self._levels_watched or levels
-
-    def subscribe(
-        self, on_event: OnEvent, *, levels: bool = False, on_remove: Callable[[str], None] | None = None
-    ) -> None:
+    def subscribe(self, on_event: OnEvent, *, levels: bool = False, on_remove: OnRemove | None = None) -> None:
         """Have a function called with every event that is published from now on.
 
         Args:
@@ -154,144 +180,137 @@ class Hub:
             on_remove: Called with the name of each stream that is removed, after its last event.
         """
         with self._lock:
-            self._subscribers.append((on_event, on_remove))
-            self._levels_watched = self._levels_watched or levels
+            self._event_subscribers.append((on_event, on_remove))
+            self._levels_subscribed = self._levels_subscribed or levels
 
     def sink(self, stream: str) -> EventSink:
-        """Return where the pipeline of this stream publishes, from any thread; it never waits for a client."""
+        """Return the sink of a stream, to be used from any thread; the stream is added if it is new."""
         with self._lock:
             if stream not in self._encoders:
                 self._encoders[stream] = self._removed.pop(stream, MessageEncoder(stream))
-            self._holds.setdefault(stream, Hold())
-        return _StreamSink(self, stream)
+            self._overrides.setdefault(stream, Override())
+        return StreamSink(lambda event: self.publish(stream, event))
 
     def remove(self, stream: str) -> None:
-        """Forget a stream and all that belongs to it; idempotent.
-
-        What is published to it from now on is dropped. Of the last ``MOST_REMOVED`` removed streams the counts are
-        kept: should one of them come again, its ``seq`` goes on.
-        """
+        """Remove a stream and all that belongs to it; what is published to it later is dropped. Idempotent."""
         with self._lock:
             encoder = self._encoders.pop(stream, None)
             if encoder is None:
                 return
             self._removed[stream] = encoder
-            if len(self._removed) > MOST_REMOVED:
+            if len(self._removed) > MAX_REMOVED:
                 self._removed.popitem(last=False)
-            del self._holds[stream]
-            self._history.forget(stream)
-            for by_stream in (self._published, self._readers):
+            del self._overrides[stream]
+            self._history.remove(stream)
+            for by_stream in (self._published, self._subscribers):
                 for key in [key for key in by_stream if key[0] == stream]:
                     del by_stream[key]
-            for _, forget in (*self._watchers, *self._subscribers):
-                if forget is not None:
-                    forget(stream)
+            for _, on_remove in self._event_subscribers:
+                if on_remove is not None:
+                    on_remove(stream)
 
     def shown(self, stream: str) -> EmotionFrame | None:
-        """Return the frame of a stream that everybody sees now; None before the first."""
+        """Return the newest published frame of a stream; None before the first."""
         with self._lock:
-            return self._holds[stream].shown if stream in self._holds else None
+            return self._overrides[stream].shown if stream in self._overrides else None
 
     def publish(self, stream: str, event: StreamEvent) -> None:
-        """Send an event of a stream that has a sink to every client that wants it; of another one it is dropped."""
+        """Publish an event to every client that subscribed to it; events of a stream without a sink are dropped."""
         with self._lock:
-            hold = self._holds.get(stream)
-            if hold is None:  # removed, while its thread had something more to say
-                return
-            for shown in hold.pass_on(event, now=self._clock()):
-                self._send(stream, shown)
+            override = self._overrides.get(stream)
+            if override is not None:
+                for shown in override.apply(event, now=self._clock()):
+                    self._deliver(stream, shown)
 
     def control(self, command: ControlCommand, *, shown: EmotionFrame | None = None) -> None:
-        """Let an operator hold the values of streams, or give them back; what changes is published at once.
-
-        Names of streams that are not there are passed over.
+        """Carry out an operator's command; what changes is published at once. Unknown streams are ignored.
 
         Args:
             command: What to do.
-            shown: What to freeze at; None for what each stream shows now.
+            shown: The frame to freeze; None for the newest published frame of each stream.
         """
         with self._lock:
-            for stream in command.streams or tuple(self._holds):
-                if stream in self._holds:
-                    hold = self._holds[stream]
-                    for event in hold.control(command.action, command.override, now=self._clock(), shown=shown):
-                        self._send(stream, event)
+            for stream in command.streams or tuple(self._overrides):
+                if stream in self._overrides:
+                    override = self._overrides[stream]
+                    for event in override.control(command.action, command.override, now=self._clock(), shown=shown):
+                        self._deliver(stream, event)
 
     def expire(self) -> None:
-        """End the overrides whose time is over; to be called again and again, for streams from which nothing comes."""
+        """End the overrides whose time is over; to be called regularly, for streams that publish nothing."""
         with self._lock:
-            for stream, hold in self._holds.items():
+            for stream, override in self._overrides.items():
                 try:
-                    for event in hold.expire(now=self._clock()):
-                        self._send(stream, event)
+                    for event in override.expire(now=self._clock()):
+                        self._deliver(stream, event)
                 except Exception as exc:  # the overrides of the other streams end all the same
-                    self._failures.log(logging.ERROR, "hold", f"the override of {stream!r} could not end", error=exc)
+                    message = f"cannot end the override of {stream!r}"
+                    self._failures.log(logging.ERROR, "override", message, error=exc)
 
     def is_wanted(self, stream: str, kind: str) -> bool:
-        """Tell whether any client, or a watcher, wants such messages now."""
+        """Tell whether any client or subscriber wants messages of this kind now."""
         with self._lock:
-            return (kind == "levels" and self._levels_watched) or bool(self._readers_of(stream, kind))
+            return (kind == "levels" and self._levels_subscribed) or bool(self._subscribers_of(stream, kind))
 
-    def attach(self, outbox: Outbox, interest: Interest, *, via: Delivery | None = None) -> None:
-        """Send events to a client from now on, or others than before.
+    def attach(self, outbox: Outbox, subscriptions: SubscriptionSet) -> None:
+        """Send events to a client from now on, or replace its subscriptions.
 
-        First it gets the newest messages of everything that it did not want before, but of ``change``: an old cue must
-        not fire again.
+        The newest messages of what it had not subscribed to before come first, except ``change``: an old cue must not
+        fire again.
         """
         with self._lock:
-            known = self._clients.get(outbox)
-            before = Interest() if known is None else known.interest
-            self._join(outbox, interest, via)
-            news = self._history.newest(lambda *key: interest.wants(*key) and not before.wants(*key))
-            outbox.put_all(parcel.data for parcel in news if parcel.kind != "change")
+            before = self._clients.get(outbox, SubscriptionSet())
+            self._join(outbox, subscriptions)
+            newest = self._history.newest(lambda *key: subscriptions.wants(*key) and not before.wants(*key))
+            outbox.put_answers(message.data for message in newest if message.kind != "change")
 
     def welcome(
         self,
         outbox: Outbox,
-        interest: Interest,
+        subscriptions: SubscriptionSet,
         *,
         client_id: str,
         role: wire.Role,
         granted: Sequence[wire.Subscription],
         resume: wire.ResumePart | None = None,
-        via: Delivery | None = None,
     ) -> None:
-        """Answer ``identify``: send ``ready`` with the newest of everything, then what was missed, then every event."""
+        """Answer ``identify``: send ``ready`` with the newest messages, then what was missed, then every event."""
         with self._lock:
-            self._join(outbox, interest, via)
+            self._join(outbox, subscriptions)
             last_seq = resume.last_seq if resume is not None and resume.session == self.session else {}
-            missed = self._history.missed(last_seq, interest.wants)
+            missed, complete = self._history.since(last_seq, subscriptions.wants)
+            missed_keys = {(message.stream, message.kind) for message in missed}
             now = self._clock()
             snapshot = tuple(
-                wire.SnapshotEntry(age_s=round(max(0.0, now - parcel.published_at), 3), message=parcel.message)
-                for parcel in self._history.newest(interest.wants)
-                if (parcel.stream, parcel.kind) not in missed.keys
+                wire.SnapshotEntry(age_s=round(max(0.0, now - message.published_at), 3), message=message.message)
+                for message in self._history.newest(subscriptions.wants)
+                if (message.stream, message.kind) not in missed_keys
             )
             ready = wire.Ready(
                 client_id=client_id,
                 role=role,
                 granted=tuple(granted),
                 snapshot=snapshot,
-                resumed=None if resume is None else missed.complete and resume.session == self.session,
+                resumed=None if resume is None else complete and resume.session == self.session,
             )
-            outbox.put_all([encode(ready), *(parcel.data for parcel in missed.parcels)])
+            outbox.put_answers([encode(ready), *(message.data for message in missed)])
 
     def detach(self, outbox: Outbox) -> None:
         """Send nothing more to a client; idempotent."""
         with self._lock:
             if self._clients.pop(outbox, None) is not None:
-                self._readers.clear()
-                self._of_gone_clients += outbox.statistics().without_waiting()
+                self._subscribers.clear()
+                self._of_gone_clients += replace(outbox.statistics(), waiting=0)
 
-    def _join(self, outbox: Outbox, interest: Interest, via: Delivery | None) -> None:
-        if via is not None:
-            via.settle()  # what was published before must not come after the answer
-        self._clients[outbox] = _Client(interest=interest, via=via)
-        self._readers.clear()
+    def _join(self, outbox: Outbox, subscriptions: SubscriptionSet) -> None:
+        if outbox.dispatcher is not None:
+            outbox.dispatcher.settle()  # what was published before must not come after the answer
+        self._clients[outbox] = subscriptions
+        self._subscribers.clear()
 
-    def _send(self, stream: str, event: StreamEvent) -> None:
+    def _deliver(self, stream: str, event: StreamEvent) -> None:
         message = self._encoders[stream].message(event)
-        parcel = Parcel(
+        queued = QueuedMessage(
             number=next(self._numbers),
             stream=stream,
             kind=kind_of(message),
@@ -299,46 +318,29 @@ class Hub:
             data=encode(message),
             published_at=self._clock(),
         )
-        self._published[stream, parcel.kind] += 1
-        self._had_frames = self._had_frames or parcel.kind == "emotion"
-        self._history.remember(parcel)
-        for delivery, readers in self._readers_of(stream, parcel.kind).items():
-            if delivery is not None:
-                delivery.post(parcel, readers)
+        self._published[stream, queued.kind] += 1
+        self._had_frames = self._had_frames or queued.kind == "emotion"
+        self._history.add(queued)
+        for dispatcher, subscribers in self._subscribers_of(stream, queued.kind).items():
+            if dispatcher is not None:
+                dispatcher.post(queued, subscribers)
                 continue
-            for outbox, interval_s in readers:
-                outbox.put(parcel, interval_s=interval_s)
-        for on_event, _ in self._subscribers:
+            for outbox, interval_s in subscribers:
+                outbox.put(queued, interval_s=interval_s)
+        for on_event, _ in self._event_subscribers:
             try:
                 on_event(stream, event)
-            except Exception as exc:  # its trouble must not become that of the stream
+            except Exception as exc:  # must not become the failure of the stream
                 name = getattr(on_event, "__qualname__", type(on_event).__name__)
                 self._failures.log(logging.ERROR, name, f"{name} failed with an event", error=exc)
-        for watcher, _ in self._watchers:
-            try:
-                watcher.see(message)
-            except Exception as exc:  # its trouble must not become that of the stream
-                name = type(watcher).__name__
-                self._failures.log(logging.ERROR, name, f"{name} failed with a message", error=exc)
 
-    def _readers_of(self, stream: str, kind: str) -> dict[Delivery | None, list[Reader]]:
+    def _subscribers_of(self, stream: str, kind: str) -> dict[Dispatcher | None, list[Subscriber]]:
         key = (stream, kind)
-        if key not in self._readers:
-            readers: dict[Delivery | None, list[Reader]] = {}
-            for outbox, client in self._clients.items():
-                interval_s = client.interest.interval_s(stream, kind)
+        if key not in self._subscribers:
+            subscribers: dict[Dispatcher | None, list[Subscriber]] = {}
+            for outbox, subscriptions in self._clients.items():
+                interval_s = subscriptions.interval_s(stream, kind)
                 if interval_s is not None:
-                    readers.setdefault(client.via, []).append(Reader(outbox, interval_s))
-            self._readers[key] = readers
-        return self._readers[key]
-
-
-class _StreamSink:
-    """The hub as one pipeline sees it."""
-
-    def __init__(self, hub: Hub, stream: str) -> None:
-        self._hub = hub
-        self._stream = stream
-
-    def publish(self, event: StreamEvent) -> None:
-        self._hub.publish(self._stream, event)
+                    subscribers.setdefault(outbox.dispatcher, []).append(Subscriber(outbox, interval_s))
+            self._subscribers[key] = subscribers
+        return self._subscribers[key]

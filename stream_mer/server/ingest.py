@@ -1,8 +1,7 @@
-"""Audio that a client sends in: which stream it goes to, and why it may not."""
+"""Audio that clients send: which client sends to which stream, and when another one may take over."""
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Callable, Mapping
 from typing import Protocol
@@ -11,20 +10,19 @@ from stream_mer.errors import SettingError, SourceError
 from stream_mer.server import messages as wire
 
 SILENT_S = 1.0
-"""A sender that has sent nothing for so long may be taken over from without a token, seconds."""
+"""Without tokens, a sender that has sent nothing for this long may be replaced, seconds."""
 
 
 class Inlet(Protocol):
-    """Where a stream takes its audio from whoever sends it; one sender at a time."""
+    """A stream that takes its audio from one sender at a time; see ``sources.remote.RemoteSource``."""
 
     def claim(self, *, rate_hz: int, sample_format: str, channels: int) -> None:
         """Begin to send.
 
         Raises:
-            SettingError: The audio cannot be of this kind.
-            SourceError: Somebody else sends already.
+            SettingError: Audio of this kind is not supported.
+            SourceError: Another sender has the stream.
         """
-        ...
 
     def push(self, data: bytes) -> None:
         """Take the next bytes, cut anywhere; never waits.
@@ -32,23 +30,21 @@ class Inlet(Protocol):
         Raises:
             SourceError: The stream takes no more.
         """
-        ...
 
     def release(self) -> None:
-        """Stop to send."""
-        ...
+        """Stop sending."""
 
 
 class Senders:
-    """Which client sends to which stream, and who may take over.
+    """Which client sends to which stream.
 
-    A sender whose network died holds its stream until the server misses its pongs, which takes most of a minute. So
-    whoever has shown an operator's token takes over at once. Where there is no token, nothing tells a second sender by
-    mistake from the first one coming back: it takes over from one that has sent nothing for ``SILENT_S``.
+    A sender whose network died keeps its stream until the server misses its pongs, which takes most of a minute. So a
+    client that has proved the operator's role by a token takes over at once. Without tokens, a second sender by mistake
+    cannot be told from the first one coming back: it takes over from a sender that is silent for ``SILENT_S``.
 
     Args:
         inlets: The streams that take audio, by name.
-        guarded: Whether senders have to show a token.
+        guarded: Whether senders have to prove their role by a token.
         clock: Seconds, monotonic.
     """
 
@@ -62,103 +58,101 @@ class Senders:
         self._heard_at: dict[str, float] = {}
 
     def claim(self, sender: Ingest, message: wire.AudioStart) -> None:
-        """Give a stream to a sender; the one before is told.
+        """Give a stream to a sender; the previous one is told.
 
         Raises:
-            SettingError: The audio cannot be of this kind.
-            SourceError: Somebody else sends, and goes on.
+            SettingError: Audio of this kind is not supported.
+            SourceError: Another client sends, and goes on.
         """
         stream, inlet = message.stream, self.inlets[message.stream]
-        claim = functools.partial(
-            inlet.claim, rate_hz=message.rate_hz, sample_format=message.format, channels=message.channels
-        )
-        before = self._senders.get(stream)
+        previous = self._senders.get(stream)
+        kind = {"rate_hz": message.rate_hz, "channels": message.channels}
         try:
-            claim()
+            inlet.claim(sample_format=message.format, **kind)
         except SourceError:
-            if before is None or not self._may_be_replaced(stream):
+            silent = self._clock() - self._heard_at.get(stream, 0.0) >= SILENT_S
+            if previous is None or not (self._guarded or silent):
                 raise
-            self.release(before, stream)
-            claim()
-            before.lose()
+            self.release(previous, stream)
+            inlet.claim(sample_format=message.format, **kind)
+            previous.on_replaced()
         self._senders[stream] = sender
-        self.heard(stream)
-
-    def _may_be_replaced(self, stream: str) -> bool:
-        return self._guarded or self._clock() - self._heard_at[stream] >= SILENT_S
-
-    def heard(self, stream: str) -> None:
-        """Take note that the sender of a stream sent something."""
         self._heard_at[stream] = self._clock()
 
+    def push(self, stream: str, data: bytes) -> None:
+        """Pass audio on to a stream.
+
+        Raises:
+            SourceError: The stream takes no more.
+        """
+        self._heard_at[stream] = self._clock()
+        self.inlets[stream].push(data)
+
     def release(self, sender: Ingest, stream: str) -> None:
-        """Take a stream from a sender; nothing happens if it has it no more."""
+        """Take a stream from a sender; ignored if it does not have it."""
         if self._senders.get(stream) is sender:
             del self._senders[stream]
             self.inlets[stream].release()
 
 
 class Ingest:
-    """What one client sends: audio for one stream at a time.
+    """The audio of one client, for one stream at a time.
 
     Args:
-        senders: Who sends to which stream.
-        tell: Sends the client a message that it did not ask for.
+        senders: Which client sends to which stream.
+        report: Sends an error to the client.
     """
 
-    def __init__(self, senders: Senders, *, tell: Callable[[wire.Error], None]) -> None:
+    def __init__(self, senders: Senders, *, report: Callable[[wire.Error], None]) -> None:
         self._senders = senders
-        self._tell = tell
+        self._report = report
         self._stream: str | None = None
-        self._lost = False
+        self._replaced = False
 
     @property
     def is_open(self) -> bool:
-        """Whether binary messages are awaited; those of a stream that another client took over are on their way yet."""
-        return self._stream is not None or self._lost
+        """Whether binary messages are expected: also from a client that was replaced while some were on their way."""
+        return self._stream is not None or self._replaced
 
-    def start(self, message: wire.AudioStart) -> wire.Error | None:
-        """Begin; an ``audio.start`` in the middle ends what was sent before. Return why it may not be, if so."""
+    def start(self, message: wire.AudioStart) -> bool:
+        """Begin to send; what was sent before ends. Returns True if the client was told why it may not."""
         self.end()
-        inlets = self._senders.inlets
-        if message.stream not in inlets:
+        stream, inlets = message.stream, self._senders.inlets
+        if stream not in inlets:
             takers = ", ".join(inlets) or "none; start the server with --source remote"
-            return _refusal(
-                wire.CloseCode.NO_STREAM, f"no stream {message.stream[:80]!r} takes audio from clients ({takers})"
-            )
+            why = f"no stream {stream[:80]!r} takes audio from clients ({takers})"
+            return self._refuse(wire.CloseCode.NO_STREAM, why)
         try:
             self._senders.claim(self, message)
         except SettingError as error:
-            return _refusal(wire.CloseCode.BAD_MESSAGE, str(error))
+            return self._refuse(wire.CloseCode.BAD_MESSAGE, str(error))
         except SourceError as error:
-            return _refusal(wire.CloseCode.FORBIDDEN, str(error))
-        self._stream = message.stream
-        return None
+            return self._refuse(wire.CloseCode.FORBIDDEN, str(error))
+        self._stream = stream
+        return False
 
-    def feed(self, data: bytes) -> wire.Error | None:
-        """Take a binary message; return why the stream takes no more, if so: then it has to be started anew."""
-        if self._stream is None:  # what was on its way when another client took over
-            return None
-        self._senders.heard(self._stream)
+    def feed(self, data: bytes) -> bool:
+        """Take a binary message. Returns True if the client was told that the stream takes no more."""
+        if self._stream is None:  # it was on its way when another client took over
+            return False
         try:
-            self._senders.inlets[self._stream].push(data)
+            self._senders.push(self._stream, data)
         except SourceError as error:
             self.end()
-            return _refusal(wire.CloseCode.BAD_MESSAGE, str(error))
-        return None
+            return self._refuse(wire.CloseCode.BAD_MESSAGE, str(error))
+        return False
 
-    def lose(self) -> None:
-        """Take note that another client sends to the stream from now on, and tell this one."""
-        stream, self._stream, self._lost = self._stream, None, True
-        why = f"another client sends to {stream} now; audio.start takes it back"
-        self._tell(_refusal(wire.CloseCode.FORBIDDEN, why))
+    def on_replaced(self) -> None:
+        """Called when another client takes over the stream; the client is told."""
+        stream, self._stream, self._replaced = self._stream, None, True
+        self._refuse(wire.CloseCode.FORBIDDEN, f"another client sends to {stream} now; audio.start takes it back")
 
     def end(self) -> None:
-        """Send no more; idempotent."""
-        stream, self._stream, self._lost = self._stream, None, False
+        """Stop sending; idempotent."""
+        stream, self._stream, self._replaced = self._stream, None, False
         if stream is not None:
             self._senders.release(self, stream)
 
-
-def _refusal(code: wire.CloseCode, message: str) -> wire.Error:
-    return wire.Error(code=code, message=message, fatal=False)
+    def _refuse(self, code: wire.CloseCode, message: str) -> bool:
+        self._report(wire.Error(code=code, message=message, fatal=False))
+        return True

@@ -1,115 +1,73 @@
-"""The words of ``mer.v1``: every message that travels the wire, declared once.
+"""The messages of ``mer.v1``, and how they are decoded.
 
-JSON, one object a message, tagged by ``type``. The encoder, the decoders, the JSON Schema and the AsyncAPI document
-all come from these structs. Unknown fields are ignored in both directions, so a field may be added at any time;
-removing or changing one makes ``mer.v2``.
+JSON, one object per message, tagged by ``type``. Encoder, decoders, JSON Schema and AsyncAPI document all come from
+these structs and those of ``event_json``, which are available here too. Unknown fields are ignored in both directions,
+so a field may be added at any time; removing or changing one makes ``mer.v2``.
 
-Fields that may be unknown are sent as ``null``: a message of one kind always has the same keys. (Each class says
-``kw_only`` and ``frozen`` itself because a type checker does not inherit them.)
+Fields that may be unknown are sent as ``null``: a message of one kind always has the same keys. (Each class repeats
+``kw_only`` and ``frozen`` because a type checker does not inherit them.)
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias, get_args
 
+import msgspec
 from msgspec import Meta, Struct, field
 
-from stream_mer.event_json import (
-    MAX_COUNT as MAX_COUNT,
-)
-from stream_mer.event_json import (
-    AudioStatePart as AudioStatePart,
-)
-from stream_mer.event_json import (
-    Category as Category,
-)
-from stream_mer.event_json import (
-    CategoryPart as CategoryPart,
-)
-from stream_mer.event_json import (
-    CategoryProbs as CategoryProbs,
-)
-from stream_mer.event_json import (
-    Change as Change,
-)
-from stream_mer.event_json import (
-    ClusterProbs as ClusterProbs,
-)
-from stream_mer.event_json import (
-    Emotion as Emotion,
-)
-from stream_mer.event_json import (
-    EventMessage as EventMessage,
-)
-from stream_mer.event_json import (
-    IntervalPart as IntervalPart,
-)
-from stream_mer.event_json import (
-    LatencyPart as LatencyPart,
-)
-from stream_mer.event_json import (
-    Levels as Levels,
-)
-from stream_mer.event_json import (
-    Lyrics as Lyrics,
-)
-from stream_mer.event_json import (
-    Message as Message,
-)
-from stream_mer.event_json import (
-    Modality as Modality,
-)
-from stream_mer.event_json import (
-    Range as Range,
-)
-from stream_mer.event_json import (
-    Seconds as Seconds,
-)
-from stream_mer.event_json import (
-    Signed as Signed,
-)
-from stream_mer.event_json import (
-    Status as Status,
-)
-from stream_mer.event_json import (
+from stream_mer.errors import ServeError
+from stream_mer.event_json import (  # noqa: F401 - part of the protocol
+    MAX_COUNT,
+    AudioStatePart,
+    Category,
+    CategoryPart,
+    CategoryProbs,
+    Change,
+    ClusterProbs,
+    Emotion,
+    EventMessage,
+    IntervalPart,
+    LatencyPart,
+    Levels,
+    Lyrics,
+    Message,
+    MessageEncoder,
+    Modality,
+    Range,
+    Seconds,
+    Signed,
+    Status,
     StreamName,
+    Summary,
+    ValenceArousal,
+    WordPart,
+    encode,
+    kind_of,
 )
-from stream_mer.event_json import (
-    Summary as Summary,
-)
-from stream_mer.event_json import (
-    ValenceArousal as ValenceArousal,
-)
-from stream_mer.event_json import (
-    WordPart as WordPart,
-)
-from stream_mer.types import (
-    MAX_SECONDS,
-    ControlAction,
-)
+from stream_mer.types import MAX_SECONDS, ControlAction, OverrideValues, StreamEvent
 
 PROTOCOL = "mer.v1"
 """Name and major version of the protocol."""
 
 SUBPROTOCOL = "mer.v1.json"
-"""What client and server agree on in ``Sec-WebSocket-Protocol``; a client that offers none gets the same."""
+"""Value of ``Sec-WebSocket-Protocol``; a client that offers none is served all the same."""
 
 STREAM_PATH = "/v1/stream"
-"""Where the websocket is served."""
+"""Path of the websocket."""
 
 DEFAULT_KINDS = ("emotion", "lyrics", "change", "status")
-"""Messages about a stream that a client gets unless it says otherwise."""
+"""Messages about a stream that a client gets by default."""
 
 EVENT_KINDS = (*DEFAULT_KINDS, "levels")
 """Messages about a stream that a client may subscribe to."""
 
 LATEST_WINS = frozenset({"emotion", "levels"})
-"""Kinds of which a client only ever wants the newest; all others are kept in order."""
+"""Kinds of which only the newest message waits for a slow client; all others keep their order."""
 
 
 class CloseCode(IntEnum):
-    """Why the server closes a connection; ``Error.code`` carries the same number."""
+    """Why the server closes a connection; also in ``Error.code``."""
 
     GOING_AWAY = 1001
     INTERNAL_ERROR = 1011
@@ -131,7 +89,7 @@ Streams: TypeAlias = Annotated[tuple[str, ...], Meta(description="Names of strea
 
 
 class LimitsPart(Struct, kw_only=True, frozen=True):
-    """The limits that the server applies; each one is a setting of it."""
+    """The limits of the server; each one is a setting."""
 
     max_clients: int
     max_message_bytes: int
@@ -140,30 +98,30 @@ class LimitsPart(Struct, kw_only=True, frozen=True):
     max_audio_messages_per_s: int = 200
     handshake_timeout_s: Annotated[float, Meta(description="For a connection to become a websocket.")] = 5.0
     identify_timeout_s: float
-    queued_messages: Annotated[int, Meta(description="Ordered messages that wait for a client before one is dropped.")]
-    stuck_after_s: Annotated[float, Meta(description="A client that takes nothing for so long is closed (4410).")]
+    queued_messages: Annotated[int, Meta(description="Ordered messages that may wait for a client.")]
+    stuck_after_s: Annotated[float, Meta(description="A client that takes nothing for this long is closed (4410).")]
     pong_timeout_s: Annotated[
         float,
         Meta(
-            description="The server sends pings of the websocket itself so often, and closes (1011) where none is "
-            "answered for so long; browsers and libraries answer by themselves."
+            description="Interval of websocket pings; a client that answers none for this long is closed (1011). "
+            "Browsers and libraries answer by themselves."
         ),
     ] = 20.0
-    max_subscriptions: Annotated[int, Meta(description="Choices that the server remembers of one client.")] = 64
+    max_subscriptions: Annotated[int, Meta(description="Subscriptions that the server keeps of one client.")] = 64
     history_messages: Annotated[
         int, Meta(description="Messages of each stream and kind that a client may resume over.")
     ] = 256
 
 
 class ClientPart(Struct, kw_only=True, frozen=True):
-    """Who connects, in its own words; for the server's log."""
+    """Who connects; for the server's log."""
 
     name: str = ""
     kind: str = ""
 
 
 class Subscription(Struct, kw_only=True, frozen=True):
-    """A choice of streams and events. Where several choose the same, the last one counts."""
+    """A selection of streams and events. Where several apply, the last one counts."""
 
     streams: Streams = ()
     events: Annotated[
@@ -173,7 +131,7 @@ class Subscription(Struct, kw_only=True, frozen=True):
     max_hz: Annotated[
         Annotated[float, Meta(gt=0)] | None,
         Meta(
-            description="At most so many a second of each stream's `emotion` and `levels`; the newest wins. "
+            description="Maximum rate of each stream's `emotion` and `levels`, per second; the newest wins. "
             "Null for all of them."
         ),
     ] = None
@@ -190,20 +148,20 @@ class ResumePart(Struct, kw_only=True, frozen=True):
 
 
 class OverridePart(Struct, kw_only=True, frozen=True):
-    """Values that an operator puts in place of what the music feels like."""
+    """Values that an operator sets in place of the computed ones."""
 
     valence: Signed
     arousal: Signed
     ttl_s: Annotated[
         Annotated[float, Meta(gt=0, le=MAX_SECONDS)] | None,
-        Meta(description="After so many seconds the values are live again; null for when `resume` comes."),
+        Meta(description="Seconds until the values are live again; null for until `resume`."),
     ] = None
 
 
 class RefusalPart(Struct, kw_only=True, frozen=True):
-    """Why something asked for was not done."""
+    """Why a request was refused."""
 
-    code: Annotated[int, Meta(description="The close code that fits, though nothing is closed.")]
+    code: Annotated[int, Meta(description="The close code that applies, though nothing is closed.")]
     message: Annotated[str, Meta(description="What happened and what to do.")]
 
 
@@ -224,7 +182,7 @@ class Hello(Message, tag="hello", kw_only=True, frozen=True):
 
 
 class Identify(Message, tag="identify", kw_only=True, frozen=True):
-    """The client says who it is and what it wants. Optional where no token is set."""
+    """The client's name, token and subscriptions. Optional where no token is required."""
 
     token: str | None = None
     client: ClientPart = ClientPart()
@@ -235,7 +193,7 @@ class Identify(Message, tag="identify", kw_only=True, frozen=True):
 
 
 class SnapshotEntry(Struct, kw_only=True, frozen=True):
-    """The last message of one stream and kind."""
+    """The newest message of one stream and kind."""
 
     age_s: Annotated[float, Meta(ge=0, description="How long ago it was published, seconds.")]
     message: Emotion | Lyrics | Change | Status | Levels
@@ -249,19 +207,19 @@ class Ready(Message, tag="ready", kw_only=True, frozen=True):
     granted: Annotated[tuple[Subscription, ...], Meta(description="What the client gets from now on.")]
     snapshot: Annotated[
         tuple[SnapshotEntry, ...],
-        Meta(description="The last value of each subscribed message; without those that follow because of `resume`."),
+        Meta(description="The newest message of each subscribed stream and kind; without those that `resume` brings."),
     ] = ()
     resumed: Annotated[
         bool | None,
         Meta(
             description="True: everything missed follows as ordinary messages. False: the session is another one, or "
-            "some is no longer known. Null where nothing was to resume."
+            "some messages are no longer kept. Null without `resume`."
         ),
     ] = None
 
 
 class Subscribe(Message, tag="subscribe", kw_only=True, frozen=True):
-    """The client wants more, or the same at another rate; the newest known values follow the `result`."""
+    """Adds a subscription, or changes its rate; the newest known values follow the `result`."""
 
     id: RequestId = None
     streams: Streams = ()
@@ -272,7 +230,7 @@ class Subscribe(Message, tag="subscribe", kw_only=True, frozen=True):
 
 
 class Unsubscribe(Message, tag="unsubscribe", kw_only=True, frozen=True):
-    """The client wants less."""
+    """Removes subscriptions."""
 
     id: RequestId = None
     streams: Streams = ()
@@ -280,13 +238,13 @@ class Unsubscribe(Message, tag="unsubscribe", kw_only=True, frozen=True):
 
 
 class Control(Message, tag="control", kw_only=True, frozen=True):
-    """An operator takes the values into their own hands, or gives them back with `resume`."""
+    """An operator overrides the values, or ends that with `resume`."""
 
     id: RequestId = None
     action: Annotated[
         ControlAction,
         Meta(
-            description="`freeze`: the values stay as they are. `blackout`: likewise, and whatever shows them goes "
+            description="`freeze`: the values stay as they are. `blackout`: the same, and all that shows them goes "
             "dark. `override`: these values instead. `resume`: live again."
         ),
     ]
@@ -303,10 +261,10 @@ class Result(Message, tag="result", kw_only=True, frozen=True):
 
 
 class Ping(Message, tag="ping", kw_only=True, frozen=True):
-    """Asks the other side for a `pong`; for browsers, which cannot send protocol pings."""
+    """Requests a `pong` from the other side; for browsers, which cannot send websocket pings."""
 
     id: Id = None
-    t: Annotated[float | None, Meta(description="Any clock of the sender; comes back as it is.")] = None
+    t: Annotated[float | None, Meta(description="Any clock of the sender; returned as it is.")] = None
 
 
 class Pong(Message, tag="pong", kw_only=True, frozen=True):
@@ -317,19 +275,19 @@ class Pong(Message, tag="pong", kw_only=True, frozen=True):
 
 
 class AudioStart(Message, tag="audio.start", kw_only=True, frozen=True):
-    """The client sends audio for a stream: raw PCM in binary messages from now on, in real time.
+    """The client sends audio for a stream: from now on raw PCM in binary messages, in real time.
 
-    Only streams of `--source remote` take it, from one client at a time; a refusal is an `error` that is not fatal.
+    Only streams of `--source remote` take audio, from one client at a time. A refusal is an `error` that is not fatal.
     """
 
     stream: StreamName
     format: Annotated[Literal["s16le", "f32le"], Meta(description="Samples, little-endian, channels interleaved.")]
     rate_hz: Annotated[int, Meta(description="4,000 to 384,000.")]
-    channels: Annotated[int, Meta(description="1 to 64; their mean is heard.")] = 1
+    channels: Annotated[int, Meta(description="1 to 64; their mean is used.")] = 1
 
 
 class AudioEnd(Message, tag="audio.end", kw_only=True, frozen=True):
-    """The client sends no more audio; another one may."""
+    """The client stops sending audio; another one may begin."""
 
 
 class Error(Message, tag="error", kw_only=True, frozen=True):
@@ -338,7 +296,9 @@ class Error(Message, tag="error", kw_only=True, frozen=True):
     code: Annotated[int, Meta(description="The close code that follows or would follow.")]
     message: Annotated[str, Meta(description="What happened and what to do.")]
     fatal: Annotated[bool, Meta(description="True if the server closes the connection now.")]
-    retry_after_s: Annotated[float | None, Meta(description="When to come back, if at all.")] = None
+    retry_after_s: Annotated[
+        float | None, Meta(description="When to reconnect, seconds; null if that fails again.")
+    ] = None
 
 
 ServerMessage: TypeAlias = Hello | Ready | Emotion | Lyrics | Change | Status | Levels | Result | Ping | Pong | Error
@@ -346,3 +306,89 @@ ServerMessage: TypeAlias = Hello | Ready | Emotion | Lyrics | Change | Status | 
 
 ClientMessage: TypeAlias = Identify | Subscribe | Unsubscribe | Control | AudioStart | AudioEnd | Ping | Pong
 """Everything that a client sends; binary messages between ``AudioStart`` and ``AudioEnd`` are audio."""
+
+
+_server_decoder: msgspec.json.Decoder[ServerMessage] = msgspec.json.Decoder(ServerMessage)
+_client_decoder: msgspec.json.Decoder[ClientMessage] = msgspec.json.Decoder(ClientMessage)
+_event_decoder: msgspec.json.Decoder[EventMessage] = msgspec.json.Decoder(EventMessage)
+_CLIENT_TYPES = tuple(str(one.__struct_config__.tag) for one in get_args(ClientMessage))
+_SERVER_TYPES = frozenset(str(one.__struct_config__.tag) for one in get_args(ServerMessage))
+
+_TOO_DEEP = "objects and lists are nested too deeply"
+
+
+class _Tagged(msgspec.Struct):
+    """Any message, of which only the type is decoded."""
+
+    type: str
+
+
+_tag_decoder = msgspec.json.Decoder(_Tagged)
+
+
+def decode_client(data: str | bytes) -> ClientMessage:
+    """Decode a message from a client; unknown fields are ignored.
+
+    Raises:
+        ServeError: It is not JSON, not an object, of unknown type, or has a field of the wrong type.
+    """
+    try:
+        return _client_decoder.decode(data)
+    except msgspec.MsgspecError as exc:
+        raise ServeError(_why_bad(data, exc)) from None
+    except RecursionError:
+        raise ServeError(_TOO_DEEP) from None
+
+
+def decode_server(data: str | bytes) -> ServerMessage | None:
+    """Decode a message from a server; return None for a type that is newer than this client.
+
+    Raises:
+        ServeError: It is not a message of ``mer.v1``.
+    """
+    try:
+        return _server_decoder.decode(data)
+    except msgspec.MsgspecError as exc:
+        try:
+            kind = _tag_decoder.decode(data).type
+        except (msgspec.MsgspecError, RecursionError):
+            kind = None
+        if kind is not None and kind not in _SERVER_TYPES:
+            return None
+        raise ServeError(f"the server sent something that is not {PROTOCOL}: {exc}") from None
+    except RecursionError:
+        raise ServeError(f"the server sent something that is not {PROTOCOL}: {_TOO_DEEP}") from None
+
+
+def _why_bad(data: str | bytes, exc: msgspec.MsgspecError) -> str:
+    try:
+        kind = _tag_decoder.decode(data).type
+    except msgspec.ValidationError:
+        return (
+            f'a message must be a JSON object with a "type", one of {", ".join(_CLIENT_TYPES)}; '
+            'for example {"type":"ping","id":1}'
+        )
+    except msgspec.MsgspecError as malformed:
+        return f"a message must be JSON, and this is not: {malformed}"
+    except RecursionError:
+        return _TOO_DEEP
+    if kind not in _CLIENT_TYPES:
+        return f'"{kind[:40]}" is not a message that clients send; send one of {", ".join(_CLIENT_TYPES)}'
+    return f'"{kind}" is malformed: {exc}; see docs/PROTOCOL.md for an example'
+
+
+def check_event(event: StreamEvent) -> None:
+    """Check that an event from another process becomes a valid message.
+
+    Raises:
+        ServeError: It does not: a value is out of range, not a number, or a name that ``mer.v1`` does not have.
+    """
+    try:
+        _event_decoder.decode(encode(MessageEncoder("").message(event)))
+    except (msgspec.MsgspecError, TypeError, ValueError, OverflowError) as exc:
+        raise ServeError(f"it would not be a valid message of {PROTOCOL}: {exc}") from None
+
+
+def override_values(part: OverridePart | None) -> OverrideValues | None:
+    """Return an override without its wire format; None for None."""
+    return None if part is None else OverrideValues(valence=part.valence, arousal=part.arousal, ttl_s=part.ttl_s)

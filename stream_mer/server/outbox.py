@@ -1,32 +1,45 @@
-"""What waits to be sent to one client: small, bounded, and nobody else's problem. No I/O, no event loop."""
+"""From the publishing thread to the socket of one client.
+
+``Dispatcher`` brings messages into the event loop, ``Outbox`` sends them or queues them for a client that is slow.
+With a thousand clients, queueing each message for every client in the publishing thread costs more than sending it. So
+the publishing thread hands over the message and its subscribers once; the loop writes it to every client that keeps up
+and queues it for the others.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+import logging
 import math
-import operator
 import threading
 import time
 from bisect import bisect_left
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
+from stream_mer.event_json import encode
 from stream_mer.server import messages as wire
-from stream_mer.server.codec import encode
+
+logger = logging.getLogger(__name__)
 
 AGE_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
-"""Upper ends of the classes in which the ages of messages are counted; one more class holds what is older."""
+"""Upper bounds of the histogram of message ages, seconds; one more class holds older messages."""
 
 PRUNE_AT_LEAST = 64
-"""So many times of next messages are kept before those that have passed are looked for."""
+"""Times of next messages are pruned when there are this many, or twice as many as after the last pruning."""
 
 EARLY_SHARE = 0.25
-"""So much of its interval may a message come early, so that a stream with the very rate asked for is not thinned."""
+"""A message may be early by this share of its interval, so that a stream with exactly that rate is not thinned."""
+
+MAX_POSTED = 32
+"""Messages that may wait for the event loop. When it stalls longer, the publishing thread queues them itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Parcel:
+class QueuedMessage:
     """A published message, encoded once and shared by all clients.
 
     Attributes:
@@ -52,10 +65,10 @@ class OutboxStatistics:
 
     Attributes:
         waiting: Messages that wait now.
-        taken: Messages handed to the writer.
+        taken: Messages handed to the socket.
         replaced: Latest-wins messages that a newer one replaced before they were taken.
-        dropped: Ordered messages lost because too many waited.
-        ages: How many messages about a stream were taken at which age, by ``AGE_BOUNDS_S``.
+        dropped: Ordered messages dropped because too many waited.
+        ages: Number of messages about a stream by age when taken; classes end at ``AGE_BOUNDS_S``.
         age_sum_s: Sum of those ages, seconds.
     """
 
@@ -72,50 +85,52 @@ class OutboxStatistics:
             taken=self.taken + other.taken,
             replaced=self.replaced + other.replaced,
             dropped=self.dropped + other.dropped,
-            ages=tuple(one + another for one, another in zip(self.ages, other.ages, strict=True)),
+            ages=tuple(map(sum, zip(self.ages, other.ages, strict=True))),
             age_sum_s=self.age_sum_s + other.age_sum_s,
         )
 
-    def without_waiting(self) -> OutboxStatistics:
-        """Return the counts of a client that is gone: nothing waits for it any more."""
-        return replace(self, waiting=0)
-
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class _Waiting:
-    """A message on its way out.
+class _Entry:
+    """A message in the queue.
 
     Attributes:
-        place: Its place in the line.
         data: What is sent.
-        published_at: When it was published; None for what is no message about a stream.
-        parcel: The message; None for what nothing can replace.
-        merged: How many messages it stands for.
-        interval_s: No two of its kind come closer together than this.
+        published: The message about a stream; None for an answer.
+        merged: Number of levels messages that it stands for.
+        interval_s: Minimum time between two messages of its stream and kind, seconds.
+        ordered: True for a message that may be dropped when too many wait.
     """
 
-    place: int
     data: bytes
-    published_at: float | None = None
-    parcel: Parcel | None = None
+    published: QueuedMessage | None = None
     merged: int = 1
     interval_s: float = 0.0
+    ordered: bool = False
 
 
 class Outbox:
-    """Messages for one client: put by any thread, taken by the one writer of the client.
+    """Messages for one client: put from any thread, written in the thread of the event loop.
 
-    Of latest-wins kinds only the newest of each stream waits; it keeps the place in the line of the one that it
-    replaces, so a busy stream cannot starve itself. With an interval it waits until its time has come. All others wait
-    in order, at most ``capacity`` of them; the oldest is dropped then, and the client is told by an ``error`` that is
-    not fatal. Answers to what the client asked for wait apart and are never dropped: whoever asks is held to a rate.
+    Of latest-wins kinds only the newest message of each stream waits, in the place of the one that it replaces; with an
+    interval it waits until it is due. All other events keep their order, at most ``capacity`` of them; then the oldest
+    is dropped, and an ``error`` that is not fatal says so. Answers to requests are never dropped: requests are limited
+    in rate.
 
     Args:
         capacity: How many ordered messages may wait, at least 1.
-        wake: Called, from the putting thread, when something waits and the writer rests: once until the writer has
-            taken everything. Must not block.
-        write_now: Sends a message past the outbox, for ``hand_over``; False if it cannot be sent at once.
-        clock: Seconds, monotonic: that of the hub and of the writer's loop.
+        wake: Called, in the thread that puts, when something waits and the writer is idle: once until the queue is
+            empty. Must not block.
+        write: Writes a message to the socket; returns False, and writes nothing, if the client has no room.
+        dispatcher: Delivers what the hub publishes; None to put it in the publishing thread.
+        clock: Seconds, monotonic: that of the hub and of the event loop.
+
+    Attributes:
+        dispatcher: As above.
+        unsent: The message for which the client had no room, while ``flush`` waits for it.
+
+    Raises:
+        ValueError: ``capacity`` is below 1.
     """
 
     def __init__(
@@ -123,192 +138,176 @@ class Outbox:
         *,
         capacity: int,
         wake: Callable[[], None],
-        write_now: Callable[[bytes], bool] = lambda _: False,
+        write: Callable[[bytes], bool] = lambda _: False,
+        dispatcher: Dispatcher | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if capacity < 1:
             raise ValueError(f"capacity must be at least 1, not {capacity}")
+        self.dispatcher = dispatcher
+        self.unsent: bytes | None = None
         self._capacity = capacity
         self._wake = wake
-        self._write_now = write_now
+        self._write = write
         self._clock = clock
         self._lock = threading.Lock()
-        self._places = itertools.count()
-        self._ordered: deque[_Waiting] = deque()
-        self._asked: deque[_Waiting] = deque()
-        # Dictionaries keep the order of insertion, and replacing a value keeps its place.
-        self._latest: dict[tuple[str, str], _Waiting] = {}
-        self._not_before: dict[tuple[str, str], float] = {}
+        # In order; a key whose value is replaced keeps its place. Keys are (stream, kind) for latest-wins messages,
+        # numbers for all others. (A plain dictionary would get slow when items are removed from its front.)
+        self._queue: OrderedDict[tuple[str, str] | int, _Entry] = OrderedDict()
+        self._numbers = itertools.count()
+        self._ordered = 0
+        self._not_before: dict[tuple[str, str] | int, float] = {}
         self._prune_at = PRUNE_AT_LEAST
-        self._writer_rests = True
+        self._idle = True
         self._alarm_at = math.inf
-        self._taken = 0
-        self._replaced = 0
-        self._dropped = 0
-        self._dropped_untold = 0
+        self._taken = self._replaced = self._dropped = self._unreported = 0
         self._ages = [0] * (len(AGE_BOUNDS_S) + 1)
         self._age_sum_s = 0.0
 
-    def put(self, parcel: Parcel, *, interval_s: float = 0.0) -> None:
-        """Add a message about a stream; of latest-wins kinds no two are taken closer together than ``interval_s``."""
-        if parcel.kind in wire.LATEST_WINS:
-            self._put_latest(parcel, interval_s)
+    def send(self, message: QueuedMessage, *, interval_s: float = 0.0) -> None:
+        """Write a message at once if nothing waits and the client has room; else put it. In the loop's thread only."""
+        idle = interval_s == 0.0 and self.unsent is None and self._idle and not self._queue and not self._unreported
+        if idle and self._write(message.data):
+            self._count(message)
         else:
-            self._put_ordered(parcel)
+            self.put(message, interval_s=interval_s)
 
-    def hand_over(self, parcel: Parcel, *, interval_s: float = 0.0) -> None:
-        """Send a message at once if nothing waits and the client keeps up; else put it. In the writer's thread only."""
-        if interval_s == 0.0 and self._is_empty() and self._writer_rests and self._write_now(parcel.data):
-            self._count(parcel.published_at)
-        else:
-            self.put(parcel, interval_s=interval_s)
+    def put(self, message: QueuedMessage, *, interval_s: float = 0.0) -> None:
+        """Queue a message about a stream; from any thread.
 
-    def put_all(self, messages: Iterable[bytes]) -> None:
-        """Add messages for this client alone, in order, of which none is ever dropped: what it asked for."""
-        with self._lock:
-            self._asked.extend(_Waiting(place=next(self._places), data=data) for data in messages)
-            wake = self._stop_rest()
-        if wake:
-            self._wake()
-
-    def _put_ordered(self, parcel: Parcel) -> None:
-        with self._lock:
-            if len(self._ordered) >= self._capacity:
-                self._ordered.popleft()
-                self._dropped += 1
-                self._dropped_untold += 1
-            self._ordered.append(_Waiting(place=next(self._places), data=parcel.data, published_at=parcel.published_at))
-            wake = self._stop_rest()
-        if wake:
-            self._wake()
-
-    def _put_latest(self, parcel: Parcel, interval_s: float) -> None:
-        key = (parcel.stream, parcel.kind)
-        with self._lock:
-            waiting = self._latest.get(key)
-            if waiting is None:
-                self._latest[key] = _Waiting(
-                    place=next(self._places),
-                    data=parcel.data,
-                    published_at=parcel.published_at,
-                    parcel=parcel,
-                    interval_s=interval_s,
-                )
-            else:
-                self._replaced += 1
-                _replace(waiting, parcel, interval_s)
-            # Whoever rests with an alarm for this message need not be woken for every one that replaces it.
-            early = interval_s > 0 and self._not_before.get(key, -math.inf) >= self._alarm_at
-            wake = not early and self._stop_rest()
-        if wake:
-            self._wake()
-
-    def _stop_rest(self) -> bool:
-        rested, self._writer_rests = self._writer_rests, False
-        return rested
-
-    def take(self) -> bytes | None:
-        """Return the message whose turn it is; None when nothing is due.
-
-        After None, and after the last message, the writer is at rest and the next ``put`` wakes it.
+        Args:
+            message: The message.
+            interval_s: Minimum time between two messages of its stream and kind, seconds; for latest-wins kinds.
         """
         with self._lock:
-            if self._dropped_untold:
+            early = False
+            if message.kind in wire.LATEST_WINS:
+                early = self._put_latest(message, interval_s)
+            else:
+                self._put_ordered(message)
+            # A writer with an alarm for this message need not be woken for every one that replaces it.
+            wake = not early and self._stop_idling()
+        if wake:
+            self._wake()
+
+    def put_answers(self, answers: Iterable[bytes]) -> None:
+        """Queue messages that this client requested, in order; none is ever dropped. From any thread."""
+        with self._lock:
+            for data in answers:
+                self._queue[next(self._numbers)] = _Entry(data=data)
+            wake = self._stop_idling()
+        if wake:
+            self._wake()
+
+    def flush(self) -> None:
+        """Write what is due until the client has no room; then ``unsent`` is set. In the loop's thread only."""
+        while self.unsent is None and (data := self.take()) is not None:
+            if not self._write(data):
+                self.unsent = data
+            elif self._idle:
+                return
+
+    def close(self) -> None:
+        """Write nothing any more."""
+        self._write = lambda _: False
+
+    def take(self) -> bytes | None:
+        """Return the next message that is due; None if there is none.
+
+        After None, and after the last message, the writer counts as idle and the next ``put`` wakes it.
+        """
+        with self._lock:
+            if self._unreported:
                 self._taken += 1
-                notice = _drop_notice(self._dropped_untold)
-                self._dropped_untold = 0
+                notice, self._unreported = _drop_notice(self._unreported), 0
                 return notice
-            waiting = self._next(self._clock())
-            if waiting is None:
-                self._writer_rests = True
-                self._alarm_at = min((self._not_before[key] for key in self._latest), default=math.inf)
+            entry = self._next(self._clock())
+            if entry is None:
+                self._idle = True
+                self._alarm_at = min((self._not_before[key] for key in self._queue), default=math.inf)
                 return None
-            if self._is_empty():
-                self._writer_rests, self._alarm_at = True, math.inf
-            self._count(waiting.published_at)
-            return waiting.data
-
-    def _is_empty(self) -> bool:
-        return not (self._latest or self._ordered or self._asked or self._dropped_untold)
-
-    def _count(self, published_at: float | None) -> None:
-        """Count a message that goes out now; only the writer's thread counts."""
-        self._taken += 1
-        if published_at is not None:
-            age_s = self._clock() - published_at
-            self._ages[bisect_left(AGE_BOUNDS_S, age_s)] += 1
-            self._age_sum_s += age_s
-
-    @property
-    def is_at_rest(self) -> bool:
-        """True if nothing is due and the next ``put`` wakes the writer: it need not ask again."""
-        return self._writer_rests
+            if not self._queue:
+                self._idle, self._alarm_at = True, math.inf
+            self._count(entry.published)
+            return entry.data
 
     @property
     def alarm_at(self) -> float | None:
-        """When the writer that found nothing is to look again though nobody wakes it, by the clock; None for never."""
+        """When to call ``flush`` again though nothing wakes the writer, by the clock; None for never."""
         return None if math.isinf(self._alarm_at) else self._alarm_at
 
-    def _next(self, now: float) -> _Waiting | None:
-        key = self._due(now)
-        line = self._ordered
-        if self._asked and (not line or self._asked[0].place < line[0].place):
-            line = self._asked
-        if line and (key is None or line[0].place < self._latest[key].place):
-            return line.popleft()
-        if key is None:
+    def statistics(self) -> OutboxStatistics:
+        """Return the counts; from any thread."""
+        return OutboxStatistics(
+            waiting=len(self._queue),
+            taken=self._taken,
+            replaced=self._replaced,
+            dropped=self._dropped,
+            ages=tuple(self._ages),
+            age_sum_s=self._age_sum_s,
+        )
+
+    def _put_latest(self, message: QueuedMessage, interval_s: float) -> bool:
+        """Queue a latest-wins message; return True if it is due no earlier than the writer's alarm."""
+        key = (message.stream, message.kind)
+        entry = self._queue.get(key)
+        if entry is None:
+            self._queue[key] = _Entry(data=message.data, published=message, interval_s=interval_s)
+        else:
+            self._replaced += 1
+            _replace(entry, message, interval_s)
+        return interval_s > 0 and self._not_before.get(key, -math.inf) >= self._alarm_at
+
+    def _put_ordered(self, message: QueuedMessage) -> None:
+        if self._ordered >= self._capacity:
+            del self._queue[next(key for key, entry in self._queue.items() if entry.ordered)]
+            self._ordered -= 1
+            self._dropped += 1
+            self._unreported += 1
+        self._queue[next(self._numbers)] = _Entry(data=message.data, published=message, ordered=True)
+        self._ordered += 1
+
+    def _stop_idling(self) -> bool:
+        was_idle, self._idle = self._idle, False
+        return was_idle
+
+    def _next(self, now: float) -> _Entry | None:
+        for key, entry in self._queue.items():
+            if entry.interval_s == 0 or self._not_before.get(key, -math.inf) <= now:
+                break
+        else:
             return None
-        waiting = self._latest.pop(key)
-        if waiting.interval_s > 0:
+        del self._queue[key]
+        self._ordered -= entry.ordered
+        if entry.interval_s > 0:
             planned = self._not_before.get(key, -math.inf)
-            self._not_before[key] = max(planned, now - EARLY_SHARE * waiting.interval_s) + waiting.interval_s
-            if len(self._not_before) >= self._prune_at:
-                # What is due already says nothing more; without this, every stream that ever was would leave an entry.
+            self._not_before[key] = max(planned, now - EARLY_SHARE * entry.interval_s) + entry.interval_s
+            if len(self._not_before) >= self._prune_at:  # else every stream that ever was would leave an entry
                 self._not_before = {one: due_at for one, due_at in self._not_before.items() if due_at > now}
                 self._prune_at = max(PRUNE_AT_LEAST, 2 * len(self._not_before))
-        return waiting
+        return entry
 
-    def _due(self, now: float) -> tuple[str, str] | None:
-        """Return the first latest-wins message whose time has come."""
-        for key, waiting in self._latest.items():
-            if waiting.interval_s == 0 or self._not_before.get(key, -math.inf) <= now:
-                return key
-        return None
-
-    def statistics(self) -> OutboxStatistics:
-        return total([self])
+    def _count(self, published: QueuedMessage | None) -> None:
+        """Count a message that is sent now; in the loop's thread only."""
+        self._taken += 1
+        if published is not None:
+            age_s = self._clock() - published.published_at
+            self._ages[bisect_left(AGE_BOUNDS_S, age_s)] += 1
+            self._age_sum_s += age_s
 
 
-def total(outboxes: Iterable[Outbox]) -> OutboxStatistics:
-    """Return the counts of many outboxes together; one pass, for a thousand must not hold up what is published."""
-    waiting = taken = replaced = dropped = 0
-    ages = [0] * (len(AGE_BOUNDS_S) + 1)
-    age_sum_s = 0.0
-    for outbox in outboxes:
-        waiting += len(outbox._ordered) + len(outbox._asked) + len(outbox._latest)  # noqa: SLF001 - of this module
-        taken += outbox._taken  # noqa: SLF001 - of this module
-        replaced += outbox._replaced  # noqa: SLF001 - of this module
-        dropped += outbox._dropped  # noqa: SLF001 - of this module
-        ages = list(map(operator.add, ages, outbox._ages))  # noqa: SLF001 - of this module
-        age_sum_s += outbox._age_sum_s  # noqa: SLF001 - of this module
-    return OutboxStatistics(
-        waiting=waiting, taken=taken, replaced=replaced, dropped=dropped, ages=tuple(ages), age_sum_s=age_sum_s
-    )
-
-
-def _replace(waiting: _Waiting, parcel: Parcel, interval_s: float) -> None:
-    """Put a newer message in the place of one that waits; of levels the peaks survive."""
-    message, old = parcel.message, waiting.parcel.message if waiting.parcel is not None else None
-    if isinstance(message, wire.Levels) and isinstance(old, wire.Levels):
-        merged = merge_levels(old, message, merged=waiting.merged)
-        parcel = replace(parcel, message=merged, data=encode(merged))
-        waiting.merged += 1
-    waiting.parcel, waiting.data = parcel, parcel.data
-    waiting.published_at, waiting.interval_s = parcel.published_at, interval_s
+def _replace(entry: _Entry, message: QueuedMessage, interval_s: float) -> None:
+    """Put a newer message in the place of one that waits; the peaks of levels are kept."""
+    newer, older = message.message, entry.published.message if entry.published is not None else None
+    if isinstance(newer, wire.Levels) and isinstance(older, wire.Levels):
+        merged = merge_levels(older, newer, merged=entry.merged)
+        message = replace(message, message=merged, data=encode(merged))
+        entry.merged += 1
+    entry.data, entry.published, entry.interval_s = message.data, message, interval_s
 
 
 def merge_levels(older: wire.Levels, newer: wire.Levels, *, merged: int) -> wire.Levels:
-    """Return the newer levels with what must not be lost of the older ones, which stand for ``merged`` messages."""
+    """Return the newer levels with the peaks and the energy of the older ones, which stand for ``merged`` messages."""
     energy = (merged * 10 ** (older.rms_db / 10) + 10 ** (newer.rms_db / 10)) / (merged + 1)
     return wire.Levels(
         stream=newer.stream,
@@ -322,10 +321,96 @@ def merge_levels(older: wire.Levels, newer: wire.Levels, *, merged: int) -> wire
 
 def _drop_notice(dropped: int) -> bytes:
     what = "1 message was" if dropped == 1 else f"{dropped} messages were"
-    return encode(
-        wire.Error(
-            code=wire.CloseCode.TOO_SLOW,
-            message=f"{what} dropped because this client reads too slowly; seq shows which.",
-            fatal=False,
-        )
-    )
+    message = f"{what} dropped because this client reads too slowly; seq shows which."
+    return encode(wire.Error(code=wire.CloseCode.TOO_SLOW, message=message, fatal=False))
+
+
+class Subscriber(NamedTuple):
+    """A client that gets a message.
+
+    Attributes:
+        outbox: Its outbox.
+        interval_s: As in ``Outbox.put``.
+    """
+
+    outbox: Outbox
+    interval_s: float
+
+
+class Dispatcher:
+    """Runs deliveries and other functions in one event loop, requested from any thread.
+
+    ``call_soon_threadsafe`` alone is not bounded: a loop that stalls would pile up a callback for each message. Here a
+    stalled loop holds one callback, ``MAX_POSTED`` messages, and one function for each outbox.
+
+    Args:
+        loop: The event loop.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._lock = threading.Lock()  # of the three attributes below
+        self._functions: list[Callable[[], None]] = []
+        self._scheduled = False
+        self._closed = False
+        self._posted: deque[tuple[QueuedMessage, Sequence[Subscriber]]] = deque()
+        # Held while one message is delivered, so that a later one cannot overtake it in another thread.
+        self._turn = threading.Lock()
+
+    def call_soon(self, function: Callable[[], None]) -> None:
+        """Call a function in the loop soon; from any thread, without waiting. Ignored once the loop is closed."""
+        with self._lock:
+            if self._closed:
+                return
+            self._functions.append(function)
+        self._schedule()
+
+    def post(self, message: QueuedMessage, subscribers: Sequence[Subscriber]) -> None:
+        """Deliver a message soon; from any thread, but one at a time. Ignored once the loop is closed."""
+        if self._closed:
+            return
+        self._posted.append((message, subscribers))
+        if len(self._posted) > MAX_POSTED:
+            self.settle()
+        else:
+            self._schedule()
+
+    def settle(self) -> None:
+        """Queue everything that was posted now; from any thread."""
+        while self._posted:
+            with self._turn:
+                for message, subscribers in self._pop():
+                    for outbox, interval_s in subscribers:
+                        outbox.put(message, interval_s=interval_s)
+
+    def _schedule(self) -> None:
+        with self._lock:
+            if self._scheduled:
+                return
+            self._scheduled = True
+        try:
+            self._loop.call_soon_threadsafe(self._run)
+        except RuntimeError:  # the loop is closed
+            with self._lock:
+                self._closed = True
+                self._functions.clear()
+                self._posted.clear()
+
+    def _run(self) -> None:
+        with self._lock:
+            self._scheduled = False
+            functions, self._functions = self._functions, []
+        while self._posted:
+            with self._turn:
+                for message, subscribers in self._pop():
+                    for outbox, interval_s in subscribers:
+                        outbox.send(message, interval_s=interval_s)
+        for function in functions:
+            try:
+                function()
+            except Exception:  # one client's failure must not affect those behind it
+                logger.exception("a callback of the event loop failed")
+
+    def _pop(self) -> list[tuple[QueuedMessage, Sequence[Subscriber]]]:
+        """Return the next message, if the other thread has not taken it in the meantime."""
+        return [self._posted.popleft()] if self._posted else []

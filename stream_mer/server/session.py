@@ -1,8 +1,8 @@
-"""The conversation with one client, over anything that sends and receives messages.
+"""The conversation with one client, from ``hello`` to the close.
 
-What the outbox holds is written straight from the hub's wake-up while the client keeps up. Two tasks do the rest: one
-reads, one waits for a client that does not keep up. Whatever ends the conversation first ends the rest; every end that
-is ours says why in an ``error`` before the close. There are few tasks and timers on purpose: with a thousand clients
+Messages are written straight from the hub's dispatcher while the client keeps up. Two tasks do the rest: one reads and
+answers, one waits for a client that does not keep up. Whichever ends first ends the other one; when the server ends the
+conversation, an ``error`` says why before the close. There are few tasks and timers on purpose: with a thousand clients
 they cost more than the messages.
 """
 
@@ -10,27 +10,65 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+import secrets
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
 
+from stream_mer.config import WindowSettings
 from stream_mer.errors import ServeError
+from stream_mer.event_json import encode
+from stream_mer.ports import EventHub
 from stream_mer.server import messages as wire
-from stream_mer.server.codec import decode_client, encode
-from stream_mer.server.delivery import Delivery
-from stream_mer.server.farewell import Goodbye, Socket, first_goodbye, part
+from stream_mer.server.connection import CloseConnection, Connection
 from stream_mer.server.hub import Hub
 from stream_mer.server.ingest import Ingest, Senders
-from stream_mer.server.outbox import Outbox
-from stream_mer.server.requests import Requests
+from stream_mer.server.messages import decode_client, override_values
+from stream_mer.server.outbox import Dispatcher, Outbox
 from stream_mer.server.settings import ServeSettings
+from stream_mer.server.subscriptions import DEFAULT_SUBSCRIPTIONS, Rule, SubscriptionSet, grant
+from stream_mer.types import CATEGORIES, CLUSTERS, ControlCommand
+from stream_mer.version import __version__
 
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerInfo:
+    """What ``hello`` says of the process.
+
+    Attributes:
+        window_s: Length of the audio that one frame is computed from, seconds.
+        hop_s: Time between frames, seconds.
+        name: Name and version of the server.
+    """
+
+    window_s: float = WindowSettings().context_s
+    hop_s: float = WindowSettings().hop_s
+    name: str = f"stream-mer/{__version__}"
+
+
+def hello(hub: EventHub, settings: ServeSettings, info: ServerInfo) -> wire.Hello:
+    """Return the first message to a client that connects now."""
+    return wire.Hello(
+        protocol=wire.PROTOCOL,
+        server=info.name,
+        auth_required=settings.needs_token,
+        session=hub.session,
+        streams=hub.streams,
+        categories=CATEGORIES,
+        clusters=CLUSTERS,
+        va_range=(-1.0, 1.0),
+        window_s=info.window_s,
+        hop_s=info.hop_s,
+        limits=wire.LimitsPart(**{name: getattr(settings, name) for name in wire.LimitsPart.__struct_fields__}),
+    )
+
+
 class RateLimit:
-    """Messages of one kind that a client may send in one second.
+    """Counts the messages of a client in each second.
 
     Args:
-        per_s: At most.
+        per_s: Maximum messages in one second.
     """
 
     def __init__(self, per_s: int) -> None:
@@ -42,225 +80,321 @@ class RateLimit:
         """Count a message that came at ``now``, monotonic seconds.
 
         Raises:
-            Goodbye: It was one too many.
+            CloseConnection: It is one too many.
         """
         if int(now) != self._second:
             self._second, self._messages_this_second = int(now), 0
         self._messages_this_second += 1
         if self._messages_this_second > self._per_s:
-            raise Goodbye(
-                wire.CloseCode.TOO_MANY_MESSAGES,
-                f"more than {self._per_s} messages in one second; send fewer",
-                retry_after_s=5.0,
-            )
+            why = f"more than {self._per_s} messages in one second; send fewer"
+            raise CloseConnection(wire.CloseCode.TOO_MANY_MESSAGES, why, retry_after_s=5.0)
 
 
 class Session:
-    """One client, from ``hello`` to the close.
+    """One client.
 
     Args:
-        socket: The open websocket.
+        connection: The open websocket.
         hub: Where events come from.
-        settings: Limits, token and times.
+        settings: Limits and timeouts.
         hello: The first message.
-        delivery: Brings what the hub's threads publish into this loop.
-        role: What the client may do by what its headers say; None where it has to identify first.
-        senders: Who sends audio to which stream.
-        role_of: Returns what a token allows, once its turn has come; raises Goodbye where that is too far off.
-        let_in: Gives the client its place, once it has a role; raises Goodbye where all are taken.
+        dispatcher: Delivers what the hub publishes in this event loop.
+        role: The role that the request's headers prove; None where the client has to identify first.
+        senders: Which client sends audio to which stream.
+        role_of: Returns the role that a token proves, once guessing allows it to be checked, or None; raises
+            CloseConnection where that would take too long.
+        admit: Gives the client one of the places, once it has a role; raises CloseConnection where none is free.
     """
 
     def __init__(
         self,
         *,
-        socket: Socket,
+        connection: Connection,
         hub: Hub,
         settings: ServeSettings,
         hello: wire.Hello,
-        delivery: Delivery,
+        dispatcher: Dispatcher,
         role: wire.Role | None = None,
         senders: Senders,
         role_of: Callable[[str], Awaitable[wire.Role | None]],
-        let_in: Callable[[], None],
+        admit: Callable[[], None],
     ) -> None:
-        self._socket = socket
+        loop = asyncio.get_running_loop()
+        self._client_id = secrets.token_hex(4)
+        self._connection = connection
         self._hub = hub
         self._settings = settings
         self._hello = hello
+        self._role = role
+        self._role_of, self._admit = role_of, admit
         self._outbox = Outbox(
             capacity=settings.queued_messages,
-            wake=lambda: delivery.waker.wake(self._flush),
-            write_now=self._write_now,
-            clock=asyncio.get_running_loop().time,
+            wake=lambda: dispatcher.call_soon(self._flush),
+            write=connection.write,
+            dispatcher=dispatcher,
+            clock=loop.time,
         )
-        self._unsent: bytes | None = None
-        self._must_wait = asyncio.Event()
-        self._all_written = asyncio.Event()
+        self._subscriptions = SubscriptionSet()
+        self._has_subscribed = False  # until then it may get the default
+        self._checks_token = False
+        self._is_blocked = asyncio.Event()
+        self._is_flushed = asyncio.Event()
         self._alarm: asyncio.TimerHandle | None = None
-        self._ended = False
-        self._requests = Requests(
-            hub=hub, outbox=self._outbox, delivery=delivery, settings=settings, role=role, let_in=let_in
-        )
-        self._role_of, self._let_in = role_of, let_in
-        self._is_deciding = False
-        self._goodbye: asyncio.Future[Goodbye] = asyncio.get_running_loop().create_future()
-        self._ingest = Ingest(senders, tell=lambda error: self._outbox.put_all([encode(error)]))
+        self._end: asyncio.Future[CloseConnection] = loop.create_future()
+        self._ingest = Ingest(senders, report=self._answer)
         self._texts = RateLimit(settings.max_messages_per_s)
         self._audio = RateLimit(settings.max_audio_messages_per_s)
 
     async def run(self) -> None:
-        """Talk until one side ends. Raises what the socket raises when the other side went."""
+        """Talk until one side ends.
+
+        Raises:
+            ConnectionClosed: The client ended.
+        """
         try:
-            if self._requests.role is not None:
-                self._let_in()
+            if self._role is not None:
+                self._admit()
             await self._talk()
-        except* Goodbye as goodbyes:
-            goodbye = first_goodbye(goodbyes)
-            logger.debug("client %s: closing with %d: %s", self._requests.client_id, goodbye.code, goodbye.message)
+        except* CloseConnection as group:
+            why = CloseConnection.first_of(group)
+            logger.debug("client %s: closing with %d: %s", self._client_id, why.code, why.message)
             self._flush()  # what was answered before the end
-            self._ended = True
-            await part(self._socket, goodbye, timeout_s=self._settings.close_timeout_s)
+            self._outbox.close()
+            await self._connection.close(why, timeout_s=self._settings.close_timeout_s)
         finally:
-            self._ended = True
             self._set_alarm(None)
             self._ingest.end()
             self._hub.detach(self._outbox)
 
-    def end(self, goodbye: Goodbye) -> None:
-        """End the conversation from the server's side; idempotent. To be called in the loop's thread."""
-        if not self._goodbye.done():
-            self._goodbye.set_result(goodbye)
+    def end(self, why: CloseConnection) -> None:
+        """End the conversation from the server's side; idempotent. In the event loop's thread only."""
+        if not self._end.done():
+            self._end.set_result(why)
 
     async def _talk(self) -> None:
-        self._outbox.put_all([encode(self._hello)])
+        self._answer(self._hello)
         self._flush()
-        loop = asyncio.get_running_loop()
-        identify_timer = loop.call_later(self._settings.identify_timeout_s, self._identify_is_due)
+        identify_timer = asyncio.get_running_loop().call_later(
+            self._settings.identify_timeout_s, self._on_identify_timeout
+        )
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._write_to_the_slow())
+                tasks.create_task(self._write_when_blocked())
                 tasks.create_task(self._read())
-                raise await self._goodbye
+                raise await self._end
         finally:
             identify_timer.cancel()
 
-    def _write_now(self, data: bytes) -> bool:
-        return self._unsent is None and not self._ended and self._socket.write(data)
+    # Writing
 
     def _flush(self) -> None:
-        """Write what waits; stop at the first message that the client has no room for."""
-        if self._ended or self._unsent is not None:
+        """Write what waits, until the client has no room."""
+        if self._outbox.unsent is not None:
             return
-        outbox = self._outbox
-        while (data := outbox.take()) is not None:
-            if not self._socket.write(data):
-                self._unsent = data
-                self._must_wait.set()
-                return
-            if outbox.is_at_rest:
-                break
-        self._all_written.set()
-        self._set_alarm(outbox.alarm_at)
+        self._outbox.flush()
+        if self._outbox.unsent is not None:
+            self._is_blocked.set()
+            return
+        self._is_flushed.set()
+        self._set_alarm(self._outbox.alarm_at)
 
     def _set_alarm(self, at: float | None) -> None:
-        """Look again at this time, by the loop's clock, for something that was too early."""
-        if self._alarm is None and at is None:
-            return
+        """Flush again at this time, by the event loop's clock, for a message that is not due yet."""
         if self._alarm is not None:
             self._alarm.cancel()
         self._alarm = None if at is None else asyncio.get_running_loop().call_at(at, self._flush)
 
-    async def _write_to_the_slow(self) -> None:
+    async def _write_when_blocked(self) -> None:
         stuck_after_s = self._settings.stuck_after_s
         while True:
-            await self._must_wait.wait()
-            self._must_wait.clear()
-            if self._unsent is not None:
+            await self._is_blocked.wait()
+            self._is_blocked.clear()
+            if self._outbox.unsent is not None:
                 try:
                     async with asyncio.timeout(stuck_after_s):
-                        await self._socket.send(self._unsent)
+                        await self._connection.send(self._outbox.unsent)
                 except TimeoutError:
                     why = f"this client took nothing for {stuck_after_s:g} seconds; read faster"
-                    raise Goodbye(wire.CloseCode.TOO_SLOW, why, retry_after_s=1.0) from None
-                self._unsent = None
+                    raise CloseConnection(wire.CloseCode.TOO_SLOW, why, retry_after_s=1.0) from None
+                self._outbox.unsent = None
             self._flush()
+
+    def _answer(self, *answers: wire.Message) -> None:
+        self._outbox.put_answers([encode(answer) for answer in answers])
+
+    def _answer_request(self, request_id: wire.Id, refused: wire.CloseCode | None = None, why: str = "") -> None:
+        error = None if refused is None else wire.RefusalPart(code=refused, message=why)
+        self._answer(wire.Result(id=request_id, ok=error is None, error=error))
+
+    # Reading
 
     async def _read(self) -> None:
         while True:
-            data = await self._socket.recv()
+            data = await self._connection.recv()
             now = asyncio.get_running_loop().time()
+            self._is_flushed.clear()
             if isinstance(data, bytes):
                 self._audio.count(now)
-                await self._answer(self._hear(data))
-                continue
-            self._texts.count(now)
-            match message := self._decode(data):
-                case wire.Identify() | wire.Subscribe() | wire.Unsubscribe() | wire.Control():
-                    await self._request(message)
-                case wire.Ping():
-                    await self._answer(wire.Pong(id=message.id, t=message.t))
-                case wire.AudioStart():
-                    await self._answer(self._start_audio(message))
-                case wire.AudioEnd():
-                    self._ingest.end()
-                case wire.Pong():
-                    pass
-
-    async def _request(self, message: wire.Identify | wire.Subscribe | wire.Unsubscribe | wire.Control) -> None:
-        """Have it answered; whoever asks more than it reads has to wait, because answers are never dropped."""
-        role = None
-        if isinstance(message, wire.Identify) and message.token is not None:
-            self._is_deciding = True
-            role = await self._role_of(message.token)
-            self._is_deciding = False
-        self._all_written.clear()
-        match message:
-            case wire.Identify():
-                self._requests.identify(message, role=role)
-            case wire.Subscribe():
-                self._requests.subscribe(message)
-            case wire.Unsubscribe():
-                self._requests.unsubscribe(message)
-            case wire.Control():
-                self._requests.control(message)
-        await self._all_written.wait()
-
-    async def _answer(self, message: wire.Message | None) -> None:
-        """Answer, if there is anything to say; the same holds."""
-        if message is not None:
-            self._all_written.clear()
-            self._outbox.put_all([encode(message)])
-            await self._all_written.wait()
-
-    def _start_audio(self, message: wire.AudioStart) -> wire.Error | None:
-        if self._requests.require_role() == "operator":
-            return self._ingest.start(message)
-        why = "only operators may send audio to this server; identify with the operator's token"
-        return wire.Error(code=wire.CloseCode.FORBIDDEN, message=why, fatal=False)
-
-    def _hear(self, data: bytes) -> wire.Error | None:
-        bad, limit = wire.CloseCode.BAD_MESSAGE, self._settings.max_audio_bytes
-        if not self._ingest.is_open:
-            raise Goodbye(bad, "a binary message makes no sense here; send JSON as text, or audio.start before audio")
-        if len(data) > limit:
-            raise Goodbye(bad, f"{len(data)} bytes of audio are too much for one message; at most {limit} bytes")
-        return self._ingest.feed(data)
+                answers = self._take_audio(data)
+            else:
+                self._texts.count(now)
+                answers = await self._handle(self._decode(data))
+            if answers:  # they are never dropped, so a client that does not read them has to wait
+                await self._is_flushed.wait()
 
     def _decode(self, data: str) -> wire.ClientMessage:
-        bad = wire.CloseCode.BAD_MESSAGE
         size, limit = len(data.encode()), self._settings.max_message_bytes
         if size > limit:
-            raise Goodbye(bad, f"a message of {size} bytes is too large; at most {limit} bytes")
+            why = f"a message of {size} bytes is too large; at most {limit} bytes"
+            raise CloseConnection(wire.CloseCode.BAD_MESSAGE, why)
         try:
             return decode_client(data)
         except ServeError as exc:
-            raise Goodbye(bad, str(exc)) from None
+            raise CloseConnection(wire.CloseCode.BAD_MESSAGE, str(exc)) from None
 
-    def _identify_is_due(self) -> None:
-        if self._requests.has_spoken or self._is_deciding:
+    async def _handle(self, message: wire.ClientMessage) -> bool:
+        """Carry out what a client asks for; return whether it was answered."""
+        match message:
+            case wire.Identify():
+                await self._identify(message)
+            case wire.Subscribe():
+                self._subscribe(message)
+            case wire.Unsubscribe():
+                self._require_role()
+                self._change_subscriptions(message.id, Rule.of(message))
+            case wire.Control():
+                self._control(message)
+            case wire.Ping():
+                self._answer(wire.Pong(id=message.id, t=message.t))
+            case wire.AudioStart():
+                return self._start_audio(message)
+            case wire.AudioEnd():
+                self._ingest.end()
+                return False
+            case wire.Pong():
+                return False
+        return True
+
+    async def _identify(self, message: wire.Identify) -> None:
+        if message.token is not None:
+            self._checks_token = True
+            self._role = await self._role_of(message.token)
+            self._checks_token = False
+        # An answer to something else may have been flushed in the meantime.
+        self._is_flushed.clear()
+        role = self._require_role()
+        self._admit()
+        granted = grant(message.subscribe)
+        unknown = self._unknown_stream(name for subscription in granted for name in subscription.streams)
+        if unknown is not None:
+            raise CloseConnection(wire.CloseCode.NO_STREAM, unknown)
+        subscriptions = SubscriptionSet.of(granted)
+        if len(subscriptions.rules) > self._settings.max_subscriptions:
+            raise CloseConnection(wire.CloseCode.BAD_MESSAGE, self._too_many_subscriptions())
+        self._subscriptions, self._has_subscribed = subscriptions, True
+        self._hub.welcome(
+            self._outbox,
+            subscriptions,
+            client_id=self._client_id,
+            role=role,
+            granted=granted,
+            resume=message.resume,
+        )
+        ignored = [kind for one in message.subscribe or () if not grant([one]) for kind in one.events]
+        if ignored:
+            self._answer(wire.Error(code=wire.CloseCode.BAD_MESSAGE, message=_unknown_events(ignored), fatal=False))
+        logger.debug("client %s is %.40r (%.40r)", self._client_id, message.client.name, message.client.kind)
+
+    def _subscribe(self, message: wire.Subscribe) -> None:
+        self._require_role()
+        granted = grant([wire.Subscription(streams=message.streams, events=message.events, max_hz=message.max_hz)])
+        unknown = self._unknown_stream(message.streams)
+        if unknown is not None:
+            self._answer_request(message.id, wire.CloseCode.NO_STREAM, unknown)
+        elif not granted:
+            self._answer_request(message.id, wire.CloseCode.BAD_MESSAGE, _unknown_events(message.events))
+        else:
+            self._change_subscriptions(message.id, Rule.of(granted[0]))
+
+    def _change_subscriptions(self, request_id: wire.Id, rule: Rule) -> None:
+        subscriptions = self._subscriptions.with_rule(rule)
+        if len(subscriptions.rules) > self._settings.max_subscriptions:
+            self._answer_request(request_id, wire.CloseCode.BAD_MESSAGE, self._too_many_subscriptions())
             return
-        if self._requests.role is not None:
-            self._requests.begin_by_default()
+        self._subscriptions, self._has_subscribed = subscriptions, True
+        self._answer_request(request_id)
+        self._hub.attach(self._outbox, subscriptions)
+
+    def _control(self, message: wire.Control) -> None:
+        role, unknown = self._require_role(), self._unknown_stream(message.streams)
+        if role != "operator":
+            why = "only operators may control; identify as one"
+            self._answer_request(message.id, wire.CloseCode.FORBIDDEN, why)
+        elif unknown is not None:
+            self._answer_request(message.id, wire.CloseCode.NO_STREAM, unknown)
+        elif (message.action == "override") != (message.override is not None):
+            why = '"action":"override" goes with "override":{"valence":0.5,"arousal":0.2,"ttl_s":30}, others without'
+            self._answer_request(message.id, wire.CloseCode.BAD_MESSAGE, why)
+        else:
+            streams = ", ".join(message.streams) or "all streams"
+            logger.info("client %s: %s of %s %s", self._client_id, message.action, streams, message.override or "")
+            self._answer_request(message.id)
+            override = override_values(message.override)
+            self._hub.control(ControlCommand(action=message.action, streams=message.streams, override=override))
+
+    def _start_audio(self, message: wire.AudioStart) -> bool:
+        """Begin to take audio; return whether the client was told why not."""
+        if self._require_role() == "operator":
+            return self._ingest.start(message)
+        why = "only operators may send audio to this server; identify with the operator's token"
+        self._answer(wire.Error(code=wire.CloseCode.FORBIDDEN, message=why, fatal=False))
+        return True
+
+    def _take_audio(self, data: bytes) -> bool:
+        """Pass audio on; return whether the client was told that the stream takes no more."""
+        limit = self._settings.max_audio_bytes
+        if not self._ingest.is_open:
+            why = "unexpected binary message; send JSON as text, or audio.start before audio"
+        elif len(data) > limit:
+            why = f"{len(data)} bytes of audio are too much for one message; at most {limit} bytes"
+        else:
+            return self._ingest.feed(data)
+        raise CloseConnection(wire.CloseCode.BAD_MESSAGE, why)
+
+    # Conditions
+
+    def _on_identify_timeout(self) -> None:
+        if self._has_subscribed or self._checks_token:
             return
-        why = f"no identify within {self._settings.identify_timeout_s:g} seconds; this server wants a token in it"
-        self.end(Goodbye(wire.CloseCode.IDENTIFY_TIMEOUT, why, retry_after_s=0.0))
+        if self._role is None:
+            why = f"no identify within {self._settings.identify_timeout_s:g} seconds; this server requires a token"
+            self.end(CloseConnection(wire.CloseCode.IDENTIFY_TIMEOUT, why, retry_after_s=0.0))
+            return
+        self._subscriptions, self._has_subscribed = DEFAULT_SUBSCRIPTIONS, True
+        self._hub.attach(self._outbox, self._subscriptions)
+
+    def _require_role(self) -> wire.Role:
+        """Return the client's role.
+
+        Raises:
+            CloseConnection: It has none.
+        """
+        if self._role is None:
+            why = "the token is missing or wrong; send the server's token in identify"
+            raise CloseConnection(wire.CloseCode.BAD_TOKEN, why)
+        return self._role
+
+    def _unknown_stream(self, names: Iterable[str]) -> str | None:
+        """Return a message about the first name that is not the name of a stream; None if all are known."""
+        streams = self._hub.streams
+        for name in names:
+            if name not in streams:
+                return f"there is no stream {name[:80]!r}; there is {', '.join(streams)[:200] or 'none yet'}"
+        return None
+
+    def _too_many_subscriptions(self) -> str:
+        return f"more than {self._settings.max_subscriptions} subscriptions; name several streams or events in one"
+
+
+def _unknown_events(names: Iterable[str]) -> str:
+    return f"none of {', '.join(names)[:80]} exists; choose from {', '.join(wire.EVENT_KINDS)}"

@@ -15,9 +15,9 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from stream_mer.event_json import encode
 from stream_mer.server import messages as wire
 from stream_mer.server.client import Client, connect
-from stream_mer.server.codec import encode
 from stream_mer.types import CATEGORIES, SAMPLE_RATE_HZ, UNKNOWN
 from stream_mer.utils.escaping_console import EscapingConsole
 from stream_mer.utils.terminal_text import escape

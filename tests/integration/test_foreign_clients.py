@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from stream_mer.server.examples import CHANGE, FRAME, LEVELS, LINE, STATUS
 from stream_mer.server.hub import Hub
+from tools.examples import CHANGE, FRAME, LEVELS, LINE, STATUS
 
 PATIENCE_S = 60.0
 """How long a test waits for what must come; it says nothing of how fast it comes."""

@@ -17,12 +17,12 @@ from websockets.exceptions import ConnectionClosed
 from stream_mer import connect
 from stream_mer.server import messages as wire
 from stream_mer.server import server as server_module
-from stream_mer.server.admission import FORGOTTEN_AFTER_S, GuessLimit
-from stream_mer.server.examples import FRAME, STATUS
+from stream_mer.server.auth import FORGOTTEN_AFTER_S, GuessLimit
+from stream_mer.server.client import client_tls_context
 from stream_mer.server.hub import Hub
 from stream_mer.server.server import Server
 from stream_mer.server.settings import ServeSettings
-from stream_mer.server.tls import trusting
+from tools.examples import FRAME, STATUS
 
 PATIENCE_S = 60.0
 """How long a test waits for what must come; it says nothing of how fast it comes."""
@@ -117,11 +117,11 @@ async def test_a_malformed_request_gets_400_and_all_of_them_one_line(hub, servin
 
 
 async def test_silent_connections_over_tls_are_bounded_and_keep_nobody_out(hub, serving, tmp_path, monkeypatch):
-    monkeypatch.setattr(server_module, "MOST_WAITING_TLS", 20)
+    monkeypatch.setattr(server_module, "MAX_WAITING_TLS", 20)
     authority = trustme.CA()
     authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
     authority.cert_pem.write_to_path(tmp_path / "authority.pem")
-    trusted = trusting(tmp_path / "authority.pem")
+    trusted = client_tls_context(tmp_path / "authority.pem")
     async with serving(hub, tls_certificate=tmp_path / "server.pem", handshake_timeout_s=3600.0) as server:
         crowd = []
         for _ in range(10):
@@ -187,7 +187,7 @@ async def test_without_descriptors_newcomers_are_turned_away_quietly_and_it_come
         _, told = await asyncio.to_thread(process.communicate, "\n", PATIENCE_S)
     assert process.returncode == 0
     assert "no file descriptor left" in told
-    ours = [line for line in told.splitlines() if "library_log" not in line]
+    ours = [line for line in told.splitlines() if "websockets:" not in line]
     assert len(ours) <= 2, told
     assert "Traceback" not in told
 

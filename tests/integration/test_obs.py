@@ -9,8 +9,8 @@ import pytest
 import pytest_asyncio
 
 import stream_mer.server
-from stream_mer.server.examples import CHANGE, FRAME
 from stream_mer.server.hub import Hub
+from tools.examples import CHANGE, FRAME
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 

@@ -17,11 +17,11 @@ import pytest
 from stream_mer import connect
 from stream_mer.errors import ServeError
 from stream_mer.server import messages as wire
-from stream_mer.server.admission import GuessLimit
-from stream_mer.server.examples import FRAME, STATUS
+from stream_mer.server.auth import GuessLimit
 from stream_mer.server.hub import Hub
 from stream_mer.server.server import Server
 from stream_mer.server.settings import ServeSettings
+from tools.examples import FRAME, STATUS
 
 RECIPES = Path(__file__).parents[2] / "docs" / "recipes"
 PATIENCE_S = 60.0

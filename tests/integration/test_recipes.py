@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 import websockets
 
-from stream_mer.server.examples import CHANGE, FRAME, LINE
 from stream_mer.server.server import Server
+from tools.examples import CHANGE, FRAME, LINE
 
 DOCS = Path(__file__).parents[2] / "docs"
 RECIPES = DOCS / "recipes"

@@ -22,13 +22,13 @@ from stream_mer.outputs.recording.format import MESSAGES, open_recording
 from stream_mer.outputs.recording.player import Player, Playing
 from stream_mer.outputs.recording.recorder import Recorder
 from stream_mer.runner import host
-from stream_mer.server.examples import CHANGE, FRAME, LINE, STATUS
-from stream_mer.server.hello import ServerInfo, hello
 from stream_mer.server.hub import Hub
 from stream_mer.server.server import Server
+from stream_mer.server.session import ServerInfo, hello
 from stream_mer.server.settings import ServeSettings
 from stream_mer.sources.file import FileSource
 from stream_mer.types import ControlCommand, EmotionFrame, OverrideValues
+from tools.examples import CHANGE, FRAME, LINE, STATUS
 
 PATIENCE_S = 120.0
 SETTINGS = ServeSettings(port=0)

@@ -6,7 +6,6 @@ import http.client
 import json
 import ssl
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 import trustme
@@ -16,10 +15,10 @@ from websockets.exceptions import ConnectionClosed
 from stream_mer import connect
 from stream_mer.errors import ServeError
 from stream_mer.server import messages as wire
-from stream_mer.server.examples import CHANGE, FRAME, LEVELS, LINE, STATUS
+from stream_mer.server.client import client_tls_context
 from stream_mer.server.hub import Hub
-from stream_mer.server.tls import trusting
-from stream_mer.types import ControlCommand, OverrideValues
+from stream_mer.types import ControlCommand, EmotionFrame, OverrideValues
+from tools.examples import CHANGE, FRAME, LEVELS, LINE, STATUS
 
 PATIENCE_S = 60.0
 """How long a test waits for what must come; it says nothing of how fast it comes."""
@@ -122,7 +121,7 @@ async def test_unsubscribing_ends_it_for_the_stream_named(hub, serving):
     ("fields", "code", "told"),
     [
         ({"streams": ["foyer"]}, 4404, "there is no stream 'foyer'; there is main"),
-        ({"events": ["dance"]}, 4400, "none of dance is here; choose from emotion"),
+        ({"events": ["dance"]}, 4400, "none of dance exists; choose from emotion"),
     ],
 )
 async def test_what_cannot_be_granted_is_told_and_changes_nothing(hub, serving, fields, code, told):
@@ -260,14 +259,14 @@ async def test_an_operator_overrides_for_everybody_and_gives_it_back(hub, servin
 async def test_an_override_ends_though_nothing_comes_from_the_stream(hub, serving):
     holds, is_over = [], asyncio.Event()
 
-    def see(message):
-        if isinstance(message, wire.Emotion):
-            holds.append((message.valence, message.hold))
+    def on_event(_stream, event):
+        if isinstance(event, EmotionFrame):
+            holds.append((event.valence, event.hold))
             if holds[-2:] == [(-1.0, "override"), (FRAME.valence, None)]:
                 is_over.set()
 
     hub.sink("main").publish(FRAME)
-    hub.watch(SimpleNamespace(see=see))
+    hub.subscribe(on_event)
     async with serving(hub):
         override = OverrideValues(valence=-1.0, arousal=-1.0, ttl_s=0.1)
         hub.control(ControlCommand(action="override", override=override))
@@ -333,7 +332,7 @@ async def test_a_subscription_of_nothing_that_is_here_is_not_met_with_silence(hu
         assert [granted["events"] for granted in ready["granted"]] == [["emotion"]]
         (told,) = await client.all_so_far()
         assert (told["type"], told["code"], told["fatal"]) == ("error", 4400, False)
-        assert told["message"] == "none of emotions, mood is here; choose from emotion, lyrics, change, status, levels"
+        assert told["message"] == "none of emotions, mood exists; choose from emotion, lyrics, change, status, levels"
 
 
 async def test_no_answer_is_ever_dropped_however_late_it_is_read(hub, serving):
@@ -362,7 +361,7 @@ async def test_who_sends_frames_without_end_is_read_from_later_and_loses_nothing
         websockets.asyncio.client.connect(server.stream_url) as eager,
         asyncio.timeout(PATIENCE_S),
     ):
-        (socket,) = server._server.connections
+        (socket,) = server._servers[0].connections
         answers = []
         while socket.transport.is_reading():
             answers.append(await eager.ping())
@@ -393,7 +392,7 @@ async def test_everything_comes_over_tls_too(hub, serving, tmp_path):
     certificate = authority.issue_cert("127.0.0.1")
     certificate.private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
     authority.cert_pem.write_to_path(tmp_path / "authority.pem")
-    trusted = trusting(tmp_path / "authority.pem")
+    trusted = client_tls_context(tmp_path / "authority.pem")
     hub.sink("main").publish(FRAME)
     async with serving(hub, tls_certificate=tmp_path / "server.pem") as server, asyncio.timeout(PATIENCE_S):
         assert server.stream_url.startswith("wss://")
@@ -404,9 +403,9 @@ async def test_everything_comes_over_tls_too(hub, serving, tmp_path):
                     break
 
         assert await asyncio.to_thread(get, server.port, "/healthz", trusted) == "ok\n"
-        with pytest.raises(ServeError, match=r"is not trusted here: .*; say who vouches for it .*--ca FILE"):
+        with pytest.raises(ServeError, match=r"is not trusted here: .*; name the authority .*--ca FILE"):
             await connect(server.stream_url).__aenter__()
-        with pytest.raises(ServeError, match="if the server has a certificate, its address begins with wss://"):
+        with pytest.raises(ServeError, match="if the server has a certificate, use wss://"):
             await connect(server.stream_url.replace("wss:", "ws:")).__aenter__()
 
 

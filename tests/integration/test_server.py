@@ -23,11 +23,11 @@ from stream_mer.errors import ServeError, SettingError
 from stream_mer.server import messages as wire
 from stream_mer.server import server as server_module
 from stream_mer.server.client import connect
-from stream_mer.server.examples import CHANGE, FRAME, LINE, STATUS
 from stream_mer.server.hub import Hub
 from stream_mer.server.server import Server, ServerInfo
 from stream_mer.server.settings import ServeSettings
 from stream_mer.server.terminal import listen
+from tools.examples import CHANGE, FRAME, LINE, STATUS
 
 PATIENCE_S = 60.0
 """How long a test waits for what must come; it says nothing of how fast it comes."""
@@ -181,11 +181,11 @@ async def test_unknown_fields_of_a_client_are_ignored(hub, serving):
     [
         ("not json", "must be JSON"),
         ("[]", "JSON object"),
-        ('{"type":"dance"}', '"dance" is no message'),
+        ('{"type":"dance"}', '"dance" is not a message'),
         ('{"type":"identify","subscribe":4}', "malformed"),
         (b"\x00\x01", "binary"),
         ('{"type":"ping","id":"' + "x" * 5000 + '"}', "too large"),
-        ('{"type":"ping","x":' + "[" * 1500 + "]" * 1500 + "}", "inside one another"),
+        ('{"type":"ping","x":' + "[" * 1500 + "]" * 1500 + "}", "nested too deeply"),
     ],
     ids=["no json", "no object", "unknown type", "bad field", "binary", "oversize", "bottomless"],
 )
@@ -350,7 +350,7 @@ async def test_who_answers_no_ping_of_the_websocket_is_taken_for_gone(hub, servi
 async def test_who_answers_its_pings_stays(hub, serving, loop_time):
     pong_timeout_s = 3000.0
     async with serving(hub, pong_timeout_s=pong_timeout_s) as server, raw_client(server, ping_interval=None) as client:
-        (connection,) = server._server.connections
+        (connection,) = server._servers[0].connections
         sent: list[bytes] = []
         ping = connection.protocol.send_ping
 
@@ -449,8 +449,8 @@ async def test_one_client_too_many_is_asked_to_come_back(hub, serving):
 
 
 async def test_many_who_find_no_place_are_told_so_and_hold_no_sockets(hub, monkeypatch, serving):
-    monkeypatch.setattr(server_module, "TURNED_AWAY_WITHIN_S", 3600.0)
-    monkeypatch.setattr(server_module, "MOST_TURNED_AWAY", 3)
+    monkeypatch.setattr(server_module, "REFUSAL_TIMEOUT_S", 3600.0)
+    monkeypatch.setattr(server_module, "MAX_REFUSALS", 3)
     async with serving(hub, max_clients=1) as server, raw_client(server) as first:
         await receive(first)
         # They read and write nothing more; three of them may take their time, the others are hung up on.
@@ -487,7 +487,7 @@ async def test_connections_that_never_say_a_word_keep_nobody_else_out(hub, servi
         async with asyncio.timeout(PATIENCE_S):
             for _, ended in zip(range(15), asyncio.as_completed(heard), strict=False):
                 assert await ended == b""
-        await until(lambda: len(server._server.handler_tasks) == 6)  # the client and five that wait
+        await until(lambda: len(server._servers[0].handler_tasks) == 6)  # the client and five that wait
         await client.send('{"type":"ping"}')
         assert (await receive(client))["type"] == "pong"
         for one in mute:
@@ -496,13 +496,13 @@ async def test_connections_that_never_say_a_word_keep_nobody_else_out(hub, servi
         await asyncio.gather(*heard)
         for one in mute:
             one.close()
-        await until(lambda: len(server._server.handler_tasks) == 1)
+        await until(lambda: len(server._servers[0].handler_tasks) == 1)
         async with raw_client(server) as other:
             assert (await receive(other))["type"] == "hello"
 
 
 async def test_who_does_not_say_goodbye_is_hung_up_on(hub, monkeypatch, serving):
-    monkeypatch.setattr(server_module, "TURNED_AWAY_WITHIN_S", 0.05)
+    monkeypatch.setattr(server_module, "REFUSAL_TIMEOUT_S", 0.05)
     async with serving(hub, max_clients=1, close_timeout_s=60.0) as server, raw_client(server) as first:
         await receive(first)
         with open_and_never_read(server.port) as second:
@@ -579,7 +579,7 @@ async def test_a_port_in_use_is_one_clear_line(hub, serving):
 
 
 async def test_an_address_of_another_machine_is_one_clear_line(hub):
-    with pytest.raises(ServeError, match="no address of this machine"):
+    with pytest.raises(ServeError, match="not an address of this machine"):
         await Server(hub, ServeSettings(host="192.0.2.1", token=TOKEN, port=0)).start()
 
 
@@ -649,7 +649,7 @@ async def test_where_nothing_answers_the_client_says_so():
     with pytest.raises(ServeError, match="is stream-mer serve running there"):
         async with connect(f"127.0.0.1:{port}"):
             pass
-    with pytest.raises(SettingError, match="no address of a server"):
+    with pytest.raises(SettingError, match="not the address of a server"):
         connect("ws://:bad:/x")
 
 

@@ -69,8 +69,8 @@ import asyncio, functools, sys, threading
 from pathlib import Path
 from stream_mer.runner import host
 from stream_mer.outputs.recording.recorder import Recorder
-from stream_mer.server.examples import FRAME
-from stream_mer.server.hello import ServerInfo, hello
+from tools.examples import FRAME
+from stream_mer.server.session import ServerInfo, hello
 from stream_mer.server.hub import Hub
 from stream_mer.server.settings import ServeSettings
 

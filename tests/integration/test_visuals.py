@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stream_mer.server.examples import FRAME, LEVELS
+from tools.examples import FRAME, LEVELS
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 

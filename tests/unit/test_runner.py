@@ -13,9 +13,9 @@ import pytest
 from stream_mer import runner
 from stream_mer.errors import ServeError, SettingError
 from stream_mer.runner import host
-from stream_mer.server.hello import ServerInfo
 from stream_mer.server.hub import Hub
 from stream_mer.server.server import Server
+from stream_mer.server.session import ServerInfo
 from stream_mer.server.settings import ServeSettings
 
 PATIENCE_S = 30.0

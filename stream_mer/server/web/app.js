@@ -1,6 +1,6 @@
-// The page: joins the connection, the streams and what shows them, and says so when what is shown is old.
+// The page: joins the connection, the streams and the views, and reports when the values are old.
 
-import { Door } from "./door.js";
+import { Auth } from "./auth.js";
 import { Keys } from "./keys.js";
 import { connect } from "./mer.js";
 import { Operator } from "./operator.js";
@@ -19,11 +19,11 @@ const AGES_EVERY_S = 0.2;
 const DRAWN_HZ = 30;
 const COMPLAINS_S = 6;
 const LINES_SHOWN = 4;
-const CATCHING_UP_S = 1; // what comes at first comes out of the server's memory, and is not to be read out
+const CATCH_UP_S = 1; // at first come messages from the server's history, which are not read out
 const SPANS_MIN = [1, 2, 5, 10];
 const LEVELS = { events: ["levels"], max_hz: 10 };
-const NAMES_TOLD = 12;
-const MANY_STREAMS = 8; // the levels of more would be too much for a light at the top
+const NAMES_SHOWN = 12;
+const MANY_STREAMS = 8; // the levels of more are too many messages for one light
 
 const parameters = new URLSearchParams(location.search);
 const plane = new Plane($("plane"));
@@ -37,8 +37,8 @@ const streams = new Streams({
   wanted: parameters.get("stream"),
   onChoice: () => refresh(),
 });
-const door = new Door({ offer: (token) => mer.offer(token) });
-const mer = connect(undefined, { token: door.token, name: "page", history: true });
+const auth = new Auth({ offer: (token) => mer.offer(token) });
+const mer = connect(undefined, { token: auth.token, name: "page", history: true });
 const operator = new Operator({ mer, streams, plane, keys, refused: complain });
 
 let session = null;
@@ -46,8 +46,8 @@ let hop_s = 0.5;
 let link = { up: false, why: "", final: false, since_s: now() };
 let everLinked = false;
 let complaint = { text: "", until_s: 0 };
-let hearsLevels = false;
-let newsFrom_s = 0;
+let hasLevels = false;
+let announceFrom_s = 0;
 
 function now() {
   return performance.now() / 1000;
@@ -57,16 +57,16 @@ function complain(text) {
   complaint = { text, until_s: now() + COMPLAINS_S };
 }
 
-function greet(hello) {
+function onHello(hello) {
   hop_s = hello.hop_s;
-  if (session !== null && session !== hello.session) streams.forget(); // of before, and no part of what follows
+  if (session !== null && session !== hello.session) streams.forget(); // `seq` and time start anew
   session = hello.session;
   hello.streams.forEach((name) => streams.of(name));
 }
 
-function take(message, age_s) {
+function onEvent(message, age_s) {
   const past = streams.of(message.stream);
-  past.take(message, now() - age_s);
+  past.add(message, now() - age_s);
   if (message.type === "emotion") streams.mark();
   if (message.stream === streams.chosen && !document.hidden) show(message, past);
 }
@@ -81,15 +81,15 @@ function show(message, past) {
     lines.age(message.t1);
   } else if (message.type === "lyrics") {
     lines.show(message);
-    if (message.committed && now() > newsFrom_s) say(message.text);
+    if (message.committed && now() > announceFrom_s) say(message.text);
   } else if (message.type === "status") {
     showStatus(message);
-  } else if (now() > newsFrom_s) {
+  } else if (now() > announceFrom_s) {
     say(`now ${message.to}`);
   }
 }
 
-/** Show all that is known of the stream on show: another one was chosen, or the page was hidden. */
+/** Show everything known of the chosen stream: after another one was chosen, or the page was hidden. */
 function refresh() {
   const { chosen, past } = streams;
   document.title = chosen === null ? "stream_mer" : `${chosen} · stream_mer`;
@@ -103,15 +103,15 @@ function refresh() {
   for (const message of [past?.status, past?.emotion]) if (message) show(message, past);
   for (const line of past?.lastLines(LINES_SHOWN) ?? []) lines.show(line);
   lines.age(past?.end_s ?? 0);
-  judge();
+  updateState();
 }
 
-/** Say how things stand, in `data-state` and in words. */
-function judge() {
+/** Show the state of the page, in `data-state` and in words. */
+function updateState() {
   const { past } = streams;
   const frame = past?.emotion ?? null;
   const since_s = frame ? now() - past.frameAt_s : 0;
-  const [state, ...words] = verdict(frame, since_s);
+  const [state, ...words] = pageState(frame, since_s);
   document.documentElement.dataset.state = state;
   if (complaint.until_s > now()) banner(complaint.text);
   else banner(...words);
@@ -119,23 +119,23 @@ function judge() {
   operator.count(frame, since_s);
 }
 
-function verdict(frame, since_s) {
+function pageState(frame, since_s) {
   if (link.final) return ["lost", `The server refuses this page: ${link.why}.`];
   if (!link.up) {
     const why = link.why ? ` (${link.why})` : "";
     if (!everLinked) return ["connecting", `No answer from the server yet${why}. Trying again.`];
-    return ["lost", `Connection lost${why}. Trying again.`, frame ? ` What is shown is ${age(since_s)} old.` : ""];
+    return ["lost", `Connection lost${why}. Trying again.`, frame ? ` These values are ${age(since_s)} old.` : ""];
   }
   if (streams.chosen === null) {
     const { wanted, names } = streams;
     if (wanted === null || names.length === 0) return ["connecting", "Connected. There is no stream yet.", "", "note"];
-    const few = names.length > NAMES_TOLD ? `${names.slice(0, NAMES_TOLD).join(", ")}, …` : `${names.join(", ")}.`;
+    const few = names.length > NAMES_SHOWN ? `${names.slice(0, NAMES_SHOWN).join(", ")}, …` : `${names.join(", ")}.`;
     return ["connecting", `There is no stream ${wanted} here. Choose from: ${few}`];
   }
   if (frame === null) return ["connecting", "Connected. Waiting for the first frame.", "", "note"];
   if (streams.past.status?.source === "ended") return ["ended", "The stream has ended.", "", "note"];
   if (since_s > Math.max(STALE_AT_LEAST_S, STALE_HOPS * hop_s)) {
-    return ["stale", "No news from the stream.", ` What is shown is ${age(since_s)} old.`];
+    return ["stale", "No news from the stream.", ` These values are ${age(since_s)} old.`];
   }
   return ["live", ""];
 }
@@ -150,11 +150,11 @@ function draw(now_ms) {
   timeline.draw();
 }
 
-/** Ask for levels while somebody looks. */
-function listen() {
+/** Subscribe to levels while the page is visible. */
+function subscribeLevels() {
   const wanted = !document.hidden && streams.names.length <= MANY_STREAMS;
-  if (wanted === hearsLevels) return;
-  hearsLevels = wanted;
+  if (wanted === hasLevels) return;
+  hasLevels = wanted;
   if (wanted) mer.subscribe(LEVELS);
   else mer.unsubscribe({ events: LEVELS.events });
 }
@@ -171,7 +171,7 @@ function stretch() {
   write($("span"), `last ${spanInWords(timeline.span_s)}`);
 }
 
-/** So that a reload, or a bookmark, shows the same. */
+/** Keep a setting in the address, for reloads and bookmarks. */
 function keepInAddress(name, value) {
   if (parameters.get(name) === value) return;
   if (value === null) parameters.delete(name);
@@ -198,26 +198,26 @@ $("fullscreen").addEventListener("click", toggleFullscreen);
 $("span").addEventListener("click", stretch);
 write($("span"), `last ${spanInWords(timeline.span_s)}`);
 
-mer.on("hello", greet);
+mer.on("hello", onHello);
 mer.on("ready", ({ role }) => {
-  newsFrom_s = now() + CATCHING_UP_S;
+  announceFrom_s = now() + CATCH_UP_S;
   operator.allow(role === "operator" && parameters.get("tools") !== "off");
-  door.passed(role);
-  listen();
+  auth.onAccepted(role);
+  subscribeLevels();
 });
-for (const kind of ["emotion", "lyrics", "change", "status"]) mer.on(kind, take);
+for (const kind of ["emotion", "lyrics", "change", "status"]) mer.on(kind, onEvent);
 mer.on("levels", ({ stream, peak_db }) => stream === streams.chosen && showLevel(peak_db));
 mer.on("link", ({ up, why, final }) => {
   link = { up, why, final };
   everLinked ||= up;
-  judge();
+  updateState();
 });
-mer.on("token", ({ why }) => door.ask(why));
+mer.on("token", ({ why }) => auth.ask(why));
 
-// A timer and not the drawing loop, which rests while nothing moves. Hidden, the page does nothing but remember.
-setInterval(() => document.hidden || judge(), 1000 * AGES_EVERY_S);
+// A timer and not the drawing loop, which stops while nothing moves. A hidden page only keeps the history.
+setInterval(() => document.hidden || updateState(), 1000 * AGES_EVERY_S);
 document.addEventListener("visibilitychange", () => {
-  listen();
+  subscribeLevels();
   if (!document.hidden) refresh();
 });
 if (!firstSpan()) complain(`minutes=${parameters.get("minutes")} must be a number from 0.5 to 10`);

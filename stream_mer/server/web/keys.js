@@ -1,4 +1,4 @@
-// Keyboard shortcuts. One place knows them all, so the list behind `?` tells no lies.
+// Keyboard shortcuts, all in one place, so that the list behind `?` is complete.
 
 const KEPT_AS = "stream_mer.keys";
 
@@ -8,7 +8,7 @@ const KEPT_AS = "stream_mer.keys";
  * @property {string} what What it does, for the list.
  * @property {() => void} run
  * @property {() => boolean} [when] Whether it does anything now.
- * @property {string} [shown] What to call the key in the list.
+ * @property {string} [shown] Name of the key in the list.
  */
 
 export class Keys {
@@ -17,7 +17,7 @@ export class Keys {
     this.bindings = [];
     this.on = recall() !== "off";
     document.addEventListener("keydown", (event) => this.#press(event));
-    this.#letGoOfLists();
+    this.#dropFocusOfLists();
   }
 
   /** @param {...Binding} bindings */
@@ -25,17 +25,17 @@ export class Keys {
     this.bindings.push(...bindings);
   }
 
-  /** Single letters can be hit by accident, or by a voice that is taken for typing: they can be switched off. */
+  /** Switch single letters on or off: they can be hit by accident, or by speech input. */
   turn(on) {
     this.on = on;
     try {
       localStorage.setItem(KEPT_AS, on ? "on" : "off");
     } catch {
-      // a browser that keeps nothing: it holds for this visit
+      // without storage, it holds for this visit
     }
   }
 
-  /** Write those that do something now into a table. @param {HTMLTableElement} table */
+  /** Write the shortcuts that apply now into a table. @param {HTMLTableElement} table */
   list(table) {
     table.replaceChildren();
     for (const { key, what, shown, when } of this.bindings) {
@@ -48,8 +48,8 @@ export class Keys {
     }
   }
 
-  /** A list that was chosen from by mouse or touch would go on taking the letters: of a blackout, too. */
-  #letGoOfLists() {
+  /** A list keeps the focus after a choice by mouse or touch, and would take the letters: drop it. */
+  #dropFocusOfLists() {
     let byHand = false;
     document.addEventListener("pointerdown", () => (byHand = true));
     document.addEventListener("keydown", () => (byHand = false));

@@ -1,4 +1,4 @@
-// The operator's hand: freeze, blackout, override and back to live, by button, by key or by a touch of the plane.
+// The operator's tools: freeze, blackout, override and resume, by button, by key or by a touch of the plane.
 
 import { $, say, write } from "./view.js";
 
@@ -6,10 +6,10 @@ const NUDGE = 0.05;
 const AT_MOST_EVERY_MS = 100;
 const LETTERS = { freeze: "z", blackout: "b", override: "o", resume: "l" };
 const MEANS = {
-  freeze: "freeze the values, or let go",
-  blackout: "blackout, or let go",
+  freeze: "freeze the values, or resume",
+  blackout: "blackout, or resume",
   override: "override: choose the values on the plane",
-  resume: "live: give the values back to the music",
+  resume: "live: back to the values of the music",
 };
 const ARROWS = {
   ArrowLeft: ["←", "less pleasant", -NUDGE, 0],
@@ -26,7 +26,7 @@ export class Operator {
    * @param {import("./streams.js").Streams} options.streams
    * @param {import("./plane.js").Plane} options.plane
    * @param {import("./keys.js").Keys} options.keys
-   * @param {(why: string) => void} options.refused What to do when the server says no.
+   * @param {(why: string) => void} options.refused Called when the server refuses.
    */
   constructor({ mer, streams, plane, keys, refused }) {
     this.mer = mer;
@@ -35,11 +35,11 @@ export class Operator {
     this.refused = refused;
     this.allowed = false;
     this.aiming = false;
-    this.aim = null; // where the override is to be, which the frames follow
+    this.aim = null; // the values of the override that was requested last
     this.sending = false;
     this.buttons = [...$("operator").querySelectorAll("button")];
     for (const button of this.buttons) button.addEventListener("click", () => this.#press(button.dataset.action));
-    // Chosen too late is chosen, too, as long as the plane is in the hand.
+    // A time chosen after the values applies too, as long as the plane is active.
     $("ttl").addEventListener("change", () => this.aim && this.#override(...this.aim));
     this.#listen($("plane"));
     const allowed = () => this.allowed;
@@ -53,14 +53,14 @@ export class Operator {
     keys.add({ key: "Escape", shown: "Esc", what: "leave the plane; the override stays", when: aiming, run: () => this.#target(false) });
   }
 
-  /** Show the tools to those who may use them. */
+  /** Show or hide the tools. @param {boolean} allowed */
   allow(allowed) {
     this.allowed = allowed;
     $("operator").hidden = !allowed;
     if (!allowed) this.#target(false);
   }
 
-  /** Show what is held now, which everybody sees. @param {object | null} frame */
+  /** Show the override in force. @param {object | null} frame */
   show(frame) {
     const hold = frame?.hold ?? null;
     const root = document.documentElement;
@@ -78,14 +78,14 @@ export class Operator {
     }
   }
 
-  /** Count down what has an end. @param {object | null} frame @param {number} since_s Seconds since it came. */
+  /** Count down an override with an end. @param {object | null} frame @param {number} since_s Seconds since it came. */
   count(frame, since_s) {
     const left_s = frame?.hold_left_s;
     const counts = left_s !== null && left_s !== undefined;
     write($("held-left"), counts ? countdown(left_s - since_s) : "");
   }
 
-  /** Another stream is on show: what was aimed at was not it. */
+  /** Another stream was chosen: leave the plane. */
   leave() {
     this.#target(false);
   }
@@ -130,11 +130,11 @@ export class Operator {
 
   #override(...values) {
     this.aim = values.map((value) => Math.max(-1, Math.min(1, Math.round(100 * value) / 100)));
-    $("aim").toggleAttribute("data-above", this.aim[1] < 0); // the word must not hide where the hand goes
+    $("aim").toggleAttribute("data-above", this.aim[1] < 0); // the label must not cover the pointer
     if (!this.sending) this.#sendAim();
   }
 
-  /** Send where it is to be, and where it has gone meanwhile: a hand that drags must not flood the server. */
+  /** Send the newest values, at a limited rate while the pointer is dragged. */
   async #sendAim() {
     this.sending = true;
     let sent = null;

@@ -1,4 +1,4 @@
-// The overlay for OBS and other mixers: a page without a ground, with what the address asks for.
+// The overlay for OBS and other mixers: a transparent page with the parts that the address names.
 //
 //   /overlay?show=category,lyrics&at=bottom-left&zoom=1.5&stream=main&lines=1#token=SECRET
 //
@@ -11,12 +11,12 @@
 //   text     colour of all text, as fff or ffffff (white, the category in its own)
 //   back     colour behind each part, as 000000 or 00000080 (none)
 //
-// What it does not understand it shows in a strip at the bottom, with what is possible. A stream that has ended, broken
-// off or gone silent for longer than a few hops is not shown, and neither is a blackout. That an operator holds the
-// values is for the desk and not for the audience, so `held` is shown only where it is asked for.
+// Errors in the address are shown in a strip at the bottom, with the possible values. A stream that has ended, or that has
+// sent nothing for a few hops, is not shown, and neither is a blackout. That an operator overrides the values is for the
+// desk and not for the audience, so `held` is shown only on request.
 
 import { connect } from "./mer.js";
-import { Past } from "./past.js";
+import { StreamHistory } from "./history.js";
 import { Plane } from "./plane.js";
 import { Timeline } from "./timeline.js";
 import { $, Bars, CATEGORY_NAMES, CLUSTER_NAMES, Lines, showEmotion, write } from "./view.js";
@@ -33,13 +33,13 @@ const DRAWN_HZ = 30;
 
 const asked = new URLSearchParams(location.search);
 const root = document.documentElement;
-const troubles = new Map();
+const problems = new Map();
 
-/** Say in the strip what is wrong, or with an empty text that it is not any more. */
-function trouble(about, text) {
-  if (text) troubles.set(about, text);
-  else troubles.delete(about);
-  const items = [...troubles.values()].map((one) => Object.assign(document.createElement("p"), { textContent: one }));
+/** Show an error in the strip; an empty text removes it. */
+function report(about, text) {
+  if (text) problems.set(about, text);
+  else problems.delete(about);
+  const items = [...problems.values()].map((one) => Object.assign(document.createElement("p"), { textContent: one }));
   $("trouble").replaceChildren(...items);
   $("trouble").hidden = items.length === 0;
 }
@@ -47,14 +47,14 @@ function trouble(about, text) {
 function choice(name, allowed, fallback) {
   const value = asked.get(name) ?? fallback;
   if (allowed.includes(value)) return value;
-  trouble(name, `${name}=${value} is not known here; choose from ${allowed.join(", ")}`);
+  report(name, `${name}=${value} is unknown; choose from ${allowed.join(", ")}`);
   return fallback;
 }
 
 function number(name, low, high, fallback) {
   const value = asked.has(name) ? Number(asked.get(name) || NaN) : fallback;
   if (value >= low && value <= high) return value;
-  trouble(name, `${name}=${asked.get(name)} must be a number from ${low} to ${high}`);
+  report(name, `${name}=${asked.get(name)} must be a number from ${low} to ${high}`);
   return fallback;
 }
 
@@ -64,20 +64,20 @@ function colour(name) {
   if (/^([0-9a-f]{3,4}|[0-9a-f]{6}|[0-9a-f]{8})$/i.test(value)) {
     document.body.style.setProperty(`--${name}`, `#${value}`);
     document.body.dataset[name] = value;
-  } else trouble(name, `${name}=${value} must be a colour, as fff, ffffff or 00000080`);
+  } else report(name, `${name}=${value} must be a colour, as fff, ffffff or 00000080`);
 }
 
 function shownParts() {
   const wanted = (asked.get("show") ?? SHOWN).split(",").map((part) => part.trim()).filter(Boolean);
   const unknown = wanted.filter((part) => !PARTS.includes(part));
-  if (unknown.length) trouble("show", `show=${unknown.join(",")} is not known here; choose from ${PARTS.join(", ")}`);
+  if (unknown.length) report("show", `show=${unknown.join(",")} is unknown; choose from ${PARTS.join(", ")}`);
   return wanted;
 }
 
 const parts = shownParts();
 for (const part of document.querySelectorAll("[data-part]")) part.hidden = !parts.includes(part.dataset.part);
 const unknown = [...asked.keys()].filter((name) => !KNOWN.includes(name));
-if (unknown.length) trouble("names", `${unknown.join(", ")} is not known here; there is ${KNOWN.join(", ")}`);
+if (unknown.length) report("names", `${unknown.join(", ")} is unknown; there is ${KNOWN.join(", ")}`);
 document.body.dataset.at = choice("at", PLACES, "bottom-left");
 document.body.style.setProperty("--zoom", number("zoom", 0.2, 10, 1));
 colour("text");
@@ -89,7 +89,7 @@ const bars = { categories: new Bars($("categories"), CATEGORY_NAMES), clusters: 
 const most = number("lines", 1, 4, 2);
 const lines = new Lines($("lines"), null, most);
 document.body.style.setProperty("--lines", most);
-let past = new Past();
+let past = new StreamHistory();
 let stream = asked.get("stream");
 let session = null;
 let hop_s = 0.5;
@@ -106,29 +106,29 @@ function now() {
   return performance.now() / 1000;
 }
 
-function begin() {
-  past = new Past();
+function reset() {
+  past = new StreamHistory();
   plane.follow(past);
   timeline.follow(past);
   lines.clear();
 }
 
-function greet(hello) {
-  if (session !== null && session !== hello.session) begin();
+function onHello(hello) {
+  if (session !== null && session !== hello.session) reset();
   session = hello.session;
   hop_s = hello.hop_s;
   if (stream !== null && !hello.streams.includes(stream)) {
-    trouble("stream", `stream=${stream} is not there; choose from ${hello.streams.join(", ")}`);
-  } else trouble("stream", "");
+    report("stream", `stream=${stream} does not exist; choose from ${hello.streams.join(", ")}`);
+  } else report("stream", "");
 }
 
-function take(message, age_s) {
+function onEvent(message, age_s) {
   stream ??= message.stream;
   if (message.stream !== stream) return;
-  past.take(message, now() - age_s);
+  past.add(message, now() - age_s);
   timeline.touch();
   if (message.type === "emotion") show(message);
-  if (message.type === "lyrics") sing(message, age_s);
+  if (message.type === "lyrics") showLine(message, age_s);
 }
 
 function show(frame) {
@@ -141,14 +141,14 @@ function show(frame) {
   showEmotion(frame, bars);
 }
 
-/** Show a line while it is being sung; out of the server's memory may come older ones. */
-function sing(line, age_s) {
+/** Show a line while it is being sung; the server's history may hold older ones. */
+function showLine(line, age_s) {
   if (past.emotion && past.end_s - line.t1 > LINE_STAYS_S + hop_s) return;
   sungAt_s = now() - age_s;
   lines.show(line);
 }
 
-function judge() {
+function updateState() {
   const since_s = now() - past.frameAt_s;
   const fresh = past.emotion !== null && since_s <= Math.max(STALE_AT_LEAST_S, STALE_HOPS * hop_s);
   const live = linked && fresh && past.status?.source !== "ended";
@@ -166,14 +166,14 @@ function draw(now_ms) {
   timeline.draw();
 }
 
-mer.on("hello", greet);
-for (const kind of ["emotion", "lyrics", "change", "status"]) mer.on(kind, take);
+mer.on("hello", onHello);
+for (const kind of ["emotion", "lyrics", "change", "status"]) mer.on(kind, onEvent);
 mer.on("link", ({ up, why, final }) => {
   linked = up;
-  trouble("link", final ? `The server refuses this page: ${why}` : "");
-  if (up) trouble("token", "");
+  report("link", final ? `The server refuses this page: ${why}` : "");
+  if (up) report("token", "");
 });
-mer.on("token", () => trouble("token", "This stream wants a token: add #token=SECRET to the address"));
-begin();
+mer.on("token", () => report("token", "This server requires a token: add #token=SECRET to the address"));
+reset();
 requestAnimationFrame(draw);
-setInterval(judge, 200);
+setInterval(updateState, 200);

@@ -44,7 +44,7 @@ export class Plane {
     this.#fit();
   }
 
-  /** Show this stream from now on. @param {import("./past.js").Past | null} past */
+  /** Show this stream from now on. @param {import("./history.js").StreamHistory | null} past */
   follow(past) {
     this.past = past;
     this.target = null;

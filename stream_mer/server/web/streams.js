@@ -1,6 +1,6 @@
-// The streams of a server: what is remembered of each, and which one is on show.
+// The streams of a server: the history of each, and which one is shown.
 
-import { Past } from "./past.js";
+import { StreamHistory } from "./history.js";
 import { write } from "./view.js";
 
 const SAID = { freeze: "frozen", blackout: "blackout", override: "overridden" };
@@ -8,10 +8,10 @@ const SAID = { freeze: "frozen", blackout: "blackout", override: "overridden" };
 export class Streams {
   /**
    * @param {object} options
-   * @param {HTMLElement} options.picker Hidden while there is nothing to pick.
-   * @param {HTMLElement} options.elsewhere Tells which of the others an operator holds.
+   * @param {HTMLElement} options.picker Hidden while there is nothing to choose.
+   * @param {HTMLElement} options.elsewhere Names the other streams that an operator overrides.
    * @param {string | null} options.wanted The one to show; null for the first one that there is.
-   * @param {() => void} options.onChoice Called when another one is on show, or none.
+   * @param {() => void} options.onChoice Called when another one is shown, or none.
    */
   constructor({ picker, elsewhere, wanted, onChoice }) {
     this.picker = picker;
@@ -24,7 +24,7 @@ export class Streams {
     this.select.addEventListener("change", () => this.want(this.select.value));
   }
 
-  /** What is remembered of the stream on show; null while there is none. */
+  /** History of the shown stream; null while there is none. */
   get past() {
     return this.pasts.get(this.chosen) ?? null;
   }
@@ -33,10 +33,10 @@ export class Streams {
     return [...this.pasts.keys()];
   }
 
-  /** What is remembered of this stream. */
+  /** History of a stream. */
   of(name) {
     if (!this.pasts.has(name)) {
-      this.pasts.set(name, new Past());
+      this.pasts.set(name, new StreamHistory());
       const option = document.createElement("option");
       option.value = option.textContent = name;
       this.select.append(option);
@@ -46,7 +46,7 @@ export class Streams {
     return this.pasts.get(name);
   }
 
-  /** Show this one, now and after the server was started anew. */
+  /** Show a stream, now and after a restart of the server. */
   want(name) {
     this.wanted = name;
     this.#choose(name);
@@ -58,7 +58,7 @@ export class Streams {
     this.want(names[(names.indexOf(this.chosen) + 1) % names.length]);
   }
 
-  /** Tell what operators hold, of the others too. */
+  /** Mark the streams that operators override. */
   mark() {
     const held = [...this.pasts].filter(([, past]) => past.emotion?.hold);
     for (const option of this.select.options) {
@@ -69,7 +69,7 @@ export class Streams {
     write(this.elsewhere, others.length > 0 ? `held: ${others.join(", ")}` : "");
   }
 
-  /** The server is another one now. */
+  /** Forget all streams: the server restarted. */
   forget() {
     this.pasts.clear();
     this.select.replaceChildren();

@@ -25,7 +25,7 @@ export class Timeline {
     this.#fit();
   }
 
-  /** Show this stream from now on. @param {import("./past.js").Past | null} past */
+  /** Show this stream from now on. @param {import("./history.js").StreamHistory | null} past */
   follow(past) {
     this.past = past;
     this.dirty = true;

@@ -195,7 +195,7 @@ class Victim:
         """Everything that must not grow."""
         return {
             "sessions": self.ask(lambda server: len(server._sessions)),
-            "connections": self.ask(lambda server: len(server._server.all_connections)),
+            "connections": self.ask(lambda server: len(server._servers[0].all_connections)),
             "tasks": self.ask(lambda _: len(asyncio.all_tasks())) - 1,
             "timers": self.ask(lambda _: sum(not timer.cancelled() for timer in self._loop._scheduled)),
             "clients": self.hub.client_count,

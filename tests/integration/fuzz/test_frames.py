@@ -241,7 +241,7 @@ def test_pings_without_end_whose_answers_nobody_reads_fill_no_memory(victim):
 
 
 def connections(server):
-    return server._server.connections
+    return server._servers[0].connections
 
 
 def test_fragments_without_end_are_cut_off(victim):

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import pytest_asyncio
 
-from stream_mer.server.examples import FRAME
 from stream_mer.server.server import Server
 from stream_mer.types import EmotionFrame, Interval
+from tools.examples import FRAME
 
 if TYPE_CHECKING:
     from playwright.async_api import Page

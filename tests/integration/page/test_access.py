@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from stream_mer.server.examples import FRAME, LINE, STATUS
 from stream_mer.types import ControlCommand, OverrideValues
+from tools.examples import FRAME, LINE, STATUS
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 

@@ -2,22 +2,22 @@
 
 import pytest
 
-from stream_mer.server import messages as wire
-from stream_mer.server.examples import FRAME
-from stream_mer.types import ControlCommand, OverrideValues
+from stream_mer.types import ControlCommand, EmotionFrame, OverrideValues, StreamEvent
+from tools.examples import FRAME
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 
 class Published:
-    """The newest emotion that the hub sent out, as its metrics would see it."""
+    """The newest frame that the hub published."""
 
     def __init__(self) -> None:
-        self.emotion: wire.Emotion | None = None
+        self.frame: EmotionFrame | None = None
+        self.stream = ""
 
-    def see(self, message: wire.EventMessage) -> None:
-        if isinstance(message, wire.Emotion):
-            self.emotion = message
+    def on_event(self, stream: str, event: StreamEvent) -> None:
+        if isinstance(event, EmotionFrame):
+            self.stream, self.frame = stream, event
 
 
 class Clock:
@@ -38,7 +38,7 @@ def clock():
 def published(hub, clock, monkeypatch):
     monkeypatch.setattr(hub, "_clock", clock)
     published = Published()
-    hub.watch(published)
+    hub.subscribe(published.on_event)
     hub.sink("main").publish(FRAME)
     return published
 
@@ -59,7 +59,7 @@ async def test_freeze_and_blackout_hold_for_everybody_and_let_go(look, published
     await do("freeze", "z")
     for screen in (desk, hall):
         await screen.text_is("#held", "Frozen")
-    assert published.emotion.hold == "freeze"
+    assert published.frame.hold == "freeze"
     await desk.until("() => document.querySelector('[data-action=freeze]').ariaPressed === 'true'")
     await do("blackout", "b")
     for screen in (desk, hall):
@@ -75,7 +75,7 @@ async def test_freeze_and_blackout_hold_for_everybody_and_let_go(look, published
     await desk.text_is("#held", "Frozen")
     await do("resume", "l")
     await desk.page.wait_for_selector("#held", state="hidden")
-    assert published.emotion.hold is None
+    assert published.frame.hold is None
     assert desk.complaints + hall.complaints == []
 
 
@@ -86,16 +86,16 @@ async def test_a_touch_of_the_plane_overrides_for_the_time_chosen(look, publishe
     middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     half = 0.99 * box["width"] / 2
     await screen.page.mouse.click(*middle)
-    assert published.emotion.hold is None, "nobody had asked for an override"
+    assert published.frame.hold is None, "nobody had asked for an override"
     await screen.page.select_option("#ttl", "120")
     await screen.page.click("[data-action=override]")
     await screen.page.mouse.click(middle[0] - 0.6 * half, middle[1] - 0.4 * half)
     await screen.text_is("#held", "Overridden")
-    assert (published.emotion.hold, published.emotion.category.top) == ("override", "angry")
-    assert published.emotion.valence == pytest.approx(-0.6, abs=0.02)
-    assert published.emotion.arousal == pytest.approx(0.4, abs=0.02)
-    assert published.emotion.hold_left_s == pytest.approx(120.0)
-    await screen.point_is_at(published.emotion.valence, published.emotion.arousal)
+    assert (published.frame.hold, published.frame.category) == ("override", "angry")
+    assert published.frame.valence == pytest.approx(-0.6, abs=0.02)
+    assert published.frame.arousal == pytest.approx(0.4, abs=0.02)
+    assert published.frame.hold_left_s == pytest.approx(120.0)
+    await screen.point_is_at(published.frame.valence, published.frame.arousal)
     await screen.until("() => /^1:[0-5][0-9] left$/.test(document.getElementById('held-left').textContent)")
 
     await screen.page.mouse.move(*middle)
@@ -106,11 +106,11 @@ async def test_a_touch_of_the_plane_overrides_for_the_time_chosen(look, publishe
     await screen.text_is("#arousal", "−0.50")
     await screen.page.keyboard.press("Escape")
     await screen.page.wait_for_selector("#aim", state="hidden")
-    assert published.emotion.hold == "override", "leaving the plane keeps what was chosen"
+    assert published.frame.hold == "override", "leaving the plane keeps what was chosen"
     await screen.page.mouse.click(*middle)
     await screen.page.click("[data-action=resume]")
     await screen.page.wait_for_selector("#held", state="hidden")
-    assert published.emotion.valence == FRAME.valence
+    assert published.frame.valence == FRAME.valence
     assert screen.complaints == []
 
 
@@ -126,7 +126,7 @@ async def test_how_long_an_override_lasts_can_be_chosen_afterwards(look, publish
     await screen.page.select_option("#ttl", "30")
     await screen.page.keyboard.press("z")
     await screen.text_is("#held", "Frozen")
-    assert published.emotion.hold == "freeze"
+    assert published.frame.hold == "freeze"
 
 
 async def test_a_list_that_was_chosen_from_by_hand_takes_no_letters(look, published):
@@ -141,7 +141,7 @@ async def test_a_list_that_was_chosen_from_by_hand_takes_no_letters(look, publis
     await screen.until("() => document.activeElement === document.body")
     await screen.page.keyboard.press("b")
     await screen.text_is("#held", "Blackout")
-    assert published.emotion.hold == "blackout"
+    assert published.frame.hold == "blackout"
 
 
 async def test_arrow_keys_override_step_by_step(look, published, hub, frame):
@@ -156,7 +156,7 @@ async def test_arrow_keys_override_step_by_step(look, published, hub, frame):
         await screen.page.keyboard.press(key)
     await screen.text_is("#valence", "+0.20")
     await screen.text_is("#arousal", "+1.00")
-    assert published.emotion.hold == "override"
+    assert published.frame.hold == "override"
 
 
 async def test_the_word_about_the_plane_is_not_where_the_hand_goes(look, hub, frame):
@@ -186,10 +186,10 @@ async def test_an_override_ends_by_itself_and_says_when(look, hub, published, fr
     # Frames go on, and the first one after its end is live again.
     clock.now += 3599
     hub.sink("main").publish(frame(0.5, 0.5, index=100, t1=50.0))
-    assert published.emotion.hold == "override"
+    assert published.frame.hold == "override"
     clock.now += 2
     hub.sink("main").publish(frame(0.5, 0.5, index=101, t1=50.5))
-    assert published.emotion.hold is None
+    assert published.frame.hold is None
     await screen.page.wait_for_selector("#held", state="hidden")
     await screen.point_is_at(0.5, 0.5)
 
@@ -207,7 +207,7 @@ async def test_a_viewer_sees_what_is_held_and_has_no_tools(look, hub, published,
     await screen.page.keyboard.press("?")
     keys = await screen.page.locator("#keys kbd").all_text_contents()
     assert keys == ["?", "f", "t"], "the list has what works here"
-    assert published.emotion.hold == "freeze"
+    assert published.frame.hold == "freeze"
 
 
 async def test_a_viewer_becomes_an_operator_with_the_token(look, flow, published, guarded):
@@ -216,8 +216,8 @@ async def test_a_viewer_becomes_an_operator_with_the_token(look, flow, published
     await screen.page.click("#help-open")
     await screen.page.fill("#operator-token", "a guess")
     await screen.page.press("#operator-token", "Enter")
-    await screen.page.wait_for_selector("#door", state="visible")
-    await screen.page.click("#door-cancel")
+    await screen.page.wait_for_selector("#auth", state="visible")
+    await screen.page.click("#auth-cancel")
     async with flow():
         await screen.state_is("live")
     assert not await screen.visible("#operator")
@@ -227,7 +227,7 @@ async def test_a_viewer_becomes_an_operator_with_the_token(look, flow, published
     await screen.page.wait_for_selector("#operator", state="visible")
     await screen.page.keyboard.press("b")
     await screen.text_is("#held", "Blackout")
-    assert published.emotion.hold == "blackout"
+    assert published.frame.hold == "blackout"
 
 
 async def test_letters_can_be_switched_off_and_stay_so(look, published):
@@ -247,7 +247,7 @@ async def test_letters_can_be_switched_off_and_stay_so(look, published):
         await screen.page.wait_for_selector("#held", state="hidden")
         await screen.page.reload()
         await screen.page.wait_for_selector("#operator", state="visible")
-    assert published.emotion.hold is None
+    assert published.frame.hold is None
 
 
 async def test_what_is_held_elsewhere_is_told_here(look, hub, published):
@@ -260,7 +260,7 @@ async def test_what_is_held_elsewhere_is_told_here(look, hub, published):
     assert not await screen.visible("#held")
     await screen.page.keyboard.press("z")
     await screen.text_is("#held", "Frozen")
-    assert published.emotion.stream == "main", "a hand on what is shown, and on nothing else"
+    assert published.stream == "main", "a hand on what is shown, and on nothing else"
     hub.control(ControlCommand(action="resume"))
     await screen.until("() => document.getElementById('elsewhere').textContent === ''")
 
@@ -269,7 +269,7 @@ async def test_a_command_that_the_server_refuses_is_said(look, published, monkey
     screen = await look()
     await screen.page.wait_for_selector("#operator", state="visible")
     # Roles do not change while somebody is connected; a page that believes it may what it may not must say so.
-    monkeypatch.setattr("stream_mer.server.requests.Requests.require_role", lambda _: "viewer")
+    monkeypatch.setattr("stream_mer.server.session.Session._require_role", lambda _: "viewer")
     await screen.page.keyboard.press("b")
     await screen.text_is("#banner", "only operators may control")
-    assert published.emotion.hold is None
+    assert published.frame.hold is None

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from stream_mer.server.examples import FRAME, LINE, STATUS
 from stream_mer.types import ControlCommand
+from tools.examples import FRAME, LINE, STATUS
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -120,13 +120,13 @@ async def test_all_of_it_is_in_the_picture_and_stands_still_while_words_come_and
 async def test_what_it_does_not_understand_it_says_with_what_is_possible(look):
     screen = await look("overlay?show=banana&at=nowhere&zoom=fat&lines=&color=red&text=reddish&stream=hall")
     for told in (
-        "show=banana is not known here; choose from category, values, bars",
-        "at=nowhere is not known here; choose from top-left",
+        "show=banana is unknown; choose from category, values, bars",
+        "at=nowhere is unknown; choose from top-left",
         "zoom=fat must be a number from 0.2 to 10",
         "lines= must be a number from 1 to 4",
-        "color is not known here; there is show, at, zoom",
+        "color is unknown; there is show, at, zoom",
         "text=reddish must be a colour",
-        "stream=hall is not there; choose from main",
+        "stream=hall does not exist; choose from main",
     ):
         await screen.text_is("#trouble", told)
     assert screen.complaints == []

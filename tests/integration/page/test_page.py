@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from stream_mer.server.examples import FRAME, LEVELS, LINE, STATUS
 from stream_mer.server.hub import Hub
+from tools.examples import FRAME, LEVELS, LINE, STATUS
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -114,7 +114,7 @@ async def test_it_says_when_the_server_is_gone_and_comes_back_with_it(look, serv
     await server.stop()
     await screen.state_is("lost")
     await screen.text_is("#banner", "Connection lost")
-    await screen.text_is("#banner", "What is shown is")
+    await screen.text_is("#banner", "These values are")
     assert await screen.visible("#banner")
     new_hub = Hub()
     async with serving(new_hub, port=port):
@@ -131,7 +131,7 @@ async def test_it_says_when_the_news_are_old_or_the_stream_has_ended(look, hub, 
     async with flow():
         await screen.state_is("live")
     await screen.state_is("stale")
-    await screen.text_is("#banner", "No news from the stream. What is shown is")
+    await screen.text_is("#banner", "No news from the stream. These values are")
     hub.sink("main").publish(replace(STATUS, source="ended"))
     await screen.state_is("ended")
     await screen.text_is("#banner", "The stream has ended")
@@ -182,11 +182,11 @@ async def test_with_a_token_it_asks_at_the_door(look, hub, serving, how):
         else:
             screen = await look(at=server)
             for attempt in ("wrong", "open-sesame-open"):
-                await screen.page.wait_for_selector("#door", state="visible")
+                await screen.page.wait_for_selector("#auth", state="visible")
                 await screen.page.fill("#token", attempt)
                 await screen.page.press("#token", "Enter")
         await screen.text_is("#category", "happy")
-        assert not await screen.visible("#door")
+        assert not await screen.visible("#auth")
         assert screen.page.url == server.page_url, "a projection would show the token"
         await screen.page.reload()
         await screen.text_is("#category", "happy")

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from stream_mer.server.examples import CHANGE, FRAME, LINE
+from tools.examples import CHANGE, FRAME, LINE
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -103,14 +103,14 @@ async def test_what_is_remembered_has_a_bound(look):
     screen = await look()
     sizes = await screen.page.evaluate(
         """async () => {
-          const { Past } = await import("/past.js");
-          const past = new Past();
+          const { StreamHistory } = await import("/history.js");
+          const past = new StreamHistory();
           const frame = { type: "emotion", valence: 0, arousal: 0, category: { top: "sad" }, hold: null };
           let most = 0;
           for (let i = 0; i < 108000; i++) {
-            past.take({ ...frame, t1: i / 10 }, 0);
-            if (i % 20 === 0) past.take({ type: "lyrics", segment: i, revision: 0, text: "la" }, 0);
-            if (i % 50 === 0) past.take({ type: "change", t: i / 10, to: "sad" }, 0);
+            past.add({ ...frame, t1: i / 10 }, 0);
+            if (i % 20 === 0) past.add({ type: "lyrics", segment: i, revision: 0, text: "la" }, 0);
+            if (i % 50 === 0) past.add({ type: "change", t: i / 10, to: "sad" }, 0);
             most = Math.max(most, past.points.length);
           }
           const kept_s = past.end_s - past.points[0].t;

@@ -10,7 +10,7 @@ from stream_mer.errors import SettingError
 from stream_mer.event_json import MessageEncoder, encode
 from stream_mer.outputs.dmx.presets import EXAMPLES, LOOKS, preset
 from stream_mer.outputs.dmx.render import preview
-from stream_mer.server.examples import FRAME, LINE
+from tools.examples import FRAME, LINE
 
 
 def run(*arguments, typed: str | None = None):

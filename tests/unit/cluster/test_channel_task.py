@@ -31,8 +31,8 @@ from stream_mer.cluster.channel_task import (
 from stream_mer.cluster.records import Entry, seal
 from stream_mer.config import WindowSettings
 from stream_mer.errors import SourceError
-from stream_mer.server.examples import CHANGE, FRAME, LINE, STATUS
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, EmotionFrame, LyricLine, StreamStatus
+from tools.examples import CHANGE, FRAME, LINE, STATUS
 
 HOP = SAMPLE_RATE_HZ // 2
 

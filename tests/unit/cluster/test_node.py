@@ -28,9 +28,10 @@ from stream_mer.cluster.records import (
     seal,
 )
 from stream_mer.errors import ClusterError
+from stream_mer.event_json import MessageEncoder
 from stream_mer.server import messages as wire
-from stream_mer.server.examples import FRAME, LINE, STATUS
 from stream_mer.types import ControlCommand, EmotionFrame, StreamEvent, StreamStatus
+from tools.examples import FRAME, LINE, STATUS
 
 
 def envelope(t1: float, *, epoch: int, number: int) -> Envelope[StreamEvent]:
@@ -191,7 +192,7 @@ class NodeWithoutNats:
     def __init__(self, *channels: str) -> None:
         self.hub = SharedHub(history_messages=8)
         self.seen: list[wire.EventMessage] = []
-        self.hub.watch(self)
+        self.hub.subscribe(lambda stream, event: self.see(MessageEncoder(stream).message(event)))
         self.node = Node(NoBus(), self.hub)  # type: ignore[arg-type]
         state = self.node._state
         claim, worker = (

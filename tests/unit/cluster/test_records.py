@@ -34,10 +34,10 @@ from stream_mer.cluster.records import (
     wanted_subject,
 )
 from stream_mer.errors import ClusterError, SettingError
-from stream_mer.server.codec import MessageEncoder
-from stream_mer.server.codec import kind_of as kind_of_message
-from stream_mer.server.examples import CHANGE, FRAME, LINE, STATUS
+from stream_mer.event_json import MessageEncoder
+from stream_mer.event_json import kind_of as kind_of_message
 from stream_mer.types import InputLevels, Spread, StreamEvent
+from tools.examples import CHANGE, FRAME, LINE, STATUS
 
 KEY = re.compile(r"[-=_a-zA-Z0-9]+")
 """What NATS takes as a key, and as one token of a subject."""

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from stream_mer.outputs import runner
 from stream_mer.outputs.runner import Backoff, ShowRunner, Ticks
-from stream_mer.server.examples import FRAME, LEVELS
 from stream_mer.server.hub import Hub
+from tools.examples import FRAME, LEVELS
 
 PATIENCE_S = 60.0
 

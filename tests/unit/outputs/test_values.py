@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_mer.outputs.values import STALE_AFTER_S, ShowState, ShowValues, spread_point
-from stream_mer.server.examples import CHANGE, FRAME, LEVELS, LINE, STATUS
 from stream_mer.types import Spread
+from tools.examples import CHANGE, FRAME, LEVELS, LINE, STATUS
 
 
 class Clock:

@@ -33,7 +33,7 @@ def source(clock):
 class Client:
     def __init__(self, senders):
         self.told = []
-        self.ingest = Ingest(senders, tell=self.told.append)
+        self.ingest = Ingest(senders, report=self.told.append)
 
 
 def pair(source, clock, *, guarded):
@@ -43,23 +43,23 @@ def pair(source, clock, *, guarded):
 
 def test_with_a_token_a_second_sender_takes_over_at_once_and_the_first_is_told(source, clock):
     first, second = pair(source, clock, guarded=True)
-    assert first.ingest.start(START) is None
-    assert first.ingest.feed(BLOCK) is None
-    assert second.ingest.start(START) is None
+    assert not first.ingest.start(START)
+    assert not first.ingest.feed(BLOCK)
+    assert not second.ingest.start(START)
     (told,) = first.told
     assert (told.code, told.fatal) == (4403, False)
     assert told.message == "another client sends to desk now; audio.start takes it back"
     # What the first one had sent already, and that it ends or breaks, changes nothing.
     assert first.ingest.is_open
     waiting = source._blocks.statistics().waiting
-    assert first.ingest.feed(BLOCK) is None
+    assert not first.ingest.feed(BLOCK)
     first.ingest.end()
     assert not first.ingest.is_open
     assert source._blocks.statistics().waiting == waiting
     assert source.owned
-    assert second.ingest.feed(BLOCK) is None
+    assert not second.ingest.feed(BLOCK)
     assert source._blocks.statistics().waiting == waiting + 1
-    assert first.ingest.start(START) is None, "it takes the stream back"
+    assert not first.ingest.start(START), "it takes the stream back"
     assert len(second.told) == 1
 
 
@@ -69,27 +69,28 @@ def test_without_a_token_a_sender_that_goes_on_keeps_its_stream(source, clock):
     for _ in range(30):
         clock.now += SILENT_S / 2
         first.ingest.feed(BLOCK)
-        refusal = second.ingest.start(START)
+        assert second.ingest.start(START)
+        refusal = second.told.pop()
         assert (refusal.code, refusal.fatal) == (4403, False)
         assert "gets its audio from another client" in refusal.message
     assert first.told == []
     clock.now += SILENT_S
-    assert second.ingest.start(START) is None, "the network of the first one is dead"
+    assert not second.ingest.start(START), "the network of the first one is dead"
     assert len(first.told) == 1
 
 
 def test_audio_that_cannot_be_takes_nothing_over(source, clock):
     first, second = pair(source, clock, guarded=True)
     first.ingest.start(START)
-    refusal = second.ingest.start(wire.AudioStart(stream="desk", format="s16le", rate_hz=7, channels=1))
-    assert refusal.code == 4400
+    assert second.ingest.start(wire.AudioStart(stream="desk", format="s16le", rate_hz=7, channels=1))
+    assert second.told.pop().code == 4400
     assert first.told == []
-    assert first.ingest.feed(BLOCK) is None
+    assert not first.ingest.feed(BLOCK)
     assert source.owned
 
 
 def test_a_second_start_of_the_same_client_is_no_takeover(source, clock):
     first, _ = pair(source, clock, guarded=False)
-    assert first.ingest.start(START) is None
-    assert first.ingest.start(START) is None
+    assert not first.ingest.start(START)
+    assert not first.ingest.start(START)
     assert first.told == []

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from stream_mer.audio.audio_state import REASONS
 from stream_mer.cluster.node import Outage
 from stream_mer.errors import ServeError
+from stream_mer.event_json import encode, kind_of
 from stream_mer.lyrics.feeds import LAGGING, LOADING, UNAVAILABLE
 from stream_mer.pipeline import AUDIO_LOST
 from stream_mer.server import messages as wire
-from stream_mer.server.codec import decode_client, decode_server, encode, kind_of
+from stream_mer.server.messages import decode_client, decode_server
 from stream_mer.types import CATEGORIES, CLUSTERS, UNKNOWN
 
 SERVER_TYPES = typing.get_args(wire.ServerMessage)
@@ -166,8 +167,8 @@ def test_a_client_refuses_what_is_no_message(data):
         ('"ping"', 'JSON object with a "type"'),
         ("{}", "one of identify, subscribe"),
         ('{"type":7}', 'JSON object with a "type"'),
-        ('{"type":"sing"}', '"sing" is no message that a client may send'),
-        ('{"type":"emotion"}', '"emotion" is no message that a client may send'),
+        ('{"type":"sing"}', '"sing" is not a message that clients send'),
+        ('{"type":"emotion"}', '"emotion" is not a message that clients send'),
         ('{"type":"identify","token":7}', r'"identify" is malformed: .*\$\.token'),
         ('{"type":"identify","subscribe":[{"max_hz":0}]}', r'"identify" is malformed: .*max_hz'),
     ],
@@ -175,3 +176,10 @@ def test_a_client_refuses_what_is_no_message(data):
 def test_a_bad_message_is_refused_with_the_reason(data, words):
     with pytest.raises(ServeError, match=words):
         decode_client(data)
+
+
+@pytest.mark.parametrize("decode", [decode_client, decode_server])
+@pytest.mark.parametrize("bottomless", ["[" * 4000, '{"type":"ping","x":' + "[" * 1500 + "]" * 1500 + "}"])
+def test_a_bottomless_message_is_an_error_like_any_other(decode, bottomless):
+    with pytest.raises(ServeError):
+        decode(bottomless)

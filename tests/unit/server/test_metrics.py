@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from stream_mer.server.examples import CHANGE, FRAME, LINE, STATUS
 from stream_mer.server.hub import Hub
-from stream_mer.server.interest import DEFAULT_INTEREST
 from stream_mer.server.metrics import Metrics
 from stream_mer.server.outbox import Outbox
+from stream_mer.server.subscriptions import DEFAULT_SUBSCRIPTIONS
 from stream_mer.types import OutputStatistics
+from tools.examples import CHANGE, FRAME, LINE, STATUS
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_names_and_kinds_are_those_that_prometheus_asks_for(hub):
     metrics = Metrics(hub, outputs=lambda: [OutputStatistics(name="sacn", up=False)])
     for event in (FRAME, STATUS, CHANGE, LINE):
         hub.sink("main").publish(event)
-    metrics.closed(1000)
+    metrics.count_close(1000)
     families = list(text_string_to_metric_families(metrics.text().decode()))
     assert len({family.name for family in families}) == len(families) > 20
     for family in families:
@@ -106,12 +106,12 @@ def test_metrics_do_not_grow_with_streams_that_come_and_go(hub, metrics):
         hub.sink(f"s{i}").publish(STATUS)
         hub.remove(f"s{i}")
     assert metrics.text().count(b"\n") == before
-    assert not metrics._newest._emotions.keys() - {"stays"}
+    assert not metrics._streams.frames.keys() - {"stays"}
 
 
 def test_clients_messages_and_drops_are_counted(hub, metrics):
     box = Outbox(capacity=1, wake=lambda: None)
-    hub.attach(box, DEFAULT_INTEREST)
+    hub.attach(box, DEFAULT_SUBSCRIPTIONS)
     for event in (LINE, CHANGE, FRAME, FRAME):
         hub.sink("main").publish(event)
     assert value(metrics, "stream_mer_clients") == 1
@@ -127,8 +127,8 @@ def test_clients_messages_and_drops_are_counted(hub, metrics):
 
 def test_connections_and_closes_are_counted_by_code(metrics):
     for code in (1000, 4410, 4410, None):
-        metrics.connected()
-        metrics.closed(code)
+        metrics.connections.inc()
+        metrics.count_close(code)
     assert value(metrics, "stream_mer_connections_total") == 4
     assert value(metrics, "stream_mer_closes_total", code="4410") == 2
     assert value(metrics, "stream_mer_closes_total", code="1006") == 1

@@ -5,14 +5,14 @@ import threading
 
 import pytest
 
+from stream_mer.event_json import encode
 from stream_mer.server import messages as wire
-from stream_mer.server.codec import encode
-from stream_mer.server.examples import examples
-from stream_mer.server.outbox import PRUNE_AT_LEAST, Outbox, Parcel, merge_levels
+from stream_mer.server.outbox import PRUNE_AT_LEAST, Outbox, QueuedMessage, merge_levels
+from tools.examples import examples
 
 
-def parcel(kind: str, data: str, stream: str = "main") -> Parcel:
-    return Parcel(stream=stream, kind=kind, message=examples()["status"], data=data.encode(), published_at=0.0)
+def queued(kind: str, data: str, stream: str = "main") -> QueuedMessage:
+    return QueuedMessage(stream=stream, kind=kind, message=examples()["status"], data=data.encode(), published_at=0.0)
 
 
 def drain(outbox: Outbox) -> list[str]:
@@ -35,7 +35,7 @@ def wakes():
 def test_the_newest_emotion_replaces_the_one_that_waits(wakes):
     outbox = Outbox(capacity=4, wake=wakes)
     for i in range(5):
-        outbox.put(parcel("emotion", f"e{i}"))
+        outbox.put(queued("emotion", f"e{i}"))
     assert drain(outbox) == ["e4"]
     assert outbox.statistics().replaced == 4
     assert outbox.statistics().dropped == 0
@@ -44,61 +44,61 @@ def test_the_newest_emotion_replaces_the_one_that_waits(wakes):
 def test_latest_wins_is_kept_apart_for_each_stream_and_kind(wakes):
     outbox = Outbox(capacity=4, wake=wakes)
     for stream, kind, data in [("a", "emotion", "ae0"), ("b", "emotion", "be0"), ("a", "levels", "al0")]:
-        outbox.put(parcel(kind, data, stream))
-    outbox.put(parcel("emotion", "ae1", "a"))
+        outbox.put(queued(kind, data, stream))
+    outbox.put(queued("emotion", "ae1", "a"))
     assert drain(outbox) == ["ae1", "be0", "al0"]
 
 
 def test_other_kinds_keep_their_order_among_themselves_and_around_emotion(wakes):
     outbox = Outbox(capacity=8, wake=wakes)
-    outbox.put(parcel("lyrics", "l0"))
-    outbox.put(parcel("emotion", "e0"))
-    outbox.put(parcel("change", "c0"))
-    outbox.put(parcel("emotion", "e1"))
-    outbox.put(parcel("status", "s0"))
+    outbox.put(queued("lyrics", "l0"))
+    outbox.put(queued("emotion", "e0"))
+    outbox.put(queued("change", "c0"))
+    outbox.put(queued("emotion", "e1"))
+    outbox.put(queued("status", "s0"))
     assert drain(outbox) == ["l0", "e1", "c0", "s0"]
 
 
 def test_a_busy_stream_does_not_push_its_own_emotion_back(wakes):
     outbox = Outbox(capacity=8, wake=wakes)
-    outbox.put(parcel("emotion", "e0"))
+    outbox.put(queued("emotion", "e0"))
     for i in range(3):
-        outbox.put(parcel("lyrics", f"l{i}"))
-        outbox.put(parcel("emotion", f"e{i + 1}"))
+        outbox.put(queued("lyrics", f"l{i}"))
+        outbox.put(queued("emotion", f"e{i + 1}"))
     assert outbox.take() == b"e3"
 
 
 def test_ordered_messages_are_bounded_and_the_client_is_told_what_it_lost(wakes):
     outbox = Outbox(capacity=2, wake=wakes)
     for i in range(5):
-        outbox.put(parcel("lyrics", f"l{i}"))
+        outbox.put(queued("lyrics", f"l{i}"))
     notice, *rest = drain(outbox)
     assert rest == ["l3", "l4"]
     told = json.loads(notice)
     assert (told["type"], told["code"], told["fatal"]) == ("error", 4410, False)
     assert "3 messages were dropped" in told["message"]
     assert outbox.statistics().dropped == 3
-    outbox.put(parcel("lyrics", "l5"))
+    outbox.put(queued("lyrics", "l5"))
     assert drain(outbox) == ["l5"], "it is told once"
 
 
 def test_the_writer_is_woken_once_until_it_has_taken_everything(wakes):
     outbox = Outbox(capacity=8, wake=wakes)
     for i in range(6):
-        outbox.put(parcel("lyrics", f"l{i}"))
+        outbox.put(queued("lyrics", f"l{i}"))
     assert wakes.count == 1
     outbox.take()
-    outbox.put(parcel("lyrics", "more"))
+    outbox.put(queued("lyrics", "more"))
     assert wakes.count == 1, "the writer is still at it"
     drain(outbox)
-    outbox.put(parcel("lyrics", "next"))
+    outbox.put(queued("lyrics", "next"))
     assert wakes.count == 2
 
 
 def test_statistics_count(wakes):
     outbox = Outbox(capacity=3, wake=wakes)
-    outbox.put(parcel("emotion", "e"))
-    outbox.put(parcel("lyrics", "l"))
+    outbox.put(queued("emotion", "e"))
+    outbox.put(queued("lyrics", "l"))
     assert outbox.statistics().waiting == 2
     outbox.take()
     assert (outbox.statistics().waiting, outbox.statistics().taken) == (1, 1)
@@ -116,7 +116,7 @@ def test_nothing_is_lost_or_doubled_between_threads():
 
     def put(writer: int) -> None:
         for i in range(500):
-            outbox.put(parcel("lyrics", f"{writer}:{i}"))
+            outbox.put(queued("lyrics", f"{writer}:{i}"))
 
     threads = [threading.Thread(target=put, args=(writer,)) for writer in range(4)]
     for thread in threads:
@@ -134,8 +134,8 @@ def test_nothing_is_lost_or_doubled_between_threads():
 
 def test_messages_of_the_client_alone_go_in_order_too(wakes):
     outbox = Outbox(capacity=4, wake=wakes)
-    outbox.put_all([encode(examples()["pong"])])
-    outbox.put(parcel("lyrics", "l0"))
+    outbox.put_answers([encode(examples()["pong"])])
+    outbox.put(queued("lyrics", "l0"))
     assert json.loads(outbox.take())["type"] == "pong"
     assert outbox.take() == b"l0"
 
@@ -155,28 +155,28 @@ def clock():
 
 def test_answers_are_never_dropped_and_keep_their_turn(wakes):
     outbox = Outbox(capacity=1, wake=wakes)
-    outbox.put(parcel("lyrics", "l0"))
-    outbox.put_all([b"ready", b"m0", b"m1"])
-    outbox.put(parcel("emotion", "e0"))
+    outbox.put(queued("lyrics", "l0"))
+    outbox.put_answers([b"ready", b"m0", b"m1"])
+    outbox.put(queued("emotion", "e0"))
     assert drain(outbox) == ["l0", "ready", "m0", "m1", "e0"]
-    outbox.put_all([b"ready", b"m0"])
-    outbox.put(parcel("lyrics", "l1"))
-    outbox.put(parcel("lyrics", "l2"))
+    outbox.put_answers([b"ready", b"m0"])
+    outbox.put(queued("lyrics", "l1"))
+    outbox.put(queued("lyrics", "l2"))
     assert drain(outbox)[1:] == ["ready", "m0", "l2"]
     assert outbox.statistics().dropped == 1
 
 
 def test_a_rate_lets_the_newest_through_when_its_time_has_come(wakes, clock):
     outbox = Outbox(capacity=4, wake=wakes, clock=clock)
-    outbox.put(parcel("emotion", "e0"), interval_s=1.0)
+    outbox.put(queued("emotion", "e0"), interval_s=1.0)
     assert drain(outbox) == ["e0"]
     assert outbox.alarm_at is None
     clock.now += 0.1
-    outbox.put(parcel("emotion", "e1"), interval_s=1.0)
+    outbox.put(queued("emotion", "e1"), interval_s=1.0)
     assert drain(outbox) == []
     assert 50.5 < outbox.alarm_at <= 51.0
     clock.now += 0.1
-    outbox.put(parcel("emotion", "e2"), interval_s=1.0)
+    outbox.put(queued("emotion", "e2"), interval_s=1.0)
     clock.now = outbox.alarm_at
     assert drain(outbox) == ["e2"]
 
@@ -185,7 +185,7 @@ def test_a_rate_is_kept_over_any_time(clock):
     outbox = Outbox(capacity=4, wake=lambda: None, clock=clock)
     sent = 0
     for i in range(1000):  # 50 a second for 20 s
-        outbox.put(parcel("levels", f"l{i}"), interval_s=0.1)
+        outbox.put(queued("levels", f"l{i}"), interval_s=0.1)
         sent += len(drain(outbox))
         clock.now += 0.02
     assert 195 <= sent <= 201
@@ -196,32 +196,32 @@ def test_a_stream_with_the_very_rate_asked_for_is_not_thinned(clock):
     sent = 0
     for i in range(200):  # two a second, now late, now early by 50 ms
         clock.now = 50.0 + 0.5 * i + (0.05 if i % 3 else 0.0)
-        outbox.put(parcel("emotion", f"e{i}"), interval_s=0.5)
+        outbox.put(queued("emotion", f"e{i}"), interval_s=0.5)
         sent += len(drain(outbox))
     assert sent == 200
 
 
 def test_a_message_that_has_to_wait_holds_nothing_else_up(wakes, clock):
     outbox = Outbox(capacity=4, wake=wakes, clock=clock)
-    outbox.put(parcel("emotion", "e0"), interval_s=10.0)
+    outbox.put(queued("emotion", "e0"), interval_s=10.0)
     drain(outbox)
-    outbox.put(parcel("emotion", "e1"), interval_s=10.0)
-    outbox.put(parcel("emotion", "other", "foyer"))
-    outbox.put(parcel("lyrics", "l0"))
+    outbox.put(queued("emotion", "e1"), interval_s=10.0)
+    outbox.put(queued("emotion", "other", "foyer"))
+    outbox.put(queued("lyrics", "l0"))
     assert drain(outbox) == ["other", "l0"]
 
 
 def test_a_writer_with_an_alarm_is_not_woken_for_each_message_that_is_too_early(wakes, clock):
     outbox = Outbox(capacity=4, wake=wakes, clock=clock)
-    outbox.put(parcel("levels", "l0"), interval_s=1.0)
+    outbox.put(queued("levels", "l0"), interval_s=1.0)
     drain(outbox)
-    outbox.put(parcel("levels", "l1"), interval_s=1.0)
+    outbox.put(queued("levels", "l1"), interval_s=1.0)
     drain(outbox)
     before = wakes.count
     for i in range(9):
-        outbox.put(parcel("levels", f"later {i}"), interval_s=1.0)
+        outbox.put(queued("levels", f"later {i}"), interval_s=1.0)
     assert wakes.count == before
-    outbox.put(parcel("lyrics", "now"))
+    outbox.put(queued("lyrics", "now"))
     assert wakes.count == before + 1
 
 
@@ -236,7 +236,7 @@ def test_peaks_survive_what_is_passed_over(wakes):
         levels(1, rms_db=-20.0, peak_db=-9.0, onset=0.9),
         levels(2, rms_db=-120.0, peak_db=-120.0, onset=0.0),
     ):
-        outbox.put(Parcel(stream="main", kind="levels", message=message, data=encode(message), published_at=0.0))
+        outbox.put(QueuedMessage(stream="main", kind="levels", message=message, data=encode(message), published_at=0.0))
     (told,) = drain(outbox)
     told = json.loads(told)
     assert (told["seq"], told["peak_db"], told["onset"]) == (2, -3.0, 0.9)
@@ -252,8 +252,8 @@ def test_the_mean_of_energies_weighs_every_passage_alike():
 def test_ages_are_counted_where_messages_are_taken(clock):
     outbox = Outbox(capacity=4, wake=lambda: None, clock=clock)
     message = examples()["status"]
-    outbox.put(Parcel(stream="main", kind="status", message=message, data=b"s", published_at=clock.now))
-    outbox.put_all([b"pong"])
+    outbox.put(QueuedMessage(stream="main", kind="status", message=message, data=b"s", published_at=clock.now))
+    outbox.put_answers([b"pong"])
     clock.now += 0.03
     drain(outbox)
     counted = outbox.statistics()
@@ -265,12 +265,12 @@ def test_times_of_messages_long_sent_are_not_kept(wakes):
     now = 0.0
     outbox = Outbox(capacity=4, wake=wakes, clock=lambda: now)
     for i in range(1000):
-        outbox.put(parcel("emotion", "e", stream=f"s{i}"), interval_s=0.5)
+        outbox.put(queued("emotion", "e", stream=f"s{i}"), interval_s=0.5)
         assert drain(outbox) == ["e"]
         now += 1.0
     assert len(outbox._not_before) <= PRUNE_AT_LEAST
-    outbox.put(parcel("emotion", "early", stream="s999"), interval_s=5000.0)
-    outbox.put(parcel("emotion", "e2", stream="s999"), interval_s=5000.0)
+    outbox.put(queued("emotion", "early", stream="s999"), interval_s=5000.0)
+    outbox.put(queued("emotion", "e2", stream="s999"), interval_s=5000.0)
     assert drain(outbox) == ["e2"]
-    outbox.put(parcel("emotion", "too early", stream="s999"), interval_s=5000.0)
+    outbox.put(queued("emotion", "too early", stream="s999"), interval_s=5000.0)
     assert drain(outbox) == [], "what is still to come is kept"

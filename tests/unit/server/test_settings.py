@@ -1,4 +1,4 @@
-"""Settings refuse what cannot be, and a public address without a token."""
+"""Settings refuse values out of range, and a public address without a token."""
 
 import re
 
@@ -85,5 +85,5 @@ def test_two_tokens_differ():
 
 
 def test_an_operator_token_alone_does_not_open_a_public_address():
-    with pytest.raises(SettingError, match="without a token"):
+    with pytest.raises(SettingError, match="a token is required"):
         ServeSettings(host="0.0.0.0", operator_token=DESK)  # noqa: S104 - refused, not bound

@@ -7,10 +7,10 @@ import msgspec
 import pytest
 from rich.console import Console
 
+from stream_mer.event_json import MessageEncoder
 from stream_mer.server import messages as wire
-from stream_mer.server.codec import MessageEncoder
-from stream_mer.server.examples import FRAME, HELLO, LINE, STATUS, examples
 from stream_mer.server.terminal import View, clock, plain_line, render, see, settled_length, signed_bar
+from tools.examples import FRAME, HELLO, LINE, STATUS, examples
 
 
 def drawn(view: View, *, now: float = 10.0, connected: bool = True, width: int = 100) -> str:

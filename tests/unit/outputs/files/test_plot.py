@@ -17,7 +17,6 @@ import stream_mer.server as web
 from stream_mer.errors import SettingError
 from stream_mer.outputs.files import plot as plot_module
 from stream_mer.outputs.files.plot import CATEGORY_COLOURS, GAP_S, WORD_ROWS, Run, Timeline, TimelinePlot
-from stream_mer.server.examples import CHANGE, FRAME, LINE
 from stream_mer.types import (
     CATEGORIES,
     CLUSTERS,
@@ -28,6 +27,7 @@ from stream_mer.types import (
     Interval,
     LyricLine,
 )
+from tools.examples import CHANGE, FRAME, LINE
 
 
 def plot(n: int = 4) -> TimelinePlot:

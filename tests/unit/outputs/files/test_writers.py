@@ -12,11 +12,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from stream_mer.event_json import MessageEncoder, encode
 from stream_mer.lyrics.files import parse_lyrics
 from stream_mer.outputs.files.summary import Summary
 from stream_mer.outputs.files.writers import COLUMNS, LEAST_S, CsvWriter, JsonlWriter, LyricsWriter, lrc, srt
-from stream_mer.server.codec import MessageEncoder, encode
-from stream_mer.server.examples import CHANGE, FRAME, LINE, STATUS
 from stream_mer.types import (
     CATEGORIES,
     CLUSTERS,
@@ -27,6 +26,7 @@ from stream_mer.types import (
     LyricLine,
     StreamStatus,
 )
+from tools.examples import CHANGE, FRAME, LINE, STATUS
 
 SUMMARY = Summary(
     duration_s=214.36,

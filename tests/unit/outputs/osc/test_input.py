@@ -15,9 +15,9 @@ from pythonosc.udp_client import SimpleUDPClient
 from stream_mer.errors import ServeError, SettingError
 from stream_mer.outputs.osc import input as osc_input
 from stream_mer.outputs.osc.input import ACTIONS, MAX_COMMANDS_PER_S, BadCommandError, OscInput, command_of, parse_place
-from stream_mer.server.examples import FRAME
 from stream_mer.server.hub import Hub
 from stream_mer.types import ControlCommand, EmotionFrame, OverrideValues
+from tools.examples import FRAME
 
 PATIENCE_S = 20.0
 

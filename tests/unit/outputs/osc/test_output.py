@@ -19,8 +19,8 @@ from stream_mer.outputs.osc.packets import encode
 from stream_mer.outputs.osc.targets import OscTarget
 from stream_mer.outputs.runner import Backoff, ShowRunner
 from stream_mer.outputs.values import ShowValues
-from stream_mer.server.examples import FRAME
 from stream_mer.server.hub import Hub
+from tools.examples import FRAME
 
 PATIENCE_S = 20.0
 VALUES = ShowValues(valence=0.25, arousal=-0.5, alive=True, line="la la")

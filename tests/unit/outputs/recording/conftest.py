@@ -11,8 +11,8 @@ import pytest
 
 from stream_mer.event_json import MessageEncoder
 from stream_mer.outputs.recording.format import MESSAGES, Entry, Recording, open_recording
-from stream_mer.server.examples import FRAME, LINE, STATUS, examples
 from stream_mer.types import CategoryChange, InputLevels, StreamEvent
+from tools.examples import FRAME, LINE, STATUS, examples
 
 Happening = tuple[float, str, StreamEvent]
 """When, in which stream, what."""

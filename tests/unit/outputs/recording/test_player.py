@@ -7,9 +7,9 @@ import pytest
 from stream_mer.errors import SettingError
 from stream_mer.outputs.recording.format import open_recording
 from stream_mer.outputs.recording.player import Player, Playing, Shift, shifted
-from stream_mer.server.examples import CHANGE, FRAME, LEVELS, LINE, STATUS
 from stream_mer.server.hub import Hub
 from stream_mer.types import CategoryChange, ControlCommand, EmotionFrame, LyricLine, OverrideValues, StreamStatus
+from tools.examples import CHANGE, FRAME, LEVELS, LINE, STATUS
 
 
 class Watch:

@@ -17,12 +17,12 @@ from stream_mer.event_json import MessageEncoder, event_of
 from stream_mer.outputs.recording import recorder as recorder_module
 from stream_mer.outputs.recording.format import MESSAGES, open_recording
 from stream_mer.outputs.recording.recorder import BackgroundWriter, FlacFile, Recorder
-from stream_mer.server.examples import CHANGE, FRAME, LINE, STATUS
-from stream_mer.server.hello import ServerInfo, hello
 from stream_mer.server.hub import Hub
+from stream_mer.server.session import ServerInfo, hello
 from stream_mer.server.settings import ServeSettings
 from stream_mer.sources.file import FileSource
 from stream_mer.types import AudioChunk, ControlCommand, InputLevels, OverrideValues, Spread
+from tools.examples import CHANGE, FRAME, LINE, STATUS
 
 LEVELS = InputLevels(t=1.0, rms_db=-20.0, peak_db=-6.0, onset=0.3)
 PATIENCE_S = 30.0

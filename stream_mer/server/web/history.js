@@ -1,12 +1,12 @@
-// What is remembered of one stream: its newest messages and its last minutes. Bounded, and it knows of no screen.
+// The history of one stream: its newest messages and its last minutes. Bounded; independent of the display.
 
-export const KEPT_S = 600;
-const KEPT_POINTS = 6600; // ten minutes at 10 Hz, and some room so that they are not moved at every frame
+export const MAX_AGE_S = 600;
+const MAX_POINTS = 6600; // ten minutes at 10 Hz, and some room so that they are not moved with every frame
 const ROOM = 600;
-const KEPT_LINES = 150;
-const KEPT_CUES = 300;
+const MAX_LINES = 150;
+const MAX_CUES = 300;
 
-export class Past {
+export class StreamHistory {
   constructor() {
     this.emotion = null;
     this.frameAt_s = 0;
@@ -20,18 +20,18 @@ export class Past {
   }
 
   /**
-   * Take an `emotion`, `change`, `lyrics` or `status` message; others change nothing.
+   * Add an `emotion`, `change`, `lyrics` or `status` message; others are ignored.
    *
    * @param {object} message
    * @param {number} at_s When it was published, on the clock of `performance.now()`.
    */
-  take(message, at_s) {
+  add(message, at_s) {
     if (message.type === "emotion") this.#point(message, at_s);
     else if (message.type === "lyrics") this.#line(message);
     else if (message.type === "status") this.status = message;
     else if (message.type === "change") {
       this.cues.push({ t: message.t, to: message.to });
-      if (this.cues.length > KEPT_CUES) this.cues.shift();
+      if (this.cues.length > MAX_CUES) this.cues.shift();
     }
   }
 
@@ -48,16 +48,16 @@ export class Past {
 
   #point(message, at_s) {
     const { t1, valence, arousal, category, hold } = message;
-    if (t1 < this.end_s) this.#begin(); // the stream began anew
-    // A value that an operator changed between two frames takes the place of the one before.
+    if (t1 < this.end_s) this.#begin(); // the stream started anew
+    // A value that an operator changed between two frames replaces the one before.
     if (this.points.length && t1 === this.end_s) this.points.pop();
     this.points.push({ t: t1, valence, arousal, top: category.top, hold });
     this.emotion = message;
     this.frameAt_s = at_s;
-    const oldest = this.points[0].t < t1 - KEPT_S - ROOM / 10;
-    if (this.points.length > KEPT_POINTS || oldest) {
-      const kept = this.points.findIndex((point) => point.t >= t1 - KEPT_S);
-      this.points.splice(0, Math.max(kept, this.points.length - KEPT_POINTS + ROOM));
+    const oldest = this.points[0].t < t1 - MAX_AGE_S - ROOM / 10;
+    if (this.points.length > MAX_POINTS || oldest) {
+      const kept = this.points.findIndex((point) => point.t >= t1 - MAX_AGE_S);
+      this.points.splice(0, Math.max(kept, this.points.length - MAX_POINTS + ROOM));
     }
   }
 
@@ -66,6 +66,6 @@ export class Past {
     if (known && known.revision > message.revision) return;
     if (message.text) this.lines.set(message.segment, message);
     else this.lines.delete(message.segment);
-    while (this.lines.size > KEPT_LINES) this.lines.delete(this.lines.keys().next().value);
+    while (this.lines.size > MAX_LINES) this.lines.delete(this.lines.keys().next().value);
   }
 }

@@ -2,9 +2,9 @@
 
 from dataclasses import fields, replace
 
-from stream_mer.server.hello import ServerInfo, hello
 from stream_mer.server.hub import Hub
 from stream_mer.server.messages import LimitsPart
+from stream_mer.server.session import ServerInfo, hello
 from stream_mer.server.settings import ServeSettings
 
 NO_LIMITS = {"port", "close_timeout_s"}

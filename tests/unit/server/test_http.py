@@ -5,7 +5,7 @@ from importlib import resources
 
 import pytest
 
-from stream_mer.server.pages import CONTENT_SECURITY_POLICY, Pages
+from stream_mer.server.http import CONTENT_SECURITY_POLICY, Pages
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What the port answers to plain HTTP: the page and its files, health and metrics. No sockets here."""
+"""HTTP on the server's port: the page and its files, health and metrics. No sockets here."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from http import HTTPStatus
 from importlib import resources
 from pathlib import PurePosixPath
+from typing import Protocol
 
 CONTENT_TYPES = {
     ".css": "text/css; charset=utf-8",
@@ -19,13 +20,18 @@ METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 """Prometheus' text format."""
 
 METHODS = ("GET", "HEAD")
-"""Everything here is only looked at."""
 
 SHARED_SCRIPT = "mer.js"
-"""The client in JavaScript, which any page may import; whether it may connect is another question."""
+"""The JavaScript client, which pages of any origin may import; whether they may connect is another question."""
 
 FRAMED = ("/overlay", "/overlay.html")
-"""Pages that others may show in a frame, where the settings name them: there is nothing to click on."""
+"""Pages that may be shown in a frame by the origins in the settings: there is nothing to click on."""
+
+SINGLE_HEADERS = ("Authorization", "Host", "Origin", "Sec-WebSocket-Key", "Sec-WebSocket-Version")
+"""Headers that may come once: of two, one could pass what the other one forbids."""
+
+ASCII_HEADERS = (*SINGLE_HEADERS, "Connection", "Upgrade", "Sec-WebSocket-Extensions", "Sec-WebSocket-Protocol")
+"""Headers that must hold printable ASCII."""
 
 _POLICY = "; ".join(
     (
@@ -38,17 +44,35 @@ _POLICY = "; ".join(
         "form-action 'none'",
     )
 )
-"""The page runs its own files and nothing else, whatever a lyric or a device name may contain."""
+"""The page runs its own files only, whatever a lyric or a device name contains."""
 
 CONTENT_SECURITY_POLICY = f"{_POLICY}; frame-ancestors 'none'"
-"""And no page shows it in a frame: a click meant for that page could black out the show."""
+"""Also, no page shows it in a frame: a click meant for that page could black out the show."""
 
 _COMMON_HEADERS = (
-    # The files come out of memory on the same machine or network, and must never be older than the server.
+    # The files come from memory on the same machine or network, and must never be older than the server.
     ("Cache-Control", "no-store"),
     ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "no-referrer"),
 )
+
+
+class HeaderFields(Protocol):
+    """The headers of a request, by names in any case."""
+
+    def get_all(self, key: str) -> list[str]: ...
+
+
+def malformed_header(headers: HeaderFields) -> str | None:
+    """Return what is wrong with the headers of a request, for its sender; None if nothing is."""
+    for name in SINGLE_HEADERS:
+        if len(headers.get_all(name)) > 1:
+            return f"the header {name} came more than once"
+    for name in ASCII_HEADERS:
+        for value in headers.get_all(name):
+            if not (value.isascii() and all(letter.isprintable() or letter == "\t" for letter in value)):
+                return f"the header {name} holds characters that are not allowed in it"
+    return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,44 +80,45 @@ class Answer:
     """An HTTP response without its transport.
 
     Attributes:
-        status: How it went.
-        content_type: What it is.
-        body: Its bytes.
-        for_everyone: True if pages from elsewhere may read it too.
-        framed_by: Origins of the pages that may show it in a frame; ``*`` for all.
+        status: HTTP status.
+        content_type: Media type.
+        body: Content.
+        shared: True if pages of any origin may read it.
+        framed_by: Origins that may show it in a frame; ``*`` for all.
     """
 
     status: HTTPStatus
     content_type: str
     body: bytes
-    for_everyone: bool = False
+    shared: bool = False
     framed_by: tuple[str, ...] = ()
 
     def headers(self) -> list[tuple[str, str]]:
         """Return all headers."""
-        return [
+        headers = [
             ("Content-Type", self.content_type),
             ("Content-Length", str(len(self.body))),
             ("Connection", "close"),
             *_COMMON_HEADERS,
-            *self._frame_headers(),
-            *([("Access-Control-Allow-Origin", "*")] if self.for_everyone else []),
-            *([("Allow", ", ".join(METHODS))] if self.status is HTTPStatus.METHOD_NOT_ALLOWED else []),
         ]
-
-    def _frame_headers(self) -> list[tuple[str, str]]:
-        if not self.framed_by:
-            return [("Content-Security-Policy", CONTENT_SECURITY_POLICY), ("X-Frame-Options", "DENY")]
-        return [("Content-Security-Policy", f"{_POLICY}; frame-ancestors {' '.join(self.framed_by)}")]
+        if self.framed_by:
+            headers.append(("Content-Security-Policy", f"{_POLICY}; frame-ancestors {' '.join(self.framed_by)}"))
+        else:
+            headers += [("Content-Security-Policy", CONTENT_SECURITY_POLICY), ("X-Frame-Options", "DENY")]
+        if self.shared:
+            headers.append(("Access-Control-Allow-Origin", "*"))
+        if self.status is HTTPStatus.METHOD_NOT_ALLOWED:
+            headers.append(("Allow", ", ".join(METHODS)))
+        return headers
 
 
 class Pages:
     """The files of the page, read once, and the health of the process.
 
     Args:
-        is_ready: Tells whether emotion is flowing, for ``/readyz``.
-        metrics: Returns what ``/metrics`` tells.
-        framed_by: Origins of the pages that may show the overlay in a frame; ``*`` for all.
+        is_ready: Tells whether frames are being published, for ``/readyz``.
+        metrics: Returns the content of ``/metrics``.
+        framed_by: Origins that may show the overlay in a frame; ``*`` for all.
     """
 
     def __init__(
@@ -110,10 +135,10 @@ class Pages:
 
         Args:
             target: Its path, with or without a query.
-            method: ``HEAD`` gets the headers of ``GET`` without the body.
+            method: ``GET`` and ``HEAD`` are allowed, and get the same answer.
         """
         if method not in METHODS:
-            return _text(HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD make sense here\n")
+            return _text(HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD are allowed\n")
         path = target.partition("?")[0]
         if path == "/healthz":
             return _text(HTTPStatus.OK, "ok\n")
@@ -123,7 +148,7 @@ class Pages:
             return _text(HTTPStatus.SERVICE_UNAVAILABLE, "no emotion has been computed yet\n")
         if path == "/metrics":
             return Answer(status=HTTPStatus.OK, content_type=METRICS_TYPE, body=self._metrics())
-        return self._files.get(path) or _text(HTTPStatus.NOT_FOUND, "there is nothing here; the page is at /\n")
+        return self._files.get(path) or _text(HTTPStatus.NOT_FOUND, "not found; the page is at /\n")
 
 
 def _read_files() -> dict[str, Answer]:
@@ -131,11 +156,9 @@ def _read_files() -> dict[str, Answer]:
     for entry in (resources.files("stream_mer.server") / "web").iterdir():
         content_type = CONTENT_TYPES.get(PurePosixPath(entry.name).suffix)
         if content_type is not None:
+            shared = entry.name == SHARED_SCRIPT
             files[f"/{entry.name}"] = Answer(
-                status=HTTPStatus.OK,
-                content_type=content_type,
-                body=entry.read_bytes(),
-                for_everyone=entry.name == SHARED_SCRIPT,
+                status=HTTPStatus.OK, content_type=content_type, body=entry.read_bytes(), shared=shared
             )
     files["/"] = files["/index.html"]
     files["/overlay"] = files["/overlay.html"]

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import jsonschema
 
+from stream_mer.event_json import encode
 from stream_mer.server import messages as wire
-from stream_mer.server.codec import encode
-from stream_mer.server.examples import examples
-from stream_mer.server.protocol import asyncapi, json_schema
+from stream_mer.server.schema import asyncapi, json_schema
 from tools.docgen.protocol import PAGE as GENERATED
+from tools.examples import examples
 
 PAGE = Path(__file__).parents[3] / "docs" / "PROTOCOL.md"
 

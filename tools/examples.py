@@ -1,8 +1,15 @@
-"""One example of everything on the wire: for the documentation, and to build tests on."""
+"""An example of each event and message, for the documentation, tests and benchmarks.
+
+``python -m tools.examples`` writes the messages to ``stream_mer/server/examples.json``, for the AsyncAPI document.
+"""
 
 from __future__ import annotations
 
-from stream_mer.event_json import MessageEncoder, summary_message
+from pathlib import Path
+
+import msgspec
+
+from stream_mer.event_json import MessageEncoder, encode, summary_message
 from stream_mer.server import messages as wire
 from stream_mer.types import (
     AudioState,
@@ -16,6 +23,8 @@ from stream_mer.types import (
     LyricWord,
     StreamStatus,
 )
+
+EXAMPLES_JSON = Path(__file__).parent.parent / "stream_mer" / "server" / "examples.json"
 
 STREAM = "main"
 
@@ -124,7 +133,7 @@ def examples() -> dict[str, wire.Message]:
         "pong": wire.Pong(id=1, t=1234.5),
         "error": wire.Error(
             code=wire.CloseCode.BAD_MESSAGE,
-            message='"sing" is no message that a client may send; '
+            message='"sing" is not a message that clients send; '
             "send one of identify, subscribe, unsubscribe, control, audio.start, audio.end, ping, pong",
             fatal=True,
         ),
@@ -157,3 +166,13 @@ def _requests() -> dict[str, wire.Message]:
             ),
         ),
     }
+
+
+def examples_json() -> bytes:
+    """Return the content of ``examples.json``."""
+    by_kind = {kind: msgspec.Raw(encode(message)) for kind, message in examples().items()}
+    return msgspec.json.format(msgspec.json.encode(by_kind), indent=1) + b"\n"
+
+
+if __name__ == "__main__":
+    EXAMPLES_JSON.write_bytes(examples_json())
