@@ -27,7 +27,6 @@ from stream_mer.types import (
     Latency,
     LyricLine,
     LyricsHealth,
-    LyricWord,
     SourceState,
     StreamEvent,
     StreamStatus,
@@ -278,7 +277,7 @@ EventMessage: TypeAlias = Emotion | Lyrics | Change | Status | Levels
 
 
 DECIMALS = 4
-"""Decimals of every number sent: a tenth of a millisecond of audio, and far finer than any emotion."""
+"""Decimals of all numbers: a tenth of a millisecond of audio, and far finer than any emotion."""
 
 _encoder = msgspec.json.Encoder()
 
@@ -350,45 +349,27 @@ class MessageEncoder:
 
 
 def event_of(message: EventMessage) -> StreamEvent:
-    """Return the event; made into a message again it is the same but for its ``seq``.
+    """Return the event of a message; encoded again, it gives the same message but for its ``seq``.
 
-    What no message holds is filled in: the estimate's categories are those after smoothing, and words are sure.
+    What a message does not hold is filled in: the categories of the estimate are those after smoothing, and the
+    probability of words is 1.
     """
     match message:
         case Emotion():
             return _frame(message)
         case Lyrics():
-            return LyricLine(
-                segment=message.segment,
-                revision=message.revision,
-                t0=message.t0,
-                t1=message.t1,
-                text=message.text,
-                committed=message.committed,
-                language=message.language,
-                words=tuple(LyricWord(t0=word.t0, t1=word.t1, text=word.text) for word in message.words),
-                settled_words=message.settled_words,
-            )
+            return msgspec.convert(message, LyricLine, from_attributes=True)
         case Change():
             return CategoryChange(t=message.t, before=message.from_, after=message.to, dwell_s=message.dwell_s)
         case Status():
-            return StreamStatus(
-                source=message.source,
-                device=message.device,
-                lyrics=message.lyrics,
-                lag_s=message.lag_s,
-                lost_samples=message.lost_samples,
-                clipping=message.clipping,
-                peak_db=message.peak_db,
-                rms_db=message.rms_db,
-            )
+            return msgspec.convert(message, StreamStatus, from_attributes=True)
         case Levels():
             return InputLevels(t=message.t, rms_db=message.rms_db, peak_db=message.peak_db, onset=message.onset)
 
 
 def _frame(message: Emotion) -> EmotionFrame:
     probs: dict[str, float] = msgspec.structs.asdict(message.category.probs)
-    latency = message.latency_ms
+    latency = msgspec.convert(message.latency_ms, Latency, from_attributes=True)
     return EmotionFrame(
         index=message.index,
         t0=message.t0,
@@ -398,17 +379,13 @@ def _frame(message: Emotion) -> EmotionFrame:
         raw=EmotionEstimate(
             valence=message.raw.valence,
             arousal=message.raw.arousal,
-            interval=Interval(
-                valence=message.interval.valence, arousal=message.interval.arousal, level=message.interval.level
-            ),
+            interval=msgspec.convert(message.interval, Interval, from_attributes=True),
             categories=probs,
             clusters=msgspec.structs.asdict(message.clusters),
             modalities=message.modalities,
             text_age_s=message.text_age_s,
             degraded=message.degraded,
-            audio_state=None
-            if message.audio_state is None
-            else AudioState(state=message.audio_state.state, prob=message.audio_state.prob),
+            audio_state=msgspec.convert(message.audio_state, AudioState | None, from_attributes=True),
             features_ms=latency.features,
             model_ms=latency.model,
         ),
@@ -417,13 +394,7 @@ def _frame(message: Emotion) -> EmotionFrame:
         probs=probs,
         hold=message.hold,
         hold_left_s=message.hold_left_s,
-        latency=Latency(
-            capture=latency.capture,
-            queue=latency.queue,
-            features=latency.features,
-            model=latency.model,
-            total=latency.total,
-        ),
+        latency=latency,
         dropped=message.dropped,
     )
 

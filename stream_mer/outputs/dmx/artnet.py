@@ -6,18 +6,17 @@ The packet has a header of 18 bytes. The libraries for it always send sequence n
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import struct
 from collections.abc import Sequence
 
 from stream_mer.errors import SettingError
+from stream_mer.outputs.dmx.link import LightLink
 from stream_mer.outputs.dmx.rig import ArtnetSettings
 
 _OP_DMX = 0x5000
 _PROTOCOL_VERSION = 14
 _LAST_PORT_ADDRESS = 0x7FFF
-_PATIENCE_S = 0.5
 
 
 def art_dmx(port_address: int, sequence: int, channels: bytes) -> bytes:
@@ -32,8 +31,8 @@ def art_dmx(port_address: int, sequence: int, channels: bytes) -> bytes:
     return header + struct.pack("<H", port_address) + struct.pack(">H", len(channels)) + channels
 
 
-class ArtnetLink:
-    """Sends universes as Art-Net; a ``LightLink``.
+class ArtnetLink(LightLink):
+    """Sends universes as Art-Net.
 
     Args:
         settings: How, with an address.
@@ -44,6 +43,7 @@ class ArtnetLink:
     """
 
     def __init__(self, settings: ArtnetSettings, *, universes: Sequence[int]) -> None:
+        super().__init__()
         if not settings.to:
             raise SettingError(
                 'Art-Net is sent to an address: RIG@HOST on the command line, or to = "HOST" under [artnet]; '
@@ -54,7 +54,6 @@ class ArtnetLink:
         if (last := max(self._port_addresses.values())) > _LAST_PORT_ADDRESS:
             raise SettingError(f"Art-Net has universes 0 to {_LAST_PORT_ADDRESS}, and the rig would need {last}")
         self._sequences = dict.fromkeys(universes, 0)
-        self._socket: socket.socket | None = None
         self._place = settings.to
 
     @property
@@ -64,31 +63,14 @@ class ArtnetLink:
 
     def open(self) -> None:
         """Open a socket that may broadcast, and look up the receiver."""
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.settimeout(_PATIENCE_S)
+        opened = self._open_udp()
         self._place = socket.gethostbyname(self._settings.to)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
 
     def send(self, universe: int, channels: bytes) -> int:
         """Send the channels."""
-        assert self._socket is not None, "open comes first"  # noqa: S101 - a contract, not a check of input
         sequence = self._sequences[universe] % 255 + 1
         self._sequences[universe] = sequence
         packet = art_dmx(self._port_addresses[universe], sequence, channels)
-        self._socket.sendto(packet, (self._place, self._settings.port))
+        self._send_to(self._place, self._settings.port, packet)
         return 1
-
-    def refresh(self, t: float) -> int:
-        """Do nothing: the repetition of everything each second is enough."""
-        del t
-        return 0
-
-    def terminate(self) -> None:
-        """Do nothing: Art-Net has no message for it."""
-
-    def close(self) -> None:
-        """Close the socket."""
-        if self._socket is not None:
-            with contextlib.suppress(OSError):
-                self._socket.close()
-            self._socket = None

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable
-from typing import Protocol
 
 import msgspec
 
 from stream_mer.errors import SettingError, brief
 from stream_mer.outputs.dmx.artnet import ArtnetLink
+from stream_mer.outputs.dmx.link import LightLink
 from stream_mer.outputs.dmx.presets import find_rig
 from stream_mer.outputs.dmx.render import LightShow
 from stream_mer.outputs.dmx.rig import MAX_RATE_HZ, Rig
@@ -26,37 +26,6 @@ REPEATS = 3
 
 SHORTEST_GAP_S = 0.5 / MAX_RATE_HZ
 """A universe that is due sooner, after a late call, waits for the next call: nodes drop what comes too fast."""
-
-
-class LightLink(Protocol):
-    """The connection to the lamps: sACN, Art-Net, WLED or LedFx. Used from one thread."""
-
-    def open(self) -> None:
-        """Open a socket.
-
-        Raises:
-            OSError: There is no socket, or the receiver is not there.
-        """
-
-    def send(self, universe: int, channels: bytes) -> int:
-        """Send the 512 channels of a universe of the rig; return how many packets that were.
-
-        Raises:
-            OSError: Sending failed.
-        """
-
-    def refresh(self, t: float) -> int:
-        """Send what the protocol wants from time to time at ``t``, seconds; return how many packets that were."""
-
-    def terminate(self) -> None:
-        """Tell the receivers that nothing follows, if the protocol can.
-
-        Raises:
-            OSError: Sending failed.
-        """
-
-    def close(self) -> None:
-        """Close the socket; idempotent."""
 
 
 class LightOutput:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from stream_mer.errors import SettingError
+from stream_mer.outputs.dmx.link import LightLink
 from stream_mer.outputs.dmx.rig import SacnSettings
 from stream_mer.utils.log_limit import LimitedLog
 
@@ -35,7 +36,6 @@ DISCOVERY_S = 10.0
 DISCOVERY_UNIVERSE = 64214
 
 _TTL = 8
-_PATIENCE_S = 0.5
 
 MAX_GROUPS = 16
 """Multicast groups that are listened to; every source also sends to the group of discovery every ten seconds."""
@@ -51,8 +51,8 @@ FILE = "sacn-identity"
 MACHINE_ID = Path("/etc/machine-id")
 
 
-class SacnLink:
-    """Sends universes as sACN; a ``LightLink``.
+class SacnLink(LightLink):
+    """Sends universes as sACN.
 
     Args:
         settings: How.
@@ -67,9 +67,9 @@ class SacnLink:
     def __init__(
         self, settings: SacnSettings, *, name: str, universes: Sequence[int], cid: bytes | None = None
     ) -> None:
+        super().__init__()
         data, discovery = _library()
         self._settings = settings
-        self._socket: socket.socket | None = None
         self._places: tuple[str, ...] = ()
         # The same CID after a restart: receivers follow it at once, and do not merge two sources until one times out.
         identity = tuple(source_id(name) if cid is None else cid)
@@ -93,9 +93,7 @@ class SacnLink:
 
     def open(self) -> None:
         """Open a socket on any port, and look up the receivers."""
-        opened = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket = opened
-        opened.settimeout(_PATIENCE_S)
+        opened = self._open_udp()
         self._places = tuple(socket.gethostbyname(host) for host in self._settings.to)
         opened.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, _TTL)
         if self._settings.interface:
@@ -117,7 +115,7 @@ class SacnLink:
             return 0
         self._discovered_t = t
         for packet in self._discovery:
-            self._send_to(self._group_of(DISCOVERY_UNIVERSE), bytes(packet.getBytes()))
+            self._send_to(self._group_of(DISCOVERY_UNIVERSE), self._settings.port, bytes(packet.getBytes()))
         return len(self._discovery)
 
     def terminate(self) -> None:
@@ -131,22 +129,15 @@ class SacnLink:
     def close(self) -> None:
         """Close the sockets."""
         self._watch.close()
-        if self._socket is not None:
-            with contextlib.suppress(OSError):
-                self._socket.close()
-            self._socket = None
+        super().close()
 
     def _send(self, packet: Any) -> int:
         data = bytes(packet.getBytes())
         packet.sequence_increase()
         places = self._places or (self._group_of(packet.universe),)
         for place in places:
-            self._send_to(place, data)
+            self._send_to(place, self._settings.port, data)
         return len(places)
-
-    def _send_to(self, place: str, data: bytes) -> None:
-        assert self._socket is not None, "open comes first"  # noqa: S101 - a contract, not a check of input
-        self._socket.sendto(data, (place, self._settings.port))
 
 
 def _library() -> tuple[Any, Any]:

@@ -13,6 +13,7 @@ import socket
 import time
 from collections.abc import Callable
 
+from stream_mer.outputs.dmx.link import LightLink
 from stream_mer.outputs.dmx.look import Look
 from stream_mer.outputs.dmx.output import LightOutput
 from stream_mer.outputs.dmx.render import LightShow
@@ -45,8 +46,8 @@ _BRIGHTNESS_STEPS = 20
 _REQUEST_TIMEOUT_S = 3.0
 
 
-class WledLink:
-    """Sends the lamps of a universe along one strip; a ``LightLink``.
+class WledLink(LightLink):
+    """Sends the lamps of a universe along one strip.
 
     Args:
         host: Name or address of the controller.
@@ -54,42 +55,27 @@ class WledLink:
     """
 
     def __init__(self, host: str, port: int = WLED_PORT) -> None:
+        super().__init__()
         self._host = host
         self._port = port
-        self._place = (host, port)
-        self._socket: socket.socket | None = None
+        self._address = host
 
     def open(self) -> None:
         """Open a socket, and look up the controller."""
-        self._place = (socket.gethostbyname(self._host), self._port)
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.settimeout(0.5)
+        self._address = socket.gethostbyname(self._host)
+        self._open_udp()
 
     def send(self, universe: int, channels: bytes) -> int:
         """Send the first channels, three for each lamp."""
         del universe  # there is one
         lamps = (channels[i : i + 3] for i in range(0, 3 * _STRIP_LAMPS, 3))
-        self._send(bytes([_DRGB, _BACK_AFTER_S]) + b"".join(lamp * (LEDS // _STRIP_LAMPS) for lamp in lamps))
+        colours = b"".join(lamp * (LEDS // _STRIP_LAMPS) for lamp in lamps)
+        self._send_to(self._address, self._port, bytes([_DRGB, _BACK_AFTER_S]) + colours)
         return 1
-
-    def refresh(self, t: float) -> int:
-        """Do nothing: the repetition of everything each second is enough."""
-        del t
-        return 0
 
     def terminate(self) -> None:
         """Let WLED go back to its own effect at once."""
-        self._send(bytes([_DRGB, 0]))
-
-    def close(self) -> None:
-        """Close the socket."""
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
-
-    def _send(self, packet: bytes) -> None:
-        assert self._socket is not None, "open comes first"  # noqa: S101 - a contract, not a check of input
-        self._socket.sendto(packet, self._place)
+        self._send_to(self._address, self._port, bytes([_DRGB, 0]))
 
 
 def wled_output(host: str, port: int = WLED_PORT, *, stream: str) -> LightOutput:
@@ -100,8 +86,8 @@ def wled_output(host: str, port: int = WLED_PORT, *, stream: str) -> LightOutput
     return LightOutput(rig, WledLink(host, port), LightShow(rig), name=name, stream=stream, claims=[name])
 
 
-class LedFxLink:
-    """Sets LedFx's gradient to the colours of three lamps, and its brightness to their dimmer; a ``LightLink``.
+class LedFxLink(LightLink):
+    """Sets LedFx's gradient to the colours of three lamps, and its brightness to their dimmer.
 
     Args:
         host: Name or address of LedFx.
@@ -110,6 +96,7 @@ class LedFxLink:
     """
 
     def __init__(self, host: str, port: int = LEDFX_PORT, *, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
         self._host = host
         self._port = port
         self._clock = clock
@@ -132,17 +119,6 @@ class LedFxLink:
         self._request("PUT", "/api/effects", {"action": "apply_global", **wanted})
         self._sent, self._sent_at = wanted, now
         return 1
-
-    def refresh(self, t: float) -> int:
-        """Do nothing: LedFx keeps its settings."""
-        del t
-        return 0
-
-    def terminate(self) -> None:
-        """Do nothing: LedFx goes on as it is."""
-
-    def close(self) -> None:
-        """Do nothing: each request has its own connection."""
 
     def _request(self, method: str, path: str, body: object = None) -> None:
         connection = http.client.HTTPConnection(self._host, self._port, timeout=_REQUEST_TIMEOUT_S)
