@@ -16,7 +16,8 @@ from stream_mer.ports import AudioSource
 from stream_mer.server.hub import Hub
 from stream_mer.server.ingest import Inlet
 from stream_mer.server.listener import raise_file_limit
-from stream_mer.server.server import Server, ServerInfo
+from stream_mer.server.server import Server
+from stream_mer.server.session import ServerInfo
 from stream_mer.server.settings import ServeSettings
 from stream_mer.sources.remote import RemoteSource
 from stream_mer.utils.stopping import EXIT_WITHIN_S, stop_signals

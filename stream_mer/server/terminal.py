@@ -1,4 +1,4 @@
-"""What ``stream-mer listen`` shows: pure drawing of what is known, and a thin loop around it."""
+"""The display of ``stream-mer listen``: pure functions that draw a view, and a thin loop around them."""
 
 from __future__ import annotations
 
@@ -23,47 +23,46 @@ from stream_mer.utils.escaping_console import EscapingConsole
 from stream_mer.utils.terminal_text import escape
 
 COLOURS = {"happy": "yellow", "angry": "red", "sad": "blue", "relaxed": "green", UNKNOWN: "bright_black"}
-"""A colour for each category; the page uses the same ones, finer."""
+"""Colour of each category, as on the page."""
 
 HOLDS = {"freeze": "frozen", "blackout": "blacked out", "override": "overridden"}
-"""What an operator did, in a word."""
 
 PLANE_COLUMNS, PLANE_ROWS = 33, 15
 BAR_COLUMNS = 26
 TRAIL_POINTS = 16
 LINES_KEPT = 5
-LONGEST_TEXT = 500
-"""Of a longer name or line no more is shown."""
+MAX_TEXT = 500
+"""Longer names and lines are cut, characters."""
 
-STREAMS_KEPT = 1024
-"""Of the streams that a server says it has, so many names are kept."""
+MAX_STREAMS = 1024
+"""Number of names of streams that are kept."""
 
 STALE_AFTER_S = 3.0
-"""Without news for so long, what is shown is old and says so."""
+"""Without a frame for this long, the values are shown as stale."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """All that is known of the one stream on show.
+    """Everything known of the stream that is shown.
 
     Attributes:
         stream: Its name; None until one is known.
         streams: Names of all streams.
-        session: The server's run that all of this is from; None before its hello.
+        session: The server's session; None before its ``hello``.
         emotion: The newest frame.
-        heard_at: Clock when it came, seconds.
-        trail: The points before it, oldest first.
+        received_at: Monotonic clock when it was published, seconds.
+        trail: The newest points in the plane, oldest first.
         lines: The newest committed lines, oldest first.
         provisional: The line that may still change; None where there is none.
         status: State of the source and of the recogniser.
-        error: The newest complaint of the server.
+        error: The newest error of the server.
     """
 
     stream: str | None = None
     streams: tuple[str, ...] = ()
     session: str | None = None
     emotion: wire.Emotion | None = None
-    heard_at: float = 0.0
+    received_at: float = 0.0
     trail: tuple[tuple[float, float], ...] = ()
     lines: tuple[wire.Lyrics, ...] = ()
     provisional: wire.Lyrics | None = None
@@ -71,33 +70,33 @@ class View:
     error: wire.Error | None = None
 
 
-def see(view: View, message: wire.ServerMessage, *, now: float) -> View:
-    """Return the view after a message; messages of other streams than the one on show change nothing."""
+def on_message(view: View, message: wire.ServerMessage, *, now: float) -> View:
+    """Return the view after a message; messages of other streams are ignored."""
     match message:
         case wire.Hello():
             stream = view.stream or next(iter(message.streams), None)
             if message.session != view.session:
-                # Another run counts its segments anew: lines of the one before would pass for newer ones.
+                # Another session counts its segments anew: older lines would pass for newer ones.
                 view = View(session=message.session)
-            return replace(view, stream=stream, streams=message.streams[:STREAMS_KEPT], error=None)
+            return replace(view, stream=stream, streams=message.streams[:MAX_STREAMS], error=None)
         case wire.Ready():
             for entry in message.snapshot:
-                view = see(view, entry.message, now=now - entry.age_s)
+                view = on_message(view, entry.message, now=now - entry.age_s)
             return view
         case wire.Error():
             return replace(view, error=message)
         case wire.Emotion() | wire.Lyrics() | wire.Change() | wire.Status():
             if view.stream not in {None, message.stream}:
                 return view
-            return _see_event(replace(view, stream=message.stream), message, now=now)
+            return _on_event(replace(view, stream=message.stream), message, now=now)
     return view
 
 
-def _see_event(view: View, message: wire.EventMessage, *, now: float) -> View:
+def _on_event(view: View, message: wire.EventMessage, *, now: float) -> View:
     match message:
         case wire.Emotion():
             point = (message.valence, message.arousal)
-            return replace(view, emotion=message, heard_at=now, trail=(*view.trail, point)[-TRAIL_POINTS:])
+            return replace(view, emotion=message, received_at=now, trail=(*view.trail, point)[-TRAIL_POINTS:])
         case wire.Lyrics(committed=True):
             others = tuple(line for line in view.lines if line.segment != message.segment)
             kept = tuple(sorted((*others, message), key=lambda line: line.segment))[-LINES_KEPT:]
@@ -115,7 +114,7 @@ def render(view: View, *, now: float, connected: bool) -> RenderableType:
     head = _head(view, now=now, connected=connected)
     if view.emotion is None:
         return Panel(Group(head, Text("waiting for the first frame", style="dim")), title="stream_mer")
-    stale = not connected or now - view.heard_at > STALE_AFTER_S
+    stale = not connected or now - view.received_at > STALE_AFTER_S
     plane = _plane(view, dim=stale)
     return Panel(
         Group(head, Text(), Columns([plane, _bars(view.emotion)], padding=(0, 3)), Text(), _words(view)),
@@ -125,7 +124,7 @@ def render(view: View, *, now: float, connected: bool) -> RenderableType:
 
 
 def plain_line(view: View) -> str:
-    """Return the view as one line, for where there is no terminal."""
+    """Return the view as one line, for output that is no terminal."""
     frame = view.emotion
     if frame is None:
         return "waiting for the first frame"
@@ -140,25 +139,23 @@ def plain_line(view: View) -> str:
     if frame.degraded:
         parts.append("degraded: " + printable(", ".join(frame.degraded)))
     if view.status is not None:
-        parts.extend(input_troubles(view.status))
+        parts.extend(input_problems(view.status))
     line = view.provisional or (view.lines[-1] if view.lines else None)
     if line is not None:
         parts.append(f'"{printable(line.text)}"')
     return "  ".join(parts)
 
 
-def input_troubles(status: wire.Status) -> tuple[str, ...]:
-    """What is wrong with the input's level or its samples, in words; nothing where all is well."""
-    troubles = []
-    if status.clipping:
-        troubles.append("too loud: it clips")
+def input_problems(status: wire.Status) -> list[str]:
+    """Return the problems of the input's level or samples, in words."""
+    problems = ["too loud: it clips"] if status.clipping else []
     if status.lost_samples:
-        troubles.append(f"{status.lost_samples / SAMPLE_RATE_HZ:.1f} s lost so far")
-    return tuple(troubles)
+        problems.append(f"{status.lost_samples / SAMPLE_RATE_HZ:.1f} s lost so far")
+    return problems
 
 
 def settled_length(line: wire.Lyrics) -> int:
-    """How many characters of a line will not change any more."""
+    """Return how many characters of a line will not change any more."""
     end = 0
     for word in (line.words or ())[: line.settled_words]:
         at = line.text.find(word.text, end)
@@ -169,15 +166,15 @@ def settled_length(line: wire.Lyrics) -> int:
 
 
 def clock(t_s: float) -> str:
-    """Return seconds as people read a player: ``1:02.5``."""
+    """Return seconds as a player shows them: ``1:02.5``."""
     minutes, rest = divmod(round(max(0.0, t_s), 1), 60)
     return f"{int(minutes)}:{rest:04.1f}"
 
 
 def printable(text: str) -> str:
-    """Return text from elsewhere as it is shown: it steers no terminal, and is no longer than a screen."""
-    shown = escape(text[:LONGEST_TEXT])
-    return shown if len(text) <= LONGEST_TEXT else f"{shown}…"
+    """Return text of others as it is shown: without control characters, and cut to ``MAX_TEXT``."""
+    shown = escape(text[:MAX_TEXT])
+    return shown if len(text) <= MAX_TEXT else f"{shown}…"
 
 
 def _head(view: View, *, now: float, connected: bool) -> Text:
@@ -193,14 +190,14 @@ def _head(view: View, *, now: float, connected: bool) -> Text:
         head.append(f"● {status.source}", style="green" if good else "yellow")
         head.append(f"  {printable(status.device)}  ", style="dim")
         head.append(f"lyrics {status.lyrics}", style="dim" if status.lyrics in {"ok", "off"} else "yellow")
-        for trouble in input_troubles(status):
-            head.append(f"  {trouble}", style="yellow")
+        for problem in input_problems(status):
+            head.append(f"  {problem}", style="yellow")
     frame = view.emotion
     if frame is not None:
-        age_s = max(0.0, now - view.heard_at)
+        age_s = max(0.0, now - view.received_at)
         head.append(f"  {clock(frame.t1)}  {frame.latency_ms.total:.0f} ms", style="dim")
         if age_s > STALE_AFTER_S:
-            head.append(f"  stale: {age_s:.0f} s without news", style="bold yellow")
+            head.append(f"  stale: {age_s:.0f} s without a frame", style="bold yellow")
         if frame.degraded:
             head.append(f"  degraded: {printable(', '.join(frame.degraded))}", style="yellow")
         if frame.held:
@@ -258,7 +255,7 @@ def _bars(frame: wire.Emotion) -> Table:
         style = f"bold {COLOURS[name]}" if top else "dim"
         table.add_row(Text(name, style=style), Text("█" * round(prob * BAR_COLUMNS), style=style), f"{prob:.0%}")
     if frame.category.top == UNKNOWN:
-        table.add_row(Text(UNKNOWN, style="bold"), Text("not sure enough to say", style="dim"), "")
+        table.add_row(Text(UNKNOWN, style="bold"), Text("below the confidence threshold", style="dim"), "")
     return table
 
 
@@ -283,9 +280,9 @@ def _words(view: View) -> Text:
         text.append(f"{printable(line.text)}\n")
     if view.provisional is not None:
         text.append(f"{clock(view.provisional.t0):>7}  ", style="dim")
-        sure = settled_length(view.provisional)
-        text.append(printable(view.provisional.text[:sure]))
-        text.append(f"{printable(view.provisional.text[sure:])} …\n", style="italic dim")
+        settled = settled_length(view.provisional)
+        text.append(printable(view.provisional.text[:settled]))
+        text.append(f"{printable(view.provisional.text[settled:])} …\n", style="italic dim")
     if not text.plain:
         off = view.status is not None and view.status.lyrics == "off"
         text.append("lyrics are off" if off else "no words yet", style="dim")
@@ -302,30 +299,30 @@ async def listen(
     reconnect: bool = True,
     tls: ssl.SSLContext | None = None,
 ) -> None:
-    """Show a server's stream until interrupted: drawn live on a terminal, else one line a second.
+    """Show a server's stream until interrupted: drawn live on a terminal, else one line per second.
 
     Args:
         url: Address of the server.
         console: Where to draw; None for stdout.
         json_lines: Write every message as a line of JSON instead.
         stream: The stream to show; None for the first, and for all with ``json_lines``.
-        token: What the server wants to know, if anything.
-        reconnect: Try again when the connection is lost, instead of ending.
+        token: The server's token, if it has one.
+        reconnect: Reconnect when the connection is lost, instead of ending.
         tls: How to check the certificate of a ``wss`` address; None for the authorities that this machine trusts.
 
     Raises:
-        SettingError: The address is none.
+        SettingError: The address is invalid.
         ServeError: Nothing answers, or the server refused.
     """
     console = console or _PipeConsole()
-    wanted = (wire.Subscription(streams=(stream,)),) if stream is not None else None
+    subscribe = (wire.Subscription(streams=(stream,)),) if stream is not None else None
     joined = connect(
-        url, token=token, subscribe=wanted, name="stream-mer listen", kind="terminal", reconnect=reconnect, tls=tls
+        url, token=token, subscribe=subscribe, name="stream-mer listen", kind="terminal", reconnect=reconnect, tls=tls
     )
     async with joined as client:
         if json_lines:
             async for message in client:
-                # In JSON the escaped characters are the same ones.
+                # In JSON the escaped characters stand for the same ones.
                 sys.stdout.buffer.write(escape(encode(message).decode(), keep_lines=True).encode() + b"\n")
                 sys.stdout.buffer.flush()
         elif console.is_terminal:
@@ -335,7 +332,7 @@ async def listen(
 
 
 class _PipeConsole(EscapingConsole):
-    """A console whose reader may have had enough, as with ``| head``: then it ends as every command does."""
+    """A console whose reader may end first, as with ``| head``."""
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError
@@ -345,7 +342,7 @@ async def _print(client: Client, console: Console, view: View) -> None:
     printed_at = -1.0
     async for message in client:
         now = time.monotonic()
-        view = see(view, message, now=now)
+        view = on_message(view, message, now=now)
         if isinstance(message, wire.Emotion) and now - printed_at >= 1.0:
             printed_at = now
             console.print(Text(plain_line(view)), soft_wrap=True)
@@ -361,6 +358,6 @@ async def _draw(client: Client, console: Console, view: View) -> None:
         refreshing = asyncio.create_task(refresh())
         try:
             async for message in client:
-                view = see(view, message, now=time.monotonic())
+                view = on_message(view, message, now=time.monotonic())
         finally:
             refreshing.cancel()

@@ -24,7 +24,8 @@ from stream_mer.server import messages as wire
 from stream_mer.server import server as server_module
 from stream_mer.server.client import connect
 from stream_mer.server.hub import Hub
-from stream_mer.server.server import Server, ServerInfo
+from stream_mer.server.server import Server
+from stream_mer.server.session import ServerInfo
 from stream_mer.server.settings import ServeSettings
 from stream_mer.server.terminal import listen
 from tools.examples import CHANGE, FRAME, LINE, STATUS

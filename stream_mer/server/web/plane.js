@@ -1,10 +1,10 @@
-// The valence-arousal plane: quadrants, the moving point, its trail, and how far it may be off.
+// The valence-arousal plane: quadrants, the moving point, its trail and its prediction interval.
 
 const TRAIL_S = 25;
 const EASE_S = 0.28;
 const FADE_EVERY_S = 0.25;
-const GAP_S = 3; // without a frame for so long, nobody knows which way it went
-const SPAN = 0.99; // of the canvas; what is left keeps the frame's edge from being cut
+const GAP_S = 3; // after this long without a frame, the trail is interrupted
+const SPAN = 0.99; // of the canvas; the rest keeps the border from being cut
 const SMALLEST_TEXT_PX = 11;
 const CORNERS = {
   happy: { x: 1, y: 1, rgb: [243, 183, 74] },
@@ -17,11 +17,11 @@ export const COLOURS = {
   ...Object.fromEntries(Object.entries(CORNERS).map(([name, { rgb }]) => [name, rgb])),
   unknown: [138, 144, 162],
 };
-/** What is in an operator's hand is told by this colour everywhere. */
+/** Colour of overrides, everywhere. */
 export const HELD = "#ffc46b";
 export const FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif';
 
-/** Mix the colours of the quadrants by how near a point is to each corner. */
+/** Mix the colours of the quadrants by the distance of a point to each corner. */
 export function colourAt(valence, arousal) {
   const sum = [0, 0, 0];
   for (const { x, y, rgb } of Object.values(CORNERS)) {
@@ -44,7 +44,7 @@ export class Plane {
     this.#fit();
   }
 
-  /** Show this stream from now on. @param {import("./history.js").StreamHistory | null} past */
+  /** Show a stream from now on. @param {import("./history.js").StreamHistory | null} past */
   follow(past) {
     this.past = past;
     this.target = null;
@@ -54,7 +54,7 @@ export class Plane {
     this.move();
   }
 
-  /** Go to where the newest frame is. */
+  /** Move to the newest frame. */
   move() {
     const frame = this.past?.emotion;
     if (!frame) return;
@@ -65,7 +65,7 @@ export class Plane {
     this.dirty = true;
   }
 
-  /** Which values a place on the screen stands for, each -1..1. */
+  /** Valence and arousal at a place on the screen, each -1..1. */
   valuesAt(x, y) {
     const box = this.canvas.getBoundingClientRect();
     const half = (Math.min(box.width, box.height) * SPAN) / 2;
@@ -75,7 +75,7 @@ export class Plane {
   /** Draw if anything moved. @param {number} now_s @param {number} passed_s Since the last time. */
   draw(now_s, passed_s) {
     if (this.target && this.drawn) this.#approach(passed_s);
-    // The trail fades so slowly that a few times a second are enough; without movement wanted, the frames' own pace.
+    // The trail fades slowly: a few times a second are enough; with reduced motion, once a frame.
     const fades = !this.still.matches && now_s - this.drawnAt_s > FADE_EVERY_S;
     if ((!this.dirty && !fades) || this.canvas.width < 2) return;
     const trail = this.#recent(now_s);
@@ -134,7 +134,7 @@ export class Plane {
     return this.canvas.height / 2 - (clamp(arousal) * this.size * SPAN) / 2;
   }
 
-  /** What never changes, painted once: gradients over the whole plane are the dearest part of it. */
+  /** The static background, painted once: gradients over the whole plane are expensive. */
   #paintGround() {
     const { unit } = this;
     const c = this.ground.getContext("2d");
@@ -186,7 +186,7 @@ export class Plane {
     c.fillText("calm", this.#x(0) + 1.4 * unit, bottom - 2 * unit);
   }
 
-  /** The interval holds the truth in each direction on its own, so an ellipse inside the box says no more than that. */
+  /** The intervals hold for each axis separately; an ellipse inside the box claims no more than that. */
   #interval() {
     const { context: c, unit } = this;
     const [valence, arousal, v0, v1, a0, a1] = this.shown;
@@ -240,7 +240,7 @@ export class Plane {
     c.fill();
   }
 
-  /** Where the music is while the point is in an operator's hand: what letting go would show. */
+  /** The live values during an override, to which `resume` would go back. */
   #live() {
     const { context: c, unit } = this;
     const [x, y] = [this.#x(this.shown[6]), this.#y(this.shown[7])];

@@ -1,22 +1,22 @@
-// A page that stands on a screen for hours: full size, awake, and without a pointer in the picture.
+// For pages that are shown for hours: fullscreen, wake lock, and a hidden pointer.
 
 const IDLE_AFTER_MS = 4000;
 
 export function toggleFullscreen() {
   if (document.fullscreenElement) document.exitFullscreen();
-  else document.documentElement.requestFullscreen().catch(() => {}); // refused: nothing to add to the browser's word
+  else document.documentElement.requestFullscreen().catch(() => {}); // refused by the browser
 }
 
-/** Keep the screen from going dark while the page is looked at. Browsers grant it on this machine and over https. */
+/** Keep the screen on while the page is visible. Browsers allow it on this machine and over https. */
 export function stayAwake() {
   const ask = () => {
-    if (!document.hidden) navigator.wakeLock?.request("screen").catch(() => {}); // such as a battery that is low
+    if (!document.hidden) navigator.wakeLock?.request("screen").catch(() => {}); // refused, for example on low battery
   };
-  document.addEventListener("visibilitychange", ask); // the lock is lost whenever the page is hidden
+  document.addEventListener("visibilitychange", ask); // a hidden page loses the lock
   ask();
 }
 
-/** Take the pointer away while it rests. */
+/** Hide the pointer while it rests. */
 export function hidePointer() {
   const root = document.documentElement;
   let timer = 0;

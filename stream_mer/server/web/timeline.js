@@ -1,10 +1,10 @@
-// The last minutes: a band of categories, the curves of valence and arousal, marks where a cue fired, the words below.
+// The last minutes: a band of categories, curves of valence and arousal, marks of cues, and lyrics below.
 
 import { COLOURS, FONT, HELD } from "./plane.js";
 
 const WORD_ROWS = 3;
-const GAP_S = 3; // without a frame for so long, nothing is drawn
-const FIRST_S = 0.5; // what the first frame stands for
+const GAP_S = 3; // gaps longer than this are left empty
+const FIRST_S = 0.5; // duration of the first frame
 const MINUTE_S = 60;
 const SMALLEST_TEXT_PX = 11;
 const CURVES = { valence: { colour: "#f2f3f7", dash: [] }, arousal: { colour: "#c9a0ff", dash: [7, 5] } };
@@ -12,8 +12,8 @@ const CURVES = { valence: { colour: "#f2f3f7", dash: [] }, arousal: { colour: "#
 export class Timeline {
   /**
    * @param {HTMLCanvasElement} canvas
-   * @param {number} span_s How much it shows.
-   * @param {HTMLElement | null} corner What stands over its left end, beside the times, which leave room for it.
+   * @param {number} span_s Its length, seconds.
+   * @param {HTMLElement | null} corner Element over its left end; the time labels leave room for it.
    */
   constructor(canvas, span_s, corner = null) {
     this.canvas = canvas;
@@ -25,24 +25,24 @@ export class Timeline {
     this.#fit();
   }
 
-  /** Show this stream from now on. @param {import("./history.js").StreamHistory | null} past */
+  /** Show a stream from now on. @param {import("./history.js").StreamHistory | null} past */
   follow(past) {
     this.past = past;
     this.dirty = true;
   }
 
-  /** Show so many seconds. */
+  /** Set the length, seconds. */
   stretch(span_s) {
     this.span_s = span_s;
     this.dirty = true;
   }
 
-  /** There is something new. */
+  /** Mark as changed. */
   touch() {
     this.dirty = true;
   }
 
-  /** Draw if anything is new. */
+  /** Draw if anything changed. */
   draw() {
     if (!this.dirty || this.canvas.width < 2) return;
     this.dirty = false;
@@ -113,7 +113,7 @@ export class Timeline {
     c.stroke();
   }
 
-  /** One stripe for each run of the same category; what an operator held has a line above it. */
+  /** One stripe for each run of the same category, with a line above overrides. */
   #bands({ band: [top, bottom] }, points) {
     const { context: c } = this;
     let from = points[0].t - FIRST_S;
@@ -142,7 +142,7 @@ export class Timeline {
     let last = null;
     for (const point of points) {
       const x = this.#x(point.t);
-      if (last && point !== points.at(-1) && x - last.x < this.scale) continue; // closer than can be seen
+      if (last && point !== points.at(-1) && x - last.x < this.scale) continue; // closer than a pixel
       c[last && point.t - last.t <= GAP_S ? "lineTo" : "moveTo"](x, this.#y(point[name], curve));
       last = { x, t: point.t };
     }
@@ -150,7 +150,7 @@ export class Timeline {
     c.setLineDash([]);
   }
 
-  /** A tick with the colour of the category that began: where a cue fired. */
+  /** A tick for each cue, in the colour of the new category. */
   #marks({ band, curve }) {
     const { context: c } = this;
     const size = 7 * this.pen;
@@ -167,7 +167,7 @@ export class Timeline {
     }
   }
 
-  /** Each line where it was sung, in rows that take turns; what has no room before the next of its row is cut. */
+  /** Each line at its time, in alternating rows; a line without room before the next one of its row is cut. */
   #words({ words }) {
     const { context: c, canvas } = this;
     c.font = `400 ${this.text_px}px ${FONT}`;
@@ -185,7 +185,7 @@ export class Timeline {
     }
   }
 
-  /** As much of a text as there is room for. */
+  /** A text, cut to the available width. */
   #cut(text, room) {
     const { context: c } = this;
     if (c.measureText(text).width <= room) return text;

@@ -1,4 +1,4 @@
-// What is shown beside the plane. Text from the stream goes in as text, never as HTML.
+// The views beside the plane. Text from the stream is inserted as text, never as HTML.
 
 export const CATEGORY_NAMES = { happy: "happy", angry: "angry", sad: "sad", relaxed: "relaxed" };
 export const CLUSTER_NAMES = {
@@ -15,7 +15,7 @@ const CLUSTER_MEANINGS = {
   C4: "humorous, silly, campy, quirky, whimsical, witty",
   C5: "aggressive, fiery, tense, intense, volatile, visceral",
 };
-const LONG_LINE = 60; // letters; those of China, Japan and Korea are as wide as two
+const LONG_LINE = 60; // characters; East Asian ones count twice
 const WIDE = /[\u1100-\u11ff\u2e80-\ud7ff\uf900-\ufaff\uff00-\uff60]/g;
 const OLD_LINE_S = 15;
 const LEVELS = {
@@ -29,16 +29,16 @@ const OLD_TEXT_S = 30;
 
 export const $ = (id) => document.getElementById(id);
 
-/** Write only where something changes: most of what a frame says stays as it was. */
+/** Write only if the text changes: most of a frame's texts stay the same. */
 export function write(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** A group of bars, one for each share, with the likeliest one standing out. */
+/** A group of bars, one for each probability, with the top one highlighted. */
 export class Bars {
   /**
    * @param {HTMLElement} root
-   * @param {Record<string, string>} names What people read, by the name on the wire.
+   * @param {Record<string, string>} names Labels by the names in the messages.
    */
   constructor(root, names) {
     this.rows = new Map();
@@ -60,7 +60,7 @@ export class Bars {
     }
   }
 
-  /** @param {Record<string, number>} shares @param {string | null} top The one that stands out; null for none. */
+  /** @param {Record<string, number>} shares @param {string | null} top The highlighted one; null for none. */
   show(shares, top) {
     for (const [name, { row, percent, track, fill }] of this.rows) {
       const share = shares[name] ?? 0;
@@ -73,7 +73,7 @@ export class Bars {
   }
 }
 
-/** How many characters of a line will not change any more. */
+/** Number of characters of a line that will not change any more. */
 function settledLength(text, words, settled) {
   let end = 0;
   for (const word of words.slice(0, settled)) {
@@ -84,12 +84,12 @@ function settledLength(text, words, settled) {
   return end;
 }
 
-/** The last sung lines, the newest largest; of the one that is being sung, words that may still change are told apart. */
+/** The last sung lines, the newest largest; words that may still change are marked. */
 export class Lines {
   /**
    * @param {HTMLElement} root
-   * @param {HTMLElement | null} empty Shown while there are none.
-   * @param {number} most So many lines at most.
+   * @param {HTMLElement | null} empty Shown while there are no lines.
+   * @param {number} most Maximum number of lines.
    */
   constructor(root, empty, most) {
     this.root = root;
@@ -115,7 +115,7 @@ export class Lines {
       settled.textContent = text.slice(0, sure);
       item.replaceChildren(settled, text.slice(sure));
       item.dir = "auto";
-      item.style.order = -segment; // the newest at the bottom, from where they are laid out
+      item.style.order = -segment; // the newest at the bottom, where the layout starts
       item.toggleAttribute("data-committed", committed);
       item.toggleAttribute("data-long", text.length + (text.match(WIDE)?.length ?? 0) > LONG_LINE);
       if (language) item.lang = language;
@@ -124,7 +124,7 @@ export class Lines {
     this.#arrange();
   }
 
-  /** Step back what was sung a while ago. @param {number} t Audio time now, seconds. */
+  /** Dim older lines. @param {number} t Audio time now, seconds. */
   age(t) {
     for (const { item, t1 } of this.items.values()) item.toggleAttribute("data-old", t - t1 > OLD_LINE_S);
   }
@@ -140,7 +140,7 @@ export class Lines {
   }
 }
 
-/** Set one of the lights in the bar at the top; its shape changes with its colour. */
+/** Set one of the status lights at the top; its shape changes with its colour. */
 export function light(id, level, text) {
   const item = $(id);
   item.dataset.level = level;
@@ -156,7 +156,7 @@ export function showStatus(status) {
   write($("wordless"), status.lyrics === "off" ? "Lyrics are off" : "No words yet");
 }
 
-/** How loud it is, beside the light of the source. @param {number} peak_db dBFS */
+/** Show the input level beside the light of the source. @param {number} peak_db dBFS */
 export function showLevel(peak_db) {
   $("level").style.setProperty("--share", Math.max(0, Math.min(1, 1 - peak_db / FLOOR_DB)).toFixed(2));
 }
@@ -176,7 +176,7 @@ export function showEmotion(frame, bars) {
   );
 }
 
-/** Show that there is no frame yet: nothing of another stream must stay. */
+/** Show that there is no frame yet, and nothing of another stream. */
 export function showNothing(bars) {
   delete document.documentElement.dataset.category;
   for (const [id, text] of [["category", "…"], ["confidence", ""], ["valence", "–"], ["arousal", "–"], ["degraded", ""]]) {
@@ -186,7 +186,7 @@ export function showNothing(bars) {
   for (const canvas of document.querySelectorAll("canvas")) canvas.setAttribute("aria-label", "No frame yet");
 }
 
-/** Show how long the frame took, and why it is worse than it could be. */
+/** Show the latency of the frame, and why it is degraded. */
 export function showHealth(frame) {
   const { capture, queue, features, model, total } = frame.latency_ms;
   light("latency", total > VERY_SLOW_MS ? "bad" : total > SLOW_MS ? "warn" : "good", `${Math.round(total)} ms`);
@@ -204,7 +204,7 @@ export function showAges(frame, since_s) {
   else light("text-age", text_s + since_s > OLD_TEXT_S ? "off" : "good", age(text_s + since_s));
 }
 
-/** Tell what is wrong. What counts is announced; seconds that go on counting are not. */
+/** Show a problem. The message is announced to screen readers; counting seconds are not. */
 export function banner(text, counting = "", level = "bad") {
   const element = $("banner");
   write(element.querySelector("span"), text);
@@ -213,7 +213,7 @@ export function banner(text, counting = "", level = "bad") {
   element.hidden = text === "";
 }
 
-/** Let a screen reader say it. */
+/** Announce a text to screen readers. */
 export function say(text) {
   const line = element("p");
   line.textContent = text;

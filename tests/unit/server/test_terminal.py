@@ -9,7 +9,7 @@ from rich.console import Console
 
 from stream_mer.event_json import MessageEncoder
 from stream_mer.server import messages as wire
-from stream_mer.server.terminal import View, clock, plain_line, render, see, settled_length, signed_bar
+from stream_mer.server.terminal import View, clock, on_message, plain_line, render, settled_length, signed_bar
 from tools.examples import FRAME, HELLO, LINE, STATUS, examples
 
 
@@ -23,7 +23,7 @@ def seen(*events, stream: str = "main", view: View | None = None, now: float = 1
     encoder = MessageEncoder(stream)
     view = view or View()
     for event in events:
-        view = see(view, encoder.message(event), now=now)
+        view = on_message(view, encoder.message(event), now=now)
     return view
 
 
@@ -81,18 +81,18 @@ def test_other_streams_change_nothing():
 
 
 def test_after_a_break_all_stays_but_a_server_that_began_anew_begins_with_nothing():
-    view = seen(*[replace(LINE, segment=i) for i in range(100, 106)], view=see(View(), HELLO, now=1.0))
-    assert see(view, HELLO, now=2.0) == view
-    anew = see(view, msgspec.structs.replace(HELLO, session="another evening"), now=2.0)
+    view = seen(*[replace(LINE, segment=i) for i in range(100, 106)], view=on_message(View(), HELLO, now=1.0))
+    assert on_message(view, HELLO, now=2.0) == view
+    anew = on_message(view, msgspec.structs.replace(HELLO, session="another evening"), now=2.0)
     assert seen(replace(LINE, segment=0), view=anew).lines[-1].segment == 0
     assert anew.stream == view.stream
 
 
 def test_the_snapshot_counts_with_its_age():
     entry = wire.SnapshotEntry(age_s=8.0, message=examples()["emotion"])
-    view = see(View(), wire.Ready(client_id="a", granted=(), snapshot=(entry,)), now=10.0)
-    assert view.heard_at == 2.0
-    assert "stale: 8 s without news" in drawn(view, now=10.0)
+    view = on_message(View(), wire.Ready(client_id="a", granted=(), snapshot=(entry,)), now=10.0)
+    assert view.received_at == 2.0
+    assert "stale: 8 s without a frame" in drawn(view, now=10.0)
 
 
 def test_old_news_and_a_lost_connection_are_said():
@@ -105,7 +105,7 @@ def test_old_news_and_a_lost_connection_are_said():
 def test_degraded_held_and_unknown_are_said():
     frame = replace(FRAME, hold="freeze", category="unknown", raw=replace(FRAME.raw, degraded=("no_lyrics",)))
     text = drawn(seen(frame))
-    for words in ["degraded: no_lyrics", "frozen by an operator", "not sure enough to say"]:
+    for words in ["degraded: no_lyrics", "frozen by an operator", "below the confidence threshold"]:
         assert words in text
 
 
