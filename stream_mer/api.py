@@ -33,7 +33,7 @@ from stream_mer.outputs.files.writers import row_of
 from stream_mer.pipeline import SyncStream
 from stream_mer.sources.resampling import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ, MonoResampler, Polarity, to_float32
 from stream_mer.types import AudioChunk, CategoryChange, EmotionFrame, LyricLine, Samples, StreamEvent
-from stream_mer.utils.file_names import as_text
+from stream_mer.utils.files import as_text
 
 Lyrics = bool | str | os.PathLike[str]
 """True recognises the vocals, False uses audio alone, a path names a lyrics file (LRC, SRT, WebVTT or plain text)."""

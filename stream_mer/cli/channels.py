@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stream_mer.cli.echo import echo
-from stream_mer.cli.nats_options import nats_options, nats_settings
+from stream_mer.cli.options import nats_options, nats_settings
 from stream_mer.errors import SettingError
 from stream_mer.utils.escaping_console import EscapingConsole
 

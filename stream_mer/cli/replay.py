@@ -10,8 +10,14 @@ from typing import Any
 import click
 
 from stream_mer.cli.echo import echo
-from stream_mer.cli.output_options import open_outputs, open_plugins, output_options
-from stream_mer.cli.server_options import server_options, server_settings, tell_addresses
+from stream_mer.cli.serving_options import (
+    open_outputs,
+    open_plugins,
+    output_options,
+    server_options,
+    server_settings,
+    tell_addresses,
+)
 from stream_mer.outputs.recording.format import open_recording
 from stream_mer.outputs.recording.player import MAX_SPEED, MIN_SPEED, Player, Playing
 from stream_mer.runner import host

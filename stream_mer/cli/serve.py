@@ -12,11 +12,17 @@ import click
 from click.core import ParameterSource
 
 from stream_mer.cli.echo import echo
-from stream_mer.cli.named_sources import SourceOrPath, open_sources
-from stream_mer.cli.nats_options import nats_identity_options, nats_settings
-from stream_mer.cli.options import engine_options, engine_settings
-from stream_mer.cli.output_options import open_outputs, open_plugins, output_options
-from stream_mer.cli.server_options import server_options, server_settings, tell_addresses
+from stream_mer.cli.options import engine_options, engine_settings, nats_identity_options, nats_settings
+from stream_mer.cli.serving_options import (
+    SourceOrPath,
+    open_outputs,
+    open_plugins,
+    open_sources,
+    output_options,
+    server_options,
+    server_settings,
+    tell_addresses,
+)
 from stream_mer.config import NatsSettings
 from stream_mer.errors import SettingError
 from stream_mer.outputs.recording.recorder import Recorder

@@ -21,6 +21,7 @@ from typing import Any, NoReturn, Protocol, TypeAlias, runtime_checkable
 import click
 from click.core import ParameterSource
 
+from stream_mer.cli.echo import echo
 from stream_mer.errors import SettingError, StreamMerError, brief, did_you_mean
 from stream_mer.utils.redaction import MASK, redact
 from stream_mer.utils.terminal_text import escape
@@ -273,9 +274,9 @@ def _read_config(context: click.Context, _param: click.Parameter, given: str | N
         *unknown_variables(command, options, sections, os.environ, others),
         *_misspelt(options, sections, others),
     ):
-        click.echo(escape(f"stream-mer: {warning}"), err=True)
+        echo(escape(f"stream-mer: {warning}"), err=True)
     if file is not None and given is None and values:
-        click.echo(escape(f"Settings: {file.path}"), err=True)
+        echo(escape(f"Settings: {file.path}"), err=True)
 
 
 def _values_of(

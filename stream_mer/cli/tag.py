@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import io
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,21 +16,115 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from stream_mer.cli.echo import EscapingFile
 from stream_mer.cli.options import engine_options, engine_settings
-from stream_mer.cli.tag_outputs import FileOutputs, Wanted
 from stream_mer.config import EngineSettings
 from stream_mer.errors import SettingError, SourceError, StreamMerError
 from stream_mer.lyrics.files import LYRICS_SUFFIXES, words_duration_s
+from stream_mer.outputs.files.plot import TimelinePlot, check_picture
+from stream_mer.outputs.files.summary import FileSummary
+from stream_mer.outputs.files.writers import CsvWriter, JsonlWriter, LyricsWriter, lrc, srt
 from stream_mer.outputs.recording.format import Recording, is_recording, open_recording
+from stream_mer.ports import EventSink
 from stream_mer.sources.decoding import check_file
 from stream_mer.types import EmotionFrame, StreamEvent
 from stream_mer.utils.escaping_console import EscapingConsole
-from stream_mer.utils.file_names import as_text, file_names
-from stream_mer.utils.file_writing import check_targets, replacing
+from stream_mer.utils.files import as_text, check_targets, file_names, replace_text, replacing
 from stream_mer.utils.redaction import redact_address, redact_argument
 from stream_mer.utils.stopping import orderly_exit
 
 if TYPE_CHECKING:
     from stream_mer.engine import Engine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What is made of each file besides its lines or rows.
+
+    Attributes:
+        output_format: ``jsonl`` or ``csv``.
+        plot: Where the timeline is drawn.
+        srt: Where the lyrics go as subtitles.
+        lrc: Where they go as LRC.
+    """
+
+    output_format: str
+    plot: Path | None = None
+    srt: Path | None = None
+    lrc: Path | None = None
+
+    def of(self, name: str) -> Wanted:
+        """Return the same with the name of one of several files in all paths."""
+
+        def own(path: Path | None) -> Path | None:
+            return path and path.with_name(f"{path.stem}-{name}{path.suffix}")
+
+        return Wanted(output_format=self.output_format, plot=own(self.plot), srt=own(self.srt), lrc=own(self.lrc))
+
+    def paths(self) -> list[Path]:
+        """Return the files that are written."""
+        return [path for path in (self.plot, self.srt, self.lrc) if path is not None]
+
+    def check(self) -> None:
+        """Find out whether what is wanted can be made, before anything is computed.
+
+        Raises:
+            SettingError: It cannot.
+        """
+        if self.plot is not None:
+            check_picture(self.plot, "--plot")
+
+
+class FileOutputs:
+    """Everything that is made of one file.
+
+    Args:
+        file: Where lines or rows go, open for writing; stays the caller's.
+        wanted: What is made.
+        name: What the file is called in it.
+        words_alone: The file is lyrics.
+        header: Write the column names first.
+    """
+
+    def __init__(self, file: BinaryIO, wanted: Wanted, name: str, *, words_alone: bool, header: bool) -> None:
+        self._name = name
+        self._file = file
+        self._summary = FileSummary(words_alone=words_alone)
+        self._jsonl = JsonlWriter(file, name) if wanted.output_format == "jsonl" else None
+        self._text = None if self._jsonl else io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
+        self._csv = CsvWriter(self._text, name, header=header) if self._text else None
+        self._picture = (TimelinePlot(), wanted.plot) if wanted.plot else None
+        kinds: tuple[tuple[Path | None, Callable[..., str]], ...] = ((wanted.srt, srt), (wanted.lrc, lrc))
+        self._lyrics = [(LyricsWriter(render), path) for path, render in kinds if path is not None]
+
+    def publish(self, event: StreamEvent) -> None:
+        """Take one event."""
+        for sink in self._sinks():
+            sink.publish(event)
+
+    def _sinks(self) -> Sequence[EventSink]:
+        drawn = [] if self._picture is None else [self._picture[0]]
+        written = [sink for sink in (self._jsonl, self._csv) if sink is not None]
+        return [*written, self._summary, *drawn, *(writer for writer, _ in self._lyrics)]
+
+    def finish(self) -> None:
+        """Write what stands at the end of a file.
+
+        Raises:
+            SettingError: A file cannot be written.
+        """
+        if self._jsonl is not None:
+            self._jsonl.finish(self._summary.summary())
+        self._file.flush()
+        for writer, path in self._lyrics:
+            replace_text(path, writer.text())
+        if self._picture is not None:
+            plot, path = self._picture
+            plot.save(path, self._name)
+
+    def close(self) -> None:
+        """Let go of the file, finished or not: it is the caller's, and the next one is written to it as well."""
+        if self._text is not None:
+            self._text.detach()  # otherwise it closes the file with itself
+            self._text = None
 
 
 @click.command("tag")

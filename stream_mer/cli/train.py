@@ -11,7 +11,7 @@ from stream_mer.cli.corpus_options import CorpusOptions, corpus_options
 from stream_mer.cli.echo import echo
 from stream_mer.training.train import train
 from stream_mer.utils.escaping_console import EscapingConsole
-from stream_mer.utils.file_writing import check_folder
+from stream_mer.utils.files import check_folder
 
 
 @click.command("train")

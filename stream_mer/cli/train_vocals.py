@@ -11,7 +11,7 @@ from stream_mer.cli.corpus_options import cache_folder
 from stream_mer.cli.echo import echo
 from stream_mer.lyrics.vocals import CONFIG, WEIGHTS, VocalNetwork, save_detector
 from stream_mer.training.vocals import VocalRecipe, find_recordings, hear, train_network
-from stream_mer.utils.file_writing import check_folder
+from stream_mer.utils.files import check_folder
 
 
 @click.command("train-vocals")

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stream_mer.cli.echo import echo
-from stream_mer.cli.nats_options import nats_options, nats_settings
-from stream_mer.cli.options import engine_options, engine_settings
+from stream_mer.cli.options import engine_options, engine_settings, nats_options, nats_settings
 from stream_mer.errors import SettingError
 from stream_mer.utils.stopping import stop_signals
 

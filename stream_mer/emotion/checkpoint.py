@@ -18,7 +18,7 @@ from stream_mer.emotion.joint import JointModel, JointModelConfig
 from stream_mer.emotion.musicnn import Backbone, BackboneShape
 from stream_mer.errors import CheckpointError, SettingError
 from stream_mer.types import CATEGORIES, CLUSTERS
-from stream_mer.utils.file_writing import replacing
+from stream_mer.utils.files import replacing
 from stream_mer.utils.model_files import check_state, on_meta, read_config, read_weights, reason, record_of, short
 
 FORMAT = 3

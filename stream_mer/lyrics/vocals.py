@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from stream_mer.audio.features import MEL_BANDS, STEP_LENGTH, LogMelStream
 from stream_mer.errors import CheckpointError
 from stream_mer.types import SAMPLE_RATE_HZ, Samples
-from stream_mer.utils.file_writing import replacing
+from stream_mer.utils.files import replacing
 from stream_mer.utils.model_files import check_state, on_meta, read_config, read_weights, reason, record_of
 
 STEPS_PER_S = SAMPLE_RATE_HZ / STEP_LENGTH

@@ -17,7 +17,7 @@ from stream_mer.sources.decoding import DecodedAudio, check_file, decode_file, d
 from stream_mer.sources.pacing import FINE_CHUNK_SAMPLES, Pacer
 from stream_mer.sources.resampling import MonoResampler, Polarity
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, Samples
-from stream_mer.utils.file_names import as_text
+from stream_mer.utils.files import as_text
 
 CHUNK_SAMPLES = SAMPLE_RATE_HZ // 10
 """Length of an unpaced chunk: 0.1 s."""

@@ -16,7 +16,7 @@ from stream_mer.training.evaluate import AS_RECORDED, COLUMNS, STAGE_SCORES, WOR
 from stream_mer.training.live import LiveReport
 from stream_mer.training.metrics import SCORES, told
 from stream_mer.types import CATEGORIES, CLUSTERS
-from stream_mer.utils.file_writing import replace_text, replacing
+from stream_mer.utils.files import replace_text, replacing
 
 NAMES = {"category": CATEGORIES, "cluster": CLUSTERS}
 

@@ -40,7 +40,7 @@ from stream_mer.training.corpus import Clip, Corpus, balanced_folds
 from stream_mer.training.progress import announce, track
 from stream_mer.training.tokens import audio_fingerprint, read_audio
 from stream_mer.types import CATEGORIES, LyricWord
-from stream_mer.utils.file_writing import replacing
+from stream_mer.utils.files import replacing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

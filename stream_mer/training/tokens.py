@@ -24,7 +24,7 @@ from stream_mer.training.augment import CONDITIONS, STAGE, Degradation, StageSou
 from stream_mer.training.corpus import Clip
 from stream_mer.training.progress import track
 from stream_mer.types import SAMPLE_RATE_HZ, Samples
-from stream_mer.utils.file_writing import replacing
+from stream_mer.utils.files import replacing
 
 _DEGRADING = 1  # count up when ``degrade`` gives another sound for the same settings: the cache then starts anew
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from stream_mer.errors import SettingError
 from stream_mer.types import UNKNOWN, CategoryChange, EmotionFrame, LyricLine, StreamEvent
-from stream_mer.utils.file_writing import replacing
+from stream_mer.utils.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -20,7 +20,7 @@ from stream_mer.outputs.recording.format import MESSAGES, Entry, Header, Hello
 from stream_mer.ports import AudioSource, Chunker, EventHub
 from stream_mer.sources.pacing import set_chunker
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, Samples, StreamEvent, StreamStatus
-from stream_mer.utils.file_names import file_names
+from stream_mer.utils.files import file_names
 from stream_mer.utils.mailbox import Mailbox, MailboxClosed
 from stream_mer.utils.threads import call_all
 

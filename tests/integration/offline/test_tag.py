@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from stream_mer.cli.diagnosis.models import demo_song as demo_samples
+from stream_mer.cli.diagnose import demo_song as demo_samples
 from stream_mer.config import DEFAULT_MODEL
 from stream_mer.emotion.checkpoint import find_model
 from stream_mer.errors import CheckpointError, SourceError

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from stream_mer.audio.audio_state import REASONS, AudioStateDecider, counts, is_silent, without_emotion
 from stream_mer.audio.yamnet import Yamnet, YamnetPatches
-from stream_mer.cli.diagnosis.models import demo_song
+from stream_mer.cli.diagnose import demo_song
 from stream_mer.types import CATEGORIES, CLUSTERS, EmotionEstimate, Interval, Samples, Window
 
 ESTIMATE = EmotionEstimate(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
 from stream_mer.audio.yamnet import BLOCKS, CLASSES, PATCH_HOP, PATCH_LENGTH, Yamnet, YamnetPatches, find_yamnet
-from stream_mer.cli.diagnosis.models import demo_song
+from stream_mer.cli.diagnose import demo_song
 from stream_mer.errors import CheckpointError
 from stream_mer.types import Samples
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from stream_mer import cli
 from stream_mer.cli import COMMANDS
-from stream_mer.cli.diagnosis.models import demo_song
+from stream_mer.cli.diagnose import demo_song
 from stream_mer.errors import CheckpointError, SettingError, SourceError
 from stream_mer.lyrics import opening
 from stream_mer.lyrics.text_features import VECTOR_SIZE

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from stream_mer.audio.windowing import Windower
-from stream_mer.cli.diagnosis.models import demo_song
+from stream_mer.cli.diagnose import demo_song
 from stream_mer.config import WindowSettings
 from stream_mer.emotion.audio_branch import TOKEN_HOP
 from stream_mer.emotion.checkpoint import Checkpoint, TextStrength, load_checkpoint

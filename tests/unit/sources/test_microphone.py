@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 
 from stream_mer.audio.levels import Level
-from stream_mer.cli.meter import show_meter, verdict
+from stream_mer.cli.devices import show_meter, verdict
 from stream_mer.errors import DeviceError, SettingError
 from stream_mer.sources import microphone
 from stream_mer.sources.capture import Health

@@ -12,7 +12,7 @@ import click
 import pytest
 
 from stream_mer import cli
-from stream_mer.cli.named_sources import SourceOrPath
+from stream_mer.cli.serving_options import SourceOrPath
 from stream_mer.cli.settings import OTHER_VARIABLES, is_secret, options_by_command, variable
 from tools.docgen.settings import PAGE
 

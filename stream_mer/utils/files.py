@@ -1,10 +1,11 @@
-"""Write files so that what was there before stays whole until what is new is complete."""
+"""Files that are replaced whole or not at all, checks of paths to write, and names of files as text."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -16,6 +17,29 @@ from stream_mer.errors import SettingError
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
+
+
+LONGEST = 80
+
+
+def as_text(name: str) -> str:
+    r"""Return a name of the file system as text for every message: bytes that are no UTF-8 become ``\xNN``."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def file_names(names: Iterable[str]) -> list[str]:
+    """Return a name for each, without an ending, such as every file system allows; no two are alike on any."""
+    given: list[str] = []
+    taken: set[str] = set()
+    for name in names:
+        plain = re.sub(r"[^\w .-]+", "_", name)[:LONGEST].strip("._ ") or "stream"
+        unique, number = plain, 1
+        while unique.casefold() in taken:
+            number += 1
+            unique = f"{plain}-{number}"
+        taken.add(unique.casefold())
+        given.append(unique)
+    return given
 
 
 def check_target(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What was there before stays until what is new is complete."""
+"""Files that are written whole or not at all, and their names."""
 
 from __future__ import annotations
 
@@ -8,8 +8,29 @@ from pathlib import Path
 import pytest
 
 from stream_mer.errors import SettingError
-from stream_mer.utils import file_writing
-from stream_mer.utils.file_writing import check_folder, check_target, check_targets, replace_text, replacing
+from stream_mer.utils import files as file_writing
+from stream_mer.utils.files import (
+    as_text,
+    check_folder,
+    check_target,
+    check_targets,
+    file_names,
+    replace_text,
+    replacing,
+)
+
+
+def test_no_two_are_alike_and_none_is_too_long_or_leads_elsewhere() -> None:
+    names = file_names(("A b", "a b", "a/b", "a:b", "...", "", "x" * 300, "x" * 299, "ü"))
+    assert names[:6] == ["A b", "a b-2", "a_b", "a_b-2", "stream", "stream-2"]
+    assert len({name.casefold() for name in names}) == len(names)
+    assert all(len(name) < 100 for name in names)
+
+
+def test_a_name_that_is_no_utf_8_is_text_for_every_message() -> None:
+    assert as_text(os.fsdecode(b"bad\x9b.ogg")) == r"bad\x9b.ogg"
+    assert as_text("Größe 愛.ogg") == "Größe 愛.ogg"
+
 
 posix = pytest.mark.skipif(os.name != "posix", reason="wants links, modes and devices of POSIX")
 

@@ -1,1 +1,0 @@
-"""What `stream-mer diagnose` finds out about a machine."""

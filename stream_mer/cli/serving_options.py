@@ -1,0 +1,405 @@
+"""Options of the commands that serve: named streams, where to listen and who may connect, outputs and plugins."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from stream_mer.cli.echo import echo
+from stream_mer.cli.settings import NameOrPath
+from stream_mer.errors import SettingError, did_you_mean
+from stream_mer.outputs.runner import ShowOutput
+from stream_mer.ports import AudioSource
+from stream_mer.runner import Plugin
+from stream_mer.server.messages import LimitsPart
+from stream_mer.server.server import Server
+from stream_mer.server.settings import SHORTEST_TOKEN, ServeSettings, new_token
+from stream_mer.sources.catalogue import has_tracks, open_source
+from stream_mer.utils.files import as_text
+
+_NAMED = re.compile(r"(?P<name>[\w][\w .-]{0,63})=(?P<spec>.+)", re.DOTALL)
+
+_FITS: Mapping[str, Callable[[str], bool]] = {
+    "rate_hz": lambda spec: spec == "-",
+    "sample_format": lambda spec: spec == "-",
+    "channels": lambda spec: spec in {"-", "mic", "monitor"} or spec.startswith("mic:"),
+    "track": has_tracks,
+    "gain_db": lambda spec: spec in {"mic", "monitor"} or spec.startswith("mic:"),
+}
+"""Which sources an option is for; where there are several sources, it goes to those."""
+
+
+def split_name(source: str) -> tuple[str | None, str]:
+    """Split ``NAME=SOURCE``; the name is None where none is given. A file whose name holds a ``=`` is a source."""
+    named = _NAMED.fullmatch(source)
+    if named is None or Path(source).exists():
+        return None, source
+    return named["name"], named["spec"]
+
+
+class SourceOrPath(NameOrPath):
+    """``[NAME=]SOURCE``, or ``[NAME=]FILE@HOST``: in a settings file, a path is relative to that file."""
+
+    def relative_to(self, text: str, folder: Path) -> str:
+        """Return the same with the path, if the source is one, from the folder."""
+        name, spec = split_name(text)
+        prefix = "file:" if spec.startswith("file:") else ""
+        there = self._relative(spec.removeprefix(prefix), folder)
+        return (f"{name}=" if name is not None else "") + prefix + there
+
+    def _relative(self, text: str, folder: Path) -> str:
+        there = super().relative_to(text, folder)
+        path, at, host = text.rpartition("@")
+        return super().relative_to(path, folder) + at + host if at and there == text else there
+
+
+def open_sources(
+    sources: Sequence[str], *, name: str | None, loop: bool, options: Mapping[str, Any]
+) -> dict[str, AudioSource]:
+    """Make all sources, by the names of their streams.
+
+    Args:
+        sources: ``SOURCE`` or ``NAME=SOURCE`` each; at least one.
+        name: Name of the stream where there is one source.
+        loop: Files: begin again at the end.
+        options: Of ``open_source``, for the sources that they fit.
+
+    Raises:
+        SettingError: Two streams have the same name, or no source is called so.
+        SourceError: A file is missing, a folder or empty.
+    """
+    if name is not None and len(sources) > 1:
+        raise SettingError("--name is for a single source; name several with --source NAME=SOURCE")
+    if sum(split_name(source)[1] == "-" for source in sources) > 1:
+        raise SettingError("standard input can be one source only: give - once")
+    streams: dict[str, AudioSource] = {}
+    for source in sources:
+        given, spec = split_name(source)
+        fitting = {key: value for key, value in options.items() if len(sources) == 1 or _FITS[key](spec)}
+        audio = open_source(spec, loop=loop, **fitting)
+        stream = as_text(given or name or audio.name)
+        if stream in streams:
+            raise SettingError(f"two streams are called {stream!r}: name them with --source NAME=SOURCE")
+        streams[stream] = audio
+    return streams
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+MAKE_ONE = "(made)"
+"""What an option without its value is read as; it is too short to be anybody's token."""
+
+_LIMITS: dict[str, int | float] = {name: getattr(ServeSettings(), name) for name in LimitsPart.__struct_fields__}
+
+_OPTIONS = (
+    click.option("--host", default=ServeSettings().host, show_default=True, help="Address to bind."),
+    click.option("--port", default=ServeSettings().port, show_default=True, help="Port; 0 takes any free one."),
+    click.option(
+        "--token",
+        is_flag=False,
+        flag_value=MAKE_ONE,
+        help=f"Secret that clients must know, of {SHORTEST_TOKEN} characters at least; needed for a public address. "
+        "Without a value one is made and printed.",
+    ),
+    click.option(
+        "--operator-token",
+        is_flag=False,
+        flag_value=MAKE_ONE,
+        help="Secret of those who may also freeze, override and send audio; likewise.  "
+        "[default: everyone who is let in may]",
+    ),
+    click.option(
+        "--allow-origin",
+        "origins",
+        multiple=True,
+        metavar="ORIGIN",
+        help="Web page that may connect, such as https://example.org; null for pages opened from a file, * for all. "
+        "The server's own page and those of this machine always may.",
+    ),
+    click.option(
+        "--allow-frame",
+        "frame_origins",
+        multiple=True,
+        metavar="ORIGIN",
+        help="Web page that may show /overlay in a frame, such as https://example.org; * for all. "
+        "The page itself is never shown in one.",
+    ),
+    click.option(
+        "--proxy",
+        "proxies",
+        multiple=True,
+        metavar="ADDRESS",
+        help="IP address of a reverse proxy in front of this server: its X-Forwarded-For is believed (docs/PROXY.md).",
+    ),
+    click.option("--tls-certificate", type=click.Path(path_type=Path), help="Serve https and wss: certificate (PEM)."),
+    click.option("--tls-key", type=click.Path(path_type=Path), help="Its key (PEM), where that is in another file."),
+    click.option(
+        "--limit",
+        "limits",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="Change a limit: " + ", ".join(f"{name} ({value})" for name, value in _LIMITS.items()) + ".",
+    ),
+)
+
+
+def server_options(function: F) -> F:
+    """Add the options of the server; ``server_settings`` reads them."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+def server_settings(options: MutableMapping[str, Any]) -> ServeSettings:
+    """Make settings of the parameters of a command; those of the server are taken out.
+
+    Raises:
+        SettingError: A value is out of range, or two contradict each other.
+    """
+    limits: Sequence[str] = options.pop("limits")
+    certificate, key = options.pop("tls_certificate"), options.pop("tls_key")
+    return ServeSettings(
+        host=options.pop("host"),
+        port=options.pop("port"),
+        token=_token(options.pop("token"), "clients"),
+        operator_token=_token(options.pop("operator_token"), "operators"),
+        allowed_origins=tuple(options.pop("origins")),
+        frame_origins=tuple(options.pop("frame_origins")),
+        proxies=tuple(options.pop("proxies")),
+        tls_certificate=certificate,
+        tls_key=key,
+        **parse_limits(limits),
+    )
+
+
+def _token(given: str | None, whose: str) -> str | None:
+    """Return the token that was given; one that is made is printed."""
+    if given != MAKE_ONE:
+        return given
+    made = new_token()
+    echo(f"Token made for {whose}: {made}")
+    return made
+
+
+def tell_addresses(server: Server, outputs: Sequence[ShowOutput], plugins: Sequence[Plugin], *, several: bool) -> None:
+    """Say where the server listens and what else runs, to whoever started it.
+
+    Args:
+        server: Listens.
+        outputs: What is sent to.
+        plugins: What runs beside.
+        several: Whether there are several streams, so that it must be said which one an output follows.
+    """
+    echo(f"  page       {server.page_url}\n  websocket  {server.stream_url}")
+    for output in outputs:
+        echo(f"  sent to    {output.name}" + (f" ({output.stream})" if several else ""))
+    for plugin in plugins:
+        echo(f"  {plugin.notice}")
+    echo("Stop with Ctrl-C.")
+
+
+def parse_limits(limits: Sequence[str]) -> dict[str, Any]:
+    """Read ``NAME=VALUE``, of which the names are those in ``hello.limits``.
+
+    Raises:
+        SettingError: There is no such limit, or the value is no number.
+    """
+    parsed: dict[str, Any] = {}
+    for limit in limits:
+        name, _, value = limit.partition("=")
+        if name not in _LIMITS:
+            raise SettingError(f"there is no limit {name!r}{did_you_mean(name, _LIMITS)}")
+        try:
+            parsed[name] = type(_LIMITS[name])(value)
+        except ValueError:
+            raise SettingError(f"the limit {name} is a number, such as {name}={_LIMITS[name]}; not {value!r}") from None
+    return parsed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputKind:
+    """One kind of output on the command line.
+
+    Attributes:
+        parameter: Name of its option's parameter.
+        option: Adds its option, which may be given more than once, to a command.
+        open: Makes one output of what was typed, without ``STREAM=``, and the name of the stream. Raises
+            ``SettingError`` for what cannot be. Imports the room of the output itself: who does without pays nothing.
+    """
+
+    parameter: str
+    option: Callable[[Any], Any]
+    open: Callable[[str, str], ShowOutput]
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.parameter.replace("_", "-")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PluginKind:
+    """One kind of plugin on the command line.
+
+    Attributes:
+        parameter: Name of its option's parameter.
+        option: Adds its option to a command.
+        open: Makes one of what was typed; only called where something was. Raises ``SettingError`` for what cannot be.
+    """
+
+    parameter: str
+    option: Callable[[Any], Any]
+    open: Callable[[Any], Plugin]
+
+
+def _open_osc(spec: str, stream: str) -> ShowOutput:
+    from stream_mer.outputs.osc.targets import find_other, open_other  # noqa: PLC0415 - who does without pays nothing
+
+    other = find_other(spec)
+    if other is not None:
+        return open_other(other, spec, stream=stream)
+    from stream_mer.outputs.osc.output import OscOutput  # noqa: PLC0415 - as above, and python-osc may be missing
+    from stream_mer.outputs.osc.targets import find_target  # noqa: PLC0415 - as above
+
+    return OscOutput(find_target(spec), stream=stream)
+
+
+def _open_osc_in(place: str) -> Plugin:
+    from stream_mer.outputs.osc.input import OscInput, parse_place  # noqa: PLC0415 - as above
+
+    return OscInput(*parse_place(place))
+
+
+def _open_sacn(spec: str, stream: str) -> ShowOutput:
+    from stream_mer.outputs.dmx.output import open_sacn  # noqa: PLC0415 - as above
+
+    return open_sacn(spec, stream)
+
+
+def _open_artnet(spec: str, stream: str) -> ShowOutput:
+    from stream_mer.outputs.dmx.output import open_artnet  # noqa: PLC0415 - as above
+
+    return open_artnet(spec, stream)
+
+
+class RigOrPath(SourceOrPath):
+    """``[STREAM=]RIG[@HOST]``: in a settings file, the path of a rig file is relative to that file."""
+
+    def relative_to(self, text: str, folder: Path) -> str:
+        """Return the same with the path, if the rig is one, from the folder."""
+        rig, at, host = text.rpartition("@")
+        return super().relative_to(rig, folder) + at + host if at else super().relative_to(text, folder)
+
+
+_KINDS: tuple[OutputKind, ...] = (
+    OutputKind(
+        parameter="osc",
+        option=click.option(
+            "--osc",
+            type=SourceOrPath(),
+            multiple=True,
+            metavar="[STREAM=]WHERE",
+            help="Send OSC: a preset, with where it is (resolume, eos@192.168.1.5, touchdesigner@desk:7000), any "
+            "HOST:PORT, or a mapping file (.toml). `stream-mer osc` lists the presets. May be given more than once.",
+        ),
+        open=_open_osc,
+    ),
+    OutputKind(
+        parameter="sacn",
+        option=click.option(
+            "--sacn",
+            type=RigOrPath(),
+            multiple=True,
+            metavar="[STREAM=]RIG[@HOST]",
+            help="Drive lamps by sACN: a preset (mood, palette, wash) or a rig file (.toml), by multicast, or to a "
+            "HOST alone. `stream-mer lights` tells more. May be given more than once.",
+        ),
+        open=_open_sacn,
+    ),
+    OutputKind(
+        parameter="artnet",
+        option=click.option(
+            "--artnet",
+            type=RigOrPath(),
+            multiple=True,
+            metavar="[STREAM=]RIG@HOST",
+            help="The same by Art-Net, to a HOST; 255.255.255.255 for all of this network.",
+        ),
+        open=_open_artnet,
+    ),
+)
+
+_SPREAD = click.option(
+    "--spread/--no-spread",
+    default=True,
+    show_default=True,
+    help="Outputs: map valence and arousal to the range of listeners' ratings. The published values stay closer to the "
+    "middle.",
+)
+
+_PLUGINS: tuple[PluginKind, ...] = (
+    PluginKind(
+        parameter="osc_in",
+        option=click.option(
+            "--osc-in",
+            metavar="[HOST:]PORT",
+            help="Take an operator's commands over OSC (UDP): /mer/control/freeze, blackout, override, resume. OSC "
+            "knows no token: without a HOST only this machine is heard.",
+        ),
+        open=_open_osc_in,
+    ),
+)
+
+
+def output_options(function: F) -> F:
+    """Add the options of all outputs and plugins; ``open_outputs`` and ``open_plugins`` read all but ``spread``."""
+    options = [*(kind.option for kind in _KINDS), _SPREAD, *(kind.option for kind in _PLUGINS)]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def open_outputs(options: MutableMapping[str, Any], streams: Sequence[str]) -> list[ShowOutput]:
+    """Make the outputs that were asked for.
+
+    Args:
+        options: The parameters of a command; those of outputs are taken out.
+        streams: Names of all streams, at least one; the first one is followed where none is named.
+
+    Raises:
+        SettingError: There is no such stream, preset or file, the output cannot be, or two drive the same.
+    """
+    typed = [(kind, text) for kind in _KINDS for text in options.pop(kind.parameter, ())]
+    outputs = [_open(kind, text, streams) for kind, text in typed]
+    driven_by: dict[str, str] = {}
+    for (kind, text), output in zip(typed, outputs, strict=True):
+        said = f"{kind.flag} {text}"
+        for claim in sorted(output.claims):
+            if claim in driven_by:
+                raise SettingError(f"{said}: {claim} is driven by {driven_by[claim]} already, and only one can")
+            driven_by[claim] = said
+    return outputs
+
+
+def open_plugins(options: MutableMapping[str, Any]) -> list[Plugin]:
+    """Make the plugins that were asked for.
+
+    Args:
+        options: The parameters of a command; those of plugins are taken out.
+
+    Raises:
+        SettingError: One cannot be.
+    """
+    typed = [(kind, options.pop(kind.parameter, None)) for kind in _PLUGINS]
+    return [kind.open(value) for kind, value in typed if value is not None]
+
+
+def _open(kind: OutputKind, text: str, streams: Sequence[str]) -> ShowOutput:
+    stream, spec = split_name(text)
+    if stream is not None and stream not in streams:
+        raise SettingError(f"{kind.flag} {text}: there is no stream {stream!r}{did_you_mean(stream, streams)}")
+    return kind.open(spec, stream or streams[0])
