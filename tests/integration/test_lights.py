@@ -9,6 +9,7 @@ import threading
 import time
 
 import pytest
+from helpers import free_port, wait_for
 from sacn.messages.data_packet import DataPacket
 from sacn.receiver import sACNreceiver
 from websockets.sync.client import connect
@@ -44,12 +45,6 @@ LATE_S = 5.0
 """By so much the first packet may have been heard late, after which the next ones seem to come faster."""
 
 
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bound:
-        bound.bind(("127.0.0.1", 0))
-        return int(bound.getsockname()[1])
-
-
 class Ear(threading.Thread):
     """Takes down every datagram with its time, until it is told to stop."""
 
@@ -77,18 +72,10 @@ class Ear(threading.Thread):
         self.socket.close()
 
 
-def wait_until(true, what: str) -> None:
-    for _ in range(1200):
-        if true():
-            return
-        time.sleep(0.1)
-    raise AssertionError(f"in two minutes there was no {what}")
-
-
 @pytest.fixture
 def show(tmp_path):
     """A server with lamps, the receivers of both protocols, and a bare one of each."""
-    ports = {"sacn": free_port(), "artnet": free_port()}
+    ports = {"sacn": free_port(socket.SOCK_DGRAM), "artnet": free_port(socket.SOCK_DGRAM)}
     rig = tmp_path / "rig.toml"
     rig.write_text(RIG.format(**ports))
     ears = {"sacn": Ear("127.0.0.2", ports["sacn"]), "artnet": Ear("127.0.0.1", ports["artnet"])}
@@ -126,9 +113,9 @@ def test_lamps_follow_the_demo_song_and_an_operator_to_the_very_end(show):
     receiver.register_listener("universe", lambda packet: packet.dmxData[0] > 20 and lit.set(), universe=1)
     receiver.register_listener("availability", lambda changed, **_: changed == "timeout" and gone.set())
     address = address_of(server)
-    wait_until(lit.is_set, "light")
+    wait_for(lit.is_set, "light")
     begun = len(ears["sacn"].heard)
-    wait_until(lambda: len(ears["sacn"].heard) - begun > 300, "stream of packets")
+    wait_for(lambda: len(ears["sacn"].heard) - begun > 300, "stream of packets")
 
     with connect(address) as desk:
         desk.send(json.dumps({"type": "control", "id": 1, "action": "blackout"}))
@@ -137,16 +124,16 @@ def test_lamps_follow_the_demo_song_and_an_operator_to_the_very_end(show):
             packets = [DataPacket.make_data_packet(tuple(data)) for _, data in ears["sacn"].heard[-4:]]
             return all(packet.dmxData[0] == 0 for packet in packets if packet.universe == 1)
 
-        wait_until(dark, "blackout")
+        wait_for(dark, "blackout")
         still = len(ears["sacn"].heard)
-        wait_until(lambda: len(ears["sacn"].heard) > still + 4, "sign of life while it is dark")
+        wait_for(lambda: len(ears["sacn"].heard) > still + 4, "sign of life while it is dark")
         desk.send(json.dumps({"type": "control", "id": 2, "action": "resume"}))
         lit.clear()
-        wait_until(lit.is_set, "light again")
+        wait_for(lit.is_set, "light again")
 
     server.send_signal(signal.SIGINT)
     assert server.wait(60) == 0
-    wait_until(gone.is_set, "end of the stream")
+    wait_for(gone.is_set, "end of the stream")
     check_sacn([(t, DataPacket.make_data_packet(tuple(data))) for t, data in ears["sacn"].heard])
     check_artnet(ears["artnet"].heard)
 

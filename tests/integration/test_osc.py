@@ -15,6 +15,7 @@ from collections import defaultdict
 import numpy as np
 import pytest
 import websockets.sync.client
+from helpers import wait_for
 from pythonosc.dispatcher import Dispatcher
 from pythonosc.osc_server import BlockingOSCUDPServer
 from pythonosc.osc_tcp_server import ThreadingOSCTCPServer
@@ -27,13 +28,6 @@ PATIENCE_S = 60.0
 
 SEEN = 0.0025
 """How far a value may be off that is not worth a message of its own, before the next refresh."""
-
-
-def wait_for(condition, what):
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.02)
 
 
 class Receiver:

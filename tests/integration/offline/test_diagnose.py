@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from helpers import free_port
+
 from stream_mer.config import DEFAULT_MODEL
 from stream_mer.emotion.checkpoint import find_model
 
@@ -32,13 +34,8 @@ def found(done: subprocess.CompletedProcess[str]) -> dict[str, dict[str, Any]]:
     return {one["check"]: one for one in json.loads(done.stdout)["checks"]}
 
 
-def free_port() -> str:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return str(server.getsockname()[1])
-
-
 def test_it_checks_everything_and_says_that_it_works() -> None:
-    done = diagnose("--json", "--port", free_port())
+    done = diagnose("--json", "--port", str(free_port()))
     levels = {check: one["level"] for check, one in found(done).items()}
     assert list(levels)[: len(CHECKS)] == CHECKS
     assert "fail" not in levels.values(), done.stdout

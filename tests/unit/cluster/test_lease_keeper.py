@@ -8,21 +8,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from helpers import FakeClock
 
 from stream_mer.cluster.bus import ConflictError
 from stream_mer.cluster.lease_keeper import LeaseKeeper
 from stream_mer.cluster.records import Worker
-
-
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def pass_by(self, seconds: float) -> None:
-        self.now += seconds
-
 
 PATIENCE_S = 30.0
 
@@ -97,18 +87,22 @@ async def test_a_worker_that_does_nothing_loses_its_lease_and_gets_one_again_whe
 
 
 async def test_it_is_given_up_before_nats_can_have_removed_it() -> None:
-    clock, store = Clock(), Store()
+    clock, store = FakeClock(100.0), Store()
     bus: Any = SimpleNamespace(store=store, lease_s=1.5, until_connected=nothing, give_up=lambda _: None)
     keeper = LeaseKeeper(bus, lambda: Worker(name="w", host="h", pid=1, capacity=1), lambda: None, clock=clock)
     assert not keeper.is_held
-    store.before_answer = lambda: clock.pass_by(1.0)  # it took a second until NATS confirmed
+
+    def confirm_after_a_second() -> None:
+        clock.now += 1.0
+
+    store.before_answer = confirm_after_a_second
     await keeper.renew()
     assert keeper.is_held
-    clock.pass_by(0.49)
+    clock.now += 0.49
     assert keeper.is_held
-    clock.pass_by(0.02)
+    clock.now += 0.02
     assert not keeper.is_held
-    clock.pass_by(2.0)
+    clock.now += 2.0
     assert keeper.lost_for_s == pytest.approx(2.01)
 
 

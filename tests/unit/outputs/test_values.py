@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from helpers import FakeClock
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,16 +12,9 @@ from stream_mer.types import Spread
 from tools.examples import CHANGE, FRAME, LEVELS, LINE, STATUS
 
 
-class Clock:
-    now = 100.0
-
-    def __call__(self):
-        return self.now
-
-
 @pytest.fixture
 def clock():
-    return Clock()
+    return FakeClock(100.0)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
+from helpers import FakeClock
 
 from stream_mer.errors import SettingError, SourceError
 from stream_mer.sources.remote import HELD_S, RemoteSource
@@ -22,23 +23,13 @@ def pcm(n_s: float, value: int = 8192) -> bytes:
     return np.full(round(n_s * RATE_HZ), value, "<i2").tobytes()
 
 
-class Clock:
-    """Time that passes when the test says so, however long anything takes."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def source(clock: Clock) -> Iterator[RemoteSource]:
+def source(clock: FakeClock) -> Iterator[RemoteSource]:
     made = RemoteSource("desk", clock=clock)
     yield made
     made.close()
@@ -75,7 +66,7 @@ def live_samples(chunks: list[AudioChunk]) -> int:
     return sum(len(chunk.samples) for chunk in chunks if chunk.source == "live")
 
 
-def test_what_is_sent_comes_out_at_its_time_wherever_the_bytes_are_cut(source: RemoteSource, clock: Clock) -> None:
+def test_what_is_sent_comes_out_at_its_time_wherever_the_bytes_are_cut(source: RemoteSource, clock: FakeClock) -> None:
     listener = Listener(source)
     source.claim(**FORMAT)
     data = pcm(0.4)
@@ -91,7 +82,7 @@ def test_what_is_sent_comes_out_at_its_time_wherever_the_bytes_are_cut(source: R
 
 
 def test_while_nobody_sends_time_goes_on_in_silence_and_the_next_sender_is_placed_by_it(
-    source: RemoteSource, clock: Clock
+    source: RemoteSource, clock: FakeClock
 ) -> None:
     listener = Listener(source)
     source.claim(**FORMAT)

@@ -5,21 +5,15 @@ from __future__ import annotations
 import logging
 
 import pytest
+from helpers import FakeClock
 
 from stream_mer.utils.log_limit import MAX_KEYS, LimitedLog
 
 LOG = logging.getLogger("test.log_limit")
 
 
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def test_each_subject_has_a_line_a_minute_that_counts_those_left_out(caplog: pytest.LogCaptureFixture) -> None:
-    clock = Clock()
+    clock = FakeClock(0.0)
     limited = LimitedLog(LOG, clock=clock)
     for second in range(121):
         clock.now = float(second)
@@ -37,7 +31,7 @@ def test_each_subject_has_a_line_a_minute_that_counts_those_left_out(caplog: pyt
 
 
 def test_subjects_without_number_take_no_more_memory_than_some(caplog: pytest.LogCaptureFixture) -> None:
-    clock = Clock()
+    clock = FakeClock(0.0)
     limited = LimitedLog(LOG, clock=clock)
     for number in range(10 * MAX_KEYS):
         limited.log(logging.WARNING, f"stream {number}", "it does not fit")

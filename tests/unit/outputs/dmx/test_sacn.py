@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from helpers import free_port
 from sacn.messages.data_packet import DataPacket
 from sacn.receiver import sACNreceiver
 from stupidArtnet import StupidArtnetServer
@@ -73,12 +74,6 @@ def test_sacn_ends_every_universe_with_three_packets_that_say_so(ear):
     assert all(packet.option_StreamTerminated for packet in ends)
 
 
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bound:
-        bound.bind(("", 0))
-        return int(bound.getsockname()[1])
-
-
 def until(told, *, say=lambda: None) -> None:
     """Wait for something, saying something again and again."""
     for _ in range(400):
@@ -90,7 +85,7 @@ def until(told, *, say=lambda: None) -> None:
 
 @pytest.mark.parametrize("multicast", [False, True])
 def test_a_real_sacn_receiver_takes_it_and_hears_of_the_end(multicast):
-    port = free_port()
+    port = free_port(socket.SOCK_DGRAM)
     receiver = sACNreceiver(bind_address="127.0.0.1", bind_port=port)
     got, gone = threading.Event(), threading.Event()
     receiver.register_listener("universe", lambda packet: bytes(packet.dmxData) == ONE and got.set(), universe=7)
@@ -114,7 +109,9 @@ def test_a_real_sacn_receiver_takes_it_and_hears_of_the_end(multicast):
 
 
 def test_consoles_are_told_of_the_universes_by_multicast_alone(ear):
-    link = SacnLink(SacnSettings(interface="127.0.0.1", port=free_port()), name="the rig", universes=(1, 7))
+    link = SacnLink(
+        SacnSettings(interface="127.0.0.1", port=free_port(socket.SOCK_DGRAM)), name="the rig", universes=(1, 7)
+    )
     link.open()
     assert link.refresh(100.0) == 1
     assert link.refresh(101.0) == 0
@@ -160,7 +157,7 @@ def test_a_real_art_net_receiver_takes_it(monkeypatch):
         threads[0].start()
 
     monkeypatch.setattr("_thread.start_new_thread", start)
-    port = free_port()
+    port = free_port(socket.SOCK_DGRAM)
     server = StupidArtnetServer(port=port)
     monkeypatch.undo()
     got = threading.Event()
@@ -207,7 +204,7 @@ LOOKS = 200
 @pytest.fixture
 def opened():
     """Opens links to one port by multicast on this machine alone."""
-    links, port = [], free_port()
+    links, port = [], free_port(socket.SOCK_DGRAM)
 
     def open_link(cid, universes=(1,)):
         link = SacnLink(SacnSettings(port=port, interface="127.0.0.1"), name="rig", universes=universes, cid=cid)
@@ -256,7 +253,9 @@ def test_what_is_no_sacn_has_no_identity(packet):
 
 
 def test_unicast_listens_to_nobody(opened):
-    link = SacnLink(SacnSettings(to=("127.0.0.1",), port=free_port()), name="rig", universes=(1,), cid=CID)
+    link = SacnLink(
+        SacnSettings(to=("127.0.0.1",), port=free_port(socket.SOCK_DGRAM)), name="rig", universes=(1,), cid=CID
+    )
     link.open()
     assert link._watch._sockets == []
     link.close()

@@ -9,6 +9,7 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+from helpers import FakeClock
 
 from stream_mer.outputs.dmx.wled_ledfx import LEDFX_EVERY_S, LEDS, LedFxLink, ledfx_output, wled_output
 from stream_mer.outputs.values import ShowValues
@@ -138,16 +139,9 @@ def ledfx():
         thread.join(20)
 
 
-class Clock:
-    now = 100.0
-
-    def __call__(self):
-        return self.now
-
-
 @pytest.fixture
 def clock():
-    return Clock()
+    return FakeClock(100.0)
 
 
 @pytest.fixture

@@ -3,11 +3,11 @@
 import contextlib
 import socket
 import threading
-import time
 from contextlib import closing, contextmanager
 from functools import partial
 
 import pytest
+from helpers import wait_for
 from pythonosc.dispatcher import Dispatcher
 from pythonosc.osc_server import BlockingOSCUDPServer
 from pythonosc.osc_tcp_server import ThreadingOSCTCPServer
@@ -31,13 +31,6 @@ EXPECTED = {
     "/mer/main/line": ("la la",),
     "/mer/main/alive": (1.0,),
 }
-
-
-def wait_for(condition, what="it"):
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.01)
 
 
 class TcpServer(ThreadingOSCTCPServer):

@@ -3,6 +3,7 @@
 from dataclasses import fields, replace
 
 import pytest
+from helpers import FakeClock
 
 from stream_mer.errors import SettingError
 from stream_mer.outputs.recording.format import open_recording
@@ -28,16 +29,6 @@ class Watch:
             self.stop()
 
 
-class Clock:
-    """Time that passes only when somebody waits."""
-
-    def __init__(self):
-        self.now = 1000.0
-
-    def __call__(self):
-        return self.now
-
-
 class Waiting:
     """Stands in for the event that a player waits on: time passes at once."""
 
@@ -55,7 +46,7 @@ class Waiting:
 
 
 def play(recording, *, levels=True, enough=None, **playing):
-    hub, clock = Hub(), Clock()
+    hub, clock = Hub(), FakeClock()
     player = Player(recording, hub, Playing(**playing), clock=clock)
     player._stopping = Waiting(clock)
     watch = Watch(hub, clock, levels=levels, enough=enough)
@@ -162,7 +153,7 @@ def test_what_an_operator_held_is_seen_again(write, frame):
 
 def test_an_operator_can_hold_what_is_played(write, happenings):
     recording = write(happenings)
-    hub, clock = Hub(), Clock()
+    hub, clock = Hub(), FakeClock()
     player = Player(recording, hub, clock=clock)
     player._stopping = Waiting(clock)
     watch = Watch(hub, clock)

@@ -11,6 +11,7 @@ from dataclasses import replace
 import msgspec
 import numpy as np
 import pytest
+from helpers import FakeClock
 
 from stream_mer.errors import SettingError
 from stream_mer.event_json import MessageEncoder, event_of
@@ -32,13 +33,6 @@ greet = functools.partial(
     settings=ServeSettings(token="secret-token-of-a-test"),  # noqa: S106 - of a test
     info=ServerInfo(window_s=10.0, hop_s=0.5),
 )
-
-
-class Clock:
-    now = 100.0
-
-    def __call__(self):
-        return self.now
 
 
 class Audio:
@@ -71,7 +65,7 @@ def heard(path):
 
 
 def test_everything_that_is_published_is_recorded_with_its_time(tmp_path):
-    hub, clock = Hub(), Clock()
+    hub, clock = Hub(), FakeClock(100.0)
     sinks = {stream: hub.sink(stream) for stream in ("hall", "bar")}
     recorder = Recorder(tmp_path / "shows", hello=greet, clock=clock)
     assert not hub.is_wanted("hall", "levels")
