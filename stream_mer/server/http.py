@@ -1,12 +1,15 @@
-"""HTTP on the server's port: the page and its files, health and metrics. No sockets here."""
+"""HTTP on the server's port: the page and its files, the documentation, health and metrics. No sockets here."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from importlib import resources
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 CONTENT_TYPES = {
@@ -15,6 +18,19 @@ CONTENT_TYPES = {
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
+
+DOCS_TYPES = CONTENT_TYPES | {
+    "": "text/plain; charset=utf-8",
+    ".json": "application/json",
+    ".png": "image/png",
+    ".service": "text/plain; charset=utf-8",
+    ".txt": "text/plain; charset=utf-8",
+    ".xml": "application/xml",
+}
+"""Media types of the documentation's files; others are not served."""
+
+DOCS_FOLDER = Path(__file__).parents[2] / "build" / "site"
+"""Where `make docs` builds the documentation. An installed package has none."""
 
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 """Prometheus' text format."""
@@ -48,6 +64,8 @@ _POLICY = "; ".join(
 
 CONTENT_SECURITY_POLICY = f"{_POLICY}; frame-ancestors 'none'"
 """Also, no page shows it in a frame: a click meant for that page could black out the show."""
+
+_INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 
 _COMMON_HEADERS = (
     # The files come from memory on the same machine or network, and must never be older than the server.
@@ -85,6 +103,8 @@ class Answer:
         body: Content.
         shared: True if pages of any origin may read it.
         framed_by: Origins that may show it in a frame; ``*`` for all.
+        policy: Content security policy, without the part on frames.
+        location: Where a redirect leads.
     """
 
     status: HTTPStatus
@@ -92,6 +112,8 @@ class Answer:
     body: bytes
     shared: bool = False
     framed_by: tuple[str, ...] = ()
+    policy: str = _POLICY
+    location: str = ""
 
     def headers(self) -> list[tuple[str, str]]:
         """Return all headers."""
@@ -102,11 +124,14 @@ class Answer:
             *_COMMON_HEADERS,
         ]
         if self.framed_by:
-            headers.append(("Content-Security-Policy", f"{_POLICY}; frame-ancestors {' '.join(self.framed_by)}"))
+            headers.append(("Content-Security-Policy", f"{self.policy}; frame-ancestors {' '.join(self.framed_by)}"))
         else:
-            headers += [("Content-Security-Policy", CONTENT_SECURITY_POLICY), ("X-Frame-Options", "DENY")]
+            policy = f"{self.policy}; frame-ancestors 'none'"
+            headers += [("Content-Security-Policy", policy), ("X-Frame-Options", "DENY")]
         if self.shared:
             headers.append(("Access-Control-Allow-Origin", "*"))
+        if self.location:
+            headers.append(("Location", self.location))
         if self.status is HTTPStatus.METHOD_NOT_ALLOWED:
             headers.append(("Allow", ", ".join(METHODS)))
         return headers
@@ -143,11 +168,12 @@ class Pages:
         if path == "/healthz":
             return _text(HTTPStatus.OK, "ok\n")
         if path == "/readyz":
-            if self._is_ready():
-                return _text(HTTPStatus.OK, "ready\n")
-            return _text(HTTPStatus.SERVICE_UNAVAILABLE, "no emotion has been computed yet\n")
+            status = HTTPStatus.OK if self._is_ready() else HTTPStatus.SERVICE_UNAVAILABLE
+            return _text(status, "ready\n" if status is HTTPStatus.OK else "no emotion has been computed yet\n")
         if path == "/metrics":
             return Answer(status=HTTPStatus.OK, content_type=METRICS_TYPE, body=self._metrics())
+        if path == "/docs" or path.startswith("/docs/"):
+            return _docs_page(DOCS_FOLDER, path.removeprefix("/docs"))
         return self._files.get(path) or _text(HTTPStatus.NOT_FOUND, "not found; the page is at /\n")
 
 
@@ -163,6 +189,36 @@ def _read_files() -> dict[str, Answer]:
     files["/"] = files["/index.html"]
     files["/overlay"] = files["/overlay.html"]
     return files
+
+
+def _docs_page(folder: Path, path: str) -> Answer:
+    """Answer a request for the documentation.
+
+    Args:
+        folder: The site that MkDocs built.
+        path: Path below ``/docs``; with a slash at its end the ``index.html`` there.
+    """
+    if not (folder / "index.html").is_file():
+        return _text(HTTPStatus.NOT_FOUND, "the documentation is not built; type `make docs` in a clone\n")
+    if not path:  # relative, so that it works below a prefix, too
+        return replace(_text(HTTPStatus.PERMANENT_REDIRECT, "see docs/\n"), location="docs/")
+    name = path[1:] + ("index.html" if path.endswith("/") else "")
+    missing = _text(HTTPStatus.NOT_FOUND, "not found; the documentation is at /docs/\n")
+    content_type = DOCS_TYPES.get(PurePosixPath(name).suffix)
+    if content_type is None or "\0" in name:
+        return missing
+    file = (folder / name).resolve()
+    if not file.is_relative_to(folder.resolve()) or not file.is_file():
+        return missing
+    body = file.read_bytes()
+    return Answer(status=HTTPStatus.OK, content_type=content_type, body=body, policy=_docs_policy(body))
+
+
+def _docs_policy(body: bytes) -> str:
+    """Allow the inline scripts of this very page by their hashes, and inline styles, which the theme needs."""
+    hashes = [base64.b64encode(hashlib.sha256(script).digest()).decode() for script in _INLINE_SCRIPT.findall(body)]
+    scripts = " ".join(("script-src 'self'", *(f"'sha256-{value}'" for value in dict.fromkeys(hashes))))
+    return _POLICY.replace("script-src 'self'", scripts).replace("style-src 'self'", "style-src 'self' 'unsafe-inline'")
 
 
 def _text(status: HTTPStatus, text: str) -> Answer:
