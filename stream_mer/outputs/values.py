@@ -79,7 +79,7 @@ class ShowState:
         self._wants_spread = spread
         self._lock = threading.Lock()
         self._values = ShowValues()
-        self._heard_at: float | None = None
+        self._frame_at: float | None = None
         self._source: SourceState = "live"
         self._spread: Spread | None = None
 
@@ -94,8 +94,8 @@ class ShowState:
     def values(self) -> ShowValues:
         """Return the newest values; ``peak_db`` and ``onset`` start again with every call."""
         with self._lock:
-            heard_at = self._heard_at
-            fresh = heard_at is not None and self._clock() - heard_at <= STALE_AFTER_S
+            frame_at = self._frame_at
+            fresh = frame_at is not None and self._clock() - frame_at <= STALE_AFTER_S
             values = replace(self._values, alive=fresh and self._source in {"live", "silent"})
             self._values = replace(self._values, peak_db=self._values.rms_db, onset=0.0)
             return values
@@ -103,7 +103,7 @@ class ShowState:
     def _take(self, event: StreamEvent) -> None:
         match event:
             case EmotionFrame():
-                self._heard_at = self._clock()
+                self._frame_at = self._clock()
                 valence, arousal = spread_point(event, self._spread if self._wants_spread else None)
                 self._values = replace(
                     self._values,

@@ -139,7 +139,7 @@ EXAMPLES: Mapping[str, str] = MappingProxyType(
     {
         "rig": """\
 # Lamps for `stream-mer serve --sacn rig.toml`; docs/DMX.md explains every key.
-preset = "mood"                 # mood, palette or wash: what is not said here is as there
+preset = "mood"                 # mood, palette or wash: gives what this file leaves out
 name = "club"                   # what consoles show as the source
 
 [sacn]

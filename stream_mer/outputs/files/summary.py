@@ -49,7 +49,7 @@ class FileSummary:
         self.n_frames = 0
         self.duration_s = 0.0
         self._lines: dict[int, LyricLine] = {}
-        self._start_anew()
+        self._reset()
 
     def publish(self, event: StreamEvent) -> None:
         """Take one event."""
@@ -102,7 +102,7 @@ class FileSummary:
             lyrics=self.lyrics,
         )
 
-    def _start_anew(self) -> None:
+    def _reset(self) -> None:
         self._n_counted = 0
         self._emotion = [0.0, 0.0]
         self._category_logs = dict.fromkeys(CATEGORIES, 0.0)
@@ -114,7 +114,7 @@ class FileSummary:
         if not counts(frame.raw):
             return
         if self._words_alone:
-            self._start_anew()
+            self._reset()
         self._n_counted += 1
         self._emotion[0] += frame.raw.valence
         self._emotion[1] += frame.raw.arousal

@@ -91,7 +91,7 @@ class OscTarget:
         found = _PLACE.fullmatch(place)
         if found is None or not place:
             raise SettingError(
-                f"{brief(repr(place))} is no place: write HOST, HOST:PORT, HOST:PORT/PREFIX or tcp://HOST:PORT"
+                f"{brief(repr(place))} is not a place: write HOST, HOST:PORT, HOST:PORT/PREFIX or tcp://HOST:PORT"
             )
         transport = found["transport"] or self.transport
         if transport not in TRANSPORTS:
@@ -133,7 +133,7 @@ def find_target(spec: str) -> OscTarget:
 
 
 class _MappingFile(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """A mapping file; what is not said is as in the preset."""
+    """A mapping file; the preset gives what the file leaves out."""
 
     preset: str | None = None
     prefix: str = ""
@@ -180,14 +180,14 @@ def target_of(table: Mapping[str, Any], *, name: str) -> OscTarget:
         fields = base.mapping.fields
     else:
         fields = ()
-    said = {key: value for key, value in msgspec.structs.asdict(file).items() if value is not None}
-    of_mapping = {key: said[key] for key in ("strings", "light", "step", "hold_s", "fade_s") if key in said}
-    of_target = {key: said[key] for key in ("host", "port", "transport", "rate_hz") if key in said}
+    given = {key: value for key, value in msgspec.structs.asdict(file).items() if value is not None}
+    of_mapping = {key: given[key] for key in ("strings", "light", "step", "hold_s", "fade_s") if key in given}
+    of_target = {key: given[key] for key in ("host", "port", "transport", "rate_hz") if key in given}
     if base is not None:
         mapping = replace(base.mapping, fields=fields, **of_mapping).under(file.prefix)
         return replace(base, name=name, mapping=mapping, **of_target)
     if file.port is None or file.fields is None:
-        raise SettingError("a mapping without a preset says at least the port and, under [fields], what is sent")
+        raise SettingError("a mapping without a preset needs at least port and [fields]")
     return OscTarget(name=name, mapping=OscMapping(fields=fields, **of_mapping).under(file.prefix), **of_target)
 
 

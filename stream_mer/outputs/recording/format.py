@@ -6,6 +6,7 @@ was published. Lines are only appended, so after a crash all lines but perhaps t
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections.abc import Iterator
@@ -24,10 +25,10 @@ MESSAGES = "messages.jsonl"
 FORMAT = 1
 
 MAX_LENGTH_S = 366 * 86_400.0
-"""A year: no show is longer, and timers take no more."""
+"""Longest recording, seconds: a year. Timers take no more."""
 
 MAX_LINE_BYTES = 1 << 20
-"""A hundred times the longest line that was ever recorded."""
+"""A hundred times the longest line that a recorder writes."""
 
 MAX_STREAMS = 1024
 
@@ -52,11 +53,11 @@ class Header(msgspec.Struct, tag_field="type", tag="recording", kw_only=True, fr
     """The first line.
 
     Attributes:
-        format: Grows when older versions can no longer read it.
-        server: Name and version of what recorded it.
-        started_at: When, ISO 8601 with the zone.
+        format: Version of the format; it grows when older versions of stream_mer can no longer read it.
+        server: Name and version of the recording server.
+        started_at: Start of the recording, ISO 8601 with the time zone.
         hello: What clients were told first.
-        audio: Names of the files with each stream's audio; none where none was recorded.
+        audio: File of each stream's audio, by the stream; empty if no audio was recorded.
     """
 
     format: int = FORMAT
@@ -70,8 +71,8 @@ class Entry(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     """Every other line.
 
     Attributes:
-        at: Seconds since the recording began, on the clock of the machine.
-        message: What was published then; None for what is said of the recording itself.
+        at: Seconds since the recording began, monotonic.
+        message: The event; None for lines about the recording itself.
         lost: How many messages before this one are missing because the disk was too slow.
         ended: The recording was ended and not cut off; the last line.
         spread: Beside a ``status`` message: the maps of the model for outputs, which the message does not hold.
@@ -84,13 +85,13 @@ class Entry(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     spread: Spread | None = None
 
 
-class _When(msgspec.Struct, kw_only=True, frozen=True):
-    """Of a line that cannot be read: when it is."""
+class _Time(msgspec.Struct, kw_only=True, frozen=True):
+    """The time of a line whose rest cannot be read."""
 
     at: float
 
 
-_when_decoder = msgspec.json.Decoder(_When)
+_time_decoder = msgspec.json.Decoder(_Time)
 _header_decoder = msgspec.json.Decoder(Header)
 _entry_decoder = msgspec.json.Decoder(Entry)
 
@@ -112,13 +113,13 @@ class RecordedEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recording:
-    """A folder that was recorded to.
+    """A recording that was opened.
 
     Attributes:
-        folder: Where it lies.
-        header: What was recorded.
-        streams: Those that there were from the beginning, and those that came later.
-        end_s: Where it ends, seconds since it began.
+        folder: Its folder.
+        header: The first line.
+        streams: Names of its streams, including those that were added while it ran.
+        end_s: Its end, seconds since it began.
     """
 
     folder: Path
@@ -142,7 +143,7 @@ class Recording:
 
 
 def is_recording(path: Path) -> bool:
-    """Tell whether a path is a folder with a recording, or with several."""
+    """Whether a path is a folder with a recording, or with several."""
     return os.path.isdir(path) and (  # noqa: PTH112 - Path.is_dir raises where a name is too long
         (path / MESSAGES).is_file() or any(path.glob(f"*/{MESSAGES}"))
     )
@@ -151,10 +152,10 @@ def is_recording(path: Path) -> bool:
 def open_recording(path: Path) -> Recording:
     """Open a recording; of a folder with several, the newest.
 
-    It is read through once, to say what is damaged.
+    The file is read through once, to find its streams and its end; damaged lines are logged.
 
     Raises:
-        RecordingError: There is none, or none that this version can read, or it holds what no recorder writes.
+        RecordingError: There is no recording, this version cannot read it, or no recorder wrote it.
     """
     if not os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises where a name is too long
         raise RecordingError(f"{brief(str(path))} is no folder: give one that stream-mer serve --record made")
@@ -174,7 +175,7 @@ def open_recording(path: Path) -> Recording:
 
 
 def _read_through(file: Path, header: Header) -> tuple[tuple[str, ...], float]:
-    """Return the streams and the end, and say once what cannot be read."""
+    """Return the streams and the end; log once how many lines cannot be read."""
     streams, damaged, last_at = dict.fromkeys(header.hello.streams), 0, 0.0
     for entry in _lines(file):
         if entry is None:
@@ -192,7 +193,7 @@ def _read_through(file: Path, header: Header) -> tuple[tuple[str, ...], float]:
 
 
 def _lines(file: Path) -> Iterator[Entry | None]:
-    """Yield the lines below the first one; None for one that is cut off, damaged or newer than this version."""
+    """Yield the lines after the header; None for one that is cut off, damaged or newer than this version."""
     try:
         with file.open("rb") as lines:
             lines.readline(MAX_LINE_BYTES)
@@ -208,29 +209,21 @@ def _entry(line: bytes, where: str) -> Entry | None:
     """Read a line; None for one that is cut off, damaged or newer than this version.
 
     Raises:
-        RecordingError: It is no damage, but what no recorder writes.
+        RecordingError: The line is not damaged, but no recorder wrote it.
     """
     if len(line) >= MAX_LINE_BYTES:
         raise RecordingError(f"{where} is longer than {MAX_LINE_BYTES >> 20} MiB: no recorder writes that")
     try:
-        found = _read_entry(line)
+        with contextlib.suppress(ValueError):  # the errors of msgspec are ValueErrors
+            return _entry_decoder.decode(line)
+        with contextlib.suppress(ValueError):
+            at = _time_decoder.decode(line).at
+            if at > MAX_LENGTH_S:
+                days = MAX_LENGTH_S / 86_400
+                raise RecordingError(f"{where} is at {at:g} s: a recording is at most {days:g} days long")
     except RecursionError:
         raise RecordingError(f"{where} is nested too deeply: no recorder writes that") from None
-    if isinstance(found, float) and found > MAX_LENGTH_S:
-        raise RecordingError(f"{where} is at {found:g} s: a recording is at most {MAX_LENGTH_S / 86_400:g} days long")
-    return found if isinstance(found, Entry) else None
-
-
-def _read_entry(line: bytes) -> Entry | float | None:
-    """Return the entry; of one that cannot be read when it is, and None where that cannot be read either."""
-    try:
-        return _entry_decoder.decode(line)
-    except ValueError:  # the errors of msgspec are ValueErrors
-        pass
-    try:
-        return _when_decoder.decode(line).at
-    except ValueError:
-        return None
+    return None
 
 
 def _newest(path: Path) -> Path:

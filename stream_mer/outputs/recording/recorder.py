@@ -259,8 +259,8 @@ class BackgroundWriter(Generic[T]):
 
 def _header(hello: Any, *, started_at: str, audio: dict[str, str]) -> dict[str, Any]:
     """Return the first line: a ``Header`` that holds all that clients are told first."""
-    told = msgspec.convert(hello, Hello, from_attributes=True)
-    header = Header(server=hello.server, started_at=started_at, hello=told, audio=audio)
+    read = msgspec.convert(hello, Hello, from_attributes=True)
+    header = Header(server=hello.server, started_at=started_at, hello=read, audio=audio)
     return {**msgspec.to_builtins(header), "hello": hello}
 
 

@@ -72,7 +72,7 @@ def test_it_shows_and_so_checks_a_mapping_of_ones_own(stream_mer, tmp_path):
         (("serve", "--osc", "wled"), "say where it is: wled@HOST"),
         (("osc", "eos", "--monitor", "7000"), "give it without WHERE"),
         (("osc", "--monitor", "70000"), "70000"),
-        (("serve", "--osc", "eos@desk:x"), "is no place"),
+        (("serve", "--osc", "eos@desk:x"), "is not a place"),
         (("serve", "--osc-in", "everywhere"), "give a port such as 9001"),
     ],
 )
