@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import trustme
+from helpers import until
 
 from benchmarks.cluster import NatsServer, Process, find_nats_server, free_port, wait_for
 from stream_mer.cluster.bus import Bus
@@ -55,12 +56,6 @@ def nats(tmp_path: Path) -> Iterator[NatsServer]:
 
 def address(nats: NatsServer | str) -> str:
     return nats if isinstance(nats, str) else nats.url
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while not condition():  # noqa: ASYNC110 - it looks at what other tasks do
-            await asyncio.sleep(0.01)
 
 
 async def until_listed(bus: Bus, **wanted: object) -> None:

@@ -12,6 +12,7 @@ import sys
 import pytest
 import trustme
 import websockets.asyncio.client
+from helpers import FakeClock, until
 from websockets.exceptions import ConnectionClosed
 
 from stream_mer import connect
@@ -28,14 +29,6 @@ PATIENCE_S = 60.0
 """How long a test waits for what must come; it says nothing of how fast it comes."""
 
 TOKEN, DESK = "open sesame, open", "the light desk's own"
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def request(*headers: str, path: str = "/v1/stream") -> bytes:
@@ -61,12 +54,6 @@ async def answer(port: int, data: bytes) -> bytes:
     finally:
         writer.close()
     return b""
-
-
-async def until(condition) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while not condition():  # noqa: ASYNC110 - it looks at what other tasks and the kernel do
-            await asyncio.sleep(0.005)
 
 
 async def closed_with(client) -> tuple[dict, int]:
@@ -193,7 +180,7 @@ async def test_without_descriptors_newcomers_are_turned_away_quietly_and_it_come
 
 
 async def test_guesses_wait_for_the_turn_of_their_address_and_are_told_in_one_line(hub, caplog):
-    clock = Clock()
+    clock = FakeClock()
     guesses = GuessLimit(clock)
     settings = ServeSettings(port=0, token=TOKEN, operator_token=DESK, close_timeout_s=1.0)
     async with Server(hub, settings, guesses=guesses) as server:
@@ -228,7 +215,7 @@ async def test_guesses_wait_for_the_turn_of_their_address_and_are_told_in_one_li
 
 
 async def test_behind_a_proxy_that_is_believed_one_guesser_does_not_slow_down_the_others(hub):
-    guesses = GuessLimit(Clock())
+    guesses = GuessLimit(FakeClock())
     settings = ServeSettings(port=0, token=TOKEN, proxies=("127.0.0.1",), close_timeout_s=1.0)
     async with Server(hub, settings, guesses=guesses) as server:
 

@@ -16,6 +16,7 @@ from dataclasses import replace
 
 import pytest
 import websockets.asyncio.client
+from helpers import until
 from rich.console import Console
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -66,12 +67,6 @@ async def closed_with(client) -> tuple[list[dict], int]:
         while True:
             messages.append(await receive(client))
     return messages, client.close_code
-
-
-async def until(condition) -> None:
-    async with asyncio.timeout(PATIENCE_S):
-        while not condition():  # noqa: ASYNC110 - it looks at what other threads do
-            await asyncio.sleep(0.005)
 
 
 async def identify(client, /, **fields) -> dict:

@@ -1,6 +1,7 @@
 """Freeze, blackout and override from the page: by button, by key, by a touch of the plane; and who may."""
 
 import pytest
+from helpers import FakeClock
 
 from stream_mer.types import ControlCommand, EmotionFrame, OverrideValues, StreamEvent
 from tools.examples import FRAME
@@ -20,18 +21,9 @@ class Published:
             self.stream, self.frame = stream, event
 
 
-class Clock:
-    """That of the hub: it stands still until a test lets time pass, so no override ends while the machine is busy."""
-
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
 def clock():
-    return Clock()
+    return FakeClock()
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Which requests, web pages and tokens are looked at, and how often."""
 
 import pytest
+from helpers import FakeClock
 
 from stream_mer.server.auth import (
     FIRST_DELAY_S,
@@ -114,17 +115,9 @@ def test_the_address_of_a_client_is_what_the_last_proxy_that_is_believed_saw(pee
     assert client_address(peer, forwarded, proxies=proxies) == address
 
 
-class Clock:
-    def __init__(self):
-        self.now = 1000.0
-
-    def __call__(self):
-        return self.now
-
-
 @pytest.fixture
 def clock():
-    return Clock()
+    return FakeClock()
 
 
 @pytest.fixture

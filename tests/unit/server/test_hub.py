@@ -6,6 +6,7 @@ import threading
 from dataclasses import replace
 
 import pytest
+from helpers import FakeClock
 
 from stream_mer.event_json import encode
 from stream_mer.server import hub as hub_module
@@ -17,17 +18,9 @@ from stream_mer.types import ControlCommand, OverrideValues
 from tools.examples import CHANGE, FRAME, LEVELS, LINE, STATUS
 
 
-class Clock:
-    def __init__(self):
-        self.now = 100.0
-
-    def __call__(self):
-        return self.now
-
-
 @pytest.fixture
 def clock():
-    return Clock()
+    return FakeClock(100.0)
 
 
 @pytest.fixture

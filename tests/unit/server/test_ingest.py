@@ -1,6 +1,7 @@
 """Who sends audio to a stream, and who may take over from whom."""
 
 import pytest
+from helpers import FakeClock
 
 from stream_mer.server import messages as wire
 from stream_mer.server.ingest import SILENT_S, Ingest, Senders
@@ -10,17 +11,9 @@ START = wire.AudioStart(stream="desk", format="s16le", rate_hz=16_000, channels=
 BLOCK = bytes(640)
 
 
-class Clock:
-    def __init__(self):
-        self.now = 1000.0
-
-    def __call__(self):
-        return self.now
-
-
 @pytest.fixture
 def clock():
-    return Clock()
+    return FakeClock()
 
 
 @pytest.fixture

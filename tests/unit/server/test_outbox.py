@@ -4,6 +4,7 @@ import json
 import threading
 
 import pytest
+from helpers import FakeClock
 
 from stream_mer.event_json import encode
 from stream_mer.server import messages as wire
@@ -140,17 +141,9 @@ def test_messages_of_the_client_alone_go_in_order_too(wakes):
     assert outbox.take() == b"l0"
 
 
-class Clock:
-    def __init__(self):
-        self.now = 50.0
-
-    def __call__(self):
-        return self.now
-
-
 @pytest.fixture
 def clock():
-    return Clock()
+    return FakeClock(50.0)
 
 
 def test_answers_are_never_dropped_and_keep_their_turn(wakes):
