@@ -41,12 +41,12 @@ from benchmarks.harness import (
     percentile,
     seconds_option,
 )
+from stream_mer.config import ServeSettings
 from stream_mer.errors import SettingError, StreamMerError
 from stream_mer.event_json import MessageEncoder, encode
 from stream_mer.server import messages as wire
 from stream_mer.server.hub import Hub
 from stream_mer.server.server import Server
-from stream_mer.server.settings import ServeSettings
 from stream_mer.types import EmotionFrame
 from tools.examples import FRAME
 

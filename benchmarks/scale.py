@@ -33,14 +33,13 @@ from benchmarks.harness import Measurement, Row, Table, count_option, model_opti
 from stream_mer.cluster.bus import Bus
 from stream_mer.cluster.records import CLAIMS, EVENT_SUBJECTS, Entry, name_of, unseal
 from stream_mer.cluster.worker import ChannelWorker, WorkerSettings
-from stream_mer.config import DEFAULT_LEASE_S, NatsSettings
+from stream_mer.config import DEFAULT_LEASE_S, NatsSettings, ServeSettings
 from stream_mer.errors import StreamMerError
 from stream_mer.ports import EventSink
 from stream_mer.server import messages as wire
 from stream_mer.server.client import connect
 from stream_mer.server.hub import Hub
 from stream_mer.server.server import Server
-from stream_mer.server.settings import ServeSettings
 from stream_mer.types import AudioChunk, EmotionFrame
 from tools.examples import FRAME, STATUS
 

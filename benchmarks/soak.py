@@ -31,12 +31,12 @@ import numpy as np
 
 from benchmarks.frames import CLOSE, PING, PONG, TEXT, FrameReader, client_frame, open_websocket, raise_file_limit
 from benchmarks.harness import Child, Measurement, Row, Table, answer, memory_mib, open_child, seconds_option
+from stream_mer.config import ServeSettings
 from stream_mer.errors import StreamMerError
 from stream_mer.ports import EventSink
 from stream_mer.server import messages as wire
 from stream_mer.server.hub import Hub
 from stream_mer.server.server import Server
-from stream_mer.server.settings import ServeSettings
 from stream_mer.types import StreamEvent
 from tools.examples import CHANGE, FRAME, LEVELS, LINE, STATUS
 

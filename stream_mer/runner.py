@@ -9,6 +9,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from stream_mer.config import ServeSettings
 from stream_mer.errors import StreamMerError
 from stream_mer.outputs.runner import ShowOutput, ShowRunner
 from stream_mer.pipeline import Pipeline
@@ -18,7 +19,6 @@ from stream_mer.server.ingest import Inlet
 from stream_mer.server.listener import raise_file_limit
 from stream_mer.server.server import Server
 from stream_mer.server.session import ServerInfo
-from stream_mer.server.settings import ServeSettings
 from stream_mer.sources.remote import RemoteSource
 from stream_mer.utils.stopping import EXIT_WITHIN_S, stop_signals
 from stream_mer.utils.threads import call_all, in_thread

@@ -28,7 +28,7 @@ from rich.text import Text
 from stream_mer.audio.windowing import Windower
 from stream_mer.cli.echo import echo
 from stream_mer.cli.settings import NameOrPath
-from stream_mer.config import DEFAULT_MODEL, LyricsSettings, WindowSettings
+from stream_mer.config import DEFAULT_MODEL, LyricsSettings, ServeSettings, WindowSettings
 from stream_mer.emotion.checkpoint import find_model
 from stream_mer.emotion.predictor import EmotionPredictor
 from stream_mer.engine import configure_torch
@@ -38,7 +38,6 @@ from stream_mer.lyrics.text_features import SentenceEncoder
 from stream_mer.lyrics.tracker import TrackerSettings
 from stream_mer.lyrics.vocals import find_shipped, load_detector
 from stream_mer.lyrics.whisper import WhisperRecogniser, cache_folder
-from stream_mer.server.settings import ServeSettings
 from stream_mer.sources.devices import InputDevice
 from stream_mer.sources.file import FileSource
 from stream_mer.sources.microphone import PULSE_DEVICE, list_devices, open_monitor

@@ -23,14 +23,13 @@ from stream_mer.cli.serving_options import (
     server_settings,
     tell_addresses,
 )
-from stream_mer.config import NatsSettings
+from stream_mer.config import NatsSettings, ServeSettings
 from stream_mer.errors import SettingError
 from stream_mer.outputs.recording.recorder import Recorder
 from stream_mer.ports import AudioSource
 from stream_mer.runner import host, serve
 from stream_mer.server.server import Server
 from stream_mer.server.session import ServerInfo, hello
-from stream_mer.server.settings import ServeSettings
 
 _OF_SOURCES = {
     "rate_hz": "rate",

@@ -12,13 +12,13 @@ import click
 
 from stream_mer.cli.echo import echo
 from stream_mer.cli.settings import NameOrPath
+from stream_mer.config import SHORTEST_TOKEN, ServeSettings, new_token
 from stream_mer.errors import SettingError, did_you_mean
 from stream_mer.outputs.runner import ShowOutput
 from stream_mer.ports import AudioSource
 from stream_mer.runner import Plugin
 from stream_mer.server.messages import LimitsPart
 from stream_mer.server.server import Server
-from stream_mer.server.settings import SHORTEST_TOKEN, ServeSettings, new_token
 from stream_mer.sources.catalogue import has_tracks, open_source
 from stream_mer.utils.files import as_text
 

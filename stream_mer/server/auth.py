@@ -1,11 +1,9 @@
-"""Who may connect, and in which role: address, origin, token, places. The clock is given.
-
-Tokens are checked in ``ServeSettings.role_of``; here their guessing is slowed down.
-"""
+"""Who may connect, and in which role: address, origin, token, places. The clock is given."""
 
 from __future__ import annotations
 
 import asyncio
+import hmac
 import ipaddress
 import logging
 import time
@@ -14,9 +12,9 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from stream_mer.config import ServeSettings
 from stream_mer.server import messages as wire
 from stream_mer.server.connection import CloseConnection
-from stream_mer.server.settings import ServeSettings
 from stream_mer.utils.hosts import is_address, is_loopback
 from stream_mer.utils.log_limit import LimitedLog
 
@@ -130,6 +128,25 @@ def _delay_s(wrong: int) -> float:
     return float(min(MAX_DELAY_S, FIRST_DELAY_S * 2 ** min(wrong - 1, 16)))
 
 
+def role_of(shown: str | None, settings: ServeSettings) -> wire.Role | None:
+    """Return the role of a client that shows this token, or None for no token; None if it may not connect.
+
+    Tokens are compared in constant time.
+    """
+    if not settings.is_guarded:
+        return "operator"
+    if shown is None:
+        return None if settings.needs_token else "viewer"
+    is_operator, is_viewer = _same(shown, settings.operator_token), _same(shown, settings.token)
+    if is_operator:
+        return "operator"
+    return ("operator" if settings.operator_token is None else "viewer") if is_viewer else None
+
+
+def _same(shown: str, token: str | None) -> bool:
+    return hmac.compare_digest(shown.encode(errors="surrogatepass"), (token or "").encode()) and token is not None
+
+
 class Authenticator:
     """Checks tokens, one address after the other.
 
@@ -155,7 +172,7 @@ class Authenticator:
             CloseConnection: The check would have to wait too long.
         """
         if shown is None or not self._settings.is_guarded:
-            return self._settings.role_of(shown)
+            return role_of(shown, self._settings)
         wait_s, may_wait = self._guesses.book(address)
         if not may_wait:
             self._log.log(logging.WARNING, "guesses", f"too many wrong tokens from {address}; the next have to wait")
@@ -163,7 +180,7 @@ class Authenticator:
             raise CloseConnection(wire.CloseCode.TOO_MANY_MESSAGES, why, retry_after_s=round(wait_s, 1))
         if wait_s > 0:
             await asyncio.sleep(wait_s)
-        role = self._settings.role_of(shown)
+        role = role_of(shown, self._settings)
         if role is None:
             self._guesses.was_wrong(address)
             self._on_wrong_token()

@@ -15,12 +15,12 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from stream_mer.config import HISTORY_MESSAGES
 from stream_mer.event_json import MessageEncoder, encode, kind_of
 from stream_mer.ports import EventSink, OnEvent
 from stream_mer.server import messages as wire
 from stream_mer.server.outbox import Dispatcher, Outbox, OutboxStatistics, QueuedMessage, Subscriber
 from stream_mer.server.overrides import Override
-from stream_mer.server.settings import HISTORY_MESSAGES
 from stream_mer.server.subscriptions import SubscriptionSet
 from stream_mer.types import ControlCommand, EmotionFrame, StreamEvent
 from stream_mer.utils.log_limit import LimitedLog

@@ -20,8 +20,8 @@ import time
 from collections import OrderedDict
 from typing import Any
 
+from stream_mer.config import ServeSettings
 from stream_mer.errors import ServeError, SettingError
-from stream_mer.server.settings import ServeSettings
 from stream_mer.utils.log_limit import LimitedLog
 
 logger = logging.getLogger(__name__)

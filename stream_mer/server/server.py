@@ -20,6 +20,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
+from stream_mer.config import ServeSettings
 from stream_mer.errors import ServeError
 from stream_mer.server import messages as wire
 from stream_mer.server.auth import Authenticator, GuessLimit, check_places, check_request, client_address, shown_token
@@ -39,7 +40,6 @@ from stream_mer.server.listener import (
 from stream_mer.server.metrics import Metrics
 from stream_mer.server.outbox import Dispatcher
 from stream_mer.server.session import ServerInfo, Session, hello
-from stream_mer.server.settings import ServeSettings
 from stream_mer.types import OutputStatistics
 from stream_mer.utils.log_limit import LimitedLog
 

@@ -14,7 +14,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
-from stream_mer.config import WindowSettings
+from stream_mer.config import ServeSettings, WindowSettings
 from stream_mer.errors import ServeError
 from stream_mer.event_json import encode
 from stream_mer.ports import EventHub
@@ -24,7 +24,6 @@ from stream_mer.server.hub import Hub
 from stream_mer.server.ingest import Ingest, Senders
 from stream_mer.server.messages import decode_client, override_values
 from stream_mer.server.outbox import Dispatcher, Outbox
-from stream_mer.server.settings import ServeSettings
 from stream_mer.server.subscriptions import DEFAULT_SUBSCRIPTIONS, Rule, SubscriptionSet, grant
 from stream_mer.types import CATEGORIES, CLUSTERS, ControlCommand
 from stream_mer.version import __version__

@@ -22,9 +22,9 @@ import pytest
 import pytest_asyncio
 
 import stream_mer.server
+from stream_mer.config import ServeSettings
 from stream_mer.server.hub import Hub
 from stream_mer.server.server import Server
-from stream_mer.server.settings import ServeSettings
 from tools.examples import STATUS
 
 RATE_HZ = 44_100

@@ -16,13 +16,13 @@ from helpers import FakeClock, until
 from websockets.exceptions import ConnectionClosed
 
 from stream_mer import connect
+from stream_mer.config import ServeSettings
 from stream_mer.server import messages as wire
 from stream_mer.server import server as server_module
 from stream_mer.server.auth import FORGOTTEN_AFTER_S, GuessLimit
 from stream_mer.server.client import client_tls_context
 from stream_mer.server.hub import Hub
 from stream_mer.server.server import Server
-from stream_mer.server.settings import ServeSettings
 from tools.examples import FRAME, STATUS
 
 PATIENCE_S = 60.0
@@ -133,7 +133,7 @@ FLOODED = """
 import asyncio, logging, resource, socket, sys
 from stream_mer.server.hub import Hub
 from stream_mer.server.server import Server
-from stream_mer.server.settings import ServeSettings
+from stream_mer.config import ServeSettings
 
 async def serve():
     async with Server(Hub(), ServeSettings(port=0)) as server:

@@ -15,11 +15,10 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from stream_mer.config import EngineSettings, LyricsSettings
+from stream_mer.config import EngineSettings, LyricsSettings, ServeSettings
 from stream_mer.engine import Engine
 from stream_mer.server.hub import Hub
 from stream_mer.server.server import Server
-from stream_mer.server.settings import ServeSettings
 from stream_mer.sources.remote import RemoteSource
 
 PATIENCE_S = 60.0

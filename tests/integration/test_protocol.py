@@ -11,11 +11,11 @@ import pytest
 import websockets.asyncio.client
 from websockets.exceptions import ConnectionClosed
 
+from stream_mer.config import ServeSettings
 from stream_mer.server import messages as wire
 from stream_mer.server.hub import Hub
 from stream_mer.server.schema import asyncapi, json_schema
 from stream_mer.server.server import Server
-from stream_mer.server.settings import ServeSettings
 from stream_mer.sources.remote import RemoteSource
 from tools.examples import CHANGE, FRAME, LEVELS, LINE, STATUS
 

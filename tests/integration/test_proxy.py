@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 
 from stream_mer import connect
+from stream_mer.config import ServeSettings
 from stream_mer.errors import ServeError
 from stream_mer.server import messages as wire
 from stream_mer.server.auth import GuessLimit
 from stream_mer.server.hub import Hub
 from stream_mer.server.server import Server
-from stream_mer.server.settings import ServeSettings
 from tools.examples import FRAME, STATUS
 
 RECIPES = Path(__file__).parents[2] / "docs" / "recipes"

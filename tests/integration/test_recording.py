@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import websockets.asyncio.client
 
+from stream_mer.config import ServeSettings
 from stream_mer.outputs.recording.format import MESSAGES, open_recording
 from stream_mer.outputs.recording.player import Player, Playing
 from stream_mer.outputs.recording.recorder import Recorder
@@ -25,7 +26,6 @@ from stream_mer.runner import host
 from stream_mer.server.hub import Hub
 from stream_mer.server.server import Server
 from stream_mer.server.session import ServerInfo, hello
-from stream_mer.server.settings import ServeSettings
 from stream_mer.sources.file import FileSource
 from stream_mer.types import ControlCommand, EmotionFrame, OverrideValues
 from tools.examples import CHANGE, FRAME, LINE, STATUS

@@ -20,6 +20,7 @@ from helpers import until
 from rich.console import Console
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from stream_mer.config import ServeSettings
 from stream_mer.errors import ServeError, SettingError
 from stream_mer.server import messages as wire
 from stream_mer.server import server as server_module
@@ -27,7 +28,6 @@ from stream_mer.server.client import connect
 from stream_mer.server.hub import Hub
 from stream_mer.server.server import Server
 from stream_mer.server.session import ServerInfo
-from stream_mer.server.settings import ServeSettings
 from stream_mer.server.terminal import listen
 from tools.examples import CHANGE, FRAME, LINE, STATUS
 

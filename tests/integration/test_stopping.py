@@ -72,7 +72,7 @@ from stream_mer.outputs.recording.recorder import Recorder
 from tools.examples import FRAME
 from stream_mer.server.session import ServerInfo, hello
 from stream_mer.server.hub import Hub
-from stream_mer.server.settings import ServeSettings
+from stream_mer.config import ServeSettings
 
 class Hangs:
     def run(self):

@@ -13,12 +13,11 @@ import pytest
 
 from stream_mer import engine as engine_module
 from stream_mer.audio import features
-from stream_mer.config import EngineSettings, LyricsSettings
+from stream_mer.config import EngineSettings, LyricsSettings, ServeSettings
 from stream_mer.errors import LyricsError, ServeError
 from stream_mer.pipeline import Pipeline
 from stream_mer.runner import serve
 from stream_mer.server.session import ServerInfo
-from stream_mer.server.settings import ServeSettings
 from stream_mer.sources.file import FileSource
 from stream_mer.types import AudioChunk, Spread, StreamEvent, StreamStatus
 

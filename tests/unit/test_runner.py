@@ -11,12 +11,12 @@ import threading
 import pytest
 
 from stream_mer import runner
+from stream_mer.config import ServeSettings
 from stream_mer.errors import ServeError, SettingError
 from stream_mer.runner import host
 from stream_mer.server.hub import Hub
 from stream_mer.server.server import Server
 from stream_mer.server.session import ServerInfo
-from stream_mer.server.settings import ServeSettings
 
 PATIENCE_S = 30.0
 INFO = ServerInfo(window_s=10.0, hop_s=0.5)

@@ -18,9 +18,9 @@ import pytest
 
 from benchmarks.frames import CLOSE, PING, PONG, TEXT, Frame, FrameReader, client_frame, handshake
 from benchmarks.harness import memory_mib
+from stream_mer.config import ServeSettings
 from stream_mer.server.hub import Hub
 from stream_mer.server.server import Server
-from stream_mer.server.settings import ServeSettings
 from stream_mer.sources.remote import RemoteSource
 
 PATIENCE_S = 60.0

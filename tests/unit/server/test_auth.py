@@ -3,6 +3,7 @@
 import pytest
 from helpers import FakeClock
 
+from stream_mer.config import ServeSettings
 from stream_mer.server.auth import (
     FIRST_DELAY_S,
     FORGOTTEN_AFTER_S,
@@ -12,9 +13,9 @@ from stream_mer.server.auth import (
     GuessLimit,
     client_address,
     may_connect,
+    role_of,
 )
 from stream_mer.server.http import SINGLE_HEADERS, malformed_header
-from stream_mer.server.settings import ServeSettings
 
 OPEN = ServeSettings()
 GUARDED = ServeSettings(host="0.0.0.0", token="a secret of a test")  # noqa: S104, S106 - nothing is bound, and the token is a test's
@@ -187,3 +188,27 @@ def test_addresses_are_not_remembered_without_end(guesses):
     for i in range(MAX_ADDRESSES + 500):
         guesses.was_wrong(f"10.{i >> 8 & 255}.{i & 255}.{i >> 16}")
     assert len(guesses._addresses) == MAX_ADDRESSES
+
+
+IN, DESK = "a token to get in", "the desk's own token"
+
+
+@pytest.mark.parametrize(
+    ("tokens", "shown", "role"),
+    [
+        ({}, None, "operator"),
+        ({}, "anything", "operator"),
+        ({"token": IN}, None, None),
+        ({"token": IN}, "", None),
+        ({"token": IN}, "out", None),
+        ({"token": IN}, IN, "operator"),
+        ({"token": IN, "operator_token": DESK}, IN, "viewer"),
+        ({"token": IN, "operator_token": DESK}, DESK, "operator"),
+        ({"operator_token": DESK}, None, "viewer"),
+        ({"operator_token": DESK}, DESK, "operator"),
+        ({"operator_token": DESK}, IN, None),
+        ({"token": IN}, f"{IN}\ud800", None),
+    ],
+)
+def test_a_token_decides_on_the_role(tokens, shown, role):
+    assert role_of(shown, ServeSettings(**tokens)) == role

@@ -10,10 +10,10 @@ import sys
 import pytest
 import trustme
 
+from stream_mer.config import ServeSettings
 from stream_mer.errors import SettingError
 from stream_mer.server.client import client_tls_context
 from stream_mer.server.listener import KEPT_FREE, MIN_CONNECTIONS, tls_context
-from stream_mer.server.settings import ServeSettings
 
 try:
     import resource

@@ -2,10 +2,10 @@
 
 from dataclasses import fields, replace
 
+from stream_mer.config import ServeSettings
 from stream_mer.server.hub import Hub
 from stream_mer.server.messages import LimitsPart
 from stream_mer.server.session import ServerInfo, hello
-from stream_mer.server.settings import ServeSettings
 
 NO_LIMITS = {"port", "close_timeout_s"}
 """Numbers among the settings that do not limit a client: where to listen, and how long a goodbye may take."""

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from helpers import FakeClock
 
+from stream_mer.config import ServeSettings
 from stream_mer.errors import SettingError
 from stream_mer.event_json import MessageEncoder, event_of
 from stream_mer.outputs.recording import recorder as recorder_module
@@ -20,7 +21,6 @@ from stream_mer.outputs.recording.format import MESSAGES, open_recording
 from stream_mer.outputs.recording.recorder import BackgroundWriter, FlacFile, Recorder
 from stream_mer.server.hub import Hub
 from stream_mer.server.session import ServerInfo, hello
-from stream_mer.server.settings import ServeSettings
 from stream_mer.sources.file import FileSource
 from stream_mer.types import AudioChunk, ControlCommand, InputLevels, OverrideValues, Spread
 from tools.examples import CHANGE, FRAME, LINE, STATUS

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
+from stream_mer.config import ServeSettings
 from stream_mer.errors import SettingError
-from stream_mer.server.settings import ServeSettings
 from stream_mer.utils.hosts import is_loopback
 
 IN, DESK = "a token to get in", "the desk's own token"
@@ -56,27 +56,6 @@ def test_what_cannot_be_is_refused(name, value):
 
 def test_the_token_shows_in_no_log():
     assert "hush" not in repr(ServeSettings(token="hush, hush, hush, hush"))  # noqa: S106 - a token of a test
-
-
-@pytest.mark.parametrize(
-    ("tokens", "shown", "role"),
-    [
-        ({}, None, "operator"),
-        ({}, "anything", "operator"),
-        ({"token": IN}, None, None),
-        ({"token": IN}, "", None),
-        ({"token": IN}, "out", None),
-        ({"token": IN}, IN, "operator"),
-        ({"token": IN, "operator_token": DESK}, IN, "viewer"),
-        ({"token": IN, "operator_token": DESK}, DESK, "operator"),
-        ({"operator_token": DESK}, None, "viewer"),
-        ({"operator_token": DESK}, DESK, "operator"),
-        ({"operator_token": DESK}, IN, None),
-        ({"token": IN}, f"{IN}\ud800", None),
-    ],
-)
-def test_a_token_decides_on_the_role(tokens, shown, role):
-    assert ServeSettings(**tokens).role_of(shown) == role
 
 
 def test_two_tokens_differ():
