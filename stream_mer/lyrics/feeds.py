@@ -21,8 +21,6 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from stream_mer.errors import LyricsError, SettingError
 from stream_mer.lyrics.text_features import LineReader
 from stream_mer.lyrics.tracker import DecodeJob, DueAudio, LyricTracker
@@ -402,18 +400,14 @@ class OfflineLyrics:
         """Do nothing."""
 
     def _split_at_due(self, chunk: AudioChunk) -> Iterator[AudioChunk]:
-        """Cut a chunk, and the gap before it, wherever a decode falls due."""
+        """Cut a chunk, and the gap before it, wherever a decode falls due. The tracker fills the gap."""
         position = chunk.start_sample if self._tracker.next_due_sample is None else self._tracker.end_sample
         yield AudioChunk(start_sample=position, samples=chunk.samples[:0])
         while position < chunk.end_sample:
             next_due = self._tracker.next_due_sample
             end = chunk.end_sample if next_due is None or next_due <= position else min(next_due, chunk.end_sample)
-            if position < chunk.start_sample:
-                end = min(end, chunk.start_sample)
-                samples = np.zeros(end - position, dtype=np.float32)
-            else:
-                samples = chunk.samples[position - chunk.start_sample : end - chunk.start_sample]
-            yield AudioChunk(start_sample=position, samples=samples)
+            samples = chunk.samples[max(0, position - chunk.start_sample) : max(0, end - chunk.start_sample)]
+            yield AudioChunk(start_sample=end - len(samples), samples=samples)
             position = end
 
     def _decode(self, job: DecodeJob) -> None:

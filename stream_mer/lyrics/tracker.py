@@ -18,6 +18,7 @@ two passes agree (``lyrics.agreement``). All times are seconds on the sample clo
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -49,59 +50,51 @@ class RollingAudio:
     def __init__(self, *, capacity_samples: int) -> None:
         if capacity_samples < 1:
             raise ValueError(f"capacity must be at least 1 sample, not {capacity_samples}")
-        self._ring = np.zeros(capacity_samples, dtype=np.float32)
-        self._start: int | None = None
-        self._end = 0
-
-    @property
-    def start_sample(self) -> int:
+        self._capacity = capacity_samples
+        self._parts: deque[Samples] = deque()
+        self._started = False
+        self.start_sample = 0
         """Index of the oldest sample."""
-        return self._end if self._start is None else self._start
-
-    @property
-    def end_sample(self) -> int:
+        self.end_sample = 0
         """Index after the newest sample."""
-        return self._end
 
     @property
     def length_samples(self) -> int:
-        return self._end - self.start_sample
+        return self.end_sample - self.start_sample
 
     def feed(self, chunk: AudioChunk) -> None:
         """Append a chunk. Samples before the end of the audio are skipped; a gap becomes silence."""
-        if self._start is None:
-            self._start = self._end = chunk.start_sample
-        gap = chunk.start_sample - self._end
+        if not self._started:
+            self._started = True
+            self.start_sample = self.end_sample = chunk.start_sample
+        gap = chunk.start_sample - self.end_sample
         if gap > 0:
-            self._append(np.zeros(min(gap, len(self._ring)), dtype=np.float32), end_sample=chunk.start_sample)
-        fresh = chunk.samples[max(-gap, 0) :]
-        if len(fresh):
-            self._append(fresh, end_sample=self._end + len(fresh))
+            silence = np.zeros(min(gap, self._capacity), np.float32)
+            self.start_sample += gap - len(silence)
+            self.end_sample += gap - len(silence)
+            self._append(silence)
+        self._append(chunk.samples[max(-gap, 0) :])
 
     def drop_before(self, sample: int) -> None:
         """Drop what is before ``sample``."""
-        if self._start is not None:
-            self._start = min(max(self._start, sample), self._end)
+        while self._parts and self.start_sample < sample:
+            first = self._parts.popleft()
+            rest = first[sample - self.start_sample :]
+            self.start_sample += len(first) - len(rest)
+            if len(rest):
+                self._parts.appendleft(rest)
 
     def snapshot(self) -> Samples:
         """Return a copy of the audio, oldest first, shape ``[length_samples]``, read-only."""
-        capacity, length = len(self._ring), self.length_samples
-        first = self.start_sample % capacity
-        split = min(capacity - first, length)
-        samples = np.concatenate([self._ring[first : first + split], self._ring[: length - split]])
+        samples = np.concatenate([np.empty(0, np.float32), *self._parts])
         samples.flags.writeable = False
         return samples
 
-    def _append(self, samples: Samples, *, end_sample: int) -> None:
-        """Write ``samples`` so that they end at ``end_sample``."""
-        capacity = len(self._ring)
-        kept = samples[-capacity:]
-        first = (end_sample - len(kept)) % capacity
-        split = min(capacity - first, len(kept))
-        self._ring[first : first + split] = kept[:split]
-        self._ring[: len(kept) - split] = kept[split:]
-        self._end = end_sample
-        self._start = max(self.start_sample if self._start is None else self._start, end_sample - capacity)
+    def _append(self, samples: Samples) -> None:
+        if len(samples):
+            self._parts.append(samples.astype(np.float32))  # a copy: the caller may reuse its array
+            self.end_sample += len(samples)
+            self.drop_before(self.end_sample - self._capacity)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
