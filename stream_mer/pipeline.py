@@ -20,7 +20,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from stream_mer.audio.audio_state import REASONS, SILENCE, counts, is_silent, without_emotion
+from stream_mer.audio.audio_state import REASONS, SILENCE, has_emotion, is_silent, without_emotion
 from stream_mer.audio.windowing import Windower
 from stream_mer.emotion.smoothing import Smoother
 from stream_mer.ports import AudioSource, EmotionStream, EventSink, LyricFeed
@@ -164,7 +164,7 @@ class FrameBuilder:
         if window.lost_samples:
             estimate = replace(estimate, degraded=(*estimate.degraded, AUDIO_LOST))
         t1 = seconds(window.end_sample)
-        self._follow_songs(t1, is_music=self._words_alone or counts(estimate))
+        self._follow_songs(t1, is_music=self._words_alone or has_emotion(estimate))
         smoothed = self._smoother.feed(t1, estimate)
         yield EmotionFrame(
             index=window.index,

@@ -150,7 +150,7 @@ def is_silent(window: Window) -> bool:
     return float(blocks.std(axis=1).max()) < 10 ** (SILENCE_DBFS / 20)
 
 
-def counts(estimate: EmotionEstimate) -> bool:
+def has_emotion(estimate: EmotionEstimate) -> bool:
     """Return whether an estimate holds an emotion."""
     return not set(REASONS.values()).intersection(estimate.degraded)
 

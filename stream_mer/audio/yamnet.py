@@ -24,6 +24,7 @@ from torch import Tensor
 
 from stream_mer.errors import CheckpointError
 from stream_mer.types import SAMPLE_RATE_HZ, Samples
+from stream_mer.utils.model_files import find_packaged
 
 FRAME_LENGTH = 400  # samples of one step: 25 ms
 STEP_LENGTH = 160  # samples from one step to the next: 10 ms
@@ -179,17 +180,12 @@ class Yamnet:
 
 
 def find_yamnet() -> Path:
-    """Return the folder of the packaged network, or of the repository's.
+    """Return the folder of the packaged network.
 
     Raises:
         CheckpointError: It is missing.
     """
-    package = Path(__file__).parent.parent
-    places = [place / "models" / _MODEL for place in (package, package.parent)]
-    for place in places:
-        if (place / _CONFIG).is_file():
-            return place
-    raise CheckpointError(f"YAMNet ({_MODEL}) is not in {' or '.join(str(p.parent) for p in places)}: install again")
+    return find_packaged(_MODEL, _CONFIG)
 
 
 def _open(folder: Path) -> onnxruntime.InferenceSession:

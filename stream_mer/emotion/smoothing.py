@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from stream_mer.audio.audio_state import counts
+from stream_mer.audio.audio_state import has_emotion
 from stream_mer.config import SmoothingSettings
 from stream_mer.types import UNKNOWN, CategoryChange, EmotionEstimate
 
@@ -52,7 +52,7 @@ class Smoother:
 
     def feed(self, t: float, estimate: EmotionEstimate) -> Smoothed:
         """Take the estimate of time ``t`` (seconds, rising) and return the steady values."""
-        judged = counts(estimate)
+        judged = has_emotion(estimate)
         if self._last_t is None:
             self._valence, self._arousal = estimate.valence, estimate.arousal
             self._probs = dict(estimate.categories)

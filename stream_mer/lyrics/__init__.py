@@ -1,1 +1,1 @@
-"""The sung words: recognised on the way or known beforehand, committed, encoded."""
+"""Lyrics: recognised or known beforehand, committed line by line, and encoded for the text branch."""

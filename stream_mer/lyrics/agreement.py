@@ -73,16 +73,16 @@ class LocalAgreement:
         """Words of the newest pass after the committed ones."""
         return tuple(self._pending)
 
-    def update(self, words: Sequence[LyricWord], *, heard_until_s: float = float("-inf")) -> list[LyricWord]:
+    def update(self, words: Sequence[LyricWord], *, audio_until_s: float = float("-inf")) -> list[LyricWord]:
         """Take one pass; return the words that it commits.
 
         Args:
             words: Words of the pass, times in stream seconds.
-            heard_until_s: End of its audio, stream seconds.
+            audio_until_s: End of its audio, stream seconds.
         """
         fresh = self._fresh(words)
         agreed = _agreed(self._pending, fresh, bridge_words=self._settings.bridge_words)
-        while agreed < len(fresh) and self._is_sure(fresh[agreed], heard_until_s):
+        while agreed < len(fresh) and self._is_sure(fresh[agreed], audio_until_s):
             agreed += 1
         committed = self._commit(fresh[:agreed])
         self._pending = self._uncommitted(fresh[agreed:])
@@ -114,10 +114,10 @@ class LocalAgreement:
     def _uncommitted(self, words: Sequence[LyricWord]) -> list[LyricWord]:
         return [word for word in words if (word.t0 + word.t1) / 2 > self._until_s]
 
-    def _is_sure(self, word: LyricWord, heard_until_s: float) -> bool:
+    def _is_sure(self, word: LyricWord, audio_until_s: float) -> bool:
         return (
             word.probability >= self._settings.sure_probability
-            and word.t1 + self._settings.sure_context_s <= heard_until_s
+            and word.t1 + self._settings.sure_context_s <= audio_until_s
         )
 
     def _commit(self, words: Sequence[LyricWord]) -> list[LyricWord]:

@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 
 from stream_mer.errors import LyricsError, SettingError
 from stream_mer.lyrics.text_features import LineReader
-from stream_mer.lyrics.tracker import DecodeJob, DueAudio, LyricTracker
+from stream_mer.lyrics.tracker import DecodeJob, LyricTracker
 from stream_mer.lyrics.transcript import Recogniser, TextEncoder
 from stream_mer.types import (
     NO_LYRICS,
@@ -252,7 +252,7 @@ class LiveLyrics:
         work = self._next_work()
         if work is None:
             return False
-        waiting: DueAudio | DecodeJob | None = None if isinstance(work, LyricLine) else work
+        waiting: DecodeJob | None = None if isinstance(work, LyricLine) else work
         try:
             if isinstance(work, LyricLine):
                 encoded = self._reader.read(work)
@@ -266,7 +266,7 @@ class LiveLyrics:
             return not isinstance(error, LyricsError)
         return True
 
-    def _next_work(self) -> LyricLine | DueAudio | None:
+    def _next_work(self) -> LyricLine | DecodeJob | None:
         """Wait for a line to encode, or for audio that is due; None when closed."""
         with self._changed:
             while not self._closed:
@@ -282,7 +282,7 @@ class LiveLyrics:
                 self._changed.wait()
         return None
 
-    def _admit(self, audio: DueAudio) -> DecodeJob | None:
+    def _admit(self, audio: DecodeJob) -> DecodeJob | None:
         """Run the gate. Audio without vocals needs no decode, and may itself commit lines."""
         passages = self._tracker.gate.passages(audio.samples)
         with self._changed:
@@ -307,7 +307,7 @@ class LiveLyrics:
         if turned:
             _log.warning("lyrics lag behind") if lagged else _log.info("lyrics keep up again")
 
-    def _fail(self, error: Exception, job: DueAudio | DecodeJob | None = None) -> None:
+    def _fail(self, error: Exception, job: DecodeJob | None = None) -> None:
         reason = _reason(error)
         with self._changed:
             is_new = not self._reason

@@ -178,16 +178,16 @@ class LanguageLock:
                 return
         self._vote(now_s, language=language, counts=believable and probability >= self._settings.sure)
 
-    def wants_trial(self, now_s: float, *, unheard_s: float) -> bool:
+    def wants_trial(self, now_s: float, *, unclear_s: float) -> bool:
         """Return whether a trial is due.
 
         Args:
             now_s: End of the pass, seconds.
-            unheard_s: Vocals at its end without a confident word, seconds.
+            unclear_s: Vocals at its end without a confident word, seconds.
         """
         if self._settings.fixed or not self._settled:
             return False
-        return unheard_s >= self._settings.doubt_s and now_s >= self._next_trial_s
+        return unclear_s >= self._settings.doubt_s and now_s >= self._next_trial_s
 
     def learn_trial(self, now_s: float, *, language: str, probability: float, believable: bool) -> bool:
         """Learn from a trial; return whether it changed the language."""
@@ -257,42 +257,23 @@ class TrackerSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class DueAudio:
-    """Audio that is due for a decode if it holds vocals.
-
-    Attributes:
-        start_sample: Index of the first sample.
-        samples: Shape ``[n]``, read-only.
-        trial_from_s: For a trial of the language, start of its passage, stream seconds; the audio is the newest part of
-            it. None for a pass over the whole buffer.
-    """
-
-    start_sample: int
-    samples: Samples
-    trial_from_s: float | None = None
-
-    @property
-    def end_sample(self) -> int:
-        return self.start_sample + len(self.samples)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DecodeJob:
-    """Input of a decode.
+    """Audio that is due, and after ``admit`` the input of a decode.
 
     Attributes:
         start_sample: Index of the first sample; the transcript's times count from here.
         samples: Shape ``[n]``, read-only.
-        language: ISO 639-1 code; None detects it.
-        passages: Where vocals may be, stream seconds.
-        trial_from_s: As of ``DueAudio``.
+        trial_from_s: For a trial of the language, start of its passage, stream seconds; the audio is the newest part of
+            it. None for a pass over the whole buffer.
+        language: ISO 639-1 code; None detects it. Set by ``admit``.
+        passages: Where vocals may be, stream seconds. Set by ``admit``.
     """
 
     start_sample: int
     samples: Samples
-    language: str | None
-    passages: tuple[Passage, ...]
     trial_from_s: float | None = None
+    language: str | None = None
+    passages: tuple[Passage, ...] = ()
 
     @property
     def end_sample(self) -> int:
@@ -318,8 +299,8 @@ class LyricTracker:
         self._line_ends_s: list[float] = []
         self._next_due: int | None = None
         self._decoded_sample: int | None = None
-        self._waiting: DueAudio | DecodeJob | None = None
-        self._trial: DueAudio | None = None
+        self._waiting: DecodeJob | None = None
+        self._trial: DecodeJob | None = None
         self._failures = 0
         self._finished = False
 
@@ -360,7 +341,7 @@ class LyricTracker:
         audio = self.take_due()
         return None if audio is None else self.admit(audio, self.gate.passages(audio.samples))
 
-    def take_due(self) -> DueAudio | None:
+    def take_due(self) -> DecodeJob | None:
         """Return a copy of the audio that is due; None if it is too early, or before ``admit`` or ``reject``.
 
         A transcript may make a trial due at once: ask again after ``accept``.
@@ -368,7 +349,7 @@ class LyricTracker:
         if self._finished or self._waiting is not None or self._next_due is None:
             return None
         if self._trial is not None:
-            return self._take_trial(self._trial)
+            return self._begin_trial()
         if self._audio.end_sample < self._next_due:
             return None
         # Due positions lie on a fixed grid, which does not depend on when this is called.
@@ -376,9 +357,9 @@ class LyricTracker:
         self._next_due += steps * self._step_samples
         if seconds(self._audio.length_samples) < self._settings.min_decode_s:
             return None
-        return self._snapshot()
+        return self._begin_pass()
 
-    def admit(self, audio: DueAudio, passages: Sequence[Passage]) -> DecodeJob | None:
+    def admit(self, audio: DecodeJob, passages: Sequence[Passage]) -> DecodeJob | None:
         """Take the gate's answer; return the decode to do, or None without vocals since the newest one.
 
         Args:
@@ -388,12 +369,10 @@ class LyricTracker:
         if audio is not self._waiting:
             return None
         offset_s = seconds(audio.start_sample)
-        job = DecodeJob(
-            start_sample=audio.start_sample,
-            samples=audio.samples,
+        job = replace(
+            audio,
             language=None if audio.trial_from_s is not None else self._language.language_at(seconds(audio.end_sample)),
             passages=tuple(Passage(one.t0 + offset_s, one.t1 + offset_s) for one in passages),
-            trial_from_s=audio.trial_from_s,
         )
         if job.trial_from_s is not None:
             self._waiting = job if passages else None
@@ -417,7 +396,7 @@ class LyricTracker:
         self._decoded_sample = job.end_sample
         self._process(job, transcript)
 
-    def reject(self, job: DueAudio | DecodeJob) -> None:
+    def reject(self, job: DecodeJob) -> None:
         """Note that gate or recogniser failed; the next try waits longer with every failure in a row."""
         if job is not self._waiting:
             return
@@ -433,13 +412,10 @@ class LyricTracker:
         """
         if self._finished or self._waiting is not None:
             return None
-        if self._trial is not None:
-            audio = self._take_trial(self._trial)
-        elif self._decoded_sample in (None, self._audio.end_sample):
-            return None
-        else:
-            audio = self._snapshot()
-        return self.admit(audio, self.gate.passages(audio.samples))
+        audio = self._begin_trial()
+        if audio is None and self._decoded_sample not in {None, self._audio.end_sample}:
+            audio = self._begin_pass()
+        return None if audio is None else self.admit(audio, self.gate.passages(audio.samples))
 
     def finish(self) -> None:
         """Commit the words of the newest pass, and the open line."""
@@ -459,15 +435,13 @@ class LyricTracker:
     def _step_samples(self) -> int:
         return round(self._settings.step_s * SAMPLE_RATE_HZ)
 
-    def _snapshot(self) -> DueAudio:
-        audio = DueAudio(start_sample=self._audio.start_sample, samples=self._audio.snapshot())
-        self._waiting = audio
-        return audio
+    def _begin_pass(self) -> DecodeJob:
+        self._waiting = DecodeJob(start_sample=self._audio.start_sample, samples=self._audio.snapshot())
+        return self._waiting
 
-    def _take_trial(self, trial: DueAudio) -> DueAudio:
-        self._trial = None
-        self._waiting = trial
-        return trial
+    def _begin_trial(self) -> DecodeJob | None:
+        self._waiting, self._trial = self._trial, None
+        return self._waiting
 
     def _schedule_trial(self, job: DecodeJob, transcript: Transcript) -> None:
         """Schedule a trial of the vocals at the end of a pass without a confident word there.
@@ -479,15 +453,15 @@ class LyricTracker:
         sure = [word.t1 for word in believed if word.probability >= settings.doubt_probability]
         start_s, end_s = seconds(job.start_sample), seconds(job.end_sample)
         last_s = max([start_s, self._agreement.committed_until_s, *(start_s + t_s for t_s in sure)])
-        unheard = [Passage(max(one.t0, last_s), one.t1) for one in job.passages if one.t1 > last_s]
-        if not unheard or not self._language.wants_trial(end_s, unheard_s=sum(one.t1 - one.t0 for one in unheard)):
+        unclear = [Passage(max(one.t0, last_s), one.t1) for one in job.passages if one.t1 > last_s]
+        if not unclear or not self._language.wants_trial(end_s, unclear_s=sum(one.t1 - one.t0 for one in unclear)):
             return
-        newest_s = max(unheard[0].t0, unheard[-1].t1 - settings.doubt_max_s)
-        first, last = (round(t_s * SAMPLE_RATE_HZ) for t_s in (newest_s, unheard[-1].t1))
-        self._trial = DueAudio(
+        newest_s = max(unclear[0].t0, unclear[-1].t1 - settings.doubt_max_s)
+        first, last = (round(t_s * SAMPLE_RATE_HZ) for t_s in (newest_s, unclear[-1].t1))
+        self._trial = DecodeJob(
             start_sample=first,
             samples=job.samples[first - job.start_sample : last - job.start_sample],
-            trial_from_s=unheard[0].t0,
+            trial_from_s=unclear[0].t0,
         )
 
     def _accept_trial(self, job: DecodeJob, transcript: Transcript, *, began_s: float) -> None:
@@ -543,7 +517,7 @@ class LyricTracker:
         refused = not heard and any(segment.words for segment in transcript.segments)
         if not refused:  # a pass that is not believed says nothing about pending words
             language = transcript.language
-            self._add(self._agreement.update(heard, heard_until_s=end_s), language=language)
+            self._add(self._agreement.update(heard, audio_until_s=end_s), language=language)
             self._add(self._agreement.commit_before(end_s - self._settings.overdue_s), language=language)
         pending = self._agreement.pending
         # The line stays open for words in the newest step that no pass has transcribed yet.

@@ -24,7 +24,15 @@ from stream_mer.audio.features import MEL_BANDS, STEP_LENGTH, LogMelStream
 from stream_mer.errors import CheckpointError
 from stream_mer.types import SAMPLE_RATE_HZ, Samples
 from stream_mer.utils.files import replacing
-from stream_mer.utils.model_files import check_state, on_meta, read_config, read_weights, reason, record_of
+from stream_mer.utils.model_files import (
+    check_state,
+    find_packaged,
+    on_meta,
+    read_config,
+    read_weights,
+    reason,
+    record_of,
+)
 
 STEPS_PER_S = SAMPLE_RATE_HZ / STEP_LENGTH
 """Steps per second: 62.5."""
@@ -131,19 +139,12 @@ class VocalDetector:
 
 
 def find_shipped() -> Path:
-    """Return the folder of the packaged detector, or of the repository's.
+    """Return the folder of the packaged detector.
 
     Raises:
         CheckpointError: It is missing.
     """
-    package = Path(__file__).parent.parent
-    places = [place / "models" / SHIPPED for place in (package, package.parent)]
-    for place in places:
-        if (place / CONFIG).is_file():
-            return place
-    raise CheckpointError(
-        f"the vocal detector {SHIPPED} is not in {' or '.join(str(place.parent) for place in places)}"
-    )
+    return find_packaged(SHIPPED, CONFIG)
 
 
 def load_detector(folder: Path) -> VocalDetector:

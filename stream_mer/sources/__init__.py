@@ -1,1 +1,1 @@
-"""Where audio comes from: files, the microphone, raw PCM on standard input. All of it leaves as mono at 16 kHz."""
+"""Audio sources: files, URLs, sound inputs, standard input and clients. All of them yield mono audio at 16 kHz."""

@@ -34,13 +34,13 @@ class Health:
     """State of a capture as seen from outside. Times are readings of the monotonic clock, seconds.
 
     Attributes:
-        heard_at: Last sign of life; at first the time of its start.
+        alive_at: Last sign of life; at first the time of its start.
         opened_at: When the device was open; None before.
         audio_at: When it last gave audio; None before the first.
         trouble: Why it is over, such as a lost device; None while it works.
     """
 
-    heard_at: float
+    alive_at: float
     opened_at: float | None = None
     audio_at: float | None = None
     trouble: str | None = None
@@ -354,8 +354,8 @@ class Supervisor:
         if health.opened_at is None:
             waited_s = self._since(now, self._started_at)
             return f"did not open within {waited_s:.1f} s" if waited_s > self._timeouts.opening_s else None
-        if self._since(now, health.heard_at) > self._timeouts.silent_s:
-            return f"gave no sign of life for {now - health.heard_at:.1f} s"
+        if self._since(now, health.alive_at) > self._timeouts.silent_s:
+            return f"gave no sign of life for {now - health.alive_at:.1f} s"
         if health.audio_at is None:
             silent_s, limit_s = self._since(now, health.opened_at), self._timeouts.first_audio_s
         else:

@@ -98,7 +98,7 @@ class ProcessCapture:
         self.blocks: Mailbox[CapturedBlock] = Mailbox(capacity=_HELD_BLOCKS, when_full="drop_oldest")
         self.rate_hz = 0
         self._lock = threading.Lock()
-        self._heard_at = time.monotonic()
+        self._alive_at = time.monotonic()
         self._opened_at: float | None = None
         self._audio_at: float | None = None
         self._trouble: str | None = None
@@ -114,7 +114,7 @@ class ProcessCapture:
     def health(self) -> Health:
         with self._lock:
             return Health(
-                heard_at=self._heard_at, opened_at=self._opened_at, audio_at=self._audio_at, trouble=self._trouble
+                alive_at=self._alive_at, opened_at=self._opened_at, audio_at=self._audio_at, trouble=self._trouble
             )
 
     def close(self) -> None:
@@ -140,12 +140,12 @@ class ProcessCapture:
 
     def _handle(self, packet: Packet) -> None:
         with self._lock:
-            self._heard_at = time.monotonic()
+            self._alive_at = time.monotonic()
             if packet.kind == Kind.OPENED:
                 self.rate_hz = int(json.loads(packet.payload)["rate_hz"])
-                self._opened_at = self._heard_at
+                self._opened_at = self._alive_at
             elif packet.kind == Kind.BLOCK:
-                self._audio_at = self._heard_at
+                self._audio_at = self._alive_at
             elif packet.kind == Kind.FAILED:
                 self._trouble = _why_no_audio(packet)
         if packet.kind == Kind.BLOCK:

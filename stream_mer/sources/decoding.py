@@ -231,8 +231,8 @@ class _Decoding:
         self._is_warned = is_warned
         self.failure: Exception | None = None
         """Why nothing more can be read; None at the regular end."""
-        self._sound_packets = 0
-        self._sound_in_a_row = 0
+        self._valid_packets = 0
+        self._valid_in_a_row = 0
         self._damaged_packets = 0
         self._trusted = False
         self._unreported: Exception | None = None
@@ -288,7 +288,7 @@ class _Decoding:
                 yield from doubted
                 doubted.clear()
         if not self._trusted:
-            self._require_mostly_sound()
+            self._require_mostly_valid()
             yield from doubted
 
     def _packets(self) -> Iterator[av.Packet[AudioStream]]:
@@ -352,8 +352,8 @@ class _Decoding:
         """Warn if the file states a longer duration than it has. Returns whether it did."""
         container = self._media.container
         stated_s = (container.duration or 0) / 1_000_000
-        heard_s = 0.0 if self._expected_s is None else self._expected_s - self._start_s
-        reached_s = max(self._reached_s, self._decoded_s, heard_s)
+        end_s = 0.0 if self._expected_s is None else self._expected_s - self._start_s
+        reached_s = max(self._reached_s, self._decoded_s, end_s)
         missing_s = stated_s - reached_s
         if self._is_warned or not _states_length(container, Path(self._where)):
             return False
@@ -380,8 +380,8 @@ class _Decoding:
             self._note_damage(error)
             return []
         if blocks:
-            self._sound_packets += 1
-            self._sound_in_a_row += 1
+            self._valid_packets += 1
+            self._valid_in_a_row += 1
         return [self._block(block) for block in blocks]
 
     def _follow_extradata(self, packet: av.Packet[AudioStream]) -> list[Any]:
@@ -401,18 +401,18 @@ class _Decoding:
 
     def _judge(self) -> None:
         """Decide whether this is audio, so that it may be released."""
-        has_sample = self._sound_packets + self._damaged_packets >= _DOUBTED_PACKETS
-        if has_sample:
-            self._require_mostly_sound()
-        self._trusted = has_sample or self._sound_in_a_row >= _TRUSTED_PACKETS
+        is_judged = self._valid_packets + self._damaged_packets >= _DOUBTED_PACKETS
+        if is_judged:
+            self._require_mostly_valid()
+        self._trusted = is_judged or self._valid_in_a_row >= _TRUSTED_PACKETS
         if self._trusted and self._damaged_packets:
             self._unreported = None
             _LOG.warning("%s is damaged at its start; playing what can be decoded", self._name)
 
-    def _require_mostly_sound(self) -> None:
-        if self._sent and self.failure is not None and self._sound_packets == self._damaged_packets == 0:
+    def _require_mostly_valid(self) -> None:
+        if self._sent and self.failure is not None and self._valid_packets == self._damaged_packets == 0:
             raise SourceError(f"nothing is sent to {self._where}: start the sender, and check address and network")
-        if self._sound_packets == 0 or self._sound_packets < self._damaged_packets:
+        if self._valid_packets == 0 or self._valid_packets < self._damaged_packets:
             raise SourceError(
                 f"nothing in {self._where} can be decoded as audio: it is damaged, or not audio; try another copy"
             )
@@ -421,7 +421,7 @@ class _Decoding:
         if self._trusted and self._damaged_packets == 0:
             self._unreported = error
         self._damaged_packets += 1
-        self._sound_in_a_row = 0
+        self._valid_in_a_row = 0
         self._after_damage = True
 
     def _report_damage(self) -> None:

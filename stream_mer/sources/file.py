@@ -103,7 +103,8 @@ class _Joiner:
         self._chunker = chunker
         self._resampler: MonoResampler | None = None
         self._polarity = Polarity()
-        self._pending: Samples = np.empty(0, np.float32)
+        self._pending: list[Samples] = []
+        self._n_pending = 0
         self._position = 0
 
     def feed(self, decoded: DecodedAudio) -> Iterator[tuple[int, Samples]]:
@@ -121,18 +122,20 @@ class _Joiner:
         if self._resampler is not None:
             yield from self._cut(self._resampler.finish())
             self._resampler = None
-        if len(self._pending):
-            yield self._take(len(self._pending))
+        if self._n_pending:
+            yield self._take(self._n_pending)
 
     def _cut(self, samples: Samples) -> Iterator[tuple[int, Samples]]:
-        self._pending = np.concatenate([self._pending, samples]) if len(self._pending) else samples
-        while len(self._pending) >= (length := self._chunker(self._position) - self._position):
+        self._pending.append(samples)
+        self._n_pending += len(samples)
+        while self._n_pending >= (length := self._chunker(self._position) - self._position):
             yield self._take(length)
 
     def _take(self, length: int) -> tuple[int, Samples]:
-        taken, self._pending = self._pending[:length], self._pending[length:]
+        joined = self._pending[0] if len(self._pending) == 1 else np.concatenate(self._pending)
+        self._pending, self._n_pending = [joined[length:]], len(joined) - length
         self._position += length
-        return self._position - length, taken
+        return self._position - length, joined[:length]
 
 
 def demo_song() -> Path:

@@ -438,18 +438,28 @@ def _open_local(path: Path, reader: FileReader, budget: OpeningBudget, *, as_cha
             )
         text = _Text(Path(target).read_bytes(), os.fspath(Path(target).absolute()))
         return Media(_open_container(text, format="hls", io_open=hook, budget=budget), reader)
+    if not as_chain and head.startswith(OGG_CAPTURE_PATTERN):
+        with path.open("rb") as file:
+            as_chain = ChainedOgg(file.read).next_link()
+    return _open_media(reader, hook, budget, as_chain=as_chain)
+
+
+def _open_media(
+    reader: FileReader | ProtocolReader, hook: Callable[..., Reader], budget: OpeningBudget, *, as_chain: bool = True
+) -> Media:
+    """Open bytes that are no playlist: an RTP session, a chained Ogg stream, or a container."""
+    head = reader.head()
     if _is_sdp(head):
-        return _open_session(reader, budget)
-    if head.startswith(OGG_CAPTURE_PATTERN) and (as_chain or _has_links(path)):
+        text = _Text(_whole(reader), reader.name)
+        reader.close()
+        return Media(_open_container(text, format="sdp", protocols=_SDP_PROTOCOLS, budget=budget), None, sent=True)
+    if head.startswith(OGG_CAPTURE_PATTERN) and as_chain:
         chain = ChainedOgg(reader.read)
         return Media(_open_container(chain, format="ogg", budget=budget), reader, chain)
-    return Media(_open_container(reader, io_open=hook, budget=budget), reader)
-
-
-def _has_links(path: Path) -> bool:
-    """Whether an Ogg stream has more than one link."""
-    with path.open("rb") as file:
-        return ChainedOgg(file.read).next_link()
+    mpeg_format = None
+    if isinstance(reader, ProtocolReader) and reader.size is None and not head.startswith(b"ID3"):  # a station
+        mpeg_format = _mpeg_format(reader)
+    return Media(_open_container(reader, format=mpeg_format, io_open=hook, budget=budget), reader)
 
 
 def open_address(url: str, *, timeout_s: float) -> Media:
@@ -490,7 +500,8 @@ def _open_remote(url: str, timeout_s: float, budget: OpeningBudget, *, depth: in
         reader = ProtocolReader(url, timeout_s=timeout_s, protocols=_URL_PROTOCOLS, budget=budget)
         with _closed_on_error(reader):
             if not may_be_playlist(reader.head()):
-                return _open_bytes(reader, budget, timeout_s)
+                hook = _nested_opener(_URL_PROTOCOLS, budget, timeout_s)
+                return _open_media(reader, hook, budget)
             text = _whole(reader)
         reader.close()
         return _open_playlist(url, text, timeout_s, budget, depth)
@@ -501,18 +512,6 @@ def _open_remote(url: str, timeout_s: float, budget: OpeningBudget, *, depth: in
         raise SourceError(f"cannot open {redact_address(url)}: it is not an address") from error
 
 
-def _open_bytes(reader: ProtocolReader, budget: OpeningBudget, timeout_s: float) -> Media:
-    head = reader.head()
-    if _is_sdp(head):
-        return _open_session(reader, budget)
-    if head.startswith(OGG_CAPTURE_PATTERN):
-        chain = ChainedOgg(reader.read)
-        return Media(_open_container(chain, format="ogg", budget=budget), reader, chain)
-    hook = _nested_opener(_URL_PROTOCOLS, budget, timeout_s)
-    framing = None if reader.size is not None or head.startswith(b"ID3") else _mpeg_format(reader)
-    return Media(_open_container(reader, format=framing, io_open=hook, budget=budget), reader)
-
-
 def _mpeg_format(reader: ProtocolReader) -> str | None:
     """Return the format of a station that sends MP3 or AAC, from as few bytes as possible."""
     searched = 0
@@ -521,13 +520,6 @@ def _mpeg_format(reader: ProtocolReader) -> str | None:
         if searched == before:
             break
     return framing
-
-
-def _open_session(reader: FileReader | ProtocolReader, budget: OpeningBudget) -> Media:
-    """Open what an SDP description names: an endless session over RTP."""
-    text = _Text(_whole(reader), reader.name)
-    reader.close()
-    return Media(_open_container(text, format="sdp", protocols=_SDP_PROTOCOLS, budget=budget), None, sent=True)
 
 
 def _open_playlist(url: str, text: bytes, timeout_s: float, budget: OpeningBudget, depth: int) -> Media:

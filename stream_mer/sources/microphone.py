@@ -206,12 +206,12 @@ class Reading:
     Attributes:
         now: Levels of the newest ``READING_S``.
         whole: Levels of everything since the start.
-        heard_s: Audio since the start, seconds.
+        audio_s: Audio since the start, seconds.
     """
 
     now: tuple[ChannelLevel, ...]
     whole: tuple[ChannelLevel, ...]
-    heard_s: float
+    audio_s: float
 
 
 def read_meter(
@@ -240,7 +240,7 @@ def read_meter(
     try:
         pending: list[NDArray[np.float32]] = []
         audio_at = clock()
-        while meter.heard_s < duration_s:
+        while meter.audio_s < duration_s:
             try:
                 block = capture.blocks.get(timeout_s=_POLL_S)
             except (TimeoutError, MailboxClosed):
@@ -269,7 +269,7 @@ class _Meter:
     """Levels of each channel, now and since the start."""
 
     def __init__(self, channels: tuple[int, ...]) -> None:
-        self.heard_s = 0.0
+        self.audio_s = 0.0
         self._channels = channels
         self._overloads = [OverloadCounter() for _ in channels]
         self._clipped = [0] * len(channels)
@@ -284,12 +284,12 @@ class _Meter:
         self._peak = np.maximum(self._peak, np.abs(samples).max(axis=0))
         self._energy += np.square(samples, dtype=np.float64).sum(axis=0)
         self._length += len(samples)
-        self.heard_s += len(samples) / rate_hz
+        self.audio_s += len(samples) / rate_hz
         rms = np.sqrt(self._energy / self._length)
         whole = [Level.of(peak=float(peak), rms=float(mean)) for peak, mean in zip(self._peak, rms, strict=True)]
         now = [measure(samples[:, k]) for k in range(samples.shape[1])]
         return Reading(
-            now=self._numbered(now, clipped), whole=self._numbered(whole, self._clipped), heard_s=self.heard_s
+            now=self._numbered(now, clipped), whole=self._numbered(whole, self._clipped), audio_s=self.audio_s
         )
 
     def _numbered(self, levels: list[Level], clipped: list[int]) -> tuple[ChannelLevel, ...]:

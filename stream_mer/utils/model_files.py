@@ -15,6 +15,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from stream_mer.errors import CheckpointError
+
+_PACKAGE = Path(__file__).parents[1]
+MODEL_FOLDERS = (_PACKAGE / "models", _PACKAGE.parent / "models")
+"""Folders of the packaged models: those of the wheel, and those of the repository."""
+
 MAX_CONFIG_BYTES = 4 << 20
 """The largest that training has written has 19 kB."""
 
@@ -25,6 +31,22 @@ MAX_WEIGHT = 1e6
 """Trained weights stay below 100; with much larger ones, outputs are no numbers."""
 
 T = TypeVar("T")
+
+
+def find_packaged(name: str, marker: str) -> Path:
+    """Return the folder of a packaged model.
+
+    Args:
+        name: Name of the folder.
+        marker: Name of a file that it must hold.
+
+    Raises:
+        CheckpointError: It is missing.
+    """
+    for folder in MODEL_FOLDERS:
+        if (folder / name / marker).is_file():
+            return folder / name
+    raise CheckpointError(f"{name} is not in {' or '.join(map(str, MODEL_FOLDERS))}: install stream-mer again")
 
 
 def read_config(path: Path) -> Any:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from stream_mer.audio.audio_state import counts
+from stream_mer.audio.audio_state import has_emotion
 from stream_mer.types import CATEGORIES, CLUSTERS, UNKNOWN, EmotionFrame, LyricLine, StreamEvent
 
 
@@ -111,7 +111,7 @@ class FileSummary:
     def _add(self, frame: EmotionFrame) -> None:
         self.n_frames += 1
         self.duration_s = frame.t1
-        if not counts(frame.raw):
+        if not has_emotion(frame.raw):
             return
         if self._words_alone:
             self._reset()

@@ -79,7 +79,7 @@ def test_a_sure_word_with_enough_audio_after_it_needs_no_second_pass() -> None:
     agreement = LocalAgreement(AgreementSettings(sure_probability=0.8, sure_context_s=1.0))
     heard = [LyricWord(t0=t, t1=t + 0.4, text=name, probability=p) for t, name, p in
              ((0.0, "sure", 0.9), (0.5, "too", 0.9), (1.0, "doubt", 0.3), (1.5, "late", 0.9))]  # fmt: skip
-    assert text(agreement.update(heard, heard_until_s=2.5)) == "sure too"
+    assert text(agreement.update(heard, audio_until_s=2.5)) == "sure too"
 
 
 def test_words_about_to_leave_the_buffer_are_committed_without_agreement() -> None:
@@ -118,7 +118,7 @@ def test_what_is_committed_only_grows_and_never_runs_backwards(
     until = float("-inf")
     for one in passes:
         before = list(seen)
-        seen.extend(agreement.update(one, heard_until_s=25.0))
+        seen.extend(agreement.update(one, audio_until_s=25.0))
         assert seen[: len(before)] == before
         assert agreement.committed_until_s >= until
         until = agreement.committed_until_s

@@ -475,20 +475,20 @@ def test_a_concert_in_several_languages_is_followed_and_every_line_says_its_own(
 def test_a_passage_in_doubt_is_tried_now_and_then_once_the_language_is_settled() -> None:
     settings = LanguageSettings(votes=1, doubt_s=2.0, doubt_every_s=4.5)
     lock = LanguageLock(settings)
-    assert not lock.wants_trial(10.0, unheard_s=3.0)
+    assert not lock.wants_trial(10.0, unclear_s=3.0)
     hear(lock, 10.0, "en")
-    assert not lock.wants_trial(12.0, unheard_s=1.9)
-    assert lock.wants_trial(12.0, unheard_s=2.0)
+    assert not lock.wants_trial(12.0, unclear_s=1.9)
+    assert lock.wants_trial(12.0, unclear_s=2.0)
     assert not lock.learn_trial(12.0, language="en", probability=0.9, believable=True)
-    assert not lock.wants_trial(16.0, unheard_s=3.0)
-    assert lock.wants_trial(16.5, unheard_s=3.0)
+    assert not lock.wants_trial(16.0, unclear_s=3.0)
+    assert lock.wants_trial(16.5, unclear_s=3.0)
     assert not lock.learn_trial(16.5, language="fr", probability=0.59, believable=True)
     assert not lock.learn_trial(21.0, language="fr", probability=0.9, believable=False)
     assert lock.settled == "en"
     assert lock.learn_trial(25.5, language="fr", probability=0.6, believable=True)
     assert lock.settled == lock.language_at(27.0) == "fr"
-    assert lock.wants_trial(27.0, unheard_s=2.0)  # the way back is open at once
-    assert not LanguageLock(LanguageSettings(fixed="en")).wants_trial(12.0, unheard_s=9.0)
+    assert lock.wants_trial(27.0, unclear_s=2.0)  # the way back is open at once
+    assert not LanguageLock(LanguageSettings(fixed="en")).wants_trial(12.0, unclear_s=9.0)
 
 
 def words_of(language: str, line: int) -> list[str]:

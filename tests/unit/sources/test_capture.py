@@ -91,7 +91,7 @@ class ScriptedCapture:
         self._produce()
         opened = world.now >= self._opened_at and not (self._died and self._audio_at is None)
         return Health(
-            heard_at=world.now,
+            alive_at=world.now,
             opened_at=self._opened_at if opened else None,
             audio_at=self._audio_at,
             trouble="is gone" if self._died else None,
@@ -259,7 +259,7 @@ class Watched:
         action = self.supervisor.step(self.now, self.health)
         if action is Action.START:
             self.starts += 1
-            self.health = Health(heard_at=self.now)
+            self.health = Health(alive_at=self.now)
         elif action is Action.STOP:
             self.health = None
         return action
@@ -268,10 +268,10 @@ class Watched:
         actions = []
         for _ in range(round(duration_s / STEP_S)):
             if self.health is not None and alive:
-                heard_at = self.now + STEP_S
-                opened_at = self.health.opened_at or (heard_at if audio else None)
-                audio_at = heard_at if audio else self.health.audio_at
-                self.health = replace(self.health, heard_at=heard_at, opened_at=opened_at, audio_at=audio_at)
+                alive_at = self.now + STEP_S
+                opened_at = self.health.opened_at or (alive_at if audio else None)
+                audio_at = alive_at if audio else self.health.audio_at
+                self.health = replace(self.health, alive_at=alive_at, opened_at=opened_at, audio_at=audio_at)
             actions.append(self.step())
         return actions
 
@@ -379,7 +379,7 @@ def test_a_hang_while_opening_is_ended() -> None:
 def test_the_first_audio_of_an_idle_device_may_take_longer_than_a_stall() -> None:
     world = Watched(Supervisor())
     world.step()
-    world.health = Health(heard_at=world.now, opened_at=world.now)
+    world.health = Health(alive_at=world.now, opened_at=world.now)
     assert Action.STOP not in world.run(TIMEOUTS.first_audio_s - 0.2)
     assert world.supervisor.state == "live"  # nothing was lost yet
     assert Action.STOP in world.run(0.5)

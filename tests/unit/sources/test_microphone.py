@@ -44,7 +44,7 @@ class FakeCapture:
 
     def health(self) -> Health:
         now = time.monotonic()
-        return Health(heard_at=now, opened_at=now, audio_at=now)
+        return Health(alive_at=now, opened_at=now, audio_at=now)
 
     def close(self) -> None:
         self.closed += 1
@@ -251,7 +251,7 @@ class Capture:
             self.blocks.put(CapturedBlock(start=start, samples=audio[start : start + 960], captured_at=0.0))
 
     def health(self) -> Health:
-        return Health(heard_at=time.monotonic(), trouble=self._trouble)
+        return Health(alive_at=time.monotonic(), trouble=self._trouble)
 
     def close(self) -> None:
         self.blocks.close()
@@ -272,7 +272,7 @@ class Backend:
 
 def test_each_channel_is_measured_by_itself() -> None:
     readings = list(read_meter(Backend(), DEVICE, channels=(1, 2, 4), duration_s=0.85))
-    assert [round(reading.heard_s, 2) for reading in readings] == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
+    assert [round(reading.audio_s, 2) for reading in readings] == [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
     loud, soft, clipped = readings[-1].whole
     assert (loud.channel, soft.channel, clipped.channel) == (1, 2, 4)
     assert (loud.level.peak_dbfs, loud.level.rms_dbfs) == pytest.approx((0.0, -3.0), abs=0.05)
@@ -311,7 +311,7 @@ def test_the_verdict_says_what_to_do(measured: ChannelLevel, says: str) -> None:
 def test_the_meter_ends_with_one_line_for_each_channel(terminal: bool) -> None:
     out = io.StringIO()
     console = Console(file=out, force_terminal=terminal, width=120, color_system=None)
-    reading = Reading(now=(level(-9, clipped=4),), whole=(level(-3),), heard_s=0.1)
+    reading = Reading(now=(level(-9, clipped=4),), whole=(level(-3),), audio_s=0.1)
     show_meter([reading, reading], name="Desk [2]", console=console)
     lines = out.getvalue().splitlines()
     assert lines[0] == "Desk [2]"
