@@ -54,7 +54,7 @@ class WledLink(LightLink):
         port: Its port.
     """
 
-    def __init__(self, host: str, port: int = WLED_PORT) -> None:
+    def __init__(self, host: str, port: int) -> None:
         super().__init__()
         self._host = host
         self._port = port
@@ -78,7 +78,7 @@ class WledLink(LightLink):
         self._send_to(self._address, self._port, bytes([_DRGB, 0]))
 
 
-def wled_output(host: str, port: int = WLED_PORT, *, stream: str) -> LightOutput:
+def wled_output(host: str, port: int, stream: str) -> LightOutput:
     """Make the output for one controller: valence chooses the hue, arousal intensity and speed."""
     strip = Fixture(name="strip", channels=("red", "green", "blue"), count=_STRIP_LAMPS, offset_step=1 / _STRIP_LAMPS)
     rig = Rig(fixtures=(strip,), name="wled", rate_hz=30.0, look=Look())
@@ -95,7 +95,7 @@ class LedFxLink(LightLink):
         clock: Seconds, monotonic.
     """
 
-    def __init__(self, host: str, port: int = LEDFX_PORT, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, host: str, port: int, *, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
         self._host = host
         self._port = port
@@ -146,7 +146,7 @@ def _global_settings(channels: bytes) -> dict[str, object]:
     return {"gradient": f"linear-gradient(90deg, {stops})", "brightness": brightness}
 
 
-def ledfx_output(host: str, port: int = LEDFX_PORT, *, stream: str) -> LightOutput:
+def ledfx_output(host: str, port: int, stream: str) -> LightOutput:
     """Make the output for one LedFx: the category chooses the colours, arousal the brightness."""
     look = Look(colour="palette", rounds_per_min=0.0)
     lamps = Fixture(

@@ -11,11 +11,13 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 import msgspec
+from msgspec import Meta
 
 from stream_mer.errors import SettingError, brief, did_you_mean
+from stream_mer.outputs.dmx.wled_ledfx import LEDFX_PORT, WLED_PORT, ledfx_output, wled_output
 from stream_mer.outputs.osc.mapping import (
     ADDRESS,
     FIELDS,
@@ -69,12 +71,6 @@ class OscTarget:
         check_host(self.host, f"{self.name}: host", ipv6=True)
         if not 1 <= self.port <= 65_535:
             raise SettingError(f"{self.name}: a port is 1 to 65535, not {self.port}")
-        if self.transport not in TRANSPORTS:
-            raise SettingError(
-                f"{self.name}: no transport is called {self.transport!r}{did_you_mean(self.transport, TRANSPORTS)}"
-            )
-        if not 0 < self.rate_hz <= MAX_RATE_HZ:
-            raise SettingError(f"{self.name}: rate_hz is above 0 and at most {MAX_RATE_HZ:g}, not {self.rate_hz:g}")
 
     @property
     def place(self) -> str:
@@ -132,29 +128,29 @@ def find_target(spec: str) -> OscTarget:
     return target.at(place) if at else target
 
 
-class _MappingFile(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+class _MappingFile(msgspec.Struct, kw_only=True):
     """A mapping file; the preset gives what the file leaves out."""
 
     preset: str | None = None
     prefix: str = ""
     host: str | None = None
-    port: int | None = None
-    transport: str | None = None
-    rate_hz: float | None = None
+    port: Annotated[int, Meta(ge=1, le=65_535)] | None = None
+    transport: Transport | None = None
+    rate_hz: Annotated[float, Meta(gt=0, le=MAX_RATE_HZ)] | None = None
     strings: bool | None = None
     light: bool | None = None
-    step: float | None = None
-    hold_s: float | None = None
-    fade_s: float | None = None
+    step: Annotated[float, Meta(ge=0, le=0.1)] | None = None
+    hold_s: Annotated[float, Meta(ge=0, le=1e6)] | None = None
+    fade_s: Annotated[float, Meta(gt=0, le=1e6)] | None = None
     fields: dict[str, Any] | None = None
 
 
-class _FieldTable(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+class _FieldTable(msgspec.Struct, kw_only=True):
     """One field of a mapping file."""
 
     address: str = ADDRESS
     scale: str | None = None
-    slew_per_s: float | None = None
+    slew_per_s: Annotated[float, Meta(gt=0, le=1e6)] | None = None
     release: bool = False
 
 
@@ -332,37 +328,25 @@ class OtherReceiver:
     open: Callable[[str, int, str], ShowOutput]
 
 
-def _open_wled(host: str, port: int, stream: str) -> ShowOutput:
-    from stream_mer.outputs.dmx.wled_ledfx import wled_output  # noqa: PLC0415 - a list of the presets does without
-
-    return wled_output(host, port, stream=stream)
-
-
-def _open_ledfx(host: str, port: int, stream: str) -> ShowOutput:
-    from stream_mer.outputs.dmx.wled_ledfx import ledfx_output  # noqa: PLC0415 - as above
-
-    return ledfx_output(host, port, stream=stream)
-
-
 OTHER_RECEIVERS: Mapping[str, OtherReceiver] = {
     "wled": OtherReceiver(
-        port=21324,
+        port=WLED_PORT,
         speaks="WLED's own UDP, DRGB",
         about="WLED, which knows no OSC: colours along the strip, up to 490 LEDs; valence is hue, arousal intensity "
         "and speed. At the end it goes back to its own effect.",
         setup="Config > Sync Interfaces: Receive UDP realtime is on from the start. Several strips, more LEDs or other "
         "looks: a rig over sACN.",
-        open=_open_wled,
+        open=wled_output,
     ),
     "ledfx": OtherReceiver(
         host="127.0.0.1",
-        port=8888,
+        port=LEDFX_PORT,
         speaks="LedFx's HTTP interface",
         about="LedFx, which knows no OSC: the category gives all running effects their gradient, arousal their "
         "brightness; LedFx itself moves with the music. At most once in two seconds, as LedFx writes it to disk.",
         setup="Nothing but running effects. Tried with LedFx 2.2.1; one from before autumn 2025 does not know "
         "apply_global, and says so.",
-        open=_open_ledfx,
+        open=ledfx_output,
     ),
 }
 """All of them, by name."""
