@@ -36,7 +36,15 @@ def command(*, out: Path, origin: str, **options: Any) -> None:
     given = CorpusOptions(**options)
     prepared = given.prepare()
     table = train(
-        prepared.data, prepared.backbone, given.recipe(), given.seed, out=out, cache=given.cache, origin=origin
+        prepared.data,
+        prepared.backbone,
+        given.recipe(),
+        given.seed,
+        out=out,
+        cache=given.cache,
+        origin=origin,
+        corpora=[corpus.resolve().name for corpus in given.corpora],
+        transcribed=not given.no_transcripts,
     )
     EscapingConsole().print(*table.rendered())
     echo(f"Wrote {out / 'weights.safetensors'}, config.json and CARD.md")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from typing import Any
@@ -82,21 +82,34 @@ class ClassCalibration:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage:
+    """Share of the ratings that lay within the interval around what was published.
+
+    Attributes:
+        heard_s: Seconds of music heard so far.
+        valence: 0..1.
+        arousal: 0..1.
+    """
+
+    heard_s: float
+    valence: Figure
+    arousal: Figure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrationReport:
     """Whether calibration keeps its promises: on each fold, what the other folds promised of it.
 
     Attributes:
         level: Share that the intervals promise to hold.
-        valence_coverage: Share that they held.
-        arousal_coverage: Likewise.
+        coverage: Share that they held, by ``HEARD_S``; a length that too few clips have is left out.
         category: Of the category.
         cluster: Of the cluster.
         unknown: Of the category, by ``CONFIDENCES``.
     """
 
     level: float
-    valence_coverage: Figure
-    arousal_coverage: Figure
+    coverage: tuple[Coverage, ...]
     category: ClassCalibration
     cluster: ClassCalibration
     unknown: tuple[ConfidenceRow, ...]
@@ -197,19 +210,29 @@ def _quadrants(emotion: NDArray[np.float64]) -> NDArray[np.int_]:
 
 def _errors_by_context(data: ClipSet, results: FoldResults, bare: Calibration) -> tuple[PredictionError, ...]:
     """Half widths that hold ``LEVEL`` of the published values, by the seconds heard so far."""
-    rows = np.flatnonzero(data.with_audio & data.labels.emotion.isfinite().all(1).numpy()).tolist()
-    shown = {row: show(results.moments[row], bare).values for row in rows}
     found = []
+    for heard_s, _, errors in _published_errors(data, results, bare):
+        valence, arousal = (conformal_half_width(errors[:, k], LEVEL) for k in range(2))
+        found.append(PredictionError(heard_s=heard_s, valence=valence, arousal=arousal))
+    return tuple(found) or bare.errors
+
+
+def _published_errors(
+    data: ClipSet, results: FoldResults, calibration: Calibration
+) -> Iterator[tuple[float, NDArray[np.int_], NDArray[np.float64]]]:
+    """Absolute errors of the published (smoothed) valence and arousal.
+
+    Yields:
+        For each of ``HEARD_S`` that enough clips have: the seconds, the rows of these clips [n], the errors [n, 2].
+    """
+    rows = np.flatnonzero(data.with_audio & data.labels.emotion.isfinite().all(1).numpy())
+    shown = {row: show(results.moments[row], calibration).values for row in rows.tolist()}
     for heard_s in HEARD_S:
         place = round(heard_s / TOKEN_S) - 1
-        there = [row for row in rows if len(shown[row]) > place]
-        if len(there) < _MIN_BIN:
-            continue
-        truth = [_rating_at(data, row, place) for row in there]
-        errors = np.abs(np.array(truth) - np.array([shown[row][place] for row in there]))
-        widths = [conformal_half_width(errors[:, k], LEVEL) for k in range(2)]
-        found.append(PredictionError(heard_s=heard_s, valence=widths[0], arousal=widths[1]))
-    return tuple(found) or bare.errors
+        there = np.array([row for row in rows.tolist() if len(shown[row]) > place], dtype=np.int64)
+        if len(there) >= _MIN_BIN:
+            pairs = [(_rating_at(data, row, place), shown[row][place]) for row in there.tolist()]
+            yield heard_s, there, np.array([np.abs(truth - value) for truth, value in pairs])
 
 
 def _rating_at(data: ClipSet, row: int, place: int) -> NDArray[np.float64]:
@@ -237,27 +260,36 @@ def spread_map(predictions: NDArray[np.float64], ratings: NDArray[np.float32]) -
     return (*knots, (1.0, 1.0))
 
 
-def measure_calibration(data: ClipSet, predictions: Predictions, link: CategoryLink) -> CalibrationReport:
+def measure_calibration(data: ClipSet, results: FoldResults, calibration: Calibration) -> CalibrationReport:
     """Calibrate on all folds but one and look at that one, for each in turn; intervals are a bootstrap over artists.
 
     Args:
         data: The clips.
-        predictions: Of single frames.
-        link: Of category and point.
+        results: Out-of-fold predictions; categories and clusters are those of single frames with recognised lyrics.
+        calibration: Whose link of category and point is published.
     """
-    emotion, category, cluster = _labels(data)
+    _, category, cluster = _labels(data)
     folds = np.array([clip.fold for clip in data.clips])
     artists = np.array([clip.artist or clip.clip_id for clip in data.clips])
-    rated = np.isfinite(emotion).all(1)
-    held = coverage(np.abs(emotion - predictions.emotion)[rated], folds[rated], LEVEL)
+    predictions = results.frames[RECOGNISED.name]
+    held = [
+        (heard_s, rows, coverage(errors, folds[rows], LEVEL))
+        for heard_s, rows, errors in _published_errors(data, results, calibration)
+    ]
     # As a logit each, linked probabilities take a temperature like any others.
-    logits = np.log(linked_probabilities(predictions, 1.0, link) + 1e-12)
+    logits = np.log(linked_probabilities(predictions, 1.0, calibration.category_link) + 1e-12)
     of_category = _Labelled.of(category, logits, folds, artists)
     of_cluster = _Labelled.of(cluster, predictions.cluster, folds, artists)
     return CalibrationReport(
         level=LEVEL,
-        valence_coverage=_share(held[:, 0], artists[rated]),
-        arousal_coverage=_share(held[:, 1], artists[rated]),
+        coverage=tuple(
+            Coverage(
+                heard_s=heard_s,
+                valence=_share(inside[:, 0], artists[rows]),
+                arousal=_share(inside[:, 1], artists[rows]),
+            )
+            for heard_s, rows, inside in held
+        ),
         category=of_category.calibration(),
         cluster=of_cluster.calibration(),
         unknown=of_category.unknown(),

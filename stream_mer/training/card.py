@@ -6,7 +6,7 @@ import io
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -73,13 +73,17 @@ through the Universal Sentence Encoder multilingual v3 (Apache-2.0), which is no
 
 
 _KEPT_PROMISES = """
-Whether that holds was measured on each fold with what the other four gave, on single frames with 10 s heard and the
-recognised lyrics of that time:
+Measured on each fold with the calibration of the other four. Share of the ratings within the {level:.0%} interval
+of the published (smoothed) value, by the seconds heard:
 
-| promise | kept |
+| heard, s | valence | arousal |
+| --- | --- | --- |
+{coverage}
+
+Probabilities of single frames with 10 s heard and the recognised lyrics of that time:
+
+| figure | |
 | --- | --- |
-| {level:.0%} of the valences lie within their interval | {valence} |
-| {level:.0%} of the arousals lie within their interval | {arousal} |
 | calibration error of the category, bare → with its temperature | {category_bare} → {category} |
 | calibration error of the cluster, bare → with its temperature | {cluster_bare} → {cluster} |
 
@@ -140,7 +144,7 @@ def write_card(
         calibration="" if report is None else _kept_promises(report, pictures),
         stage="" if stage is None or len(stage.sounds) < 2 else _stage(stage, training["stage_copies"]),
         folds="Five folds",
-        command=_command(checkpoint.name, training["stage_copies"], training["words"]),
+        command=_command(checkpoint.name, training),
         members=training["members"],
         table=_markdown(table),
         words=_words(table),
@@ -155,9 +159,12 @@ def write_card(
     replace_text(folder / "CARD.md", text)
 
 
-def _command(name: str, copies: int, sets: Sequence[str]) -> str:
-    options = [f"--stage-copies {copies}"] * bool(copies) + [f"--words {title}.csv" for title in sets]
-    return " ".join(["stream-mer train --corpus CORPUS", *options, f"--out {name}"])
+def _command(name: str, training: Mapping[str, Any]) -> str:
+    options = [f"--corpus {corpus}" for corpus in training["corpora"]]
+    options += ["--no-transcripts"] * (not training["transcribed"])
+    options += [f"--stage-copies {training['stage_copies']}"] * bool(training["stage_copies"])
+    options += [f"--words {title}.csv" for title in training["words"]]
+    return " ".join(["stream-mer train", *options, f"--out {name}"])
 
 
 def _confusions(counts: Mapping[str, list[list[int]]], pictures: Sequence[str]) -> str:
@@ -172,8 +179,7 @@ def _confusions(counts: Mapping[str, list[list[int]]], pictures: Sequence[str]) 
 def _kept_promises(report: CalibrationReport, pictures: Sequence[str]) -> str:
     text = _KEPT_PROMISES.format(
         level=report.level,
-        valence=report.valence_coverage,
-        arousal=report.arousal_coverage,
+        coverage="\n".join(f"| {row.heard_s:g} | {row.valence} | {row.arousal} |" for row in report.coverage),
         category_bare=report.category.before,
         category=report.category.after,
         cluster_bare=report.cluster.before,

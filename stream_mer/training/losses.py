@@ -59,8 +59,8 @@ class LossWeights:
     """
 
     emotion: float = 1.0
-    category: float = 0.5
-    cluster: float = 0.5
+    category: float = 1.0
+    cluster: float = 1.0
     concordance: float = 0.1
     error: float = 10.0
     dynamics: float = 0.3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -21,7 +22,16 @@ from stream_mer.version import __version__
 
 
 def train(
-    data: ClipSet, backbone: Backbone, recipe: Recipe, seed: int, *, out: Path, cache: Path, origin: str
+    data: ClipSet,
+    backbone: Backbone,
+    recipe: Recipe,
+    seed: int,
+    *,
+    out: Path,
+    cache: Path,
+    origin: str,
+    corpora: Sequence[str] = ("CORPUS",),
+    transcribed: bool = True,
 ) -> FoldTable:
     """Cross-validate, calibrate, train on all clips, and write the checkpoint with its card.
 
@@ -33,13 +43,15 @@ def train(
         out: Folder of the checkpoint; its name becomes the model's.
         cache: Keeps finished folds, so that an interrupted run goes on.
         origin: For the card: where the clips come from.
+        corpora: For the card: names of the folders that ``data`` came from.
+        transcribed: For the card: whether clips without a transcript were transcribed.
     """
     bare = cross_validate(data, recipe, seed, cache, conditions=(*STANDARD_CONDITIONS, *stage_conditions(data)))
     results = with_earned_strength(data, bare, as_they_are=frozenset(data.sounds))
     strength = earned_strength(data, bare, np.ones(len(data), dtype=np.bool_))
     table = fold_table(data, results)
     calibration = replace(calibrate(data, results), text_strength=strength)
-    report = measure_calibration(data, results.frames["recognised"], calibration.category_link)
+    report = measure_calibration(data, results, calibration)
     live = live_report(data, [show(moments, calibration) for moments in results.moments])
     on_stage = stage_report(data, results)
     announce(f"Training on all {len(data)} clips, about as long as a fold")
@@ -54,6 +66,8 @@ def train(
             "seed": seed,
             "recipe": asdict(recipe),
             "clips": _counts(data),
+            "corpora": list(corpora),
+            "transcribed": transcribed,
             "stage_copies": len(data.tokens) - 1,
             "words": [name for name in dict.fromkeys(data.sets.tolist()) if name],
             "folds": table.to_dict(),

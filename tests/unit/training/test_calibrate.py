@@ -17,6 +17,7 @@ from stream_mer.training import calibrate as calibrate_module
 from stream_mer.training import metrics
 from stream_mer.training.calibrate import (
     CONFIDENCES,
+    HEARD_S,
     LEVEL,
     calibrate,
     conformal_half_width,
@@ -35,6 +36,8 @@ from stream_mer.training.crossvalidation import STANDARD_CONDITIONS, FoldResults
 from stream_mer.training.dataset import ClipSet
 
 ERRORS = (PredictionError(heard_s=0.0, valence=0.4, arousal=0.3),)
+CALIBRATION = Calibration(errors=ERRORS)
+LONGEST_S = 12.0  # of the clips that ``results`` makes
 
 
 @pytest.fixture(autouse=True)
@@ -168,9 +171,10 @@ def test_the_report_of_overconfident_predictions(clip_set: Callable[..., ClipSet
     predictions = Predictions(
         emotion=emotion + 0.3 * rng.standard_normal((n, 2)), category=moved, cluster=np.zeros((n, 5))
     )
-    report = measure_calibration(data, predictions, CategoryLink())
+    report = measure_calibration(data, results(predictions), CALIBRATION)
     assert report.level == LEVEL
-    for figure in (report.valence_coverage, report.arousal_coverage):
+    assert [row.heard_s for row in report.coverage] == [heard_s for heard_s in HEARD_S if heard_s <= LONGEST_S]
+    for figure in (figure for row in report.coverage for figure in (row.valence, row.arousal)):
         assert figure.value == pytest.approx(LEVEL, abs=0.06)  # three standard errors of 400 clips
         assert figure.n == n
         assert figure.low <= figure.value <= figure.high
@@ -198,8 +202,8 @@ def test_songs_of_words_alone_do_not_count(clip_set: Callable[..., ClipSet]) -> 
     of_clips = Predictions(emotion=emotion[:40], category=category[:40], cluster=cluster[:40])
     assert calibrate(data, results(predictions)) == calibrate(fewer, results(of_clips))
     assert (
-        measure_calibration(data, predictions, CategoryLink()).to_dict()
-        == measure_calibration(fewer, of_clips, CategoryLink()).to_dict()
+        measure_calibration(data, results(predictions), CALIBRATION).to_dict()
+        == measure_calibration(fewer, results(of_clips), CALIBRATION).to_dict()
     )
 
 
@@ -209,10 +213,10 @@ def test_a_corpus_without_such_labels_has_a_report_without_figures(clip_set: Cal
     data.labels.emotion.fill_(float("nan"))
     predictions = Predictions(emotion=np.zeros((10, 2)), category=np.zeros((10, 4)), cluster=np.zeros((10, 5)))
     assert calibrate(data, results(predictions)).category_accuracy == ()
-    report = measure_calibration(data, predictions, CategoryLink())
-    assert (report.valence_coverage.n, report.category.after.n, report.category.bins, report.unknown) == (0, 0, (), ())
+    report = measure_calibration(data, results(predictions), CALIBRATION)
+    assert (report.coverage, report.category.after.n, report.category.bins, report.unknown) == ((), 0, (), ())
     assert report.cluster.after.n == 10
-    assert report.to_dict()["valence_coverage"] == {"value": None, "low": None, "high": None, "n": 0}
+    assert report.to_dict()["category"]["after"] == {"value": None, "low": None, "high": None, "n": 0}
     json.dumps(report.to_dict(), allow_nan=False)
 
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from stream_mer.emotion.checkpoint import Calibration, CategoryLink, Checkpoint, PredictionError
 from stream_mer.training import card as card_module
-from stream_mer.training.calibrate import CalibrationReport, ClassCalibration, ConfidenceRow
+from stream_mer.training.calibrate import CalibrationReport, ClassCalibration, ConfidenceRow, Coverage
 from stream_mer.training.card import write_card
 from stream_mer.training.evaluate import AS_RECORDED, COLUMNS, STAGE_SCORES, WORD_SCORES, FoldTable, StageReport
 from stream_mer.training.live import LiveReport
@@ -45,7 +45,8 @@ def checkpoint() -> Checkpoint:
             category_link=CategoryLink(weight=0.4),
         ),
         training=training
-        | {"confusions": {"category": four, "cluster": five}, "stage_copies": 2, "words": ["verses", "poems"]},
+        | {"confusions": {"category": four, "cluster": five}, "stage_copies": 2, "words": ["verses", "poems"]}
+        | {"corpora": ["DEAM", "mine"], "transcribed": False},
     )
 
 
@@ -54,8 +55,7 @@ def report() -> CalibrationReport:
     found = ClassCalibration(before=replace(FIGURE, value=0.068), after=replace(FIGURE, value=0.033), bins=())
     return CalibrationReport(
         level=0.8,
-        valence_coverage=replace(FIGURE, value=0.801),
-        arousal_coverage=replace(FIGURE, value=0.799),
+        coverage=(Coverage(heard_s=2.0, valence=replace(FIGURE, value=0.801), arousal=replace(FIGURE, value=0.799)),),
         category=found,
         cluster=replace(found, before=replace(FIGURE, value=0.042)),
         unknown=(ConfidenceRow(confidence=0.6, expected=0.571, share=0.706, kept=replace(FIGURE, value=0.805)),),
@@ -68,12 +68,12 @@ def test_it_tells_what_calibration_promised_and_kept(
     write_card(tmp_path, checkpoint, TABLE, origin="Made up by a test.", report=report)
     card = (tmp_path / "CARD.md").read_text(encoding="utf-8")
     assert card.startswith("# mine")
-    assert "stream-mer train --corpus CORPUS --stage-copies 2 --words verses.csv --words poems.csv --out mine" in card
+    command = "stream-mer train --corpus DEAM --corpus mine --no-transcripts --stage-copies 2"
+    assert f"{command} --words verses.csv --words poems.csv --out mine" in card
     assert "| 1 | ± 0.61 | ± 0.52 |" in card
     assert "| 10 | ± 0.44 | ± 0.21 |" in card
     assert "weight 0.4" in card
-    assert "| 80% of the valences lie within their interval | 0.801 [0.400, 0.600] |" in card
-    assert "| 80% of the arousals lie within their interval | 0.799 [0.400, 0.600] |" in card
+    assert "| 2 | 0.801 [0.400, 0.600] | 0.799 [0.400, 0.600] |" in card
     assert "| 0.068 [0.400, 0.600] → 0.033 [0.400, 0.600] |" in card
     assert "| 0.042 [0.400, 0.600] → 0.033 [0.400, 0.600] |" in card
     assert "| 0.6 | 0.57 | 71% | 0.805 [0.400, 0.600] |" in card

@@ -40,8 +40,7 @@ def report(*, n_bins: int = 8) -> CalibrationReport:
     )
     return CalibrationReport(
         level=0.8,
-        valence_coverage=figure(0.8),
-        arousal_coverage=figure(0.79),
+        coverage=(),
         category=found,
         cluster=replace(found, before=figure(0.042)),
         unknown=unknown,
