@@ -149,10 +149,10 @@ class CorpusOptions:
             sounds=tuple(CONDITIONS) if self.stage else (),
         )
 
-    def recipe(self, *, least_members: int = 1) -> Recipe:
-        """The recipe that the options ask for, of so many members at least."""
+    def recipe(self) -> Recipe:
+        """The recipe that the options ask for."""
         recipe = Recipe(epochs=self.epochs)
-        return replace(recipe, model=replace(recipe.model, members=max(self.members, least_members)))
+        return replace(recipe, model=replace(recipe.model, members=self.members))
 
 
 def corpus_options(function: F) -> F:
