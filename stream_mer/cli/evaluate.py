@@ -38,7 +38,7 @@ _TRAINING_OPTIONS = ("backbone", "stage_copies", "stage", "words", "members", "s
 @click.option(
     "--ablations",
     is_flag=True,
-    help="Also train the method without each of its parts and compare clip by clip; takes hours. See --members, --epochs.",
+    help="Also train the method without each of its parts and compare clip by clip; hours. See --members, --epochs.",
 )
 def command(*, model: str | None, json_path: Path | None, ablations: bool, **options: Any) -> None:
     """Measure how well the joint model does on a labelled corpus, and print its figures.
