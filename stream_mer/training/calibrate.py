@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from typing import Any
@@ -14,7 +14,7 @@ from stream_mer.emotion.checkpoint import Calibration, CategoryLink, PredictionE
 from stream_mer.emotion.estimates import linked
 from stream_mer.training.crossvalidation import AUDIO_ONLY, PRINTED, RECOGNISED, FoldResults, Predictions
 from stream_mer.training.dataset import TOKEN_S, ClipSet
-from stream_mer.training.live import CONFIDENT, show
+from stream_mer.training.live import agreeing, show
 from stream_mer.training.metrics import Figure, bootstrap, calibration_error, ccc
 from stream_mer.types import CATEGORIES
 
@@ -25,11 +25,12 @@ CONFIDENCES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 HEARD_S = (1.0, 2.0, 5.0, 10.0, 30.0)
 """Seconds heard so far, at which intervals are fitted; between them they are interpolated."""
 
-AGREEMENT = 0.9
-"""Share of the confident frames whose point is to lie in the quadrant named."""
+AGREEMENT = 0.91
+"""Share of the confident published frames whose point is to lie in the quadrant named: .9, and a little in reserve."""
 
-LINK_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
+LINK_WEIGHTS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
 
+_NO_ERRORS = (PredictionError(heard_s=0.0, valence=2.0, arousal=2.0),)  # while none are known yet
 _LINK_SD = (0.01, 2.0)  # what a checkpoint may hold; see ``CategoryLink``
 _TEMPERATURES = np.geomspace(0.3, 4.0, 60)
 _BINS = 8  # of equal size: some 90 clips each, where an accuracy is known to within .1
@@ -130,10 +131,15 @@ def calibrate(data: ClipSet, results: FoldResults) -> Calibration:
     emotion, category, cluster = _labels(data)
     frames = results.frames[RECOGNISED.name]
     heard = data.with_audio
-    link, category_temperature = fit_link(category[heard], _of_rows(frames, heard), emotion[heard])
+    link, category_temperature = fit_link(
+        category[heard],
+        _of_rows(frames, heard),
+        emotion[heard],
+        [results.moments[row] for row in np.flatnonzero(heard)],
+    )
     labelled = category >= 0
     bare = Calibration(
-        errors=(PredictionError(heard_s=0.0, valence=2.0, arousal=2.0),),
+        errors=_NO_ERRORS,
         category_temperature=category_temperature,
         category_link=link,
     )
@@ -150,26 +156,32 @@ def calibrate(data: ClipSet, results: FoldResults) -> Calibration:
 
 
 def fit_link(
-    category: NDArray[np.int_], frames: Predictions, emotion: NDArray[np.float32]
+    category: NDArray[np.int_],
+    frames: Predictions,
+    emotion: NDArray[np.float32],
+    moments: Sequence[NDArray[np.float32]],
 ) -> tuple[CategoryLink, float]:
-    """The lightest link at which point and category agree in ``AGREEMENT`` of the confident frames, and a temperature.
+    """The lightest link at which point and category agree in ``AGREEMENT`` of the confident published frames.
 
     Args:
         category: Labels, [n], -1 without.
-        frames: Of the same rows.
+        frames: Single frames of the same rows.
         emotion: Ratings, [n, 2], NaN without.
+        moments: Outputs at each moment of the same rows, n arrays [moments, 11].
+
+    Returns:
+        The link, and the temperature of the category that goes with it.
     """
     rated = np.isfinite(emotion).all(1)
     errors = (frames.emotion - emotion)[rated]
     sd = np.sqrt(np.mean(errors**2, 0)).clip(*_LINK_SD) if len(errors) else np.array([0.2, 0.2])
-    quadrant = _quadrants(frames.emotion)
     found = CategoryLink(), temperature(category, frames.category)
     for weight in LINK_WEIGHTS:
         link = CategoryLink(weight=weight, valence_sd=float(sd[0]), arousal_sd=float(sd[1]))
         found = link, _linked_temperature(category, frames, link)
-        probs = linked_probabilities(frames, found[1], link)
-        confident = probs.max(1) >= CONFIDENT
-        if confident.any() and np.mean(probs.argmax(1)[confident] == quadrant[confident]) >= AGREEMENT:
+        published = Calibration(errors=_NO_ERRORS, category_temperature=found[1], category_link=link)
+        counts = np.array([agreeing(show(of_clip, published)) for of_clip in moments]).reshape(-1, 2).sum(0)
+        if counts[1] and counts[0] / counts[1] >= AGREEMENT:
             break
     return found
 
@@ -200,12 +212,6 @@ def _of_rows(predictions: Predictions, rows: NDArray[np.bool_]) -> Predictions:
     return Predictions(
         emotion=predictions.emotion[rows], category=predictions.category[rows], cluster=predictions.cluster[rows]
     )
-
-
-def _quadrants(emotion: NDArray[np.float64]) -> NDArray[np.int_]:
-    """The quadrant that each point [n, 2] lies in, as an index into ``CATEGORIES``."""
-    pleasant, lively = emotion[:, 0] >= 0, emotion[:, 1] >= 0
-    return np.where(lively, np.where(pleasant, 0, 1), np.where(pleasant, 3, 2))
 
 
 def _errors_by_context(data: ClipSet, results: FoldResults, bare: Calibration) -> tuple[PredictionError, ...]:

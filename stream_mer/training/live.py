@@ -151,7 +151,7 @@ def _root_mean(squares: NDArray[np.float64], rows: NDArray[np.int_]) -> float:
 def _agreement(data: ClipSet, shown: Sequence[Shown], artists: NDArray[np.str_]) -> dict[str, Figure]:
     """Share of the confident frames whose point lies in the quadrant named, and cues a minute."""
     rows = _rows(data)
-    counts = np.array([_agreeing(shown[row]) for row in rows], dtype=np.float64)
+    counts = np.array([agreeing(shown[row]) for row in rows], dtype=np.float64)
     minutes = np.array([len(shown[row].values) * TOKEN_S / 60 for row in rows])
     changes = np.array([shown[row].changes for row in rows], dtype=np.float64)
     named = np.array([sum(name != UNKNOWN for name in shown[row].categories) for row in rows], dtype=np.float64)
@@ -166,7 +166,7 @@ def _agreement(data: ClipSet, shown: Sequence[Shown], artists: NDArray[np.str_])
     }
 
 
-def _agreeing(shown: Shown) -> tuple[int, int]:
+def agreeing(shown: Shown) -> tuple[int, int]:
     """Confident frames whose point lies in the quadrant named, and all confident frames."""
     agreeing = confident = 0
     for (valence, arousal), probs, category in zip(shown.values, shown.probs, shown.categories, strict=True):

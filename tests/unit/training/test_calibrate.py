@@ -321,7 +321,7 @@ def contradicting(n: int = 400) -> tuple[NDArray[np.int_], Predictions, NDArray[
 
 def test_the_link_makes_point_and_category_agree() -> None:
     truth, frames, emotion = contradicting()
-    link, t = fit_link(truth, frames, emotion)
+    link, t = fit_link(truth, frames, emotion, results(frames).moments)
     assert link.weight > 0
     assert (link.valence_sd, link.arousal_sd) == pytest.approx((0.1, 0.1), abs=0.015)
     probs = linked_probabilities(frames, t, link)
@@ -333,7 +333,7 @@ def test_the_link_makes_point_and_category_agree() -> None:
 def test_no_link_is_made_where_both_agree_already() -> None:
     truth, frames, emotion = contradicting()
     agreeing = Predictions(emotion=frames.emotion, category=3.0 * np.eye(4)[truth], cluster=frames.cluster)
-    link, t = fit_link(truth, agreeing, emotion)
+    link, t = fit_link(truth, agreeing, emotion, results(agreeing).moments)
     assert link.weight == 0
     np.testing.assert_allclose(linked_probabilities(agreeing, t, link), softmax(agreeing.category, t))
 
