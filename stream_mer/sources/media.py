@@ -177,7 +177,7 @@ class FileReader:
         self.size = os.fstat(self._file.fileno()).st_size if regular else None
 
     def seekable(self) -> bool:
-        """Whether it is a regular file."""
+        """Return whether it is a regular file."""
         return self.size is not None
 
     def head(self) -> bytes:
