@@ -404,11 +404,14 @@ class Dispatcher:
             with self._turn:
                 for message, subscribers in self._pop():
                     for outbox, interval_s in subscribers:
-                        outbox.send(message, interval_s=interval_s)
+                        try:
+                            outbox.send(message, interval_s=interval_s)
+                        except Exception:  # one client's failure must not affect those behind it
+                            logger.exception("cannot send to a client")
         for function in functions:
             try:
                 function()
-            except Exception:  # one client's failure must not affect those behind it
+            except Exception:
                 logger.exception("a callback of the event loop failed")
 
     def _pop(self) -> list[tuple[QueuedMessage, Sequence[Subscriber]]]:

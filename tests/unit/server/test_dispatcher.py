@@ -231,3 +231,14 @@ def test_a_writer_that_fails_keeps_nobody_waiting(caplog):
     loop.calls.pop()()
     assert called == ["the next one"]
     assert "callback of the event loop failed" in caplog.text
+
+
+def test_a_client_that_fails_keeps_no_other_from_its_message(loop, dispatcher, caplog):
+    broken, healthy = Client(dispatcher), Client(dispatcher)
+    broken.outbox._write = None  # a bug
+    called = []
+    dispatcher.post(queued(b"one"), [Subscriber(broken.outbox, 0.0), Subscriber(healthy.outbox, 0.0)])
+    dispatcher.call_soon(lambda: called.append("flushed"))
+    loop.turn()
+    assert (healthy.written, called) == ([b"one"], ["flushed"])
+    assert "cannot send to a client" in caplog.text
