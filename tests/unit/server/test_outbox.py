@@ -267,3 +267,38 @@ def test_times_of_messages_long_sent_are_not_kept(wakes):
     assert drain(outbox) == ["e2"]
     outbox.put(queued("emotion", "too early", stream="s999"), interval_s=5000.0)
     assert drain(outbox) == [], "what is still to come is kept"
+
+
+def test_a_flush_stops_at_a_client_without_room_and_goes_on_where_it_stopped(wakes):
+    room, written = 1, []
+
+    def write(data: bytes) -> bool:
+        if len(written) < room:
+            written.append(data)
+            return True
+        return False
+
+    outbox = Outbox(capacity=4, wake=wakes, write=write)
+    for i in range(3):
+        outbox.put(queued("lyrics", f"l{i}"))
+    outbox.flush()
+    assert (written, outbox.unsent) == ([b"l0"], b"l1")
+    room = 9
+    outbox.send(queued("lyrics", "l3"))
+    outbox.flush()
+    assert written == [b"l0"], "nothing overtakes the message that is waited for"
+    written.append(outbox.unsent)
+    outbox.unsent = None
+    outbox.flush()
+    assert written == [b"l0", b"l1", b"l2", b"l3"]
+    assert (outbox.statistics().taken, outbox.statistics().waiting) == (4, 0)
+
+
+def test_a_closed_outbox_writes_nothing(wakes):
+    written = []
+    outbox = Outbox(capacity=4, wake=wakes, write=lambda data: not written.append(data))
+    outbox.send(queued("lyrics", "l0"))
+    outbox.close()
+    outbox.send(queued("lyrics", "l1"))
+    outbox.flush()
+    assert written == [b"l0"]
