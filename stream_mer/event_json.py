@@ -314,10 +314,10 @@ class MessageEncoder:
                 return Change(
                     stream=self._stream,
                     seq=self._count("change"),
-                    t=_short(event.t),
+                    t=_rounded(event.t),
                     from_=msgspec.convert(event.before, Category),
                     to=msgspec.convert(event.after, Category),
-                    dwell_s=_short(event.dwell_s),
+                    dwell_s=_rounded(event.dwell_s),
                 )
             case StreamStatus():
                 return Status(
@@ -326,7 +326,7 @@ class MessageEncoder:
                     source=event.source,
                     device=event.device,
                     lyrics=event.lyrics,
-                    lag_s=_short(event.lag_s),
+                    lag_s=_rounded(event.lag_s),
                     lost_samples=event.lost_samples,
                     clipping=event.clipping,
                     peak_db=event.peak_db,
@@ -336,10 +336,10 @@ class MessageEncoder:
                 return Levels(
                     stream=self._stream,
                     seq=self._count("levels"),
-                    t=_short(event.t),
-                    rms_db=_short(event.rms_db),
-                    peak_db=_short(event.peak_db),
-                    onset=_short(event.onset),
+                    t=_rounded(event.t),
+                    rms_db=_rounded(event.rms_db),
+                    peak_db=_rounded(event.peak_db),
+                    onset=_rounded(event.onset),
                 )
 
     def _count(self, kind: str) -> int:
@@ -406,12 +406,12 @@ def category_part(top: str, probs: Mapping[str, float]) -> CategoryPart:
         top: One of ``CATEGORIES`` or ``UNKNOWN``.
         probs: Probability of each of ``CATEGORIES``.
     """
-    return msgspec.convert({"top": top, "probs": _shorts(probs)}, CategoryPart)
+    return msgspec.convert({"top": top, "probs": _rounded_all(probs)}, CategoryPart)
 
 
 def cluster_probs(probs: Mapping[str, float]) -> ClusterProbs:
     """Return the probability of each of ``CLUSTERS`` as the wire has it."""
-    return ClusterProbs(**_shorts(probs))
+    return ClusterProbs(**_rounded_all(probs))
 
 
 def summary_message(
@@ -428,9 +428,9 @@ def summary_message(
     """Return the last line that ``stream-mer tag`` writes for a file."""
     return Summary(
         stream=stream,
-        duration_s=_short(duration_s),
-        valence=_short(valence),
-        arousal=_short(arousal),
+        duration_s=_rounded(duration_s),
+        valence=_rounded(valence),
+        arousal=_rounded(arousal),
         category=category_part(category, probs),
         clusters=cluster_probs(clusters),
         lyrics=lyrics,
@@ -443,32 +443,34 @@ def _emotion(frame: EmotionFrame, stream: str, seq: int) -> Emotion:
         stream=stream,
         seq=seq,
         index=frame.index,
-        t0=_short(frame.t0),
-        t1=_short(frame.t1),
-        valence=_short(frame.valence),
-        arousal=_short(frame.arousal),
-        raw=ValenceArousal(valence=_short(raw.valence), arousal=_short(raw.arousal)),
+        t0=_rounded(frame.t0),
+        t1=_rounded(frame.t1),
+        valence=_rounded(frame.valence),
+        arousal=_rounded(frame.arousal),
+        raw=ValenceArousal(valence=_rounded(raw.valence), arousal=_rounded(raw.arousal)),
         interval=IntervalPart(
-            valence=_pair(raw.interval.valence), arousal=_pair(raw.interval.arousal), level=_short(raw.interval.level)
+            valence=_rounded_pair(raw.interval.valence),
+            arousal=_rounded_pair(raw.interval.arousal),
+            level=_rounded(raw.interval.level),
         ),
         category=category_part(frame.category, frame.probs),
         clusters=cluster_probs(raw.clusters),
-        confidence=_short(frame.confidence),
+        confidence=_rounded(frame.confidence),
         modalities=msgspec.convert(raw.modalities, tuple[Modality, ...]),
-        text_age_s=None if raw.text_age_s is None else _short(raw.text_age_s),
+        text_age_s=None if raw.text_age_s is None else _rounded(raw.text_age_s),
         degraded=raw.degraded,
         audio_state=None
         if raw.audio_state is None
-        else AudioStatePart(state=raw.audio_state.state, prob=_short(raw.audio_state.prob)),
+        else AudioStatePart(state=raw.audio_state.state, prob=_rounded(raw.audio_state.prob)),
         held=frame.hold is not None,
         hold=frame.hold,
-        hold_left_s=None if frame.hold_left_s is None else _short(frame.hold_left_s),
+        hold_left_s=None if frame.hold_left_s is None else _rounded(frame.hold_left_s),
         latency_ms=LatencyPart(
-            capture=_short(latency.capture),
-            queue=_short(latency.queue),
-            features=_short(latency.features),
-            model=_short(latency.model),
-            total=_short(latency.total),
+            capture=_rounded(latency.capture),
+            queue=_rounded(latency.queue),
+            features=_rounded(latency.features),
+            model=_rounded(latency.model),
+            total=_rounded(latency.total),
         ),
         dropped=frame.dropped,
     )
@@ -480,23 +482,23 @@ def _lyrics(line: LyricLine, stream: str, seq: int) -> Lyrics:
         seq=seq,
         segment=line.segment,
         revision=line.revision,
-        t0=_short(line.t0),
-        t1=_short(line.t1),
+        t0=_rounded(line.t0),
+        t1=_rounded(line.t1),
         text=line.text,
         committed=line.committed,
         language=line.language,
-        words=tuple(WordPart(t0=_short(w.t0), t1=_short(w.t1), text=w.text) for w in line.words),
+        words=tuple(WordPart(t0=_rounded(w.t0), t1=_rounded(w.t1), text=w.text) for w in line.words),
         settled_words=line.settled_words,
     )
 
 
-def _short(value: float) -> float:
+def _rounded(value: float) -> float:
     return round(float(value), DECIMALS) + 0.0  # no minus in front of a zero
 
 
-def _pair(pair: tuple[float, float]) -> tuple[float, float]:
-    return _short(pair[0]), _short(pair[1])
+def _rounded_pair(pair: tuple[float, float]) -> tuple[float, float]:
+    return _rounded(pair[0]), _rounded(pair[1])
 
 
-def _shorts(probs: Mapping[str, float]) -> dict[str, float]:
-    return {name: _short(value) for name, value in probs.items()}
+def _rounded_all(probs: Mapping[str, float]) -> dict[str, float]:
+    return {name: _rounded(value) for name, value in probs.items()}
