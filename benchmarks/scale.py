@@ -30,7 +30,7 @@ from benchmarks.cluster import (
     wait_for,
 )
 from benchmarks.harness import Measurement, Row, Table, count_option, model_option, open_checkpoint, percentile
-from stream_mer.cluster.bus import Bus
+from stream_mer.cluster.bus import Bus, end_tasks
 from stream_mer.cluster.records import CLAIMS, EVENT_SUBJECTS, Entry, name_of, unseal
 from stream_mer.cluster.worker import ChannelWorker, WorkerSettings
 from stream_mer.config import DEFAULT_LEASE_S, NatsSettings, ServeSettings
@@ -217,12 +217,10 @@ class _Claims:
             self._at.setdefault(name_of(token) or token, time.monotonic())
 
         async with Bus(NatsSettings(url=url), "benchmark") as bus:
-            await bus.store.follow(
-                CLAIMS,
-                on_snapshot=lambda _: self._ready.set(),
-                on_change=changed,
-                while_=lambda: not self._stopped.is_set(),
-            )
+            following = bus.follow(CLAIMS, on_snapshot=lambda _: self._ready.set(), on_change=changed)
+            task = asyncio.create_task(following)
+            await asyncio.to_thread(self._stopped.wait)
+            await end_tasks([task])
 
     def stop(self) -> dict[str, float]:
         """Return the first change of each claim, by the monotonic clock."""

@@ -12,8 +12,9 @@ import logging
 import math
 import ssl
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterator
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Generic, Self, TypeAlias, TypeVar
@@ -165,152 +166,6 @@ class CoalescingQueue(Generic[T]):
             self._ordered = deque(one for one in self._ordered if one[0] != channel)
 
 
-class Store:
-    """What NATS keeps: buckets of entries and streams of past events. One object for each connection.
-
-    Every method raises ``ClusterError`` if NATS cannot be reached or refuses. A change that raised may have been made
-    all the same: the answer was lost.
-
-    Attributes:
-        lease_s: Time to live of the entries in the bucket of the workers, seconds.
-    """
-
-    def __init__(self, js: JetStreamContext, buckets: Mapping[str, KeyValue], lease_s: float) -> None:
-        self._js = js
-        self._buckets = buckets
-        self.lease_s = lease_s
-
-    @classmethod
-    async def open(cls, js: JetStreamContext, settings: NatsSettings) -> Store:
-        """Find the buckets and streams, and create those that do not exist.
-
-        Raises:
-            ClusterError: NATS refuses, or runs without JetStream.
-        """
-        with client_errors():
-            buckets = {}
-            for name, ttl_s in ((CHANNELS, None), (CLAIMS, None), (OVERRIDES, None), (WORKERS, settings.lease_s)):
-                try:
-                    buckets[name] = await js.key_value(name)
-                except nats.js.errors.BucketNotFoundError:
-                    buckets[name] = await js.create_key_value(
-                        bucket=name, ttl=ttl_s, replicas=settings.replicas, limit_marker_ttl=60.0, history=1
-                    )
-            for stream in _stream_configs(settings.replicas):
-                try:
-                    await js.stream_info(str(stream.name))
-                except nats.js.errors.NotFoundError:
-                    await js.add_stream(stream)
-            lease_s = (await buckets[WORKERS].status()).ttl
-        return cls(js, buckets, lease_s or settings.lease_s)
-
-    async def create(self, bucket: str, key: str, value: bytes) -> int:
-        """Add an entry; return its revision.
-
-        Raises:
-            ConflictError: The key exists.
-        """
-        with client_errors():
-            return await self._buckets[bucket].create(key, value)
-
-    async def replace(self, bucket: str, key: str, value: bytes, revision: int) -> int:
-        """Change the entry that has this revision; return its new revision.
-
-        Raises:
-            ConflictError: The entry has another revision, or is gone.
-        """
-        with client_errors():
-            return await self._buckets[bucket].update(key, value, last=revision)
-
-    async def put(self, bucket: str, key: str, value: bytes, *, ttl_s: float | None = None) -> int:
-        """Add or change an entry, for a time to live (rounded up to whole seconds) or for good; return its revision."""
-        ttl = None if ttl_s is None else max(1, math.ceil(ttl_s))
-        with client_errors():
-            return (await self._js.publish(f"$KV.{bucket}.{key}", value, msg_ttl=ttl)).seq
-
-    async def remove(self, bucket: str, key: str) -> None:
-        """Remove an entry, if it exists."""
-        with client_errors():
-            await self._buckets[bucket].delete(key)
-
-    async def snapshot(self, bucket: str) -> dict[str, Entry]:
-        """Return all entries of a bucket."""
-        with client_errors():
-            watcher = await self._buckets[bucket].watchall(inactive_threshold=INACTIVE_S)
-            try:
-                entries = {}
-                while (found := await watcher.updates(timeout=REQUEST_TIMEOUT_S)) is not None:
-                    if found.operation is None:
-                        entries[found.key] = _entry(found)
-                return entries
-            finally:
-                await watcher.stop()
-
-    async def follow(
-        self,
-        bucket: str,
-        *,
-        on_snapshot: Callable[[dict[str, Entry]], None],
-        on_change: Callable[[str, Entry | None], None],
-        while_: Callable[[], bool],
-    ) -> None:
-        """Report all entries of a bucket, then every change, as long as ``while_`` returns True; see ``Bus.follow``."""
-        with client_errors():
-            watcher = await self._buckets[bucket].watchall(inactive_threshold=INACTIVE_S)
-            try:
-                snapshot: dict[str, Entry] | None = {}
-                while while_():
-                    try:
-                        found = await watcher.updates(timeout=POLL_S)
-                    except nats.errors.TimeoutError:
-                        continue
-                    if found is None:
-                        on_snapshot(snapshot or {})
-                        snapshot = None
-                    elif snapshot is None:
-                        on_change(found.key, None if found.operation else _entry(found))
-                    elif found.operation is None:
-                        snapshot[found.key] = _entry(found)
-            finally:
-                with contextlib.suppress(Exception):  # the connection may be gone
-                    await watcher.stop()
-
-    async def last(self, stream: str, subject: str) -> Entry | None:
-        """Return the newest message of a subject that a stream keeps."""
-        with client_errors():
-            try:
-                return _stored(await self._js.get_last_msg(stream, subject))
-            except nats.js.errors.NotFoundError:
-                return None
-
-    async def stored_at(self, bucket: str, revision: int) -> float:
-        """Return the server time at which an entry was stored, seconds."""
-        with client_errors():
-            return _stored(await self._js.get_msg(f"KV_{bucket}", seq=revision)).stored_at
-
-    async def replay(self, stream: str, handler: Handler) -> None:
-        """Pass everything that a stream keeps to a handler, oldest first."""
-        with client_errors():
-            if not (await self._js.stream_info(stream)).state.messages:
-                return
-            subscription = await self._js.subscribe(
-                f"{EVENT_SUBJECTS}.>", stream=stream, ordered_consumer=True, inactive_threshold=INACTIVE_S
-            )
-            try:
-                pending = 1
-                while pending:
-                    msg = await subscription.next_msg(timeout=REQUEST_TIMEOUT_S)
-                    handler(msg.subject, msg.data)
-                    pending = msg.metadata.num_pending
-            finally:
-                await subscription.unsubscribe()
-
-    async def purge(self, stream: str, subject: str) -> None:
-        """Delete everything that a stream keeps of a subject."""
-        with client_errors():
-            await self._js.purge_stream(stream, subject=subject)
-
-
 def _stream_configs(replicas: int) -> tuple[api.StreamConfig, ...]:
     """The server stores events as they pass, without acknowledgements: no publisher waits for it."""
     latest = [f"{EVENT_SUBJECTS}.*.{kind}" for kind in ("emotion", "status")]
@@ -351,6 +206,7 @@ class Bus:
 
     Attributes:
         generation: Counts the connections; 0 before the first.
+        connected_at: Monotonic time at which the last connection was made, seconds.
         lease_s: Time to live of a worker's lease, seconds; that of the bucket once connected.
 
     Raises:
@@ -361,16 +217,17 @@ class Bus:
         self._settings = settings
         self._name = name
         self._client: Client | None = None
-        self._store: Store | None = None
+        self._jetstream: JetStreamContext | None = None
+        self._buckets: dict[str, KeyValue] = {}
         self._subscriptions: list[tuple[str, Handler]] = []
         self._lost = asyncio.Event()
         self._changed = asyncio.Event()
         self._error = ""
         self._is_unreachable = True
         self._connecting: asyncio.Task[None] | None = None
-        self._callbacks: list[Callable[[], None]] = []
         self._limited = LimitedLog(log)
         self.generation = 0
+        self.connected_at = time.monotonic()
         self.lease_s = settings.lease_s
 
     async def __aenter__(self) -> Self:
@@ -406,21 +263,6 @@ class Bus:
         """Whether there is a connection, as far as is known."""
         return self._client is not None and not self._lost.is_set()
 
-    @property
-    def store(self) -> Store:
-        """What NATS keeps, over the current connection.
-
-        Raises:
-            ClusterError: There is no connection.
-        """
-        if self._store is None or not self.connected:
-            raise ClusterError(f"there is no connection to NATS at {self._settings.shown}")
-        return self._store
-
-    def on_connection_change(self, callback: Callable[[], None]) -> None:
-        """Call a function whenever the connection is made or lost."""
-        self._callbacks.append(callback)
-
     async def until_connected(self) -> None:
         """Wait for a connection."""
         while not self.connected:
@@ -432,12 +274,7 @@ class Bus:
         if not self._lost.is_set():
             log.info("discarding the connection to NATS: %s", reason)
             self._lost.set()
-            self._notify()
-
-    def _notify(self) -> None:
-        self._changed.set()
-        for callback in self._callbacks:
-            callback()
+            self._changed.set()
 
     async def _stay_connected(self) -> None:
         while True:
@@ -458,12 +295,13 @@ class Bus:
                 continue
             self._client = client
             self.generation += 1
+            self.connected_at = time.monotonic()
             log.info("connected to NATS at %s", self._settings.shown)
-            self._notify()
+            self._changed.set()
             await self._lost.wait()
             log.warning("lost the connection to NATS; reconnecting")
             self._client = None
-            self._notify()
+            self._changed.set()
             await _discard(client)
 
     async def _connect(self, client: Client) -> None:
@@ -471,7 +309,7 @@ class Bus:
 
         async def on_lost() -> None:
             lost.set()
-            self._notify()
+            self._changed.set()
 
         async def on_error(error: Exception) -> None:
             self._error = describe(error)
@@ -495,13 +333,33 @@ class Bus:
             user_credentials=None if self._settings.credentials is None else str(self._settings.credentials),
             tls=self._tls(),
         )
-        self._store = await Store.open(client.jetstream(timeout=REQUEST_TIMEOUT_S), self._settings)
-        self.lease_s = self._store.lease_s
-        if self.lease_s != self._settings.lease_s:
-            log.info("using a lease of %g s, as set in NATS, not %g s", self.lease_s, self._settings.lease_s)
+        await self._open_jetstream(client)
         with client_errors():
             for subject, handler in self._subscriptions:
                 await self._listen(client, subject, handler)
+
+    async def _open_jetstream(self, client: Client) -> None:
+        """Find the buckets and streams, and create those that do not exist."""
+        settings = self._settings
+        js = client.jetstream(timeout=REQUEST_TIMEOUT_S)
+        with client_errors():
+            buckets = {}
+            for name, ttl_s in ((CHANNELS, None), (CLAIMS, None), (OVERRIDES, None), (WORKERS, settings.lease_s)):
+                try:
+                    buckets[name] = await js.key_value(name)
+                except nats.js.errors.BucketNotFoundError:
+                    buckets[name] = await js.create_key_value(
+                        bucket=name, ttl=ttl_s, replicas=settings.replicas, limit_marker_ttl=60.0, history=1
+                    )
+            for stream in _stream_configs(settings.replicas):
+                try:
+                    await js.stream_info(str(stream.name))
+                except nats.js.errors.NotFoundError:
+                    await js.add_stream(stream)
+            self.lease_s = (await buckets[WORKERS].status()).ttl or settings.lease_s
+        self._jetstream, self._buckets = js, buckets
+        if self.lease_s != settings.lease_s:
+            log.info("using a lease of %g s, as set in NATS, not %g s", self.lease_s, settings.lease_s)
 
     def _tls(self) -> ssl.SSLContext | None:
         if self._settings.authorities is None:
@@ -544,6 +402,97 @@ class Bus:
             subject, cb=on_message, pending_msgs_limit=PENDING_IN_MESSAGES, pending_bytes_limit=PENDING_IN_BYTES
         )
 
+    # What NATS keeps. These raise ClusterError if there is no connection, or NATS refuses. A change that raised may
+    # have been made all the same: the answer was lost.
+
+    @property
+    def _js(self) -> JetStreamContext:
+        if self._jetstream is None or not self.connected:
+            raise ClusterError(f"there is no connection to NATS at {self._settings.shown}")
+        return self._jetstream
+
+    def _bucket(self, name: str) -> KeyValue:
+        if not self.connected:
+            raise ClusterError(f"there is no connection to NATS at {self._settings.shown}")
+        return self._buckets[name]
+
+    async def create(self, bucket: str, key: str, value: bytes) -> int:
+        """Add an entry; return its revision.
+
+        Raises:
+            ConflictError: The key exists.
+        """
+        with client_errors():
+            return await self._bucket(bucket).create(key, value)
+
+    async def replace(self, bucket: str, key: str, value: bytes, revision: int) -> int:
+        """Change the entry that has this revision; return its new revision.
+
+        Raises:
+            ConflictError: The entry has another revision, or is gone.
+        """
+        with client_errors():
+            return await self._bucket(bucket).update(key, value, last=revision)
+
+    async def put(self, bucket: str, key: str, value: bytes, *, ttl_s: float | None = None) -> int:
+        """Add or change an entry, for a time to live (rounded up to whole seconds) or for good; return its revision."""
+        ttl = None if ttl_s is None else max(1, math.ceil(ttl_s))
+        with client_errors():
+            return (await self._js.publish(f"$KV.{bucket}.{key}", value, msg_ttl=ttl)).seq
+
+    async def remove(self, bucket: str, key: str) -> None:
+        """Remove an entry, if it exists."""
+        with client_errors():
+            await self._bucket(bucket).delete(key)
+
+    async def snapshot(self, bucket: str) -> dict[str, Entry]:
+        """Return all entries of a bucket."""
+        with client_errors():
+            watcher = await self._bucket(bucket).watchall(inactive_threshold=INACTIVE_S)
+            try:
+                entries = {}
+                while (found := await watcher.updates(timeout=REQUEST_TIMEOUT_S)) is not None:
+                    if found.operation is None:
+                        entries[found.key] = _entry(found)
+                return entries
+            finally:
+                await watcher.stop()
+
+    async def last(self, stream: str, subject: str) -> Entry | None:
+        """Return the newest message of a subject that a stream keeps."""
+        with client_errors():
+            try:
+                return _stored(await self._js.get_last_msg(stream, subject))
+            except nats.js.errors.NotFoundError:
+                return None
+
+    async def stored_at(self, bucket: str, revision: int) -> float:
+        """Return the server time at which an entry was stored, seconds."""
+        with client_errors():
+            return _stored(await self._js.get_msg(f"KV_{bucket}", seq=revision)).stored_at
+
+    async def replay(self, stream: str, handler: Handler) -> None:
+        """Pass everything that a stream keeps to a handler, oldest first."""
+        with client_errors():
+            if not (await self._js.stream_info(stream)).state.messages:
+                return
+            subscription = await self._js.subscribe(
+                f"{EVENT_SUBJECTS}.>", stream=stream, ordered_consumer=True, inactive_threshold=INACTIVE_S
+            )
+            try:
+                pending = 1
+                while pending:
+                    msg = await subscription.next_msg(timeout=REQUEST_TIMEOUT_S)
+                    handler(msg.subject, msg.data)
+                    pending = msg.metadata.num_pending
+            finally:
+                await subscription.unsubscribe()
+
+    async def purge(self, stream: str, subject: str) -> None:
+        """Delete everything that a stream keeps of a subject."""
+        with client_errors():
+            await self._js.purge_stream(stream, subject=subject)
+
     async def follow(
         self,
         bucket: str,
@@ -560,21 +509,43 @@ class Bus:
         """
         while True:
             await self.until_connected()
-            generation = self.generation
             try:
-                await self.store.follow(
-                    bucket,
-                    on_snapshot=on_snapshot,
-                    on_change=on_change,
-                    while_=lambda at=generation: self.connected and self.generation == at,  # type: ignore[misc]
-                )
+                with client_errors():
+                    await self._follow_connection(bucket, on_snapshot, on_change)
+                continue
             except ClusterError as exc:
                 log.debug("cannot follow %s: %s", bucket, exc)
-                await asyncio.sleep(RETRY_S)
             except Exception as error:  # of the library, or of a callback
                 message = f"following {bucket} failed, and is restarted: {error}"
                 self._limited.log(logging.ERROR, bucket, message, error=error)
-                await asyncio.sleep(RETRY_S)
+            await asyncio.sleep(RETRY_S)
+
+    async def _follow_connection(
+        self,
+        bucket: str,
+        on_snapshot: Callable[[dict[str, Entry]], None],
+        on_change: Callable[[str, Entry | None], None],
+    ) -> None:
+        """Follow a bucket until the connection is lost."""
+        generation = self.generation
+        watcher = await self._bucket(bucket).watchall(inactive_threshold=INACTIVE_S)
+        snapshot: dict[str, Entry] | None = {}
+        try:
+            while self.connected and self.generation == generation:
+                try:
+                    found = await watcher.updates(timeout=POLL_S)
+                except nats.errors.TimeoutError:
+                    continue
+                if found is None:
+                    on_snapshot(snapshot or {})
+                    snapshot = None
+                elif snapshot is None:
+                    on_change(found.key, None if found.operation else _entry(found))
+                elif found.operation is None:
+                    snapshot[found.key] = _entry(found)
+        finally:
+            with contextlib.suppress(Exception):  # the connection may be gone
+                await watcher.stop()
 
 
 async def _discard(client: Client) -> None:

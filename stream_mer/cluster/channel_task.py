@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-from stream_mer.cluster.bus import LATEST, LINES, CoalescingQueue, Store
+from stream_mer.cluster.bus import LATEST, LINES, Bus, CoalescingQueue
 from stream_mer.cluster.records import FrameEnd, event_subject, kind_of, unseal, unseal_frame_end
 from stream_mer.errors import ClusterError
 from stream_mer.pipeline import Pipeline
@@ -98,11 +98,11 @@ def resume_after(
     return ResumePoint(start_sample=start_sample, segments=segments, dropped=frame.dropped, lost_samples=lost_samples)
 
 
-async def read_resume_point(store: Store, channel: str, *, now: float, hop_samples: int) -> ResumePoint:
+async def read_resume_point(bus: Bus, channel: str, *, now: float, hop_samples: int) -> ResumePoint:
     """Return where a channel resumes, according to the events that NATS keeps.
 
     Args:
-        store: What NATS keeps.
+        bus: The connection.
         channel: The channel's name.
         now: Server time, seconds.
         hop_samples: Windows end at multiples of this.
@@ -111,7 +111,7 @@ async def read_resume_point(store: Store, channel: str, *, now: float, hop_sampl
         ClusterError: NATS cannot be reached, or refuses.
     """
     kinds = {"emotion": LATEST, "status": LATEST, "lyrics": LINES}
-    found = await asyncio.gather(*(store.last(stream, event_subject(channel, kind)) for kind, stream in kinds.items()))
+    found = await asyncio.gather(*(bus.last(stream, event_subject(channel, kind)) for kind, stream in kinds.items()))
     entries = dict(zip(kinds, found, strict=True))
     events = {kind: _read_event(channel, kind, entry.value) for kind, entry in entries.items() if entry is not None}
     frame, line, status = events.get("emotion"), events.get("lyrics"), events.get("status")

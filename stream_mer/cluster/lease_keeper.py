@@ -109,12 +109,12 @@ class LeaseKeeper:
                 return
             sent_at, row = self._clock(), encode(self._describe())
             if self._revision is not None:
-                self._revision = await self._bus.store.replace(WORKERS, self.session, row, self._revision)
+                self._revision = await self._bus.replace(WORKERS, self.session, row, self._revision)
                 self._extend(sent_at)
                 return
             session = secrets.token_hex(8)
-            revision = await self._bus.store.create(WORKERS, session, row)
-            self.offset_s = await self._bus.store.stored_at(WORKERS, revision) - self._clock()
+            revision = await self._bus.create(WORKERS, session, row)
+            self.offset_s = await self._bus.stored_at(WORKERS, revision) - self._clock()
             self.session, self._revision = session, revision
             self._extend(sent_at)
             self._on_session()
@@ -128,7 +128,7 @@ class LeaseKeeper:
         self._left = True
         self._valid_until = float("-inf")
         if self.session:
-            await self._bus.store.remove(WORKERS, self.session)
+            await self._bus.remove(WORKERS, self.session)
 
     def _extend(self, sent_at: float) -> None:
         self._valid_until = self._lost_at = sent_at + self._bus.lease_s

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from stream_mer.cluster.bus import LATEST, LINES, Bus, CoalescingQueue, end_tasks, run_together
 from stream_mer.cluster.overrides import Overrides, SharedHub
@@ -30,6 +30,7 @@ from stream_mer.errors import ClusterError
 from stream_mer.server.outbox import Dispatcher
 from stream_mer.types import EmotionFrame, SourceState, StreamEvent, StreamStatus
 from stream_mer.utils.log_limit import LimitedLog
+from stream_mer.utils.threads import in_thread
 
 log = logging.getLogger(__name__)
 
@@ -352,8 +353,8 @@ class Node:
             if found is not None and not (first and found[1] == "change"):  # a new node must not fire cues of the past
                 self._publish(*found, data, stored=first)
 
-        await self._bus.store.replay(LATEST, replay)
-        await self._bus.store.replay(LINES, replay)
+        await self._bus.replay(LATEST, replay)
+        await self._bus.replay(LINES, replay)
 
     # Once in a while
 
@@ -429,12 +430,9 @@ class ClusterProducer:
 
     def __init__(self, nats: NatsSettings, hub: SharedHub, *, only: Collection[str] = ()) -> None:
         self._nats = nats
-        self._only = only
         self._hub = hub
-        self._lock = threading.Lock()
-        self._stopped = False
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stopping: asyncio.Event | None = None
+        self._only = only
+        self._stopped = threading.Event()
 
     def run(self) -> None:
         """Fill the hub until ``stop`` is called.
@@ -446,29 +444,21 @@ class ClusterProducer:
 
     def stop(self) -> None:
         """End soon, from any thread; idempotent."""
-        with self._lock:
-            self._stopped = True
-            if self._loop is not None and self._stopping is not None and not self._loop.is_closed():
-                self._loop.call_soon_threadsafe(self._stopping.set)
+        self._stopped.set()
 
     def close(self) -> None:
         """As ``stop``: nothing is open unless it runs."""
         self.stop()
 
     async def _run(self) -> None:
-        stopping = asyncio.Event()
-        with self._lock:
-            self._loop, self._stopping = asyncio.get_running_loop(), stopping
-            if self._stopped:
-                return
+        if self._stopped.is_set():
+            return
         async with Bus(self._nats, "stream-mer serve") as bus:
-            tasks = [
-                asyncio.create_task(Node(bus, self._hub, only=self._only).run()),
-                asyncio.create_task(stopping.wait()),
-            ]
+            running = asyncio.create_task(Node(bus, self._hub, only=self._only).run())
+            either: list[asyncio.Future[Any]] = [running, in_thread(self._stopped.wait, name="stop the node")]
             try:
-                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    task.result()
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+                if running.done():
+                    running.result()
             finally:
-                await end_tasks(tasks)
+                await end_tasks([running])

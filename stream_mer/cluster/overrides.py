@@ -115,10 +115,10 @@ class Overrides:
 
     async def _store(self, token: str, override: Override) -> None:
         if override.action == "resume":
-            await self._bus.store.remove(OVERRIDES, token)
+            await self._bus.remove(OVERRIDES, token)
             return
         ttl_s = override.override.ttl_s if override.override is not None else None
-        await self._bus.store.put(OVERRIDES, token, encode(override), ttl_s=ttl_s)
+        await self._bus.put(OVERRIDES, token, encode(override), ttl_s=ttl_s)
 
     def _on_snapshot(self, entries: dict[str, Entry]) -> None:
         self._kept = {}

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, Literal, TypeAlias, TypeVar, get_args
+from urllib.parse import quote, unquote
 
 import msgspec
 from msgspec import Meta, Struct
@@ -37,8 +38,8 @@ R = TypeVar("R", bound=Struct)
 # Names in NATS
 #
 # A channel's name may hold spaces, dots and letters of any script; a NATS subject token or key may not. So every byte
-# that is not an ASCII letter, a digit, "-" or "_" becomes "=" and two hexadecimal digits: "Zürich 1" is
-# "Z=C3=BCrich=201". The encoding is injective.
+# that is not an ASCII letter, a digit, "-" or "_" becomes "=" and two hexadecimal digits, as in an URL with "%":
+# "Zürich 1" is "Z=C3=BCrich=201".
 
 EVENT_SUBJECTS = "mer.v1"
 """Events of a channel are published on ``mer.v1.<token>.<kind>``."""
@@ -49,8 +50,6 @@ WANTED_SUBJECTS = "mer.want"
 MAX_NAME_LENGTH = 64
 
 _NAME = re.compile(r"[\w][\w .-]*")
-_PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
-_ESCAPED = re.compile(r"=([0-9A-F]{2})")
 
 
 def is_name(text: str) -> bool:
@@ -74,18 +73,17 @@ def check_name(name: str) -> str:
 
 def token_of(name: str) -> str:
     """Return a name encoded as one subject token, which is also a valid key."""
-    return "".join(chr(byte) if byte in _PLAIN else f"={byte:02X}" for byte in name.encode())
+    return quote(name, safe="").replace(".", "%2E").replace("~", "%7E").replace("%", "=")
 
 
 @functools.lru_cache(maxsize=1 << 17)
 def name_of(token: str) -> str | None:
     """Return the name that a token encodes; None if ``token_of`` never returns this token."""
     try:
-        raw = _ESCAPED.sub(lambda match: chr(int(match[1], 16)), token).encode("latin-1")
-        name = raw.decode()
+        name = unquote(token.replace("=", "%"), errors="strict")
+        return name if name and token_of(name) == token else None
     except UnicodeError:
         return None
-    return name if name and token_of(name) == token else None
 
 
 def event_subject(channel: str, kind: str) -> str:

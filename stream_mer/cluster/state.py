@@ -136,7 +136,7 @@ class ClusterState:
             ClusterError: NATS cannot be reached, or refuses.
         """
         for bucket, table in self.tables.items():
-            table.on_snapshot(await bus.store.snapshot(bucket))
+            table.on_snapshot(await bus.snapshot(bucket))
 
     def names(self) -> dict[str, str]:
         """Return the names of all channels by their tokens; keys that encode no valid name are skipped."""
@@ -355,13 +355,13 @@ async def add_channel(bus: Bus, name: str, source: str, *, loop: bool) -> bool:
         raise SettingError("the source is empty; give one such as demo, an address or a file that all workers can read")
     try:
         for stream in (LATEST, LINES):  # of a channel of this name that was removed
-            if token not in await bus.store.snapshot(CHANNELS):
-                await bus.store.purge(stream, event_subject(name, "*"))
-        await bus.store.create(CHANNELS, token, encode(Channel(id=secrets.token_hex(4), source=source, loop=loop)))
+            if token not in await bus.snapshot(CHANNELS):
+                await bus.purge(stream, event_subject(name, "*"))
+        await bus.create(CHANNELS, token, encode(Channel(id=secrets.token_hex(4), source=source, loop=loop)))
     except ConflictError:
-        entry = (await bus.store.snapshot(CHANNELS))[token]
+        entry = (await bus.snapshot(CHANNELS))[token]
         changed = Channel(id=decode(entry.value, Channel).id, source=source, loop=loop)
-        await bus.store.replace(CHANNELS, token, encode(changed), entry.revision)
+        await bus.replace(CHANNELS, token, encode(changed), entry.revision)
         return False
     return True
 
@@ -379,7 +379,7 @@ async def remove_channel(bus: Bus, name: str) -> None:
     if token not in state.channels.rows:
         existing = ", ".join(state.names().values())[:200] or "none"
         raise SettingError(f"there is no channel {name[:80]!r}; there is {existing}")
-    await bus.store.remove(CHANNELS, token)
-    await bus.store.remove(OVERRIDES, token)
+    await bus.remove(CHANNELS, token)
+    await bus.remove(OVERRIDES, token)
     if state.owner(token) is None:  # otherwise its worker does, after it has published the end
-        await bus.store.remove(CLAIMS, token)
+        await bus.remove(CLAIMS, token)

@@ -169,7 +169,6 @@ class ChannelWorker:
         self._lease = LeaseKeeper(bus, self._row, self._wake.set, is_working=self._is_working)
         self._confirmed: dict[str, int] = {}  # revision of our last confirmed claim on each channel
         self._claimed_session = ""  # the session in which all our channels have been claimed
-        self._connected_since = time.monotonic()
         self._free_since: dict[str, float] = {}
         self._state_changed = True
         self._planned_at = 0.0
@@ -179,7 +178,6 @@ class ChannelWorker:
         self._limited = LimitedLog(log)
         self._cpu_at = (time.monotonic(), time.process_time())
         self._cpu = 0.0
-        bus.on_connection_change(self._on_connection_change)
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Work until ``stopping`` is set, then give all channels back.
@@ -231,10 +229,6 @@ class ChannelWorker:
 
     def _may_publish(self) -> bool:
         return self._bus.connected and self._lease.is_held and self._claimed_session == self._lease.session
-
-    def _on_connection_change(self) -> None:
-        self._connected_since = time.monotonic()
-        self._wake.set()
 
     def _on_state_change(self) -> None:
         self._state_changed = True
@@ -316,7 +310,7 @@ class ChannelWorker:
         self._free_since = {token: self._free_since.get(token, now) for token in free}
         overdue = {token for token, since in self._free_since.items() if now - since >= OVERDUE_S}
         # Whoever lost its own connection cannot tell which workers are gone and which only reconnect later.
-        takeover = now - self._connected_since >= self._bus.lease_s
+        takeover = now - self._bus.connected_at >= self._bus.lease_s
         tokens = channels_to_claim(state, self._lease.session, takeover=takeover, overdue=overdue)
         await asyncio.gather(*(self._claim(token) for token in tokens if token not in self._tasks))
         for token in state.names():  # claimed by us, but the answer was lost
@@ -331,9 +325,9 @@ class ChannelWorker:
         record = encode(self._claim_record(self._state.channels.rows[token].revision, "running"))
         try:
             if before is None:
-                epoch = await self._bus.store.create(CLAIMS, token, record)
+                epoch = await self._bus.create(CLAIMS, token, record)
             else:
-                epoch = await self._bus.store.replace(CLAIMS, token, record, before.revision)
+                epoch = await self._bus.replace(CLAIMS, token, record, before.revision)
         except ConflictError:
             log.debug("%s: another worker was faster", token)
             return
@@ -381,7 +375,7 @@ class ChannelWorker:
             log.info("%s: was removed", task.name)
             await task.stop()
             await self._publish_end(task)
-            await self._bus.store.remove(CLAIMS, task.token)
+            await self._bus.remove(CLAIMS, task.token)
             self._tasks.pop(task.token, None)
         elif claim is not None and claim.revision > task.epoch and claim.record.session == self._lease.session:
             task.begin_epoch(claim.revision)  # ours, but the answer was lost
@@ -415,7 +409,7 @@ class ChannelWorker:
         channel = self._state.channels.rows[task.token].record
         try:
             resume_point = await read_resume_point(
-                self._bus.store,
+                self._bus,
                 task.name,
                 now=time.monotonic() + self._lease.offset_s,
                 hop_samples=self._settings.window.hop_samples,
@@ -462,7 +456,7 @@ class ChannelWorker:
     async def _update_claim(self, task: ChannelTask, state: ClaimState, reason: str = "") -> None:
         """Change our claim, which begins a new epoch."""
         record = encode(self._claim_record(task.channel, state, reason))
-        task.begin_epoch(await self._bus.store.replace(CLAIMS, task.token, record, task.epoch))
+        task.begin_epoch(await self._bus.replace(CLAIMS, task.token, record, task.epoch))
         self._confirmed[task.token] = task.epoch
 
     async def _report_failure(self, task: ChannelTask, error: BaseException | None) -> None:

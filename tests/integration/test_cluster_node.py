@@ -295,7 +295,7 @@ async def test_an_owner_of_the_past_is_not_believed(nats: NatsServer) -> None:
     async with stage.worker(nats) as bus, serving(nats) as node:
         await add_channel(bus, "main", "a", loop=False)
         await until(lambda: "a" in stage.scripts and "main" in node.hub.streams)
-        epoch = (await bus.store.snapshot(CLAIMS))[token_of("main")].revision
+        epoch = (await bus.snapshot(CLAIMS))[token_of("main")].revision
         stage.scripts["a"].sink.publish(frame(5))
         await until(lambda: node.frames("main"))
         subject = event_subject("main", "emotion")

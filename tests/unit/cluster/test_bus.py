@@ -125,10 +125,15 @@ async def test_a_message_that_its_handler_cannot_take_does_not_end_the_subscript
 async def test_a_bucket_is_followed_on_though_somebody_who_is_told_fails(caplog: pytest.LogCaptureFixture) -> None:
     told: list[int] = []
 
-    class OneEntry:
-        async def follow(self, *_: object, on_snapshot: Any, **__: object) -> None:
-            on_snapshot({})
-            raise ClusterError("gone")
+    class EmptyBucket:
+        async def watchall(self, **_: float) -> EmptyBucket:
+            return self
+
+        async def updates(self, **_: float) -> None:
+            await asyncio.sleep(0.01)
+
+        async def stop(self) -> None:
+            pass
 
     def on_snapshot(_: object) -> None:
         told.append(len(told))
@@ -136,7 +141,7 @@ async def test_a_bucket_is_followed_on_though_somebody_who_is_told_fails(caplog:
             raise ZeroDivisionError("a bug")
 
     bus = Bus(NatsSettings(url="nats://127.0.0.1:4222"), "test")
-    bus._client, bus._store = object(), OneEntry()  # type: ignore[assignment]
+    bus._client, bus._buckets = object(), {"mer_channels": EmptyBucket()}  # type: ignore[assignment, dict-item]
     following = asyncio.create_task(bus.follow("mer_channels", on_snapshot=on_snapshot, on_change=lambda *_: None))
     async with asyncio.timeout(20):
         while len(told) < 2:  # noqa: ASYNC110 - it looks at what another task does

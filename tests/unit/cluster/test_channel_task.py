@@ -129,8 +129,8 @@ def test_a_channel_that_begins_has_nothing_to_count_on(event: object) -> None:
     assert ResumePoint().shift(event) is event  # type: ignore[arg-type]
 
 
-class Kept:
-    """In place of the store: the last event of each kind."""
+class FakeBus:
+    """Keeps the last event of each kind."""
 
     def __init__(self, **events: bytes) -> None:
         self._events = events
@@ -141,7 +141,7 @@ class Kept:
 
 
 async def stands(**events: bytes) -> ResumePoint:
-    return await read_resume_point(Kept(**events), "hall", now=0.0, hop_samples=HOP)  # type: ignore[arg-type]
+    return await read_resume_point(FakeBus(**events), "hall", now=0.0, hop_samples=HOP)  # type: ignore[arg-type]
 
 
 EMOTION = seal(replace(FRAME, t1=100.0, dropped=3), epoch=1, number=0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,10 +16,11 @@ from stream_mer.cluster.records import Worker
 PATIENCE_S = 30.0
 
 
-class Store:
-    """A bucket of workers, whose rows run out when a test says so."""
+class FakeBus:
+    """A bucket of workers, whose rows expire when a test says so."""
 
-    def __init__(self) -> None:
+    def __init__(self, lease_s: float) -> None:
+        self.lease_s = lease_s
         self.rows: dict[str, int] = {}
         self.renewals = 0
         self.revision = 0
@@ -46,6 +46,16 @@ class Store:
     async def stored_at(self, _bucket: str, _revision: int) -> float:
         return 0.0
 
+    async def until_connected(self) -> None:
+        pass
+
+    def give_up(self, reason: str) -> None:
+        pass
+
+
+def keeper_of(bus: Any, on_session: Callable[[], None] = lambda: None, **options: Any) -> LeaseKeeper:
+    return LeaseKeeper(bus, lambda: Worker(name="w", host="h", pid=1, capacity=1), on_session, **options)
+
 
 async def until(condition: Any) -> None:
     async with asyncio.timeout(PATIENCE_S):
@@ -53,31 +63,25 @@ async def until(condition: Any) -> None:
             await asyncio.sleep(0.001)
 
 
-async def nothing() -> None:
-    pass
-
-
 async def test_a_worker_that_does_nothing_loses_its_lease_and_gets_one_again_when_it_works(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    store, works, sessions = Store(), True, []
-    bus: Any = SimpleNamespace(store=store, lease_s=0.05, until_connected=nothing, give_up=lambda _: None)
-    keeper = LeaseKeeper(
+    bus, works, sessions = FakeBus(lease_s=0.05), True, []
+    keeper = keeper_of(
         bus,
-        lambda: Worker(name="w", host="h", pid=1, capacity=1),
-        lambda: sessions.append(keeper.session),
+        on_session=lambda: sessions.append(keeper.session),
         is_working=lambda: works,
     )
     keeping = asyncio.create_task(keeper.run())
     try:
-        await until(lambda: store.renewals > 2)
+        await until(lambda: bus.renewals > 2)
         works = False
         await until(lambda: not keeper.is_held)
         assert "this worker hangs" in caplog.text
-        renewals = store.renewals
+        renewals = bus.renewals
         await asyncio.sleep(0.1)  # of several renewals; an early look could only miss one, and not fail
-        assert store.renewals == renewals
-        store.rows.clear()  # it ran out
+        assert bus.renewals == renewals
+        bus.rows.clear()  # it ran out
         works = True
         await until(lambda: len(sessions) == 2)
         assert sessions[0] != sessions[1]
@@ -87,15 +91,14 @@ async def test_a_worker_that_does_nothing_loses_its_lease_and_gets_one_again_whe
 
 
 async def test_it_is_given_up_before_nats_can_have_removed_it() -> None:
-    clock, store = FakeClock(100.0), Store()
-    bus: Any = SimpleNamespace(store=store, lease_s=1.5, until_connected=nothing, give_up=lambda _: None)
-    keeper = LeaseKeeper(bus, lambda: Worker(name="w", host="h", pid=1, capacity=1), lambda: None, clock=clock)
+    clock, bus = FakeClock(100.0), FakeBus(lease_s=1.5)
+    keeper = keeper_of(bus, clock=clock)
     assert not keeper.is_held
 
     def confirm_after_a_second() -> None:
         clock.now += 1.0
 
-    store.before_answer = confirm_after_a_second
+    bus.before_answer = confirm_after_a_second
     await keeper.renew()
     assert keeper.is_held
     clock.now += 0.49
@@ -107,11 +110,10 @@ async def test_it_is_given_up_before_nats_can_have_removed_it() -> None:
 
 
 async def test_it_is_no_longer_held_once_it_was_released() -> None:
-    store = Store()
-    bus: Any = SimpleNamespace(store=store, lease_s=60.0, until_connected=nothing, give_up=lambda _: None)
-    keeper = LeaseKeeper(bus, lambda: Worker(name="w", host="h", pid=1, capacity=1), lambda: None)
+    bus = FakeBus(lease_s=60.0)
+    keeper = keeper_of(bus)
     await keeper.renew()
     await keeper.release()
     await keeper.renew()
     assert not keeper.is_held
-    assert store.rows == {}
+    assert bus.rows == {}
