@@ -31,7 +31,7 @@ from stream_mer.errors import ClusterError, SettingError, SourceError
 from stream_mer.event_json import MessageEncoder
 from stream_mer.ports import EventSink
 from stream_mer.server import messages as wire
-from stream_mer.types import ControlCommand, EmotionFrame, OverrideValues
+from stream_mer.types import ControlCommand, EmotionFrame, OverrideValues, StreamEvent
 from tools.examples import FRAME, LINE, STATUS
 
 pytestmark = pytest.mark.skipif(
@@ -141,10 +141,12 @@ class ServedHub:
         self.bus = bus
         self.node = Node(bus, hub, only=only)
         self.seen: list[wire.EventMessage] = []
-        hub.subscribe(lambda stream, event: self.see(MessageEncoder(stream).message(event)))
+        self._encoders: dict[str, MessageEncoder] = {}
+        hub.subscribe(self.on_event)
 
-    def see(self, message: wire.EventMessage) -> None:
-        self.seen.append(message)
+    def on_event(self, stream: str, event: StreamEvent) -> None:
+        encoder = self._encoders.setdefault(stream, MessageEncoder(stream))
+        self.seen.append(encoder.message(event))
 
     def frames(self, stream: str) -> list[wire.Emotion]:
         return [one for one in self.seen if isinstance(one, wire.Emotion) and one.stream == stream]
