@@ -151,6 +151,9 @@ class ServedHub:
     def frames(self, stream: str) -> list[wire.Emotion]:
         return [one for one in self.seen if isinstance(one, wire.Emotion) and one.stream == stream]
 
+    def lyrics(self) -> list[wire.Lyrics]:
+        return [one for one in self.seen if isinstance(one, wire.Lyrics)]
+
     def states(self, stream: str) -> list[str]:
         return [one.source for one in self.seen if isinstance(one, wire.Status) and one.stream == stream]
 
@@ -179,8 +182,8 @@ async def test_everything_that_a_pipeline_says_comes_out_at_the_node(nats: NatsS
         await until(lambda: "a" in stage.scripts and "Zürich 1.b" in node.hub.streams)
         for event in (LIVE, frame(1), LINE, replace(LINE, revision=1)):
             stage.scripts["a"].sink.publish(event)
-        await until(lambda: len(node.seen) >= 4 and node.frames("Zürich 1.b"))
-        lyrics = [one for one in node.seen if isinstance(one, wire.Lyrics)]
+        await until(lambda: len(node.lyrics()) == 2 and node.frames("Zürich 1.b"))
+        lyrics = node.lyrics()
         assert [(one.text, one.seq) for one in lyrics] == [(LINE.text, 0), (LINE.text, 1)]
         assert node.frames("Zürich 1.b")[-1].t1 == 1.0
         assert node.states("Zürich 1.b")[-1] == "live"
