@@ -1,25 +1,39 @@
-"""The words of a corpus as the text branch meets them."""
+"""Lyrics for training: recognised, printed, and of songs without audio."""
 
 from __future__ import annotations
 
+import json
+import logging
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from stream_mer.errors import CorpusError
+from stream_mer.errors import CorpusError, LyricsError
 from stream_mer.lyrics.text_features import LINE_FEATURES, VECTOR_SIZE, LyricStyle, line_vector
-from stream_mer.training.corpus import load_corpus
+from stream_mer.lyrics.transcript import Segment, Transcript
+from stream_mer.training import lyrics as transcribe
+from stream_mer.training.corpus import Clip, Corpus, load_corpus
 from stream_mer.training.lyrics import (
     PRINTED_LINE_S,
+    QUADRANT_OF,
     TimedText,
+    WordSet,
     _corrupt,
     encode_songs,
+    load_words,
     printed_lines,
     recognised_lines,
+    transcript_row,
+    with_transcripts,
 )
+from stream_mer.training.prepare import prepare
+from stream_mer.types import CATEGORIES, LyricWord, Samples
 
 
 def test_transcripts_become_lines_with_times_and_reliability(
@@ -149,3 +163,406 @@ def test_corrupted_lines_are_kept_apart_from_the_clean_ones(tmp_path: Path, quic
         "lines-printed-corrupted-0.5.npz",
         "lines-printed.npz",
     ]
+
+
+# --- Songs of which there are words alone: every way to write words and labels, and what is left out
+
+
+Write = Callable[[str], Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def written(text: str, name: str = "songs.csv") -> Path:
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        return tmp_path / name
+
+    return written
+
+
+def texts(found: WordSet, clip_id: str) -> list[str]:
+    return [line.text for line in found.lines[clip_id]]
+
+
+def test_a_song_is_a_clip_without_audio_by_nobody_known(write: Write) -> None:
+    found = load_words(write('id,lyrics,quadrant\nx,"the sun is up\nand so am I",Q1\ny,all is lost,Q3\n'))
+    assert found.name == "songs"
+    assert [song.clip_id for song in found.songs] == ["songs-x", "songs-y"]
+    assert [song.category for song in found.songs] == [0, 2]
+    assert all((song.artist, song.cluster, song.valence, song.lyrics) == ("", None, None, None) for song in found.songs)
+    assert texts(found, "songs-x") == ["the sun is up", "and so am I"]
+    assert found.notes == ("songs.csv: 2 songs of words alone",)
+
+
+def test_rows_without_an_id_have_their_number(write: Write) -> None:
+    found = load_words(write("lyrics,quadrant\none,Q1\ntwo,Q2\n"))
+    assert list(found.lines) == ["songs-0", "songs-1"]
+
+
+def test_songs_of_two_files_are_told_apart(write: Write, tmp_path: Path) -> None:
+    text = "lyrics,quadrant\none,Q1\n"
+    (tmp_path / "poems.csv").write_text(text, encoding="utf-8")
+    assert [*load_words(write(text)).lines, *load_words(tmp_path / "poems.csv").lines] == ["songs-0", "poems-0"]
+
+
+# --- words
+
+
+def test_lines_without_times_stand_a_usual_length_apart(write: Write) -> None:
+    (lines,) = load_words(write('lyrics,quadrant\n"one\ntwo\n\nthree",Q1\n')).lines.values()
+    assert [(line.text, line.t0, line.t1) for line in lines] == [
+        ("one", PRINTED_LINE_S, PRINTED_LINE_S),
+        ("two", 2 * PRINTED_LINE_S, 2 * PRINTED_LINE_S),
+        ("three", 3 * PRINTED_LINE_S, 3 * PRINTED_LINE_S),
+    ]
+    assert {line.reliability for line in lines} == {1.0}
+
+
+def test_lines_of_lrc_have_their_own_times(write: Write) -> None:
+    lrc = "[ti:Song]\n[00:12.50]first\n[00:20.00]second\n[00:24.00]"
+    (lines,) = load_words(write(f'lyrics_with_time_tags,quadrant\n"{lrc}",Q1\n')).lines.values()
+    assert [(line.text, line.t0, line.t1) for line in lines] == [("first", 12.5, 20.0), ("second", 20.0, 24.0)]
+
+
+def test_one_long_row_is_cut_at_its_commas_and_a_sentence_is_not(write: Write) -> None:
+    short = "alas, the day is done, and so am I"
+    row = ",".join(f"this is the clause that has the number {k}" for k in range(8))
+    found = load_words(write(f'text,quadrant\n"{row}",Q1\n"{short}",Q2\n'))
+    assert texts(found, "songs-0") == row.split(",")
+    assert texts(found, "songs-1") == [short]
+    chinese = "，".join("月亮代表我的心啊" * 3 + str(k) for k in range(9)) + "。"
+    (lines,) = load_words(write(f"text,quadrant\n{chinese},Q1\n")).lines.values()
+    assert [line.text for line in lines] == chinese.rstrip("。").split("，")
+
+
+@pytest.mark.parametrize("column", ["lyrics", "lyrics_with_time_tags", "text"])
+def test_the_words_may_stand_in_any_of_three_columns(column: str, write: Write) -> None:
+    assert texts(load_words(write(f"{column},quadrant\nla la,Q1\n")), "songs-0") == ["la la"]
+
+
+def test_a_byte_order_mark_and_a_very_long_song_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "songs.csv"
+    long = "\n".join(f"line {k} of a very long song" for k in range(9000))  # beyond the csv module's own limit
+    path.write_text(f'lyrics,quadrant\n"{long}",Q1\n', encoding="utf-8-sig")
+    assert len(load_words(path).lines["songs-0"]) == 9000
+
+
+# --- labels
+
+
+@pytest.mark.parametrize(("emotion", "category"), QUADRANT_OF.items())
+def test_words_for_an_emotion_are_quadrants(emotion: str, category: int, write: Write) -> None:
+    (song,) = load_words(write(f"lyrics,emotion\nla la, {emotion.title()} \n")).songs
+    assert song.category == category
+    assert song.teaches_emotion
+
+
+def test_emotions_lie_in_the_quadrants_of_their_names() -> None:
+    assert {CATEGORIES[k] for word, k in QUADRANT_OF.items() if word in ("happy", "angry", "sad", "relaxed")} == {
+        "happy",
+        "angry",
+        "sad",
+        "relaxed",
+    }
+    assert [CATEGORIES[QUADRANT_OF[word]] for word in ("happy", "angry", "sad", "relaxed")] == list(CATEGORIES)
+
+
+def test_ratings_are_read_on_both_scales_and_teach_by_themselves(write: Write) -> None:
+    given = "text,valence,arousal\none,-0.5,0.25\n"
+    (song,) = load_words(write(given)).songs
+    assert (song.category, song.valence, song.arousal) == (None, -0.5, 0.25)
+    assert song.teaches_emotion
+    (song,) = load_words(write("text,valence_1_5,arousal_1_5\none,1,3.5\n")).songs
+    assert (song.valence, song.arousal) == (-1.0, 0.25)
+
+
+def test_folds_are_even_and_do_not_depend_on_the_order(write: Write) -> None:
+    rows = [f"{k},song number {k},Q{k % 4 + 1}\n" for k in range(40)]
+    first, second = (
+        {song.clip_id: song.fold for song in load_words(write("id,lyrics,quadrant\n" + "".join(given))).songs}
+        for given in (rows, rows[::-1])
+    )
+    assert first == second
+    assert sorted(first.values()) == [k for k in range(5) for _ in range(8)]
+
+
+# --- what is left out and what is refused
+
+
+def test_rows_without_a_usable_label_without_words_or_with_those_of_another_are_left_out(write: Write) -> None:
+    found = load_words(
+        write(
+            "id,lyrics,emotion\n"
+            "a,one song,happy\n"
+            "b,another song,surprised\n"  # of no quadrant
+            "c,a third song,\n"
+            "d,  ,sad\n"
+            "e,One Song,sad\n"  # the words of the first
+            "f,a last song,calm\n"
+        )
+    )
+    assert list(found.lines) == ["songs-a", "songs-f"]
+    assert [song.category for song in found.songs] == [0, 3]
+    (note,) = found.notes
+    assert note.startswith("songs.csv: 2 songs of words alone, 4 left out (")
+    assert "the words of another row" in note
+
+
+def test_a_row_that_is_left_out_takes_its_words_from_nobody(write: Write) -> None:
+    found = load_words(write("lyrics,emotion\none song,surprised\none song,happy\n"))
+    assert list(found.lines) == ["songs-1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("words,quadrant\nla,Q1\n", "no column lyrics or lyrics_with_time_tags or text"),
+        ("", "no column lyrics"),
+        ("lyrics,quadrant\nla,Q5\n", r"row 1: expected Q1 to Q4, not 'Q5'"),
+        ("lyrics,quadrant\nla,Q1\nlu,happy\n", r"row 2: expected Q1 to Q4, not 'happy'"),
+        ("text,valence,arousal\nla,0.5,much\n", "row 1: valence and arousal must both be numbers"),
+        ("text,valence,arousal\nla,0.5,\n", "row 1: valence and arousal must both be numbers"),
+        ("text,valence\nla,0.5\n", "row 1: valence and arousal must both be numbers"),
+        ("lyrics\nla\n", "no row has both words and a label"),
+        ("lyrics,emotion\nla,odd\n", "no row has both words and a label"),
+        ("lyrics,quadrant\n,Q1\n", "no row has both words and a label"),
+    ],
+)
+def test_a_file_that_teaches_nothing_is_refused_by_its_name(text: str, says: str, write: Write) -> None:
+    with pytest.raises(CorpusError, match=rf"songs\.csv.*{says}"):
+        load_words(write(text))
+
+
+def test_ratings_beyond_their_scale_are_refused(write: Write) -> None:
+    for given in ("valence,arousal\n0.5,1.5", "valence,arousal\nnan,0.5", "valence_1_5,arousal_1_5\n7,3"):
+        columns, values = given.split("\n")
+        with pytest.raises(CorpusError, match=r"songs\.csv, row 1: .*-1\.\.1"):
+            load_words(write(f"text,{columns}\nla,{values}\n"))
+
+
+def test_an_id_that_stands_for_two_songs_is_refused(write: Write) -> None:
+    with pytest.raises(CorpusError, match=r"songs\.csv, row 2: the id 'songs-x' stands there twice"):
+        load_words(write("id,lyrics,quadrant\nx,one,Q1\nx,two,Q2\n"))
+    again = load_words(write("id,lyrics,quadrant\nx,one,Q1\nx,one,Q2\n"))  # the same song, written down twice
+    assert list(again.lines) == ["songs-x"]
+
+
+def test_what_is_no_csv_in_utf_8_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match=r"cannot read .*nothing\.csv.*UTF-8"):
+        load_words(tmp_path / "nothing.csv")
+    (tmp_path / "latin.csv").write_bytes("lyrics,quadrant\ncafé,Q1\n".encode("latin-1"))
+    with pytest.raises(CorpusError, match=r"cannot read .*latin\.csv.*UTF-8"):
+        load_words(tmp_path / "latin.csv")
+    with pytest.raises(CorpusError, match="cannot read"):
+        load_words(tmp_path)
+
+
+# --- Clips without a transcript are listened to once; what a corpus brings is left alone
+
+
+HEARD = Transcript(
+    segments=(
+        Segment(
+            words=(
+                LyricWord(t0=0.0, t1=0.5001, text="Morning", probability=0.914),
+                LyricWord(t0=0.5001, t1=0.9, text="light,", probability=0.8),
+            ),
+            no_speech_prob=0.12345,
+            avg_logprob=-0.45678,
+            compression_ratio=1.2345,
+        ),
+        Segment(words=()),
+    ),
+    language="en",
+    language_probability=0.98765,
+)
+
+
+class Scripted:
+    """Hears the same words in everything, or raises what it is told to at one of its turns."""
+
+    def __init__(self, *, missing: bool = False, fails_at: int = -1, error: BaseException | None = None) -> None:
+        self.heard: list[int] = []
+        self.loads = 0
+        self._missing = missing
+        self._fails_at = fails_at
+        self._error = error
+
+    def load(self) -> None:
+        self.loads += 1
+        if self._missing:
+            raise LyricsError("no weights; install them")
+
+    def transcribe(self, samples: Samples, *, language: str | None = None) -> Transcript:
+        assert language is None
+        if self._error is not None and len(self.heard) == self._fails_at:
+            raise self._error
+        self.heard.append(len(samples))
+        return HEARD
+
+
+@pytest.fixture
+def corpus(corpus_folder: Path) -> Corpus:
+    return load_corpus(corpus_folder)
+
+
+def listing(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_row_is_what_a_corpus_would_hold_and_its_words_read_back() -> None:
+    row = transcript_row("c2", HEARD)
+    assert row == {
+        "clip_id": "c2",
+        "language": "en",
+        "language_probability": 0.988,
+        "segments": [
+            {
+                "start": 0.0,
+                "end": 0.9,
+                "text": "Morning light,",
+                "no_speech_prob": 0.123,
+                "avg_logprob": -0.457,
+                "compression_ratio": 1.23,
+                "words": [[0.0, 0.5, "Morning", 0.91], [0.5, 0.9, "light,", 0.8]],
+            }
+        ],
+    }
+    assert json.loads(json.dumps(row)) == row
+
+
+def test_only_clips_without_a_transcript_are_listened_to(corpus: Corpus, tmp_path: Path) -> None:
+    before = listing(corpus.root)
+    recogniser = Scripted()
+    found = with_transcripts(corpus, tmp_path, recogniser)
+    assert recogniser.heard == [96_000] * 7  # 6 s each; c0, c1 and c4 bring their own
+    assert all(found.transcripts[clip_id] == row for clip_id, row in corpus.transcripts.items())
+    assert found.transcripts["c2"] == transcript_row("c2", HEARD)
+    assert sorted(found.transcripts) == [f"c{i}" for i in range(10)]
+    assert sorted(corpus.transcripts) == ["c0", "c1", "c4"]
+    assert listing(corpus.root) == before
+    assert all(path.suffix == ".json" for path in tmp_path.rglob("*") if path.is_file())
+
+
+@pytest.mark.usefixtures("quick_encoder")
+def test_what_was_heard_becomes_lines_of_the_text_branch(corpus: Corpus, tmp_path: Path) -> None:
+    lines = recognised_lines(with_transcripts(corpus, tmp_path, Scripted()), tmp_path)
+    assert lines["c2"].t1 == pytest.approx([0.9])
+    assert lines["c2"].reliability == pytest.approx([(0.91 + 0.8) / 2])
+
+
+def test_a_second_run_listens_to_nothing_and_needs_no_weights(corpus: Corpus, tmp_path: Path) -> None:
+    first = with_transcripts(corpus, tmp_path, Scripted())
+    again = Scripted(missing=True)
+    assert with_transcripts(corpus, tmp_path, again).transcripts == first.transcripts
+    assert (again.loads, again.heard) == (0, [])
+
+
+def test_a_corpus_with_all_its_transcripts_needs_neither_weights_nor_cache(corpus: Corpus, tmp_path: Path) -> None:
+    whole = replace(corpus, clips=tuple(clip for clip in corpus.clips if clip.clip_id in corpus.transcripts))
+    recogniser = Scripted(missing=True)
+    assert with_transcripts(whole, tmp_path, recogniser) is whole
+    assert (recogniser.loads, list(tmp_path.iterdir())) == (0, [])
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(corpus: Corpus, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        with_transcripts(corpus, tmp_path, Scripted(fails_at=3, error=KeyboardInterrupt()))
+    recogniser = Scripted()
+    assert len(with_transcripts(corpus, tmp_path, recogniser).transcripts) == 10
+    assert len(recogniser.heard) == 4
+
+
+def test_an_interrupted_write_leaves_no_row(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+        with pytest.raises(KeyboardInterrupt):
+            with_transcripts(corpus, tmp_path, Scripted())
+    recogniser = Scripted()
+    with_transcripts(corpus, tmp_path, recogniser)
+    assert len(recogniser.heard) == 7
+
+
+@pytest.mark.parametrize("content", ["", '{"clip_id": "c2", "segm', "[]", "{}"])
+def test_a_damaged_row_is_made_again(corpus: Corpus, tmp_path: Path, content: str) -> None:
+    with_transcripts(corpus, tmp_path, Scripted())
+    (damaged,) = tmp_path.glob("*/c2-*.json")
+    damaged.write_text(content, encoding="utf-8")
+    recogniser = Scripted()
+    found = with_transcripts(corpus, tmp_path, recogniser)
+    assert len(recogniser.heard) == 1
+    assert found.transcripts["c2"] == transcript_row("c2", HEARD)
+
+
+def test_another_recording_under_the_same_id_is_listened_to(
+    tmp_path: Path,
+    music: Callable[..., NDArray[np.float32]],
+    write_wav: Callable[[Path, NDArray[np.float32]], Path],
+) -> None:
+    audio = write_wav(tmp_path / "a.wav", music(1.0))
+    clip = Clip(clip_id="a", audio=audio, artist="x", fold=0)
+    corpus = Corpus(root=tmp_path, clips=(clip,), transcripts={})
+    with_transcripts(corpus, tmp_path / "cache", Scripted())
+    write_wav(audio, music(2.0))
+    os.utime(audio, (1, 1))
+    recogniser = Scripted()
+    with_transcripts(corpus, tmp_path / "cache", recogniser)
+    assert recogniser.heard == [32_000]
+
+
+def test_of_a_longer_recording_only_the_clip_is_heard(corpus: Corpus, tmp_path: Path) -> None:
+    middle = replace(corpus, clips=(replace(corpus.clips[2], middle_s=2.5),))
+    recogniser = Scripted()
+    with_transcripts(middle, tmp_path, recogniser)
+    assert recogniser.heard == [40_000]
+    with_transcripts(replace(corpus, clips=corpus.clips[2:3]), tmp_path, recogniser)
+    assert recogniser.heard == [40_000, 96_000]  # what was heard of the middle is no transcript of the whole
+
+
+def test_without_weights_it_goes_on_with_one_warning(
+    corpus: Corpus, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        found = with_transcripts(corpus, tmp_path, Scripted(missing=True))
+    assert found.transcripts == corpus.transcripts
+    assert [record.getMessage() for record in caplog.records] == [
+        "no transcripts for 7 clips, so they are taken to be without words: no weights; install them"
+    ]
+
+
+def test_a_clip_on_which_it_fails_goes_without(
+    corpus: Corpus, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        found = with_transcripts(corpus, tmp_path, Scripted(fails_at=6, error=LyricsError("out of tokens")))
+    assert len(found.transcripts) == 9
+    assert [record.getMessage() for record in caplog.records] == [
+        "the recogniser failed on 1 of 7 clips, which are taken to be without words; c9: out of tokens"
+    ]
+
+
+def test_it_tells_what_it_is_about_and_how_long_it_takes(
+    corpus: Corpus, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticks: Iterator[float] = iter([100.0, 160.0])
+    monkeypatch.setattr(transcribe, "time", type("Clock", (), {"monotonic": lambda: next(ticks)}))
+    with_transcripts(corpus, tmp_path, Scripted())
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines() == [
+        "7 clips have no transcript: the recogniser listens to them once (--no-transcripts skips this)",
+        "at 20.0 s a clip, the other 4 take about 1 min; interrupt it when you like, the same command goes on",
+    ]
+
+
+def test_preparing_asks_for_it_unless_told_not_to(
+    corpus_folder: Path, tiny_model: Path, tmp_path: Path, quick_encoder: type[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recogniser = Scripted()
+    monkeypatch.setattr("stream_mer.training.prepare.whole_clips", lambda **_: recogniser)
+    without = prepare([corpus_folder], tiny_model, tmp_path, transcripts=False).data
+    assert recogniser.loads == 0
+    data = prepare([corpus_folder], tiny_model, tmp_path).data
+    assert len(recogniser.heard) == 7
+    assert "Morning light," in quick_encoder.encoded
+    assert [sum(s.has_lines(row, "recognised") for row in range(10)) for s in (without, data)] == [3, 10]

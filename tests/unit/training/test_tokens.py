@@ -1,4 +1,4 @@
-"""Audio tokens: as a stream computes them, computed once."""
+"""Audio tokens of clips, and their principal components."""
 
 from __future__ import annotations
 
@@ -13,13 +13,23 @@ import torch
 from numpy.typing import NDArray
 from tolerance import KEPT
 
-from stream_mer.emotion.audio_branch import AudioBranch, token_features
+from stream_mer.emotion.audio_branch import YAMNET, AudioBranch, token_features
 from stream_mer.emotion.musicnn import Backbone
 from stream_mer.errors import SettingError, SourceError
 from stream_mer.training import tokens
+from stream_mer.training import tokens as module
 from stream_mer.training.augment import CONDITIONS, STAGE, Degradation, degrade
 from stream_mer.training.corpus import load_corpus
-from stream_mer.training.tokens import cached_tokens, clip_tokens, conditioned_tokens, degraded_tokens, read_audio
+from stream_mer.training.tokens import (
+    audio_components,
+    cached_tokens,
+    clip_tokens,
+    conditioned_tokens,
+    degraded_tokens,
+    of_yamnet,
+    read_audio,
+    reduce,
+)
 
 KEPT_TOLERANCE: Any = {"rtol": KEPT, "atol": KEPT}
 
@@ -216,3 +226,80 @@ def test_a_condition_is_one_chain_for_all_clips(
 def test_a_condition_that_there_is_not_is_an_error(backbone: Backbone, tmp_path: Path) -> None:
     with pytest.raises(SettingError, match=r"'under water'.*room RT60 1 s"):
         conditioned_tokens([], backbone, tmp_path, "under water")
+
+
+# --- Principal components of audio tokens: each network's by itself, all of one scale, computed once
+
+
+MUSICNN_FEATURES = 30
+
+
+@pytest.fixture(autouse=True)
+def few_components(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MUSICNN_COMPONENTS", 6)
+    monkeypatch.setattr(module, "YAMNET_COMPONENTS", 8)
+
+
+@pytest.fixture(scope="module")
+def mixtures() -> list[NDArray[np.float16]]:
+    """Of ten clips; each network's part is a mixture of ten hidden signals, and a little noise."""
+    rng = np.random.default_rng(0)
+    mixing = [rng.standard_normal((10, n)) for n in (MUSICNN_FEATURES, YAMNET.embedding_size)]
+    found = []
+    for _ in range(10):
+        parts = [rng.standard_normal((20, 10)) @ mix + 0.1 * rng.standard_normal((20, mix.shape[1])) for mix in mixing]
+        found.append((np.concatenate(parts, axis=1) + 2.0).astype(np.float16))
+    return found
+
+
+def test_components_have_a_variance_of_one_on_average_and_no_mean(
+    mixtures: list[NDArray[np.float16]], tmp_path: Path
+) -> None:
+    found = audio_components(mixtures, tmp_path)
+    reduced = torch.cat([found(torch.from_numpy(of_clip).float()) for of_clip in mixtures])
+    assert reduced.shape == (200, 14)
+    assert float(reduced.square().mean()) == pytest.approx(1, abs=1e-3)
+    assert float(reduced.mean(0).abs().max()) < 1e-2
+
+
+def test_each_component_is_of_one_network(mixtures: list[NDArray[np.float16]], tmp_path: Path) -> None:
+    found = audio_components(mixtures, tmp_path)
+    assert found.basis.shape == (MUSICNN_FEATURES + YAMNET.embedding_size, 14)
+    assert not found.basis[:MUSICNN_FEATURES, 6:].any()
+    assert not found.basis[MUSICNN_FEATURES:, :6].any()
+    assert of_yamnet(found).tolist() == [False] * 6 + [True] * 8
+
+
+def test_a_small_corpus_gives_fewer_components_of_each(mixtures: list[NDArray[np.float16]], tmp_path: Path) -> None:
+    found = audio_components([mixtures[0][:4]], tmp_path)
+    assert of_yamnet(found).tolist() == [False] * 4 + [True] * 4
+
+
+def test_the_largest_components_are_kept(mixtures: list[NDArray[np.float16]], tmp_path: Path) -> None:
+    found = audio_components(mixtures, tmp_path)
+    x = torch.from_numpy(np.concatenate(mixtures)).double()[:, :MUSICNN_FEATURES]
+    spread = x.std(0)
+    exact = torch.linalg.svdvals((x - x.mean(0)) / (spread + 0.01 * spread.mean()))[:6]
+    ours = found(torch.from_numpy(np.concatenate(mixtures)).float())[:, :6].norm(dim=0).double()
+    torch.testing.assert_close(ours / ours[0], exact / exact[0], rtol=0.02, atol=0.02)  # a randomised algorithm
+
+
+def test_they_are_computed_once_and_alike_everywhere(
+    mixtures: list[NDArray[np.float16]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, other = audio_components(mixtures, tmp_path / "a"), audio_components(mixtures, tmp_path / "b")
+    assert torch.equal(first.basis, other.basis)
+    changed = [mixtures[0] + np.float16(1), *mixtures[1:]]
+    assert not torch.equal(audio_components(changed, tmp_path / "a").mean, first.mean)
+    monkeypatch.setattr(module, "_components", None)  # nothing may be computed
+    again = audio_components(mixtures, tmp_path / "a")
+    assert torch.equal(again.basis, first.basis)
+    assert torch.equal(again.mean, first.mean)
+
+
+def test_tokens_are_reduced_to_what_the_model_reads(mixtures: list[NDArray[np.float16]], tmp_path: Path) -> None:
+    found = audio_components(mixtures, tmp_path)
+    reduced = reduce(mixtures[3], found)
+    assert (reduced.dtype, reduced.shape) == (np.float16, (20, 14))
+    expected = (mixtures[3].astype(np.float64) - found.mean.double().numpy()) @ found.basis.double().numpy()
+    np.testing.assert_allclose(reduced, expected, atol=5e-3)  # float16
