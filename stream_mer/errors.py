@@ -3,15 +3,15 @@
 ::
 
     StreamMerError              exit code 1
-    ├── SettingError            exit code 2: a setting or argument that cannot be
+    ├── SettingError            exit code 2: a setting or argument is not valid
     ├── SourceError             audio cannot be opened, read or decoded
     │   ├── DeviceError         a sound device is unknown, gone or busy
-    │   └── RecordingError      exit code 2: a recording of a show is missing, damaged or holds what cannot be
+    │   └── RecordingError      exit code 2: a recording of a show is missing, damaged or not valid
     ├── LyricsError             recogniser or lyrics file is not usable
     ├── CheckpointError         exit code 2: model weights are missing, damaged or do not match
     ├── CorpusError             exit code 2: training data is missing or malformed
     ├── ServeError              the server cannot start or be reached, or a side broke the protocol
-    └── ClusterError            NATS cannot be reached, refuses, or holds what nobody can read
+    └── ClusterError            NATS cannot be reached, refuses, or holds unreadable records
 
 A message says what happened, to what, and what to do; the command line prints it as one line, without a traceback.
 Addresses in it show no password, key or token: every message is redacted when its error is made.
@@ -53,7 +53,7 @@ class DeviceError(SourceError):
 
 
 class RecordingError(SourceError):
-    """A recording of a show is missing, damaged or holds what cannot be."""
+    """A recording of a show is missing, damaged or not valid."""
 
     exit_code = 2
 
@@ -79,29 +79,29 @@ class ServeError(StreamMerError):
 
 
 class ClusterError(StreamMerError):
-    """NATS cannot be reached, refuses, or holds what nobody can read."""
+    """NATS cannot be reached, refuses, or holds unreadable records."""
 
 
 LONGEST_PART = 200
-"""Characters of what somebody wrote that an error shows at most."""
+"""Maximum number of characters of user input that an error shows."""
 
 
 def brief(text: str) -> str:
-    """Return a text as part of an error's line: its beginning, where it is too long for one."""
+    """Return user input for an error message, cut to ``LONGEST_PART`` characters."""
     return text if len(text) <= LONGEST_PART else text[:LONGEST_PART] + "…"
 
 
 def did_you_mean(name: object, known: Iterable[str], *, prefix: str = "", or_all: bool = True) -> str:
-    """Return how a message about a mistyped name ends: with the one that was probably meant, or with all there are.
+    """Return the end of a message about an unknown name: the nearest known name, or all of them.
 
     Args:
-        name: What was typed.
-        known: What could have been.
-        prefix: What all of these begin with: it does not make them alike.
-        or_all: Whether to name all of them where none is near; else the message ends without.
+        name: The unknown name.
+        known: The known names.
+        prefix: Common prefix of all names, which is left out of the comparison.
+        or_all: Whether to list all names if none is near.
     """
     names = list(known)
-    if len(str(name)) > LONGEST_PART:  # nothing is near, and to find that out takes minutes
+    if len(str(name)) > LONGEST_PART:  # difflib would take minutes to find nothing
         return ""
     near = difflib.get_close_matches(str(name).removeprefix(prefix), [one.removeprefix(prefix) for one in names], n=1)
     if near:

@@ -1,4 +1,4 @@
-"""The seams: what the pipeline needs from the rooms around it, and nothing of how they do it."""
+"""Protocols between the packages: what the pipeline and the outputs need from others."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ class AudioSource(Protocol):
 
     @property
     def name(self) -> str:
-        """What a person would call it: the file's name, the device's name."""
+        """Name for people: of the file or of the device."""
         ...
 
     @property
     def live(self) -> bool:
-        """True if the world does not wait: late audio is dropped. False: reading waits, and nothing is lost."""
+        """True for live audio: late audio is dropped. False if reading may wait: nothing is lost."""
         ...
 
     def chunks(self) -> Iterator[AudioChunk]:

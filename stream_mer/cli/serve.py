@@ -38,7 +38,7 @@ _OF_SOURCES = {
     "gain_db": "gain",
     "track": "track",
 }
-"""What ``open_sources`` calls the parameters that say how a source is read."""
+"""Options of ``open_sources``, and the parameters of the command that set them."""
 
 
 @click.command("serve")
@@ -49,31 +49,29 @@ _OF_SOURCES = {
     multiple=True,
     default=("demo",),
     metavar="[NAME=]SOURCE",
-    help="What to listen to: demo, a file, mic, mic:NAME (see `stream-mer devices`), monitor for what this machine "
-    "plays, an address such as http://radio.example/live, remote for audio that a client sends, or - for raw PCM "
-    "or a file on stdin. Give it more than once, each with a name, for several streams.  [default: demo]",
+    help="Audio source: demo, a file, mic, mic:NAME (see `stream-mer devices`), monitor (what this machine plays), "
+    "an address such as http://radio.example/live, remote (audio that a client sends), or - (raw PCM or a file on "
+    "stdin). Repeat it, each with a name, for several streams.  [default: demo]",
 )
 @click.option(
     "--from",
     "nats_url",
     metavar="URL",
-    help="Serve the channels that workers compute (`stream-mer worker`) in place of sources: address of NATS.",
+    help="Serve channels that `stream-mer worker` computes, instead of sources: address of NATS.",
 )
-@click.option(
-    "--only", multiple=True, metavar="CHANNEL", help="With --from: this channel; may be given more than once."
-)
+@click.option("--only", multiple=True, metavar="CHANNEL", help="With --from: only this channel; may be repeated.")
 @nats_identity_options
-@click.option("--name", help="Name of the stream on the wire.  [default: that of the source]")
-@click.option("--loop", is_flag=True, help="Files: begin again at the end.")
-@click.option("--track", metavar="NUMBER|TITLE", help="Files and addresses: which of several audio tracks to hear.")
+@click.option("--name", help="Name of the stream.  [default: that of the source]")
+@click.option("--loop", is_flag=True, help="Files: start again at the end.")
+@click.option("--track", metavar="NUMBER|TITLE", help="Files and addresses: audio track.")
 @click.option("--rate", type=int, help="Raw PCM: samples per second.  [default: 44100]")
 @click.option("--format", "sample_format", help="Raw PCM: s16le, s24le, s32le, f32le, u8, ...  [default: s16le]")
-@click.option("--channels", help="Microphone: which ones to hear, such as 3,4. Raw PCM: how many.  [default: 1,2; 1]")
+@click.option("--channels", help="Microphone: channels to use, such as 3,4. Raw PCM: their number.  [default: 1,2; 1]")
 @click.option("--gain", type=float, help="Microphone: amplification in dB.  [default: 0]")
 @click.option(
-    "--record", type=click.Path(path_type=Path), metavar="DIR", help="Record the show to a new folder in this one."
+    "--record", type=click.Path(path_type=Path), metavar="DIR", help="Record the show, in a new folder in this one."
 )
-@click.option("--record-audio", is_flag=True, help="Record what is heard, too, as FLAC.")
+@click.option("--record-audio", is_flag=True, help="Also record the audio, as FLAC.")
 @server_options
 @output_options
 @engine_options
@@ -90,26 +88,26 @@ def command(
     record_audio: bool,
     **options: Any,
 ) -> None:
-    """Listen to music and stream what it feels like over websockets.
+    """Serve the emotion of live music over websockets.
 
     \b
     Examples:
       stream-mer serve                              the built-in demo song, no sound card needed
       stream-mer serve --source mic                 the default microphone
       stream-mer serve --source "mic:USB Audio"     a device by name
-      stream-mer serve --source monitor             what this machine itself plays
+      stream-mer serve --source monitor             what this machine plays
       stream-mer serve --source set.flac --loop     a file, played as live
       stream-mer serve --source http://host/live    internet radio; rtsp, rtp, rtmp, udp and tcp work alike
       stream-mer serve --source remote              audio that a client sends (docs/PROTOCOL.md)
       stream-mer serve --source A=mic --source B=set.flac --no-lyrics     two streams
       stream-mer serve --osc resolume --osc eos@192.168.1.5               to visuals and a desk
-      stream-mer serve --source mic --record shows                        and keep it (see: stream-mer replay)
+      stream-mer serve --source mic --record shows                        and record it (see stream-mer replay)
       stream-mer serve --host 0.0.0.0 --token                             for the whole network
-      stream-mer serve --from nats://127.0.0.1:4222                       what workers compute (docs/SCALING.md)
+      stream-mer serve --from nats://127.0.0.1:4222                       channels of workers (docs/SCALING.md)
       arecord -t raw -f S16_LE -r 44100 | stream-mer serve --source -
 
-    Open the printed address in a browser, or connect any websocket client: without a word from it, it gets every
-    emotion, lyrics, change and status message.
+    Open the printed address in a browser, or connect any websocket client. It gets every emotion, lyrics, change and
+    status message without sending anything.
     """  # noqa: D301 - \b is click's mark for text that is not to be wrapped
     settings = server_settings(options)
     if nats_url is not None:

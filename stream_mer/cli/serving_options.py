@@ -31,7 +31,7 @@ _FITS: Mapping[str, Callable[[str], bool]] = {
     "track": has_tracks,
     "gain_db": lambda spec: spec in {"mic", "monitor"} or spec.startswith("mic:"),
 }
-"""Which sources an option is for; where there are several sources, it goes to those."""
+"""Which sources an option applies to, if there are several."""
 
 
 def split_name(source: str) -> tuple[str | None, str]:
@@ -92,52 +92,55 @@ def open_sources(
 F = TypeVar("F", bound=Callable[..., Any])
 
 MAKE_ONE = "(made)"
-"""What an option without its value is read as; it is too short to be anybody's token."""
+"""Stands for an option without a value; too short to be a token."""
 
 _LIMITS: dict[str, int | float] = {name: getattr(ServeSettings(), name) for name in LimitsPart.__struct_fields__}
 
 _OPTIONS = (
-    click.option("--host", default=ServeSettings().host, show_default=True, help="Address to bind."),
-    click.option("--port", default=ServeSettings().port, show_default=True, help="Port; 0 takes any free one."),
+    click.option("--host", default=ServeSettings().host, show_default=True, help="Address to listen on."),
+    click.option(
+        "--port", default=ServeSettings().port, show_default=True, help="Port to listen on; 0 for any free one."
+    ),
     click.option(
         "--token",
         is_flag=False,
         flag_value=MAKE_ONE,
-        help=f"Secret that clients must know, of {SHORTEST_TOKEN} characters at least; needed for a public address. "
-        "Without a value one is made and printed.",
+        help=f"Token that clients must send, at least {SHORTEST_TOKEN} characters; required for a public address. "
+        "Without a value, one is generated and printed.",
     ),
     click.option(
         "--operator-token",
         is_flag=False,
         flag_value=MAKE_ONE,
-        help="Secret of those who may also freeze, override and send audio; likewise.  "
-        "[default: everyone who is let in may]",
+        help="Token of operators, who may also freeze, override and send audio.  [default: every client may]",
     ),
     click.option(
         "--allow-origin",
         "origins",
         multiple=True,
         metavar="ORIGIN",
-        help="Web page that may connect, such as https://example.org; null for pages opened from a file, * for all. "
-        "The server's own page and those of this machine always may.",
+        help="Origin of a web page that may connect, such as https://example.org; null for pages opened from a file, "
+        "* for all. The server's own page and pages of this machine always may.",
     ),
     click.option(
         "--allow-frame",
         "frame_origins",
         multiple=True,
         metavar="ORIGIN",
-        help="Web page that may show /overlay in a frame, such as https://example.org; * for all. "
-        "The page itself is never shown in one.",
+        help="Origin of a web page that may show /overlay in a frame, such as https://example.org; * for all. "
+        "The main page is never shown in a frame.",
     ),
     click.option(
         "--proxy",
         "proxies",
         multiple=True,
         metavar="ADDRESS",
-        help="IP address of a reverse proxy in front of this server: its X-Forwarded-For is believed (docs/PROXY.md).",
+        help="IP address of a reverse proxy whose X-Forwarded-For is trusted (docs/PROXY.md).",
     ),
     click.option("--tls-certificate", type=click.Path(path_type=Path), help="Serve https and wss: certificate (PEM)."),
-    click.option("--tls-key", type=click.Path(path_type=Path), help="Its key (PEM), where that is in another file."),
+    click.option(
+        "--tls-key", type=click.Path(path_type=Path), help="Key (PEM) of the certificate, if it is in another file."
+    ),
     click.option(
         "--limit",
         "limits",
@@ -178,16 +181,16 @@ def server_settings(options: MutableMapping[str, Any]) -> ServeSettings:
 
 
 def _token(given: str | None, whose: str) -> str | None:
-    """Return the token that was given; one that is made is printed."""
+    """Return the given token; a generated one is printed."""
     if given != MAKE_ONE:
         return given
     made = new_token()
-    echo(f"Token made for {whose}: {made}")
+    echo(f"Token for {whose}: {made}")
     return made
 
 
 def tell_addresses(server: Server, outputs: Sequence[ShowOutput], plugins: Sequence[Plugin], *, several: bool) -> None:
-    """Say where the server listens and what else runs, to whoever started it.
+    """Print where the server listens and what else runs.
 
     Args:
         server: Listens.
@@ -304,7 +307,7 @@ _KINDS: tuple[OutputKind, ...] = (
             multiple=True,
             metavar="[STREAM=]WHERE",
             help="Send OSC: a preset, with where it is (resolume, eos@192.168.1.5, touchdesigner@desk:7000), any "
-            "HOST:PORT, or a mapping file (.toml). `stream-mer osc` lists the presets. May be given more than once.",
+            "HOST:PORT, or a mapping file (.toml). `stream-mer osc` lists the presets. May be repeated.",
         ),
         open=_open_osc,
     ),
@@ -316,7 +319,7 @@ _KINDS: tuple[OutputKind, ...] = (
             multiple=True,
             metavar="[STREAM=]RIG[@HOST]",
             help="Drive lamps by sACN: a preset (mood, palette, wash) or a rig file (.toml), by multicast, or to a "
-            "HOST alone. `stream-mer lights` tells more. May be given more than once.",
+            "HOST alone. See `stream-mer lights`. May be repeated.",
         ),
         open=_open_sacn,
     ),
@@ -327,7 +330,7 @@ _KINDS: tuple[OutputKind, ...] = (
             type=RigOrPath(),
             multiple=True,
             metavar="[STREAM=]RIG@HOST",
-            help="The same by Art-Net, to a HOST; 255.255.255.255 for all of this network.",
+            help="Drive lamps by Art-Net, at a HOST; 255.255.255.255 for the whole network.",
         ),
         open=_open_artnet,
     ),
@@ -347,8 +350,8 @@ _PLUGINS: tuple[PluginKind, ...] = (
         option=click.option(
             "--osc-in",
             metavar="[HOST:]PORT",
-            help="Take an operator's commands over OSC (UDP): /mer/control/freeze, blackout, override, resume. OSC "
-            "knows no token: without a HOST only this machine is heard.",
+            help="Take operator commands over OSC (UDP): /mer/control/freeze, blackout, override, resume. OSC has no "
+            "authentication: without a HOST only this machine may send.",
         ),
         open=_open_osc_in,
     ),

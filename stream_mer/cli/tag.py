@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What is made of each file besides its lines or rows.
+    """Which outputs are written for each file.
 
     Attributes:
         output_format: ``jsonl`` or ``csv``.
@@ -74,7 +74,7 @@ class Wanted:
 
 
 class FileOutputs:
-    """Everything that is made of one file.
+    """Writes all outputs of one file.
 
     Args:
         file: Where lines or rows go, open for writing; stays the caller's.
@@ -121,7 +121,7 @@ class FileOutputs:
             plot.save(path, self._name)
 
     def close(self) -> None:
-        """Let go of the file, finished or not: it is the caller's, and the next one is written to it as well."""
+        """Detach from the file, finished or not: it is the caller's, who writes the next outputs to it."""
         if self._text is not None:
             self._text.detach()  # otherwise it closes the file with itself
             self._text = None
@@ -135,18 +135,18 @@ class FileOutputs:
     type=click.Choice(["jsonl", "csv"]),
     default="jsonl",
     show_default=True,
-    help="JSON lines: every message and a summary. CSV: one row a frame.",
+    help="JSON lines: messages and a summary. CSV: one row a frame.",
 )
-@click.option("--out", type=click.Path(path_type=Path), metavar="PATH", help="Write there instead of stdout.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="PATH", help="Write to this file instead of stdout.")
 @click.option(
     "--plot",
     type=click.Path(path_type=Path),
     metavar="PNG",
-    help="Also draw the timeline. Several files: each gets its own, with its name added.",
+    help="Also draw the timeline. Several files get one picture each, with their names added.",
 )
 @click.option("--srt", type=click.Path(path_type=Path), metavar="FILE", help="Also write the lyrics as subtitles.")
 @click.option("--lrc", type=click.Path(path_type=Path), metavar="FILE", help="Also write the lyrics as LRC.")
-@click.option("--track", metavar="NUMBER|TITLE", help="Which of several audio tracks to hear.")
+@click.option("--track", metavar="NUMBER|TITLE", help="Audio track to use.")
 @engine_options
 def command(
     *,
@@ -159,11 +159,11 @@ def command(
     track: str | None,
     **engine: Any,
 ) -> None:
-    """Tag audio files, or lyrics alone: the messages that a live listener would have got, then one summary a file.
+    """Tag audio files, lyrics files or recordings: the messages of a live listener, then a summary of each file.
 
-    A frame at t1 knows nothing later than t1. Results do not depend on the speed of the machine. Exit code 0 if all
-    files were tagged, 1 if some failed (each is named with its reason; the others are done). Of a recorded show
-    (`stream-mer serve --record`) it makes the same without hearing it again.
+    A frame at t1 uses nothing later than t1. Results do not depend on the speed of the machine. Exit code 1 means that
+    some files failed: each is named with its reason, and the others are tagged. A recording (`stream-mer serve
+    --record`) is exported without computing it again.
 
     \b
     Examples:
@@ -171,8 +171,8 @@ def command(
       stream-mer tag *.flac --out tags.jsonl       many files through one loaded model
       stream-mer tag song.mp3 --format csv --plot song.png
       stream-mer tag song.mp3 --srt song.srt       the recognised lyrics as subtitles; --lrc likewise
-      stream-mer tag song.mp3 --lyrics song.lrc    known lyrics in place of recognition
-      stream-mer tag song.lrc                      what the words alone say (.lrc, .srt, .vtt, or .txt)
+      stream-mer tag song.mp3 --lyrics song.lrc    known lyrics instead of recognition
+      stream-mer tag song.lrc                      lyrics alone (.lrc, .srt, .vtt, .txt)
       stream-mer tag shows --plot show.png         the newest recording in this folder
     """  # noqa: D301 - \b is click's mark for text that is not to be wrapped
     _refuse_other_words(files, engine["lyrics_file"], no_lyrics=engine["no_lyrics"])

@@ -19,12 +19,12 @@ from stream_mer.utils.files import check_folder
 @click.option(
     "--out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Folder to write the checkpoint to."
 )
-@click.option("--origin", default="", help="For the card: a sentence or two on where the clips come from.")
+@click.option("--origin", default="", help="A sentence for the model card on the origin of the clips.")
 def command(*, out: Path, origin: str, **options: Any) -> None:
     """Train a joint model on a labelled corpus: measure on folds, calibrate, then train on all of it.
 
     The corpus is a folder with manifest.csv and audio files, or one of DEAM, PMEmo, MERGE and MTG-Jamendo as published
-    (docs/TRAINING.md). Audio tokens and finished folds are kept in the cache, so an interrupted run goes on where it
+    (docs/TRAINING.md). Audio tokens and finished folds are cached, so an interrupted run continues where it
     stopped. 1,443 clips of 30 s take about 20 minutes on two cores.
 
     \b
@@ -32,7 +32,7 @@ def command(*, out: Path, origin: str, **options: Any) -> None:
       stream-mer train --corpus ~/corpus --out models/mine
       stream-mer tag song.mp3 --model models/mine
     """  # noqa: D301 - \b is click's mark for text that is not to be wrapped
-    check_folder(out)  # now, and not when it is trained
+    check_folder(out)  # before hours of training
     given = CorpusOptions(**options)
     prepared = given.prepare()
     table = train(

@@ -21,23 +21,23 @@ from stream_mer.utils.files import check_folder
 )
 @click.option("--epochs", default=VocalRecipe().epochs, show_default=True, type=click.IntRange(1))
 @click.option("--seed", default=0, show_default=True)
-@click.option("--workers", default=2, show_default=True, type=click.IntRange(1), help="Processes that listen.")
-@click.option("--threads", default=2, show_default=True, type=click.IntRange(1), help="Threads that train.")
+@click.option("--workers", default=2, show_default=True, type=click.IntRange(1), help="Processes that run the teacher.")
+@click.option("--threads", default=2, show_default=True, type=click.IntRange(1), help="Threads for training.")
 @click.option(
     "--cache",
     type=click.Path(path_type=Path),
     default=cache_folder,
     metavar="DIR",
-    help="Keeps what is computed once.  [default: ~/.cache/stream_mer/training]",
+    help="Cache of computed labels.  [default: ~/.cache/stream_mer/training]",
 )
 def command(
     *, folders: tuple[Path, ...], out: Path, epochs: int, seed: int, workers: int, threads: int, cache: Path
 ) -> None:
-    """Train the detector of voices in front of the recogniser, on any music; no recording needs a label.
+    """Train the voice-activity gate of the recogniser on unlabelled music.
 
-    A teacher (FireRedVAD's audio event detector) says where somebody sings or speaks in the audio files in and below
-    FOLDERS, and the detector learns to say the same, of clean sound and as a stage microphone hears it. What the
-    teacher heard is kept in the cache, so an interrupted run goes on where it stopped.
+    A teacher (FireRedVAD's audio event detector) labels singing and speech in the audio files in and below FOLDERS. The
+    gate learns these labels, on clean audio and on augmented copies as from a stage microphone. The labels are cached,
+    so an interrupted run continues where it stopped.
 
     \b
     Example:
@@ -51,5 +51,5 @@ def command(
     hours = sum(one.hours for one in heard)
     told = {"recordings": len(heard), "hours": round(hours, 2), "epochs": epochs, "seed": seed, "loss": loss}
     save_detector(network, out, training=told)
-    echo(f"Learned from {len(heard)} recordings ({hours:.1f} h)")
+    echo(f"Trained on {len(heard)} recordings ({hours:.1f} h)")
     echo(f"Wrote {out / WEIGHTS} and {CONFIG}")

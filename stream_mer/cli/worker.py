@@ -25,8 +25,8 @@ if TYPE_CHECKING:  # slow to import, or optional
 
 @click.command("worker")
 @nats_options
-@click.option("--name", help="What people call this worker.  [default: host and process]")
-@click.option("--max-channels", default=100, show_default=True, help="Take no more channels than this.")
+@click.option("--name", help="Name of this worker.  [default: host and process]")
+@click.option("--max-channels", default=100, show_default=True, help="Maximum number of channels.")
 @engine_options
 def command(
     *,
@@ -39,10 +39,10 @@ def command(
     max_channels: int,
     **engine: Any,
 ) -> None:
-    """Compute channels for `stream-mer serve --from`: take some from NATS, publish their frames there.
+    """Compute channels for `stream-mer serve --from`, over NATS.
 
-    Channels come from `stream-mer channels add`. Start as many workers as you like, on as many machines: they share the
-    channels, and take over those of a worker that is gone. SIGTERM gives all channels back before the end.
+    `stream-mer channels add` adds channels. Any number of workers, on any number of machines, share them, and take over
+    those of a dead worker. SIGTERM releases all channels before the end.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""What happens again and again is logged once a minute, with how often it happened; so no neighbour fills a disk."""
+"""Rate-limited logging: one line a minute for each subject, so that no remote side can fill a disk."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 EVERY_S = 60.0
 MAX_KEYS = 256
-"""So many different subjects are told apart; those beyond share one line."""
+"""Maximum number of subjects; those beyond share one line."""
 
 _OTHERS = "others"
 

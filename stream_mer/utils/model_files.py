@@ -1,4 +1,4 @@
-"""Files of models, which may come from anywhere: read with bounds, and checked before anything is built of them."""
+"""Reading model files from untrusted origins: bounded, and validated before any network is built."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Addresses without what is secret in them. Every message that may hold an address goes through here. Pure.
+"""Masks secrets in addresses. Every message that may contain an address passes through here. Pure.
 
-What is secret: user and password in front of the host, every value of the query, the fragment, and values in the path
+Secrets are: user and password in front of the host, every value of the query, the fragment, and values in the path
 whose names say so (``/user=admin&password=...``, as cameras write them). The names of query parameters stay, so that a
 person recognises the address.
 """

@@ -15,7 +15,7 @@ from types import FrameType
 log = logging.getLogger(__name__)
 
 EXIT_WITHIN_S = 2.0
-"""After a second signal, closing files may take so long; usually it takes milliseconds."""
+"""Time limit for closing files after a second signal; usually it takes milliseconds."""
 
 
 @contextlib.contextmanager
@@ -73,11 +73,11 @@ def orderly_exit() -> Iterator[None]:
 def exit_at_once(
     code: int, close_files: Callable[[], object], *, exit_process: Callable[[int], object] = os._exit
 ) -> None:
-    """End the process, whatever hangs in it, once files are closed.
+    """End the process even if something hangs, after closing files.
 
     Args:
         code: Exit code.
-        close_files: What to call first; it has ``EXIT_WITHIN_S``.
+        close_files: Called first; it has ``EXIT_WITHIN_S``.
         exit_process: Ends the process without waiting for anything.
     """
 

@@ -1,4 +1,4 @@
-"""Text from outside (names, titles, lyrics, messages of servers) that is shown in a terminal. Pure."""
+"""Escaping of untrusted text (names, titles, lyrics, server messages) for the terminal. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _UNSAFE_IN_LINES = re.compile(f"[\x00-\x08\x0b-\x1f\x7f-\x9f{_BIDI}\u2028\u2029\
 
 
 def escape(text: str, *, keep_lines: bool = False) -> str:
-    r"""Return text that can steer no terminal: control, C1, bidirectional and line characters are written out.
+    r"""Return text with control, C1, bidirectional and line-separator characters escaped.
 
     They become ``\u001b`` and the like, which JSON and TOML read as the character again. Applying it twice changes
     nothing.

@@ -1,4 +1,4 @@
-"""Work in threads that may be left behind: one that hangs keeps neither its caller nor the process from ending."""
+"""Work in daemon threads: one that hangs blocks neither its caller nor the end of the process."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ T = TypeVar("T")
 
 
 def in_thread(work: Callable[[], T], *, name: str) -> asyncio.Future[T]:
-    """Run something in a daemon thread of its own.
+    """Run a function in a new daemon thread.
 
-    Unlike a thread of an executor, nothing waits for it: not the end of the loop, and not that of the process.
+    Unlike a thread of an executor, it delays neither the end of the loop nor that of the process.
 
     Args:
-        work: What to run.
-        name: Of the thread.
+        work: The function.
+        name: Name of the thread.
 
     Returns:
-        Its result, or what it raised. Cancelling the future does not stop the thread.
+        A future with its result or its exception. Cancelling the future does not stop the thread.
     """
     loop = asyncio.get_running_loop()
     outcome: asyncio.Future[T] = loop.create_future()
@@ -51,7 +51,7 @@ def call_all(calls: Iterable[Callable[[], object]], *, within_s: float) -> bool:
     """Call several functions at once, each in a daemon thread, and wait for them.
 
     Args:
-        calls: What to call; what they raise goes to ``threading.excepthook``.
+        calls: The functions; their exceptions go to ``threading.excepthook``.
         within_s: How long to wait for all of them together, seconds.
 
     Returns:

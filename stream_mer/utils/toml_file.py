@@ -1,7 +1,7 @@
-"""TOML that people write, such as settings, mappings and rigs: bounded, read whole, and every error says which file.
+"""Bounded reading of TOML files (settings, mappings, rigs); every error names the file.
 
-The parser of the standard library takes a time that grows with the square of a key's parts, lets integers of any length
-through, and knows no limit of depth. So what nobody writes is refused before and after it.
+The parser of the standard library takes time quadratic in the parts of a key, accepts integers of any length, and has
+no limit of depth. So extreme input is refused before and after it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 from stream_mer.errors import SettingError, brief
 
 MAX_BYTES = 1_000_000
-"""More is no file that somebody wrote."""
+"""Maximum size of a file."""
 
 MAX_PARTS = 16
 """Parts of one key, and tables or lists inside one another."""

@@ -84,7 +84,7 @@ async def test_a_producer_that_hangs_is_left_behind(
     with caplog.at_level(logging.ERROR):
         await host(Hub(), {"stuck": stuck, "other": other}, SETTINGS, info=INFO, on_ready=interrupt, plugins=[plugin])
     assert plugin.stopped
-    assert [record.getMessage() for record in caplog.records] == ["stuck does not end within 0.05 s; it is left behind"]
+    assert [record.getMessage() for record in caplog.records] == ["stuck does not end within 0.05 s; abandoned"]
     stuck.go_on.set()
 
 

@@ -45,7 +45,7 @@ def test_an_example_can_be_kept_and_is_a_rig(name, tmp_path):
     path.write_text(run("--example", name).output)
     told = run(path)
     assert told.exit_code == 0
-    assert told.output.endswith("It is fine.\n")
+    assert told.output.endswith("No conflicts.\n")
 
 
 def test_every_lamp_has_its_place_in_the_list(tmp_path):
@@ -75,7 +75,7 @@ def test_it_is_drawn(tags, tmp_path):
     ("typed", "says"),
     [
         ("rubbish\n", "line 1: this is not what `stream-mer tag` writes"),
-        ("", "there is nothing to show"),
+        ("", "nothing to preview"),
     ],
 )
 def test_what_is_no_recording_is_told(typed, says):
