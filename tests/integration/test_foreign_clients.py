@@ -286,7 +286,7 @@ async def test_mer_js_does_not_take_a_warning_for_the_reason_of_a_break(scripts,
     async with serving(hub) as server, mer_client(scripts, server, subscribe=[{"events": ["emotions"]}]) as client:
         assert (await client.message("error"))["fatal"] is False
         for session in server._sessions:
-            session._socket.abort()
+            session._connection.abort()
         down = await client.told(lambda what: what.get("kind") == "link" and not what["message"]["up"])
         assert "emotions" not in down["message"]["why"]
 
@@ -396,7 +396,7 @@ async def test_mer_js_begins_anew_with_another_session(scripts, hub, serving):
 
 async def test_mer_js_notices_a_pulled_cable(scripts, cable, hub, serving):
     hasty = (scripts / "mer.mjs").read_text()
-    for slow, soon in (("PING_EVERY_MS = 5000", "PING_EVERY_MS = 500"), ("WITHIN_MS = 7000", "WITHIN_MS = 2000")):
+    for slow, soon in (("PING_INTERVAL_MS = 5000", "PING_INTERVAL_MS = 500"), ("WITHIN_MS = 7000", "WITHIN_MS = 2000")):
         assert slow in hasty
         hasty = hasty.replace(slow, soon)
     (scripts / "hasty.mjs").write_text(hasty)
