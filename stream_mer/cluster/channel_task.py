@@ -220,7 +220,7 @@ class ChannelTask:
                 done.set()
                 on_end()
 
-        in_thread(pipeline.run, name=f"feel {self.name}").add_done_callback(finish)
+        in_thread(pipeline.run, name=f"infer {self.name}").add_done_callback(finish)
 
     async def stop(self) -> None:
         """Stop the pipeline, if there is one; one that does not end in time is abandoned."""

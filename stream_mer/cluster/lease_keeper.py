@@ -65,7 +65,7 @@ class LeaseKeeper:
 
     @property
     def is_held(self) -> bool:
-        """Whether no other worker can have been told that the lease expired."""
+        """Whether the lease cannot have expired for any other worker."""
         return self._clock() < self._valid_until
 
     @property

@@ -104,7 +104,7 @@ class Fence:
         return "admitted"
 
 
-# What clients are told while no events arrive. Pure: the clock is passed in.
+# What clients see while no events arrive. Pure: the clock is passed in.
 
 Outage: TypeAlias = Literal["broker_lost", "worker_lost", "worker_silent"]
 """In ``degraded`` of a frame that is repeated because no newer one arrives: the reason."""

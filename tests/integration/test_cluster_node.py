@@ -175,7 +175,7 @@ def frame(index: int, **values: Any) -> EmotionFrame:
     return replace(FRAME, **{"index": index, "t0": index - 10.0, "t1": float(index), "hold": None} | values)
 
 
-async def test_everything_that_a_pipeline_says_comes_out_at_the_node(nats: NatsServer) -> None:
+async def test_all_events_of_a_pipeline_reach_the_node(nats: NatsServer) -> None:
     stage = Stage()
     async with stage.worker(nats) as bus, serving(nats) as node:
         await add_channel(bus, "Zürich 1.b", "a", loop=False)
@@ -189,7 +189,7 @@ async def test_everything_that_a_pipeline_says_comes_out_at_the_node(nats: NatsS
         assert node.states("Zürich 1.b")[-1] == "live"
 
 
-async def test_an_event_that_does_not_fit_ends_neither_its_channel_nor_the_node(nats: NatsServer) -> None:
+async def test_an_invalid_event_ends_neither_its_channel_nor_the_node(nats: NatsServer) -> None:
     stage = Stage()
     async with stage.worker(nats) as bus, serving(nats) as node:
         for name, source in (("a 1", "a"), ("b.2", "b")):
@@ -228,7 +228,7 @@ async def test_a_node_may_serve_some_channels_alone(nats: NatsServer) -> None:
         assert node.frames("a 1") == []
 
 
-async def test_levels_are_made_only_while_somebody_wants_them(nats: NatsServer) -> None:
+async def test_levels_are_computed_only_on_demand(nats: NatsServer) -> None:
     stage = Stage()
     async with stage.worker(nats) as bus, serving(nats) as node:
         await add_channel(bus, "main", "a", loop=False)
@@ -238,7 +238,7 @@ async def test_levels_are_made_only_while_somebody_wants_them(nats: NatsServer) 
         await until(stage.scripts["a"].levels_wanted)
 
 
-async def test_all_nodes_hold_alike_and_so_does_one_that_comes_later(nats: NatsServer) -> None:
+async def test_all_nodes_apply_an_override_and_so_does_one_that_starts_later(nats: NatsServer) -> None:
     stage = Stage()
     async with stage.worker(nats) as bus, serving(nats) as one, serving(nats) as other:
         await add_channel(bus, "main", "a", loop=False)
@@ -264,7 +264,7 @@ async def test_all_nodes_hold_alike_and_so_does_one_that_comes_later(nats: NatsS
             assert {node.frames("main")[-1].valence for node in nodes} == {-0.5}
 
 
-async def test_an_override_ends_everywhere_when_its_time_is_over(nats: NatsServer) -> None:
+async def test_an_override_expires_at_all_nodes(nats: NatsServer) -> None:
     stage = Stage()
     async with stage.worker(nats) as bus, serving(nats) as one, serving(nats) as other:
         await add_channel(bus, "main", "a", loop=False)
@@ -277,7 +277,7 @@ async def test_an_override_ends_everywhere_when_its_time_is_over(nats: NatsServe
         await until(lambda: not one.frames("main")[-1].held and not other.frames("main")[-1].held)
 
 
-async def test_a_command_counts_at_its_node_though_nats_is_gone_and_everywhere_once_it_is_back(
+async def test_without_nats_a_command_applies_at_its_node_and_later_at_all(
     nats: NatsServer,
 ) -> None:
     stage = Stage()
@@ -295,7 +295,7 @@ async def test_a_command_counts_at_its_node_though_nats_is_gone_and_everywhere_o
         assert one.frames("main")[-1].hold == "blackout"
 
 
-async def test_an_owner_of_the_past_is_not_believed(nats: NatsServer) -> None:
+async def test_a_former_owner_is_rejected(nats: NatsServer) -> None:
     stage = Stage()
     async with stage.worker(nats) as bus, serving(nats) as node:
         await add_channel(bus, "main", "a", loop=False)
@@ -315,7 +315,7 @@ async def test_an_owner_of_the_past_is_not_believed(nats: NatsServer) -> None:
         assert [one.t1 for one in node.frames("main")] == [5.0, 6.0]
 
 
-async def test_a_source_that_fails_is_told_and_tried_again(nats: NatsServer) -> None:
+async def test_a_source_that_fails_is_reported_and_retried(nats: NatsServer) -> None:
     stage = Stage()
     async with stage.worker(nats) as bus, serving(nats) as node:
         await add_channel(bus, "main", "a", loop=False)
@@ -332,7 +332,7 @@ async def test_a_source_that_fails_is_told_and_tried_again(nats: NatsServer) -> 
         await until(lambda: "other" in node.hub.streams and node.states("other")[-1:] == ["reconnecting"])
 
 
-async def test_a_source_that_ends_ends_its_channel_until_it_listens_to_something_else(nats: NatsServer) -> None:
+async def test_a_source_that_ends_ends_its_channel_until_it_has_another_source(nats: NatsServer) -> None:
     stage = Stage()
     async with stage.worker(nats) as bus, serving(nats) as node:
         assert await add_channel(bus, "main", "a", loop=False)
@@ -346,7 +346,7 @@ async def test_a_source_that_ends_ends_its_channel_until_it_listens_to_something
         await until_listed(bus, state="running", source="b", worker="w1")
 
 
-async def test_a_channel_that_is_removed_ends_and_one_of_its_name_begins_anew(nats: NatsServer) -> None:
+async def test_a_removed_channel_ends_and_one_of_the_same_name_starts_anew(nats: NatsServer) -> None:
     stage = Stage()
     async with stage.worker(nats) as bus, serving(nats) as node:
         await add_channel(bus, "main", "a", loop=False)
@@ -365,7 +365,7 @@ async def test_a_channel_that_is_removed_ends_and_one_of_its_name_begins_anew(na
 
 
 @pytest.mark.parametrize("source", ["-", "remote", " "])
-async def test_what_no_worker_can_hear_is_refused(nats: NatsServer, source: str) -> None:
+async def test_local_sources_are_refused(nats: NatsServer, source: str) -> None:
     async with Bus(NatsSettings(url=nats.url), "test") as bus:
         with pytest.raises(SettingError):
             await add_channel(bus, "main", source, loop=False)
@@ -380,7 +380,7 @@ def run(*args: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=os.environ)
 
 
-def test_passwords_are_asked_for_and_never_said(tmp_path: Path) -> None:
+def test_passwords_are_required_and_never_shown(tmp_path: Path) -> None:
     port = free_port()
     options = ["-a", "127.0.0.1", "-p", str(port), "--jetstream", "-sd", str(tmp_path / "store")]
     server = Process([str(find_nats_server()), *options, "--user", "me", "--pass", "s3cret"], tmp_path / "nats.log")
@@ -404,7 +404,7 @@ def test_passwords_are_asked_for_and_never_said(tmp_path: Path) -> None:
         server.end()
 
 
-def test_where_no_nats_is_it_says_how_to_start_one() -> None:
+def test_without_nats_the_error_says_how_to_start_it() -> None:
     done = run("channels", "--nats", f"nats://127.0.0.1:{free_port()}")
     assert done.returncode == 1
     assert "cannot use NATS at nats://127.0.0.1:" in done.stderr
@@ -429,7 +429,7 @@ authorization {{ users = [
 """What docs/SCALING.md says that each may do."""
 
 
-async def test_each_needs_no_more_than_it_is_said_to(tmp_path: Path) -> None:
+async def test_the_documented_permissions_suffice(tmp_path: Path) -> None:
     port = free_port()
     config = tmp_path / "nats.conf"
     config.write_text(USERS.format(port=port, folder=tmp_path))
@@ -466,7 +466,7 @@ async def is_refused(url: str, told: str) -> None:
             pass
 
 
-async def test_passwords_go_to_nobody_who_does_not_speak_tls(tmp_path: Path, nats: NatsServer) -> None:
+async def test_passwords_are_sent_only_over_tls(tmp_path: Path, nats: NatsServer) -> None:
     authority = trustme.CA()
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     own = authority.issue_cert("127.0.0.1")
@@ -489,7 +489,7 @@ async def test_passwords_go_to_nobody_who_does_not_speak_tls(tmp_path: Path, nat
         server.end()
 
 
-async def test_without_jetstream_it_says_so(tmp_path: Path) -> None:
+async def test_without_jetstream_the_error_says_so(tmp_path: Path) -> None:
     port = free_port()
     server = Process([str(find_nats_server()), "-a", "127.0.0.1", "-p", str(port)], tmp_path / "nats.log")
     try:

@@ -23,11 +23,11 @@ from stream_mer.errors import ClusterError
 
 
 class Eavesdropper:
-    """A server of NATS that says what it is told to, and keeps what it hears."""
+    """A server of NATS with a scripted greeting that keeps what it receives."""
 
     def __init__(self, **info: Any) -> None:
         self._info = {"server_id": "x", "version": "2.11.0", "max_payload": 1 << 20, "headers": True, **info}
-        self.heard: list[bytes] = []
+        self.received: list[bytes] = []
         self._serving: set[asyncio.Task[Any]] = set()
 
     @contextlib.asynccontextmanager
@@ -49,7 +49,7 @@ class Eavesdropper:
         try:
             with contextlib.suppress(ConnectionError):
                 while data := await reader.read(65_536):
-                    self.heard.append(data)
+                    self.received.append(data)
         finally:
             writer.close()
 
@@ -64,7 +64,7 @@ def authorities(tmp_path: Path) -> Path:
     "info", [{}, {"tls_required": False}, {"tls_available": True}, {"auth_required": True}, {"tls_required": None}]
 )
 @pytest.mark.parametrize("by", ["scheme", "authorities"])
-async def test_a_server_that_does_not_ask_for_tls_hears_nothing(
+async def test_nothing_is_sent_to_a_server_that_does_not_require_tls(
     info: dict[str, Any], by: str, authorities: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bus_module, "FIRST_CONNECT_TIMEOUT_S", 0.5)
@@ -79,28 +79,28 @@ async def test_a_server_that_does_not_ask_for_tls_hears_nothing(
         with pytest.raises(ClusterError, match="it does not speak TLS") as caught:
             async with Bus(settings, "test"):
                 pass
-    assert server.heard == []
+    assert server.received == []
     assert "secret" not in str(caught.value)
 
 
-async def test_without_tls_asked_for_the_password_goes_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The control: this server does hear whoever speaks to it."""
+async def test_without_tls_the_password_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control: this server does receive it."""
     monkeypatch.setattr(bus_module, "FIRST_CONNECT_TIMEOUT_S", 0.5)
     server = Eavesdropper()
     async with server.running() as port:
         with pytest.raises(ClusterError):
             async with Bus(NatsSettings(url=f"nats://me:secret@127.0.0.1:{port}"), "test"):
                 pass
-    assert b"secret" in b"".join(server.heard)
+    assert b"secret" in b"".join(server.received)
 
 
-def test_only_the_release_is_asked_for_whose_private_method_is_overridden() -> None:
+def test_the_requirement_is_the_release_whose_private_method_is_overridden() -> None:
     pyproject = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text(encoding="utf-8"))
     assert pyproject["project"]["optional-dependencies"]["nats"] == ["nats-py[nkeys]==2.16.*"]
     assert version("nats-py").startswith("2.16.")
 
 
-async def test_a_message_that_its_handler_cannot_take_does_not_end_the_subscription(
+async def test_a_failing_handler_does_not_end_the_subscription(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     taken: list[str] = []
@@ -122,8 +122,8 @@ async def test_a_message_that_its_handler_cannot_take_does_not_end_the_subscript
     assert [record.levelname for record in caplog.records] == ["ERROR"]
 
 
-async def test_a_bucket_is_followed_on_though_somebody_who_is_told_fails(caplog: pytest.LogCaptureFixture) -> None:
-    told: list[int] = []
+async def test_following_a_bucket_survives_a_failing_callback(caplog: pytest.LogCaptureFixture) -> None:
+    snapshots: list[int] = []
 
     class EmptyBucket:
         async def watchall(self, **_: float) -> EmptyBucket:
@@ -136,15 +136,15 @@ async def test_a_bucket_is_followed_on_though_somebody_who_is_told_fails(caplog:
             pass
 
     def on_snapshot(_: object) -> None:
-        told.append(len(told))
-        if len(told) == 1:
+        snapshots.append(len(snapshots))
+        if len(snapshots) == 1:
             raise ZeroDivisionError("a bug")
 
     bus = Bus(NatsSettings(url="nats://127.0.0.1:4222"), "test")
     bus._client, bus._buckets = object(), {"mer_channels": EmptyBucket()}  # type: ignore[assignment, dict-item]
     following = asyncio.create_task(bus.follow("mer_channels", on_snapshot=on_snapshot, on_change=lambda *_: None))
     async with asyncio.timeout(20):
-        while len(told) < 2:  # noqa: ASYNC110 - it looks at what another task does
+        while len(snapshots) < 2:  # noqa: ASYNC110 - it looks at what another task does
             await asyncio.sleep(0.01)
     following.cancel()
     assert "following mer_channels failed" in caplog.text
@@ -157,7 +157,7 @@ def drained(box: CoalescingQueue[int]) -> list[tuple[str, str, int]]:
     return taken
 
 
-def test_of_frames_the_newest_of_each_channel_waits_in_the_place_of_the_first() -> None:
+def test_a_newer_frame_replaces_the_queued_one_of_its_channel() -> None:
     box: CoalescingQueue[int] = CoalescingQueue(wake=lambda: None)
     for channel, value in (("a", 1), ("b", 2), ("a", 3)):
         box.put(channel, "emotion", value)
@@ -165,7 +165,7 @@ def test_of_frames_the_newest_of_each_channel_waits_in_the_place_of_the_first() 
     assert box.replaced == 1
 
 
-def test_lines_wait_in_order_and_the_oldest_go_when_there_are_too_many() -> None:
+def test_lines_are_queued_in_order_and_the_oldest_are_dropped() -> None:
     box: CoalescingQueue[int] = CoalescingQueue(wake=lambda: None, capacity=3)
     for value in range(5):
         box.put("a", "lyrics", value)
@@ -173,7 +173,7 @@ def test_lines_wait_in_order_and_the_oldest_go_when_there_are_too_many() -> None
     assert box.dropped == 2
 
 
-def test_the_reader_is_woken_once_until_it_found_nothing() -> None:
+def test_the_reader_is_woken_once_until_the_queue_is_empty() -> None:
     woken = []
     box: CoalescingQueue[int] = CoalescingQueue(wake=lambda: woken.append(1))
     box.put("a", "emotion", 1)
@@ -184,7 +184,7 @@ def test_the_reader_is_woken_once_until_it_found_nothing() -> None:
     assert len(woken) == 2
 
 
-def test_a_channel_can_be_forgotten() -> None:
+def test_events_of_a_channel_can_be_discarded() -> None:
     box: CoalescingQueue[int] = CoalescingQueue(wake=lambda: None)
     for channel in "ab":
         box.put(channel, "emotion", 1)
@@ -215,7 +215,7 @@ class Stubborn:
             self.ended = True
 
 
-async def test_whoever_swallows_a_cancellation_is_asked_again() -> None:
+async def test_a_task_that_swallows_a_cancellation_is_cancelled_again() -> None:
     one, other = Stubborn(0), Stubborn(2)
     tasks = [asyncio.create_task(each.work()) for each in (one, other)]
     await asyncio.sleep(0)
@@ -224,7 +224,7 @@ async def test_whoever_swallows_a_cancellation_is_asked_again() -> None:
     await end_tasks(tasks)
 
 
-async def test_the_first_that_fails_ends_all() -> None:
+async def test_the_first_failure_ends_all_tasks() -> None:
     other = Stubborn(1)
 
     async def fail() -> None:
@@ -236,7 +236,7 @@ async def test_the_first_that_fails_ends_all() -> None:
     assert other.ended
 
 
-async def test_cancelled_in_the_middle_of_ending_it_ends_all_the_same() -> None:
+async def test_a_cancellation_while_ending_still_ends_all_tasks() -> None:
     other = Stubborn(2)
     together = asyncio.create_task(run_together(other.work()))
     await asyncio.sleep(0)

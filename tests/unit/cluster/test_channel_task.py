@@ -51,11 +51,11 @@ class Tone:
         self.closed = True
 
 
-def test_a_channel_that_never_was_begins_at_0() -> None:
+def test_a_new_channel_starts_at_0() -> None:
     assert resume_after(frame=None, line=None, status=None, elapsed_s=3.0, hop_samples=HOP) == ResumePoint()
 
 
-def test_the_time_between_the_workers_has_passed_and_is_lost() -> None:
+def test_the_time_between_two_workers_is_lost_audio() -> None:
     stands = resume_after(
         frame=replace(FRAME, t1=42.5, dropped=3),
         line=replace(LINE, segment=6),
@@ -70,13 +70,13 @@ def test_the_time_between_the_workers_has_passed_and_is_lost() -> None:
     assert stands.lost_samples == 100 + stands.start_sample - 85 * HOP
 
 
-def test_a_window_that_was_cut_short_keeps_its_index() -> None:
+def test_the_index_of_a_partial_window_is_not_used_again() -> None:
     stands = resume_after(frame=replace(FRAME, t1=42.6), line=None, status=None, elapsed_s=0.05, hop_samples=HOP)
-    # 42.6 s lie within window 85, which nobody may hear of again; the next one ends at 43.5 s.
+    # 42.6 s lie within window 85, whose index is used; the next one ends at 43.5 s.
     assert stands.start_sample == 87 * HOP - HOP // 2
 
 
-def test_a_source_that_had_ended_has_lost_nothing_since() -> None:
+def test_nothing_is_lost_after_a_source_ended() -> None:
     stands = resume_after(
         frame=FRAME, line=None, status=replace(STATUS, lost_samples=5, source="ended"), elapsed_s=60, hop_samples=HOP
     )
@@ -85,7 +85,7 @@ def test_a_source_that_had_ended_has_lost_nothing_since() -> None:
 
 @settings(deadline=None)  # other work may run beside it
 @given(t1=st.floats(0, 1e6), elapsed_s=st.floats(-5, 1e6), hop_s=st.sampled_from([0.1, 0.25, 0.5, 1.0, 2.0]))
-def test_the_first_new_window_ends_later_than_the_last_old_one(t1: float, elapsed_s: float, hop_s: float) -> None:
+def test_the_first_new_window_ends_after_the_last_old_one(t1: float, elapsed_s: float, hop_s: float) -> None:
     settings = WindowSettings(hop_s=hop_s)
     stands = resume_after(
         frame=replace(FRAME, t1=t1), line=None, status=None, elapsed_s=elapsed_s, hop_samples=settings.hop_samples
@@ -98,7 +98,7 @@ def test_the_first_new_window_ends_later_than_the_last_old_one(t1: float, elapse
     assert stands.start_sample >= (t1 + elapsed_s - 0.001) * SAMPLE_RATE_HZ
 
 
-def test_windows_go_on_where_the_old_ones_ended() -> None:
+def test_windows_continue_where_the_old_ones_ended() -> None:
     tone = Tone()
     source = ResumedSource(tone, 90 * HOP - 4_000)
     windower = Windower(WindowSettings(hop_s=0.5))
@@ -112,7 +112,7 @@ def test_windows_go_on_where_the_old_ones_ended() -> None:
     assert (source.name, source.live) == ("tone", True)
 
 
-def test_events_are_counted_on() -> None:
+def test_counts_continue() -> None:
     stands = ResumePoint(start_sample=HOP, segments=7, dropped=2, lost_samples=50)
     line, frame, status = stands.shift(LINE), stands.shift(FRAME), stands.shift(STATUS)
     assert isinstance(line, LyricLine)
@@ -125,7 +125,7 @@ def test_events_are_counted_on() -> None:
 
 
 @pytest.mark.parametrize("event", [FRAME, LINE])
-def test_a_channel_that_begins_has_nothing_to_count_on(event: object) -> None:
+def test_events_of_a_new_channel_are_unchanged(event: object) -> None:
     assert ResumePoint().shift(event) is event  # type: ignore[arg-type]
 
 
@@ -150,14 +150,14 @@ STATE = seal(replace(STATUS, lost_samples=160), epoch=1, number=0)
 
 
 @pytest.mark.parametrize("bad", [{"valence": 7.0}, {"raw": {"of": "a newer version"}}, {"category": 3}])
-async def test_a_frame_that_cannot_be_read_still_says_how_late_it_is(bad: dict[str, object]) -> None:
-    told = msgspec.json.decode(EMOTION)
-    told["event"] |= bad
-    assert await stands(emotion=msgspec.json.encode(told)) == await stands(emotion=EMOTION)
+async def test_an_invalid_frame_still_gives_its_time(bad: dict[str, object]) -> None:
+    raw = msgspec.json.decode(EMOTION)
+    raw["event"] |= bad
+    assert await stands(emotion=msgspec.json.encode(raw)) == await stands(emotion=EMOTION)
     assert (await stands(emotion=EMOTION)).start_sample >= 100 * 16_000
 
 
-async def test_a_line_or_a_state_that_cannot_be_read_is_passed_over(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_invalid_line_or_status_is_ignored(caplog: pytest.LogCaptureFixture) -> None:
     whole = await stands(emotion=EMOTION, lyrics=LYRICS, status=STATE)
     assert whole.segments == 7
     assert await stands(emotion=EMOTION, lyrics=b"[" * 100_000, status=STATE) == replace(whole, segments=0)
@@ -167,7 +167,7 @@ async def test_a_line_or_a_state_that_cannot_be_read_is_passed_over(caplog: pyte
     assert "ignoring it" in caplog.text
 
 
-async def test_a_frame_that_says_nothing_at_all_leaves_a_channel_that_begins() -> None:
+async def test_a_channel_whose_last_frame_is_garbage_starts_at_0() -> None:
     assert await stands(emotion=b"garbage") == ResumePoint()
 
 
@@ -213,7 +213,7 @@ async def test_a_pipeline_ends_by_itself_or_with_its_failure(task: ChannelTask) 
     assert isinstance(task.failure, SourceError)
 
 
-async def test_a_pipeline_that_hangs_is_left_behind(
+async def test_a_pipeline_that_hangs_is_abandoned(
     task: ChannelTask, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(channel_task, "END_WITHIN_S", 0.05)

@@ -63,7 +63,7 @@ async def until(condition: Any) -> None:
             await asyncio.sleep(0.001)
 
 
-async def test_a_worker_that_does_nothing_loses_its_lease_and_gets_one_again_when_it_works(
+async def test_a_worker_that_hangs_loses_its_lease_and_gets_a_new_one_when_it_recovers(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     bus, works, sessions = FakeBus(lease_s=0.05), True, []

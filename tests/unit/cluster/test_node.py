@@ -38,7 +38,7 @@ def envelope(t1: float, *, epoch: int, number: int) -> Envelope[StreamEvent]:
     return Envelope(epoch=epoch, number=number, event=replace(FRAME, t1=t1))
 
 
-def test_an_owner_of_the_past_is_turned_away() -> None:
+def test_events_of_a_former_owner_are_rejected() -> None:
     fence = Fence()
     assert fence.admit(envelope(1, epoch=5, number=0))
     assert fence.admit(envelope(2, epoch=9, number=0))
@@ -47,7 +47,7 @@ def test_an_owner_of_the_past_is_turned_away() -> None:
     assert fence.counts["outdated"] == 1
 
 
-def test_it_is_turned_away_even_before_the_new_one_has_said_a_word() -> None:
+def test_a_former_owner_is_rejected_before_the_new_one_publishes() -> None:
     fence = Fence()
     fence.raise_to(9)
     assert not fence.admit(envelope(1, epoch=5, number=0))
@@ -55,7 +55,7 @@ def test_it_is_turned_away_even_before_the_new_one_has_said_a_word() -> None:
     assert fence.epoch == 9
 
 
-def test_what_is_kept_of_an_owner_of_the_past_counts_until_the_one_of_now_speaks() -> None:
+def test_stored_events_of_a_former_owner_count_until_the_new_one_publishes() -> None:
     fence = Fence()
     fence.raise_to(9)
     assert fence.admit(envelope(1, epoch=5, number=70), stored=True)
@@ -65,7 +65,7 @@ def test_what_is_kept_of_an_owner_of_the_past_counts_until_the_one_of_now_speaks
     assert not fence.admit(envelope(3, epoch=5, number=71), stored=True)
 
 
-def test_nothing_comes_twice_and_what_never_came_is_counted() -> None:
+def test_repeated_events_are_rejected_and_missing_ones_counted() -> None:
     fence = Fence()
     for number in (4, 5, 5, 4, 8):
         fence.admit(envelope(number, epoch=1, number=number))
@@ -73,13 +73,13 @@ def test_nothing_comes_twice_and_what_never_came_is_counted() -> None:
     assert (counts["admitted"], counts["repeated"], counts["missing"]) == (3, 2, 2)
 
 
-def test_each_kind_counts_for_itself() -> None:
+def test_each_kind_is_numbered_separately() -> None:
     fence = Fence()
     assert fence.admit(envelope(1, epoch=1, number=7))
     assert fence.admit(Envelope(epoch=1, number=0, event=LINE))
 
 
-def test_time_does_not_go_back_not_even_with_a_new_owner() -> None:
+def test_time_never_goes_back_not_even_with_a_new_owner() -> None:
     fence = Fence()
     assert fence.admit(envelope(10, epoch=1, number=0))
     assert not fence.admit(envelope(9.5, epoch=2, number=0))
@@ -95,7 +95,7 @@ def test_time_does_not_go_back_not_even_with_a_new_owner() -> None:
         max_size=60,
     )
 )
-def test_whatever_comes_what_passes_is_in_order(seen: list[tuple[int, int, int]]) -> None:
+def test_admitted_events_are_in_order(seen: list[tuple[int, int, int]]) -> None:
     fence = Fence()
     passed = []
     for epoch, number, t1 in seen:
@@ -127,49 +127,49 @@ def live_view() -> ChannelView:
     return view
 
 
-def test_while_all_is_well_it_says_nothing_of_its_own() -> None:
+def test_without_an_outage_nothing_is_added() -> None:
     view = live_view()
     assert view.check(now=0.5, connected=True, owned=True) == []
     assert view.on_event(LINE, now=0.6) == [LINE]
     assert view.on_event(FRAME, now=0.6) == [FRAME]
 
 
-def test_a_lost_broker_shows_at_once_and_is_over_with_the_next_frame() -> None:
+def test_a_lost_broker_is_reported_at_once_until_the_next_frame() -> None:
     view = live_view()
-    told = view.check(now=0.1, connected=False, owned=True)
-    assert states(told) == ["reconnecting"]
-    assert reasons(told) == ["broker_lost"]
+    events = view.check(now=0.1, connected=False, owned=True)
+    assert states(events) == ["reconnecting"]
+    assert reasons(events) == ["broker_lost"]
     assert view.check(now=0.4, connected=False, owned=True) == []
     assert view.check(now=0.5, connected=True, owned=True) == []
     assert view.on_event(FRAME, now=0.9) == [LIVE, FRAME]
     assert view.on_event(FRAME, now=1.4) == [FRAME]
 
 
-def test_a_worker_that_is_gone_shows_unless_another_follows_at_once() -> None:
+def test_a_lost_worker_is_reported_unless_another_follows_at_once() -> None:
     view = live_view()
     assert view.check(now=0.2, connected=True, owned=False) == []
     assert view.check(now=0.4, connected=True, owned=True) == []
     assert view.check(now=0.5, connected=True, owned=False) == []
-    told = view.check(now=0.5 + LOST_AFTER_S, connected=True, owned=False)
-    assert (states(told), reasons(told)) == (["reconnecting"], ["worker_lost"])
+    events = view.check(now=0.5 + LOST_AFTER_S, connected=True, owned=False)
+    assert (states(events), reasons(events)) == (["reconnecting"], ["worker_lost"])
     assert view.check(now=9.0, connected=True, owned=True) == []  # the reason was given; no second one in its place
     assert view.on_event(FRAME, now=9.5) == [LIVE, FRAME]
 
 
-def test_a_worker_that_says_nothing_has_stalled() -> None:
+def test_a_silent_worker_has_stalled() -> None:
     view = live_view()
     assert view.check(now=STALLED_AFTER_S - 0.1, connected=True, owned=True) == []
-    told = view.check(now=STALLED_AFTER_S, connected=True, owned=True)
-    assert (states(told), reasons(told)) == (["stalled"], ["worker_silent"])
+    events = view.check(now=STALLED_AFTER_S, connected=True, owned=True)
+    assert (states(events), reasons(events)) == (["stalled"], ["worker_silent"])
 
 
-def test_a_channel_of_which_nothing_was_heard_shows_that_it_is_waited_for() -> None:
+def test_a_channel_without_any_event_is_reconnecting() -> None:
     view = ChannelView("main", now=0.0)
-    told = [*view.check(now=0, connected=True, owned=False), *view.check(now=1, connected=True, owned=False)]
-    assert told == [StreamStatus(source="reconnecting", device="main", lyrics="off")]
+    events = [*view.check(now=0, connected=True, owned=False), *view.check(now=1, connected=True, owned=False)]
+    assert events == [StreamStatus(source="reconnecting", device="main", lyrics="off")]
 
 
-def test_a_source_that_ended_is_no_trouble() -> None:
+def test_a_source_that_ended_is_no_outage() -> None:
     view = live_view()
     view.on_event(replace(STATUS, source="ended"), now=1.0)
     assert view.check(now=60, connected=True, owned=False) == []
@@ -227,7 +227,7 @@ def with_modalities(t1: float, *modalities: str) -> bytes:
     return frame(t1, raw=replace(FRAME.raw, modalities=modalities))
 
 
-async def test_an_event_that_decodes_and_does_not_fit_is_left_out_and_all_else_goes_on(
+async def test_invalid_events_are_dropped_and_everything_else_continues(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     node = NodeWithoutNats("hall", "foyer")
@@ -244,7 +244,7 @@ async def test_an_event_that_decodes_and_does_not_fit_is_left_out_and_all_else_g
     assert caplog.text.count("hall: NATS delivered an invalid event") == 1
 
 
-async def test_what_a_newer_worker_says_more_is_left_out_and_its_frames_are_shown(
+async def test_unknown_values_of_a_newer_worker_are_removed_and_its_frames_shown(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     node = NodeWithoutNats("hall")
@@ -259,7 +259,7 @@ async def test_what_a_newer_worker_says_more_is_left_out_and_its_frames_are_show
     assert node.times("hall")[-1] == 100.0
 
 
-async def test_a_hub_that_fails_for_one_channel_goes_on_for_the_others(
+async def test_a_failure_of_one_channel_does_not_affect_the_others(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     node = NodeWithoutNats("hall", "foyer")
@@ -280,7 +280,7 @@ async def test_a_hub_that_fails_for_one_channel_goes_on_for_the_others(
     assert "hall: an event from NATS could not be published: a bug" in caplog.text
 
 
-async def test_an_epoch_that_nobody_claimed_silences_a_channel_for_a_moment_only() -> None:
+async def test_a_forged_epoch_silences_a_channel_only_briefly() -> None:
     node = NodeWithoutNats("hall")
     node.send("hall", frame(1.0))
     node.send("hall", frame(2.0, epoch=2**62, number=0))
@@ -293,7 +293,7 @@ async def test_an_epoch_that_nobody_claimed_silences_a_channel_for_a_moment_only
     assert node.times("hall")[-1] == 4.0
 
 
-async def test_a_hold_that_fails_for_one_channel_is_carried_out_for_the_others(
+async def test_an_override_that_fails_for_one_channel_is_applied_to_the_others(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     node = NodeWithoutNats("hall", "foyer")
@@ -317,22 +317,22 @@ async def test_a_hold_that_fails_for_one_channel_is_carried_out_for_the_others(
     assert held == [None, "blackout"]
 
 
-async def test_a_hold_that_cannot_be_told_does_not_keep_the_others_from_being_told(
+async def test_an_override_that_cannot_be_shared_does_not_block_the_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     node = NodeWithoutNats("hall", "foyer")
-    told: list[str] = []
+    events: list[str] = []
 
     async def store(token: str, _: Override) -> None:
         if token == "hall":  # noqa: S105 - no password
             raise ClusterError("NATS refuses: invalid TTL")
-        told.append(token)
+        events.append(token)
 
     monkeypatch.setattr(node.node._overrides, "_store", store)
     for channel in ("hall", "foyer"):
         node.node._overrides._queue(channel, Override(action="freeze"))
     sharing = asyncio.create_task(node.node._overrides._share_loop())
-    await until(lambda: told == ["foyer"])
+    await until(lambda: events == ["foyer"])
     sharing.cancel()
     assert list(node.node._overrides._unshared) == ["hall"]
 

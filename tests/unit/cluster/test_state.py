@@ -59,7 +59,7 @@ def cluster(channels: int, workers: list[str], **options: int) -> Cluster:
 
 @settings(deadline=None)  # other work may run beside it
 @given(channels=st.integers(0, 40), workers=st.integers(1, 5))
-def test_every_channel_is_taken_by_one_and_evenly(channels: int, workers: int) -> None:
+def test_every_channel_is_claimed_once_and_evenly(channels: int, workers: int) -> None:
     sessions = [f"w{i}" for i in range(workers)]
     made = cluster(channels, sessions)
     wanted = [token for one in sessions for token in channels_to_claim(made.state, one, takeover=True)]
@@ -70,7 +70,7 @@ def test_every_channel_is_taken_by_one_and_evenly(channels: int, workers: int) -
     assert max(load.values()) - min(load.values()) <= 1
 
 
-def test_channels_of_a_worker_that_is_gone_are_shared_out() -> None:
+def test_channels_of_a_lost_worker_are_shared() -> None:
     made = cluster(30, ["a", "b", "c"])
     made.settle(["a", "b", "c"])
     made.gone("a")
@@ -79,20 +79,20 @@ def test_channels_of_a_worker_that_is_gone_are_shared_out() -> None:
     assert made.state.load() == {"b": 15, "c": 15}
 
 
-def test_channels_that_were_given_back_are_taken_at_once() -> None:
+def test_released_channels_are_claimed_at_once() -> None:
     made = cluster(2, ["a", "b"])
     made.settle(["a", "b"])
     made.claim("channel 000", "a", "free")
     assert channels_to_claim(made.state, "a", takeover=False) == ["channel=20000"]
 
 
-def test_nobody_takes_more_than_it_has_room_for() -> None:
+def test_no_worker_exceeds_its_capacity() -> None:
     made = cluster(10, ["a", "b"], capacity=3)
     made.settle(["a", "b"])
     assert made.state.load() == {"a": 3, "b": 3}
 
 
-def test_whoever_leaves_takes_nothing() -> None:
+def test_a_draining_worker_claims_nothing() -> None:
     made = cluster(4, ["a"])
     made.worker("b", draining=True)
     assert channels_to_claim(made.state, "b", takeover=True) == []
@@ -100,7 +100,7 @@ def test_whoever_leaves_takes_nothing() -> None:
     assert channels_to_claim(made.state, "stranger", takeover=True) == []
 
 
-def test_what_nobody_took_in_time_goes_to_anybody() -> None:
+def test_an_overdue_channel_goes_to_any_worker() -> None:
     made = cluster(1, ["a", "b"])
     only = "channel=20000"
     taker, other = ("a", "b") if channels_to_claim(made.state, "a", takeover=True) else ("b", "a")
@@ -109,7 +109,7 @@ def test_what_nobody_took_in_time_goes_to_anybody() -> None:
     assert channels_to_claim(made.state, taker, takeover=True, overdue={only}) == [only]
 
 
-def test_a_channel_that_ended_is_left_alone_until_it_listens_to_something_else() -> None:
+def test_a_channel_that_ended_is_claimed_again_only_with_another_source() -> None:
     made = cluster(1, ["a"])
     made.claim("channel 000", "a", "ended")
     made.gone("a")
@@ -119,7 +119,7 @@ def test_a_channel_that_ended_is_left_alone_until_it_listens_to_something_else()
     assert len(channels_to_claim(made.state, "b", takeover=True)) == 1
 
 
-def test_a_new_worker_gets_its_share_by_and_by() -> None:
+def test_a_new_worker_gets_its_share_gradually() -> None:
     made = cluster(9, ["a", "b"])
     made.settle(["a", "b"])
     made.worker("c")
@@ -132,7 +132,7 @@ def test_a_new_worker_gets_its_share_by_and_by() -> None:
     assert not any(channels_to_release(made.state, one) for one in "abc")
 
 
-def test_nothing_is_handed_over_where_nobody_has_room() -> None:
+def test_nothing_is_released_when_no_worker_has_room() -> None:
     made = cluster(6, ["a"])
     made.settle(["a"])
     made.worker("b", capacity=0)
