@@ -61,7 +61,7 @@ class WindowSettings:
 
     Attributes:
         hop_s: Time between frames, .1..2 s.
-        context_s: Audio that a frame may know, from its end backwards, 3..60 s.
+        context_s: Audio that a frame may use, from its end backwards, 3..60 s.
     """
 
     hop_s: float = 0.5
@@ -82,13 +82,13 @@ class WindowSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SmoothingSettings:
-    """How raw estimates become steady ones.
+    """How estimates are smoothed, and the category held.
 
     Attributes:
-        attack_s: Time constant while a value grows (arousal rises, valence leaves neutral).
-        release_s: Time constant while it falls back.
-        margin: How much likelier a new category must be than the current one before it may take over, 0..1.
-        dwell_s: How long a category is kept at least.
+        attack_s: Time constant while a value grows (arousal rises, valence leaves neutral), seconds, 0 or more.
+        release_s: Time constant while it falls back, seconds, 0 or more.
+        margin: Hysteresis: how much more probable a new category must be before it takes over, 0..1.
+        dwell_s: Minimum duration of a category, seconds, 0 or more.
         min_confidence: Below this probability the category is ``unknown``, 0..1.
     """
 
@@ -100,7 +100,7 @@ class SmoothingSettings:
 
     def __post_init__(self) -> None:
         _require(self.attack_s >= 0 and self.release_s >= 0, "attack and release must not be negative")
-        _require(0 <= self.margin <= 1, f"margin must be 0 to 1, not {self.margin:g}")
+        _require(0 <= self.margin <= 1, f"hysteresis must be 0 to 1, not {self.margin:g}")
         _require(self.dwell_s >= 0, f"dwell must not be negative, but is {self.dwell_s:g}")
         _require(0 <= self.min_confidence <= 1, f"minimum confidence must be 0 to 1, not {self.min_confidence:g}")
 
@@ -129,6 +129,9 @@ class LyricsSettings:
     allow_download: bool = True
     vocal_gate: bool = True
 
+    def __post_init__(self) -> None:
+        _require(self.cpu_threads >= 1, f"the recogniser needs at least 1 thread, not {self.cpu_threads}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineSettings:
@@ -150,6 +153,10 @@ class EngineSettings:
     smoothing: SmoothingSettings = field(default_factory=SmoothingSettings)
     min_accuracy: float | None = None
     lyrics: LyricsSettings = field(default_factory=LyricsSettings)
+
+    def __post_init__(self) -> None:
+        accuracy = self.min_accuracy
+        _require(accuracy is None or 0 <= accuracy <= 1, f"minimum accuracy must be 0 to 1, not {accuracy}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

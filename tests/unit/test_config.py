@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from stream_mer import config
-from stream_mer.config import NatsSettings, SmoothingSettings, WindowSettings
+from stream_mer.config import EngineSettings, LyricsSettings, NatsSettings, SmoothingSettings, WindowSettings
 from stream_mer.errors import SettingError
 from stream_mer.utils.redaction import redact_address
 
@@ -44,7 +44,7 @@ def test_a_window_that_cannot_be_is_a_setting_error(values: dict[str, Any], says
         ({"attack_s": -0.1}, "attack and release"),
         ({"release_s": -0.1}, "attack and release"),
         ({"release_s": float("nan")}, "attack and release"),
-        ({"margin": 1.1}, "margin must be 0 to 1, not 1.1"),
+        ({"margin": 1.1}, "hysteresis must be 0 to 1, not 1.1"),
         ({"dwell_s": -1.0}, "dwell must not be negative"),
         ({"min_confidence": 1.2}, "minimum confidence must be 0 to 1"),
         ({"min_confidence": -0.2}, "minimum confidence must be 0 to 1"),
@@ -92,3 +92,14 @@ def test_without_the_nats_package_the_error_says_what_to_install(monkeypatch: py
     monkeypatch.setattr(config, "find_spec", lambda name: None)  # noqa: ARG005 - as the real one
     with pytest.raises(SettingError, match=r"pip install 'stream-mer\[nats\]'"):
         NatsSettings(url="nats://host")
+
+
+@pytest.mark.parametrize("accuracy", [-0.1, 1.1, float("nan")])
+def test_an_accuracy_out_of_range_is_a_setting_error(accuracy: float) -> None:
+    with pytest.raises(SettingError, match="minimum accuracy must be 0 to 1"):
+        EngineSettings(min_accuracy=accuracy)
+
+
+def test_the_recogniser_needs_a_thread() -> None:
+    with pytest.raises(SettingError, match="at least 1 thread"):
+        LyricsSettings(cpu_threads=0)
