@@ -120,31 +120,15 @@ class OscOutput:
     """
 
     def __init__(self, target: OscTarget, *, stream: str) -> None:
+        self.name = f"osc {target.name} at {target.place}"
+        self.stream = stream
+        self.rate_hz = target.rate_hz
+        self.wants_levels = target.mapping.wants_levels
+        addresses = (field.address_of(stream) for field in target.mapping.sent)
+        self.claims = frozenset(f"{address} at {target.place}" for address in addresses)
         self._target = target
-        self._stream = stream
         self._composer = OscComposer(target.mapping, stream=stream)
         self._link: Link | None = None
-
-    @property
-    def name(self) -> str:
-        return f"osc {self._target.name} at {self._target.place}"
-
-    @property
-    def stream(self) -> str:
-        return self._stream
-
-    @property
-    def rate_hz(self) -> float:
-        return self._target.rate_hz
-
-    @property
-    def wants_levels(self) -> bool:
-        return self._target.mapping.wants_levels
-
-    @property
-    def claims(self) -> frozenset[str]:
-        addresses = (field.address_of(self._stream) for field in self._target.mapping.sent)
-        return frozenset(f"{address} at {self._target.place}" for address in addresses)
 
     def open(self) -> None:
         """Find the receiver and, with TCP, connect to it; it gets everything again.
