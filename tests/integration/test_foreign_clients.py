@@ -396,7 +396,10 @@ async def test_mer_js_begins_anew_with_another_session(scripts, hub, serving):
 
 async def test_mer_js_notices_a_pulled_cable(scripts, cable, hub, serving):
     hasty = (scripts / "mer.mjs").read_text()
-    for slow, soon in (("PING_INTERVAL_MS = 5000", "PING_INTERVAL_MS = 500"), ("WITHIN_MS = 7000", "WITHIN_MS = 2000")):
+    for slow, soon in (
+        ("PING_INTERVAL_MS = 5000", "PING_INTERVAL_MS = 500"),
+        ("PONG_TIMEOUT_MS = 7000", "PONG_TIMEOUT_MS = 2000"),
+    ):
         assert slow in hasty
         hasty = hasty.replace(slow, soon)
     (scripts / "hasty.mjs").write_text(hasty)
