@@ -76,6 +76,14 @@ OPTIONS = (
 )
 
 
+_NOTES = (
+    "A token comes every 0.5 s, whatever the hop. Features: cutting, both log-mel spectrograms.",
+    "Joint: principal components, private and shared layers of audio. Text: those of the lyrics.",
+    "Fusion: self-attention and the heads. Total: all of these and what surrounds them.",
+    f"Naive, {VIBENET}: {PEER_WINDOW_S:g} s at every hop; {MUSICNN}: {WINDOW_S:.0f} s.",
+)
+
+
 class _Point(NamedTuple):
     """One point of the grid."""
 
@@ -142,10 +150,7 @@ def measure(
             found.note,
             *missing,
             f"CPU time of one thread; medians of {runs} runs, each the mean of {repeats} hops. Ratios within a run.",
-            "A token comes every 0.5 s, whatever the hop. Features: cutting, both log-mel spectrograms.",
-            "Joint: principal components, private and shared layers of audio. Text: those of the lyrics.",
-            "Fusion: self-attention and the heads. Total: all of these and what surrounds them.",
-            f"Naive, {VIBENET}: {PEER_WINDOW_S:g} s at every hop; {MUSICNN}: {WINDOW_S:.0f} s.",
+            *_NOTES,
         ),
     )
 
