@@ -208,8 +208,12 @@ class ChannelTask:
         pipeline = self._pipeline
         return pipeline is not None and not self._done.is_set() and now - pipeline.turned_at > HANGS_AFTER_S
 
-    def start(self, pipeline: Pipeline, on_end: Callable[[], None]) -> None:
-        """Run the pipeline in a thread of its own; ``on_end`` is called in the event loop when it has ended."""
+    def start(self, pipeline: Pipeline, on_end: Callable[[], None]) -> asyncio.Future[None]:
+        """Run the pipeline in a thread of its own; ``on_end`` is called in the event loop when it has ended.
+
+        Returns:
+            Done when the thread has ended, also if the pipeline was abandoned.
+        """
         self._pipeline, self.failure = pipeline, None
         self._done = done = asyncio.Event()
 
@@ -220,7 +224,9 @@ class ChannelTask:
                 done.set()
                 on_end()
 
-        in_thread(pipeline.run, name=f"infer {self.name}").add_done_callback(finish)
+        running = in_thread(pipeline.run, name=f"infer {self.name}")
+        running.add_done_callback(finish)
+        return running
 
     async def stop(self) -> None:
         """Stop the pipeline, if there is one; one that does not end in time is abandoned."""

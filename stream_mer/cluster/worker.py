@@ -162,6 +162,7 @@ class ChannelWorker:
         self._state = ClusterState()
         self._tasks: dict[str, ChannelTask] = {}
         self._stopping: set[asyncio.Task[None]] = set()
+        self._running: set[asyncio.Future[None]] = set()  # threads of pipelines, also of abandoned ones
         self._wake = asyncio.Event()
         self._publisher = Publisher(bus, self._may_publish)
         self._opening = asyncio.Lock()  # one at a time: some libraries that are imported then are not thread-safe
@@ -206,6 +207,8 @@ class ChannelWorker:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(DRAIN_S):
                     await asyncio.gather(*self._stopping, *(task.stop() for task in self._tasks.values()))
+            if self._running:  # a thread that computes while the interpreter exits would abort the process
+                await asyncio.wait(self._running, timeout=DRAIN_S)
 
     def _row(self) -> Worker:
         (then, used), now, total = self._cpu_at, time.monotonic(), time.process_time()
@@ -422,7 +425,9 @@ class ChannelWorker:
         except Exception as error:  # must not affect the other channels
             await self._report_failure(task, error)
         else:
-            task.start(pipeline, self._wake.set)
+            running = task.start(pipeline, self._wake.set)
+            self._running.add(running)
+            running.add_done_callback(self._running.discard)
 
     async def _open(self, task: ChannelTask, channel: Channel, resume_point: ResumePoint) -> Pipeline:
         """Open the source in a thread and build the pipeline; one that is ready too late is closed.

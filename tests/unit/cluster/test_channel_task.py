@@ -240,6 +240,18 @@ async def test_a_pipeline_that_hangs_is_abandoned(
     assert isinstance(task.failure, SourceError)
 
 
+async def test_the_thread_of_an_abandoned_pipeline_can_be_waited_for(
+    task: ChannelTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channel_task, "END_WITHIN_S", 0.05)
+    stuck: Any = Pipeline(hangs=True)
+    running = task.start(stuck, lambda: None)
+    await task.stop()
+    assert not running.done()
+    stuck.go_on.set()
+    await asyncio.wait_for(running, PATIENCE_S)
+
+
 async def test_a_pipeline_that_ends_is_waited_for(task: ChannelTask) -> None:
     pipeline = Pipeline()
     begin(task, pipeline)
