@@ -251,16 +251,17 @@ def _rating_at(data: ClipSet, row: int, place: int) -> NDArray[np.float64]:
 def spread_map(predictions: NDArray[np.float64], ratings: NDArray[np.float32]) -> tuple[tuple[float, float], ...]:
     """Monotone map of predictions [n] to the distribution of the ratings [n], by equal quantiles; empty without any.
 
-    Beyond the outermost quantiles it goes on to -1 and 1. Of predictions that are alike there is one pair: both sides
-    of the map rise, the first one strictly.
+    0 stays 0, so that no point crosses into another quadrant. Beyond the outermost quantiles the map goes on to -1 and
+    1. Both sides of the map rise, the first one strictly.
     """
     rated = np.isfinite(ratings)
     if rated.sum() < _MIN_BIN:
         return ()
     shares = np.linspace(0.01, 0.99, 15)
     of, to = np.quantile(predictions[rated], shares), np.quantile(ratings[rated].astype(np.float64), shares)
+    pairs = zip(of.round(4).tolist(), to.round(4).tolist(), strict=True)
     knots = [(-1.0, -1.0)]
-    for x, y in zip(of.round(4).tolist(), to.round(4).tolist(), strict=True):
+    for x, y in sorted([(0.0, 0.0), *((x, y) for x, y in pairs if x * y > 0)]):
         if knots[-1][0] < x < 1.0:
             knots.append((x, y))
     return (*knots, (1.0, 1.0))

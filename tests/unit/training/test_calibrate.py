@@ -362,7 +362,7 @@ def test_a_link_of_weight_one_is_the_product_with_the_probability_of_the_quadran
 def test_the_map_gives_predictions_the_spread_of_the_ratings() -> None:
     rng = np.random.default_rng(10)
     ratings = np.clip(0.33 * rng.standard_normal(2000), -1, 1).astype(np.float32)
-    predictions = 0.4 * ratings.astype(np.float64) + 0.1
+    predictions = 0.4 * ratings.astype(np.float64)
     at, to = np.array(spread_map(predictions, ratings)).T
     assert (np.diff(at) > 0).all()
     assert (np.diff(to) >= 0).all()
@@ -382,6 +382,13 @@ def test_the_map_rises_whatever_the_predictions_are(kind: str) -> None:
     at, to = np.array(spread_map(predictions, ratings)).T
     assert (np.diff(at) > 0).all()
     assert (np.diff(to) >= 0).all()
+
+
+def test_no_point_is_mapped_into_another_quadrant() -> None:
+    ratings = np.linspace(-1, 1, 1000).astype(np.float32)
+    at, to = np.array(spread_map(0.3 * ratings.astype(np.float64) + 0.1, ratings)).T
+    assert np.interp(0.0, at, to) == 0
+    assert (np.sign(np.interp([-0.15, -0.01, 0.01, 0.3], at, to)) == [-1, -1, 1, 1]).all()
 
 
 def test_without_ratings_there_is_no_map() -> None:
