@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from stream_mer.emotion.checkpoint import Checkpoint, load_checkpoint
+from stream_mer.emotion.joint import PrincipalComponents
 from stream_mer.emotion.musicnn import Backbone, living_channels, load_musicnn, slim
 from stream_mer.errors import CorpusError
 from stream_mer.training.corpora.registry import AUTO, open_corpus
@@ -17,6 +20,7 @@ from stream_mer.training.corpus import Clip, Corpus, together
 from stream_mer.training.dataset import ClipSet, corrupted_kind
 from stream_mer.training.lyrics import (
     ClipLines,
+    WordSet,
     encode_songs,
     load_words,
     printed_lines,
@@ -93,33 +97,42 @@ def prepare(
     for note in found.notes:
         announce(note)
     word_sets = [load_words(path) for path in words]  # before what takes long, so that a wrong path is told at once
-    network = load_backbone(backbone, found.clips, cache, workers=(workers := os.cpu_count() or 1))
+    workers = os.cpu_count() or 1
+    network = load_backbone(backbone, found.clips, cache, workers=workers)
     tokens = cached_tokens(found.clips, network, cache, workers=workers)
     degraded = degraded_tokens(found.clips, network, cache, copies=copies, workers=workers) if copies else {}
     troubled = {name: conditioned_tokens(found.clips, network, cache, name, workers=workers) for name in sounds}
     if transcripts:
         found = with_transcripts(found, cache, whole_clips(cpu_threads=workers))
     lines = _read_lines(found, cache, corrupted)
-    songs = {}
-    for word_set in word_sets:
-        for note in word_set.notes:
-            announce(note)
-        songs[word_set.name] = word_set.songs
-        lines["printed"] = lines["printed"] | encode_songs(word_set.lines, cache, word_set.name)
+    lines["printed"] = lines["printed"] | _songs_without_audio(word_sets, cache)
     components = audio_components(list(tokens.values()), cache)
     data = ClipSet(
         found.clips,
-        {name: reduce(of_clip, components) for name, of_clip in tokens.items()},
+        _reduced(tokens, components),
         lines,
-        songs,
+        {word_set.name: word_set.songs for word_set in word_sets},
         degraded={name: [reduce(copy, components) for copy in of_clip] for name, of_clip in degraded.items()},
-        sounds={
-            sound: {name: reduce(of_clip, components) for name, of_clip in of_sound.items()}
-            for sound, of_sound in troubled.items()
-        },
+        sounds={name: _reduced(of_sound, components) for name, of_sound in troubled.items()},
         components=components,
     )
     return Prepared(data=data, backbone=network)
+
+
+def _songs_without_audio(word_sets: Sequence[WordSet], cache: Path) -> dict[str, ClipLines]:
+    """Lines of the songs of all sets, by clip id; the notes of each set are told on stderr."""
+    lines: dict[str, ClipLines] = {}
+    for word_set in word_sets:
+        for note in word_set.notes:
+            announce(note)
+        lines |= encode_songs(word_set.lines, cache, word_set.name)
+    return lines
+
+
+def _reduced(
+    tokens: Mapping[str, NDArray[np.float16]], components: PrincipalComponents
+) -> dict[str, NDArray[np.float16]]:
+    return {name: reduce(of_clip, components) for name, of_clip in tokens.items()}
 
 
 def prepare_to_measure(
@@ -150,7 +163,7 @@ def prepare_to_measure(
     if transcripts:
         found = with_transcripts(found, cache, whole_clips(cpu_threads=workers))
     components = checkpoint.joint.components
-    reduced = {name: reduce(of_clip, components) for name, of_clip in tokens.items()}
+    reduced = _reduced(tokens, components)
     return ClipSet(found.clips, reduced, _read_lines(found, cache, ()), components=components)
 
 

@@ -5,18 +5,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from stream_mer.emotion.checkpoint import Checkpoint, save_checkpoint
+from stream_mer.emotion.checkpoint import Calibration, Checkpoint, save_checkpoint
 from stream_mer.emotion.musicnn import Backbone
-from stream_mer.training.calibrate import calibrate, earned_strength, measure_calibration, with_earned_strength
+from stream_mer.training.calibrate import (
+    CalibrationReport,
+    calibrate,
+    earned_strength,
+    measure_calibration,
+    with_earned_strength,
+)
 from stream_mer.training.card import write_card
 from stream_mer.training.crossvalidation import STANDARD_CONDITIONS, cross_validate
 from stream_mer.training.dataset import ClipSet
-from stream_mer.training.evaluate import FoldTable, confusion_matrices, fold_table, stage_conditions, stage_report
+from stream_mer.training.evaluate import (
+    FoldTable,
+    StageReport,
+    confusion_matrices,
+    fold_table,
+    stage_conditions,
+    stage_report,
+)
 from stream_mer.training.fit import Recipe, fit
-from stream_mer.training.live import live_report, show
+from stream_mer.training.live import LiveReport, live_report, show
 from stream_mer.training.progress import announce
 from stream_mer.version import __version__
 
@@ -46,20 +60,13 @@ def train(
         corpora: For the card: names of the folders that ``data`` came from.
         transcribed: For the card: whether clips without a transcript were transcribed.
     """
-    bare = cross_validate(data, recipe, seed, cache, conditions=(*STANDARD_CONDITIONS, *stage_conditions(data)))
-    results = with_earned_strength(data, bare, as_they_are=frozenset(data.sounds))
-    strength = earned_strength(data, bare, np.ones(len(data), dtype=np.bool_))
-    table = fold_table(data, results)
-    calibration = replace(calibrate(data, results), text_strength=strength)
-    report = measure_calibration(data, results, calibration)
-    live = live_report(data, [show(moments, calibration) for moments in results.moments])
-    on_stage = stage_report(data, results)
+    found = _cross_validated(data, recipe, seed, cache)
     announce(f"Training on all {len(data)} clips, about as long as a fold")
     checkpoint = Checkpoint(
         name=out.name,
         backbone=backbone,
         joint=fit(data, range(len(data)), recipe, seed=seed),
-        calibration=calibration,
+        calibration=found.calibration,
         training={
             "version": __version__,
             "members": recipe.model.members,
@@ -70,16 +77,42 @@ def train(
             "transcribed": transcribed,
             "stage_copies": len(data.tokens) - 1,
             "words": [name for name in dict.fromkeys(data.sets.tolist()) if name],
-            "folds": table.to_dict(),
-            "live": live.to_dict(),
-            "calibration": report.to_dict(),
-            "stage": on_stage.to_dict(),
-            "confusions": confusion_matrices(data, results.clips["none"]),
+            "folds": found.table.to_dict(),
+            "live": found.live.to_dict(),
+            "calibration": found.report.to_dict(),
+            "stage": found.stage.to_dict(),
+            "confusions": found.confusions,
         },
     )
     save_checkpoint(checkpoint, out)
-    write_card(out, checkpoint, table, origin=origin, report=report, live=live, stage=on_stage)
-    return table
+    write_card(out, checkpoint, found.table, origin=origin, report=found.report, live=found.live, stage=found.stage)
+    return found.table
+
+
+class _CrossValidated(NamedTuple):
+    """What the folds say of a recipe, and the calibration that follows from them."""
+
+    table: FoldTable
+    calibration: Calibration
+    report: CalibrationReport
+    live: LiveReport
+    stage: StageReport
+    confusions: dict[str, list[list[int]]]
+
+
+def _cross_validated(data: ClipSet, recipe: Recipe, seed: int, cache: Path) -> _CrossValidated:
+    bare = cross_validate(data, recipe, seed, cache, conditions=(*STANDARD_CONDITIONS, *stage_conditions(data)))
+    results = with_earned_strength(data, bare, as_they_are=frozenset(data.sounds))
+    strength = earned_strength(data, bare, np.ones(len(data), dtype=np.bool_))
+    calibration = replace(calibrate(data, results), text_strength=strength)
+    return _CrossValidated(
+        table=fold_table(data, results),
+        calibration=calibration,
+        report=measure_calibration(data, results, calibration),
+        live=live_report(data, [show(moments, calibration) for moments in results.moments]),
+        stage=stage_report(data, results),
+        confusions=confusion_matrices(data, results.clips["none"]),
+    )
 
 
 def _counts(data: ClipSet) -> dict[str, int]:
