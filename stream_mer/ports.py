@@ -48,12 +48,12 @@ class ChunkableSource(AudioSource, Protocol):
 
 
 class EmotionStream(Protocol):
-    """The joint model at work on one stream: it carries the state between windows."""
+    """The joint model on one stream, with the state that it keeps between windows."""
 
     def predict(self, window: Window, lyrics: LyricState) -> EmotionEstimate:
         """Compute the estimate of one window.
 
-        Windows come in order; some may be missing, and their audio is caught up from the overlap.
+        Windows come in order. Some may be missing; the overlap of the next window supplies their audio.
         """
         ...
 
@@ -61,8 +61,8 @@ class EmotionStream(Protocol):
 class LyricFeed(Protocol):
     """Turns audio into lyrics beside the emotion model.
 
-    A live feed returns from every call at once; an offline feed may work inside ``feed``, so that what it says
-    depends on the sample clock alone.
+    A live feed never blocks. An offline feed may work inside ``feed``, so that its results depend on the sample clock
+    alone.
     """
 
     def feed(self, chunk: AudioChunk) -> None:
@@ -70,7 +70,7 @@ class LyricFeed(Protocol):
         ...
 
     def finish(self) -> None:
-        """The audio ended: commit what can be committed. Offline it blocks until done; live it does not wait."""
+        """Commit what can be committed at the end of the audio. Blocks until done if offline."""
         ...
 
     def state(self) -> LyricState:

@@ -1,8 +1,8 @@
-"""The nouns of stream_mer: what travels between the rooms.
+"""The data types that packages exchange.
 
-Every value is frozen. The sample index at 16 kHz is the only clock: a time in seconds is always derived from it
+Every value is frozen. The sample index at 16 kHz is the only clock: a time in seconds is derived from it
 (``t = sample / SAMPLE_RATE_HZ``), never measured. The one exception is ``captured_at``, a reading of the process's
-monotonic clock that rides along so that the age of a result can be told.
+monotonic clock, from which the age of a result is computed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ CLUSTERS = ("C1", "C2", "C3", "C4", "C5")
 """The five MIREX mood clusters (Hu & Downie 2007), in this order wherever they are a vector."""
 
 UNKNOWN = "unknown"
-"""The category of a frame whose confidence is below the threshold, or where nothing sounds."""
+"""The category of a frame without music, or whose confidence is below the threshold."""
 
 MAX_SECONDS = 1e9
 """Largest time in any message or command, seconds (31 years): sums of times stay exact to a microsecond."""
@@ -46,15 +46,15 @@ def seconds(samples: int) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AudioChunk:
-    """A run of audio as a source delivers it; of any length, in order, possibly after a gap.
+    """Audio as a source delivers it: of any length, in order, possibly after a gap.
 
     Attributes:
         start_sample: Index of the first sample on the stream's clock. Larger than the end of the chunk before it
             means that samples were lost.
         samples: Mono audio, shape ``[n]``.
         captured_at: Monotonic clock, seconds, when the last of these samples entered the process.
-        source: ``live``, or why these samples are nothing but silence in place of audio that did not come: ``stalled``
-            or ``reconnecting``. A chunk without samples tells no more than that.
+        source: ``live``; or ``stalled`` or ``reconnecting`` where the samples are silence in place of lost audio. A
+            chunk without samples reports this state alone.
         clipped_samples: How many samples of the input, of all channels, were clipped.
     """
 
@@ -76,7 +76,7 @@ class AudioChunk:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Window:
-    """The audio that one frame is computed from: up to ``context_s`` seconds that end where the newest hop ends.
+    """The audio that one frame is computed from: up to ``context_s`` seconds, ending with the newest hop.
 
     Attributes:
         index: Counts hops from 0; a missing number is a window that was dropped.
@@ -100,7 +100,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LyricWord:
-    """One word with its place in the stream, seconds."""
+    """One word with its start and end in the stream, seconds."""
 
     t0: float
     t1: float
@@ -110,18 +110,18 @@ class LyricWord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LyricLine:
-    """A line of lyrics as it stands now; published whenever it changes.
+    """The current version of a line of lyrics; published whenever it changes.
 
     Attributes:
         segment: Number of the line in the stream, from 0.
         revision: Counts the versions of this line, from 0.
         t0: Start of its first word, seconds.
         t1: End of its last word, seconds.
-        text: The line; empty to take back one of which no word was settled.
-        committed: True once the text will not change again.
+        text: The line; empty if it is withdrawn, which happens only before a word of it is settled.
+        committed: Whether the text is final.
         language: ISO 639-1 code, or empty where unknown.
         words: Its words with their times; empty where only the line's times are known.
-        settled_words: How many of ``words``, from the first, will not change any more; all of them once committed.
+        settled_words: How many of ``words``, from the first, are final; all of them once committed.
     """
 
     segment: int
@@ -137,12 +137,12 @@ class LyricLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class EncodedLine:
-    """A committed line as the text branch reads it.
+    """A committed line as input of the text branch.
 
     Attributes:
         t1: End of its last word, seconds.
-        vector: Its meaning and its style, shape ``[lyrics.reader.LINE_FEATURES]``.
-        reliability: How far to trust the words, 0..1 (mean word probability; 1 for known lyrics).
+        vector: Sentence embedding and features of style, shape ``[lyrics.text_features.LINE_FEATURES]``.
+        reliability: Mean word probability, 0..1; 1 for known lyrics.
         n_words: Number of words.
     """
 
@@ -154,12 +154,12 @@ class EncodedLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LyricState:
-    """What is known of the lyrics at one moment: latched by each window, never waited for.
+    """The lyrics known at one moment. Each window takes the newest state and never waits for it.
 
     Attributes:
         lines: The newest committed lines of the song, oldest first, bounded.
         health: State of the recogniser.
-        degraded: Why there is no (or late) text, as short codes for ``EmotionFrame.degraded``; empty when all is well.
+        degraded: Codes that say why text is missing or late, for the frame's ``degraded``; empty if it is neither.
         lag_s: How far the recogniser is behind the audio, seconds.
     """
 
@@ -170,7 +170,7 @@ class LyricState:
 
 
 NO_LYRICS = LyricState()
-"""The state of a stream that has no lyrics and wants none."""
+"""The state of a stream without lyrics."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,10 +184,10 @@ class Interval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudioState:
-    """What the newest audio is.
+    """Classification of the newest audio.
 
     Attributes:
-        state: An emotion is claimed only of ``music``.
+        state: Only ``music`` has an emotion.
         prob: Probability of that state, 0..1.
     """
 
@@ -197,7 +197,7 @@ class AudioState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmotionEstimate:
-    """What the joint model says of one window, before smoothing.
+    """The output of the joint model for one window, before smoothing.
 
     Attributes:
         valence: -1..1.
@@ -205,11 +205,11 @@ class EmotionEstimate:
         interval: Prediction intervals around both.
         categories: Probability of each of ``CATEGORIES``; sums to 1.
         clusters: Probability of each of ``CLUSTERS``; sums to 1.
-        modalities: What had an influence: ``("audio",)``, ``("audio", "text")``, or ``("text",)`` where words are all
-            there is.
+        modalities: What the estimate depends on: ``("audio",)``, ``("audio", "text")``, or ``("text",)`` for lyrics
+            without audio.
         text_age_s: Age of the newest line used, seconds; None without text.
-        degraded: Reasons why this estimate is worse than it could be.
-        audio_state: What the newest audio is; None where nobody listened, such as to words alone.
+        degraded: Codes of what makes this estimate less accurate.
+        audio_state: Classification of the newest audio; None for lyrics without audio.
         features_ms: Time spent on features and the audio backbone.
         model_ms: Time spent on the joint model.
     """
@@ -229,7 +229,7 @@ class EmotionEstimate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latency:
-    """Where the time of one frame went, milliseconds; ``total`` runs from capture to publication."""
+    """Latency of one frame by stage, milliseconds; ``total`` is from capture to publication."""
 
     capture: float = 0.0
     queue: float = 0.0
@@ -244,18 +244,18 @@ class EmotionFrame:
 
     Attributes:
         index: ``Window.index``; a gap shows dropped windows.
-        t0: Start of the audio it knows, seconds.
-        t1: End of the audio it knows, seconds; nothing later had an influence.
+        t0: Start of its audio, seconds.
+        t1: End of its audio, seconds; the frame is causal.
         valence: Smoothed, -1..1.
         arousal: Smoothed, -1..1.
         raw: The estimate before smoothing.
-        category: One of ``CATEGORIES``, or ``UNKNOWN`` below the confidence threshold and where nothing sounds; with
-            hysteresis and dwell.
+        category: One of ``CATEGORIES``, after hysteresis and dwell; ``UNKNOWN`` without music or below the confidence
+            threshold.
         confidence: Smoothed probability of that category, or of the likeliest one where it is ``UNKNOWN``; 0..1.
         probs: Smoothed probability of each category.
-        hold: What an operator put in place of the values; None while they are live.
-        hold_left_s: How long that still lasts, seconds; None for no end of its own.
-        latency: Where the time went.
+        hold: The operator's override in force; None while values are live.
+        hold_left_s: Seconds until it ends; None if it has no end.
+        latency: By stage.
         dropped: Windows dropped so far.
     """
 
@@ -276,9 +276,9 @@ class EmotionFrame:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CategoryChange:
-    """The debounced cue trigger: the category changed at ``t`` seconds, ``dwell_s`` seconds after ``before`` had begun.
+    """A change of the category at ``t`` seconds, ``dwell_s`` seconds after ``before`` had begun; debounced, for cues.
 
-    Both are of ``CATEGORIES``: passages of ``UNKNOWN`` between them, such as silence, are no change.
+    Both are of ``CATEGORIES``: ``UNKNOWN`` passages between them, such as silence, are no change.
     """
 
     t: float
@@ -302,18 +302,18 @@ class Spread:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamStatus:
-    """State of one stream; published when it changes, levels aside.
+    """State of one stream; published when it changes. A change of level alone is not published.
 
     Attributes:
-        source: What comes of the input.
+        source: State of the input.
         device: The source's name.
         lyrics: State of the recogniser.
         lag_s: How far the recogniser is behind the audio, seconds.
         lost_samples: Audio lost since the stream began, samples at 16 kHz.
-        clipping: Whether the input clipped lately.
-        peak_db: Largest sample lately, decibels relative to full scale; None before there was audio.
-        rms_db: Root mean square lately, likewise.
-        spread: Maps of the model for outputs; None says nothing of them. Not part of the messages of ``mer.v1``.
+        clipping: Whether the input clipped in the last seconds.
+        peak_db: Largest sample of the last seconds, dBFS; None before any audio.
+        rms_db: Root mean square of the last seconds, likewise.
+        spread: Maps of the model for outputs; None leaves them unchanged. Not part of the messages of ``mer.v1``.
     """
 
     source: SourceState
@@ -329,13 +329,13 @@ class StreamStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputLevels:
-    """How loud the input was over one short passage.
+    """Level of the input over one short interval.
 
     Attributes:
-        t: End of the passage, seconds.
-        rms_db: Root mean square, decibels relative to full scale.
-        peak_db: Largest sample, likewise.
-        onset: How strongly something new begins, 0..1: 1 is the strongest of the last seconds.
+        t: End of the interval, seconds.
+        rms_db: Root mean square, dBFS.
+        peak_db: Largest sample, dBFS.
+        onset: Onset strength, 0..1, relative to the strongest onset of the last seconds.
     """
 
     t: float
