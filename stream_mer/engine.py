@@ -79,6 +79,9 @@ class Models:
             CheckpointError: The checkpoint is missing, damaged or does not match.
             SettingError: The device is not available.
         """
+        # Here and not where they are first used: if the capture thread and the recogniser import PyAV at the same time,
+        # each waits for a module that the other one imports, and one of them gets it half initialised.
+        load_decoder()
         predictor = EmotionPredictor.load(find_model(settings.model), device=settings.device)
         return cls(predictor=predictor, lyrics=LyricsOpener(settings.lyrics))
 
@@ -118,7 +121,6 @@ class Engine:
 
         That takes 0.1 s, and more than one where other work has the cores.
         """
-        load_decoder()
         hop = np.zeros(self.settings.window.hop_samples, np.float32)
         hop[::2] = 0.1  # of silence the model would have nothing to compute
         for window in Windower(self.settings.window).feed(AudioChunk(start_sample=0, samples=hop)):

@@ -111,7 +111,7 @@ class _Block:
 
 
 def load_decoder() -> None:
-    """Load FFmpeg's libraries, which takes 0.1 s; else the first source waits for them."""
+    """Import PyAV with FFmpeg's libraries, which takes 0.1 s. Call it before threads start that import PyAV."""
     import av  # noqa: F401, PLC0415 - only who decodes pays
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,16 +24,24 @@ from stream_mer.sources.file import FileSource
 from stream_mer.types import AudioChunk, Spread, StreamEvent, StreamStatus
 
 
-def test_warming_up_leaves_nothing_to_load_to_the_first_stream(
-    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    loaded = []
-    monkeypatch.setattr(engine_module, "load_decoder", lambda: loaded.append("decoder"))
+def test_warming_up_leaves_nothing_to_load_to_the_first_stream(tiny_model: Path) -> None:
     engine = engine_module.Engine(EngineSettings(model=str(tiny_model), lyrics=LyricsSettings(mode="off")))
     features._transform.cache_clear()
     engine.warm_up()
     assert features._transform.cache_info().currsize == 1
-    assert loaded == ["decoder"]
+
+
+def test_pyav_is_imported_before_any_thread_of_a_stream_imports_it(tiny_model: Path) -> None:
+    # Imported by two threads at once, as by a source and by the recogniser, PyAV ends up half initialised in one.
+    program = f"""
+import sys
+from stream_mer import engine
+from stream_mer.config import EngineSettings, LyricsSettings
+assert "av" not in sys.modules
+engine.Models.load(EngineSettings(model={str(tiny_model)!r}, lyrics=LyricsSettings(mode="off")))
+assert {{"av", "av.error", "av.logging"}} <= set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=250)
 
 
 def test_each_status_holds_the_maps_of_the_model(tiny_model: Path, tmp_path: Path, write_wav: Any, music: Any) -> None:
