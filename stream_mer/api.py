@@ -1,17 +1,18 @@
 """The public API: ``tag`` for files, ``Tagger`` for audio that a program has in memory.
 
 Both run in the caller's process and leave its settings alone: no logging, no signals, and torch computes in one thread
-only within their calls. The models are
-loaded once a process for each checkpoint and recogniser, and every ``Tagger`` and ``tag`` shares them.
+only within their calls. The models are loaded once a process for each checkpoint and recogniser, and every ``Tagger``
+and ``tag`` shares them.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +26,7 @@ from stream_mer.config import EngineSettings, LyricsSettings, SmoothingSettings,
 from stream_mer.emotion.checkpoint import find_model
 from stream_mer.emotion.predictor import EmotionPredictor
 from stream_mer.engine import Engine, Models, is_lyrics_file, one_torch_thread
-from stream_mer.errors import SettingError, did_you_mean
+from stream_mer.errors import SettingError, brief, did_you_mean
 from stream_mer.lyrics.charset import check_encoding
 from stream_mer.lyrics.opening import LyricsOpener
 from stream_mer.outputs.files.summary import FileSummary, Summary
@@ -144,7 +145,7 @@ def tag(
         CheckpointError: The checkpoint is missing, damaged or does not match.
         SettingError: An option is unknown, out of range, or contradicts another.
     """
-    file = os.fspath(path)
+    file = _path(path, "a file to tag")
     if is_lyrics_file(file) and lyrics is not True:
         raise SettingError(f"{file} holds lyrics itself, so lyrics={lyrics!r} contradicts it: leave lyrics out")
     engine = _engine(lyrics, options)
@@ -174,7 +175,8 @@ class Tagger:
         live: How lyrics are recognised. False: within ``feed``, on the sample clock, so that the result does not depend
             on speed; a call that completes 1.5 s of vocals may take a second. True: in a thread beside it, so that
             ``feed`` takes milliseconds and lines come late, or not at all on a busy machine.
-        on_event: Called with every frame, line of lyrics and change of category, within ``feed`` and ``flush``.
+        on_event: Called with every frame, line of lyrics and change of category, within ``feed`` and ``flush``. It may
+            call ``close``, but neither of these two.
         **options: See ``TaggingOptions``.
 
     Raises:
@@ -196,6 +198,7 @@ class Tagger:
         self._on_event = on_event
         self._lock = threading.RLock()
         self._closed = False
+        self._busy = False
         self._stream: SyncStream | None = self._open()
         self._resampler: MonoResampler | None = None
         self._polarity = Polarity()
@@ -218,8 +221,7 @@ class Tagger:
         """
         block = _checked(samples, rate_hz)
         frames: list[EmotionFrame] = []
-        with self._lock, one_torch_thread():
-            self._require_open()
+        with self._call():
             if self._resampler is not None and self._resampler.rate_hz != rate_hz:
                 frames += self._process(self._resampler.finish())
                 self._resampler = None
@@ -227,6 +229,8 @@ class Tagger:
                 self._resampler = MonoResampler(rate_hz, self._polarity)
             length = max(1, round(_PIECE_S * rate_hz))
             for start in range(0, len(block), length):
+                if self._closed:  # by ``on_event``
+                    break
                 piece = to_float32(block[start : start + length])
                 frames += self._process(self._resampler.feed(piece))
         return frames
@@ -239,8 +243,7 @@ class Tagger:
         Raises:
             SettingError: The tagger is closed.
         """
-        with self._lock, one_torch_thread():
-            self._require_open()
+        with self._call():
             frames = [] if self._resampler is None else self._process(self._resampler.finish())
             if self._stream is not None:
                 frames += self._emit(self._stream.finish())
@@ -262,9 +265,23 @@ class Tagger:
     ) -> None:
         self.close()
 
-    def _require_open(self) -> None:
-        if self._closed:
-            raise SettingError("this Tagger is closed; make a new one, the models stay loaded")
+    @contextlib.contextmanager
+    def _call(self) -> Iterator[None]:
+        """One call of ``feed`` or ``flush``, after those of other threads.
+
+        Raises:
+            SettingError: The tagger is closed, or ``on_event`` made the call.
+        """
+        with self._lock, one_torch_thread():
+            if self._closed:
+                raise SettingError("this Tagger is closed; make a new one, the models stay loaded")
+            if self._busy:
+                raise SettingError("on_event runs within feed or flush, and cannot call them")
+            self._busy = True
+            try:
+                yield
+            finally:
+                self._busy = False
 
     def _open(self) -> SyncStream:
         return self._engine.stream(in_real_time=self._live)
@@ -347,7 +364,7 @@ def _settings(lyrics: Lyrics, options: TaggingOptions) -> EngineSettings:
     for name in options:
         if name not in known:
             raise SettingError(f"there is no option {name}{did_you_mean(name, known)}")
-    given = {name: os.fspath(value) if isinstance(value, Path) else value for name, value in options.items()}
+    given = {name: _plain(value) for name, value in options.items()}
     try:
         checked: dict[str, Any] = {**msgspec.convert(given, TaggingOptions)}
     except msgspec.ValidationError as error:
@@ -355,7 +372,7 @@ def _settings(lyrics: Lyrics, options: TaggingOptions) -> EngineSettings:
     encoding = checked.get("lyrics_encoding")
     if encoding is not None:
         check_encoding(encoding)
-    recognised, file = (lyrics, None) if isinstance(lyrics, bool) else (False, Path(lyrics))
+    recognised, file = (lyrics, None) if isinstance(lyrics, bool) else (False, Path(_path(lyrics, "lyrics")))
 
     def chosen(names: Mapping[str, str]) -> dict[str, Any]:
         return {field: checked[name] for name, field in names.items() if name in checked}
@@ -370,6 +387,29 @@ def _settings(lyrics: Lyrics, options: TaggingOptions) -> EngineSettings:
             **chosen(_LYRICS),
         ),
     )
+
+
+def _plain(value: object) -> object:
+    """An option as a type of Python itself: paths as texts, and numbers of numpy."""
+    if isinstance(value, np.generic):
+        return value.item()
+    return os.fspath(value) if isinstance(value, Path) else value
+
+
+def _path(value: object, what: str) -> str:
+    """Return a path as text.
+
+    Raises:
+        SettingError: It is none.
+    """
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if not isinstance(value, str):
+        or_flag = ", True or False" if what == "lyrics" else ""
+        raise SettingError(f"{what} must be a path{or_flag}, not {brief(repr(value))}")
+    if "\0" in value:
+        raise SettingError(f"{what} must be a path, and {brief(repr(value))} holds a character that none may have")
+    return value
 
 
 # Options, and the fields that they set.
@@ -391,7 +431,10 @@ def _checked(samples: NDArray[Any], rate_hz: int) -> NDArray[Any]:
     Raises:
         SettingError: They or the rate are not possible.
     """
-    block = np.asarray(samples)
+    try:
+        block = np.asarray(samples)
+    except (TypeError, ValueError, RuntimeError) as error:  # rows of different lengths, a tensor on a GPU
+        raise SettingError(f"samples must be an array: {brief(str(error))}") from None
     if block.dtype.name not in _SAMPLE_TYPES:
         raise SettingError(f"samples must be of type {', '.join(_SAMPLE_TYPES)}, not {block.dtype}")
     if block.ndim not in {1, 2} or (block.ndim == 2 and not 1 <= block.shape[1] <= MAX_CHANNELS):

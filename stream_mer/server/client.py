@@ -98,7 +98,8 @@ def _bad_address(address: str) -> SettingError:
 def _is_netloc(netloc: str) -> bool:
     try:
         parts = urlsplit(f"//{netloc}")
-        return bool(parts.hostname) and parts.port != 0 and not any(map(str.isspace, netloc))
+        (parts.hostname or "").encode("idna")  # as for the look-up; it refuses labels that are empty or too long
+        return bool(parts.hostname) and parts.port != 0 and netloc.isprintable() and " " not in netloc
     except ValueError:  # the port is no number up to 65,535, or a bracket is missing
         return False
 
@@ -145,6 +146,10 @@ def connect(
     Raises:
         SettingError: The address is not one, or ``subscribe`` holds something else than ``messages.Subscription``.
     """
+    if not isinstance(url, str):
+        raise SettingError(f"the address of a server is text such as {DEFAULT_URL}, not {url!r}")
+    if subscribe is not None and not isinstance(subscribe, Sequence):
+        subscribe = (subscribe,)  # the loop refuses it
     for one in subscribe or ():
         if not isinstance(one, wire.Subscription):
             raise SettingError(f"subscribe takes a list like [messages.Subscription(events=('levels',))], not {one!r}")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_mer.errors import SourceError
+from stream_mer.errors import SourceError, brief
 from stream_mer.sources.containers import has_frame_count, wrong_length
 from stream_mer.sources.media import Media, open_address, open_file
 from stream_mer.sources.resampling import MIN_RATE_HZ, to_float32, to_stereo
@@ -119,9 +119,13 @@ def check_file(path: Path) -> None:
     """Check what can be checked without decoding.
 
     Raises:
-        SourceError: It is missing, a folder or empty.
+        SourceError: It is missing, out of reach, a folder or empty.
     """
-    if not path.exists():
+    try:
+        exists = path.exists()
+    except OSError as error:  # such as a name that is too long
+        raise SourceError(f"cannot read {brief(str(path))}: {error.strerror or error}; check the path") from error
+    if not exists:
         if looks_like_login(str(path)):
             raise SourceError(
                 f"no such file: {redact_argument(str(path))}; an address begins with its protocol, such as http://"

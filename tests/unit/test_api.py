@@ -123,6 +123,7 @@ def test_after_flush_a_new_stream_begins(model: dict[str, Any], pcm: NDArray[np.
         (["a"], RATE_HZ, "type"),
         (np.zeros((2, 16_000), np.float32), RATE_HZ, r"\[n, channels\]"),
         (np.zeros((2, 2, 2), np.float32), RATE_HZ, r"\[2, 2, 2\]"),
+        ([[0.0], [0.0, 0.0]], RATE_HZ, "array"),
         (np.zeros(10, np.float32), 100, "4000"),
         (np.zeros(10, np.float32), 44_100.5, "whole number"),
     ],
@@ -152,6 +153,9 @@ def test_what_is_not_finite_is_silence(model: dict[str, Any]) -> None:
         ({"device": "tpu"}, SettingError, "tpu"),
         ({"model": "joint-v0"}, CheckpointError, "joint-v0"),
         ({"lyrics": "missing.lrc"}, LyricsError, "missing"),
+        ({"lyrics": None}, SettingError, "lyrics must be a path, True or False, not None"),
+        ({"lyrics": b"song.lrc"}, SettingError, "lyrics must be a path"),
+        ({"lyrics": "a\0b"}, SettingError, "character"),
     ],
 )
 def test_mistakes_are_errors_of_ours(
@@ -168,6 +172,33 @@ def test_a_closed_tagger_says_so(model: dict[str, Any], pcm: NDArray[np.int16]) 
     for call in (lambda: tagger.feed(pcm, rate_hz=RATE_HZ), tagger.flush):
         with pytest.raises(SettingError, match="closed"):
             call()
+
+
+def test_numbers_of_numpy_are_options_too(model: dict[str, Any]) -> None:
+    with stream_mer.Tagger(lyrics=False, **model, hop_s=np.float32(1.0), dwell_s=np.float64(2.0)) as tagger:  # type: ignore[arg-type]
+        assert [frame.t1 for frame in tagger.feed(np.zeros(2 * RATE_HZ, np.float32), rate_hz=RATE_HZ)] == [1.0, 2.0]
+
+
+def test_on_event_may_close_its_tagger(model: dict[str, Any], pcm: NDArray[np.int16]) -> None:
+    tagger = stream_mer.Tagger(lyrics=False, on_event=lambda _: tagger.close(), **model)
+    assert [frame.t1 for frame in tagger.feed(pcm, rate_hz=RATE_HZ)] == [0.5, 1.0]
+    with pytest.raises(SettingError, match="closed"):
+        tagger.flush()
+
+
+@pytest.mark.parametrize("call", ["feed", "flush"])
+def test_on_event_cannot_feed_or_flush_its_tagger(call: str, model: dict[str, Any], pcm: NDArray[np.int16]) -> None:
+    def again(_: object) -> None:
+        if call == "feed":
+            tagger.feed(pcm, rate_hz=RATE_HZ)
+        else:
+            tagger.flush()
+
+    with stream_mer.Tagger(lyrics=False, on_event=again, **model) as tagger:
+        with pytest.raises(SettingError, match="on_event"):
+            tagger.feed(pcm, rate_hz=RATE_HZ)
+        with pytest.raises(SettingError, match="on_event"):  # and not that it is busy for ever
+            tagger.feed(pcm, rate_hz=RATE_HZ)
 
 
 def test_taggers_share_the_models_and_leave_the_process_as_it_is(
@@ -257,7 +288,13 @@ def test_lyrics_alone_are_tagged_too(model: dict[str, Any], tmp_path: Path) -> N
         stream_mer.tag(lrc, lyrics=False, **model)
 
 
-@pytest.mark.parametrize("name", ["missing.mp3", "http://user:secret@radio.example/live"])
+@pytest.mark.parametrize("path", [None, 3, b"song.mp3", "a\0b.mp3", "a\0b.lrc"])
+def test_what_is_no_path_is_an_error_of_ours(path: Any, model: dict[str, Any]) -> None:
+    with pytest.raises(SettingError, match="a file to tag must be a path"):
+        stream_mer.tag(path, **model)
+
+
+@pytest.mark.parametrize("name", ["missing.mp3", "x" * 5000, "http://user:secret@radio.example/live"])
 def test_a_file_that_cannot_be_read_is_an_error_without_secrets(name: str, model: dict[str, Any]) -> None:
     with pytest.raises(SourceError) as caught:
         stream_mer.tag(name, lyrics=False, **model)

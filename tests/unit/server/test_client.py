@@ -97,6 +97,7 @@ def test_subscriptions_are_asked_for_as_they_are_given():
         ("http://127.0.0.1:8765//", "ws://127.0.0.1:8765/v1/stream"),
         ("[::1]", "ws://[::1]:8765/v1/stream"),
         ("[::1]:9000", "ws://[::1]:9000/v1/stream"),
+        ("bühne.example.", "ws://bühne.example.:8765/v1/stream"),
         (" WSS://mer.example:443/ ", "wss://mer.example:443/v1/stream"),
     ],
 )
@@ -106,8 +107,19 @@ def test_an_address_is_completed(typed, url):
 
 @pytest.mark.parametrize(
     "typed",
-    ["", " ", "ws://", "ws://h:abc", "localhost:99999", "localhost:0", "front desk", "ftp://host", "http://[::1"],
+    [
+        *("", " ", "ws://", "ws://h:abc", "localhost:99999", "localhost:0", "front desk", "ftp://host", "http://[::1"),
+        *("ws://a\0b", "ws://.", "a..b", "x" * 64),
+    ],
 )
 def test_what_is_no_address_is_said_to_be_none(typed):
     with pytest.raises(SettingError, match="is not the address of a server"):
         complete_url(typed)
+
+
+def test_arguments_of_another_type_are_errors_of_ours():
+    for url in (None, 3, b"ws://h"):
+        with pytest.raises(SettingError, match="is text"):
+            connect(url)
+    with pytest.raises(SettingError, match="subscribe takes a list"):
+        connect(subscribe=5)
