@@ -44,6 +44,7 @@ Rate: TypeAlias = Annotated[float, Meta(ge=10, le=MAX_RATE_HZ)]
 _Share: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
 _PerSecond: TypeAlias = Annotated[float, Meta(gt=0, le=1e6)]
 _Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=1e6)]
+_Rounds: TypeAlias = Annotated[float, Meta(ge=-1000, le=1000)]
 _Port: TypeAlias = Annotated[int, Meta(ge=1, le=65_535)]
 _LampCount: TypeAlias = Annotated[int, Meta(ge=1, le=MAX_LAMPS)]
 
@@ -59,8 +60,8 @@ class Fixture(Struct, frozen=True, kw_only=True):
         count: How many lamps there are.
         pixels: How many times each lamp repeats its channels: the pixels of a strip that show one colour.
         spacing: Channels from one lamp or pixel to the next; 0 for as many as each has.
-        offset: Where the first lamp is on its way around, in rounds.
-        offset_step: How much further each following one is.
+        offset: Where the first lamp is on its way around, in rounds, -1000..1000.
+        offset_step: How much further each following one is, likewise.
         intensity: Share of the look's intensity, as seen, 0..1.
         response: The light of a channel is its share of 255 to this power: 1 for most lamps, 2.2 or more for those
             with a dimmer curve of their own. 0.2..5.
@@ -74,8 +75,8 @@ class Fixture(Struct, frozen=True, kw_only=True):
     count: _LampCount = 1
     pixels: _LampCount = 1
     spacing: Annotated[int, Meta(ge=0, le=UNIVERSE_LENGTH)] = 0
-    offset: float = 0.0
-    offset_step: float = 0.0
+    offset: _Rounds = 0.0
+    offset_step: _Rounds = 0.0
     intensity: _Share = 1.0
     response: Annotated[float, Meta(ge=0.2, le=5)] = 1.0
     strobe: Annotated[int, Meta(ge=0, le=255)] = 0

@@ -229,3 +229,9 @@ def test_colours_are_read_as_they_are_written(parts):
 def test_numbers_that_are_none_are_refused(text):
     with pytest.raises(SettingError, match=r"is a number, not (nan|inf)"):
         rig(text if "fixtures" in text else f"{text}\n{LAMP}")
+
+
+@pytest.mark.parametrize("key", ["offset", "offset_step"])
+def test_offsets_beyond_all_counting_are_refused(key):
+    with pytest.raises(SettingError, match=rf"{key} is -1000 to 1000, not 1e\+308"):
+        rig(f"[[fixtures]]\nchannels = ['red']\n{key} = 1e308")
