@@ -44,10 +44,11 @@ def command(*, model: str | None, json_path: Path | None, ablations: bool, **opt
     """Measure how well the joint model does on a labelled corpus, and print its figures.
 
     With --model a trained checkpoint predicts every clip; nothing is trained, and folds and artists do not matter. Do
-    not measure a checkpoint on clips that it learned from. Without --model the recipe is measured by cross-validation:
+    not measure a checkpoint on clips that it learned from.
 
-    it trains on four folds and predicts the fifth, for each fold, so no clip is judged by a model that heard its
-    artist. Folds that `stream-mer train` or an earlier run finished are read from the cache.
+    Without --model the recipe is measured by cross-validation: it trains on four folds and predicts the fifth, for each
+    fold, so no clip is judged by a model that heard its artist. Folds that `stream-mer train` or an earlier run
+    finished are read from the cache.
 
     With --ablations it also says what each part of the method is worth, and what words do that are wrong, late or
     missing: every difference paired by clip, with its 95 % interval.

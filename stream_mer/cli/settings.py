@@ -540,7 +540,9 @@ def explain(context: click.Context, error: StreamMerError) -> None:
     notes = []
     for name, param in options_of(about.command).items():
         origin, where = origin_of(about, name, param)
-        if origin in ("environment", "file") and _is_about(name, about.params.get(str(param.name)), str(error)):
+        if origin not in ("environment", "file") or where in str(error):
+            continue
+        if _is_about(name, about.params.get(str(param.name)), str(error)):
             notes.append(f"{name} is from {where}")
     if notes:
         error.add_note(f"({', '.join(notes)})")

@@ -132,6 +132,10 @@ def test_an_error_from_deeper_down_says_which_file_the_setting_is_from(
         assert code in (1, 2)
         assert len(err.splitlines()) == 1
         assert says in err
+    file.write_text("[serve]\nmin-accuracy = 3\n", encoding="utf-8")
+    told = stream_mer("config", "--config", file, "serve")[2]
+    assert "line 2" in told
+    assert "is from" not in told
     file.write_text("[serve]\nhop = 5\n", encoding="utf-8")
     assert "is from" not in stream_mer("serve", "--config", file, "--hop", "7")[2]
 
