@@ -148,6 +148,29 @@ async def serve(
         SourceError: The source of a server with a single stream failed. Where there are several, the others go on.
     """
     hub = Hub(history_messages=settings.history_messages)
+    pipelines = _pipelines(engine, sources, hub, tap=tap)
+    inlets = {name: source for name, source in sources.items() if isinstance(source, RemoteSource)}
+    await host(
+        hub,
+        pipelines,
+        settings,
+        info=info,
+        on_ready=on_ready,
+        inlets=inlets,
+        outputs=outputs,
+        spread=spread,
+        plugins=plugins,
+    )
+
+
+def _pipelines(
+    engine: Engine,
+    sources: Mapping[str, AudioSource],
+    hub: Hub,
+    *,
+    tap: Callable[[str, AudioSource], AudioSource] | None,
+) -> dict[str, Pipeline]:
+    """Build a pipeline for each source, which publishes to the hub. If one fails, all sources are closed."""
     pipelines: dict[str, Pipeline] = {}
     with contextlib.ExitStack() as built:
         for source in sources.values():
@@ -161,18 +184,7 @@ async def serve(
             )
             built.callback(pipelines[name].close)
         built.pop_all()  # from here on the host closes them
-    inlets = {name: source for name, source in sources.items() if isinstance(source, RemoteSource)}
-    await host(
-        hub,
-        pipelines,
-        settings,
-        info=info,
-        on_ready=on_ready,
-        inlets=inlets,
-        outputs=outputs,
-        spread=spread,
-        plugins=plugins,
-    )
+    return pipelines
 
 
 async def _run_producers(producers: Mapping[str, EventProducer], stopping: asyncio.Event) -> None:
