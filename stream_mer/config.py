@@ -194,7 +194,7 @@ class NatsSettings:
         _require(1 <= self.lease_s <= 60, f"the lease must be 1 to 60 seconds, not {self.lease_s:g}")
         _require(1 <= self.replicas <= 5, f"the replicas must be 1 to 5, not {self.replicas}")
         for file in (self.credentials, self.authorities):
-            _require(file is None or file.is_file(), f"there is no file {file}: ask whoever operates NATS for it")
+            _require(file is None or file.is_file(), f"there is no file {file}: ask the operator of NATS for it")
 
     @property
     def servers(self) -> list[str]:

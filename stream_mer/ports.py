@@ -119,7 +119,7 @@ class EventHub(Protocol):
         """Have a function called with every event that is published from now on, in the publishing thread.
 
         Args:
-            on_event: Must not block. An exception is logged and affects nobody else.
+            on_event: Must not block. An exception is logged and does not affect other subscribers.
             levels: Also have levels measured.
             on_remove: Called with the name of each stream that is removed, after its last event.
         """

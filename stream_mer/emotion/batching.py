@@ -1,8 +1,8 @@
-"""Computing together what falls due together, without making anybody wait for company.
+"""Dynamic batching: calls that arrive while a batch is computed form the next batch.
 
-Whoever finds nobody computing does so at once, for itself; whoever comes meanwhile is computed together with all others
-that came meanwhile. So a single caller pays a lock, and a batch grows exactly as far as the load asks for. Nobody waits
-for more than the batch under way and those before its own: with no more than ``most`` callers, one.
+A caller that finds no batch in progress computes its own item at once. Callers that arrive meanwhile are computed
+together afterwards, by one of them. A single caller pays a lock, and batches grow with the load. No call waits longer
+than for the batch in progress and those before its own: one, with at most ``most`` callers.
 """
 
 from __future__ import annotations

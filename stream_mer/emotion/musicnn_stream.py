@@ -205,7 +205,7 @@ class BackboneStream:
     """One stream's state: what the filters still read, and the newest 186 steps that a token pools.
 
     Args:
-        net: The network, which feeds the stream; nobody else does.
+        net: The network; it alone feeds the stream.
 
     Attributes:
         steps: Steps heard so far.

@@ -27,8 +27,8 @@ FINISH_WITHIN_S = 2.0
 class ShowOutput(Protocol):
     """Something that the values of a stream are sent to, such as OSC, sACN or Art-Net.
 
-    Each output has its own thread, in which all its methods are called: one that waits for the network delays nobody
-    else. What it raises never ends the show. It is logged once and counted, and the output is closed and, after a
+    Each output has its own thread, in which all its methods are called: one that waits for the network delays no
+    other. What it raises never ends the show. It is logged once and counted, and the output is closed and, after a
     while, opened again.
     """
 
@@ -167,7 +167,7 @@ class _Driver:
         self.statistics = replace(self.statistics, up=True, sent=self.statistics.sent + sent, skipped=skipped)
         if self._worked_since is None:
             self._worked_since = self._clock()
-            # At the level of the failure before it: whoever read of that waits for this.
+            # Same level as the failure, so that a log that shows the failure shows its end.
             log.log(logging.WARNING if self._failure_logged else logging.INFO, "%s is sent to", self.output.name)
             self._failure_logged = False
 

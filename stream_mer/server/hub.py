@@ -175,7 +175,7 @@ class Hub:
 
         Args:
             on_event: Called with the name of the stream and the event, in the publishing thread; must not block. An
-                exception is logged and affects nobody else.
+                exception is logged and does not affect other subscribers.
             levels: Also have levels measured.
             on_remove: Called with the name of each stream that is removed, after its last event.
         """

@@ -1,4 +1,4 @@
-"""Audio that another machine sends, such as over the websocket; whoever receives it pushes it in here."""
+"""Audio that another machine sends, such as over the websocket; the receiver pushes it into the source."""
 
 from __future__ import annotations
 

@@ -126,7 +126,7 @@ def calibrate(data: ClipSet, results: FoldResults) -> Calibration:
 
     Split-conformal half widths (Lei et al. 2018) of what is published at each length of context, and softmax
     temperatures (Guo et al. 2017) of single frames, since that is what a live listener gets. Songs of which there are
-    words alone do not count: nobody listens to them live.
+    words alone do not count, since a live stream has audio.
     """
     emotion, category, cluster = _labels(data)
     frames = results.frames[RECOGNISED.name]

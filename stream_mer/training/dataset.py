@@ -327,8 +327,8 @@ def _pad(texts: Sequence[_KnownLines]) -> TextInput:
 def _labels(clips: Sequence[Clip], with_audio: NDArray[np.bool_]) -> Labels:
     """Labels of the clips.
 
-    What listeners said teaches the main task, and ratings of mood words only an order. Where nobody rated any
-    recording, mood words teach the main task, for want of better.
+    What listeners said teaches the main task, and ratings of mood words only an order. Without any rated
+    recording, mood words teach the main task.
     """
     nan = float("nan")
     rated = [clip.valence is not None and clip.arousal is not None and clip.teaches_emotion for clip in clips]

@@ -41,7 +41,7 @@ class LimitedLog:
             level: Of ``logging``.
             key: The subject.
             message: One line.
-            error: Its traceback is logged, too: for errors that nobody expects.
+            error: Its traceback is logged, too: for unexpected errors.
         """
         now = self._clock()
         with self._lock:
