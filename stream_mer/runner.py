@@ -15,7 +15,6 @@ from stream_mer.outputs.runner import ShowOutput, ShowRunner
 from stream_mer.pipeline import Pipeline
 from stream_mer.ports import AudioSource
 from stream_mer.server.hub import Hub
-from stream_mer.server.ingest import Inlet
 from stream_mer.server.listener import raise_file_limit
 from stream_mer.server.server import Server
 from stream_mer.server.session import ServerInfo
@@ -77,7 +76,7 @@ async def host(
     *,
     info: ServerInfo,
     on_ready: Callable[[Server], None],
-    inlets: Mapping[str, Inlet] | None = None,
+    inlets: Mapping[str, RemoteSource] | None = None,
     outputs: Sequence[ShowOutput] = (),
     spread: bool = True,
     plugins: Sequence[Plugin] = (),

@@ -7,7 +7,7 @@ import json
 import click
 
 from stream_mer.cli.echo import echo
-from stream_mer.server.schema import asyncapi, json_schema
+from stream_mer.server.messages import asyncapi, json_schema
 
 
 @click.command("protocol")

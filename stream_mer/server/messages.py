@@ -1,4 +1,4 @@
-"""The messages of ``mer.v1``, and how they are decoded.
+"""The messages of ``mer.v1``, how they are decoded, and the documents that describe them.
 
 JSON, one object per message, tagged by ``type``. Encoder, decoders, JSON Schema and AsyncAPI document all come from
 these structs and those of ``event_json``, which are available here too. Unknown fields are ignored in both directions,
@@ -10,8 +10,10 @@ Fields that may be unknown are sent as ``null``: a message of one kind always ha
 
 from __future__ import annotations
 
+import json
 from enum import IntEnum
-from typing import Annotated, Literal, TypeAlias, get_args
+from importlib import resources
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 import msgspec
 from msgspec import Meta, Struct, field
@@ -46,6 +48,7 @@ from stream_mer.event_json import (  # noqa: F401 - part of the protocol
     kind_of,
 )
 from stream_mer.types import MAX_SECONDS, ControlAction, OverrideValues, StreamEvent
+from stream_mer.version import __version__
 
 PROTOCOL = "mer.v1"
 """Name and major version of the protocol."""
@@ -307,12 +310,15 @@ ServerMessage: TypeAlias = Hello | Ready | Emotion | Lyrics | Change | Status | 
 ClientMessage: TypeAlias = Identify | Subscribe | Unsubscribe | Control | AudioStart | AudioEnd | Ping | Pong
 """Everything that a client sends; binary messages between ``AudioStart`` and ``AudioEnd`` are audio."""
 
+SERVER_TYPES: tuple[type[Message], ...] = get_args(ServerMessage)
+CLIENT_TYPES: tuple[type[Message], ...] = get_args(ClientMessage)
+
 
 _server_decoder: msgspec.json.Decoder[ServerMessage] = msgspec.json.Decoder(ServerMessage)
 _client_decoder: msgspec.json.Decoder[ClientMessage] = msgspec.json.Decoder(ClientMessage)
 _event_decoder: msgspec.json.Decoder[EventMessage] = msgspec.json.Decoder(EventMessage)
-_CLIENT_TYPES = tuple(str(one.__struct_config__.tag) for one in get_args(ClientMessage))
-_SERVER_TYPES = frozenset(str(one.__struct_config__.tag) for one in get_args(ServerMessage))
+_SERVER_TAGS = tuple(map(kind_of, SERVER_TYPES))
+_CLIENT_TAGS = tuple(map(kind_of, CLIENT_TYPES))
 
 _TOO_DEEP = "objects and lists are nested too deeply"
 
@@ -353,7 +359,7 @@ def decode_server(data: str | bytes) -> ServerMessage | None:
             kind = _tag_decoder.decode(data).type
         except (msgspec.MsgspecError, RecursionError):
             kind = None
-        if kind is not None and kind not in _SERVER_TYPES:
+        if kind is not None and kind not in _SERVER_TAGS:
             return None
         raise ServeError(f"the server sent something that is not {PROTOCOL}: {exc}") from None
     except RecursionError:
@@ -365,15 +371,15 @@ def _why_bad(data: str | bytes, exc: msgspec.MsgspecError) -> str:
         kind = _tag_decoder.decode(data).type
     except msgspec.ValidationError:
         return (
-            f'a message must be a JSON object with a "type", one of {", ".join(_CLIENT_TYPES)}; '
+            f'a message must be a JSON object with a "type", one of {", ".join(_CLIENT_TAGS)}; '
             'for example {"type":"ping","id":1}'
         )
     except msgspec.MsgspecError as malformed:
         return f"a message must be JSON, and this is not: {malformed}"
     except RecursionError:
         return _TOO_DEEP
-    if kind not in _CLIENT_TYPES:
-        return f'"{kind[:40]}" is not a message that clients send; send one of {", ".join(_CLIENT_TYPES)}'
+    if kind not in _CLIENT_TAGS:
+        return f'"{kind[:40]}" is not a message that clients send; send one of {", ".join(_CLIENT_TAGS)}'
     return f'"{kind}" is malformed: {exc}; see docs/PROTOCOL.md for an example'
 
 
@@ -392,3 +398,112 @@ def check_event(event: StreamEvent) -> None:
 def override_values(part: OverridePart | None) -> OverrideValues | None:
     """Return an override without its wire format; None for None."""
     return None if part is None else OverrideValues(valence=part.valence, arousal=part.arousal, ttl_s=part.ttl_s)
+
+
+JSON_SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+CLOSE_REASONS = {
+    CloseCode.GOING_AWAY: "the server is shutting down",
+    CloseCode.INTERNAL_ERROR: "the server failed; its log says how",
+    CloseCode.RESTART: "the server restarts; reconnect at once",
+    CloseCode.FULL: "no place is free",
+    CloseCode.BAD_MESSAGE: "a message was not JSON, too large, or of no known type",
+    CloseCode.BAD_TOKEN: "the token is missing or wrong",
+    CloseCode.FORBIDDEN: "the page's origin or the client's role does not allow it",
+    CloseCode.NO_STREAM: "no stream has this name",
+    CloseCode.IDENTIFY_TIMEOUT: "a token is required, and no identify came in time",
+    CloseCode.TOO_SLOW: "the client took nothing for too long",
+    CloseCode.TOO_MANY_MESSAGES: "the client sent too many messages, or wrong tokens came from its address",
+}
+
+
+def json_schema() -> dict[str, Any]:
+    """Return one JSON Schema for every message, both directions; each message's own is under ``$defs``."""
+    types = all_types()
+    references, definitions = components(types, "#/$defs/{name}")
+    return {
+        "$schema": JSON_SCHEMA_DIALECT,
+        "$id": f"urn:stream-mer:{PROTOCOL}",
+        "title": f"Messages of {PROTOCOL}",
+        "oneOf": list(references),
+        "$defs": definitions,
+    }
+
+
+def asyncapi() -> dict[str, Any]:
+    """Return the AsyncAPI 3 document of the server, with an example of each message."""
+    types = all_types()
+    _, schemas = components(types, "#/components/schemas/{name}")
+    examples = json.loads((resources.files("stream_mer.server") / "examples.json").read_bytes())
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": f"stream_mer {PROTOCOL}",
+            "version": __version__,
+            "license": {"name": "MIT"},
+            "description": "Music emotion and sung words, live. JSON, one object per message, tagged by `type`; "
+            "unknown fields are ignored. Close codes: "
+            + "; ".join(f"{code.value} {reason}" for code, reason in CLOSE_REASONS.items())
+            + ".",
+        },
+        "defaultContentType": "application/json",
+        "servers": {"local": {"host": "127.0.0.1:8765", "protocol": "ws", "description": "The default address."}},
+        "channels": {
+            "stream": {
+                "address": STREAM_PATH,
+                "description": f"Websocket subprotocol {SUBPROTOCOL}.",
+                "messages": {kind_of(one): {"$ref": f"#/components/messages/{kind_of(one)}"} for one in types},
+            }
+        },
+        "operations": {
+            # Named from the server's side, as AsyncAPI 3 requires.
+            "tell": _operation("send", SERVER_TYPES),
+            "hear": _operation("receive", CLIENT_TYPES),
+        },
+        "components": {
+            "messages": {
+                kind_of(one): {
+                    "name": kind_of(one),
+                    "summary": (one.__doc__ or "").strip(),
+                    "payload": {"$ref": f"#/components/schemas/{one.__name__}"},
+                    "examples": [{"payload": examples[kind_of(one)]}],
+                }
+                for one in types
+            },
+            "schemas": schemas,
+        },
+    }
+
+
+def all_types() -> tuple[type[Message], ...]:
+    """Return every message of both directions, each once."""
+    both_ways: dict[type[Message], None] = dict.fromkeys((*SERVER_TYPES, *CLIENT_TYPES))
+    return tuple(both_ways)
+
+
+def _operation(action: str, types: tuple[type[Message], ...]) -> dict[str, Any]:
+    return {
+        "action": action,
+        "channel": {"$ref": "#/channels/stream"},
+        "messages": [{"$ref": f"#/channels/stream/messages/{kind_of(one)}"} for one in types],
+    }
+
+
+def components(types: tuple[type[Message], ...], template: str) -> tuple[list[Any], dict[str, Any]]:
+    """Return a reference to each message, and the schemas by name.
+
+    Args:
+        types: The messages.
+        template: How references are written, with ``{name}``.
+    """
+    references, definitions = msgspec.json.schema_components(types, ref_template=template)
+    # Through JSON and back: the generator leaves tuples in places where a document has arrays.
+    plain = json.loads(
+        msgspec.json.encode({"references": references, "definitions": definitions}), object_hook=_without_discriminator
+    )
+    return plain["references"], plain["definitions"]
+
+
+def _without_discriminator(node: dict[str, Any]) -> dict[str, Any]:
+    """Leave out OpenAPI's hint, which AsyncAPI spells differently; each alternative's ``type`` says the same."""
+    return {key: value for key, value in node.items() if key != "discriminator"}

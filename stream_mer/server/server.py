@@ -11,7 +11,7 @@ import ssl
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from types import TracebackType
-from typing import Self, cast
+from typing import TYPE_CHECKING, Self, cast
 
 from websockets.asyncio.server import Server as WebsocketServer
 from websockets.asyncio.server import ServerConnection, serve
@@ -27,7 +27,6 @@ from stream_mer.server.auth import Authenticator, GuessLimit, check_places, chec
 from stream_mer.server.connection import CloseConnection, Connection, Websocket, websockets_logger
 from stream_mer.server.http import Pages, malformed_header
 from stream_mer.server.hub import Hub
-from stream_mer.server.ingest import Inlet, Senders
 from stream_mer.server.listener import (
     ConnectionLimit,
     Listener,
@@ -39,9 +38,12 @@ from stream_mer.server.listener import (
 )
 from stream_mer.server.metrics import Metrics
 from stream_mer.server.outbox import Dispatcher
-from stream_mer.server.session import ServerInfo, Session, hello
+from stream_mer.server.session import Senders, ServerInfo, Session, hello
 from stream_mer.types import OutputStatistics
 from stream_mer.utils.log_limit import LimitedLog
+
+if TYPE_CHECKING:  # it loads the libraries that decode audio
+    from stream_mer.sources.remote import RemoteSource
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +93,7 @@ class Server:
         settings: ServeSettings | None = None,
         info: ServerInfo | None = None,
         *,
-        inlets: Mapping[str, Inlet] | None = None,
+        inlets: Mapping[str, RemoteSource] | None = None,
         outputs: Callable[[], Sequence[OutputStatistics]] | None = None,
         guesses: GuessLimit | None = None,
     ) -> None:

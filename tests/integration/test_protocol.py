@@ -14,7 +14,7 @@ from websockets.exceptions import ConnectionClosed
 from stream_mer.config import ServeSettings
 from stream_mer.server import messages as wire
 from stream_mer.server.hub import Hub
-from stream_mer.server.schema import asyncapi, json_schema
+from stream_mer.server.messages import asyncapi, json_schema
 from stream_mer.server.server import Server
 from stream_mer.sources.remote import RemoteSource
 from tools.examples import CHANGE, FRAME, LEVELS, LINE, STATUS

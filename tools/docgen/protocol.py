@@ -9,7 +9,7 @@ import msgspec
 
 from stream_mer.event_json import encode, kind_of
 from stream_mer.server import messages as wire
-from stream_mer.server.schema import CLIENT_TYPES, CLOSE_REASONS, SERVER_TYPES, all_types, components
+from stream_mer.server.messages import CLIENT_TYPES, CLOSE_REASONS, SERVER_TYPES, all_types, components
 from tools.docgen.generated_page import GeneratedPage
 from tools.examples import examples
 

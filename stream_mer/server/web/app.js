@@ -5,19 +5,16 @@ import { Keys } from "./keys.js";
 import { connect } from "./mer.js";
 import { Operator } from "./operator.js";
 import { Plane } from "./plane.js";
-import { hidePointer, stayAwake, toggleFullscreen } from "./screen.js";
 import { Streams } from "./streams.js";
 import { Timeline, spanInWords } from "./timeline.js";
 import {
-  $, Bars, CATEGORY_NAMES, CLUSTER_NAMES, Lines, age, banner, light, say, showAges, showEmotion, showHealth, showLevel,
-  showNothing, showStatus, write,
+  $, Bars, CATEGORY_NAMES, CLUSTER_NAMES, Lines, age, banner, isStale, light, now, say, showAges, showEmotion, showHealth,
+  showLevel, showNothing, showStatus, startDrawing, write,
 } from "./view.js";
 
-const STALE_HOPS = 4;
-const STALE_AT_LEAST_S = 3;
 const AGES_EVERY_S = 0.2;
-const DRAWN_HZ = 30;
 const COMPLAINS_S = 6;
+const IDLE_AFTER_MS = 4000;
 const LINES_SHOWN = 4;
 const CATCH_UP_S = 1; // at first come messages from the server's history, which are not read out
 const SPANS_MIN = [1, 2, 5, 10];
@@ -48,10 +45,6 @@ let everLinked = false;
 let complaint = { text: "", until_s: 0 };
 let hasLevels = false;
 let announceFrom_s = 0;
-
-function now() {
-  return performance.now() / 1000;
-}
 
 function complain(text) {
   complaint = { text, until_s: now() + COMPLAINS_S };
@@ -134,20 +127,10 @@ function pageState(frame, since_s) {
   }
   if (frame === null) return ["connecting", "Connected. Waiting for the first frame.", "", "note"];
   if (streams.past.status?.source === "ended") return ["ended", "The stream has ended.", "", "note"];
-  if (since_s > Math.max(STALE_AT_LEAST_S, STALE_HOPS * hop_s)) {
+  if (isStale(since_s, hop_s)) {
     return ["stale", "No news from the stream.", ` These values are ${age(since_s)} old.`];
   }
   return ["live", ""];
-}
-
-let drawnAt_s = now();
-function draw(now_ms) {
-  requestAnimationFrame(draw);
-  const passed_s = now_ms / 1000 - drawnAt_s;
-  if (passed_s < 0.9 / DRAWN_HZ) return;
-  drawnAt_s = now_ms / 1000;
-  plane.draw(drawnAt_s, passed_s);
-  timeline.draw();
 }
 
 /** Subscribe to levels while the page is visible. */
@@ -177,6 +160,31 @@ function keepInAddress(name, value) {
   if (value === null) parameters.delete(name);
   else parameters.set(name, value);
   history.replaceState(null, "", `${location.pathname}${parameters.size ? `?${parameters}` : ""}${location.hash}`);
+}
+
+function toggleFullscreen() {
+  if (document.fullscreenElement) document.exitFullscreen();
+  else document.documentElement.requestFullscreen().catch(() => {}); // refused by the browser
+}
+
+/** Keep the screen on while the page is visible. Browsers allow it on this machine and over https. */
+function stayAwake() {
+  const ask = () => {
+    if (!document.hidden) navigator.wakeLock?.request("screen").catch(() => {}); // refused, for example on low battery
+  };
+  document.addEventListener("visibilitychange", ask); // a hidden page loses the lock
+  ask();
+}
+
+/** Hide the pointer while it rests. */
+function hidePointer() {
+  const root = document.documentElement;
+  let timer = 0;
+  document.addEventListener("pointermove", () => {
+    delete root.dataset.idle;
+    clearTimeout(timer);
+    timer = setTimeout(() => (root.dataset.idle = ""), IDLE_AFTER_MS);
+  });
 }
 
 function showHelp() {
@@ -221,6 +229,6 @@ document.addEventListener("visibilitychange", () => {
   if (!document.hidden) refresh();
 });
 if (!firstSpan()) complain(`minutes=${parameters.get("minutes")} must be a number from 0.5 to 10`);
-requestAnimationFrame(draw);
+startDrawing(plane, timeline);
 stayAwake();
 hidePointer();

@@ -16,20 +16,18 @@
 // desk and not for the audience, so `held` is shown only on request.
 
 import { connect } from "./mer.js";
-import { StreamHistory } from "./history.js";
 import { Plane } from "./plane.js";
+import { StreamHistory } from "./streams.js";
 import { Timeline } from "./timeline.js";
-import { $, Bars, CATEGORY_NAMES, CLUSTER_NAMES, Lines, showEmotion, write } from "./view.js";
+import {
+  $, Bars, CATEGORY_NAMES, CLUSTER_NAMES, HOLDS, Lines, isStale, now, showEmotion, startDrawing, write,
+} from "./view.js";
 
 const PARTS = ["category", "values", "bars", "clusters", "plane", "timeline", "lyrics", "held"];
 const SHOWN = "category,lyrics";
 const PLACES = ["top-left", "top-middle", "top-right", "middle", "bottom-left", "bottom-middle", "bottom-right"];
 const KNOWN = ["show", "at", "zoom", "stream", "lines", "minutes", "text", "back"];
-const HOLDS = { freeze: "frozen", blackout: "blackout", override: "overridden" };
-const STALE_HOPS = 4;
-const STALE_AT_LEAST_S = 3;
 const LINE_STAYS_S = 8;
-const DRAWN_HZ = 30;
 
 const asked = new URLSearchParams(location.search);
 const root = document.documentElement;
@@ -102,10 +100,6 @@ const mer = connect(undefined, {
   history: parts.includes("timeline") || parts.includes("plane"),
 });
 
-function now() {
-  return performance.now() / 1000;
-}
-
 function reset() {
   past = new StreamHistory();
   plane.follow(past);
@@ -150,20 +144,10 @@ function showLine(line, age_s) {
 
 function updateState() {
   const since_s = now() - past.frameAt_s;
-  const fresh = past.emotion !== null && since_s <= Math.max(STALE_AT_LEAST_S, STALE_HOPS * hop_s);
+  const fresh = past.emotion !== null && !isStale(since_s, hop_s);
   const live = linked && fresh && past.status?.source !== "ended";
   root.dataset.state = past.emotion === null ? "connecting" : live ? "live" : "stale";
   if (now() - sungAt_s > LINE_STAYS_S) lines.clear();
-}
-
-let drawnAt_s = now();
-function draw(now_ms) {
-  requestAnimationFrame(draw);
-  const passed_s = now_ms / 1000 - drawnAt_s;
-  if (passed_s < 0.9 / DRAWN_HZ) return;
-  drawnAt_s = now_ms / 1000;
-  plane.draw(drawnAt_s, passed_s);
-  timeline.draw();
 }
 
 mer.on("hello", onHello);
@@ -175,5 +159,5 @@ mer.on("link", ({ up, why, final }) => {
 });
 mer.on("token", () => report("token", "This server requires a token: add #token=SECRET to the address"));
 reset();
-requestAnimationFrame(draw);
+startDrawing(plane, timeline);
 setInterval(updateState, 200);

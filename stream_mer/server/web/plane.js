@@ -44,7 +44,7 @@ export class Plane {
     this.#fit();
   }
 
-  /** Show a stream from now on. @param {import("./history.js").StreamHistory | null} past */
+  /** Show a stream from now on. @param {import("./streams.js").StreamHistory | null} past */
   follow(past) {
     this.past = past;
     this.target = null;

@@ -25,7 +25,7 @@ export class Timeline {
     this.#fit();
   }
 
-  /** Show a stream from now on. @param {import("./history.js").StreamHistory | null} past */
+  /** Show a stream from now on. @param {import("./streams.js").StreamHistory | null} past */
   follow(past) {
     this.past = past;
     this.dirty = true;

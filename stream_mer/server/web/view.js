@@ -15,6 +15,8 @@ const CLUSTER_MEANINGS = {
   C4: "humorous, silly, campy, quirky, whimsical, witty",
   C5: "aggressive, fiery, tense, intense, volatile, visceral",
 };
+/** An override in words. */
+export const HOLDS = { freeze: "frozen", blackout: "blackout", override: "overridden" };
 const LONG_LINE = 60; // characters; East Asian ones count twice
 const WIDE = /[\u1100-\u11ff\u2e80-\ud7ff\uf900-\ufaff\uff00-\uff60]/g;
 const OLD_LINE_S = 15;
@@ -27,7 +29,31 @@ const VERY_SLOW_MS = 2000;
 const FLOOR_DB = -60;
 const OLD_TEXT_S = 30;
 
+const STALE_HOPS = 4;
+const STALE_AT_LEAST_S = 3;
+const DRAWN_HZ = 30;
+
 export const $ = (id) => document.getElementById(id);
+
+/** Seconds on the clock of the page. */
+export const now = () => performance.now() / 1000;
+
+/** Whether a frame of this age is too old to count. @param {number} since_s @param {number} hop_s */
+export const isStale = (since_s, hop_s) => since_s > Math.max(STALE_AT_LEAST_S, STALE_HOPS * hop_s);
+
+/** Draw the plane and the timeline from now on, at most `DRAWN_HZ` times a second. */
+export function startDrawing(plane, timeline) {
+  let drawnAt_s = now();
+  const draw = (now_ms) => {
+    requestAnimationFrame(draw);
+    const passed_s = now_ms / 1000 - drawnAt_s;
+    if (passed_s < 0.9 / DRAWN_HZ) return;
+    drawnAt_s = now_ms / 1000;
+    plane.draw(drawnAt_s, passed_s);
+    timeline.draw();
+  };
+  requestAnimationFrame(draw);
+}
 
 /** Write only if the text changes: most of a frame's texts stay the same. */
 export function write(element, text) {

@@ -15,8 +15,7 @@ from msgspec import inspect as kinds
 from stream_mer.errors import ServeError
 from stream_mer.event_json import encode, kind_of
 from stream_mer.server import messages as wire
-from stream_mer.server.messages import decode_client, decode_server
-from stream_mer.server.schema import json_schema
+from stream_mer.server.messages import decode_client, decode_server, json_schema
 
 STREAMS = ("main", "foyer", "desk")
 BATCH = 10

@@ -103,7 +103,7 @@ async def test_what_is_remembered_has_a_bound(look):
     screen = await look()
     sizes = await screen.page.evaluate(
         """async () => {
-          const { StreamHistory } = await import("/history.js");
+          const { StreamHistory } = await import("/streams.js");
           const past = new StreamHistory();
           const frame = { type: "emotion", valence: 0, arousal: 0, category: { top: "sad" }, hold: null };
           let most = 0;

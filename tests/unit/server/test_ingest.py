@@ -4,7 +4,7 @@ import pytest
 from helpers import FakeClock
 
 from stream_mer.server import messages as wire
-from stream_mer.server.ingest import SILENT_S, Ingest, Senders
+from stream_mer.server.session import SILENT_S, Ingest, Senders
 from stream_mer.sources.remote import RemoteSource
 
 START = wire.AudioStart(stream="desk", format="s16le", rate_hz=16_000, channels=1)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from stream_mer.server.overrides import Override, quadrant
+from stream_mer.server.hub import Override, quadrant
 from stream_mer.types import CategoryChange, EmotionFrame, OverrideValues
 from tools.examples import CHANGE, FRAME, LINE, STATUS
 
