@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from stream_mer.audio.audio_state import REASONS, SILENCE, has_emotion, is_silent, without_emotion
-from stream_mer.audio.windowing import Windower
+from stream_mer.audio.windowing import GapFiller, Windower
 from stream_mer.emotion.smoothing import Smoother
 from stream_mer.ports import AudioSource, EmotionStream, EventSink, LyricFeed
 from stream_mer.status import StatusReporter
@@ -83,6 +83,7 @@ class ChunkProcessor:
     """
 
     def __init__(self, windower: Windower, lyrics: LyricFeed) -> None:
+        self._gap_filler = GapFiller(windower.settings)
         self._windower = windower
         self._lyrics = lyrics
 
@@ -92,12 +93,14 @@ class ChunkProcessor:
         Raises:
             SourceError: The chunk starts before the end of the one before it.
         """
-        hop_samples, start = self._windower.hop_samples, chunk.start_sample
-        while start < chunk.end_sample:  # to the next cut at most, so that a window's lyrics are never newer than it
-            stop = min(chunk.end_sample, (start // hop_samples + 1) * hop_samples)
-            samples = chunk.samples[start - chunk.start_sample : stop - chunk.start_sample]
-            yield from self._process_hop(replace(chunk, start_sample=start, samples=samples))
-            start = stop
+        hop_samples = self._windower.settings.hop_samples
+        for run in self._gap_filler.fill(chunk):
+            start = run.start_sample
+            while start < run.end_sample:  # to the next cut at most, so that a window's lyrics are never newer than it
+                stop = min(run.end_sample, (start // hop_samples + 1) * hop_samples)
+                samples = run.samples[start - run.start_sample : stop - run.start_sample]
+                yield from self._process_hop(replace(run, start_sample=start, samples=samples))
+                start = stop
 
     def finish(self) -> Iterator[PendingWindow | PendingLine]:
         """The audio ended: yield the last lines, and the tail that is shorter than a hop."""
@@ -108,12 +111,9 @@ class ChunkProcessor:
             yield self._pending(tail)
 
     def _process_hop(self, chunk: AudioChunk) -> Iterator[PendingWindow | PendingLine]:
-        windows = self._windower.feed(chunk)
-        n_in_gap = sum(window.end_sample <= chunk.start_sample for window in windows)  # silence for lost audio
-        yield from map(self._pending, windows[:n_in_gap])
         self._lyrics.feed(chunk)
         yield from self._lines(known_at=chunk.end_sample)
-        yield from map(self._pending, windows[n_in_gap:])
+        yield from map(self._pending, self._windower.feed(chunk))
 
     def _lines(self, known_at: int) -> Iterator[PendingLine]:
         return (PendingLine(line=line, known_at=known_at) for line in self._lyrics.take_lines())

@@ -1,6 +1,7 @@
-"""Cut a stream of audio into overlapping windows on the sample clock. Pure; numpy alone.
+"""From chunks of audio to overlapping windows on the sample clock. Pure; numpy alone.
 
-The content of a window depends on the sample clock alone, not on how the audio was cut into chunks::
+``GapFiller`` makes the chunks one continuous signal, and ``Windower`` cuts it. The content of a window depends on the
+sample clock alone, not on how the audio was cut into chunks::
 
     sample clock   0      1 hop   2 hops  3 hops  ...
     windows        [0 ----]                              index 0
@@ -11,6 +12,8 @@ The content of a window depends on the sample clock alone, not on how the audio 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from stream_mer.config import WindowSettings
@@ -18,17 +21,60 @@ from stream_mer.errors import SourceError
 from stream_mer.types import AudioChunk, Samples, Window
 
 
-class Windower:
-    """Cuts chunks of audio into windows.
+class GapFiller:
+    """Puts silence in place of audio that is missing between the chunks of a source.
 
-    * Window ``index`` ends at sample ``(index + 1) * hop_samples`` and holds up to ``context_samples`` that end there:
-      fewer at the start of the stream, without padding. The stream starts where its first chunk starts.
-    * A gap between two chunks is filled with silence, which counts in ``Window.lost_samples`` of its hop; so does a
-      chunk of replaced audio (``AudioChunk.lost``).
-    * A gap longer than the context is skipped, so that hours of it cost neither memory nor work: the current hop is
-      completed with silence, the indices whose newest hop is silence alone are left out, and the windows after the gap
-      hold silence in its place. So one call returns at most ``context / hop + 1`` windows more than its audio fills.
-    * A chunk that starts before the end of the one before it is an error.
+    * Silence is a chunk like those of a source that stalls (``AudioChunk.lost``).
+    * Of a gap longer than the context, the first part is filled: one context, and the rest of its hop. Then the sample
+      clock skips whole hops, so that hours without audio cost neither memory nor work.
+    * The stream starts where its first chunk starts. Empty chunks are left out.
+
+    Args:
+        settings: Hop and context.
+    """
+
+    def __init__(self, settings: WindowSettings) -> None:
+        self._hop = settings.hop_samples
+        self._context = settings.context_samples
+        self._position: int | None = None
+
+    def fill(self, chunk: AudioChunk) -> Iterator[AudioChunk]:
+        """Yield silence for the audio that is missing before a chunk, then the chunk.
+
+        Raises:
+            SourceError: The chunk starts before the end of the one before it; it is ignored.
+        """
+        if not len(chunk.samples):
+            return
+        start = chunk.start_sample
+        position = start if self._position is None else self._position
+        if start < position:
+            raise SourceError(
+                f"audio went back from sample {position} to {start}; restart the stream, "
+                "and report it as a bug of its source"
+            )
+        self._position = chunk.end_sample
+        filled = position + self._context
+        filled += -filled % self._hop
+        if start > filled:
+            yield _silence(position, filled, chunk)
+            position = start - start % self._hop
+        if start > position:
+            yield _silence(position, start, chunk)
+        yield chunk
+
+
+def _silence(start: int, stop: int, chunk: AudioChunk) -> AudioChunk:
+    samples = np.zeros(stop - start, np.float32)
+    return AudioChunk(start_sample=start, samples=samples, captured_at=chunk.captured_at, source="stalled")
+
+
+class Windower:
+    """Cuts the continuous signal of a ``GapFiller`` into windows.
+
+    Window ``index`` ends at sample ``(index + 1) * hop_samples`` and holds up to ``context_samples`` that end there:
+    fewer at the start of the stream, without padding. The stream starts where its first chunk starts. Where the sample
+    clock skips, indices are left out, and the windows after it hold the silence before it.
 
     Windows share memory: each is a read-only view of a buffer that is only appended to, and replaced when it is full. A
     chunk costs the copy of its samples, plus one copy of the context per context of audio.
@@ -38,6 +84,7 @@ class Windower:
     """
 
     def __init__(self, settings: WindowSettings) -> None:
+        self.settings = settings
         self._hop = settings.hop_samples
         self._context = settings.context_samples
         # A new buffer starts with one context of history; the other half is free. It always has room for one hop: the
@@ -45,41 +92,32 @@ class Windower:
         self._buffer: Samples = np.empty(2 * self._context, np.float32)
         self._filled = 0
         self._position = 0
-        self._started = False
         self._finished = False
         self._lost_in_hop = 0
         self._captured_at = 0.0
 
-    @property
-    def hop_samples(self) -> int:
-        """Windows end at multiples of this on the sample clock."""
-        return self._hop
-
     def feed(self, chunk: AudioChunk) -> list[Window]:
         """Take the next audio and return the windows that it completes, oldest first.
 
-        An empty chunk changes nothing.
-
         Raises:
-            SourceError: The chunk starts before the end of the one before it; it is ignored.
             RuntimeError: ``finish`` was called before.
         """
         if self._finished:
             raise RuntimeError("this windower is finished; a new stream needs a new one")
-        if not len(chunk.samples):
-            return []
-        if not self._started:
-            self._started = True
-            self._position = chunk.start_sample
-        gap = chunk.start_sample - self._position
-        if gap < 0:
-            raise SourceError(
-                f"audio went back from sample {self._position} to {chunk.start_sample}; restart the stream, "
-                "and report it as a bug of its source"
-            )
+        self._position = chunk.start_sample
         self._captured_at = chunk.captured_at
-        filling = self._skip_gap(chunk.start_sample) if gap > self._context else self._append_silence(gap)
-        return filling + self._append(chunk.samples, lost=chunk.lost)
+        windows = []
+        done = 0
+        while done < len(chunk.samples):
+            to_boundary = self._hop - self._position % self._hop
+            piece = chunk.samples[done : done + to_boundary]
+            self._write(piece)
+            done += len(piece)
+            if chunk.lost:
+                self._lost_in_hop += len(piece)
+            if self._position % self._hop == 0:
+                windows.append(self._window())
+        return windows
 
     def finish(self) -> Window | None:
         """End the stream.
@@ -88,36 +126,9 @@ class Windower:
             The rest, shorter than a hop, as a last window that ends where the audio ends; None if nothing is left, or
             this was called before.
         """
-        tail = self._started and not self._finished and self._position % self._hop != 0
+        tail = not self._finished and self._filled and self._position % self._hop != 0
         self._finished = True
         return self._window() if tail else None
-
-    def _append(self, samples: Samples, *, lost: bool = False) -> list[Window]:
-        windows = []
-        done = 0
-        while done < len(samples):
-            to_boundary = self._hop - self._position % self._hop
-            piece = samples[done : done + to_boundary]
-            self._write(piece)
-            done += len(piece)
-            if lost:
-                self._lost_in_hop += len(piece)
-            if self._position % self._hop == 0:
-                windows.append(self._window())
-        return windows
-
-    def _append_silence(self, length_samples: int) -> list[Window]:
-        return self._append(np.zeros(length_samples, np.float32), lost=True) if length_samples else []
-
-    def _skip_gap(self, to_sample: int) -> list[Window]:
-        """Skip a gap longer than the context, up to ``to_sample``."""
-        windows = self._append_silence(-self._position % self._hop)
-        self._buffer = np.empty(2 * self._context, np.float32)
-        self._buffer[: self._context] = 0.0
-        self._filled = self._context
-        self._position = to_sample
-        self._lost_in_hop = to_sample % self._hop
-        return windows
 
     def _write(self, piece: Samples) -> None:
         """Append at most one hop to the buffer; a full buffer is replaced."""

@@ -400,15 +400,15 @@ class OfflineLyrics:
         """Do nothing."""
 
     def _split_at_due(self, chunk: AudioChunk) -> Iterator[AudioChunk]:
-        """Cut a chunk, and the gap before it, wherever a decode falls due. The tracker fills the gap."""
-        position = chunk.start_sample if self._tracker.next_due_sample is None else self._tracker.end_sample
-        yield AudioChunk(start_sample=position, samples=chunk.samples[:0])
-        while position < chunk.end_sample:
+        """Cut a chunk wherever a decode falls due."""
+        start = chunk.start_sample
+        yield AudioChunk(start_sample=start, samples=chunk.samples[:0])  # tells the tracker where the audio goes on
+        while start < chunk.end_sample:
             next_due = self._tracker.next_due_sample
-            end = chunk.end_sample if next_due is None or next_due <= position else min(next_due, chunk.end_sample)
-            samples = chunk.samples[max(0, position - chunk.start_sample) : max(0, end - chunk.start_sample)]
-            yield AudioChunk(start_sample=end - len(samples), samples=samples)
-            position = end
+            stop = chunk.end_sample if next_due is None or next_due <= start else min(next_due, chunk.end_sample)
+            samples = chunk.samples[start - chunk.start_sample : stop - chunk.start_sample]
+            yield AudioChunk(start_sample=start, samples=samples)
+            start = stop
 
     def _decode(self, job: DecodeJob) -> None:
         try:

@@ -41,7 +41,7 @@ from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, LyricLine, LyricWord, S
 
 
 class RollingAudio:
-    """The newest audio of a stream on the sample clock, with gaps filled with silence.
+    """The newest audio of a stream on the sample clock.
 
     Args:
         capacity_samples: Largest length; the oldest samples are dropped.
@@ -52,7 +52,6 @@ class RollingAudio:
             raise ValueError(f"capacity must be at least 1 sample, not {capacity_samples}")
         self._capacity = capacity_samples
         self._parts: deque[Samples] = deque()
-        self._started = False
         self.start_sample = 0
         """Index of the oldest sample."""
         self.end_sample = 0
@@ -63,17 +62,14 @@ class RollingAudio:
         return self.end_sample - self.start_sample
 
     def feed(self, chunk: AudioChunk) -> None:
-        """Append a chunk. Samples before the end of the audio are skipped; a gap becomes silence."""
-        if not self._started:
-            self._started = True
+        """Append a chunk. After a skip of the sample clock, which follows silence, only the new audio is kept."""
+        if chunk.start_sample != self.end_sample:
+            self._parts.clear()
             self.start_sample = self.end_sample = chunk.start_sample
-        gap = chunk.start_sample - self.end_sample
-        if gap > 0:
-            silence = np.zeros(min(gap, self._capacity), np.float32)
-            self.start_sample += gap - len(silence)
-            self.end_sample += gap - len(silence)
-            self._append(silence)
-        self._append(chunk.samples[max(-gap, 0) :])
+        if len(chunk.samples):
+            self._parts.append(chunk.samples.astype(np.float32))  # a copy: the caller may reuse its array
+            self.end_sample = chunk.end_sample
+            self.drop_before(self.end_sample - self._capacity)
 
     def drop_before(self, sample: int) -> None:
         """Drop what is before ``sample``."""
@@ -89,12 +85,6 @@ class RollingAudio:
         samples = np.concatenate([np.empty(0, np.float32), *self._parts])
         samples.flags.writeable = False
         return samples
-
-    def _append(self, samples: Samples) -> None:
-        if len(samples):
-            self._parts.append(samples.astype(np.float32))  # a copy: the caller may reuse its array
-            self.end_sample += len(samples)
-            self.drop_before(self.end_sample - self._capacity)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

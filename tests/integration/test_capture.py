@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stream_mer.audio.windowing import Windower
+from stream_mer.audio.windowing import GapFiller, Windower
 from stream_mer.config import WindowSettings
 from stream_mer.sources.microphone import MicrophoneSource
 from stream_mer.sources.timeline import Timeline
@@ -49,8 +49,9 @@ class Heard:
         return changes(state for state in self.states() if state != "stalled")
 
     def windows(self) -> list[int]:
-        windower = Windower(WindowSettings())
-        return [window.index for _, chunk in self.chunks for window in windower.feed(chunk)]
+        gap_filler, windower = GapFiller(WindowSettings()), Windower(WindowSettings())
+        runs = (run for _, chunk in self.chunks for run in gap_filler.fill(chunk))
+        return [window.index for run in runs for window in windower.feed(run)]
 
     def lost_s(self) -> float:
         lost, end = 0, self.chunks[0][1].start_sample

@@ -21,7 +21,7 @@ from stream_mer.errors import SourceError
 from stream_mer.lyrics.feeds import NoLyrics
 from stream_mer.lyrics.files import parse_lyrics
 from stream_mer.lyrics.known import KnownLyrics
-from stream_mer.pipeline import WAITING_LINES, WAITING_WINDOWS, Pipeline
+from stream_mer.pipeline import AUDIO_LOST, WAITING_LINES, WAITING_WINDOWS, Pipeline
 from stream_mer.ports import LyricFeed
 from stream_mer.types import (
     CATEGORIES,
@@ -282,6 +282,21 @@ def test_nor_where_audio_is_missing(gap: int) -> None:
         assert lyrics.lag_s <= seconds(window.end_sample)
 
 
+@pytest.mark.parametrize("gap", [1, HOP // 2, 3 * HOP, WINDOW.context_samples])
+def test_lyrics_get_silence_where_audio_is_missing(gap: int) -> None:
+    fed: list[AudioChunk] = []
+
+    class Recording(NoLyrics):
+        def feed(self, chunk: AudioChunk) -> None:
+            fed.append(chunk)
+
+    first, second = hops(2)[1], AudioChunk(start_sample=2 * HOP + gap, samples=noise(HOP + 7))
+    run([first, second], lyrics=Recording())
+    assert all(before.end_sample == after.start_sample for before, after in itertools.pairwise(fed))
+    audio = np.concatenate([chunk.samples for chunk in fed])
+    np.testing.assert_array_equal(audio, np.concatenate([first.samples, np.zeros(gap), second.samples]))
+
+
 def test_every_line_of_a_file_is_published_however_many_come_at_once() -> None:
     texts = [f"line {i}" for i in range(WAITING_LINES + 50)]
     sink = run(hops(2), lyrics=ScriptedLyrics([(1, text) for text in texts]))
@@ -477,6 +492,7 @@ def test_lost_samples_are_counted_and_the_time_stays_true() -> None:
     sink = run(chunks)
     assert sink.statuses[-1].lost_samples == HOP + 250
     assert [frame.t1 for frame in sink.frames] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
+    assert [AUDIO_LOST in frame.raw.degraded for frame in sink.frames] == [False, False, True, True, False]
 
 
 def test_a_change_of_category_follows_its_frame() -> None:

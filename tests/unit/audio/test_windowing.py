@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_mer.audio.windowing import Windower
+from stream_mer.audio.windowing import GapFiller, Windower
 from stream_mer.config import WindowSettings
 from stream_mer.errors import SourceError
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, Samples, Window
@@ -35,8 +35,8 @@ def cut(start: int, samples: Samples, edges: Iterable[int]) -> list[AudioChunk]:
 
 
 def windows_of(chunks: Iterable[AudioChunk], window_settings: WindowSettings = SETTINGS) -> list[Window]:
-    windower = Windower(window_settings)
-    windows = [window for piece in chunks for window in windower.feed(piece)]
+    gap_filler, windower = GapFiller(window_settings), Windower(window_settings)
+    windows = [window for piece in chunks for run in gap_filler.fill(piece) for window in windower.feed(run)]
     tail = windower.finish()
     return windows if tail is None else [*windows, tail]
 
@@ -47,13 +47,11 @@ def by_definition(runs: list[tuple[int, Samples]], hop: int, context: int) -> li
     audio = np.zeros(last, np.float32)
     heard = np.zeros(last, bool)
     heard[:first] = True
-    leapt: set[int] = set()
+    skipped: set[int] = set()
     position = first
     for start, samples in runs:
-        if start - position > context:
-            leapt.update(
-                k for k in range(position // hop, start // hop + 1) if k * hop >= position and (k + 1) * hop <= start
-            )
+        filled = -(-(position + context) // hop)  # hops until then, the last one completed
+        skipped.update(range(filled, start // hop))
         audio[start : start + len(samples)] = samples
         heard[start : start + len(samples)] = True
         position = start + len(samples)
@@ -61,7 +59,7 @@ def by_definition(runs: list[tuple[int, Samples]], hop: int, context: int) -> li
     for index in range(first // hop, -(-last // hop)):
         end = min((index + 1) * hop, last)
         start = max(first, end - context)
-        if index not in leapt:
+        if index not in skipped:
             windows.append((index, start, int((~heard[index * hop : end]).sum()), audio[start:end]))
     return windows
 
@@ -175,12 +173,12 @@ def test_captured_at_is_that_of_the_chunk_that_completed_the_window() -> None:
 
 @pytest.mark.parametrize("start", [0, HOP - 1])
 def test_audio_that_goes_back_is_refused_and_not_taken(start: int) -> None:
-    windower = Windower(SETTINGS)
-    windower.feed(chunk(0, noise(HOP)))
+    gap_filler = GapFiller(SETTINGS)
+    list(gap_filler.fill(chunk(0, noise(HOP))))
     with pytest.raises(SourceError, match=f"sample {HOP} to {start}"):
-        windower.feed(chunk(start, noise(10)))
-    (second,) = windower.feed(chunk(HOP, noise(HOP, seed=1)))
-    np.testing.assert_array_equal(second.samples[HOP:], noise(HOP, seed=1))
+        list(gap_filler.fill(chunk(start, noise(10))))
+    onward = chunk(HOP, noise(HOP))
+    assert list(gap_filler.fill(onward)) == [onward]
 
 
 def test_empty_chunks_change_nothing() -> None:
@@ -193,16 +191,19 @@ def test_empty_chunks_change_nothing() -> None:
 
 def test_a_gap_of_hours_costs_neither_windows_nor_memory() -> None:
     day = 24 * 3600 * SAMPLE_RATE_HZ
-    windower = Windower(SETTINGS)
-    windower.feed(chunk(0, noise(HOP + 100)))
+    gap_filler, windower = GapFiller(SETTINGS), Windower(SETTINGS)
+    for run in gap_filler.fill(chunk(0, noise(HOP + 100))):
+        windower.feed(run)
     tracemalloc.start()
     try:
-        windows = windower.feed(chunk(day + 100, noise(HOP)))
+        windows = [w for run in gap_filler.fill(chunk(day + 100, noise(HOP))) for w in windower.feed(run)]
         _, peak_bytes = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    before, after = windows
-    assert (before.index, before.lost_samples) == (1, HOP - 100)
+    *before, after = windows
+    assert [w.index for w in before] == list(range(1, 2 + CONTEXT // HOP))
+    assert [w.lost_samples for w in before] == [HOP - 100, *[HOP] * (CONTEXT // HOP)]
+    assert not before[-1].samples.any()
     assert (after.index, after.lost_samples) == (day // HOP, 100)
     assert after.end_sample == day + HOP
     assert len(after.samples) == CONTEXT

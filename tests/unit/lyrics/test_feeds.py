@@ -398,7 +398,7 @@ def test_the_end_commits_and_shows_everything() -> None:
     assert len(states) == sum(line.committed for line in told)
 
 
-def test_a_gap_in_a_file_is_silence_of_its_length() -> None:
+def test_a_skip_of_the_clock_costs_no_decodes() -> None:
     recogniser = PARTS["oracle"](PARTS["song"])
     feed = make_feed(recogniser, PARTS["encoder"]())
     feed.feed(PARTS["audio"](0, 5 * SAMPLE_RATE_HZ))
