@@ -42,7 +42,7 @@ from benchmarks.musicnn import WINDOW_S, open_musicnn
 from benchmarks.peers_svm import Features, cached_features, judge_features
 from benchmarks.vibenet import HIDDEN, VERSION, open_vibenet
 from benchmarks.vibenet import SYSTEM as VIBENET
-from stream_mer.cli.corpus_options import CorpusOptions, corpus_options
+from stream_mer.cli.training import CorpusOptions, corpus_options
 from stream_mer.errors import SettingError
 from stream_mer.training.calibrate import with_earned_strength
 from stream_mer.training.corpora.registry import open_corpus

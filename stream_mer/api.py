@@ -12,6 +12,7 @@ import functools
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +26,10 @@ from numpy.typing import NDArray
 from stream_mer.config import EngineSettings, LyricsSettings, SmoothingSettings, WindowSettings
 from stream_mer.emotion.checkpoint import find_model
 from stream_mer.emotion.predictor import EmotionPredictor
-from stream_mer.engine import Engine, Models, is_lyrics_file, one_torch_thread
+from stream_mer.engine import Engine, Models, one_torch_thread
 from stream_mer.errors import SettingError, brief, did_you_mean
 from stream_mer.lyrics.charset import check_encoding
+from stream_mer.lyrics.files import is_lyrics_file
 from stream_mer.lyrics.opening import LyricsOpener
 from stream_mer.outputs.files.summary import FileSummary, Summary
 from stream_mer.outputs.files.writers import row_of
@@ -199,8 +201,8 @@ class Tagger:
         self._lock = threading.RLock()
         self._closed = False
         self._busy = False
-        self._stream: SyncStream | None = self._open()
         self._resampler: MonoResampler | None = None
+        self._stream: SyncStream | None = self._open()
         self._polarity = Polarity()
         self._position = 0
 
@@ -252,7 +254,10 @@ class Tagger:
             return frames
 
     def close(self) -> None:
-        """Release the stream without its last frames; idempotent. The models stay loaded."""
+        """Release the stream without its last frames; idempotent. The models stay loaded.
+
+        A tagger that is garbage-collected is closed, too.
+        """
         with self._lock:
             self._closed = True
             self._end()
@@ -284,11 +289,12 @@ class Tagger:
                 self._busy = False
 
     def _open(self) -> SyncStream:
-        return self._engine.stream(in_real_time=self._live)
+        stream = self._engine.stream(in_real_time=self._live)
+        self._close_stream = weakref.finalize(self, stream.close)  # else a tagger without close leaves a thread behind
+        return stream
 
     def _end(self) -> None:
-        if self._stream is not None:
-            self._stream.close()
+        self._close_stream()
         self._stream, self._resampler = None, None
 
     def _process(self, samples: Samples) -> list[EmotionFrame]:

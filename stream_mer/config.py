@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 from urllib.parse import urlsplit
 
-from stream_mer.errors import SettingError
+from stream_mer.errors import SettingError, brief
 from stream_mer.types import SAMPLE_RATE_HZ
 from stream_mer.utils.hosts import is_address, is_loopback
 from stream_mer.utils.redaction import redact_address
@@ -114,7 +114,7 @@ class LyricsSettings:
         file: Lyrics file (LRC, SRT, WebVTT or plain text) for ``known``.
         encoding: Character encoding of lyrics files, by any name that Python knows; None detects it.
         model: Name of a Whisper model, or a folder that holds one.
-        device: ``cpu`` or ``cuda``, for the recogniser.
+        device: ``cpu``, ``cuda`` or ``auto``, for the recogniser.
         cpu_threads: Threads that one decode may use, at least 1.
         allow_download: Whether weights that are not on this machine may be downloaded.
         vocal_gate: Whether the recogniser gets only passages with vocals; else everything but silence.
@@ -130,6 +130,8 @@ class LyricsSettings:
     vocal_gate: bool = True
 
     def __post_init__(self) -> None:
+        known = self.device in {"cpu", "cuda", "auto"}
+        _require(known, f"the device of the recogniser must be cpu or cuda, not {brief(repr(self.device))}")
         _require(self.cpu_threads >= 1, f"the recogniser needs at least 1 thread, not {self.cpu_threads}")
 
 

@@ -19,7 +19,7 @@ from stream_mer.emotion.checkpoint import find_model
 from stream_mer.emotion.predictor import EmotionPredictor
 from stream_mer.emotion.smoothing import Smoother
 from stream_mer.errors import SourceError
-from stream_mer.lyrics.files import LYRICS_SUFFIXES, words_duration_s
+from stream_mer.lyrics.files import is_lyrics_file, words_duration_s
 from stream_mer.lyrics.opening import LyricsOpener
 from stream_mer.pipeline import Pipeline, SyncStream
 from stream_mer.ports import AudioSource, EmotionStream, EventSink, LyricFeed
@@ -206,8 +206,3 @@ class Engine:
             smoother=Smoother(self._smoothing),
             words_alone=words_alone,
         )
-
-
-def is_lyrics_file(path: str) -> bool:
-    """Whether a file holds lyrics, by its suffix."""
-    return Path(path).suffix.lower() in LYRICS_SUFFIXES

@@ -7,7 +7,7 @@
     ├── SourceError             audio cannot be opened, read or decoded
     │   ├── DeviceError         a sound device is unknown, gone or busy
     │   └── RecordingError      exit code 2: a recording of a show is missing, damaged or not valid
-    ├── LyricsError             recogniser or lyrics file is not usable
+    ├── LyricsError             exit code 2: recogniser or lyrics file is not usable
     ├── CheckpointError         exit code 2: model weights are missing, damaged or do not match
     ├── CorpusError             exit code 2: training data is missing or malformed
     ├── ServeError              the server cannot start or be reached, or a side broke the protocol
@@ -60,6 +60,8 @@ class RecordingError(SourceError):
 
 class LyricsError(StreamMerError):
     """The recogniser, its weights or a lyrics file is not usable."""
+
+    exit_code = 2
 
 
 class CheckpointError(StreamMerError):

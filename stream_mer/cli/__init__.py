@@ -1,4 +1,4 @@
-"""The ``stream-mer`` command. Each subcommand is a module beside this one, imported when it is called."""
+"""The ``stream-mer`` command. Subcommands are in modules beside this one, imported when they are called."""
 
 from __future__ import annotations
 
@@ -38,6 +38,17 @@ COMMANDS = {
     "protocol": "Print the wire protocol as an AsyncAPI document or JSON Schema.",
 }
 
+_MODULES = {
+    "worker": "cluster",
+    "channels": "cluster",
+    "listen": "clients",
+    "protocol": "clients",
+    "train": "training",
+    "train-vocals": "training",
+    "evaluate": "training",
+}
+"""Modules of the commands that share one; others have one of their name."""
+
 
 class _LazyGroup(click.Group):
     """Imports a command's module only when that command is called, so that ``--help`` is instant."""
@@ -48,9 +59,9 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's
         if cmd_name not in COMMANDS:
             return None
-        command = importlib.import_module(f"stream_mer.cli.{cmd_name.replace('-', '_')}").command
-        assert isinstance(command, click.Command)  # noqa: S101 - narrows the type
-        return add_settings(command)
+        module = importlib.import_module(f"stream_mer.cli.{_MODULES.get(cmd_name, cmd_name)}")
+        commands = (one for one in vars(module).values() if isinstance(one, click.Command))
+        return add_settings(next(command for command in commands if command.name == cmd_name))
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

@@ -175,8 +175,7 @@ def _serve_from(
     record: Path | None,
     only: Sequence[str],
 ) -> None:
-    from stream_mer.cluster.node import ClusterProducer, read_cluster_info  # noqa: PLC0415 - imports nats-py: optional
-    from stream_mer.cluster.overrides import SharedHub  # noqa: PLC0415 - likewise
+    from stream_mer.cluster.node import ClusterProducer, SharedHub, read_cluster_info  # noqa: PLC0415 - imports nats-py: optional
 
     found = asyncio.run(read_cluster_info(nats))
     channels = tuple(only) or found.channels

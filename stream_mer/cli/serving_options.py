@@ -96,6 +96,37 @@ MAKE_ONE = "(made)"
 
 _LIMITS: dict[str, int | float] = {name: getattr(ServeSettings(), name) for name in LimitsPart.__struct_fields__}
 
+
+class Limit(click.types.StringParamType):
+    """``NAME=VALUE`` of a limit; the names are those of ``hello.limits``."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the text unchanged if the limit exists and its value is in its range."""
+        try:
+            ServeSettings(**parse_limits([value]))
+        except SettingError as error:
+            self.fail(str(error), param, ctx)
+        return str(value)
+
+
+def parse_limits(limits: Sequence[str]) -> dict[str, Any]:
+    """Return the values of limits written as ``NAME=VALUE``, by their names.
+
+    Raises:
+        SettingError: There is no such limit, or the value is not a number.
+    """
+    parsed: dict[str, Any] = {}
+    for limit in limits:
+        name, _, value = limit.partition("=")
+        if name not in _LIMITS:
+            raise SettingError(f"there is no limit {name!r}{did_you_mean(name, _LIMITS)}")
+        try:
+            parsed[name] = type(_LIMITS[name])(value)
+        except ValueError:
+            raise SettingError(f"the limit {name} is a number, such as {name}={_LIMITS[name]}; not {value!r}") from None
+    return parsed
+
+
 _OPTIONS = (
     click.option("--host", default=ServeSettings().host, show_default=True, help="Address to listen on."),
     click.option(
@@ -144,6 +175,7 @@ _OPTIONS = (
     click.option(
         "--limit",
         "limits",
+        type=Limit(),
         multiple=True,
         metavar="NAME=VALUE",
         help="Change a limit: " + ", ".join(f"{name} ({value})" for name, value in _LIMITS.items()) + ".",
@@ -204,24 +236,6 @@ def tell_addresses(server: Server, outputs: Sequence[ShowOutput], plugins: Seque
     for plugin in plugins:
         echo(f"  {plugin.notice}")
     echo("Stop with Ctrl-C.")
-
-
-def parse_limits(limits: Sequence[str]) -> dict[str, Any]:
-    """Read ``NAME=VALUE``, of which the names are those in ``hello.limits``.
-
-    Raises:
-        SettingError: There is no such limit, or the value is no number.
-    """
-    parsed: dict[str, Any] = {}
-    for limit in limits:
-        name, _, value = limit.partition("=")
-        if name not in _LIMITS:
-            raise SettingError(f"there is no limit {name!r}{did_you_mean(name, _LIMITS)}")
-        try:
-            parsed[name] = type(_LIMITS[name])(value)
-        except ValueError:
-            raise SettingError(f"the limit {name} is a number, such as {name}={_LIMITS[name]}; not {value!r}") from None
-    return parsed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

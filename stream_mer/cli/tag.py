@@ -17,8 +17,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from stream_mer.cli.echo import EscapingFile
 from stream_mer.cli.options import engine_options, engine_settings
 from stream_mer.config import EngineSettings
-from stream_mer.errors import SettingError, SourceError, StreamMerError
-from stream_mer.lyrics.files import LYRICS_SUFFIXES, words_duration_s
+from stream_mer.errors import LyricsError, SettingError, SourceError, StreamMerError
+from stream_mer.lyrics.files import is_lyrics_file, words_duration_s
 from stream_mer.outputs.files.plot import TimelinePlot, check_picture
 from stream_mer.outputs.files.summary import FileSummary
 from stream_mer.outputs.files.writers import CsvWriter, JsonlWriter, LyricsWriter, lrc, srt
@@ -192,20 +192,12 @@ def command(
             tagged = 0
             for i, (task, outputs_wanted) in enumerate(zip(tasks, own, strict=True)):
                 outputs = FileOutputs(
-                    file, outputs_wanted, task.stream, words_alone=_is_lyrics(task.file), header=i == 0
+                    file, outputs_wanted, task.stream, words_alone=is_lyrics_file(task.file), header=i == 0
                 )
-                try:
-                    with contextlib.closing(outputs):
-                        _perform(task, load, outputs, progress, track)
-                    tagged += 1
-                except SettingError:
-                    raise
-                except StreamMerError as error:
-                    failed += 1
-                    _tell(error, task.file, progress)
+                tagged += _perform(task, load, outputs, progress, track)
             if not tagged:
-                raise click.exceptions.Exit(1)  # what was there before stays
-    if failed:
+                raise click.exceptions.Exit(1)  # an existing output file stays as it is
+    if failed or tagged < len(tasks):
         raise click.exceptions.Exit(1)
 
 
@@ -242,7 +234,7 @@ def _tasks(files: Sequence[str], progress: Progress, *, encoding: str | None) ->
                 tasks.append(_Task(file=file, stream=name if names.count(name) == 1 else as_text(file)))
         except StreamMerError as error:
             failed += 1
-            _tell(error, file, progress)
+            _report(error, file, progress)
     return tasks, failed
 
 
@@ -257,13 +249,13 @@ def _check_input(name: str, *, encoding: str | None) -> None:
     if "://" in name:
         shown = redact_address(name)
         raise SourceError(f"tag reads files, and {shown} is an address: hear it with stream-mer serve --source {shown}")
-    if _is_lyrics(name):
+    if is_lyrics_file(name):
         words_duration_s(Path(name), encoding=encoding)
     else:
         check_file(Path(name))
 
 
-def _tell(error: StreamMerError, file: str, progress: Progress) -> None:
+def _report(error: StreamMerError, file: str, progress: Progress) -> None:
     name = redact_argument(file)
     reason = str(error) if name in str(error) else f"{name}: {error}"
     progress.console.print(f"stream-mer: {reason}", style="red", markup=False, highlight=False, soft_wrap=True)
@@ -278,14 +270,28 @@ def _load(settings: EngineSettings) -> Engine:
 
 def _perform(
     task: _Task, load: Callable[[], Engine], outputs: FileOutputs, progress: Progress, track: str | None
-) -> None:
-    if task.recording is None:
-        _tag(load(), task.file, outputs, progress, track)
-    else:
-        for one in task.recording.events():
-            if one.stream == task.stream:
-                outputs.publish(one.event)
-    outputs.finish()
+) -> bool:
+    """Write all outputs of one task; return False if it failed, which is reported.
+
+    Raises:
+        SettingError: No other task would succeed either.
+        LyricsError: Likewise: the file of ``--lyrics`` cannot be used.
+    """
+    try:
+        with contextlib.closing(outputs):
+            if task.recording is None:
+                _tag(load(), task.file, outputs, progress, track)
+            else:
+                for one in task.recording.events():
+                    if one.stream == task.stream:
+                        outputs.publish(one.event)
+            outputs.finish()
+    except (SettingError, LyricsError):
+        raise
+    except StreamMerError as error:
+        _report(error, task.file, progress)
+        return False
+    return True
 
 
 def _tag(engine: Engine, name: str, outputs: FileOutputs, progress: Progress, track: str | None) -> None:
@@ -305,18 +311,10 @@ def _tag(engine: Engine, name: str, outputs: FileOutputs, progress: Progress, tr
         progress.remove_task(task)
 
 
-def _is_lyrics(name: str) -> bool:
-    return Path(name).suffix.lower() in LYRICS_SUFFIXES
-
-
 def _refuse_other_words(files: tuple[str, ...], lyrics_file: Path | None, *, no_lyrics: bool) -> None:
-    """A file of lyrics is its own words: an option that gives it others, or none, is a mistake.
-
-    Raises:
-        SettingError: There is such a file, and such an option.
-    """
+    """Refuse options that give a lyrics file other lyrics, or none."""
     option = "--lyrics" if lyrics_file is not None else "--no-lyrics" if no_lyrics else None
-    words = next(filter(_is_lyrics, files), None)
+    words = next(filter(is_lyrics_file, files), None)
     if option is not None and words is not None:
         raise SettingError(f"{words} is lyrics itself, so {option} contradicts it: leave {option} out, or give audio")
 

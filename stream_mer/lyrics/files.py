@@ -77,6 +77,11 @@ class _TimedText:
     words: tuple[tuple[float, str], ...] = ()
 
 
+def is_lyrics_file(path: str) -> bool:
+    """Return whether a file holds lyrics, by its suffix."""
+    return Path(path).suffix.lower() in LYRICS_SUFFIXES
+
+
 def read_lyrics(path: Path, *, encoding: str | None = None) -> list[LyricLine]:
     """Read a lyrics file.
 

@@ -21,8 +21,7 @@ from helpers import until
 
 from benchmarks.cluster import NatsServer, Process, find_nats_server, free_port, wait_for
 from stream_mer.cluster.bus import Bus
-from stream_mer.cluster.node import Node
-from stream_mer.cluster.overrides import SharedHub
+from stream_mer.cluster.node import Node, SharedHub
 from stream_mer.cluster.records import CLAIMS, event_subject, seal, token_of
 from stream_mer.cluster.state import add_channel, list_channels, remove_channel
 from stream_mer.cluster.worker import ChannelWorker, WorkerSettings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,8 @@ from tolerance import NETWORK
 
 import stream_mer
 from stream_mer.errors import CheckpointError, LyricsError, SettingError, SourceError
+from stream_mer.lyrics import opening
+from stream_mer.lyrics.text_features import VECTOR_SIZE
 from stream_mer.outputs.files.writers import COLUMNS
 from stream_mer.types import EmotionFrame, Latency, LyricLine
 
@@ -151,6 +155,7 @@ def test_what_is_not_finite_is_silence(model: dict[str, Any]) -> None:
         ({"hopp_s": 0.5}, SettingError, "hop_s"),
         ({"lyrics_encoding": "klingon"}, SettingError, "encoding"),
         ({"device": "tpu"}, SettingError, "tpu"),
+        ({"asr_device": "tpu"}, SettingError, "recogniser must be cpu or cuda, not 'tpu'"),
         ({"model": "joint-v0"}, CheckpointError, "joint-v0"),
         ({"lyrics": "missing.lrc"}, LyricsError, "missing"),
         ({"lyrics": None}, SettingError, "lyrics must be a path, True or False, not None"),
@@ -172,6 +177,23 @@ def test_a_closed_tagger_says_so(model: dict[str, Any], pcm: NDArray[np.int16]) 
     for call in (lambda: tagger.feed(pcm, rate_hz=RATE_HZ), tagger.flush):
         with pytest.raises(SettingError, match="closed"):
             call()
+
+
+def test_a_tagger_that_is_dropped_ends_its_thread_of_lyrics(
+    model: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        opening, "SentenceEncoder", lambda: SimpleNamespace(encode=lambda _: np.ones(VECTOR_SIZE, np.float32))
+    )
+    (tmp_path / "song.lrc").write_text("[10:00.00]much later\n")
+    tagger = stream_mer.Tagger(lyrics=tmp_path / "song.lrc", live=True, **model)
+    tagger.flush()
+    tagger.feed(np.zeros(100, np.float32), rate_hz=RATE_HZ)
+    threads = [thread for thread in threading.enumerate() if thread.name == "known lyrics"]
+    assert len(threads) == 1
+    del tagger
+    gc.collect()
+    assert not threads[0].is_alive()
 
 
 def test_numbers_of_numpy_are_options_too(model: dict[str, Any]) -> None:

@@ -100,6 +100,7 @@ def test_an_accuracy_out_of_range_is_a_setting_error(accuracy: float) -> None:
         EngineSettings(min_accuracy=accuracy)
 
 
-def test_the_recogniser_needs_a_thread() -> None:
-    with pytest.raises(SettingError, match="at least 1 thread"):
-        LyricsSettings(cpu_threads=0)
+@pytest.mark.parametrize(("values", "says"), [({"cpu_threads": 0}, "at least 1 thread"), ({"device": "tpu"}, "'tpu'")])
+def test_a_recogniser_that_cannot_be_is_a_setting_error(values: dict[str, Any], says: str) -> None:
+    with pytest.raises(SettingError, match=says):
+        LyricsSettings(**values)

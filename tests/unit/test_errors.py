@@ -21,7 +21,7 @@ def test_every_error_of_the_module_is_in_the_tree_and_in_its_drawing() -> None:
 
 @pytest.mark.parametrize("error", TREE)
 def test_what_a_user_gave_that_cannot_be_exits_with_2_and_everything_else_with_1(error: type[StreamMerError]) -> None:
-    given = {errors.SettingError, errors.CheckpointError, errors.CorpusError, errors.RecordingError}
+    given = {errors.SettingError, errors.CheckpointError, errors.CorpusError, errors.RecordingError, errors.LyricsError}
     assert error.exit_code == (2 if error in given else 1)
 
 

@@ -9,7 +9,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,40 +21,14 @@ from stream_mer.cli.diagnose import demo_song
 from stream_mer.errors import CheckpointError, SettingError, SourceError
 from stream_mer.lyrics import opening
 from stream_mer.lyrics.text_features import VECTOR_SIZE
+from stream_mer.sources.file import demo_song as demo_file
 from stream_mer.types import SAMPLE_RATE_HZ
 from stream_mer.version import __version__
 
 WriteWav = Callable[[Path, NDArray[np.float32]], Path]
 
 
-class Done(NamedTuple):
-    """What a command left behind."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def messages(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.out.splitlines()]
-
-
-Command = Callable[..., Done]
-
-
-@pytest.fixture
-def stream_mer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Runs the command in this process, as its script would."""
-
-    def run(*args: object) -> Done:
-        monkeypatch.setattr(sys, "argv", ["stream-mer", *map(str, args)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        out, err = capsys.readouterr()
-        return Done(int(stop.value.code or 0), out, err)
-
-    return run
+Command = Callable[..., Any]
 
 
 @pytest.fixture
@@ -69,7 +43,7 @@ def song(tmp_path_factory: pytest.TempPathFactory, write_wav: WriteWav) -> Path:
     return write_wav(tmp_path_factory.mktemp("songs") / "song.wav", demo_song()[: round(2.3 * SAMPLE_RATE_HZ)])
 
 
-def in_one_line(done: Done, *says: str) -> None:
+def in_one_line(done: Any, *says: str) -> None:
     """The failure was told in one line on stderr, without a traceback."""
     assert "Traceback" not in done.err
     assert len(done.err.strip().splitlines()) == 1, done.err
@@ -202,6 +176,7 @@ def test_usage_that_cannot_be_exits_with_2(args: list[str], stream_mer: Command)
         (["--min-confidence", "2"], "minimum confidence must be 0 to 1"),
         (["--min-accuracy", "0.7"], "does not tell how often it is right"),
         (["--device", "toaster"], "the device 'toaster' is not available"),
+        (["--asr-device", "tpu"], "the device of the recogniser must be cpu or cuda, not 'tpu'"),
         (["--lyrics", "words.txt"], "--lyrics and --no-lyrics contradict each other"),
         (["--out", "no-such-folder/tags.jsonl"], "cannot write no-such-folder/tags.jsonl"),
         (["--out", "."], "cannot write ."),
@@ -247,10 +222,47 @@ def test_an_unknown_model_exits_with_2(stream_mer: Command, song: Path) -> None:
     in_one_line(done, "no model 'no-such-model'")
 
 
-def test_lyrics_that_are_missing_exit_with_1(stream_mer: Command, tiny_model: Path, song: Path) -> None:
-    done = stream_mer("tag", song, "--model", tiny_model, "--lyrics", "no-such.lrc")
-    assert done.code == 1
-    in_one_line(done, "no-such.lrc")
+@pytest.mark.parametrize("words", [None, b"", b"\xff\xfe\x00"])
+@pytest.mark.parametrize("command", ["tag", "serve"])
+def test_given_lyrics_that_cannot_be_used_exit_with_2(
+    command: str, words: bytes | None, stream_mer: Command, tiny_model: Path, results: Path
+) -> None:
+    given = results.with_name("given.lrc")
+    if words is not None:
+        given.write_bytes(words)
+    inputs = [demo_file(), "--out", results] if command == "tag" else ["--port", 0]
+    done = stream_mer(command, *inputs, "--model", tiny_model, "--lyrics", given)
+    assert (done.code, done.out) == (2, "")
+    in_one_line(done, "given.lrc")
+    assert results.read_text() == "of a week"
+
+
+MISTAKES_OF_CLUSTERS = [
+    (["channels", "add", "only"], "stream-mer channels add NAME SOURCE"),
+    (["channels", "list", "much"], "1 words after list"),
+    (["channels", "remove"], "stream-mer channels remove NAME"),
+    (["channels", "--nats", "http://x"], "not an address of NATS"),
+    (["serve", "--from", "nats://x", "--source", "demo"], "leave --source"),
+    (["serve", "--from", "nats://x", "--record-audio"], "leave --source and --record-audio"),
+    (["serve", "--only", "main"], "among the channels of --from"),
+    (["serve", "--from", "x"], "not an address of NATS"),
+    (["worker", "--lease", "0.1"], "the lease must be"),
+    (["worker", "--replicas", "9"], "the replicas must be"),
+    (["worker", "--max-channels", "0"], "1 to 10000"),
+    (["worker", "--name", "a/b"], "cannot be a name"),
+    (["worker", "--lyrics", "song.lrc"], "belongs to one song"),
+]
+
+
+@pytest.mark.parametrize(
+    ("args", "says"), [*MISTAKES_OF_CLUSTERS, (["worker", "--asr-device", "tpu"], "must be cpu or cuda, not 'tpu'")]
+)
+def test_a_mistake_is_reported_before_anything_is_connected_or_loaded(
+    args: list[str], says: str, stream_mer: Command
+) -> None:
+    done = stream_mer(*args, "--config", "")
+    assert (done.code, done.out) == (2, "")
+    in_one_line(done, says)
 
 
 # --- bad files
@@ -314,7 +326,7 @@ def test_of_two_files_the_good_one_is_written_whole(
     assert len(timeless(alone, output_format)) == 6
 
 
-def timeless(done: Done, output_format: str) -> list[Any]:
+def timeless(done: Any, output_format: str) -> list[Any]:
     if output_format == "csv":
         return list(csv.reader(io.StringIO(done.out)))
     return [{key: value for key, value in message.items() if key != "latency_ms"} for message in done.messages]
@@ -469,7 +481,7 @@ def test_csv_is_a_header_and_a_row_a_frame(tag: Command, song: Path) -> None:
 def test_out_and_plot_write_files_and_nothing_else(tag: Command, song: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="matplotlib comes with the extra 'offline'")
     done = tag(song, "--out", tmp_path / "tags.jsonl", "--plot", tmp_path / "song.png")
-    assert done == Done(0, "", "")
+    assert done == (0, "", "")
     assert len((tmp_path / "tags.jsonl").read_text().splitlines()) == 6
     assert (tmp_path / "song.png").read_bytes().startswith(b"\x89PNG")
 
@@ -489,7 +501,7 @@ def test_files_of_one_name_are_told_apart(tag: Command, song: Path, tmp_path: Pa
 def read(stream_mer: Command, tiny_model: Path, tmp_path: Path, plain_encoder: None) -> Command:  # noqa: ARG001 - replaces the encoder
     """Writes a lyrics file and tags it with the tiny model: ``read(name, its text or bytes, *options)``."""
 
-    def run(name: str, words: str | bytes, *args: object) -> Done:
+    def run(name: str, words: str | bytes, *args: object) -> Any:
         path = tmp_path / name
         path.write_bytes(words.encode() if isinstance(words, str) else words)
         return stream_mer("tag", "--model", tiny_model, path, *args)

@@ -8,25 +8,10 @@ from contextlib import closing
 
 import pytest
 
-from stream_mer import cli
 from stream_mer.cli import osc
 from stream_mer.outputs.osc import composer
 from stream_mer.outputs.osc.packets import decode
 from stream_mer.outputs.osc.targets import OTHER_RECEIVERS, PRESETS
-
-
-@pytest.fixture
-def stream_mer(monkeypatch, capsys):
-    """Runs the command in this process, as its script would; returns exit code, output and errors."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["stream-mer", *arguments])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        done = capsys.readouterr()
-        return int(stop.value.code or 0), done.out, done.err
-
-    return run
 
 
 def test_it_lists_the_presets(stream_mer):

@@ -13,8 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_mer.cluster.node import EPOCH_AHEAD_S, LOST_AFTER_S, STALLED_AFTER_S, ChannelView, Fence, Node
-from stream_mer.cluster.overrides import SharedHub
+from stream_mer.cluster.node import EPOCH_AHEAD_S, LOST_AFTER_S, STALLED_AFTER_S, ChannelView, Fence, Node, SharedHub
 from stream_mer.cluster.records import (
     Channel,
     Claim,

@@ -15,7 +15,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from stream_mer.cli import evaluate
+from stream_mer.cli import training
 from stream_mer.emotion.joint import JointModel
 from stream_mer.lyrics.text_features import LINE_FEATURES
 from stream_mer.training import crossvalidation, metrics
@@ -360,11 +360,11 @@ def test_the_command_trains_as_many_networks_of_each_variant_as_it_is_told(
         asked.append((recipe.model.members, {kind for kind in data._lines if data.has_lines(0, kind)}))
         return AblationReport(members=recipe.model.members, whole=dict.fromkeys(COLUMNS), parts={}, words={})
 
-    monkeypatch.setattr(evaluate, "run_ablations", noted)
+    monkeypatch.setattr(training, "run_ablations", noted)
     given = ["--corpus", corpus_folder, "--backbone", tiny_model, "--cache", tmp_path, "--no-transcripts"]
     for members in (1, 3):
         arguments = [*given, "--epochs", 1, "--threads", 1, "--members", members, "--ablations"]
-        evaluate.command.main([str(argument) for argument in arguments], standalone_mode=False)
+        training.evaluate_command.main([str(argument) for argument in arguments], standalone_mode=False)
     kinds = {corrupted_kind(text, share) for text in ("recognised", "printed") for share in CORRUPTED}
     assert [members for members, _ in asked] == [1, 3]
     assert all(found >= kinds for _, found in asked)

@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from rich.console import Console
 from tolerance import KEPT, LAYER
 
-from stream_mer.cli import evaluate
+from stream_mer.cli.training import evaluate_command
 from stream_mer.config import WindowSettings
 from stream_mer.emotion.checkpoint import TextStrength, load_checkpoint
 from stream_mer.emotion.joint import JointModelConfig
@@ -206,7 +206,7 @@ def evaluated(
 
     def run(*args: object) -> Result:
         given = ["--model", tiny_model, "--cache", tmp_path / "cache", "--no-transcripts", "--threads", 1, *args]
-        return CliRunner().invoke(evaluate.command, [str(arg) for arg in given])
+        return CliRunner().invoke(evaluate_command, [str(arg) for arg in given])
 
     return run
 

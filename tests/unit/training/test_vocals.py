@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from stream_mer.cli import train_vocals
+from stream_mer.cli import training
 from stream_mer.errors import SettingError
 from stream_mer.lyrics.vocals import VocalDetector, VocalNetwork, VocalShape, load_detector
 from stream_mer.training.tokens import read_audio
@@ -17,7 +17,7 @@ from stream_mer.training.vocals import Heard, VocalRecipe, find_recordings, hear
 
 SHAPE = VocalShape(shapes=4, width=16, dilations=(1, 2))
 RECIPE = VocalRecipe(epochs=12, batch_size=8, crop_s=2.0)
-DEMO = Path(train_vocals.__file__).parents[1] / "demo" / "demo.ogg"
+DEMO = Path(training.__file__).parents[1] / "demo" / "demo.ogg"
 
 
 def loud_bands(n: int, seed: int) -> Heard:
@@ -92,7 +92,7 @@ def test_what_was_heard_once_is_kept(tmp_path: Path, sung: Callable[[Path], Path
 def test_the_command_writes_a_detector_that_can_be_used(tmp_path: Path, sung: Callable[[Path], Path]) -> None:
     sung(tmp_path / "music" / "song.wav")
     arguments = [tmp_path / "music", "--out", tmp_path / "out", "--cache", tmp_path / "cache", "--epochs", "1"]
-    train_vocals.command.main(
+    training.train_vocals_command.main(
         [str(argument) for argument in (*arguments, "--workers", "1", "--threads", "1")], standalone_mode=False
     )
     detector = load_detector(tmp_path / "out")
@@ -103,7 +103,7 @@ def test_the_command_writes_a_detector_that_can_be_used(tmp_path: Path, sung: Ca
 def test_out_must_not_be_a_file(tmp_path: Path) -> None:
     (tmp_path / "out").touch()
     with pytest.raises((SettingError, click.ClickException), match="is a file"):
-        train_vocals.command.main([str(tmp_path), "--out", str(tmp_path / "out")], standalone_mode=False)
+        training.train_vocals_command.main([str(tmp_path), "--out", str(tmp_path / "out")], standalone_mode=False)
 
 
 @pytest.fixture

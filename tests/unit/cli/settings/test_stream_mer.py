@@ -7,6 +7,7 @@ import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -19,21 +20,7 @@ from tools.docgen.settings import PAGE
 ROOT = Path(__file__).parents[4]
 
 
-@pytest.fixture
-def stream_mer(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[int, str, str]]:
-    """Runs the command in this process, as its script would."""
-
-    def run(*args: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["stream-mer", *map(str, args)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        out, err = capsys.readouterr()
-        return int(stop.value.code or 0), out, err
-
-    return run
+Command = Callable[..., Any]
 
 
 def _options() -> dict[str, dict[str, click.Parameter]]:
@@ -53,7 +40,7 @@ def test_the_page_is_in_step_with_the_options() -> None:
     assert PAGE.refresh(page) == page, "run: python -m tools.docgen"
 
 
-def test_every_setting_of_the_example_is_one(stream_mer: Callable[..., tuple[int, str, str]]) -> None:
+def test_every_setting_of_the_example_is_one(stream_mer: Command) -> None:
     code, example, err = stream_mer("config", "--example")
     assert (code, err) == (0, "")
     written = [line[1:] if line[:1] == "#" and line[1:2] not in ("", " ") else line for line in example.splitlines()]
@@ -62,9 +49,7 @@ def test_every_setting_of_the_example_is_one(stream_mer: Callable[..., tuple[int
         assert set(values[command]) == set(found)
 
 
-def test_every_command_takes_a_file_with_every_section(
-    stream_mer: Callable[..., tuple[int, str, str]], tmp_path: Path
-) -> None:
+def test_every_command_takes_a_file_with_every_section(stream_mer: Command, tmp_path: Path) -> None:
     """Some sections are called like an option of another command: osc, channels."""
     file = tmp_path / "show.toml"
     file.write_text(stream_mer("config", "--example")[1], encoding="utf-8")
@@ -78,7 +63,7 @@ def test_every_command_takes_a_file_with_every_section(
     assert (code, serve["osc"], "channels" in serve) == (0, ["resolume"], False)
 
 
-def test_the_file_of_the_documentation_is_one(stream_mer: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+def test_the_file_of_the_documentation_is_one(stream_mer: Command, tmp_path: Path) -> None:
     page = (ROOT / PAGE.page).read_text(encoding="utf-8")
     file = tmp_path / "show.toml"
     file.write_text(page.partition("```toml\n")[2].partition("```")[0], encoding="utf-8")
@@ -96,7 +81,7 @@ def test_tokens_are_secrets_and_files_are_not() -> None:
 
 
 def test_variables_from_before_there_was_a_file_still_count(
-    stream_mer: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+    stream_mer: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in (("TOKEN", "a"), ("OPERATOR_TOKEN", "b"), ("CORPUS", "/c"), ("CACHE", "/d")):
         monkeypatch.setenv(f"STREAM_MER_{name}", value)
@@ -109,7 +94,7 @@ def test_variables_from_before_there_was_a_file_still_count(
 
 @pytest.mark.parametrize("command", ["osc", "config"])
 def test_a_variable_that_begins_like_another_command_is_none_of_its_mistakes(
-    command: str, stream_mer: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+    command: str, stream_mer: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STREAM_MER_OSC_IN", "9001")
     assert stream_mer(command)[::2] == (0, "")
@@ -117,14 +102,11 @@ def test_a_variable_that_begins_like_another_command_is_none_of_its_mistakes(
     assert stream_mer(command)[::2] == (0, "stream-mer: STREAM_MER_OSC_INN is no setting\n")
 
 
-def test_an_error_from_deeper_down_says_which_file_the_setting_is_from(
-    stream_mer: Callable[..., tuple[int, str, str]], tmp_path: Path
-) -> None:
+def test_an_error_from_deeper_down_says_which_file_the_setting_is_from(stream_mer: Command, tmp_path: Path) -> None:
     file = tmp_path / "show.toml"
     for text, says in (
         ("[serve]\nhop = 5\n", f"hop must be 0.1 to 2 seconds, not 5 (hop is from {file}, line 2)"),
         ("[serve]\nport = 70000\n", f"not 70000 (port is from {file}, line 2)"),
-        ("[serve]\nlimit = { max_clents = 3 }\n", f"did you mean 'max_clients'? (limit is from {file}, line 2)"),
         ("[serve]\nsource = 'gone.flac'\n", f"(source is from {file}, line 2)"),
     ):
         file.write_text(text, encoding="utf-8")
@@ -132,10 +114,20 @@ def test_an_error_from_deeper_down_says_which_file_the_setting_is_from(
         assert code in (1, 2)
         assert len(err.splitlines()) == 1
         assert says in err
-    file.write_text("[serve]\nmin-accuracy = 3\n", encoding="utf-8")
-    told = stream_mer("config", "--config", file, "serve")[2]
-    assert "line 2" in told
-    assert "is from" not in told
+    for text, says in (
+        ("min-accuracy = 3", "min-accuracy is not valid: 3.0 is not in the range"),
+        (
+            "limit = { max_clents = 3 }",
+            "limit is not valid: there is no limit 'max_clents'; did you mean 'max_cl",
+        ),
+        ("limit = ['max_clients=x']", "limit is not valid: the limit max_clients is a number"),
+        ("limit = ['max_clients=0']", "limit is not valid: max_clients must be 1 to 100000, not 0"),
+    ):
+        file.write_text(f"[serve]\n{text}\n", encoding="utf-8")
+        for command in (["config", "serve"], ["serve"]):
+            code, _, err = stream_mer(command[0], "--config", file, *command[1:])
+            assert (code, len(err.splitlines())) == (2, 1)
+            assert f"{file}, line 2: [serve] {says}" in err
     file.write_text("[serve]\nhop = 5\n", encoding="utf-8")
     assert "is from" not in stream_mer("serve", "--config", file, "--hop", "7")[2]
 

@@ -10,8 +10,8 @@ import pytest
 from helpers import FakeClock
 
 from stream_mer.cluster.bus import ConflictError
-from stream_mer.cluster.lease_keeper import LeaseKeeper
 from stream_mer.cluster.records import Worker
+from stream_mer.cluster.worker import LeaseKeeper
 
 PATIENCE_S = 30.0
 

@@ -1,13 +1,16 @@
-"""``stream-mer listen``."""
+"""``stream-mer listen`` and ``stream-mer protocol``: for clients of a server, and those who write them."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 
 import click
 
+from stream_mer.cli.echo import echo
 from stream_mer.server.client import DEFAULT_URL, client_tls_context
+from stream_mer.server.messages import asyncapi, json_schema
 from stream_mer.server.terminal import listen
 
 
@@ -23,10 +26,22 @@ from stream_mer.server.terminal import listen
     help="CA certificates (PEM) for a wss server.  [default: those of this machine]",
 )
 @click.option("--json", "json_lines", is_flag=True, help="Print every message as a line of JSON.")
-def command(*, url: str, stream: str | None, token: str | None, authorities: Path | None, json_lines: bool) -> None:
+def listen_command(
+    *, url: str, stream: str | None, token: str | None, authorities: Path | None, json_lines: bool
+) -> None:
     """Follow a server in the terminal: live values, category and lyrics.
 
     It reconnects by itself. If the output is not a terminal, it prints one plain line a second.
     """
     tls = None if authorities is None else client_tls_context(authorities)
     asyncio.run(listen(url, stream=stream, token=token, json_lines=json_lines, tls=tls))
+
+
+@click.command("protocol")
+@click.option("--schema", is_flag=True, help="The JSON Schema of the messages alone.")
+def protocol_command(*, schema: bool) -> None:
+    """Print the wire protocol `mer.v1`: an AsyncAPI 3 document, or the JSON Schema of its messages.
+
+    Use it with code generators and viewers. docs/PROTOCOL.md describes the same in prose.
+    """
+    echo(json.dumps(json_schema() if schema else asyncapi(), indent=2, ensure_ascii=False))
