@@ -8,7 +8,7 @@ import jsonschema
 from stream_mer.event_json import encode
 from stream_mer.server import messages as wire
 from stream_mer.server.messages import asyncapi, json_schema
-from tools.docgen.protocol import PAGE as GENERATED
+from tools.docgen import PROTOCOL as GENERATED
 from tools.examples import examples
 
 PAGE = Path(__file__).parents[3] / "docs" / "PROTOCOL.md"

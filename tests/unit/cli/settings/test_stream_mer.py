@@ -15,7 +15,7 @@ import pytest
 from stream_mer import cli
 from stream_mer.cli.serving_options import SourceOrPath
 from stream_mer.cli.settings import OTHER_VARIABLES, is_secret, options_by_command, variable
-from tools.docgen.settings import PAGE
+from tools.docgen import SETTINGS as PAGE
 
 ROOT = Path(__file__).parents[4]
 

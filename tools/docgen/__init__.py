@@ -1,1 +1,0 @@
-"""Write the parts of the documentation that are generated from code."""
