@@ -28,8 +28,9 @@ from benchmarks.harness import (
     Row,
     Table,
     count_option,
+    find_checkpoint,
+    hop_option,
     model_option,
-    open_checkpoint,
     percentile,
     process_cpu_s,
     read_song,
@@ -43,13 +44,13 @@ from stream_mer.types import SAMPLE_RATE_HZ
 
 BLOCK_S = 0.02  # as a sound card delivers audio
 STARTED_WITHIN_S = 120.0
+WARM_S = 15.0  # comes first and does not count: the recogniser loads
 PERCENTILES = (50, 95, 99)
 
 OPTIONS = (
     seconds_option("--seconds", "duration_s", 60.0, "Counted in each run.", least=1),
     count_option("--runs", 2, "Runs without and with."),
-    seconds_option("--warm", "warm_s", 15.0, "Time before that does not count: the recogniser loads."),
-    click.Option(["--hop", "hop_s"], type=float, default=0.5, show_default=True, help="Seconds between frames."),
+    hop_option(),
     click.Option(["--no-lyrics"], is_flag=True, help="Only the runs without the recogniser."),
     song_option(),
     model_option(),
@@ -73,7 +74,6 @@ class _Plan:
     pcm: bytes
     hop_s: float
     duration_s: float
-    warm_s: float
     model: str
 
 
@@ -81,32 +81,24 @@ def measure(
     *,
     duration_s: float,
     runs: int,
-    warm_s: float,
     hop_s: float,
     no_lyrics: bool,
     song: Path,
     model: str | None = None,
 ) -> Measurement:
-    """Run servers without and with the recogniser in turn.
-
-    Raises:
-        CheckpointError: The named checkpoint does not exist.
-        SourceError: The song cannot be decoded.
-        StreamMerError: A server did not start or ended early.
-    """
+    """Run servers without and with the recogniser in turn."""
     samples = read_song(song).clip(-1.0, 1.0)
     found: dict[str, Ages] = {"off": Ages()} | ({} if no_lyrics else {"on": Ages()})
-    with open_checkpoint(model) as checkpoint:
-        plan = _Plan(
-            pcm=(samples * 32_767).astype("<i2").tobytes(),
-            hop_s=hop_s,
-            duration_s=duration_s,
-            warm_s=warm_s,
-            model=str(checkpoint.folder.resolve()),
-        )
-        for _ in range(runs):
-            for lyrics, ages in found.items():
-                asyncio.run(_run(plan, ages, lyrics=lyrics == "on"))
+    checkpoint = find_checkpoint(model)
+    plan = _Plan(
+        pcm=(samples * 32_767).astype("<i2").tobytes(),
+        hop_s=hop_s,
+        duration_s=duration_s,
+        model=str(checkpoint.folder),
+    )
+    for _ in range(runs):
+        for lyrics, ages in found.items():
+            asyncio.run(_run(plan, ages, lyrics=lyrics == "on"))
     return Measurement(
         tables=(
             Table(key="ages", title="Age of a frame", rows=_age_rows(found)),
@@ -127,9 +119,9 @@ async def _run(plan: _Plan, ages: Ages, *, lyrics: bool) -> None:
         feeding = asyncio.create_task(_feed(process, plan, written_at))
         try:
             async with connect(url, reconnect=False) as client, asyncio.timeout(None) as limit:
-                begun = time.monotonic() + plan.warm_s
+                begun = time.monotonic() + WARM_S
                 cpu_s = None
-                limit.reschedule(asyncio.get_running_loop().time() + plan.warm_s + plan.duration_s)
+                limit.reschedule(asyncio.get_running_loop().time() + WARM_S + plan.duration_s)
                 async for message in client:
                     now = time.monotonic()
                     if now < begun:

