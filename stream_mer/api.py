@@ -149,7 +149,7 @@ def tag(
     """
     file = _path(path, "a file to tag")
     if is_lyrics_file(file) and lyrics is not True:
-        raise SettingError(f"{file} holds lyrics itself, so lyrics={lyrics!r} contradicts it: leave lyrics out")
+        raise SettingError(f"{file} is a lyrics file, so lyrics={lyrics!r} contradicts it: leave lyrics out")
     engine = _engine(lyrics, options)
     collector = _Collector(on_event, words_alone=is_lyrics_file(file))
     pipeline, _ = engine.file_pipeline(file, collector, track=track)

@@ -1,4 +1,4 @@
-"""Settings, with their units in their names and their ranges checked once."""
+"""All settings. Their names hold the units; ranges are checked when they are made."""
 
 from __future__ import annotations
 
@@ -275,7 +275,7 @@ class ServeSettings:
         self._check_texts()
         if self.token is None and not self.is_private:
             host = self.host or "0.0.0.0"  # noqa: S104 - an empty host means every address; here it is named, not bound
-            token = new_token()  # users copy the line, so it must be a good one
+            token = new_token()  # users copy the line, so the token must be a random one
             raise SettingError(
                 f"{host} can be reached from the network, so a token is required. "
                 f"Type: stream-mer serve --host {host} --token {token} (or add --token to another command; "

@@ -1,4 +1,4 @@
-"""The composition root: loads the models once, and builds streams on them. Nothing below it knows all rooms."""
+"""The composition root: loads the models once and builds streams on them. Only this module joins all packages."""
 
 from __future__ import annotations
 
@@ -33,10 +33,9 @@ log = logging.getLogger(__name__)
 
 
 def configure_torch() -> None:
-    """Set up torch for this process: one thread, no oneDNN. For programs that do nothing else, such as the command.
+    """Set up torch for the whole process: one thread, no oneDNN. For the command line.
 
-    A hop is little work, so a second thread costs more than it saves; and all that oneDNN would compute here is GELU,
-    slower than torch itself.
+    A hop is little work: a second thread costs more than it saves. oneDNN would only compute GELU, slower than torch.
     """
     torch.set_num_threads(1)
     torch.backends.mkldnn.set_flags(_enabled=False)  # type: ignore[no-untyped-call]
@@ -44,9 +43,9 @@ def configure_torch() -> None:
 
 @contextlib.contextmanager
 def one_torch_thread() -> Iterator[None]:
-    """Let torch compute in one thread within the block, and as before after it: for programs that do other work too.
+    """Limit torch to one thread within the block. For programs that use torch for other work, too.
 
-    Where others keep the cores busy, a hop that waits for a second thread takes a hundred times longer.
+    On busy cores, a hop that waits for a second thread takes a hundred times longer.
     """
     threads = torch.get_num_threads()
     if threads == 1:
@@ -117,12 +116,9 @@ class Engine:
             self._smoothing = replace(settings.smoothing, min_confidence=confidence)
 
     def warm_up(self) -> None:
-        """Load and compute once what the first stream would otherwise wait for.
-
-        That takes 0.1 s, and more than one where other work has the cores.
-        """
+        """Compute one window, so that the first stream need not wait: 0.1 s, or over 1 s on a busy machine."""
         hop = np.zeros(self.settings.window.hop_samples, np.float32)
-        hop[::2] = 0.1  # of silence the model would have nothing to compute
+        hop[::2] = 0.1  # for silence the model computes nothing
         for window in Windower(self.settings.window).feed(AudioChunk(start_sample=0, samples=hop)):
             self._models.predictor.open_stream(self.settings.window).predict(window, NO_LYRICS)
 
@@ -144,8 +140,8 @@ class Engine:
             in_real_time: True for a live audience: lyrics are recognised beside the stream. False to tag a file: they
                 are recognised on the sample clock, so that the result does not depend on speed.
             lyrics: A file with the lyrics of this stream, instead of what the settings say.
-            levels_wanted: Whether anybody wants ``InputLevels`` now; None for never.
-            words_alone: The source has no sound: the lyrics of the file are all there is.
+            levels_wanted: Returns whether a subscriber needs ``InputLevels`` now; None for never.
+            words_alone: The source is silent, and only the lyrics of the file count.
 
         Raises:
             LyricsError: The lyrics file cannot be used.

@@ -66,7 +66,7 @@ class _LazyGroup(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except BrokenPipeError:  # the reader of a pipe has had enough, as with | head; click would call it a failure
+        except BrokenPipeError:  # the reader of a pipe ended, as with | head; click would report a failure
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return None
         except click.BadParameter as error:
@@ -122,13 +122,13 @@ def main() -> None:
     except click.Abort:
         sys.exit(130)
     except click.ClickException as error:
-        told = io.StringIO()
-        error.show(told)
-        click.echo(redact(escape(told.getvalue(), keep_lines=True)), err=True, nl=False)
+        text = io.StringIO()
+        error.show(text)
+        click.echo(redact(escape(text.getvalue(), keep_lines=True)), err=True, nl=False)
         sys.exit(error.exit_code)
     except StreamMerError as error:
-        told_in_one_line = " ".join([f"stream-mer: {error}", *getattr(error, "__notes__", [])])
-        click.echo(redact(escape(told_in_one_line)), err=True)
+        line = " ".join([f"stream-mer: {error}", *getattr(error, "__notes__", [])])
+        click.echo(redact(escape(line)), err=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)

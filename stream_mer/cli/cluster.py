@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
@@ -38,11 +37,7 @@ def channels_command(
     words: tuple[str, ...],
     loop: bool,
     as_json: bool,
-    nats_url: str,
-    nats_creds: Path | None,
-    nats_ca: Path | None,
-    lease: float,
-    replicas: int,
+    **options: Any,
 ) -> None:
     """List, add or remove the channels that workers compute.
 
@@ -60,7 +55,7 @@ def channels_command(
     if len(words) != wanted:
         usage = {"list": "", "add": " NAME SOURCE", "remove": " NAME"}[action]
         raise SettingError(f"{len(words)} words after {action}; type: stream-mer channels {action}{usage}")
-    nats = nats_settings(nats_url, nats_creds=nats_creds, nats_ca=nats_ca, lease=lease, replicas=replicas)
+    nats = nats_settings(options)
     from stream_mer.cluster import bus as connection  # noqa: PLC0415 - imports nats-py, which is optional
     from stream_mer.cluster import state  # noqa: PLC0415 - likewise
 
@@ -125,14 +120,9 @@ if TYPE_CHECKING:  # slow to import, or optional
 @engine_options
 def worker_command(
     *,
-    nats_url: str,
-    nats_creds: Path | None,
-    nats_ca: Path | None,
-    lease: float,
-    replicas: int,
     name: str | None,
     max_channels: int,
-    **engine: Any,
+    **options: Any,
 ) -> None:
     """Compute channels for `stream-mer serve --from`, over NATS.
 
@@ -146,10 +136,10 @@ def worker_command(
       stream-mer worker --no-lyrics &
       stream-mer serve --from nats://127.0.0.1:4222
     """  # noqa: D301 - \b is click's mark for text that is not to be wrapped
-    nats = nats_settings(nats_url, nats_creds=nats_creds, nats_ca=nats_ca, lease=lease, replicas=replicas)
+    nats = nats_settings(options)
     from stream_mer.cluster.worker import WorkerSettings  # noqa: PLC0415 - imports nats-py, which is optional
 
-    wanted = engine_settings(**engine)
+    wanted = engine_settings(**options)
     if wanted.lyrics.mode == "known":
         raise SettingError("--lyrics belongs to one song, and a worker has many channels: leave it out")
     given = {} if name is None else {"name": name}

@@ -1,4 +1,4 @@
-"""``stream-mer config``; and settings as text: an example file, and the tables of the documentation."""
+"""``stream-mer config``, and settings as text: an example file and the tables of the documentation."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def command(
 
 
 def _settings(command: click.Command, parent: click.Context, arguments: Sequence[str]) -> list[Setting]:
-    """What a command would get; what it requires may be missing."""
+    """Return the settings that a command would get; required ones may be missing."""
     lenient = copy.copy(command)
     lenient.params = [copy.copy(param) for param in command.params]
     for param in lenient.params:
@@ -165,10 +165,10 @@ def _as_toml(sections: Mapping[str, Iterable[Setting]], *, title: str) -> str:
 
 
 def _as_json(sections: Mapping[str, Iterable[Setting]], path: Path | None, warnings: list[str]) -> str:
-    def told(one: Setting) -> dict[str, Any]:
+    def entry(one: Setting) -> dict[str, Any]:
         return {"value": one.value, "from": one.origin, **({"where": one.where} if one.where else {})}
 
-    settings = {section: {one.name: told(one) for one in found} for section, found in sections.items()}
+    settings = {section: {one.name: entry(one) for one in found} for section, found in sections.items()}
     document = {"file": None if path is None else str(path), "settings": settings, "warnings": warnings}
     return json.dumps(document, indent=2, ensure_ascii=False)
 

@@ -13,7 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from importlib import metadata
 from pathlib import Path
@@ -151,8 +151,8 @@ def judge_devices(devices: Sequence[InputDevice]) -> Finding:
             "plug one in, or start the sound server (PulseAudio, PipeWire), then: stream-mer devices",
         )
     default = next((device.name for device in devices if device.is_default), None)
-    told = f"the default is {default!r}" if default else "none is the default, so choose one by its name"
-    return ok(f"{len(devices)} sound inputs; {told}")
+    which = f"the default is {default!r}" if default else "none is the default, so choose one by its name"
+    return ok(f"{len(devices)} sound inputs; {which}")
 
 
 def check_loopback() -> Finding:
@@ -258,11 +258,7 @@ def check_emotion(model: str) -> Finding:
 
 def judge_speed(model: str, factor: float) -> Finding:
     """What ``factor`` times faster than real time means."""
-    said = (
-        f"{model} runs {factor:.1f} times faster than real time"
-        if factor < 10
-        else (f"{model} runs {factor:.0f} times faster than real time")
-    )
+    said = f"{model} runs {factor:.{1 if factor < 10 else 0}f} times faster than real time"
     if factor < ENOUGH:
         return fail(said, "this processor is too slow for live music: use a longer --hop and --no-lyrics")
     if factor < SPARE:
@@ -293,10 +289,8 @@ def check_recogniser(model: str) -> Finding:
 
 
 def judge_decode(model: str, *, took_s: float, step_s: float, words: int) -> Finding:
-    """What a decode that takes so long means, where one is wanted every ``step_s`` seconds."""
-    said = (
-        f"Whisper {model} recognises {words} words in the first lines of the built-in song, in {took_s:.1f} s a decode"
-    )
+    """Return what the duration of a decode means, if one is due every ``step_s`` seconds."""
+    said = f"Whisper {model} recognises {words} words of the built-in song, in {took_s:.1f} s a decode"
     if words == 0:
         return warn(
             f"Whisper {model} recognises no words where there are some",
@@ -364,16 +358,12 @@ def command(*, model: str, asr_model: str, host: str, port: int, as_json: bool) 
             _show(console, check, finding)
     levels = [finding.level for _, finding in found]
     if as_json:
-        told = [{"check": check.title, **_told(finding)} for check, finding in found]
-        echo(json.dumps({"checks": told}, indent=2))
+        entries = [{"check": check.title, **asdict(finding)} for check, finding in found]
+        echo(json.dumps({"checks": entries}, indent=2))
     else:
         console.print(_summary(levels))
     if "fail" in levels:
         raise click.exceptions.Exit(1)
-
-
-def _told(finding: Finding) -> dict[str, str]:
-    return {"level": finding.level, "said": finding.said, "advice": finding.advice}
 
 
 def _show(console: Console, check: Check, finding: Finding) -> None:

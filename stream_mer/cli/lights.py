@@ -27,7 +27,7 @@ from stream_mer.utils.escaping_console import EscapingConsole
 from stream_mer.utils.files import check_targets
 
 _ROWS = 40
-"""So many moments of a show are printed."""
+"""Number of moments of a show that are printed."""
 
 _SHOWN_LAMPS = 32
 
@@ -80,7 +80,7 @@ def command(*, rig: str | None, example: str | None, tags: str | None, demo: boo
     if tags is None and not demo:
         _show_patch(found)
         return
-    moments = list(preview(found, _tagged(tags) if tags is not None else _heard_demo()))
+    moments = list(preview(found, _tagged(tags) if tags is not None else _demo_events()))
     if not moments:
         raise SettingError("nothing to preview: no message of a stream was found")
     _print(found, moments)
@@ -136,25 +136,20 @@ def _event(line: str, *, where: str) -> tuple[str, StreamEvent] | None:
         raise SettingError(f"{where}: this is not what `stream-mer tag` writes; {error}") from error
 
 
-def _heard_demo() -> list[tuple[str, StreamEvent]]:
+def _demo_events() -> list[tuple[str, StreamEvent]]:
     from stream_mer.engine import Engine, configure_torch  # noqa: PLC0415 - loads torch: for --demo alone
     from stream_mer.sources.file import FileSource, demo_song  # noqa: PLC0415 - as above
 
-    heard = _Heard()
+    events: list[tuple[str, StreamEvent]] = []
+
+    class Collector:
+        def publish(self, event: StreamEvent) -> None:
+            events.append(("demo", event))
+
     configure_torch()
     engine = Engine(EngineSettings(lyrics=LyricsSettings(mode="off")))
-    engine.pipeline(FileSource(demo_song()), heard, in_real_time=False).run()
-    return heard.events
-
-
-class _Heard:
-    """Keeps the events of a pipeline."""
-
-    def __init__(self) -> None:
-        self.events: list[tuple[str, StreamEvent]] = []
-
-    def publish(self, event: StreamEvent) -> None:
-        self.events.append(("demo", event))
+    engine.pipeline(FileSource(demo_song()), Collector(), in_real_time=False).run()
+    return events
 
 
 def _print(rig: Rig, moments: list[Moment]) -> None:
@@ -179,7 +174,7 @@ def _code(lamp: Colour) -> Text:
 
 
 def _draw(moments: list[Moment], lamps: tuple[Lamp, ...], path: Path, title: str) -> None:
-    from matplotlib.figure import Figure  # noqa: PLC0415 - slow to import, wanted by --picture alone
+    from matplotlib.figure import Figure  # noqa: PLC0415 - slow to import, for --picture alone
 
     dark = [(0.0, 0.0, 0.0)] * len(lamps)
     image = [[(moment.lamps or dark)[i] for moment in moments[::4]] for i in range(len(lamps))]

@@ -1,8 +1,8 @@
-"""Options that several commands share, and the settings that they become."""
+"""Options that several commands share, and the settings made of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,7 +22,19 @@ from stream_mer.lyrics.charset import check_encoding
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_ENGINE_OPTIONS = (
+
+def option_group(*options: Callable[[Any], Any]) -> Callable[[F], F]:
+    """Return a decorator that adds several options to a command, in this order in its help."""
+
+    def add(function: F) -> F:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return add
+
+
+engine_options = option_group(
     click.option(
         "--model",
         type=NameOrPath(),
@@ -95,13 +107,7 @@ _ENGINE_OPTIONS = (
         help="How much more probable another category must be before it takes over, 0 to 1.",
     ),
 )
-
-
-def engine_options(function: F) -> F:
-    """Add the options that decide what a stream is computed with; ``engine_settings`` reads them."""
-    for option in reversed(_ENGINE_OPTIONS):
-        function = option(function)
-    return function
+"""Options of how streams are computed; ``engine_settings`` reads them."""
 
 
 def engine_settings(
@@ -122,7 +128,7 @@ def engine_settings(
     dwell: float,
     hysteresis: float,
 ) -> EngineSettings:
-    """Return the settings that the options stand for.
+    """Return the settings that ``engine_options`` give.
 
     Raises:
         SettingError: A value is out of range, or two options contradict each other.
@@ -152,64 +158,53 @@ def engine_settings(
 
 DEFAULT_URL = "nats://127.0.0.1:4222"
 
-_IDENTITY = (
+nats_identity_options = option_group(
     click.option("--nats-creds", type=click.Path(path_type=Path), metavar="FILE", help="NATS: file with credentials."),
     click.option(
         "--nats-ca",
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="NATS: certificates (PEM) that vouch for the server.  [default: those that this machine trusts]",
+        help="NATS: certificates (PEM) of trusted authorities.  [default: those of this machine]",
     ),
 )
-_MAKING = (
+"""Options for the identity of this process and of the server."""
+
+nats_options = option_group(
     click.option(
-        "--lease",
-        default=DEFAULT_LEASE_S,
-        show_default=True,
-        help="Seconds after which a worker that says nothing loses its channels; decided by who comes to NATS first.",
-    ),
-    click.option(
-        "--replicas",
-        default=1,
-        show_default=True,
-        help="Servers of a NATS cluster that keep the list of channels; decided likewise.",
-    ),
-)
-
-
-def nats_identity_options(function: F) -> F:
-    """Add the options that say who we are to NATS."""
-    for option in reversed(_IDENTITY):
-        function = option(function)
-    return function
-
-
-def nats_options(function: F) -> F:
-    """Add the options of commands that may be the first to come to NATS; ``nats_settings`` reads them."""
-    url = click.option(
         "--nats",
         "nats_url",
         default=DEFAULT_URL,
         show_default=True,
         metavar="URL",
         help="Where NATS is: nats://[USER:PASSWORD@]HOST:PORT or tls://..., several separated by commas.",
-    )
-    for option in reversed((url, *_IDENTITY, *_MAKING)):
-        function = option(function)
-    return function
+    ),
+    nats_identity_options,
+    click.option(
+        "--lease",
+        default=DEFAULT_LEASE_S,
+        show_default=True,
+        help="Seconds after which a silent worker loses its channels; set by the first process that connects to NATS.",
+    ),
+    click.option(
+        "--replicas",
+        default=1,
+        show_default=True,
+        help="Servers of a NATS cluster that keep the list of channels; set likewise.",
+    ),
+)
+"""Options of commands that may be the first to connect to NATS; ``nats_settings`` reads them."""
 
 
-def nats_settings(
-    url: str,
-    *,
-    nats_creds: Path | None,
-    nats_ca: Path | None,
-    lease: float = DEFAULT_LEASE_S,
-    replicas: int = 1,
-) -> NatsSettings:
-    """Return the settings that the options stand for.
+def nats_settings(options: MutableMapping[str, Any]) -> NatsSettings:
+    """Return the settings that ``nats_options`` give, and remove them from the parameters of a command.
 
     Raises:
         SettingError: A value is out of range, a file is missing, or the package is not installed.
     """
-    return NatsSettings(url=url, credentials=nats_creds, authorities=nats_ca, lease_s=lease, replicas=replicas)
+    return NatsSettings(
+        url=options.pop("nats_url"),
+        credentials=options.pop("nats_creds"),
+        authorities=options.pop("nats_ca"),
+        lease_s=options.pop("lease"),
+        replicas=options.pop("replicas"),
+    )

@@ -14,9 +14,9 @@ from stream_mer.cli.serving_options import (
     open_outputs,
     open_plugins,
     output_options,
+    print_addresses,
     server_options,
     server_settings,
-    tell_addresses,
 )
 from stream_mer.outputs.recording.format import open_recording
 from stream_mer.outputs.recording.player import MAX_SPEED, MIN_SPEED, Player, Playing
@@ -39,7 +39,7 @@ class Place(click.ParamType):  # type: ignore[type-arg]  # generic in newer vers
             return value
         place = _PLACE.fullmatch(str(value).strip())
         if place is None:
-            self.fail(f"{value!r} is no time: give seconds, or minutes and seconds such as 1:30", param, ctx)
+            self.fail(f"{value!r} is not a time: give seconds, or minutes and seconds such as 1:30", param, ctx)
         return int(place["hours"] or 0) * 3600 + int(place["minutes"] or 0) * 60 + float(place["seconds"])
 
 
@@ -75,15 +75,17 @@ def command(*, recording: Path, speed: float, loop: bool, from_s: float, **optio
     hub = Hub(history_messages=settings.history_messages)
     player = Player(opened, hub, playing)
 
-    def tell(server: Server) -> None:
+    def announce(server: Server) -> None:
         minutes, seconds = divmod(round(player.duration_s), 60)
         echo(f"Playing {opened.folder}: {minutes}:{seconds:02d} of {', '.join(opened.streams)}")
         for stream, file in opened.header.audio.items():
             echo(f"  audio      {opened.folder / file}" + (f" ({stream})" if len(opened.streams) > 1 else ""))
-        tell_addresses(server, outputs, plugins, several=len(opened.streams) > 1)
+        print_addresses(server, outputs, plugins, several=len(opened.streams) > 1)
 
-    told = opened.header.hello
-    info = ServerInfo(window_s=told.window_s, hop_s=told.hop_s)
+    hello = opened.header.hello
+    info = ServerInfo(window_s=hello.window_s, hop_s=hello.hop_s)
     producers = {"the recording": player}
-    running = host(hub, producers, settings, info=info, on_ready=tell, outputs=outputs, spread=spread, plugins=plugins)
+    running = host(
+        hub, producers, settings, info=info, on_ready=announce, outputs=outputs, spread=spread, plugins=plugins
+    )
     asyncio.run(running)

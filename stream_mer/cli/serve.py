@@ -12,16 +12,16 @@ import click
 from click.core import ParameterSource
 
 from stream_mer.cli.echo import echo
-from stream_mer.cli.options import engine_options, engine_settings, nats_identity_options, nats_settings
+from stream_mer.cli.options import engine_options, engine_settings, nats_identity_options
 from stream_mer.cli.serving_options import (
     SourceOrPath,
     open_outputs,
     open_plugins,
     open_sources,
     output_options,
+    print_addresses,
     server_options,
     server_settings,
-    tell_addresses,
 )
 from stream_mer.config import NatsSettings, ServeSettings
 from stream_mer.errors import SettingError
@@ -79,9 +79,9 @@ def command(
     *,
     sources: Sequence[str],
     nats_url: str | None,
-    only: tuple[str, ...],
     nats_creds: Path | None,
     nats_ca: Path | None,
+    only: tuple[str, ...],
     name: str | None,
     loop: bool,
     record: Path | None,
@@ -113,7 +113,7 @@ def command(
     if nats_url is not None:
         if click.get_current_context().get_parameter_source("sources") is ParameterSource.COMMANDLINE or record_audio:
             raise SettingError("--from takes what workers compute: leave --source and --record-audio out, or --from")
-        nats = nats_settings(nats_url, nats_creds=nats_creds, nats_ca=nats_ca)
+        nats = NatsSettings(url=nats_url, credentials=nats_creds, authorities=nats_ca)
         _serve_from(nats, settings, options, record=record, only=only)
         return
     if only:
@@ -147,10 +147,10 @@ def _serve_sources(
     configure_torch()
     loaded = Engine(wanted)
 
-    def tell(server: Server) -> None:
+    def announce(server: Server) -> None:
         for stream, audio in streams.items():
             echo(f"Listening to {audio.name}" + (f" as {stream}" if stream != audio.name else ""))
-        tell_addresses(server, outputs, plugins, several=len(streams) > 1)
+        print_addresses(server, outputs, plugins, several=len(streams) > 1)
 
     tap = None if recorder is None else recorder.tap
     running = serve(
@@ -158,7 +158,7 @@ def _serve_sources(
         streams,
         settings,
         info=info,
-        on_ready=tell,
+        on_ready=announce,
         outputs=outputs,
         spread=spread,
         plugins=plugins,
@@ -175,13 +175,14 @@ def _serve_from(
     record: Path | None,
     only: Sequence[str],
 ) -> None:
-    from stream_mer.cluster.node import ClusterProducer, SharedHub, read_cluster_info  # noqa: PLC0415 - imports nats-py: optional
+    from stream_mer.cluster.node import ClusterProducer, SharedHub, read_state  # noqa: PLC0415 - imports nats-py: optional
 
-    found = asyncio.run(read_cluster_info(nats))
-    channels = tuple(only) or found.channels
-    unknown = [name for name in only if name not in found.channels]
+    found = asyncio.run(read_state(nats))
+    existing = tuple(found.names().values())
+    channels = tuple(only) or existing
+    unknown = [name for name in only if name not in existing]
     if unknown:
-        there = ", ".join(found.channels)[:200] or "none"
+        there = ", ".join(existing)[:200] or "none"
         raise SettingError(f"there is no channel {unknown[0][:80]!r}; there is {there}")
     outputs, plugins = open_outputs(options, channels or ("",)), open_plugins(options)
     spread = options.pop("spread")
@@ -193,9 +194,11 @@ def _serve_from(
     hub = SharedHub(history_messages=settings.history_messages)
     producers = {"the cluster": ClusterProducer(nats, hub, only=only)}
 
-    def tell(server: Server) -> None:
+    def announce(server: Server) -> None:
         echo(f"Serving {len(channels)} channels of NATS at {nats.shown}")
-        tell_addresses(server, outputs, plugins, several=True)
+        print_addresses(server, outputs, plugins, several=True)
 
-    running = host(hub, producers, settings, info=info, on_ready=tell, outputs=outputs, spread=spread, plugins=plugins)
+    running = host(
+        hub, producers, settings, info=info, on_ready=announce, outputs=outputs, spread=spread, plugins=plugins
+    )
     asyncio.run(running)

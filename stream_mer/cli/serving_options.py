@@ -1,4 +1,4 @@
-"""Options of the commands that serve: named streams, where to listen and who may connect, outputs and plugins."""
+"""Options of ``serve`` and ``replay``: sources, server, outputs and plugins."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from stream_mer.cli.echo import echo
+from stream_mer.cli.options import option_group
 from stream_mer.cli.settings import NameOrPath
 from stream_mer.config import SHORTEST_TOKEN, ServeSettings, new_token
 from stream_mer.errors import SettingError, did_you_mean
@@ -61,16 +62,16 @@ class SourceOrPath(NameOrPath):
 def open_sources(
     sources: Sequence[str], *, name: str | None, loop: bool, options: Mapping[str, Any]
 ) -> dict[str, AudioSource]:
-    """Make all sources, by the names of their streams.
+    """Open all sources; return them by the names of their streams.
 
     Args:
         sources: ``SOURCE`` or ``NAME=SOURCE`` each; at least one.
         name: Name of the stream where there is one source.
-        loop: Files: begin again at the end.
-        options: Of ``open_source``, for the sources that they fit.
+        loop: Files: start again at the end.
+        options: Options of ``open_source``, each for the sources that it applies to.
 
     Raises:
-        SettingError: Two streams have the same name, or no source is called so.
+        SettingError: Two streams have the same name, or there is no such source.
         SourceError: A file is missing, a folder or empty.
     """
     if name is not None and len(sources) > 1:
@@ -127,7 +128,7 @@ def parse_limits(limits: Sequence[str]) -> dict[str, Any]:
     return parsed
 
 
-_OPTIONS = (
+server_options = option_group(
     click.option("--host", default=ServeSettings().host, show_default=True, help="Address to listen on."),
     click.option(
         "--port", default=ServeSettings().port, show_default=True, help="Port to listen on; 0 for any free one."
@@ -181,17 +182,11 @@ _OPTIONS = (
         help="Change a limit: " + ", ".join(f"{name} ({value})" for name, value in _LIMITS.items()) + ".",
     ),
 )
-
-
-def server_options(function: F) -> F:
-    """Add the options of the server; ``server_settings`` reads them."""
-    for option in reversed(_OPTIONS):
-        function = option(function)
-    return function
+"""Options of the server; ``server_settings`` reads them."""
 
 
 def server_settings(options: MutableMapping[str, Any]) -> ServeSettings:
-    """Make settings of the parameters of a command; those of the server are taken out.
+    """Return the settings of the server from the parameters of a command, and remove those from the mapping.
 
     Raises:
         SettingError: A value is out of range, or two contradict each other.
@@ -221,14 +216,14 @@ def _token(given: str | None, whose: str) -> str | None:
     return made
 
 
-def tell_addresses(server: Server, outputs: Sequence[ShowOutput], plugins: Sequence[Plugin], *, several: bool) -> None:
+def print_addresses(server: Server, outputs: Sequence[ShowOutput], plugins: Sequence[Plugin], *, several: bool) -> None:
     """Print where the server listens and what else runs.
 
     Args:
-        server: Listens.
-        outputs: What is sent to.
-        plugins: What runs beside.
-        several: Whether there are several streams, so that it must be said which one an output follows.
+        server: The server.
+        outputs: The outputs.
+        plugins: The plugins.
+        several: Whether there are several streams; then each output's stream is printed.
     """
     echo(f"  page       {server.page_url}\n  websocket  {server.stream_url}")
     for output in outputs:
@@ -245,8 +240,8 @@ class OutputKind:
     Attributes:
         parameter: Name of its option's parameter.
         option: Adds its option, which may be given more than once, to a command.
-        open: Makes one output of what was typed, without ``STREAM=``, and the name of the stream. Raises
-            ``SettingError`` for what cannot be. Imports the room of the output itself: who does without pays nothing.
+        open: Returns an output for the option's value without ``STREAM=`` and the name of a stream; raises
+            ``SettingError``. Imports the output's module, so that other commands need not.
     """
 
     parameter: str
@@ -258,23 +253,8 @@ class OutputKind:
         return "--" + self.parameter.replace("_", "-")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PluginKind:
-    """One kind of plugin on the command line.
-
-    Attributes:
-        parameter: Name of its option's parameter.
-        option: Adds its option to a command.
-        open: Makes one of what was typed; only called where something was. Raises ``SettingError`` for what cannot be.
-    """
-
-    parameter: str
-    option: Callable[[Any], Any]
-    open: Callable[[Any], Plugin]
-
-
 def _open_osc(spec: str, stream: str) -> ShowOutput:
-    from stream_mer.outputs.osc.targets import find_other, open_other  # noqa: PLC0415 - who does without pays nothing
+    from stream_mer.outputs.osc.targets import find_other, open_other  # noqa: PLC0415 - only where it is used
 
     other = find_other(spec)
     if other is not None:
@@ -283,12 +263,6 @@ def _open_osc(spec: str, stream: str) -> ShowOutput:
     from stream_mer.outputs.osc.targets import find_target  # noqa: PLC0415 - as above
 
     return OscOutput(find_target(spec), stream=stream)
-
-
-def _open_osc_in(place: str) -> Plugin:
-    from stream_mer.outputs.osc.input import OscInput, parse_place  # noqa: PLC0415 - as above
-
-    return OscInput(*parse_place(place))
 
 
 def _open_sacn(spec: str, stream: str) -> ShowOutput:
@@ -358,37 +332,28 @@ _SPREAD = click.option(
     "middle.",
 )
 
-_PLUGINS: tuple[PluginKind, ...] = (
-    PluginKind(
-        parameter="osc_in",
-        option=click.option(
-            "--osc-in",
-            metavar="[HOST:]PORT",
-            help="Take operator commands over OSC (UDP): /mer/control/freeze, blackout, override, resume. OSC has no "
-            "authentication: without a HOST only this machine may send.",
-        ),
-        open=_open_osc_in,
-    ),
+_OSC_IN = click.option(
+    "--osc-in",
+    metavar="[HOST:]PORT",
+    help="Take operator commands over OSC (UDP): /mer/control/freeze, blackout, override, resume. OSC has no "
+    "authentication: without a HOST only this machine may send.",
 )
 
 
 def output_options(function: F) -> F:
     """Add the options of all outputs and plugins; ``open_outputs`` and ``open_plugins`` read all but ``spread``."""
-    options = [*(kind.option for kind in _KINDS), _SPREAD, *(kind.option for kind in _PLUGINS)]
-    for option in reversed(options):
-        function = option(function)
-    return function
+    return option_group(*(kind.option for kind in _KINDS), _SPREAD, _OSC_IN)(function)
 
 
 def open_outputs(options: MutableMapping[str, Any], streams: Sequence[str]) -> list[ShowOutput]:
-    """Make the outputs that were asked for.
+    """Return the outputs that the options name.
 
     Args:
-        options: The parameters of a command; those of outputs are taken out.
-        streams: Names of all streams, at least one; the first one is followed where none is named.
+        options: The parameters of a command; those of outputs are removed.
+        streams: Names of all streams, at least one; an output without ``STREAM=`` follows the first.
 
     Raises:
-        SettingError: There is no such stream, preset or file, the output cannot be, or two drive the same.
+        SettingError: A stream, preset or file does not exist, an output is not possible, or two drive the same lamps.
     """
     typed = [(kind, text) for kind in _KINDS for text in options.pop(kind.parameter, ())]
     outputs = [_open(kind, text, streams) for kind, text in typed]
@@ -403,16 +368,20 @@ def open_outputs(options: MutableMapping[str, Any], streams: Sequence[str]) -> l
 
 
 def open_plugins(options: MutableMapping[str, Any]) -> list[Plugin]:
-    """Make the plugins that were asked for.
+    """Return the plugins that the options name.
 
     Args:
-        options: The parameters of a command; those of plugins are taken out.
+        options: The parameters of a command; those of plugins are removed.
 
     Raises:
-        SettingError: One cannot be.
+        SettingError: A plugin is not possible.
     """
-    typed = [(kind, options.pop(kind.parameter, None)) for kind in _PLUGINS]
-    return [kind.open(value) for kind, value in typed if value is not None]
+    place = options.pop("osc_in", None)
+    if place is None:
+        return []
+    from stream_mer.outputs.osc.input import OscInput, parse_place  # noqa: PLC0415 - as above
+
+    return [OscInput(*parse_place(place))]
 
 
 def _open(kind: OutputKind, text: str, streams: Sequence[str]) -> ShowOutput:

@@ -1,9 +1,9 @@
 """Settings of every command from a TOML file and the environment, through click.
 
 ``add_settings`` gives each option of a command its environment variables and adds ``--config``, whose callback reads
-the file into the context's ``default_map``. Click does the rest: the command line is stronger than the environment,
-that than the file, and that than the defaults. What is here besides: values of TOML as click takes them, paths relative
-to the file, and errors that name the file, the line and the key, or the variable.
+the file into the context's ``default_map``. Click does the rest: the command line overrides the environment, that the
+file, and that the defaults. This module converts values of TOML, resolves paths relative to the file, and makes errors
+that name the file, the line and the key, or the variable.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def read_settings_file(path: Path) -> SettingsFile:
 
 
 def find_lines(text: str) -> dict[tuple[str, ...], int]:
-    """Return the line of each key that begins one, from 1; the parser of the standard library does not tell."""
+    """Return the line of each key that begins one, from 1; ``tomllib`` does not report it."""
     found: dict[tuple[str, ...], int] = {}
     table: tuple[str, ...] = ()
     for number, line in enumerate(text.split("\n"), start=1):
@@ -168,7 +168,7 @@ def _open_settings(given: str | None, environ: Mapping[str, str]) -> SettingsFil
 
 
 def add_settings(command: click.Command) -> click.Command:
-    """Let a command read settings: each option gets its variables and a way to switch it off, the command ``--config``.
+    """Add ``--config`` to a command, and to each option its variables and a flag that switches it off.
 
     Returns:
         The same command.
@@ -198,7 +198,7 @@ def add_settings(command: click.Command) -> click.Command:
 
 
 def options_of(command: click.Command) -> dict[str, click.Parameter]:
-    """Return what can be set of a command: its options, and arguments that have a default."""
+    """Return the settings of a command: its options, and arguments that have a default."""
     found: dict[str, click.Parameter] = {}
     for param in command.params:
         if isinstance(param, click.Argument):
@@ -210,12 +210,12 @@ def options_of(command: click.Command) -> dict[str, click.Parameter]:
 
 
 def sections_of(group: click.Group, context: click.Context) -> list[str]:
-    """Return the commands that can be set, whose names are those of the sections."""
+    """Return the names of the sections: those of all commands but ``config``."""
     return [name for name in group.list_commands(context) if name != "config"]
 
 
 def options_by_command(group: click.Group, context: click.Context) -> dict[str, dict[str, click.Parameter]]:
-    """Return what can be set of each command. This imports all of them, which may take seconds."""
+    """Return the settings of each command. This imports all commands, which may take seconds."""
     commands = {name: group.get_command(context, name) for name in sections_of(group, context)}
     return {name: options_of(one) for name, one in commands.items() if one is not None}
 
@@ -231,12 +231,12 @@ def variables_of(command: str, name: str) -> list[str]:
 
 
 def is_secret(name: str, param: click.Parameter) -> bool:
-    """Whether nobody may see an option's value: by the last word of its name, unless it is the path of a file."""
+    """Return whether an option's value is secret: by the last word of its name, unless it is the path of a file."""
     return name.rpartition("-")[2] in _SECRET_WORDS and not isinstance(param.type, click.Path)
 
 
 def shown(value: Any, *, secret: bool = False) -> Any:
-    """Return a value as it may be shown: a secret as stars, an address without the secrets in it."""
+    """Return a value for display: a secret as stars, an address without its secrets."""
     if secret:
         return MASK if value else value
     if isinstance(value, (list, tuple)):
@@ -247,7 +247,7 @@ def shown(value: Any, *, secret: bool = False) -> Any:
 
 
 def _read_config(context: click.Context, _param: click.Parameter, given: str | None) -> None:
-    """Read the file into ``default_map``; the callback of ``--config``, which click calls before other options."""
+    """The eager callback of ``--config``: read the file into ``default_map``."""
     if context.resilient_parsing or context.parent is None:
         return
     context.meta[_CONTEXT] = context
@@ -351,7 +351,7 @@ def _values_from_envvar(param: click.Parameter, context: click.Context) -> Any:
     """Values of an option that may be given several times: a TOML array or inline table, else a single value.
 
     Raises:
-        SettingError: It begins like an array or a table and is none.
+        SettingError: It begins like an array or a table and is not valid TOML.
     """
     text = param.resolve_envvar_value(context)
     if text is None or not text.startswith(("[", "{")):
@@ -421,8 +421,8 @@ def check_keys(
         command: Its section is checked.
         options: Of this command.
         sections: Names of all sections.
-        others: Iterates over the names of all options of all commands. Asked only for what this command does not have,
-            and only until it is found, because each command is imported on the way.
+        others: Returns the names of all options of all commands. Called only for keys that this command does not have,
+            and read only until they are found, because it imports each command.
 
     Raises:
         SettingError: There is such a key; the message has the nearest name.
@@ -450,9 +450,9 @@ def unknown_variables(
     environ: Mapping[str, str],
     others: Callable[[], Iterable[str]],
 ) -> Iterator[str]:
-    """Yield a warning for each variable that begins like one of this command and is no option: as for ``check_keys``.
+    """Yield a warning for each variable with this command's prefix that is no option; arguments as for ``check_keys``.
 
-    A variable may begin so and be another command's: STREAM_MER_OSC_IN is of serve.
+    Another command's variable may have the prefix, too: STREAM_MER_OSC_IN belongs to serve, not to osc.
     """
     known = {variable(command, name) for name in options}
     for name in sorted(environ):
@@ -461,14 +461,14 @@ def unknown_variables(
 
 
 def shared_variables(sections: Iterable[str], environ: Mapping[str, str]) -> list[str]:
-    """Return the variables that are for every command with such an option, whether there is one or not."""
+    """Return the variables without a command in their names; such an option may or may not exist."""
     ours = (name for name in sorted(environ) if name.startswith(f"{PREFIX}_") and name not in OTHER_VARIABLES)
     known = list(sections)
     return [name for name in ours if _command_of(name, known) is None]
 
 
 def _misspelt(options: Options, sections: Iterable[str], others: Callable[[], Iterable[str]]) -> Iterator[str]:
-    """Yield a warning for each shared variable that is nearly one of this command's, and none of another's."""
+    """Yield a warning for each shared variable that nearly names an option of this command, and none of another."""
     known = {variable(option) for option in options}
     for name in shared_variables(sections, os.environ):
         meant = "" if name in known else did_you_mean(name, known, prefix=PREFIX, or_all=False)
@@ -477,7 +477,7 @@ def _misspelt(options: Options, sections: Iterable[str], others: Callable[[], It
 
 
 def _command_of(name: str, sections: Iterable[str]) -> str | None:
-    """The command that a variable is for; the longest name wins, as in train and train-vocals."""
+    """Return the command in a variable's name; the longest wins, as with train and train-vocals."""
     fitting = (one for one in sections if name.startswith(f"{variable(one)}_"))
     return max(fitting, key=len, default=None)
 
@@ -514,10 +514,10 @@ def _key(keys: Sequence[str]) -> str:
 
 
 def explain_bad_parameter(error: click.BadParameter) -> None:
-    """Raise an error that names the place, if the value is from a file or a variable.
+    """Replace the error by one that names the place, if the value is from a file or a variable.
 
     Raises:
-        SettingError: It is.
+        SettingError: The value is from a file or a variable.
     """
     context, param = error.ctx, error.param
     if context is None or param is None or isinstance(error, click.MissingParameter):
@@ -533,7 +533,7 @@ def explain_bad_parameter(error: click.BadParameter) -> None:
 
 
 def explain(context: click.Context, error: StreamMerError) -> None:
-    """Add to an error where the settings that it seems to be about are from, if no flag gave them."""
+    """Add a note to an error: which file or variable set the options that its message names."""
     about = context.meta.get(_CONTEXT)
     if about is None:
         return

@@ -63,24 +63,15 @@ class Wanted:
         """Return the files that are written."""
         return [path for path in (self.plot, self.srt, self.lrc) if path is not None]
 
-    def check(self) -> None:
-        """Find out whether what is wanted can be made, before anything is computed.
-
-        Raises:
-            SettingError: It cannot.
-        """
-        if self.plot is not None:
-            check_picture(self.plot, "--plot")
-
 
 class FileOutputs:
     """Writes all outputs of one file.
 
     Args:
-        file: Where lines or rows go, open for writing; stays the caller's.
-        wanted: What is made.
-        name: What the file is called in it.
-        words_alone: The file is lyrics.
+        file: Gets lines or rows, open for writing; the caller closes it.
+        wanted: Which outputs.
+        name: Name of the stream in the outputs.
+        words_alone: The input is a lyrics file.
         header: Write the column names first.
     """
 
@@ -106,7 +97,7 @@ class FileOutputs:
         return [*written, self._summary, *drawn, *(writer for writer, _ in self._lyrics)]
 
     def finish(self) -> None:
-        """Write what stands at the end of a file.
+        """Write the summary, the lyrics files and the picture.
 
         Raises:
             SettingError: A file cannot be written.
@@ -121,7 +112,7 @@ class FileOutputs:
             plot.save(path, self._name)
 
     def close(self) -> None:
-        """Detach from the file, finished or not: it is the caller's, who writes the next outputs to it."""
+        """Detach from the file, finished or not, so that the caller can write the next outputs to it."""
         if self._text is not None:
             self._text.detach()  # otherwise it closes the file with itself
             self._text = None
@@ -179,7 +170,8 @@ def command(
     settings = engine_settings(**engine)
     load = functools.cache(lambda: _load(settings))
     wanted = Wanted(output_format=output_format, plot=plot, srt=srt, lrc=lrc)
-    wanted.check()
+    if plot is not None:
+        check_picture(plot, "--plot")
     inputs = [Path(file) for file in files] + [one for one in (engine["lyrics_file"],) if one is not None]
     with _progress() as progress:
         tasks, failed = _tasks(files, progress, encoding=engine["lyrics_encoding"])
@@ -207,7 +199,7 @@ class _Task:
 
     Attributes:
         file: As given.
-        stream: What it is called in what is written.
+        stream: Name of the stream in the outputs.
         recording: None for a file.
     """
 
@@ -217,10 +209,10 @@ class _Task:
 
 
 def _tasks(files: Sequence[str], progress: Progress, *, encoding: str | None) -> tuple[list[_Task], int]:
-    """Return what is to be done, and how many files cannot be: each of these is told, before any work begins.
+    """Return the tasks, and the number of files that cannot be used; each of those is reported.
 
-    A file's stream is called by its name; files of one name in several folders by their paths as given. Streams of a
-    recording keep their names.
+    A stream is named after its file; files of the same name in several folders, after their paths as given. Streams of
+    a recording keep their names.
     """
     names = [as_text(Path(file).name) for file in files]
     tasks, failed = [], 0
@@ -239,16 +231,16 @@ def _tasks(files: Sequence[str], progress: Progress, *, encoding: str | None) ->
 
 
 def _check_input(name: str, *, encoding: str | None) -> None:
-    """Find out what can be said of a file without decoding it.
+    """Check a file without decoding it.
 
     Raises:
         SourceError: It is missing, a folder, empty or an address.
-        LyricsError: It is lyrics that cannot be used.
-        SettingError: There is no such encoding.
+        LyricsError: It is a lyrics file that cannot be used.
+        SettingError: The encoding is unknown.
     """
     if "://" in name:
         shown = redact_address(name)
-        raise SourceError(f"tag reads files, and {shown} is an address: hear it with stream-mer serve --source {shown}")
+        raise SourceError(f"tag reads files, and {shown} is an address; use stream-mer serve --source {shown}")
     if is_lyrics_file(name):
         words_duration_s(Path(name), encoding=encoding)
     else:
@@ -316,7 +308,7 @@ def _refuse_other_words(files: tuple[str, ...], lyrics_file: Path | None, *, no_
     option = "--lyrics" if lyrics_file is not None else "--no-lyrics" if no_lyrics else None
     words = next(filter(is_lyrics_file, files), None)
     if option is not None and words is not None:
-        raise SettingError(f"{words} is lyrics itself, so {option} contradicts it: leave {option} out, or give audio")
+        raise SettingError(f"{words} is a lyrics file, so {option} contradicts it: leave {option} out, or give audio")
 
 
 @contextlib.contextmanager

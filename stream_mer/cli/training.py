@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 import torch
 from click.core import ParameterSource
 
 from stream_mer.cli.echo import echo
+from stream_mer.cli.options import option_group
 from stream_mer.config import DEFAULT_MODEL
 from stream_mer.emotion.checkpoint import find_model, load_checkpoint
 from stream_mer.lyrics.vocals import CONFIG, WEIGHTS, VocalNetwork, save_detector
@@ -30,16 +31,14 @@ from stream_mer.training.vocals import VocalRecipe, find_recordings, hear, train
 from stream_mer.utils.escaping_console import EscapingConsole
 from stream_mer.utils.files import check_folder, check_target, replace_text
 
-F = TypeVar("F", bound=Callable[..., Any])
-
 
 def cache_folder() -> Path:
-    """Where training keeps what is computed once, unless told otherwise."""
+    """Return the default folder of what training computes once."""
     root = os.environ.get("STREAM_MER_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "stream_mer"
     return Path(root).expanduser() / "training"
 
 
-_OPTIONS = (
+corpus_options = option_group(
     click.option(
         "--corpus",
         "corpora",
@@ -114,26 +113,12 @@ _OPTIONS = (
         help="CPU threads.  [default: one a core]",
     ),
 )
+"""Options that ``train`` and ``evaluate`` share; ``CorpusOptions`` holds their values."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CorpusOptions:
-    """The values of the options; the same values find the same folds in the cache.
-
-    Attributes:
-        corpora: Their folders.
-        corpus_format: Its layout.
-        backbone: The audio network.
-        cache: Keeps what is computed once.
-        no_transcripts: Do not listen for words that the corpus lacks.
-        stage_copies: Degraded copies of each clip to train on.
-        stage: Whether to measure under troubles of the sound, too.
-        words: Files of songs of which there are words alone.
-        members: Networks in the ensemble.
-        seed: Of everything random.
-        epochs: Rounds.
-        threads: CPU threads.
-    """
+    """The values of ``corpus_options``; see their help. The same values find the same folds in the cache."""
 
     corpora: tuple[Path, ...]
     corpus_format: str
@@ -149,7 +134,7 @@ class CorpusOptions:
     threads: int
 
     def prepare(self, *, corrupted: Sequence[float] = ()) -> Prepared:
-        """Load the data with these options; see ``training.prepare.prepare``, also for errors."""
+        """Load the data; arguments and errors as for ``training.prepare.prepare``."""
         torch.set_num_threads(self.threads)
         return prepare(
             self.corpora,
@@ -164,16 +149,8 @@ class CorpusOptions:
         )
 
     def recipe(self) -> Recipe:
-        """The recipe that the options ask for."""
         recipe = Recipe(epochs=self.epochs)
         return replace(recipe, model=replace(recipe.model, members=self.members))
-
-
-def corpus_options(function: F) -> F:
-    """Add the options that decide on which data and how to train; ``CorpusOptions`` takes what they were given."""
-    for option in reversed(_OPTIONS):
-        function = option(function)
-    return function
 
 
 @click.command("train")
@@ -241,15 +218,15 @@ def train_vocals_command(
     Example:
       stream-mer train-vocals ~/music --out models/vocals-mine
     """  # noqa: D301 - \b is click's mark for text that is not to be wrapped
-    check_folder(out)  # now, and not when it is trained
+    check_folder(out)  # before hours of training
     torch.set_num_threads(threads)
-    heard = hear(find_recordings(folders), cache, workers=workers)
+    recordings = hear(find_recordings(folders), cache, workers=workers)
     network = VocalNetwork()
-    loss = train_network(heard, VocalRecipe(epochs=epochs), seed, network=network)
-    hours = sum(one.hours for one in heard)
-    told = {"recordings": len(heard), "hours": round(hours, 2), "epochs": epochs, "seed": seed, "loss": loss}
-    save_detector(network, out, training=told)
-    echo(f"Trained on {len(heard)} recordings ({hours:.1f} h)")
+    loss = train_network(recordings, VocalRecipe(epochs=epochs), seed, network=network)
+    hours = sum(one.hours for one in recordings)
+    summary = {"recordings": len(recordings), "hours": round(hours, 2), "epochs": epochs, "seed": seed, "loss": loss}
+    save_detector(network, out, training=summary)
+    echo(f"Trained on {len(recordings)} recordings ({hours:.1f} h)")
     echo(f"Wrote {out / WEIGHTS} and {CONFIG}")
 
 
@@ -279,14 +256,14 @@ def evaluate_command(*, model: str | None, json_path: Path | None, ablations: bo
     not measure a checkpoint on clips that it learned from.
 
     Without --model the recipe is measured by cross-validation: it trains on four folds and predicts the fifth, for each
-    fold, so no clip is judged by a model that heard its artist. Folds that `stream-mer train` or an earlier run
+    fold, so no model is measured on an artist that it was trained on. Folds that `stream-mer train` or an earlier run
     finished are read from the cache.
 
-    With --ablations it also says what each part of the method is worth, and what words do that are wrong, late or
+    With --ablations it also measures the method without each of its parts, and with lyrics that are wrong, late or
     missing: every difference paired by clip, with its 95 % interval.
     """
     if json_path is not None:
-        check_target(json_path)  # now, and not after hours
+        check_target(json_path)  # before hours of training
     given = CorpusOptions(**options)
     if model is not None:
         _measure(model, given, json_path)
@@ -296,17 +273,17 @@ def evaluate_command(*, model: str | None, json_path: Path | None, ablations: bo
     results = cross_validate(data, given.recipe(), given.seed, given.cache, conditions=conditions)
     table = fold_table(data, with_earned_strength(data, results, as_they_are=frozenset(data.sounds)))
     console.print(*table.rendered())
-    told = table.to_dict()
+    figures = table.to_dict()
     if given.stage:
         on_stage = stage_report(data, results)
         console.print(*on_stage.rendered())
-        told["stage"] = on_stage.to_dict()
+        figures["stage"] = on_stage.to_dict()
     if ablations:
         report = run_ablations(data, given.recipe(), given.seed, given.cache)
         console.print(*report.rendered())
-        told["ablations"] = report.to_dict()
+        figures["ablations"] = report.to_dict()
     if json_path is not None:
-        replace_text(json_path, json.dumps(told, indent=2) + "\n")
+        replace_text(json_path, json.dumps(figures, indent=2) + "\n")
 
 
 def _measure(model: str, given: CorpusOptions, json_path: Path | None) -> None:
@@ -315,7 +292,7 @@ def _measure(model: str, given: CorpusOptions, json_path: Path | None) -> None:
     for name in _TRAINING_OPTIONS:
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             raise click.UsageError(
-                f"--{name.replace('_', '-')} is about training, and with --model nothing is trained; give one of both"
+                f"--{name.replace('_', '-')} is for training, and --model trains nothing: leave one of them out"
             )
     torch.set_num_threads(given.threads)
     checkpoint = load_checkpoint(find_model(model))
@@ -327,9 +304,7 @@ def _measure(model: str, given: CorpusOptions, json_path: Path | None) -> None:
         transcripts=not given.no_transcripts,
     )
     if len(data) < FEW_CLIPS:
-        echo(
-            f"Warning: {len(data)} clips are few; with fewer than {FEW_CLIPS} the figures say next to nothing", err=True
-        )
+        echo(f"Warning: {len(data)} clips are few; below {FEW_CLIPS} the figures mean little", err=True)
     found = measure(data, checkpoint)
     EscapingConsole().print(*found.rendered())
     if json_path is not None:

@@ -9,7 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -541,21 +541,8 @@ class Node:
             before = now
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClusterInfo:
-    """What exists when a node starts; channels may come and go later.
-
-    Attributes:
-        channels: Names of the channels.
-        window: Context and hop of their frames, seconds; None without workers.
-    """
-
-    channels: tuple[str, ...]
-    window: tuple[float, float] | None
-
-
-async def read_cluster_info(nats: NatsSettings) -> ClusterInfo:
-    """Return what exists now.
+async def read_state(nats: NatsSettings) -> ClusterState:
+    """Return the channels, claims and workers that exist now.
 
     Raises:
         ClusterError: NATS cannot be reached, or refuses.
@@ -563,7 +550,7 @@ async def read_cluster_info(nats: NatsSettings) -> ClusterInfo:
     async with Bus(nats, "stream-mer serve") as bus:
         state = ClusterState()
         await state.read(bus)
-        return ClusterInfo(channels=tuple(state.names().values()), window=state.window)
+        return state
 
 
 class ClusterProducer:

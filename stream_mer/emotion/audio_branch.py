@@ -24,7 +24,7 @@ TOKEN_HOP = PATCH_HOP
 """Samples from one token to the next: 8,000, which is 0.5 s."""
 
 YAMNET_BLOCKS = ("layer13", "layer14")
-"""Blocks of YAMNet that a token holds; earlier ones gain nothing (``docs/decisions/0013-taught-by-listeners.md``)."""
+"""Blocks of YAMNet that a token holds; earlier ones gain nothing (``docs/decisions/0013-ratings-of-listeners.md``)."""
 
 YAMNET = Yamnet(blocks=YAMNET_BLOCKS)
 """The network of all branches; it is read when it is first used."""

@@ -591,7 +591,7 @@ def test_lyrics_that_are_not_there_exit_with_1(stream_mer: Command, tiny_model: 
 def test_lyrics_with_an_option_that_says_otherwise_exit_with_2(name: str, option: list[str], read: Command) -> None:
     done = read(name, "[00:01.00]Come with me\n", *option)
     assert (done.code, done.out) == (2, "")
-    in_one_line(done, name, f"is lyrics itself, so {option[0]} contradicts it")
+    in_one_line(done, name, f"is a lyrics file, so {option[0]} contradicts it")
 
 
 @pytest.mark.usefixtures("plain_encoder")
