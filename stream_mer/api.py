@@ -31,8 +31,7 @@ from stream_mer.errors import SettingError, brief, did_you_mean
 from stream_mer.lyrics.charset import check_encoding
 from stream_mer.lyrics.files import is_lyrics_file
 from stream_mer.lyrics.opening import LyricsOpener
-from stream_mer.outputs.files.summary import FileSummary, Summary
-from stream_mer.outputs.files.writers import row_of
+from stream_mer.outputs.files import FileSummary, Summary, row_of
 from stream_mer.pipeline import SyncStream
 from stream_mer.sources.resampling import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ, MonoResampler, Polarity, to_float32
 from stream_mer.types import AudioChunk, CategoryChange, EmotionFrame, LyricLine, Samples, StreamEvent

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from stream_mer.errors import SettingError, brief
 from stream_mer.types import SAMPLE_RATE_HZ
 from stream_mer.utils.hosts import is_address, is_loopback
-from stream_mer.utils.redaction import redact_address
+from stream_mer.utils.sanitise import redact_address
 
 DEFAULT_MODEL = "joint-v3"
 """Name of the checkpoint that is used unless another is named."""

@@ -27,7 +27,7 @@ from stream_mer.sources.decoding import load_decoder
 from stream_mer.sources.file import FileSource, SilenceSource
 from stream_mer.sources.pacing import COARSE_CHUNK_SAMPLES, LYRICS_CHUNK_SAMPLES, HopChunker, set_chunker
 from stream_mer.types import NO_LYRICS, AudioChunk, Spread
-from stream_mer.utils.redaction import redact_address
+from stream_mer.utils.sanitise import redact_address
 
 log = logging.getLogger(__name__)
 

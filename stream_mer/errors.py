@@ -22,7 +22,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-from stream_mer.utils.redaction import redact
+from stream_mer.utils.sanitise import redact
 
 
 class StreamMerError(Exception):

@@ -1,4 +1,4 @@
-"""Events as JSON: the messages of ``mer.v1`` that tell of a stream, and the way from an event to its message and back.
+"""Events as JSON: the messages of ``mer.v1`` about a stream, and the way from an event to its message and back.
 
 Files that ``stream-mer tag`` writes, recordings and the wire hold events in this form. Pure: no I/O and no clock.
 ``server.messages`` adds the messages that only a connection has. (Each struct says ``kw_only`` and ``frozen`` itself
@@ -219,7 +219,7 @@ class Status(Message, tag="status", kw_only=True, frozen=True):
     source: Annotated[
         SourceState,
         Meta(
-            description="`silent`: nothing is to be heard; `stalled`: nothing comes; `reconnecting`: the device is "
+            description="`silent`: the input is silence; `stalled`: no audio arrives; `reconnecting`: the device is "
             "gone and waited for. Frames go on meanwhile, on silence."
         ),
     ]

@@ -21,8 +21,7 @@ from stream_mer.cli.config import options_markdown
 from stream_mer.cli.settings import options_by_command
 from stream_mer.event_json import encode, kind_of
 from stream_mer.outputs.dmx.look import Palettes
-from stream_mer.outputs.dmx.presets import ABOUT, LOOKS, TABLES
-from stream_mer.outputs.dmx.rig import CHANNELS, FINE, Fixture, Rig
+from stream_mer.outputs.dmx.rig import ABOUT, CHANNELS, FINE, LOOKS, TABLES, Fixture, Rig
 from stream_mer.outputs.osc.mapping import FIELDS, OscField
 from stream_mer.outputs.osc.targets import OTHER_RECEIVERS, PRESETS
 from stream_mer.server import messages as wire

@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import msgspec
 
 from stream_mer.event_json import MessageEncoder, encode, summary_message
+from stream_mer.outputs.files import Summary
 from stream_mer.server import messages as wire
 from stream_mer.types import (
     AudioState,
@@ -78,6 +80,16 @@ STATUS = StreamStatus(
 
 LEVELS = InputLevels(t=42.52, rms_db=-17.31, peak_db=-5.02, onset=0.83)
 
+SUMMARY = Summary(
+    duration_s=214.36,
+    valence=0.3811,
+    arousal=0.2204,
+    category="happy",
+    probs=FRAME.probs,
+    clusters=FRAME.raw.clusters,
+    lyrics="and the morning comes again",
+)
+
 HELLO = wire.Hello(
     protocol=wire.PROTOCOL,
     server="stream-mer/0.1.0",
@@ -137,16 +149,7 @@ def examples() -> dict[str, wire.Message]:
             "send one of identify, subscribe, unsubscribe, control, audio.start, audio.end, ping, pong",
             fatal=True,
         ),
-        "summary": summary_message(
-            "song.mp3",
-            duration_s=214.36,
-            valence=0.3811,
-            arousal=0.2204,
-            category="happy",
-            probs=FRAME.probs,
-            clusters=FRAME.raw.clusters,
-            lyrics="and the morning comes again",
-        ),
+        "summary": summary_message("song.mp3", **asdict(SUMMARY)),
     }
 
 

@@ -16,8 +16,7 @@ import click
 
 from stream_mer.cli.settings import add_settings, explain, explain_bad_parameter
 from stream_mer.errors import StreamMerError
-from stream_mer.utils.redaction import redact
-from stream_mer.utils.terminal_text import escape
+from stream_mer.utils.sanitise import escape, redact
 from stream_mer.version import __version__
 
 COMMANDS = {

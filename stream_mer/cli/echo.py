@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from stream_mer.utils.terminal_text import escape
+from stream_mer.utils.sanitise import escape
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer

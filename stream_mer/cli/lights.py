@@ -15,12 +15,10 @@ from stream_mer.cli.settings import NameOrPath
 from stream_mer.config import EngineSettings, LyricsSettings
 from stream_mer.errors import ServeError, SettingError
 from stream_mer.event_json import EventMessage, event_of
-from stream_mer.outputs.dmx.fixtures import Lamp, lamps_of, used_channels
 from stream_mer.outputs.dmx.look import Colour, hex_of
-from stream_mer.outputs.dmx.presets import ABOUT, EXAMPLES, LOOKS, find_rig
 from stream_mer.outputs.dmx.render import Moment, preview
-from stream_mer.outputs.dmx.rig import Rig
-from stream_mer.outputs.files.plot import check_picture, save_figure
+from stream_mer.outputs.dmx.rig import ABOUT, EXAMPLES, LOOKS, Lamp, Rig, find_rig, lamps_of, used_channels
+from stream_mer.outputs.plot import check_picture, save_figure
 from stream_mer.server.messages import decode_server
 from stream_mer.types import StreamEvent
 from stream_mer.utils.escaping_console import EscapingConsole

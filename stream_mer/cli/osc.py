@@ -14,7 +14,7 @@ from stream_mer.cli.echo import echo
 from stream_mer.errors import ServeError, SettingError
 from stream_mer.outputs.osc.targets import OTHER_RECEIVERS, PRESETS, OscTarget, find_other, find_target
 from stream_mer.utils.escaping_console import EscapingConsole
-from stream_mer.utils.terminal_text import escape
+from stream_mer.utils.sanitise import escape
 
 
 @click.command("osc")
@@ -82,9 +82,8 @@ def _show(target: OscTarget, *, stream: str) -> None:
 
 
 def _test(target: OscTarget, *, stream: str, once: bool) -> None:
-    from stream_mer.outputs.osc.composer import Sweep  # noqa: PLC0415 - only here
-    from stream_mer.outputs.osc.output import open_link  # noqa: PLC0415 - python-osc may be missing
-    from stream_mer.outputs.osc.packets import encode  # noqa: PLC0415 - as above
+    from stream_mer.outputs.osc.output import Sweep  # noqa: PLC0415 - python-osc may be missing
+    from stream_mer.outputs.osc.transport import encode, open_link  # noqa: PLC0415 - as above
 
     sweep = Sweep(target.mapping, stream=stream)
     shown = None
@@ -111,7 +110,7 @@ def _moments(rate_hz: float, *, until: float) -> Iterator[float]:
 
 
 def _monitor(port: int) -> None:
-    from stream_mer.outputs.osc.packets import BadPacketError, decode  # noqa: PLC0415 - python-osc may be missing
+    from stream_mer.outputs.osc.transport import BadPacketError, decode  # noqa: PLC0415 - python-osc may be missing
 
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bound:
         try:

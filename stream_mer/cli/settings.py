@@ -23,8 +23,7 @@ from click.core import ParameterSource
 
 from stream_mer.cli.echo import echo
 from stream_mer.errors import SettingError, StreamMerError, brief, did_you_mean
-from stream_mer.utils.redaction import MASK, redact
-from stream_mer.utils.terminal_text import escape
+from stream_mer.utils.sanitise import MASK, escape, redact
 from stream_mer.utils.toml_file import BadTomlError, parse_toml, read_text
 
 PREFIX = "STREAM_MER"

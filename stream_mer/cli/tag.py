@@ -19,16 +19,15 @@ from stream_mer.cli.options import engine_options, engine_settings
 from stream_mer.config import EngineSettings
 from stream_mer.errors import LyricsError, SettingError, SourceError, StreamMerError
 from stream_mer.lyrics.files import is_lyrics_file, words_duration_s
-from stream_mer.outputs.files.plot import TimelinePlot, check_picture
-from stream_mer.outputs.files.summary import FileSummary
-from stream_mer.outputs.files.writers import CsvWriter, JsonlWriter, LyricsWriter, lrc, srt
+from stream_mer.outputs.files import CsvWriter, FileSummary, JsonlWriter, LyricsWriter, lrc, srt
+from stream_mer.outputs.plot import Timeline, check_picture, draw_timeline
 from stream_mer.outputs.recording.format import Recording, is_recording, open_recording
 from stream_mer.ports import EventSink
 from stream_mer.sources.decoding import check_file
 from stream_mer.types import EmotionFrame, StreamEvent
 from stream_mer.utils.escaping_console import EscapingConsole
 from stream_mer.utils.files import as_text, check_targets, file_names, replace_text, replacing
-from stream_mer.utils.redaction import redact_address, redact_argument
+from stream_mer.utils.sanitise import redact_address, redact_argument
 from stream_mer.utils.stopping import orderly_exit
 
 if TYPE_CHECKING:
@@ -82,7 +81,7 @@ class FileOutputs:
         self._jsonl = JsonlWriter(file, name) if wanted.output_format == "jsonl" else None
         self._text = None if self._jsonl else io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
         self._csv = CsvWriter(self._text, name, header=header) if self._text else None
-        self._picture = (TimelinePlot(), wanted.plot) if wanted.plot else None
+        self._picture = (Timeline(), wanted.plot) if wanted.plot else None
         kinds: tuple[tuple[Path | None, Callable[..., str]], ...] = ((wanted.srt, srt), (wanted.lrc, lrc))
         self._lyrics = [(LyricsWriter(render), path) for path, render in kinds if path is not None]
 
@@ -108,8 +107,8 @@ class FileOutputs:
         for writer, path in self._lyrics:
             replace_text(path, writer.text())
         if self._picture is not None:
-            plot, path = self._picture
-            plot.save(path, self._name)
+            timeline, path = self._picture
+            draw_timeline(timeline, path, self._name)
 
     def close(self) -> None:
         """Detach from the file, finished or not, so that the caller can write the next outputs to it."""

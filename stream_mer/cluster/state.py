@@ -30,7 +30,7 @@ from stream_mer.cluster.records import (
 )
 from stream_mer.errors import ClusterError, SettingError
 from stream_mer.utils.log_limit import LimitedLog
-from stream_mer.utils.redaction import redact
+from stream_mer.utils.sanitise import redact
 
 log = logging.getLogger(__name__)
 

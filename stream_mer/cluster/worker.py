@@ -46,7 +46,7 @@ from stream_mer.ports import AudioSource, EventSink
 from stream_mer.server.outbox import Dispatcher
 from stream_mer.types import StreamEvent, StreamStatus
 from stream_mer.utils.log_limit import LimitedLog
-from stream_mer.utils.redaction import redact
+from stream_mer.utils.sanitise import redact
 from stream_mer.utils.threads import in_thread
 from stream_mer.version import __version__
 

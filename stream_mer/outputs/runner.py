@@ -60,7 +60,7 @@ class ShowOutput(Protocol):
         """
 
     def send(self, t: float, values: ShowValues) -> int:
-        """Send what is due.
+        """Send the messages that are due.
 
         A call that takes long delays the next one; missed calls are skipped, never made up for.
 
@@ -197,8 +197,6 @@ class Ticks:
     """
 
     def __init__(self, rate_hz: float, *, start: float) -> None:
-        if not (0 < rate_hz < math.inf):
-            raise ValueError(f"a rate is above 0 a second, not {rate_hz}")
         self._rate_hz = rate_hz
         self._start = start
         self._next = 0
@@ -206,7 +204,7 @@ class Ticks:
         """Deadlines that passed before they were asked for."""
 
     def after(self, now: float) -> float:
-        """Return the next deadline; of those before ``now`` only the newest, which means: at once."""
+        """Return the next deadline; of those before ``now`` only the newest."""
         newest = math.floor((now - self._start) * self._rate_hz)
         if newest > self._next:
             self.skipped += newest - self._next

@@ -41,8 +41,6 @@ class SlewLimit:
     """
 
     def __init__(self, per_s: float) -> None:
-        if not per_s > 0:
-            raise ValueError(f"a slew limit is above 0 a second, not {per_s}")
         self._per_s = per_s
         self._last: tuple[float, float] | None = None
 
@@ -60,7 +58,7 @@ class SlewLimit:
 
 @dataclass(slots=True, kw_only=True)
 class _Turns:
-    """Counts the reversals of one measure of the light, and tells whether one more is allowed.
+    """Counts the reversals of one measure of the light, and decides whether one more is allowed.
 
     Attributes:
         step: Smallest change that counts.
@@ -79,7 +77,7 @@ class _Turns:
     times: deque[float] = field(default_factory=deque)
 
     def allows(self, t: float, value: float, *, more: int) -> bool:
-        """Tell whether the measure may take this value at ``t``, with ``more`` changes allowed than usual."""
+        """Return whether the measure may take this value at ``t``, with ``more`` changes allowed than usual."""
         while self.times and t - self.times[0] >= WINDOW_S:
             self.times.popleft()
         change = self._opposing(value)
@@ -122,7 +120,7 @@ class FlashLimit:
         return self._last
 
     def passes(self, t: float, wanted: Rgb, *, urgent: bool = False) -> bool:
-        """Tell whether a light may be sent at ``t``; if so it counts as sent, else the last one is to be sent again.
+        """Return whether a light may be sent at ``t``; if so it counts as sent, else the last one is to be sent again.
 
         Args:
             t: Seconds, rising from call to call.
@@ -148,8 +146,6 @@ class FailSafe:
     """
 
     def __init__(self, *, hold_s: float = 10.0, fade_s: float = 5.0, return_s: float = 1.0) -> None:
-        if not (hold_s >= 0 and fade_s > 0 and return_s > 0):
-            raise ValueError("hold_s is 0 or more, fade_s and return_s are above 0")
         self._hold_s = hold_s
         self._fade_s = fade_s
         self._return_s = return_s

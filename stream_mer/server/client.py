@@ -35,7 +35,7 @@ from stream_mer.server.connection import websockets_logger
 from stream_mer.server.messages import decode_server
 from stream_mer.server.subscriptions import DesiredSubscriptions
 from stream_mer.types import ControlAction
-from stream_mer.utils.redaction import redact_address
+from stream_mer.utils.sanitise import redact_address
 
 logger = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from stream_mer.server import messages as wire
 from stream_mer.server.client import Client, connect
 from stream_mer.types import CATEGORIES, SAMPLE_RATE_HZ, UNKNOWN
 from stream_mer.utils.escaping_console import EscapingConsole
-from stream_mer.utils.terminal_text import escape
+from stream_mer.utils.sanitise import escape
 
 COLOURS = {"happy": "yellow", "angry": "red", "sad": "blue", "relaxed": "green", UNKNOWN: "bright_black"}
 """Colour of each category, as on the page."""

@@ -15,7 +15,7 @@ from stream_mer.sources.network import SessionSource, UrlSource
 from stream_mer.sources.remote import RemoteSource
 from stream_mer.sources.resampling import PcmFormat
 from stream_mer.sources.stdin import StdinSource
-from stream_mer.utils.redaction import redact_argument
+from stream_mer.utils.sanitise import redact_argument
 
 POSSIBLE = (
     "a source is: demo, mic, mic:NAME, monitor (what this machine plays), a file, file:PATH, "

@@ -17,7 +17,7 @@ from stream_mer.errors import SourceError, brief
 from stream_mer.sources.containers import has_frame_count, wrong_length
 from stream_mer.sources.media import Media, open_address, open_file
 from stream_mer.sources.resampling import MIN_RATE_HZ, to_float32, to_stereo
-from stream_mer.utils.redaction import looks_like_login, redact_address, redact_argument
+from stream_mer.utils.sanitise import looks_like_login, redact_address, redact_argument
 
 if TYPE_CHECKING:
     import av

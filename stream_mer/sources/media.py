@@ -32,7 +32,7 @@ from stream_mer.sources.containers import (
     may_be_playlist,
     parse_playlist,
 )
-from stream_mer.utils.redaction import redact_address
+from stream_mer.utils.sanitise import redact_address
 
 if TYPE_CHECKING:
     from av.container import InputContainer

@@ -22,7 +22,7 @@ from stream_mer.sources.resampling import MonoResampler, Polarity
 from stream_mer.sources.timeline import FILL_AFTER_S
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, Samples, SourceState, seconds
 from stream_mer.utils.mailbox import Mailbox, MailboxClosed
-from stream_mer.utils.redaction import public_address, redact_address
+from stream_mer.utils.sanitise import public_address, redact_address
 
 _LOG = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 from rich.progress import Progress
 
 from stream_mer.utils.escaping_console import EscapingConsole
-from stream_mer.utils.terminal_text import escape
+from stream_mer.utils.sanitise import escape
 
 T = TypeVar("T")
 

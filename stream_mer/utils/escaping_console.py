@@ -1,6 +1,6 @@
-"""A console of rich that shows text from outside as it is written, and does not do what it says.
+"""A console of rich that escapes control characters in text from outside.
 
-It stands alone because rich is slow to import, and most commands draw nothing.
+A module of its own because rich is slow to import, and most commands draw nothing.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-from stream_mer.utils.terminal_text import escape
+from stream_mer.utils.sanitise import escape
 
 
 class EscapingConsole(Console):

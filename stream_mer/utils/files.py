@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 LONGEST = 80
+"""Characters of a name that ``file_names`` returns."""
 
 
 def as_text(name: str) -> str:
@@ -104,21 +105,21 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         SettingError: It cannot be written; also raised by the file itself, where the disk is full.
     """
     if _is_special(path):
-        with _told(path):
+        with _naming(path):
             device = _Writer(path, "wb", path)
         with device:
             yield device
         return
     target = _resolved(path)
-    with _told(path):
+    with _naming(path):
         file = _open_part(target, path)
     try:
         with file:
             yield file
             file.flush()
-            with _told(path):
+            with _naming(path):
                 os.fsync(file.fileno())
-        with _told(path):
+        with _naming(path):
             _move(file.path, target)
     finally:
         file.path.unlink(missing_ok=True)
@@ -135,7 +136,7 @@ def replace_text(path: Path, text: str) -> None:
 
 
 class _Writer(io.BufferedWriter):
-    """A file whose errors are told as those of the path that the user gave.
+    """A file whose errors name the path that the user gave.
 
     Args:
         file: What is opened.
@@ -149,16 +150,17 @@ class _Writer(io.BufferedWriter):
         self._shown = path
 
     def write(self, data: Buffer, /) -> int:
-        with _told(self._shown):
+        with _naming(self._shown):
             return super().write(data)
 
     def flush(self) -> None:
-        with _told(self._shown):
+        with _naming(self._shown):
             super().flush()
 
 
 @contextlib.contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _naming(path: Path) -> Iterator[None]:
+    """Raise errors of the system as a ``SettingError`` that names the path."""
     try:
         yield
     except OSError as error:

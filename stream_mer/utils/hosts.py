@@ -6,7 +6,7 @@ import ipaddress
 import re
 
 from stream_mer.errors import SettingError, brief
-from stream_mer.utils.redaction import redact_address
+from stream_mer.utils.sanitise import redact_address
 
 _LABEL = re.compile(r"(?!-)[\w-]{1,63}(?<!-)")
 _LONGEST_NAME = 253

@@ -1,4 +1,4 @@
-"""Rate-limited logging: one line a minute for each subject, so that no remote side can fill a disk."""
+"""Rate-limited logging: one line a minute for each subject, so that no remote peer can fill a disk."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OTHERS = "others"
 class LimitedLog:
     """Logs at most one line a minute for each subject, from any thread.
 
-    The first line comes at once. Each later one says how many were left out since the one before.
+    The first line is logged immediately. Each later one says how many were left out since the one before.
 
     Args:
         log: Where to.

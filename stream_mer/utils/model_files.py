@@ -28,7 +28,7 @@ MAX_WEIGHTS_BYTES = 2 << 30
 """A hundred times those of the whole published network."""
 
 MAX_WEIGHT = 1e6
-"""Trained weights stay below 100; with much larger ones, outputs are no numbers."""
+"""Trained weights stay below 100; with much larger ones, outputs become NaN."""
 
 T = TypeVar("T")
 
@@ -78,19 +78,19 @@ def read_weights(path: Path, *, device: str = "cpu") -> dict[str, Tensor]:
     return tensors
 
 
-def record_of(told: object, kind: type[T], *, where: str) -> T:
-    """Return a dataclass of what a config says, within the types and ranges that its fields are annotated with.
+def record_of(config: object, kind: type[T], *, where: str) -> T:
+    """Return a dataclass of a part of a config, within the types and ranges that its fields are annotated with.
 
     Raises:
         ValueError: A field is missing, unknown, of another type or out of range.
     """
-    if not isinstance(told, Mapping):
-        raise ValueError(f"{where} is a table, not {short(told)}")  # noqa: TRY004 - of a file, not of a caller
+    if not isinstance(config, Mapping):
+        raise ValueError(f"{where} is a table, not {short(config)}")  # noqa: TRY004 - of a file, not of a caller
     known = {field.name for field in fields(kind)}  # type: ignore[arg-type]  # a dataclass
-    if unknown := [name for name in told if name not in known]:
+    if unknown := [name for name in config if name not in known]:
         raise ValueError(f"{where} has no setting {short(unknown[0])}")
     try:
-        return msgspec.convert(told, kind)
+        return msgspec.convert(config, kind)
     except (msgspec.ValidationError, TypeError) as error:
         raise ValueError(f"{where}: {error}") from None
 
@@ -99,7 +99,7 @@ def check_state(modules: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     """Check that tensors fit a network, which may be on the device ``meta``, where it takes no memory.
 
     Raises:
-        ValueError: One is missing or too many, of another shape or type, no number or out of all range.
+        ValueError: One is missing or too many, of another shape or type, NaN or beyond ``MAX_WEIGHT``.
     """
     wanted = modules.state_dict()
     if missing := [name for name in wanted if name not in tensors]:
@@ -113,7 +113,7 @@ def check_state(modules: nn.Module, tensors: Mapping[str, Tensor]) -> None:
         if tensor.dtype != dtype:
             raise ValueError(f"{name} is of the type {tensor.dtype} in place of {dtype}")
         if tensor.is_floating_point() and not bool((tensor.abs() <= MAX_WEIGHT).all()):
-            raise ValueError(f"{name} holds what is no number, or beyond {MAX_WEIGHT:g}")
+            raise ValueError(f"{name} holds NaN or a value beyond {MAX_WEIGHT:g}")
 
 
 def on_meta() -> torch.device:

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: the first one asks for an orderly end, the second one ends the process at once."""
+"""SIGINT and SIGTERM: the first one asks for an orderly end, the second one ends the process immediately."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def in_thread(work: Callable[[], T], *, name: str) -> asyncio.Future[T]:
             result = lambda: outcome.set_exception(failure)  # noqa: E731 - two words
         else:
             result = lambda: outcome.set_result(value)  # noqa: E731 - likewise
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the result is not needed any more
             loop.call_soon_threadsafe(settle, result)
 
     threading.Thread(target=run, name=name, daemon=True).start()
@@ -48,7 +48,7 @@ def in_thread(work: Callable[[], T], *, name: str) -> asyncio.Future[T]:
 
 
 def call_all(calls: Iterable[Callable[[], object]], *, within_s: float) -> bool:
-    """Call several functions at once, each in a daemon thread, and wait for them.
+    """Call several functions concurrently, each in a daemon thread, and wait for them.
 
     Args:
         calls: The functions; their exceptions go to ``threading.excepthook``.

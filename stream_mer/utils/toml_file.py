@@ -1,17 +1,21 @@
-"""Bounded reading of TOML files (settings, mappings, rigs); every error names the file.
+"""Reads TOML files (settings, mappings, rigs) within bounds, and validates their tables with msgspec structs.
 
 The parser of the standard library takes time quadratic in the parts of a key, accepts integers of any length, and has
-no limit of depth. So extreme input is refused before and after it.
+no limit of depth. So extreme input is refused before and after it. Every error is one line that names the file, the
+key, the value and what would be right: the range, the type, or the name that was probably meant.
 """
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar, cast, get_args, get_type_hints
 
-from stream_mer.errors import SettingError, brief
+import msgspec
+
+from stream_mer.errors import SettingError, brief, did_you_mean
 
 MAX_BYTES = 1_000_000
 """Maximum size of a file."""
@@ -25,37 +29,44 @@ MAX_KEY, MAX_TEXT = 200, 20_000
 _PART = r"""(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')"""
 _TOO_MANY_PARTS = re.compile(rf"(?:^|[\[{{,])\s*+{_PART}(?:[ \t]*+\.[ \t]*+{_PART}){{{MAX_PARTS}}}", re.MULTILINE)
 
-T_co = TypeVar("T_co", covariant=True)
+T = TypeVar("T")
+StructT = TypeVar("StructT", bound=msgspec.Struct)
+
+
+_TYPES = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "a text",
+    "bool": "true or false",
+    "object": "a table",
+    "array": "a list",
+}
+_ERROR = re.compile(r"(?P<what>.*?)(?: - at `\$(?P<path>.*)`)?", re.DOTALL)
+_STEP = re.compile(r"\.(?P<key>[^.\[]+)|\[(?P<index>\d+)\]")
 
 
 class BadTomlError(ValueError):
-    """Text that is no TOML, or none that somebody wrote; the message goes on from the name of the file."""
+    """Text that is not TOML, or beyond the limits; the message continues after the name of the file."""
 
 
-class Maker(Protocol[T_co]):
-    """Makes something of what a file says."""
+def read_toml(path: Path, make: Callable[[dict[str, Any], str], T]) -> T:
+    """Read a file and make an object of it.
 
-    def __call__(self, table: Mapping[str, Any], *, name: str) -> T_co:
-        """Return it.
-
-        Args:
-            table: The file.
-            name: That of the file, without its ending.
-
-        Raises:
-            SettingError: The file holds what cannot be.
-        """
-
-
-def read_toml(path: Path, make: Maker[T_co]) -> T_co:
-    """Read a file and make something of it.
+    Args:
+        path: The file.
+        make: Returns the object; gets the table and the name of the file without its suffix.
 
     Raises:
-        SettingError: It cannot be read, is no TOML, or holds what cannot be; in one line that begins with the file.
+        SettingError: The file cannot be read, is not TOML, or is not valid; one line that begins with its path.
     """
-    table = _table(path)
     try:
-        return make(table, name=path.stem)
+        table = parse_toml(read_text(path))
+    except BadTomlError as error:
+        raise SettingError(f"{path} {error}") from error
+    except (OSError, ValueError) as error:
+        raise SettingError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+    try:
+        return make(table, path.stem)
     except SettingError as error:
         raise SettingError(f"{path}: {error}") from error
 
@@ -64,7 +75,7 @@ def parse_toml(text: str) -> dict[str, Any]:
     """Read a text as TOML.
 
     Raises:
-        BadTomlError: It is none, or its keys, depth or values are beyond all that somebody writes.
+        BadTomlError: It is not TOML, or its depth, keys or values are beyond the limits.
     """
     import tomllib  # noqa: PLC0415 - most runs read no file
 
@@ -98,11 +109,7 @@ def read_text(path: Path, *, max_bytes: int = MAX_BYTES) -> str:
 
 
 def _check(value: Any, *, depth: int) -> None:
-    """Refuse what is nested too deeply, and keys and values that are too long.
-
-    Raises:
-        BadTomlError: There is some.
-    """
+    """Refuse what is nested too deeply, and keys and values that are too long."""
     if depth > MAX_PARTS:
         raise BadTomlError(f"is nested too deeply, more than {MAX_PARTS} times")
     if isinstance(value, dict):
@@ -121,10 +128,93 @@ def _check(value: Any, *, depth: int) -> None:
         raise BadTomlError("has a whole number of more than 64 bits")
 
 
-def _table(path: Path) -> dict[str, Any]:
+def validated(table: object, kind: type[StructT], *, where: str = "", base: StructT | None = None) -> StructT:
+    """Make a struct of a table.
+
+    Args:
+        table: A part of a TOML file.
+        kind: The struct. Its ``Meta`` annotations give the ranges, and a ``description`` says in words what a key
+            wants. Unknown keys are refused.
+        where: What the table is called in errors, such as ``look``; empty for the top of the file.
+        base: Gives what the table does not say; None for the defaults of the struct.
+
+    Raises:
+        SettingError: The table does not fit; one line.
+    """
+    if not isinstance(table, Mapping):
+        raise SettingError(f"{where or 'the file'} is a table, not {brief(repr(table))}")
+    _check_keys(table, kind, where)
+    _refuse_infinite(table, where)
     try:
-        return parse_toml(read_text(path))
-    except (OSError, ValueError) as error:
-        if isinstance(error, BadTomlError):
-            raise SettingError(f"{path} {error}") from error
-        raise SettingError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+        return msgspec.convert({**({} if base is None else msgspec.to_builtins(base)), **table}, kind)
+    except msgspec.ValidationError as error:
+        raise SettingError(_explained(str(error), table, kind, where)) from None
+
+
+def _check_keys(table: Mapping[str, Any], kind: type[msgspec.Struct], where: str) -> None:
+    """Refuse unknown keys of a table and of the tables in it."""
+    hints = get_type_hints(kind)
+    for key, value in table.items():
+        name = f"{where}.{key}" if where else str(key)
+        if key not in kind.__struct_fields__:
+            raise SettingError(f"there is no setting {name}{did_you_mean(key, kind.__struct_fields__)}")
+        if isinstance(value, Mapping) and isinstance(hints[key], type) and issubclass(hints[key], msgspec.Struct):
+            _check_keys(value, hints[key], name)
+
+
+def _refuse_infinite(value: Any, name: str) -> None:
+    """Refuse infinity and NaN: TOML has them, and ranges let some of them pass."""
+    if isinstance(value, Mapping):
+        for key, each in value.items():
+            _refuse_infinite(each, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, list | tuple):
+        for each in value:
+            _refuse_infinite(each, name)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise SettingError(f"{name} is a number, not {value:g}")
+
+
+def _explained(message: str, table: Mapping[str, Any], kind: type[msgspec.Struct], where: str) -> str:  # noqa: PLR0911 - one for each error
+    """Return an error of msgspec in the words of a file's author."""
+    found = _ERROR.fullmatch(message)
+    what, path = (found["what"], found["path"] or "") if found else (message, "")
+    name, value, wanted = where, cast("Any", table), cast("Any", kind)
+    for step in _STEP.finditer(path):
+        if step["key"] is not None:
+            name, value = f"{name}.{step['key']}" if name else step["key"], value[step["key"]]
+            wanted = get_type_hints(wanted, include_extras=True)[step["key"]] if _is_struct(wanted) else wanted
+            if description := _first(wanted, "description"):
+                return f"{name} is {description}, not {brief(repr(value))}"
+        else:
+            value = value[int(step["index"])]
+    if missing := re.fullmatch(r"Object missing required field `(.*)`", what):
+        return f"{name}.{missing[1]} is missing".removeprefix(".")
+    if what.startswith("Invalid enum value"):
+        return f"{name}: there is no {brief(repr(value))}{did_you_mean(value, _literals(wanted))}"
+    if wrong_type := re.fullmatch(r"Expected `([a-z]+)(?: \| null)?`, got .*", what):
+        return f"{name} is {_TYPES.get(wrong_type[1], wrong_type[1])}, not {brief(repr(value))}"
+    low, above, high = (_first(wanted, bound) for bound in ("ge", "gt", "le"))
+    shown = brief(f"{value:g}" if isinstance(value, float) else repr(value))
+    if above is not None:
+        return f"{name} is above {above:g} and at most {high:g}, not {shown}"
+    if low is not None:
+        return f"{name} is {low:g} to {high:g}, not {shown}"
+    return f"{name}: {what}"
+
+
+def _is_struct(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+
+
+def _first(kind: Any, name: str) -> Any:
+    """Return the first value that a ``Meta`` in a type gives to one of its attributes; None for none."""
+    for each in (*getattr(kind, "__metadata__", ()), *get_args(kind)):
+        value = getattr(each, name) if isinstance(each, msgspec.Meta) else _first(each, name)
+        if value is not None:
+            return value
+    return None
+
+
+def _literals(kind: Any) -> list[str]:
+    """Return the words that a type with a ``Literal`` in it allows."""
+    return [word for each in get_args(kind) for word in ([each] if isinstance(each, str) else _literals(each))]

@@ -24,7 +24,7 @@ import stream_mer
 from stream_mer.errors import CheckpointError, LyricsError, SettingError, SourceError
 from stream_mer.lyrics import opening
 from stream_mer.lyrics.text_features import VECTOR_SIZE
-from stream_mer.outputs.files.writers import COLUMNS
+from stream_mer.outputs.files import COLUMNS
 from stream_mer.types import EmotionFrame, Latency, LyricLine
 
 RATE_HZ = 16_000

@@ -11,7 +11,7 @@ import pytest
 from stream_mer import config
 from stream_mer.config import EngineSettings, LyricsSettings, NatsSettings, SmoothingSettings, WindowSettings
 from stream_mer.errors import SettingError
-from stream_mer.utils.redaction import redact_address
+from stream_mer.utils.sanitise import redact_address
 
 
 @pytest.mark.parametrize("hop_s", [0.1, 0.5, 2.0])

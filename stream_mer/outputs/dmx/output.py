@@ -9,11 +9,18 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from stream_mer.errors import SettingError, brief
-from stream_mer.outputs.dmx.artnet import ArtnetLink
-from stream_mer.outputs.dmx.link import LightLink
-from stream_mer.outputs.dmx.presets import find_rig
+from stream_mer.outputs.dmx.links import (
+    GRADIENT_CHANNELS,
+    GRADIENT_LAMPS,
+    STRIP_LAMPS,
+    ArtnetLink,
+    LedFxLink,
+    LightLink,
+    WledLink,
+)
+from stream_mer.outputs.dmx.look import Look
 from stream_mer.outputs.dmx.render import LightShow
-from stream_mer.outputs.dmx.rig import MAX_RATE_HZ, Rig
+from stream_mer.outputs.dmx.rig import MAX_RATE_HZ, Fixture, Rig, find_rig
 from stream_mer.outputs.dmx.sacn import SacnLink
 from stream_mer.outputs.values import ShowValues
 from stream_mer.utils.hosts import check_host
@@ -103,7 +110,7 @@ class LightOutput:
 
 
 class Pacing:
-    """Decides when one universe is sent: at once when it changed, else just often enough to stay known."""
+    """Decides when to send one universe: when it changed, else just often enough to keep receivers alive."""
 
     def __init__(self) -> None:
         self._sent: bytes | None = None
@@ -111,7 +118,7 @@ class Pacing:
         self._repeats = 0
 
     def due(self, t: float, channels: bytes) -> bool:
-        """Tell whether to send these channels at ``t`` (seconds, rising); if so they count as sent."""
+        """Return whether to send these channels at ``t`` (seconds, rising); if so they count as sent."""
         if self._sent is not None and t - self._sent_t < SHORTEST_GAP_S:
             return False
         if channels != self._sent:
@@ -165,3 +172,20 @@ def _split(spec: str) -> tuple[Rig, tuple[str, ...]]:
     for host in hosts:
         check_host(host, brief(spec))
     return find_rig(name), hosts
+
+
+def wled_output(host: str, port: int, stream: str) -> LightOutput:
+    """Make the output for one controller: valence chooses the hue, arousal intensity and speed."""
+    strip = Fixture(name="strip", channels=("red", "green", "blue"), count=STRIP_LAMPS, offset_step=1 / STRIP_LAMPS)
+    rig = Rig(fixtures=(strip,), name="wled", rate_hz=30.0)
+    name = f"wled at {host}:{port}"
+    return LightOutput(rig, WledLink(host, port), LightShow(rig), name=name, stream=stream, claims=[name])
+
+
+def ledfx_output(host: str, port: int, stream: str) -> LightOutput:
+    """Make the output for one LedFx: the category chooses the colours, arousal the brightness."""
+    look = Look(colour="palette", rounds_per_min=0.0)
+    lamps = Fixture(name="gradient", channels=GRADIENT_CHANNELS, count=GRADIENT_LAMPS, offset_step=1 / GRADIENT_LAMPS)
+    rig = Rig(fixtures=(lamps,), name="ledfx", rate_hz=10.0, look=look)
+    name = f"ledfx at {host}:{port}"
+    return LightOutput(rig, LedFxLink(host, port), LightShow(rig), name=name, stream=stream, claims=[name])

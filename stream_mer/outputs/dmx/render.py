@@ -9,15 +9,16 @@ there.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from stream_mer.outputs.dmx.fixtures import FixtureProfile, Lamp, lamps_of, universes_of
 from stream_mer.outputs.dmx.look import GAMMA, Colour, Target, as_light, as_seen, blend, parse_colour, target
-from stream_mer.outputs.dmx.rig import UNIVERSE_LENGTH, Rig
+from stream_mer.outputs.dmx.rig import UNIVERSE_LENGTH, Fixture, Lamp, Rig, lamps_of, universes_of
 from stream_mer.outputs.safety import FailSafe, FlashLimit, Rgb
 from stream_mer.outputs.values import ShowState, ShowValues
 from stream_mer.types import CategoryChange, EmotionFrame, InputLevels, StreamEvent
+
+_COLOURS = ("red", "green", "blue")
 
 LONGEST_STEP_S = 0.1
 """Longest time step, seconds: after a pause light goes on as if no more had passed."""
@@ -26,8 +27,8 @@ LONGEST_STEP_S = 0.1
 class LightShow:
     """The lamps of a rig, following one stream.
 
-    Nothing is sent before the first values, so lamps stay as they are; the first values are shown at once. An operator
-    has priority: a blackout is always dark, and frozen or overridden values stay even if the music is gone.
+    Nothing is sent before the first values, so lamps stay as they are. The first values are shown without a fade. An
+    operator has priority: a blackout is always dark, and frozen or overridden values stay even if the music is gone.
 
     Args:
         rig: The lamps.
@@ -39,14 +40,18 @@ class LightShow:
         self._fail_safe = FailSafe(hold_s=safety.hold_s, fade_s=safety.fade_s, return_s=safety.return_s)
         self._lost = Target(colour=parse_colour(safety.lost_colour), intensity=safety.lost_intensity, speed=0.0)
         self._lamps = lamps_of(rig.fixtures)
-        self._drivers = _drivers_of(self._lamps)
+        self._drivers: dict[object, _Driver] = {}
+        for lamp in self._lamps:
+            if (key := _key(lamp)) not in self._drivers:
+                self._drivers[key] = _Driver(lamp)
+            self._drivers[key].lamps.append(lamp)
         self._universes = {number: bytearray(UNIVERSE_LENGTH) for number in universes_of(self._lamps)}
         for driver in self._drivers.values():
             self._put(driver)
         self._last_t: float | None = None
         self.begun = False
         """True from the first values on, when there is something to send."""
-        self._heard = False
+        self._has_values = False
         self._ending = False
         self._position = 0.0
         self._speed = 0.0
@@ -75,8 +80,8 @@ class LightShow:
             512 channels of each universe, by its number; empty before the first values.
         """
         share = self._fail_safe.update(t, alive=values.alive or values.hold in {"freeze", "override"})
-        self._heard = self._heard or values.alive or values.hold is not None
-        self.begun = self.begun or self._heard or share > 0
+        self._has_values = self._has_values or values.alive or values.hold is not None
+        self.begun = self.begun or self._has_values or share > 0
         if not self.begun:
             return {}
         self._wander(t, values)
@@ -97,7 +102,7 @@ class LightShow:
             return self._lost
         music = (
             target(self._rig.look, values, self._position + offset)
-            if self._heard
+            if self._has_values
             else replace(self._lost, intensity=0.0)
         )
         return blend(music, self._lost, share)
@@ -105,22 +110,20 @@ class LightShow:
     def _pace(self, values: ShowValues) -> _Pace:
         """How fast lamps may move."""
         safety = self._rig.safety
+        end_per_s = 1 / safety.end_fade_s
         if values.hold == "blackout":
             per_s = 1 / safety.blackout_s if safety.blackout_s > 0 else math.inf
             return _Pace(colour_per_s=0.0, intensity_per_s=per_s, speed_per_s=safety.speed_per_s, dark=True)
         if self._ending and safety.at_end == "dark":
-            return _Pace(
-                colour_per_s=0.0, intensity_per_s=1 / safety.end_fade_s, speed_per_s=safety.speed_per_s, dark=True
-            )
+            return _Pace(colour_per_s=0.0, intensity_per_s=end_per_s, speed_per_s=safety.speed_per_s, dark=True)
         if self._ending and safety.at_end == "look":
-            per_s = 1 / safety.end_fade_s
-            return _Pace(colour_per_s=per_s, intensity_per_s=per_s, speed_per_s=per_s)
+            return _Pace(colour_per_s=end_per_s, intensity_per_s=end_per_s, speed_per_s=end_per_s)
         return _Pace(
             colour_per_s=safety.colour_per_s, intensity_per_s=safety.intensity_per_s, speed_per_s=safety.speed_per_s
         )
 
     def _wander(self, t: float, values: ShowValues) -> None:
-        """Move all colours on their way around, while there is music and nobody has frozen it."""
+        """Move all colours on their way around, while there is music that is not frozen."""
         step_s = 0.0 if self._last_t is None else min(LONGEST_STEP_S, max(0.0, t - self._last_t))
         self._last_t = t
         if values.alive and values.hold in {None, "override"} and not self._ending:
@@ -144,7 +147,7 @@ class _Driver:
     """Lamps that are alike and so always show the same: computed once."""
 
     def __init__(self, lamp: Lamp) -> None:
-        self.lamps = [lamp]
+        self.lamps: list[Lamp] = []
         self.offset = lamp.offset
         self._fixture = lamp.fixture
         self._profile = FixtureProfile(lamp.fixture)
@@ -169,7 +172,7 @@ class _Driver:
         elif self._shown is None:
             self._shown, self._shown_t = replace(wanted, intensity=0.0), t
         else:
-            self.data = self._encode(self._shown, pace)  # the same light, but a blackout stops a strobe at once
+            self.data = self._encode(self._shown, pace)  # the same light, but a blackout stops a strobe immediately
         return self.data != before
 
     def _moved(self, shown: Target, wanted: Target, t: float, pace: _Pace) -> Target:
@@ -192,16 +195,6 @@ class _Driver:
         return self._profile.encode(as_light(shown.colour), intensity, shown.speed, strobe=not pace.dark)
 
 
-def _drivers_of(lamps: Sequence[Lamp]) -> dict[object, _Driver]:
-    drivers: dict[object, _Driver] = {}
-    for lamp in lamps:
-        if _key(lamp) in drivers:
-            drivers[_key(lamp)].lamps.append(lamp)
-        else:
-            drivers[_key(lamp)] = _Driver(lamp)
-    return drivers
-
-
 def _key(lamp: Lamp) -> object:
     """Equal for lamps that always show the same."""
     fixture = lamp.fixture
@@ -210,6 +203,81 @@ def _key(lamp: Lamp) -> object:
 
 def _towards(value: float, wanted: float, most: float) -> float:
     return value + min(most, max(-most, wanted - value))
+
+
+class FixtureProfile:
+    """Converts between light and the bytes of one kind of lamp.
+
+    Intensity goes to the dimmer if the lamp has one, else into the colours. What red, green and blue have in common
+    goes to the white channel if the lamp has one.
+
+    Args:
+        fixture: What the channels do.
+    """
+
+    def __init__(self, fixture: Fixture) -> None:
+        self._fixture = fixture
+        channels = fixture.channels
+        places: dict[str, int] = {name: i for i, name in enumerate(channels) if isinstance(name, str)}
+        self._places = {
+            name: (place, places.get(f"{name} fine"))
+            for name, place in places.items()
+            if name != "strobe" and not name.endswith(" fine")
+        }
+        self._strobe = places.get("strobe")
+        self._fixed = bytes(channel if isinstance(channel, int) else 0 for channel in channels)
+        self._has_dimmer = "dimmer" in places
+        self._has_white = "white" in places
+        self._has_colours = any(name in places for name in _COLOURS)
+
+    def encode(self, colour: Rgb, intensity: float, speed: float, *, strobe: bool = True) -> bytes:
+        """Return the bytes of one lamp or pixel.
+
+        Args:
+            colour: Linear light of the colour at its brightest, each part 0..1.
+            intensity: Share of that light, 0..1.
+            speed: 0..1.
+            strobe: Send the fixture's value to strobe channels; else 0.
+        """
+        left = 1.0 if self._has_dimmer else intensity
+        red, green, blue = (part * left for part in colour)
+        white = 0.0
+        if self._has_white:
+            white = min(red, green, blue) if self._has_colours else left
+            red, green, blue = red - white, green - white, blue - white
+        data = bytearray(self._fixed)
+        for name, share in (("dimmer", intensity), ("red", red), ("green", green), ("blue", blue), ("white", white)):
+            self._put(data, name, max(0.0, share) ** (1 / self._fixture.response))
+        self._put(data, "speed", speed)
+        if self._strobe is not None and strobe:
+            data[self._strobe] = self._fixture.strobe
+        return bytes(data)
+
+    def light(self, data: bytes) -> Rgb:
+        """Return the linear light that these bytes make, with white and dimmer; black for a lamp without light."""
+        dimmer = self._emitted(data, "dimmer") if self._has_dimmer else 1.0
+        white = self._emitted(data, "white")
+        if not self._has_colours and not self._has_white:
+            white = 1.0 if self._has_dimmer else 0.0
+        red, green, blue = (min(1.0, dimmer * (self._emitted(data, name) + white)) for name in _COLOURS)
+        return red, green, blue
+
+    def _put(self, data: bytearray, name: str, share: float) -> None:
+        if name not in self._places:
+            return
+        coarse, fine = self._places[name]
+        share = min(1.0, max(0.0, share))
+        if fine is None:
+            data[coarse] = round(255 * share)
+        else:
+            data[coarse], data[fine] = divmod(round(65535 * share), 256)
+
+    def _emitted(self, data: bytes, name: str) -> float:
+        if name not in self._places:
+            return 0.0
+        coarse, fine = self._places[name]
+        share = data[coarse] / 255 if fine is None else (256 * data[coarse] + data[fine]) / 65535
+        return float(share**self._fixture.response)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

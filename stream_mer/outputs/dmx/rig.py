@@ -1,19 +1,25 @@
-"""A rig: its lamps, how they look, what must never happen to them, and how they are reached. Pure.
+"""A rig: its lamps, how they look, what must never happen to them, and how they are reached.
 
-The structs are the tables of a rig file; ``Meta`` gives the ranges, and ``__post_init__`` checks what concerns several
-keys. ``presets`` reads the file.
+The structs are the tables of a rig file (TOML); ``Meta`` gives the ranges, and ``__post_init__`` checks what concerns
+several keys. Then: where each lamp's channels are, the presets, and the reading of rig files.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from typing import Annotated, Literal, TypeAlias, get_args
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 from msgspec import Meta, Struct
 
-from stream_mer.errors import SettingError
+from stream_mer.errors import SettingError, brief, did_you_mean
 from stream_mer.outputs.dmx.look import HexColour, Look
 from stream_mer.utils.hosts import check_host
+from stream_mer.utils.toml_file import read_toml, validated
 
 UNIVERSE_LENGTH = 512
 """Channels of a universe."""
@@ -40,7 +46,7 @@ Channel: TypeAlias = ChannelName | FineChannel | Annotated[int, Meta(ge=0, le=25
 CHANNELS: tuple[str, ...] = get_args(ChannelName)
 FINE: tuple[str, ...] = get_args(FineChannel)
 
-Rate: TypeAlias = Annotated[float, Meta(ge=10, le=MAX_RATE_HZ)]
+_Rate: TypeAlias = Annotated[float, Meta(ge=10, le=MAX_RATE_HZ)]
 _Share: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
 _PerSecond: TypeAlias = Annotated[float, Meta(gt=0, le=1e6)]
 _Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=1e6)]
@@ -160,8 +166,9 @@ class SacnSettings(Struct, frozen=True, kw_only=True):
             try:
                 ipaddress.IPv4Address(self.interface)
             except ValueError:
-                told = f"sacn.interface is an address such as 192.168.1.10, not {self.interface!r}"
-                raise SettingError(told) from None
+                raise SettingError(
+                    f"sacn.interface is an address such as 192.168.1.10, not {self.interface!r}"
+                ) from None
 
 
 class ArtnetSettings(Struct, frozen=True, kw_only=True):
@@ -197,7 +204,7 @@ class Rig(Struct, frozen=True, kw_only=True):
 
     fixtures: tuple[Fixture, ...]
     name: str = "stream_mer"
-    rate_hz: Rate = MAX_RATE_HZ
+    rate_hz: _Rate = MAX_RATE_HZ
     look: Look = Look()
     safety: Safety = Safety()
     sacn: SacnSettings = SacnSettings()
@@ -214,3 +221,256 @@ class Rig(Struct, frozen=True, kw_only=True):
             )
         if not 1 <= len(self.name.encode()) <= 63:
             raise SettingError(f"name is 1 to 63 bytes long, not {len(self.name.encode())}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slot:
+    """The first channel of one pixel.
+
+    Attributes:
+        universe: 1..63999.
+        start: Index of the channel, from 0.
+    """
+
+    universe: int
+    start: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lamp:
+    """One lamp: pixels that all show the same.
+
+    Attributes:
+        fixture: Kind of lamp.
+        offset: Where it is on its way around, rounds.
+        slots: First channels of its pixels, in order.
+    """
+
+    fixture: Fixture
+    offset: float
+    slots: tuple[Slot, ...]
+
+
+def lamps_of(fixtures: Iterable[Fixture]) -> tuple[Lamp, ...]:
+    """Lay out the lamps of a rig. A pixel that does not fit into a universe starts the next one.
+
+    Raises:
+        SettingError: Two fixtures overlap, or there are not enough universes.
+    """
+    lamps: list[Lamp] = []
+    taken: dict[tuple[int, int], Fixture] = {}
+    for fixture in fixtures:
+        for lamp in _lay_out(fixture):
+            lamps.append(lamp)
+            for slot in lamp.slots:
+                _take(taken, slot, fixture)
+    return tuple(lamps)
+
+
+def universes_of(lamps: Iterable[Lamp]) -> tuple[int, ...]:
+    """Return the numbers of the universes that are used, in order."""
+    return tuple(sorted({slot.universe for lamp in lamps for slot in lamp.slots}))
+
+
+def _lay_out(fixture: Fixture) -> list[Lamp]:
+    universe, start = fixture.universe, fixture.address - 1
+    lamps = []
+    for i in range(fixture.count):
+        slots = []
+        for _ in range(fixture.pixels):
+            if start + len(fixture.channels) > UNIVERSE_LENGTH:
+                universe, start = universe + 1, 0
+                if universe > MAX_UNIVERSE:
+                    raise SettingError(f"{fixture.name}: there is no universe {universe}")
+            slots.append(Slot(universe=universe, start=start))
+            start += fixture.spacing or len(fixture.channels)
+        offset = fixture.offset + i * fixture.offset_step
+        lamps.append(Lamp(fixture=fixture, offset=offset, slots=tuple(slots)))
+    return lamps
+
+
+def _take(taken: dict[tuple[int, int], Fixture], slot: Slot, fixture: Fixture) -> None:
+    for i in range(len(fixture.channels)):
+        other = taken.setdefault((slot.universe, slot.start + i), fixture)
+        if other is not fixture:
+            place = f"channel {slot.start + i + 1} of universe {slot.universe}"
+            raise SettingError(f"{other.name} and {fixture.name} both have {place}: give one another address")
+
+
+def used_channels(lamps: Iterable[Lamp]) -> Mapping[int, int]:
+    """Return how many channels of each universe are used, by number."""
+    used: Counter[int] = Counter()
+    for lamp in lamps:
+        for slot in lamp.slots:
+            used[slot.universe] += len(lamp.fixture.channels)
+    return used
+
+
+LOOKS = ("mood", "palette", "wash")
+"""Names of the presets; a rig file that names none starts with the first."""
+
+ABOUT: Mapping[str, str] = {
+    "mood": "valence chooses the hue (blue, violet, red, amber), arousal intensity and speed",
+    "palette": "each category has its colours, through which lamps wander; arousal is intensity and speed",
+    "wash": "a subtle wash: pale hues that move slowly, intensity within narrow limits",
+}
+"""What each preset does."""
+
+_PRESETS: Mapping[str, tuple[Look, Safety]] = {
+    "mood": (Look(), Safety()),
+    "palette": (Look(colour="palette", speed=(0.1, 1.0)), Safety()),
+    "wash": (
+        Look(
+            hue=(220.0, 400.0),
+            saturation=(0.25, 0.45),
+            wander=10.0,
+            intensity=(0.45, 0.65),
+            speed=(0.0, 0.3),
+            rounds_per_min=2.0,
+        ),
+        Safety(colour_per_s=0.1, intensity_per_s=0.1, return_s=5.0),
+    ),
+}
+
+_LAMPS = Fixture(name="lamps", channels=("red", "green", "blue"), count=16, offset_step=1 / 16)
+
+TABLES: Mapping[str, type[Struct]] = {
+    "look": Look,
+    "safety": Safety,
+    "sacn": SacnSettings,
+    "artnet": ArtnetSettings,
+}
+"""The tables of a rig file beside ``[[fixtures]]``."""
+
+
+def preset(name: str) -> Rig:
+    """Return a preset, one of ``LOOKS``: 16 RGB lamps, one after another from channel 1 of universe 1 on."""
+    look, safety = _PRESETS[name]
+    return Rig(fixtures=(_LAMPS,), name=f"stream_mer {name}", look=look, safety=safety)
+
+
+def find_rig(name: str) -> Rig:
+    """Return a preset, or read a rig file.
+
+    Raises:
+        SettingError: The name is neither, or the file is not valid.
+    """
+    if name in LOOKS:
+        return preset(name)
+    path = Path(name)
+    if path.suffix == ".toml" or os.path.exists(path):  # noqa: PTH110 - Path.exists raises where a name is too long
+        return read_toml(path, rig_of)
+    raise SettingError(
+        f"no rig is called {brief(repr(name))}, and a file would end in .toml{did_you_mean(name, LOOKS)}"
+    )
+
+
+class _Top(Struct, frozen=True, kw_only=True):
+    """A rig file, before its tables are read."""
+
+    preset: str = LOOKS[0]
+    name: str | None = None
+    rate_hz: _Rate | None = None
+    look: dict[str, Any] = {}
+    safety: dict[str, Any] = {}
+    sacn: dict[str, Any] = {}
+    artnet: dict[str, Any] = {}
+    fixtures: list[dict[str, Any]] | None = None
+
+
+def rig_of(table: Mapping[str, Any], name: str) -> Rig:
+    """Make a rig of a rig file. What the file does not say is as in its preset.
+
+    Args:
+        table: The file.
+        name: Name of the rig, unless the file gives another.
+
+    Raises:
+        SettingError: A key is unknown, a value is not valid, or lamps overlap.
+    """
+    if not isinstance(table.get("fixtures", []), list):
+        raise SettingError("fixtures is written [[fixtures]], once for each kind of lamp")
+    top = validated(table, _Top)
+    if top.preset not in LOOKS:
+        raise SettingError(f"preset: there is no {brief(repr(top.preset))}{did_you_mean(top.preset, LOOKS)}")
+    base = preset(top.preset)
+    parts: dict[str, Any] = {key: _part(key, table.get(key, {}), getattr(base, key)) for key in TABLES}
+    if top.fixtures is None and "preset" in table:
+        fixtures = base.fixtures  # a file that names a preset and no lamps has those of the preset
+    else:
+        fixtures = tuple(_fixture(each, i) for i, each in enumerate(top.fixtures or [], 1))
+    rate_hz = base.rate_hz if top.rate_hz is None else top.rate_hz
+    rig = Rig(fixtures=fixtures, name=name if top.name is None else top.name, rate_hz=rate_hz, **parts)
+    lamps_of(rig.fixtures)
+    return rig
+
+
+def _part(key: str, table: Mapping[str, Any], base: Struct) -> Struct:
+    if key == "sacn" and isinstance(table.get("to"), str):
+        table = {**table, "to": [table["to"]]}
+    return validated(table, TABLES[key], where=key, base=base)
+
+
+def _fixture(table: Mapping[str, Any], number: int) -> Fixture:
+    given = table.get("name")
+    where = given if isinstance(given, str) else f"fixtures[{number}]"
+    return validated({"name": where, **table}, Fixture, where=where)
+
+
+EXAMPLES: Mapping[str, str] = {
+    "rig": """\
+# Lamps for `stream-mer serve --sacn rig.toml`; docs/DMX.md explains every key.
+preset = "mood"                 # mood, palette or wash: gives what this file leaves out
+name = "club"                   # what consoles show as the source
+
+[sacn]
+priority = 100                  # receivers follow the source of the highest priority
+# to = ["192.168.1.50"]         # unicast; without it multicast
+
+[artnet]
+# to = "192.168.1.60"           # for --artnet rig.toml
+first_universe = 0              # the Art-Net universe that universe 1 is sent to
+
+[look]
+intensity = [0.3, 1.0]          # at the calmest and at the most excited
+hue = [240, 400]                # degrees, at the least and at the most pleasant
+
+[safety]
+hold_s = 10                     # without audio or model: hold for so long,
+fade_s = 5                      # then fade so slowly
+lost_colour = "#ff9a4d"         # to this colour
+lost_intensity = 0.4
+at_end = "hold"                 # at the end of the program: hold, look (that of lost_...) or dark
+
+[[fixtures]]
+name = "front"
+universe = 1
+address = 1
+channels = ["dimmer", "red", "green", "blue", "white", "strobe"]
+count = 4                       # one after another
+offset_step = 0.25              # colours wander from lamp to lamp
+
+[[fixtures]]
+name = "heads"
+universe = 1
+address = 101
+channels = ["dimmer", "dimmer fine", "red", "green", "blue", "speed", 255]    # 255: a shutter, held open
+count = 2
+""",
+    "wled": """\
+# A strip of 300 pixels on a WLED controller, for `stream-mer serve --sacn wled.toml@WLED-ADDRESS`.
+# WLED: Config > Sync Interfaces > Realtime: type E1.31 (sACN), start universe 1, DMX mode "Multi RGB", start address 1.
+# Without data for its time-out (2.5 s), and at the end of the stream, it goes back to its own effect.
+preset = "palette"
+name = "strip"
+
+[[fixtures]]
+name = "strip"
+channels = ["red", "green", "blue"]     # the order of WLED's DMX mode; it knows that of the LEDs itself
+count = 20                              # 20 lamps ...
+pixels = 15                             # ... of 15 pixels each; past 170 pixels it goes on in universe 2
+offset_step = 0.05
+response = 1.0                          # 2.8 where "Disable realtime gamma correction" is not ticked
+""",
+}
+"""Example rig files, by name."""

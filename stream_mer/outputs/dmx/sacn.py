@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from stream_mer.errors import SettingError
-from stream_mer.outputs.dmx.link import LightLink
+from stream_mer.outputs.dmx.links import LightLink
 from stream_mer.outputs.dmx.rig import SacnSettings
 from stream_mer.utils.log_limit import LimitedLog
 

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 
 from stream_mer.errors import ServeError, SettingError, did_you_mean
 from stream_mer.outputs.osc.mapping import address_part
-from stream_mer.outputs.osc.packets import BadPacketError, decode
+from stream_mer.outputs.osc.transport import BadPacketError, decode
 from stream_mer.ports import EventHub
 from stream_mer.types import MAX_SECONDS, ControlAction, ControlCommand, OverrideValues
 from stream_mer.utils.hosts import is_loopback
@@ -95,7 +95,7 @@ def _override(arguments: Sequence[object]) -> OverrideValues:
 class OscInput:
     """Receives commands over UDP and hands them to the hub, as websocket clients do; a ``Plugin`` of ``runner``.
 
-    OSC has no tokens: whoever reaches the port is an operator.
+    OSC has no authentication: every sender that reaches the port is an operator.
 
     Args:
         host: Address to bind.
@@ -118,12 +118,12 @@ class OscInput:
 
     @property
     def notice(self) -> str:
-        """The line for whoever started the server."""
+        """The line that ``serve`` prints when it starts."""
         host = f"[{self._host}]" if ":" in self._host else self._host
-        heard = f"OSC in     udp://{host}:{self.port}"
+        notice = f"OSC in     udp://{host}:{self.port}"
         if is_loopback(self._host):
-            return heard
-        return heard + "  NOT PRIVATE: anybody in this network may freeze, override or black out the show"
+            return notice
+        return notice + "  NOT PRIVATE: anyone in this network may freeze, override or black out the show"
 
     def start(self, hub: EventHub) -> None:
         """Bind the port and start to listen.
@@ -186,7 +186,7 @@ class OscInput:
 
 
 def parse_place(text: str) -> tuple[str, int]:
-    """Parse ``PORT`` or ``HOST:PORT``; without a host only this machine is listened to.
+    """Parse ``PORT`` or ``HOST:PORT``; without a host only this machine may send.
 
     Raises:
         SettingError: The text is neither.

@@ -282,8 +282,8 @@ class OscMapping:
     Attributes:
         fields: What is sent; every address once.
         strings: Send texts; without it, text fields are skipped.
-        step: Smallest change that is sent at once, as a share of the range, 0..0.1; smaller changes wait for the
-            refresh once a second.
+        step: Smallest change that is sent immediately, as a share of the range, 0..0.1; smaller changes wait for
+            the refresh once a second.
         light: The receiver's faders control light: the flash limit applies, and all go to 0 in a blackout.
         hold_s: How long the last values stay when audio or model are gone, 0 or more.
         fade_s: How long they then take to fade to neutral, above 0.

@@ -1,114 +1,193 @@
-"""OSC output: sends the values of a stream to one receiver, over UDP or TCP."""
+"""OSC output: decides what one receiver is sent and when, and sends it.
+
+``OscComposer`` and ``Sweep`` are pure: what changed, everything once a second, within the limits of safety.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import socket
-from collections.abc import Callable
-from typing import Protocol
+import math
+from dataclasses import dataclass
 
-from stream_mer.outputs.osc.composer import OscComposer, OscMessage
-from stream_mer.outputs.osc.packets import encode, with_length, with_slip
-from stream_mer.outputs.osc.targets import OscTarget, Transport
+from stream_mer.outputs.osc.mapping import CATEGORY_CHOICES, HOLD_CHOICES, MAX_TEXT, Argument, OscField, OscMapping
+from stream_mer.outputs.osc.targets import OscTarget
+from stream_mer.outputs.osc.transport import Link, encode, open_link
+from stream_mer.outputs.safety import FailSafe, FlashLimit, SlewLimit
 from stream_mer.outputs.values import ShowValues
 
-CONNECT_S = 3.0
-STUCK_S = 1.0
-"""A TCP receiver that takes nothing for this time is connected to again: what it would get by then is old."""
+REFRESH_S = 1.0
+"""Everything is sent again after this time, for receivers that came late or missed a datagram."""
 
-SEND_BUFFER_BYTES = 16_384
-"""What the kernel may buffer for a slow receiver: little, because old values are useless."""
+TRIGGER_REST_S = 0.5
+"""Shortest time between two firings of a trigger, which may start light: an operator's hand can cross from one category
+to another many times a second."""
 
-
-_READS = 16
-"""Reads at most before a packet is sent: a receiver that talks without end must not block sending."""
-
-
-class Link(Protocol):
-    """An open connection to a receiver."""
-
-    def send(self, packet: bytes) -> None:
-        """Send one packet.
-
-        Raises:
-            OSError: The packet cannot be sent, or the other end is gone.
-        """
-
-    def close(self) -> None: ...
+_TURN = 0.5
+"""From this share of neutral on, choices and texts are neutral, too."""
 
 
-def open_link(transport: Transport, host: str, port: int) -> Link:
-    """Find the receiver and, with TCP, connect to it.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OscMessage:
+    """One message with one argument; never part of a bundle."""
 
-    Raises:
-        OSError: The host is unknown, or nobody accepts the connection.
-    """
-    if transport == "udp":
-        return UdpLink(host, port)
-    return TcpLink(host, port, frame=with_length if transport == "tcp" else with_slip)
+    address: str
+    argument: Argument
 
 
-class UdpLink:
-    """Sends datagrams; whether anybody receives them is unknown.
+class OscComposer:
+    """Decides what one receiver is sent.
 
-    Raises:
-        OSError: The host is unknown.
-    """
-
-    def __init__(self, host: str, port: int) -> None:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
-        # "localhost" may be ::1 first, where hardly any receiver of OSC listens; UDP would not tell.
-        family, kind, protocol, _, address = min(found, key=lambda each: each[0] != socket.AF_INET)
-        self._address = address
-        self._socket = socket.socket(family, kind, protocol)
-        self._socket.settimeout(0)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)  # a whole network may listen
-
-    def send(self, packet: bytes) -> None:
-        with contextlib.suppress(BlockingIOError):  # the network is busy: this value is lost, the next one comes soon
-            self._socket.sendto(packet, self._address)
-
-    def close(self) -> None:
-        self._socket.close()
-
-
-class TcpLink:
-    """Sends packets over one connection, and discards what comes back.
+    When audio or model are gone, the last values are held and then fade to neutral: valence and arousal 0, even
+    probabilities, levels 0, the category unknown. The same neutral values are sent before the first frame. Values that
+    an operator holds stay, whatever happens to audio and model.
 
     Args:
-        host: Name or address.
-        port: Its port.
-        frame: Frames a packet for the wire.
-
-    Raises:
-        OSError: Nobody accepts the connection.
+        mapping: What is sent.
+        stream: Name of the stream, for the addresses.
     """
 
-    def __init__(self, host: str, port: int, *, frame: Callable[[bytes], bytes]) -> None:
-        self._frame = frame
-        self._socket = socket.create_connection((host, port), timeout=CONNECT_S)
-        self._socket.settimeout(STUCK_S)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+    def __init__(self, mapping: OscMapping, *, stream: str) -> None:
+        self._mapping = mapping
+        self._fail_safe = FailSafe(hold_s=mapping.hold_s, fade_s=mapping.fade_s)
+        self._begun = False
+        self._refreshed_at: float | None = None
+        self._outputs = [_output(field, mapping, stream) for field in mapping.sent]
 
-    def send(self, packet: bytes) -> None:
-        self._drain()
-        self._socket.sendall(self._frame(packet))
+    def update(self, t: float, values: ShowValues) -> list[OscMessage]:
+        """Return the messages to send at ``t``, seconds, rising from call to call."""
+        neutral = self._neutral_share(t, values)
+        refresh = self._refreshed_at is None or t - self._refreshed_at >= REFRESH_S
+        if refresh:
+            self._refreshed_at = t
+        messages = []
+        for output in self._outputs:
+            argument = output.update(t, values, neutral, refresh=refresh)
+            if argument is not None:
+                messages.append(OscMessage(address=output.address, argument=argument))
+        return messages
 
-    def close(self) -> None:
-        self._socket.close()
+    def reset(self) -> None:
+        """Send everything the next time: the receiver is new or missed something."""
+        self._refreshed_at = None
 
-    def _drain(self) -> None:
-        """Read what the receiver sends: a desk whose answers nobody reads closes the connection in the end."""
-        self._socket.settimeout(0)
-        try:
-            for _ in range(_READS):
-                if not self._socket.recv(65_536):
-                    raise ConnectionResetError("the other end has closed the connection")
-        except BlockingIOError:
-            pass  # nothing more for now
-        finally:
-            self._socket.settimeout(STUCK_S)
+    def last_messages(self) -> list[OscMessage]:
+        """Return the messages at the end: the stream is not alive any more."""
+        return [
+            OscMessage(address=output.address, argument=output.field.sent_scale.number(0.0))
+            for output in self._outputs
+            if output.field.name == "alive"
+        ]
+
+    def _neutral_share(self, t: float, values: ShowValues) -> float:
+        held = values.hold is not None
+        self._begun = self._begun or values.alive or held
+        if not self._begun:
+            return 1.0
+        share = self._fail_safe.update(t, alive=values.alive or held)
+        return 0.0 if held else share
+
+
+class _Output:
+    """A field on its way to its address; this one is for texts and choices."""
+
+    def __init__(self, field: OscField, mapping: OscMapping, stream: str) -> None:
+        self.field = field
+        self.address = field.address_of(stream)
+        self.mapping = mapping
+        self._sent: Argument | None = None
+
+    def update(self, t: float, values: ShowValues, neutral: float, *, refresh: bool) -> Argument | None:
+        """Return what to send; None for nothing."""
+        argument = self.argument(t, values, neutral)
+        if not refresh and self._sent is not None and not self.differs(argument, self._sent):
+            return None
+        self._sent = argument
+        return argument
+
+    def argument(self, t: float, values: ShowValues, neutral: float) -> Argument:
+        del t
+        source = self.field.source
+        is_neutral = neutral >= _TURN and self.field.name not in {"hold", "hold_name"}
+        argument = source.neutral if is_neutral else source.read(values)
+        # A zero byte would end the text for the receiver.
+        return argument.replace("\0", "")[:MAX_TEXT] if isinstance(argument, str) else argument
+
+    def differs(self, argument: Argument, sent: Argument) -> bool:
+        return argument != sent
+
+
+class _Flag(_Output):
+    """0 or 1: never faded."""
+
+    def argument(self, t: float, values: ShowValues, neutral: float) -> Argument:
+        del t, neutral
+        return self.field.sent_scale.number(float(self.field.source.read(values)))
+
+
+class _Number(_Output):
+    """A value that moves gradually, within its slew limit and, for light, the flash limit."""
+
+    def __init__(self, field: OscField, mapping: OscMapping, stream: str) -> None:
+        super().__init__(field, mapping, stream)
+        scale = field.sent_scale
+        self._step = mapping.step * (scale.high - scale.low)
+        per_s = field.source.slew_per_s if field.slew_per_s is None else field.slew_per_s
+        self._slew = SlewLimit(per_s) if math.isfinite(per_s) else None
+        self._flash = FlashLimit() if mapping.light else None
+
+    def argument(self, t: float, values: ShowValues, neutral: float) -> Argument:
+        share = (1 - neutral) * self._live(values) + neutral * float(self.field.source.neutral)
+        dark = self.mapping.light and values.hold == "blackout"
+        if dark:
+            share = 0.0
+        if self._slew is not None:
+            share = self._slew.update(t, share)
+        if self._flash is not None:
+            share, _, _ = self._flash.update(t, (share, share, share), urgent=dark)
+        return self.field.sent_scale.number(share)
+
+    def differs(self, argument: Argument, sent: Argument) -> bool:
+        # Rounding must not hide a change of exactly one step.
+        return argument != sent and abs(float(argument) - float(sent)) >= 0.999 * self._step
+
+    def _live(self, values: ShowValues) -> float:
+        share = float(self.field.source.read(values))
+        return min(1.0, max(0.0, share)) if math.isfinite(share) else float(self.field.source.neutral)
+
+
+class _Trigger(_Output):
+    """An occurrence: sent once and never refreshed. One that comes too soon waits, and is sent if it is still true."""
+
+    def __init__(self, field: OscField, mapping: OscMapping, stream: str) -> None:
+        super().__init__(field, mapping, stream)
+        self._seen: Argument | None = None
+        self._fired_at = -math.inf
+        self._pressed = False
+
+    def update(self, t: float, values: ShowValues, neutral: float, *, refresh: bool) -> Argument | None:
+        del neutral, refresh
+        count = self.field.source.read(values)
+        happened = self._seen is not None and float(count) > float(self._seen)
+        fires = happened and t - self._fired_at >= TRIGGER_REST_S
+        if fires:
+            self._fired_at = t
+        if fires or not happened:
+            self._seen = count
+        released = self._pressed and not fires
+        self._pressed = fires and self.field.release
+        if not fires and not released:
+            return None
+        return self.field.sent_scale.number(1.0 if fires else 0.0)
+
+
+def _output(field: OscField, mapping: OscMapping, stream: str) -> _Output:
+    match field.source.kind:
+        case "signed" | "share" | "level":
+            return _Number(field, mapping, stream)
+        case "flag":
+            return _Flag(field, mapping, stream)
+        case "trigger":
+            return _Trigger(field, mapping, stream)
+    return _Output(field, mapping, stream)
 
 
 class OscOutput:
@@ -148,7 +227,7 @@ class OscOutput:
         return self._send(self._composer.update(t, values))
 
     def finish(self) -> None:
-        """Tell the receiver that the stream is not alive any more; all other values stay."""
+        """Send that the stream is no longer alive; all other values stay."""
         self._send(self._composer.last_messages())
 
     def close(self) -> None:
@@ -162,3 +241,67 @@ class OscOutput:
         for message in messages:
             self._link.send(encode(message.address, message.argument))
         return len(messages)
+
+
+STEP_S = 4.0
+"""How long each address moves, seconds."""
+
+_TOP = 0.475
+"""Where in its step a number is highest, as a share; it is back a little before the end."""
+
+_CHOICES = {"category": CATEGORY_CHOICES, "hold": HOLD_CHOICES}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepStep:
+    """One moment of a sweep.
+
+    Attributes:
+        field: The field that moves now.
+        message: What to send; None for nothing new.
+    """
+
+    field: OscField
+    message: OscMessage | None
+
+
+class Sweep:
+    """Moves one address after another slowly, again and again, so that a desk can learn them.
+
+    Args:
+        mapping: What the receiver gets.
+        stream: Name of the stream, for the addresses.
+    """
+
+    def __init__(self, mapping: OscMapping, *, stream: str) -> None:
+        self._fields = mapping.sent
+        self._stream = stream
+        self._sent: tuple[int, Argument] | None = None
+
+    @property
+    def duration_s(self) -> float:
+        """How long one round takes, seconds."""
+        return STEP_S * len(self._fields)
+
+    def update(self, t: float) -> SweepStep:
+        """Return what happens ``t`` seconds after the start."""
+        turn = int(t // STEP_S)
+        field = self._fields[turn % len(self._fields)]
+        argument = _argument(field, t % STEP_S / STEP_S)
+        if self._sent == (turn, argument):
+            return SweepStep(field=field, message=None)
+        self._sent = (turn, argument)
+        return SweepStep(field=field, message=OscMessage(address=field.address_of(self._stream), argument=argument))
+
+
+def _argument(field: OscField, share: float) -> Argument:
+    """Return the argument of a field at a share of its step: numbers rise and fall, and end where they began."""
+    match field.source.kind:
+        case "text":
+            return "stream-mer test"
+        case "choice":
+            choices = _CHOICES[field.name]
+            return int(share * len(choices)) % len(choices)
+        case "flag" | "trigger":
+            return field.sent_scale.number(float(share < 0.5))
+    return field.sent_scale.number(max(0.0, 1.0 - abs(share / _TOP - 1.0)))

@@ -17,7 +17,8 @@ import msgspec
 from msgspec import Meta
 
 from stream_mer.errors import SettingError, brief, did_you_mean
-from stream_mer.outputs.dmx.wled_ledfx import LEDFX_PORT, WLED_PORT, ledfx_output, wled_output
+from stream_mer.outputs.dmx.links import LEDFX_PORT, WLED_PORT
+from stream_mer.outputs.dmx.output import ledfx_output, wled_output
 from stream_mer.outputs.osc.mapping import (
     ADDRESS,
     FIELDS,
@@ -32,8 +33,7 @@ from stream_mer.outputs.osc.mapping import (
 from stream_mer.outputs.runner import MAX_RATE_HZ, ShowOutput
 from stream_mer.types import CATEGORIES
 from stream_mer.utils.hosts import check_host
-from stream_mer.utils.toml_file import read_toml
-from stream_mer.utils.validation import validated
+from stream_mer.utils.toml_file import read_toml, validated
 
 Transport: TypeAlias = Literal["udp", "tcp", "slip"]
 """``tcp`` is OSC 1.0 with a length before each packet, ``slip`` is OSC 1.1."""
@@ -154,7 +154,7 @@ class _FieldTable(msgspec.Struct, kw_only=True):
     release: bool = False
 
 
-def target_of(table: Mapping[str, Any], *, name: str) -> OscTarget:
+def target_of(table: Mapping[str, Any], name: str) -> OscTarget:
     """Make a receiver of a mapping file.
 
     Args:

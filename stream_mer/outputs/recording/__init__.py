@@ -1,1 +1,1 @@
-"""A show on disk: what was published and, if wanted, what was heard; to be served again, drawn and exported."""
+"""Recordings of shows: the events and, if requested, the audio, on disk."""

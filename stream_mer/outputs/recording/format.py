@@ -56,7 +56,7 @@ class Header(msgspec.Struct, tag_field="type", tag="recording", kw_only=True, fr
         format: Version of the format; it grows when older versions of stream_mer can no longer read it.
         server: Name and version of the recording server.
         started_at: Start of the recording, ISO 8601 with the time zone.
-        hello: What clients were told first.
+        hello: The first message that clients got.
         audio: File of each stream's audio, by the stream; empty if no audio was recorded.
     """
 

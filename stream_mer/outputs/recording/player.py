@@ -46,7 +46,7 @@ class Player:
 
     Args:
         recording: What to play.
-        hub: Where to publish; it gets a sink for each stream at once.
+        hub: Where to publish.
         playing: How.
         clock: Seconds, monotonic.
 
@@ -174,7 +174,7 @@ def shifted(event: StreamEvent, shift: Shift, *, laps: int = 1) -> StreamEvent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Lap:
-    """One pass of what is played.
+    """One pass through the recording.
 
     Attributes:
         length_s: From one start to the next, seconds.

@@ -130,7 +130,7 @@ class Recorder:
         return _TappedSource(source, lambda chunk: self._on_chunk(stream, chunk)) if self._audio else source
 
     def stop(self) -> None:
-        """Write what is queued, and end; idempotent, from any thread."""
+        """Write all queued items, and end; idempotent, from any thread."""
         stops = [sound.stop for sound in self._sounds.values()]
         if self._events is not None:
             stops.append(self._events.stop)
@@ -214,7 +214,7 @@ class BackgroundWriter(Generic[T]):
             self._items.put(item)
 
     def stop(self) -> None:
-        """Write what is queued, and end; idempotent."""
+        """Write all queued items, and end; idempotent."""
         self._items.close()
         if self._thread.ident is not None:
             self._thread.join(END_WITHIN_S)
@@ -258,7 +258,7 @@ class BackgroundWriter(Generic[T]):
 
 
 def _header(hello: Any, *, started_at: str, audio: dict[str, str]) -> dict[str, Any]:
-    """Return the first line: a ``Header`` that holds all that clients are told first."""
+    """Return the first line: a ``Header`` with the whole first message that clients get."""
     read = msgspec.convert(hello, Hello, from_attributes=True)
     header = Header(server=hello.server, started_at=started_at, hello=read, audio=audio)
     return {**msgspec.to_builtins(header), "hello": hello}
@@ -314,7 +314,7 @@ class FlacFile:
         self._position = 0
 
     def write(self, item: AudioChunk, *, lost: int) -> None:  # noqa: ARG002 - a gap in the samples shows it
-        """Write a chunk, after silence for what is missing before it; samples that were written before are skipped."""
+        """Write a chunk, after silence for samples missing before it; samples that were written before are skipped."""
         while self._position < item.start_sample:
             self._encode(np.zeros(min(_SILENCE_SAMPLES, item.start_sample - self._position), np.float32))
         self._encode(item.samples[max(0, self._position - item.start_sample) :])

@@ -8,8 +8,8 @@ from click.testing import CliRunner
 from stream_mer.cli.lights import command
 from stream_mer.errors import SettingError
 from stream_mer.event_json import MessageEncoder, encode
-from stream_mer.outputs.dmx.presets import EXAMPLES, LOOKS, preset
 from stream_mer.outputs.dmx.render import preview
+from stream_mer.outputs.dmx.rig import EXAMPLES, LOOKS, preset
 from tools.examples import FRAME, LINE
 
 

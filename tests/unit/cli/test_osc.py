@@ -10,8 +10,8 @@ import pytest
 
 from stream_mer.cli import osc
 from stream_mer.outputs.osc import composer
-from stream_mer.outputs.osc.packets import decode
 from stream_mer.outputs.osc.targets import OTHER_RECEIVERS, PRESETS
+from stream_mer.outputs.osc.transport import decode
 
 
 def test_it_lists_the_presets(stream_mer):
@@ -110,7 +110,7 @@ def test_a_monitor_prints_what_comes_and_lets_nobody_move_the_cursor(stream_mer,
     code, out, err = stream_mer("osc", "--monitor", "9000")
     assert code == 130
     assert out.splitlines()[1:] == ["10.0.0.1  /a  1.0", r"10.0.0.1  /b  \u001b[2J"]
-    assert err.rstrip() == "10.0.0.1  7 bytes that are no OSC"
+    assert err.rstrip() == "10.0.0.1  7 bytes that are not OSC"
 
 
 def test_a_port_in_use_is_told(stream_mer):

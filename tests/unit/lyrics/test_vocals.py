@@ -119,5 +119,5 @@ def test_weights_that_are_no_numbers_are_one_clear_error(value: float, network: 
     with torch.no_grad():
         network.last.weight.fill_(value)
     save_detector(network, tmp_path, training={})
-    with pytest.raises(CheckpointError, match=r"last\.weight holds what is no number"):
+    with pytest.raises(CheckpointError, match=r"last\.weight holds NaN or a value"):
         load_detector(tmp_path)

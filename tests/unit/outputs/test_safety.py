@@ -165,8 +165,6 @@ def test_a_slew_limit_moves_no_faster_than_it_may():
     assert slew.update(0.2, -1.0) == pytest.approx(0.3)
     assert slew.update(5.0, -1.0) == -1.0
     assert slew.update(5.0, 1.0) == -1.0, "no time, no way"
-    with pytest.raises(ValueError, match="above 0"):
-        SlewLimit(0.0)
 
 
 def test_on_loss_it_holds_then_fades_and_comes_back_slowly():
@@ -183,9 +181,3 @@ def test_on_loss_it_holds_then_fades_and_comes_back_slowly():
 def test_a_short_loss_is_not_seen():
     safe = FailSafe(hold_s=2.0, fade_s=1.0)
     assert [safe.update(t, alive=t not in {1.0, 2.0}) for t in (0.0, 1.0, 2.0, 2.5, 9.0)] == [0, 0, 0, 0, 0]
-
-
-@pytest.mark.parametrize("times", [{"hold_s": -1}, {"fade_s": 0}, {"return_s": 0}])
-def test_times_that_cannot_be_are_refused(times):
-    with pytest.raises(ValueError, match="above 0"):
-        FailSafe(**times)

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from stream_mer.outputs import safety
-from stream_mer.outputs.dmx.presets import ABOUT, TABLES, rig_of
-from stream_mer.outputs.dmx.rig import Fixture, Rig, Safety
+from stream_mer.outputs.dmx.rig import ABOUT, TABLES, Fixture, Rig, Safety, rig_of
 from stream_mer.outputs.osc.targets import find_target
 from tools.docgen import DMX, OSC, PAGES, ROOT, about_attributes, main
 

@@ -16,7 +16,7 @@ from stream_mer import cli, errors
 from stream_mer.cli import COMMANDS
 from stream_mer.cli.settings import shown
 from stream_mer.cluster import bus
-from stream_mer.utils.redaction import public_address, redact, redact_address
+from stream_mer.utils.sanitise import public_address, redact, redact_address
 
 SECRETS = ("pa55word", "k3yk3y", "t0k3n", "fr4gment")
 ADDRESS = "http://dj:pa55word@127.0.0.1:9/live?key=k3yk3y&x=t0k3n#fr4gment"

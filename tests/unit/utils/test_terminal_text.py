@@ -21,7 +21,7 @@ from stream_mer import cli
 from stream_mer.cli.echo import EscapingFile, echo
 from stream_mer.errors import SettingError
 from stream_mer.utils.escaping_console import EscapingConsole
-from stream_mer.utils.terminal_text import escape
+from stream_mer.utils.sanitise import escape
 
 HOSTILE = "a\x1b]0;owned\x07b\x9b2Jc\u202edlrow\u2066e\r\x00\x7f\udcff"
 ESCAPED = r"a\u001b]0;owned\u0007b\u009b2Jc\u202edlrow\u2066e\u000d\u0000\u007f\udcff"

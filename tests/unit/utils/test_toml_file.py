@@ -8,7 +8,7 @@ from stream_mer.errors import SettingError
 from stream_mer.utils.toml_file import MAX_BYTES, parse_toml, read_toml
 
 
-def what_it_says(table, *, name):
+def what_it_says(table, name):
     if "no" in table:
         raise SettingError("no is no key")
     return name, table

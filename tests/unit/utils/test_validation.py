@@ -6,7 +6,7 @@ import pytest
 from msgspec import Meta, Struct
 
 from stream_mer.errors import SettingError
-from stream_mer.utils.validation import validated
+from stream_mer.utils.toml_file import validated
 
 
 class Inner(Struct, frozen=True):

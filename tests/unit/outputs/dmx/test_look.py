@@ -6,10 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_mer.outputs.dmx.fixtures import FixtureProfile, lamps_of, universes_of, used_channels
 from stream_mer.outputs.dmx.look import Look, Target, as_light, as_seen, blend, hex_of, parse_colour, target
-from stream_mer.outputs.dmx.presets import LOOKS, preset
-from stream_mer.outputs.dmx.rig import Fixture
+from stream_mer.outputs.dmx.render import FixtureProfile
+from stream_mer.outputs.dmx.rig import LOOKS, Fixture, lamps_of, preset, universes_of, used_channels
 from stream_mer.outputs.values import ShowValues
 from stream_mer.types import CATEGORIES, UNKNOWN
 

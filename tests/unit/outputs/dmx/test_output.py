@@ -7,9 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_mer.outputs.dmx.output import KEEP_ALIVE_S, LightOutput, Pacing
-from stream_mer.outputs.dmx.presets import preset
 from stream_mer.outputs.dmx.render import LightShow
-from stream_mer.outputs.dmx.rig import Safety
+from stream_mer.outputs.dmx.rig import Safety, preset
 from stream_mer.outputs.values import ShowValues
 
 MUSIC = ShowValues(alive=True, valence=-1, arousal=1)

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from stream_mer.errors import SettingError
 from stream_mer.outputs.dmx.look import Look, hex_of, parse_colour
 from stream_mer.outputs.dmx.output import open_artnet, open_sacn
-from stream_mer.outputs.dmx.presets import EXAMPLES, LOOKS, TABLES, find_rig, preset, rig_of
-from stream_mer.outputs.dmx.rig import Fixture, Rig
+from stream_mer.outputs.dmx.rig import EXAMPLES, LOOKS, TABLES, Fixture, Rig, find_rig, preset, rig_of
 
 LAMP = '[[fixtures]]\nchannels = ["red", "green", "blue"]\n'
 

@@ -9,9 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_mer.outputs.dmx.look import Look
-from stream_mer.outputs.dmx.presets import LOOKS, preset
 from stream_mer.outputs.dmx.render import LightShow
-from stream_mer.outputs.dmx.rig import Fixture, Rig, Safety
+from stream_mer.outputs.dmx.rig import LOOKS, Fixture, Rig, Safety, preset
 from stream_mer.outputs.values import ShowValues
 from stream_mer.types import CATEGORIES, UNKNOWN
 

@@ -15,7 +15,7 @@ from sacn.receiver import sACNreceiver
 from stupidArtnet import StupidArtnetServer
 
 from stream_mer.errors import SettingError
-from stream_mer.outputs.dmx.artnet import ArtnetLink, art_dmx
+from stream_mer.outputs.dmx.links import ArtnetLink, art_dmx
 from stream_mer.outputs.dmx.rig import ArtnetSettings, SacnSettings
 from stream_mer.outputs.dmx.sacn import DISCOVERY_S, FILE, SacnLink, cid_of, source_id, state_folder
 

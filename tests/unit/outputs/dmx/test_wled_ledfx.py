@@ -11,7 +11,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 from helpers import FakeClock
 
-from stream_mer.outputs.dmx.wled_ledfx import LEDFX_EVERY_S, LEDS, LedFxLink, ledfx_output, wled_output
+from stream_mer.outputs.dmx.links import LEDFX_EVERY_S, LEDS, LedFxLink
+from stream_mer.outputs.dmx.output import ledfx_output, wled_output
 from stream_mer.outputs.values import ShowValues
 
 LIVE = ShowValues(valence=0.6, arousal=0.4, category="happy", alive=True)

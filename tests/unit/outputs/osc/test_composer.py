@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_mer.outputs.osc.composer import STEP_S, TRIGGER_REST_S, OscComposer, Sweep
 from stream_mer.outputs.osc.mapping import FIELDS, PERCENT, SLEW_PER_S, OscField, OscMapping
+from stream_mer.outputs.osc.output import STEP_S, TRIGGER_REST_S, OscComposer, Sweep
 from stream_mer.outputs.osc.targets import PRESETS
 from stream_mer.outputs.values import ShowValues
 from stream_mer.types import CATEGORIES

@@ -96,7 +96,7 @@ def test_mistakes_are_told_once_and_change_nothing(hub, seen, caplog):
         wait_for(lambda: seen.hold() == "freeze")
     told = [record.getMessage() for record in caplog.records if record.name == osc_input.__name__]
     assert told == [
-        "OSC from 127.0.0.1 is ignored: 13 bytes that are no OSC",
+        "OSC from 127.0.0.1 is ignored: 13 bytes that are not OSC",
         "OSC from 127.0.0.1 is ignored: no command is called 'freez'; did you mean 'freeze'?",
         "OSC from 127.0.0.1 is ignored: override takes valence and arousal from -1 to 1, not 7 and 7",
     ]

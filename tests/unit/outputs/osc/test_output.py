@@ -14,9 +14,9 @@ from pythonosc.osc_tcp_server import ThreadingOSCTCPServer
 
 from stream_mer.outputs import runner
 from stream_mer.outputs.osc.mapping import OscField, OscMapping
-from stream_mer.outputs.osc.output import OscOutput, open_link
-from stream_mer.outputs.osc.packets import encode
+from stream_mer.outputs.osc.output import OscOutput
 from stream_mer.outputs.osc.targets import OscTarget
+from stream_mer.outputs.osc.transport import encode, open_link
 from stream_mer.outputs.runner import Backoff, ShowRunner
 from stream_mer.outputs.values import ShowValues
 from stream_mer.server.hub import Hub
@@ -156,7 +156,7 @@ def test_what_a_desk_says_is_read_and_its_end_is_noticed():
 
 
 def test_a_desk_that_takes_nothing_is_given_up(monkeypatch):
-    monkeypatch.setattr("stream_mer.outputs.osc.output.STUCK_S", 0.1)
+    monkeypatch.setattr("stream_mer.outputs.osc.transport.STUCK_S", 0.1)
     with closing(socket.create_server(("127.0.0.1", 0))) as server:
         output = output_to(server.getsockname()[1], "tcp")
         output.open()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pythonosc.osc_bundle_builder import IMMEDIATELY, OscBundleBuilder
 from pythonosc.osc_message_builder import OscMessageBuilder
 
-from stream_mer.outputs.osc.packets import BadPacketError, decode, encode, with_length, with_slip
+from stream_mer.outputs.osc.transport import BadPacketError, decode, encode, with_length, with_slip
 
 
 def test_a_message_is_what_the_specification_says():

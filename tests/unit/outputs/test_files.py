@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -14,29 +16,88 @@ from hypothesis import strategies as st
 
 from stream_mer.event_json import MessageEncoder, encode
 from stream_mer.lyrics.files import parse_lyrics
-from stream_mer.outputs.files.summary import Summary
-from stream_mer.outputs.files.writers import COLUMNS, LEAST_S, CsvWriter, JsonlWriter, LyricsWriter, lrc, srt
-from stream_mer.types import (
-    CATEGORIES,
-    CLUSTERS,
-    AudioState,
-    EmotionEstimate,
-    EmotionFrame,
-    Interval,
-    LyricLine,
-    StreamStatus,
+from stream_mer.outputs.files import (
+    COLUMNS,
+    LEAST_S,
+    CsvWriter,
+    FileSummary,
+    JsonlWriter,
+    LyricsWriter,
+    Summary,
+    lrc,
+    srt,
 )
-from tools.examples import CHANGE, FRAME, LINE, STATUS
+from stream_mer.types import CATEGORIES, CLUSTERS, UNKNOWN, EmotionFrame, LyricLine, StreamEvent
+from tools.examples import CHANGE, FRAME, LINE, STATUS, SUMMARY
 
-SUMMARY = Summary(
-    duration_s=214.36,
-    valence=0.3811,
-    arousal=0.2204,
-    category="happy",
-    probs=FRAME.probs,
-    clusters=FRAME.raw.clusters,
-    lyrics="and the morning comes again",
-)
+
+def frame(index: int, *, raw: tuple[float, float] = (0.0, 0.0), probs: Sequence[float] = (0.25,) * 4) -> EmotionFrame:
+    """A frame of 0.5 s; ``raw`` and ``probs`` are those before smoothing."""
+    categories = dict(zip(CATEGORIES, probs, strict=True))
+    estimate = replace(FRAME.raw, valence=raw[0], arousal=raw[1], categories=categories)
+    return replace(FRAME, index=index, t0=0.0, t1=0.5 * (index + 1), valence=0.9, arousal=-0.9, raw=estimate)
+
+
+def silent(index: int) -> EmotionFrame:
+    one = frame(index)
+    return replace(one, raw=replace(one.raw, degraded=("lyrics_lagging", "silent")))
+
+
+def line(t0: float, t1: float, text: str, segment: int = 0, *, committed: bool = True) -> LyricLine:
+    return replace(LINE, segment=segment, t0=t0, t1=t1, text=text, committed=committed, words=(), settled_words=0)
+
+
+def summed(*events: StreamEvent, words_alone: bool = False) -> Summary:
+    summary = FileSummary(words_alone=words_alone)
+    for event in events:
+        summary.publish(event)
+    return summary.summary()
+
+
+def test_emotion_is_the_mean_before_smoothing_of_the_frames_that_claim_one() -> None:
+    probs = (0.7, 0.1, 0.1, 0.1)
+    summary = summed(frame(0, raw=(0.5, -0.2), probs=probs), frame(1, raw=(-0.1, 0.6), probs=probs), silent(2))
+    assert (summary.valence, summary.arousal) == pytest.approx((0.2, 0.2))
+    assert list(summary.probs.values()) == pytest.approx(probs)
+    assert (summary.category, summary.duration_s) == ("happy", 1.5)
+
+
+@pytest.mark.parametrize("events", [(), (STATUS,), (silent(0), silent(1))])
+def test_without_a_frame_that_claims_an_emotion_a_file_is_unknown(events: tuple[StreamEvent, ...]) -> None:
+    summary = summed(*events)
+    assert (summary.category, summary.valence, summary.arousal, summary.lyrics) == (UNKNOWN, 0, 0, "")
+    assert summary.probs == pytest.approx(dict.fromkeys(CATEGORIES, 0.25))
+    assert summary.clusters == pytest.approx(dict.fromkeys(CLUSTERS, 0.2))
+
+
+def test_of_words_alone_the_newest_frame_stands_for_the_file() -> None:
+    newest = frame(1, raw=(-0.1, 0.6), probs=(0.1, 0.1, 0.6, 0.2))
+    summary = summed(frame(0, probs=(0.7, 0.1, 0.1, 0.1)), newest, words_alone=True)
+    assert (summary.valence, summary.arousal, summary.duration_s) == pytest.approx((-0.1, 0.6, 1.0))
+    assert summary.probs == pytest.approx(newest.raw.categories)
+    assert summary.clusters == pytest.approx(newest.raw.clusters)
+
+
+def test_probabilities_are_geometric_means() -> None:
+    one, other = (0.7, 0.1, 0.1, 0.1), (0.1, 0.4, 0.4, 0.1)
+    summary = summed(frame(0, probs=one), frame(1, probs=other))
+    roots = [math.sqrt(x * y) for x, y in zip(one, other, strict=True)]
+    assert list(summary.probs.values()) == pytest.approx([root / sum(roots) for root in roots])
+    against = summed(*[frame(i, probs=(0.5, 0.4, 0.05, 0.05)) for i in range(3)], frame(3, probs=(0, 0.6, 0.2, 0.2)))
+    assert against.category == "angry", "a frame that is sure against a category counts"
+    assert 0 < against.probs["happy"] < 0.05
+
+
+def test_a_long_file_does_not_underflow() -> None:
+    summary = summed(*[frame(i, probs=(1.0, 0.0, 0.0, 0.0)) for i in range(20_000)])
+    assert summary.probs["happy"] == pytest.approx(1)
+    assert sum(summary.probs.values()) == pytest.approx(1)
+
+
+def test_lyrics_are_the_committed_lines_in_their_order_in_their_last_version() -> None:
+    texts = [(1, "second"), (0, "first, misheard"), (0, "first")]
+    lines = [line(0, 1, text, segment) for segment, text in texts]
+    assert summed(*lines, line(0, 1, "not yet", 2, committed=False)).lyrics == "first\nsecond"
 
 
 def test_lines_are_the_live_messages_without_those_that_a_file_has_no_use_for():
@@ -63,29 +124,7 @@ def test_text_is_utf_8_and_a_line_break_in_it_breaks_no_line():
     assert json.loads(line)["lyrics"] == "夜に\n光"
 
 
-def frame(index: int, *, text_age_s: float | None = None, degraded: tuple[str, ...] = ()) -> EmotionFrame:
-    estimate = EmotionEstimate(
-        valence=-0.123456,
-        arousal=0.5,
-        interval=Interval(valence=(-1, 1), arousal=(-1, 1), level=0.8),
-        categories=dict.fromkeys(CATEGORIES, 0.25),
-        clusters=dict(zip(CLUSTERS, (0.1, 0.2, 0.3, 0.15, 0.25), strict=True)),
-        modalities=("audio", "text") if text_age_s is not None else ("audio",),
-        text_age_s=text_age_s,
-        degraded=degraded,
-    )
-    probs = dict(zip(CATEGORIES, (0.1, 0.2, 0.3, 0.4), strict=True))
-    return EmotionFrame(
-        index=index, t0=0, t1=0.5 * (index + 1), valence=0.25, arousal=-0.5, raw=estimate, category="unknown",
-        confidence=0.4, probs=probs,
-    )  # fmt: skip
-
-
-def committed_line(text: str, *, committed: bool = True) -> LyricLine:
-    return LyricLine(segment=0, revision=0, t0=0, t1=1, text=text, committed=committed)
-
-
-def rows(*events: EmotionFrame | LyricLine | StreamStatus, header: bool = True) -> list[dict[str, str]]:
+def rows(*events: StreamEvent, header: bool = True) -> list[dict[str, str]]:
     file = io.StringIO()
     writer = CsvWriter(file, 'my "song", live.wav', header=header)
     for event in events:
@@ -94,51 +133,36 @@ def rows(*events: EmotionFrame | LyricLine | StreamStatus, header: bool = True) 
 
 
 def test_a_frame_is_a_row_of_all_columns() -> None:
-    (row,) = rows(frame(3, text_age_s=2.345, degraded=("lyrics_lagging", "gap")))
+    raw = replace(FRAME.raw, valence=-0.123456, text_age_s=2.345, degraded=("lyrics_lagging", "gap"))
+    (row,) = rows(replace(FRAME, raw=raw))
     assert tuple(row) == COLUMNS
     assert row == {
-        "stream": 'my "song", live.wav', "index": "3", "t0": "0.0000", "t1": "2.0000",
-        "valence": "0.2500", "arousal": "-0.5000", "raw_valence": "-0.1235", "raw_arousal": "0.5000",
-        "category": "unknown", "confidence": "0.4000",
-        "happy": "0.1000", "angry": "0.2000", "sad": "0.3000", "relaxed": "0.4000",
-        "C1": "0.1000", "C2": "0.2000", "C3": "0.3000", "C4": "0.1500", "C5": "0.2500",
+        "stream": 'my "song", live.wav', "index": "84", "t0": "32.5000", "t1": "42.5000",
+        "valence": "0.4183", "arousal": "0.2957", "raw_valence": "-0.1235", "raw_arousal": "0.3312",
+        "category": "happy", "confidence": "0.6127",
+        "happy": "0.6127", "angry": "0.1205", "sad": "0.0901", "relaxed": "0.1767",
+        "C1": "0.3100", "C2": "0.4200", "C3": "0.1200", "C4": "0.0900", "C5": "0.0600",
         "modalities": "audio+text", "text_age_s": "2.35", "degraded": "lyrics_lagging+gap",
-        "audio_state": "", "audio_state_prob": "", "lyrics": "",
+        "audio_state": "music", "audio_state_prob": "0.9871", "lyrics": "",
     }  # fmt: skip
 
 
+def test_without_text_and_audio_state_their_columns_are_empty() -> None:
+    raw = replace(FRAME.raw, modalities=("audio",), text_age_s=None, audio_state=None)
+    (row,) = rows(replace(FRAME, raw=raw))
+    empty = ("text_age_s", "degraded", "audio_state", "audio_state_prob")
+    assert (row["modalities"], *(row[name] for name in empty)) == ("audio", "", "", "", "")
+
+
 def test_words_stand_once_in_the_row_after_they_were_committed() -> None:
-    events = [
-        frame(0),
-        committed_line("one, two"),
-        committed_line("guess", committed=False),
-        committed_line("three"),
-        frame(1),
-        frame(2),
-    ]
-    assert [row["lyrics"] for row in rows(*events)] == ["", "one, two / three", ""]
-
-
-def test_without_text_its_age_is_empty() -> None:
-    (row,) = rows(frame(0))
-    assert (row["modalities"], row["text_age_s"], row["degraded"]) == ("audio", "", "")
+    lines = [line(0, 1, "one, two"), line(0, 1, "guess", committed=False), line(0, 1, "three")]
+    found = rows(frame(0), *lines, frame(1), frame(2))
+    assert [row["lyrics"] for row in found] == ["", "one, two / three", ""]
 
 
 def test_the_header_is_written_only_where_asked_for_and_other_events_never() -> None:
-    status = StreamStatus(source="ended", device="x", lyrics="off")
-    assert len(rows(status, frame(0), header=False)) == 1
-    assert rows(status) == []
-
-
-def test_music_or_not_has_two_columns() -> None:
-    one = frame(0)
-    spoken = replace(one, raw=replace(one.raw, audio_state=AudioState(state="speech", prob=0.98765)))
-    (row,) = rows(spoken)
-    assert (row["audio_state"], row["audio_state_prob"]) == ("speech", "0.9877")
-
-
-def line(t0: float, t1: float, text: str, segment: int = 0) -> LyricLine:
-    return replace(LINE, segment=segment, t0=t0, t1=t1, text=text, words=(), settled_words=0)
+    assert len(rows(STATUS, frame(0), header=False)) == 1
+    assert rows(STATUS) == []
 
 
 SONG = [line(1.0, 3.5, "first line", 0), line(4.0, 6.0, "second", 1), line(3_661.239, 3_663.0, "an hour later", 2)]
@@ -159,17 +183,13 @@ def test_lrc_ends_lines_before_pauses() -> None:
     assert lrc([line(1.0, 3.9, "no pause", 0), line(4.0, 5.0, "in between", 1)]).count("]\n") == 1
 
 
-def test_of_no_lines_there_is_an_empty_file() -> None:
-    assert (srt([]), lrc([])) == ("", "")
-
-
 def test_the_writer_takes_what_was_committed_and_not_taken_back() -> None:
     writer = LyricsWriter(lrc)
     for event in (
         FRAME,
-        replace(line(1.0, 2.0, "frist"), committed=False),
+        line(1.0, 2.0, "frist", committed=False),
         line(1.0, 2.0, "first"),
-        replace(line(5.0, 6.0, "never", 1), committed=False),
+        line(5.0, 6.0, "never", 1, committed=False),
         line(3.0, 4.0, "  ", 2),
         line(3.0, 4.0, "\0", 3),
     ):

@@ -6,6 +6,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -204,109 +205,89 @@ def _format_of(path: Path) -> str:
     return path.suffix.removeprefix(".").lower() or "png"
 
 
-class TimelinePlot:
-    """Collects the events of one stream and draws them; implements ``ports.EventSink``."""
+def draw_timeline(timeline: Timeline, path: Path, title: str) -> None:
+    """Draw the events of a stream as a picture.
 
-    def __init__(self) -> None:
-        self.timeline = Timeline()
+    Raises:
+        SettingError: matplotlib is not installed or does not know the format, or the file cannot be written.
+    """
+    check_picture(path, "--plot")
+    from matplotlib import font_manager, rc_context  # noqa: PLC0415 - slow to import, wanted by --plot alone
 
-    def publish(self, event: StreamEvent) -> None:
-        """Take one event."""
-        self.timeline.publish(event)
-
-    def save(self, path: Path, title: str) -> None:
-        """Draw the picture.
-
-        Raises:
-            SettingError: matplotlib is not installed or does not know the format, or the file cannot be written.
-        """
-        check_picture(path, "--plot")
-        from matplotlib import font_manager, rc_context  # noqa: PLC0415 - slow to import, wanted by --plot alone
-
-        installed = set(font_manager.get_font_names())
-        # Names and lyrics are plain text: a dollar sign does not start a formula.
-        fonts = [font for font in _FONTS if font in installed]
-        look: dict[Any, Any] = {
-            "font.family": fonts, "text.parse_math": False, "text.color": _INK, "xtick.color": _QUIET,
-            "ytick.color": _QUIET, "axes.labelcolor": _QUIET, "axes.facecolor": _GROUND, "axes.edgecolor": "#262a35",
-        }  # fmt: skip
-        with rc_context(look), warnings.catch_warnings():
-            # A character that no font has is drawn as a box; a warning for each would help nobody.
-            warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-            self._draw(path, title)
-
-    def _draw(self, path: Path, title: str) -> None:
-        from matplotlib.figure import Figure  # noqa: PLC0415 - as in save
-
-        begin, end = self.timeline.span_s
-        width = min(_WIDEST_IN, max(_WIDTH_IN, _INCHES_PER_S * (end - begin)))
-        figure = Figure(figsize=(width, _HEIGHT_IN), layout="constrained", facecolor=_GROUND, dpi=_DPI)
-        band, curves, words = figure.subplots(3, 1, sharex=True, height_ratios=(0.5, 5, 1.2))
-        band.set_title(title, loc="left")
-        band.set(xlim=(begin, end), ylim=(0, 1))
-        self._draw_band(band)
-        self._draw_curves(curves)
-        words.set(yticks=[], ylim=(0, WORD_ROWS))
-        words.set_xticks(_round_times(begin, end, most=round(_TIMES_PER_IN * width)))
-        words.xaxis.set_major_formatter(_clock)
-        figure.draw_without_rendering()  # to know how wide a second is
-        self._draw_words(words)
-        save_figure(figure, path)
-
-    def _draw_band(self, band: Axes) -> None:
-        """Draw a stripe for each run of a category, a line above what an operator held, and the legend."""
-        runs = list(self.timeline.runs())
-        for run in runs:
-            band.axvspan(run.t0, run.t1, 0, 0.8, color=CATEGORY_COLOURS[run.category], linewidth=0)
-            if run.held:
-                band.axvspan(run.t0, run.t1, 0.88, 1, color=_INK, linewidth=0)
-        for name, (colour, dash) in _CURVES.items():  # among the curves the legend would hide some
-            band.plot([], [], color=colour, linestyle=dash, linewidth=1.8, label=name)
-        for category in dict.fromkeys(run.category for run in runs):
-            band.plot([], [], color=CATEGORY_COLOURS[category], linewidth=6, label=category)
-        if runs:
-            band.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=7, frameon=False, fontsize=8, borderpad=0)
-        band.set_axis_off()
-
-    def _draw_curves(self, curves: Axes) -> None:
-        for name, (colour, dash) in _CURVES.items():
-
-            def part(value: Any, name: str = name) -> tuple[list[float], list[float]]:
-                return self.timeline.curve(lambda frame: value(frame, name))
-
-            times, values = part(_value)
-            curves.plot(times, values, color=colour, linestyle=dash, linewidth=1.8)
-            curves.fill_between(times, part(_low)[1], part(_high)[1], color=colour, alpha=0.1, linewidth=0)
-        for cue in self.timeline.cues:
-            colour = CATEGORY_COLOURS[cue.after]
-            curves.axvline(cue.t, color=colour, linewidth=1, alpha=0.7)
-            curves.plot([cue.t], [-1], marker="^", markersize=9, color=colour, clip_on=False)
-        curves.axhline(0, color=_QUIET, linewidth=0.5)
-        curves.set(ylim=(-1, 1), yticks=(-1, 0, 1))
-
-    def _draw_words(self, words: Axes) -> None:
-        def width_s(text: str) -> float:
-            """Return the width of a text, in seconds."""
-            drawn = words.text(0, 0, text, fontsize=_WORDS_PT)
-            pixels = drawn.get_window_extent()
-            drawn.remove()
-            left, right = (words.transData.inverted().transform((x, 0))[0] for x in (pixels.x0, pixels.x1))
-            return float(right - left)
-
-        for one in self.timeline.placed(width_s):
-            words.text(one.t0, WORD_ROWS - one.row - 0.5, one.text, fontsize=_WORDS_PT, va="center", clip_on=True)
+    installed = set(font_manager.get_font_names())
+    # Names and lyrics are plain text: a dollar sign does not start a formula.
+    fonts = [font for font in _FONTS if font in installed]
+    look: dict[Any, Any] = {
+        "font.family": fonts, "text.parse_math": False, "text.color": _INK, "xtick.color": _QUIET,
+        "ytick.color": _QUIET, "axes.labelcolor": _QUIET, "axes.facecolor": _GROUND, "axes.edgecolor": "#262a35",
+    }  # fmt: skip
+    with rc_context(look), warnings.catch_warnings():
+        # A character that no font has is drawn as a box; a warning for each would not help.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        save_figure(_figure(timeline, title), path)
 
 
-def _value(frame: EmotionFrame, name: str) -> float:
-    return float(getattr(frame, name))
+def _figure(timeline: Timeline, title: str) -> Figure:
+    from matplotlib.figure import Figure  # noqa: PLC0415 - as in draw_timeline
+
+    begin, end = timeline.span_s
+    width = min(_WIDEST_IN, max(_WIDTH_IN, _INCHES_PER_S * (end - begin)))
+    figure = Figure(figsize=(width, _HEIGHT_IN), layout="constrained", facecolor=_GROUND, dpi=_DPI)
+    band, curves, words = figure.subplots(3, 1, sharex=True, height_ratios=(0.5, 5, 1.2))
+    band.set_title(title, loc="left")
+    band.set(xlim=(begin, end), ylim=(0, 1))
+    _draw_band(band, list(timeline.runs()))
+    _draw_curves(curves, timeline)
+    words.set(yticks=[], ylim=(0, WORD_ROWS))
+    words.set_xticks(_round_times(begin, end, most=round(_TIMES_PER_IN * width)))
+    words.xaxis.set_major_formatter(_clock)
+    figure.draw_without_rendering()  # to know how wide a second is
+    _draw_words(words, timeline)
+    return figure
 
 
-def _low(frame: EmotionFrame, name: str) -> float:
-    return float(getattr(frame.raw.interval, name)[0])
+def _draw_band(band: Axes, runs: Sequence[Run]) -> None:
+    """Draw a stripe for each run of a category, a line above what an operator held, and the legend."""
+    for run in runs:
+        band.axvspan(run.t0, run.t1, 0, 0.8, color=CATEGORY_COLOURS[run.category], linewidth=0)
+        if run.held:
+            band.axvspan(run.t0, run.t1, 0.88, 1, color=_INK, linewidth=0)
+    for name, (colour, dash) in _CURVES.items():  # among the curves the legend would hide some
+        band.plot([], [], color=colour, linestyle=dash, linewidth=1.8, label=name)
+    for category in dict.fromkeys(run.category for run in runs):
+        band.plot([], [], color=CATEGORY_COLOURS[category], linewidth=6, label=category)
+    if runs:
+        band.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=7, frameon=False, fontsize=8, borderpad=0)
+    band.set_axis_off()
 
 
-def _high(frame: EmotionFrame, name: str) -> float:
-    return float(getattr(frame.raw.interval, name)[1])
+def _draw_curves(curves: Axes, timeline: Timeline) -> None:
+    for name, (colour, dash) in _CURVES.items():
+        interval = attrgetter(f"raw.interval.{name}")
+        times, values = timeline.curve(attrgetter(name))
+        _, low = timeline.curve(lambda frame, of=interval: of(frame)[0])
+        _, high = timeline.curve(lambda frame, of=interval: of(frame)[1])
+        curves.plot(times, values, color=colour, linestyle=dash, linewidth=1.8)
+        curves.fill_between(times, low, high, color=colour, alpha=0.1, linewidth=0)
+    for cue in timeline.cues:
+        colour = CATEGORY_COLOURS[cue.after]
+        curves.axvline(cue.t, color=colour, linewidth=1, alpha=0.7)
+        curves.plot([cue.t], [-1], marker="^", markersize=9, color=colour, clip_on=False)
+    curves.axhline(0, color=_QUIET, linewidth=0.5)
+    curves.set(ylim=(-1, 1), yticks=(-1, 0, 1))
+
+
+def _draw_words(words: Axes, timeline: Timeline) -> None:
+    def width_s(text: str) -> float:
+        """Return the width of a text, in seconds."""
+        drawn = words.text(0, 0, text, fontsize=_WORDS_PT)
+        pixels = drawn.get_window_extent()
+        drawn.remove()
+        left, right = (words.transData.inverted().transform((x, 0))[0] for x in (pixels.x0, pixels.x1))
+        return float(right - left)
+
+    for one in timeline.placed(width_s):
+        words.text(one.t0, WORD_ROWS - one.row - 0.5, one.text, fontsize=_WORDS_PT, va="center", clip_on=True)
 
 
 def _round_times(begin_s: float, end_s: float, *, most: int) -> list[float]:

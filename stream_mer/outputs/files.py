@@ -1,26 +1,113 @@
-"""The text files that ``tag`` writes: JSON lines, CSV tables, and lyrics as SubRip (SRT) and LRC."""
+"""The text files that ``tag`` writes: JSON lines with a summary, CSV tables, and lyrics as SubRip (SRT) and LRC."""
 
 from __future__ import annotations
 
 import csv
 import math
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import BinaryIO, TextIO
 
+from stream_mer.audio.audio_state import has_emotion
 from stream_mer.event_json import Message, MessageEncoder, encode, summary_message
-from stream_mer.outputs.files.summary import Summary
-from stream_mer.types import CATEGORIES, CLUSTERS, EmotionFrame, LyricLine, StreamEvent
+from stream_mer.types import CATEGORIES, CLUSTERS, UNKNOWN, EmotionFrame, LyricLine, StreamEvent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """A whole file in one value.
+
+    Attributes:
+        duration_s: End of the last frame, seconds.
+        valence: Mean over the frames that claim an emotion, before smoothing, -1..1.
+        arousal: Likewise.
+        category: The most probable category, or ``UNKNOWN`` where no frame claims an emotion.
+        probs: Probability of each category; sums to 1.
+        clusters: Probability of each cluster; sums to 1.
+        lyrics: The committed lines, one a line.
+    """
+
+    duration_s: float
+    valence: float
+    arousal: float
+    category: str
+    probs: Mapping[str, float]
+    clusters: Mapping[str, float]
+    lyrics: str
+
+
+class FileSummary:
+    """Collects the frames and lines of one file; implements ``ports.EventSink``.
+
+    Probabilities are normalised geometric means: a frame that is sure against a category counts as much as one that is
+    sure of it.
+
+    Args:
+        words_alone: The file has lyrics and no sound. Each frame reads all lyrics so far, so the last frame stands for
+            the file.
+    """
+
+    def __init__(self, *, words_alone: bool = False) -> None:
+        self._words_alone = words_alone
+        self._duration_s = 0.0
+        self._lines: dict[int, LyricLine] = {}
+        self._reset()
+
+    def publish(self, event: StreamEvent) -> None:
+        """Take one event."""
+        if isinstance(event, EmotionFrame):
+            self._add(event)
+        elif isinstance(event, LyricLine) and event.committed:
+            self._lines[event.segment] = event
+
+    def summary(self) -> Summary:
+        """Return the summary of all events so far; without a frame that claims an emotion, it is neutral."""
+        n = max(1, self._n_counted)
+        probs = _normalised(self._category_logs, n)
+        return Summary(
+            duration_s=self._duration_s,
+            valence=self._valence / n,
+            arousal=self._arousal / n,
+            category=max(CATEGORIES, key=probs.__getitem__) if self._n_counted else UNKNOWN,
+            probs=probs,
+            clusters=_normalised(self._cluster_logs, n),
+            lyrics="\n".join(self._lines[segment].text for segment in sorted(self._lines)),
+        )
+
+    def _reset(self) -> None:
+        self._n_counted = 0
+        self._valence = self._arousal = 0.0
+        self._category_logs = dict.fromkeys(CATEGORIES, 0.0)
+        self._cluster_logs = dict.fromkeys(CLUSTERS, 0.0)
+
+    def _add(self, frame: EmotionFrame) -> None:
+        self._duration_s = frame.t1
+        if not has_emotion(frame.raw):
+            return
+        if self._words_alone:
+            self._reset()
+        self._n_counted += 1
+        self._valence += frame.raw.valence
+        self._arousal += frame.raw.arousal
+        for logs, probs in ((self._category_logs, frame.raw.categories), (self._cluster_logs, frame.raw.clusters)):
+            for name, probability in probs.items():
+                logs[name] += math.log(max(probability, 1e-9))
+
+
+def _normalised(logs: dict[str, float], n: int) -> dict[str, float]:
+    means = {name: total / n for name, total in logs.items()}
+    top = max(means.values())
+    weights = {name: math.exp(mean - top) for name, mean in means.items()}
+    total = sum(weights.values())
+    return {name: weight / total for name, weight in weights.items()}
+
 
 COLUMNS = (
     "stream", "index", "t0", "t1", "valence", "arousal", "raw_valence", "raw_arousal", "category", "confidence",
     *CATEGORIES, *CLUSTERS, "modalities", "text_age_s", "degraded", "audio_state", "audio_state_prob", "lyrics",
 )  # fmt: skip
-
-_DECIMALS = {"text_age_s": 2}
-"""Decimals of a number in a CSV file; 4 where not named."""
 
 LEAST_S = 0.1
 """Shortest duration of a subtitle, seconds."""
@@ -116,7 +203,7 @@ def row_of(frame: EmotionFrame, stream: str, words: Sequence[str] = ()) -> dict[
 
 def _cell(name: str, value: object) -> object:
     if isinstance(value, int | float) and name != "index":
-        return f"{value:.{_DECIMALS.get(name, 4)}f}"
+        return f"{value:.2f}" if name == "text_age_s" else f"{value:.4f}"
     return value
 
 
@@ -138,12 +225,11 @@ class LyricsWriter:
 
     def text(self) -> str:
         """Return the content of the file."""
-        lines = sorted(self._lines.values(), key=lambda line: (line.t0, line.segment))
-        return self._render([line for line in lines if _plain(line.text)])
+        return self._render([line for line in self._lines.values() if _plain(line.text)])
 
 
 def srt(lines: Sequence[LyricLine]) -> str:
-    """Return SubRip subtitles: numbered, in order, each ending at the latest where the next one starts."""
+    """Return SubRip subtitles: numbered, by time, each ending at the latest where the next one starts."""
     blocks = []
     for number, (line, t1) in enumerate(_with_ends(lines), start=1):
         text = _plain(line.text).replace("-->", "→")
@@ -152,7 +238,7 @@ def srt(lines: Sequence[LyricLine]) -> str:
 
 
 def lrc(lines: Sequence[LyricLine]) -> str:
-    """Return LRC; an empty line ends a line that is followed by a pause."""
+    """Return LRC, by time; an empty line ends a line that is followed by a pause."""
     rows = []
     ends = _with_ends(lines)
     followings = [line.t0 for line, _ in ends[1:]] + [math.inf]

@@ -1,8 +1,8 @@
-"""Masks secrets in addresses. Every message that may contain an address passes through here. Pure.
+"""Text from outside, made safe to show: secrets in addresses are masked, control characters are escaped. Pure.
 
-Secrets are: user and password in front of the host, every value of the query, the fragment, and values in the path
-whose names say so (``/user=admin&password=...``, as cameras write them). The names of query parameters stay, so that a
-person recognises the address.
+Every message that may contain an address passes through here. Secrets are: user and password in front of the host,
+every value of the query, the fragment, and values in the path whose names say so (``/user=admin&password=...``, as
+cameras write them). The names of query parameters stay, so that a person recognises the address.
 """
 
 from __future__ import annotations
@@ -27,6 +27,12 @@ _WITHOUT_PATH = frozenset({"", "nats", "tls"})
 """Addresses of these kinds have no path, so an ``@`` always ends a user; the empty one is typed without a scheme."""
 
 _OF_FILES = frozenset({"file"})
+
+_BIDI = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
+"""Characters that change the direction of writing: text would be shown differently from what it is."""
+
+_UNSAFE = re.compile(f"[\x00-\x1f\x7f-\x9f{_BIDI}\u2028\u2029\ufeff\ud800-\udfff]")
+_UNSAFE_IN_LINES = re.compile(f"[\x00-\x08\x0b-\x1f\x7f-\x9f{_BIDI}\u2028\u2029\ufeff\ud800-\udfff]")
 
 
 def redact(text: str) -> str:
@@ -63,7 +69,7 @@ def redact_argument(text: str) -> str:
 
 
 def looks_like_login(text: str) -> bool:
-    """Tell whether this is ``user:password@host``: an address that was typed without its protocol."""
+    """Return whether this is ``user:password@host``: an address that was typed without its protocol."""
     return _LOGIN.match(text) is not None
 
 
@@ -93,7 +99,7 @@ def _redact_match(found: re.Match[str]) -> str:
 
 
 def _split_authority(scheme: str, rest: str) -> tuple[str, str]:
-    """Split into user, host and port, and what follows. A password may hold what is not allowed in it."""
+    """Split into user, host and port, and what follows. A password may hold characters that are not allowed in it."""
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
     # A slash or a question mark in a password ends what looks like the host: better hide too much than too little.
     holds_user = scheme in _WITHOUT_PATH or "@" in authority or not _is_host_and_port(authority)
@@ -125,3 +131,16 @@ def _redact_path(path: str) -> str:
 
 def _mask_pairs(text: str) -> str:
     return _SECRET_PAIR.sub(rf"\g<1>{MASK}", text)
+
+
+def escape(text: str, *, keep_lines: bool = False) -> str:
+    r"""Return text with control, C1, bidirectional and line-separator characters escaped.
+
+    They become ``\u001b`` and the like, which JSON and TOML read as the character again. Applying it twice changes
+    nothing.
+
+    Args:
+        text: Any text, with lone surrogates or not.
+        keep_lines: Leave line feeds and tabs: for text whose lines were put together here.
+    """
+    return (_UNSAFE_IN_LINES if keep_lines else _UNSAFE).sub(lambda found: f"\\u{ord(found[0]):04x}", text)

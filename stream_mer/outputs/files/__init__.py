@@ -1,1 +1,0 @@
-"""The files that ``tag`` writes: JSON lines, CSV, lyrics, pictures."""
