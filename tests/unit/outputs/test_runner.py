@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
+from helpers import wait_for
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -54,13 +55,6 @@ class Recorder:
 
     def close(self):
         self.calls.append("close")
-
-
-def wait_for(condition, what="it"):
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.005)
 
 
 @pytest.fixture

@@ -1,14 +1,11 @@
 """What light the music wants."""
 
-import itertools
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_mer.outputs.dmx.look import Look, Target, as_light, as_seen, blend, hex_of, parse_colour, target
-from stream_mer.outputs.dmx.render import FixtureProfile
-from stream_mer.outputs.dmx.rig import LOOKS, Fixture, lamps_of, preset, universes_of, used_channels
+from stream_mer.outputs.dmx.rig import LOOKS, preset
 from stream_mer.outputs.values import ShowValues
 from stream_mer.types import CATEGORIES, UNKNOWN
 
@@ -64,43 +61,7 @@ def test_light_looks_like_the_colour_that_was_chosen(colour):
     assert as_seen(as_light(colour)) == pytest.approx(colour, abs=1e-6)
 
 
-@given(st.tuples(*[st.floats(0, 1)] * 3), st.floats(0, 1), st.sampled_from([1.0, 2.2]))
-@pytest.mark.parametrize(
-    "channels",
-    [
-        ("red", "green", "blue"),
-        ("red", "green", "blue", "white"),
-        ("white", "dimmer", "dimmer fine", "blue", "green", "red"),
-        ("red", "red fine", "green", "green fine", "blue", "blue fine"),
-    ],
-)
-def test_the_bytes_make_the_light_that_was_meant(channels, colour, intensity, response):
-    lamp = FixtureProfile(Fixture(channels=channels, response=response))
-    data = lamp.encode(colour, intensity, 0.0)
-    light = lamp.light(data)
-    assert light == pytest.approx([part * intensity for part in colour], abs=0.02), "but for rounding"
-
-
-def test_bytes_are_those_of_the_manual():
-    head = FixtureProfile(Fixture(channels=("dimmer", "dimmer fine", 255, "red", "speed", "strobe"), strobe=9))
-    assert head.encode((0.5, 0, 0), 0.5, 1.0) == bytes([128, 0, 255, 128, 255, 9])
-    assert head.encode((0.5, 0, 0), 0.5, 1.0, strobe=False)[5] == 0
-    rgbw = FixtureProfile(Fixture(channels=("red", "green", "blue", "white")))
-    assert rgbw.encode((1.0, 0.6, 0.2), 1.0, 0.0) == bytes([204, 102, 0, 51])
-
-
-def test_lamps_lie_one_after_another_and_never_across_two_universes():
-    strip = Fixture(channels=("red", "green", "blue"), count=4, pixels=60, universe=3)
-    lamps = lamps_of([strip])
-    slots = [slot for lamp in lamps for slot in lamp.slots]
-    assert [(slot.universe, slot.start) for slot in slots[:2]] == [(3, 0), (3, 3)]
-    assert (slots[169].universe, slots[169].start) == (3, 507)
-    assert (slots[170].universe, slots[170].start) == (4, 0), "as WLED has it"
-    assert universes_of(lamps) == (3, 4)
-    assert used_channels(lamps) == {3: 510, 4: 210}
-    spaced = lamps_of([Fixture(channels=("dimmer",), address=10, count=3, spacing=16, offset=0.5, offset_step=0.25)])
-    assert [lamp.slots[0].start for lamp in spaced] == [9, 25, 41]
-    assert [lamp.offset for lamp in spaced] == [0.5, 0.75, 1.0]
-    taken = {(slot.universe, slot.start + i) for slot in slots for i in range(3)}
-    assert len(taken) == 4 * 60 * 3
-    assert all(a.start != b.start or a.universe != b.universe for a, b in itertools.pairwise(slots))
+@given(st.tuples(*[st.integers(0, 255)] * 3))
+def test_colours_are_read_as_they_are_written(parts):
+    text = "#" + bytes(parts).hex()
+    assert hex_of(parse_colour(text)) == text

@@ -3,6 +3,7 @@
 import itertools
 
 import msgspec
+from helpers import FakeClock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,8 +16,8 @@ MUSIC = ShowValues(alive=True, valence=-1, arousal=1)
 
 
 class ScriptedLink:
-    def __init__(self, now):
-        self.now = now
+    def __init__(self, clock):
+        self.clock = clock
         self.sent: list[tuple[float, bytes]] = []
         self.ended: list[float] = []
 
@@ -30,30 +31,23 @@ class ScriptedLink:
 
     def send(self, universe, channels):
         assert universe == 1
-        self.sent.append((self.now(), channels))
+        self.sent.append((self.clock(), channels))
         return 1
 
     def terminate(self):
-        self.ended.append(self.now())
+        self.ended.append(self.clock())
 
 
-class Time:
-    def __init__(self):
-        self.t = 100.0
+def output(safety: Safety | None = None) -> tuple[LightOutput, ScriptedLink, FakeClock]:
+    clock = FakeClock(100.0)
 
-    def now(self):
-        return self.t
+    def sleep(seconds):
+        clock.now += seconds
 
-    def sleep(self, seconds):
-        self.t += seconds
-
-
-def output(safety: Safety | None = None) -> tuple[LightOutput, ScriptedLink, Time]:
-    time = Time()
     rig = msgspec.structs.replace(preset("mood"), safety=safety or Safety())
-    link = ScriptedLink(time.now)
-    made = LightOutput(rig, link, LightShow(rig), name="x", stream=None, claims=(), clock=time.now, sleep=time.sleep)
-    return made, link, time
+    link = ScriptedLink(clock)
+    made = LightOutput(rig, link, LightShow(rig), name="x", stream=None, claims=(), clock=clock, sleep=sleep)
+    return made, link, clock
 
 
 @settings(max_examples=100, deadline=None)
@@ -90,31 +84,31 @@ def test_what_is_new_is_said_three_times_more_and_then_seldom():
 
 
 def test_nothing_is_sent_before_there_are_values_and_nothing_is_said_of_an_end():
-    lamps, link, time = output()
-    assert lamps.send(time.now(), ShowValues()) == 0
+    lamps, link, clock = output()
+    assert lamps.send(clock(), ShowValues()) == 0
     lamps.finish()
     assert link.sent == []
     assert link.ended == []
 
 
 def test_held_light_ends_as_it_is():
-    lamps, link, time = output()
+    lamps, link, clock = output()
     for _ in range(200):
-        lamps.send(time.now(), MUSIC)
-        time.sleep(1 / 40)
+        lamps.send(clock(), MUSIC)
+        clock.now += 1 / 40
     before = link.sent[-1][1]
-    began = time.now()
+    began = clock()
     lamps.finish()
     assert link.sent[-1][1] == before
     assert link.ended == [began], "at once"
 
 
 def test_a_last_fade_is_sent_step_by_step_and_ends_in_time():
-    lamps, link, time = output(Safety(at_end="dark", end_fade_s=1.0))
+    lamps, link, clock = output(Safety(at_end="dark", end_fade_s=1.0))
     for _ in range(200):
-        lamps.send(time.now(), MUSIC)
-        time.sleep(1 / 40)
-    began, so_far = time.now(), len(link.sent)
+        lamps.send(clock(), MUSIC)
+        clock.now += 1 / 40
+    began, so_far = clock(), len(link.sent)
     lamps.finish()
     fade = [max(channels) for _, channels in link.sent[so_far:]]
     assert fade == sorted(fade, reverse=True)

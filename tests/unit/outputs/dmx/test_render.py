@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_mer.outputs.dmx.look import Look
-from stream_mer.outputs.dmx.render import LightShow
+from stream_mer.outputs.dmx.render import FixtureProfile, LightShow
 from stream_mer.outputs.dmx.rig import LOOKS, Fixture, Rig, Safety, preset
 from stream_mer.outputs.values import ShowValues
 from stream_mer.types import CATEGORIES, UNKNOWN
@@ -266,3 +266,28 @@ def test_at_the_end_it_shows_what_was_chosen(at_end, last):
     }[last]
     if at_end != "hold":
         assert len(set(lights)) > 10, "a fade"
+
+
+@given(st.tuples(*[st.floats(0, 1)] * 3), st.floats(0, 1), st.sampled_from([1.0, 2.2]))
+@pytest.mark.parametrize(
+    "channels",
+    [
+        ("red", "green", "blue"),
+        ("red", "green", "blue", "white"),
+        ("white", "dimmer", "dimmer fine", "blue", "green", "red"),
+        ("red", "red fine", "green", "green fine", "blue", "blue fine"),
+    ],
+)
+def test_the_bytes_make_the_light_that_was_meant(channels, colour, intensity, response):
+    lamp = FixtureProfile(Fixture(channels=channels, response=response))
+    data = lamp.encode(colour, intensity, 0.0)
+    light = lamp.light(data)
+    assert light == pytest.approx([part * intensity for part in colour], abs=0.02), "but for rounding"
+
+
+def test_bytes_are_those_of_the_manual():
+    head = FixtureProfile(Fixture(channels=("dimmer", "dimmer fine", 255, "red", "speed", "strobe"), strobe=9))
+    assert head.encode((0.5, 0, 0), 0.5, 1.0) == bytes([128, 0, 255, 128, 255, 9])
+    assert head.encode((0.5, 0, 0), 0.5, 1.0, strobe=False)[5] == 0
+    rgbw = FixtureProfile(Fixture(channels=("red", "green", "blue", "white")))
+    assert rgbw.encode((1.0, 0.6, 0.2), 1.0, 0.0) == bytes([204, 102, 0, 51])

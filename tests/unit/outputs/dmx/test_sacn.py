@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import logging
 import socket
-import struct
 import threading
 from pathlib import Path
 
 import pytest
-from helpers import free_port
+from helpers import free_port, wait_for
 from sacn.messages.data_packet import DataPacket
 from sacn.receiver import sACNreceiver
-from stupidArtnet import StupidArtnetServer
 
-from stream_mer.errors import SettingError
-from stream_mer.outputs.dmx.links import ArtnetLink, art_dmx
+from stream_mer.outputs.dmx.links import ArtnetLink
 from stream_mer.outputs.dmx.rig import ArtnetSettings, SacnSettings
 from stream_mer.outputs.dmx.sacn import DISCOVERY_S, FILE, SacnLink, cid_of, source_id, state_folder
 
@@ -74,15 +71,6 @@ def test_sacn_ends_every_universe_with_three_packets_that_say_so(ear):
     assert all(packet.option_StreamTerminated for packet in ends)
 
 
-def until(told, *, say=lambda: None) -> None:
-    """Wait for something, saying something again and again."""
-    for _ in range(400):
-        say()
-        if told.wait(0.05):
-            return
-    raise AssertionError("it never came")
-
-
 @pytest.mark.parametrize("multicast", [False, True])
 def test_a_real_sacn_receiver_takes_it_and_hears_of_the_end(multicast):
     port = free_port(socket.SOCK_DGRAM)
@@ -100,9 +88,9 @@ def test_a_real_sacn_receiver_takes_it_and_hears_of_the_end(multicast):
         if multicast:
             receiver.join_multicast(7)
         link.open()
-        until(got, say=lambda: link.send(7, ONE))
+        wait_for(lambda: link.send(7, ONE) and got.is_set())
         link.terminate()
-        until(gone)
+        wait_for(gone.is_set)
     finally:
         link.close()
         receiver.stop()
@@ -120,66 +108,6 @@ def test_consoles_are_told_of_the_universes_by_multicast_alone(ear):
     unicast = sacn_to(ear.getsockname()[1])
     assert unicast.refresh(0.0) == 0
     unicast.close()
-
-
-def test_an_art_dmx_packet_is_as_the_specification_has_it():
-    packet = art_dmx(0x1234, 200, bytes(range(10)))
-    assert packet[:8] == b"Art-Net\0"
-    assert struct.unpack("<H", packet[8:10]) == (0x5000,), "OpDmx, low byte first"
-    assert struct.unpack(">H", packet[10:12]) == (14,), "protocol version, high byte first"
-    assert packet[12:14] == bytes([200, 0]), "sequence, physical port"
-    assert packet[14] == 0x34, "sub-net and universe"
-    assert packet[15] == 0x12, "net"
-    assert struct.unpack(">H", packet[16:18]) == (10,), "length, high byte first"
-    assert packet[18:] == bytes(range(10))
-
-
-def test_art_net_counts_from_1_to_255_and_numbers_universes_from_where_it_is_told(ear):
-    place = ArtnetSettings(to="127.0.0.1", first_universe=256, port=ear.getsockname()[1])
-    link = ArtnetLink(place, universes=(1, 2))
-    link.open()
-    packets = []
-    for universe in [2] * 256 + [1]:
-        assert link.send(universe, ONE) == 1
-        packets += [ear.recv(2048)]
-    link.terminate()
-    assert [packet[12] for packet in packets] == [*range(1, 256), 1, 1]
-    assert packets[0][14:16] == bytes([1, 1]), "257"
-    assert packets[-1][14:16] == bytes([0, 1]), "256"
-    link.close()
-
-
-def test_a_real_art_net_receiver_takes_it(monkeypatch):
-    threads = []
-
-    def start(run, arguments):  # as _thread does it, but so that its end can be waited for
-        threads.append(threading.Thread(target=run, args=arguments, daemon=True))
-        threads[0].start()
-
-    monkeypatch.setattr("_thread.start_new_thread", start)
-    port = free_port(socket.SOCK_DGRAM)
-    server = StupidArtnetServer(port=port)
-    monkeypatch.undo()
-    got = threading.Event()
-    server.register_listener(universe=3, callback_function=lambda data: bytes(data) == ONE and got.set())
-    link = ArtnetLink(ArtnetSettings(to="127.0.0.1", first_universe=3, port=port), universes=(1,))
-    link.open()
-    try:
-        until(got, say=lambda: link.send(1, ONE))
-    finally:
-        server.listen = False  # which it looks at after the next packet
-        while threads[0].is_alive():
-            link.send(1, ONE)
-            threads[0].join(0.05)
-        link.close()
-        server.socket_server.close()
-
-
-def test_art_net_wants_to_know_where_to():
-    with pytest.raises(SettingError, match="RIG@HOST"):
-        ArtnetLink(ArtnetSettings(), universes=(1,))
-    with pytest.raises(SettingError, match="32767"):
-        ArtnetLink(ArtnetSettings(to="127.0.0.1"), universes=(40_000,))
 
 
 @pytest.mark.parametrize("kind", ["sacn", "artnet"])

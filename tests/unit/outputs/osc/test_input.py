@@ -4,10 +4,10 @@ import logging
 import math
 import socket
 import threading
-import time
 from contextlib import closing, contextmanager
 
 import pytest
+from helpers import wait_for
 from hypothesis import given
 from hypothesis import strategies as st
 from pythonosc.udp_client import SimpleUDPClient
@@ -18,8 +18,6 @@ from stream_mer.outputs.osc.input import ACTIONS, MAX_COMMANDS_PER_S, BadCommand
 from stream_mer.server.hub import Hub
 from stream_mer.types import ControlCommand, EmotionFrame, OverrideValues
 from tools.examples import FRAME
-
-PATIENCE_S = 20.0
 
 
 class Seen:
@@ -35,13 +33,6 @@ class Seen:
 
     def hold(self, stream="main"):
         return self.emotions[stream].hold
-
-
-def wait_for(condition):
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -143,7 +134,7 @@ def test_a_flood_does_not_reach_the_clients(hub, caplog, monkeypatch):
 def test_it_says_aloud_who_is_heard():
     assert OscInput("127.0.0.1", 9001).notice == "OSC in     udp://127.0.0.1:9001"
     assert OscInput("::1", 9001).notice == "OSC in     udp://[::1]:9001"
-    assert "anybody in this network" in OscInput("10.0.0.1", 9001).notice
+    assert "anyone in this network" in OscInput("10.0.0.1", 9001).notice
 
 
 @pytest.mark.parametrize(

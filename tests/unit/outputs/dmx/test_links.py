@@ -1,25 +1,32 @@
-"""WLED's own protocol: one packet for the whole strip, received by a bare UDP socket."""
+"""What goes over the network to Art-Net, WLED and LedFx, received on this machine."""
 
+import contextlib
 import json
 import re
 import socket
+import struct
 import threading
 from contextlib import closing
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
-from helpers import FakeClock
+from helpers import FakeClock, free_port, wait_for
+from stupidArtnet import StupidArtnetServer
 
-from stream_mer.outputs.dmx.links import LEDFX_EVERY_S, LEDS, LedFxLink
+from stream_mer.errors import SettingError
+from stream_mer.outputs.dmx.links import LEDFX_EVERY_S, LEDS, ArtnetLink, LedFxLink, art_dmx
 from stream_mer.outputs.dmx.output import ledfx_output, wled_output
+from stream_mer.outputs.dmx.rig import ArtnetSettings
 from stream_mer.outputs.values import ShowValues
 
+ONE = bytes([255, 128, 7]) + bytes(509)
 LIVE = ShowValues(valence=0.6, arousal=0.4, category="happy", alive=True)
 
 
 @pytest.fixture
-def strip():
+def receiver():
+    """A bare UDP socket on the loopback interface."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bound:
         bound.bind(("127.0.0.1", 0))
         bound.settimeout(20)
@@ -27,72 +34,70 @@ def strip():
 
 
 @pytest.fixture
-def output(strip):
-    output = wled_output("127.0.0.1", strip.getsockname()[1], stream="main")
+def output(receiver):
+    output = wled_output("127.0.0.1", receiver.getsockname()[1], stream="main")
     output.open()
     yield output
     output.close()
 
 
-def shown(strip) -> list[bytes]:
+def shown(receiver: socket.socket) -> list[bytes]:
     """The colours of a packet, LED by LED."""
-    packet = strip.recv(4096)
+    packet = receiver.recv(4096)
     assert (packet[0], packet[1]) == (2, 3), "DRGB, and back to its own effect after three seconds"
     assert len(packet) == 2 + 3 * LEDS <= 1472, "as much as WLED reads"
     return [packet[i : i + 3] for i in range(2, len(packet), 3)]
 
 
-def test_colours_lie_along_the_strip(output, strip):
+def newest(receiver: socket.socket) -> list[bytes]:
+    """The colours of the newest packet."""
+    leds: list[bytes] = []
+    receiver.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            leds = shown(receiver)
+    return leds
+
+
+def test_colours_lie_along_the_strip(output, receiver):
     assert (output.stream, output.wants_levels) == ("main", False)
-    assert output.name == f"wled at 127.0.0.1:{strip.getsockname()[1]}"
+    assert output.name == f"wled at 127.0.0.1:{receiver.getsockname()[1]}"
     for i in range(90):
         sent = output.send(i / 30, LIVE)
     assert sent == 1
-    strip.setblocking(False)
-    leds = []
-    while True:
-        try:
-            leds = shown(strip)
-        except BlockingIOError:
-            break
+    leds = newest(receiver)
     assert 2 < len(set(leds)) <= 14
     assert all(max(led) > 100 for led in leds)
     assert all(leds[i : i + 35] == [leds[i]] * 35 for i in range(0, LEDS, 35))
 
 
-def test_a_blackout_is_dark(output, strip):
+def test_a_blackout_is_dark(output, receiver):
     output.send(0.0, LIVE)
     for i in range(30):
         output.send(1 + i / 30, replace(LIVE, hold="blackout"))
-    strip.setblocking(False)
-    leds = [b"?"]
-    while True:
-        try:
-            leds = shown(strip)
-        except BlockingIOError:
-            break
+    leds = newest(receiver)
     assert set(leds) == {b"\0\0\0"}
 
 
-def test_before_there_is_music_the_strip_is_left_alone_and_at_the_end_it_is_given_back(output, strip):
+def test_before_there_is_music_the_strip_is_left_alone_and_at_the_end_it_is_given_back(output, receiver):
     assert output.send(0.0, ShowValues()) == 0
     output.send(0.1, LIVE)
-    shown(strip)
+    shown(receiver)
     output.finish()
-    packet = strip.recv(4096)
+    packet = receiver.recv(4096)
     while len(packet) > 2:
-        packet = strip.recv(4096)
+        packet = receiver.recv(4096)
     assert packet == b"\2\0", "no time-out: back to its own effect at once"
 
 
-def test_closing_twice_is_closing_once_and_it_can_be_opened_again(output, strip):
+def test_closing_twice_is_closing_once_and_it_can_be_opened_again(output, receiver):
     bound = output._link._socket
     output.close()
     output.close()
     assert bound.fileno() == -1, "the socket is closed"
     output.open()
     assert output.send(0.0, LIVE) == 1
-    assert len(shown(strip)) == LEDS
+    assert len(shown(receiver)) == LEDS
 
 
 EXCITED = ShowValues(valence=0.6, arousal=1.0, category="happy", alive=True)
@@ -216,3 +221,63 @@ def test_what_is_no_ledfx_is_told():
         thread.join(20)
     with pytest.raises(ConnectionRefusedError):
         LedFxLink("127.0.0.1", port).open()
+
+
+def test_an_art_dmx_packet_is_as_the_specification_has_it():
+    packet = art_dmx(0x1234, 200, bytes(range(10)))
+    assert packet[:8] == b"Art-Net\0"
+    assert struct.unpack("<H", packet[8:10]) == (0x5000,), "OpDmx, low byte first"
+    assert struct.unpack(">H", packet[10:12]) == (14,), "protocol version, high byte first"
+    assert packet[12:14] == bytes([200, 0]), "sequence, physical port"
+    assert packet[14] == 0x34, "sub-net and universe"
+    assert packet[15] == 0x12, "net"
+    assert struct.unpack(">H", packet[16:18]) == (10,), "length, high byte first"
+    assert packet[18:] == bytes(range(10))
+
+
+def test_art_net_counts_from_1_to_255_and_numbers_universes_from_where_it_is_told(receiver):
+    place = ArtnetSettings(to="127.0.0.1", first_universe=256, port=receiver.getsockname()[1])
+    link = ArtnetLink(place, universes=(1, 2))
+    link.open()
+    packets = []
+    for universe in [2] * 256 + [1]:
+        assert link.send(universe, ONE) == 1
+        packets += [receiver.recv(2048)]
+    link.terminate()
+    assert [packet[12] for packet in packets] == [*range(1, 256), 1, 1]
+    assert packets[0][14:16] == bytes([1, 1]), "257"
+    assert packets[-1][14:16] == bytes([0, 1]), "256"
+    link.close()
+
+
+def test_a_real_art_net_receiver_takes_it(monkeypatch):
+    threads = []
+
+    def start(run, arguments):  # as _thread does it, but so that its end can be waited for
+        threads.append(threading.Thread(target=run, args=arguments, daemon=True))
+        threads[0].start()
+
+    monkeypatch.setattr("_thread.start_new_thread", start)
+    port = free_port(socket.SOCK_DGRAM)
+    server = StupidArtnetServer(port=port)
+    monkeypatch.undo()
+    got = threading.Event()
+    server.register_listener(universe=3, callback_function=lambda data: bytes(data) == ONE and got.set())
+    link = ArtnetLink(ArtnetSettings(to="127.0.0.1", first_universe=3, port=port), universes=(1,))
+    link.open()
+    try:
+        wait_for(lambda: link.send(1, ONE) and got.is_set())
+    finally:
+        server.listen = False  # which it looks at after the next packet
+        while threads[0].is_alive():
+            link.send(1, ONE)
+            threads[0].join(0.05)
+        link.close()
+        server.socket_server.close()
+
+
+def test_art_net_wants_to_know_where_to():
+    with pytest.raises(SettingError, match="RIG@HOST"):
+        ArtnetLink(ArtnetSettings(), universes=(1,))
+    with pytest.raises(SettingError, match="32767"):
+        ArtnetLink(ArtnetSettings(to="127.0.0.1"), universes=(40_000,))

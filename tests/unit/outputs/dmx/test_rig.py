@@ -1,6 +1,7 @@
 """A rig file says what is meant, or what is wrong with it, in one line."""
 
 import contextlib
+import itertools
 import tomllib
 
 import msgspec
@@ -9,9 +10,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_mer.errors import SettingError
-from stream_mer.outputs.dmx.look import Look, hex_of, parse_colour
+from stream_mer.outputs.dmx.look import Look
 from stream_mer.outputs.dmx.output import open_artnet, open_sacn
-from stream_mer.outputs.dmx.rig import EXAMPLES, LOOKS, TABLES, Fixture, Rig, find_rig, preset, rig_of
+from stream_mer.outputs.dmx.rig import (
+    EXAMPLES,
+    LOOKS,
+    TABLES,
+    Fixture,
+    Rig,
+    find_rig,
+    lamps_of,
+    preset,
+    rig_of,
+    universes_of,
+    used_channels,
+)
 
 LAMP = '[[fixtures]]\nchannels = ["red", "green", "blue"]\n'
 
@@ -109,15 +122,10 @@ def test_everything_can_be_said():
         ("presett = 1\n" + LAMP, "no setting presett; did you mean 'preset'"),
         ('preset = "mod"\n' + LAMP, "did you mean 'mood'"),
         ("rate_hz = 60\n" + LAMP, "rate_hz is 10 to 40"),
-        ("rate_hz = nan\n" + LAMP, "rate_hz is a number, not nan"),
         (f"rate_hz = 1{'0' * 400}\n" + LAMP, "rate_hz is 10 to 40, not 1000"),
-        ("rate_hz = true\n" + LAMP, "rate_hz is a number, not True"),
-        ("name = 3\n" + LAMP, "name is a text"),
         ('name = ""\n' + LAMP, "1 to 63 bytes"),
-        ("look = 3\n" + LAMP, "look is a table"),
         ("[look]\nhues = [1, 2]\n" + LAMP, "no setting look.hues; did you mean 'hue'"),
         ("[look]\nhue = 3\n" + LAMP, "look.hue is two angles"),
-        ("[look]\nhue = [nan, 3]\n" + LAMP, "look.hue is a number, not nan"),
         ("[look]\nhue = [0, 721]\n" + LAMP, "look.hue is two angles"),
         ("[look]\nintensity = [0, 2]\n" + LAMP, "look.intensity is two numbers from 0 to 1"),
         ("[look]\nwander = 181\n" + LAMP, "look.wander"),
@@ -128,7 +136,6 @@ def test_everything_can_be_said():
         ('[look.palettes]\nhappy = ["red"]\n' + LAMP, 'a list of colours, such as ["#ffb000", "#ff6a00"]'),
         ("[safety]\nhold_s = -1\n" + LAMP, "safety.hold_s is 0 to 3600"),
         ("[safety]\nfade_s = 0\n" + LAMP, "safety.fade_s is above 0"),
-        ("[safety]\nintensity_per_s = inf\n" + LAMP, "safety.intensity_per_s is a number, not inf"),
         ("[safety]\nintensity_per_s = 0\n" + LAMP, "safety.intensity_per_s is above 0"),
         ("[safety]\nend_fade_s = 9\n" + LAMP, "safety.end_fade_s is 0.1 to 1.5"),
         ('[safety]\nlost_colour = "amber"\n' + LAMP, "not 'amber'"),
@@ -147,6 +154,8 @@ def test_everything_can_be_said():
         ('[[fixtures]]\nchannels = ["red", "red"]', "is there twice"),
         ('[[fixtures]]\nchannels = ["red fine"]', "goes with 'red'"),
         ('[[fixtures]]\nchannels = ["red"]\naddress = 513', "address is 1 to 512"),
+        ('[[fixtures]]\nchannels = ["red"]\noffset = 1e308', "offset is -1000 to 1000, not 1e+308"),
+        ('[[fixtures]]\nchannels = ["red"]\noffset_step = inf', "is a number, not inf"),
         ('[[fixtures]]\nchannels = ["red", "blue"]\naddress = 512', "does not fit"),
         ('[[fixtures]]\nchannels = ["red", "blue"]\nspacing = 1', "spacing is at least the 2 channels"),
         ('[[fixtures]]\nchannels = ["red"]\ncount = 4096\npixels = 2', "at most 4096 pixels"),
@@ -154,11 +163,11 @@ def test_everything_can_be_said():
         (LAMP + LAMP, "both have channel 1 of universe 1"),
     ],
 )
-def test_what_cannot_be_is_told_with_the_way_out(text, says):
-    with pytest.raises(SettingError) as told:
+def test_what_is_not_valid_is_one_line_with_the_way_out(text, says):
+    with pytest.raises(SettingError) as error:
         rig(text)
-    assert says in str(told.value)
-    assert "\n" not in str(told.value)
+    assert says in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 json_like = st.recursive(
@@ -215,22 +224,18 @@ def test_names_and_places_are_read(tmp_path):
         open_artnet("mood", "demo")
 
 
-@given(st.tuples(*[st.integers(0, 255)] * 3))
-def test_colours_are_read_as_they_are_written(parts):
-    text = "#" + bytes(parts).hex()
-    assert hex_of(parse_colour(text)) == text
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["[safety]\nlost_intensity = nan", "[[fixtures]]\nchannels = ['red']\noffset = inf", "[look]\nhue = [nan, 1]"],
-)
-def test_numbers_that_are_none_are_refused(text):
-    with pytest.raises(SettingError, match=r"is a number, not (nan|inf)"):
-        rig(text if "fixtures" in text else f"{text}\n{LAMP}")
-
-
-@pytest.mark.parametrize("key", ["offset", "offset_step"])
-def test_offsets_beyond_all_counting_are_refused(key):
-    with pytest.raises(SettingError, match=rf"{key} is -1000 to 1000, not 1e\+308"):
-        rig(f"[[fixtures]]\nchannels = ['red']\n{key} = 1e308")
+def test_lamps_lie_one_after_another_and_never_across_two_universes():
+    strip = Fixture(channels=("red", "green", "blue"), count=4, pixels=60, universe=3)
+    lamps = lamps_of([strip])
+    slots = [slot for lamp in lamps for slot in lamp.slots]
+    assert [(slot.universe, slot.start) for slot in slots[:2]] == [(3, 0), (3, 3)]
+    assert (slots[169].universe, slots[169].start) == (3, 507)
+    assert (slots[170].universe, slots[170].start) == (4, 0), "as WLED has it"
+    assert universes_of(lamps) == (3, 4)
+    assert used_channels(lamps) == {3: 510, 4: 210}
+    spaced = lamps_of([Fixture(channels=("dimmer",), address=10, count=3, spacing=16, offset=0.5, offset_step=0.25)])
+    assert [lamp.slots[0].start for lamp in spaced] == [9, 25, 41]
+    assert [lamp.offset for lamp in spaced] == [0.5, 0.75, 1.0]
+    taken = {(slot.universe, slot.start + i) for slot in slots for i in range(3)}
+    assert len(taken) == 4 * 60 * 3
+    assert all(a.start != b.start or a.universe != b.universe for a, b in itertools.pairwise(slots))
