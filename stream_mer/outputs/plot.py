@@ -263,10 +263,9 @@ def _draw_band(band: Axes, runs: Sequence[Run]) -> None:
 
 def _draw_curves(curves: Axes, timeline: Timeline) -> None:
     for name, (colour, dash) in _CURVES.items():
-        interval = attrgetter(f"raw.interval.{name}")
         times, values = timeline.curve(attrgetter(name))
-        _, low = timeline.curve(lambda frame, of=interval: of(frame)[0])
-        _, high = timeline.curve(lambda frame, of=interval: of(frame)[1])
+        _, low = timeline.curve(_interval_end(name, 0))
+        _, high = timeline.curve(_interval_end(name, 1))
         curves.plot(times, values, color=colour, linestyle=dash, linewidth=1.8)
         curves.fill_between(times, low, high, color=colour, alpha=0.1, linewidth=0)
     for cue in timeline.cues:
@@ -275,6 +274,11 @@ def _draw_curves(curves: Axes, timeline: Timeline) -> None:
         curves.plot([cue.t], [-1], marker="^", markersize=9, color=colour, clip_on=False)
     curves.axhline(0, color=_QUIET, linewidth=0.5)
     curves.set(ylim=(-1, 1), yticks=(-1, 0, 1))
+
+
+def _interval_end(name: str, end: int) -> Callable[[EmotionFrame], float]:
+    """Return what reads the low (0) or high (1) end of an interval."""
+    return lambda frame: float(getattr(frame.raw.interval, name)[end])
 
 
 def _draw_words(words: Axes, timeline: Timeline) -> None:
