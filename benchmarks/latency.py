@@ -42,8 +42,7 @@ from benchmarks.taggers import MUSICNN, VIBENET, WINDOW_S, open_musicnn, open_vi
 from stream_mer.audio.features import LogMelStream
 from stream_mer.audio.windowing import Windower
 from stream_mer.config import WindowSettings
-from stream_mer.emotion.musicnn import Backbone
-from stream_mer.emotion.musicnn_stream import BackboneStream, StreamingBackbone
+from stream_mer.emotion.musicnn import Backbone, BackboneStream, StreamingBackbone
 from stream_mer.emotion.predictor import EmotionPredictor
 from stream_mer.engine import configure_torch
 from stream_mer.lyrics.text_features import LINE_FEATURES

@@ -50,7 +50,7 @@ from stream_mer.emotion.smoothing import Smoother
 from stream_mer.engine import configure_torch
 from stream_mer.errors import SettingError
 from stream_mer.lyrics.feeds import LineMemory, LiveSettings
-from stream_mer.lyrics.opening import open_gate
+from stream_mer.lyrics.gate import open_gate
 from stream_mer.lyrics.text_features import LineReader, SentenceEncoder
 from stream_mer.lyrics.tracker import DecodeJob, LyricTracker, TrackerSettings
 from stream_mer.lyrics.transcript import FilterSettings, Recogniser, TextEncoder, Transcript, filter_transcript

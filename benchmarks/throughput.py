@@ -40,8 +40,7 @@ from benchmarks.harness import (
 from stream_mer.config import EngineSettings, LyricsSettings, WindowSettings
 from stream_mer.engine import Engine, configure_torch
 from stream_mer.ports import AudioSource
-from stream_mer.sources.file import FileSource
-from stream_mer.sources.pacing import Pacer
+from stream_mer.sources.file import FileSource, Pacer
 from stream_mer.training.progress import track
 from stream_mer.types import AudioChunk, EmotionFrame, LyricLine, Samples, StreamEvent
 

@@ -28,9 +28,8 @@ from stream_mer.emotion.checkpoint import find_model
 from stream_mer.emotion.predictor import EmotionPredictor
 from stream_mer.engine import Engine, Models, one_torch_thread
 from stream_mer.errors import SettingError, brief, did_you_mean
-from stream_mer.lyrics.charset import check_encoding
-from stream_mer.lyrics.files import is_lyrics_file
-from stream_mer.lyrics.opening import LyricsOpener
+from stream_mer.lyrics.feeds import LyricsOpener
+from stream_mer.lyrics.files import check_encoding, is_lyrics_file
 from stream_mer.outputs.files import FileSummary, Summary, row_of
 from stream_mer.pipeline import SyncStream
 from stream_mer.sources.resampling import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ, MonoResampler, Polarity, to_float32

@@ -19,13 +19,19 @@ from stream_mer.emotion.checkpoint import find_model
 from stream_mer.emotion.predictor import EmotionPredictor
 from stream_mer.emotion.smoothing import Smoother
 from stream_mer.errors import SourceError
+from stream_mer.lyrics.feeds import LyricsOpener
 from stream_mer.lyrics.files import is_lyrics_file, words_duration_s
-from stream_mer.lyrics.opening import LyricsOpener
 from stream_mer.pipeline import Pipeline, SyncStream
 from stream_mer.ports import AudioSource, EmotionStream, EventSink, LyricFeed
 from stream_mer.sources.decoding import load_decoder
-from stream_mer.sources.file import FileSource, SilenceSource
-from stream_mer.sources.pacing import COARSE_CHUNK_SAMPLES, LYRICS_CHUNK_SAMPLES, HopChunker, set_chunker
+from stream_mer.sources.file import (
+    COARSE_CHUNK_SAMPLES,
+    LYRICS_CHUNK_SAMPLES,
+    FileSource,
+    HopChunker,
+    SilenceSource,
+    set_chunker,
+)
 from stream_mer.types import NO_LYRICS, AudioChunk, Spread
 from stream_mer.utils.sanitise import redact_address
 

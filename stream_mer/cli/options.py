@@ -18,7 +18,7 @@ from stream_mer.config import (
     WindowSettings,
 )
 from stream_mer.errors import SettingError
-from stream_mer.lyrics.charset import check_encoding
+from stream_mer.lyrics.files import check_encoding
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -16,7 +16,7 @@ from stream_mer.cluster.records import FrameEnd, event_subject, kind_of, unseal,
 from stream_mer.errors import ClusterError
 from stream_mer.pipeline import Pipeline
 from stream_mer.ports import AudioSource, Chunker
-from stream_mer.sources.pacing import set_chunker
+from stream_mer.sources.file import set_chunker
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, EmotionFrame, LyricLine, StreamEvent, StreamStatus
 from stream_mer.utils.threads import in_thread
 

@@ -16,8 +16,7 @@ from torch import Tensor
 from stream_mer.audio.audio_state import AudioStateDecider
 from stream_mer.audio.features import LogMelStream, log_mel
 from stream_mer.audio.yamnet import PATCH_HOP, Yamnet, YamnetPatches
-from stream_mer.emotion.musicnn import Backbone
-from stream_mer.emotion.musicnn_stream import BackboneStream, StreamingBackbone
+from stream_mer.emotion.musicnn import Backbone, BackboneStream, StreamingBackbone
 from stream_mer.types import Samples
 
 TOKEN_HOP = PATCH_HOP

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -14,7 +16,6 @@ from torch import Tensor
 
 from stream_mer.config import WindowSettings
 from stream_mer.emotion.audio_branch import TOKEN_HOP, AudioBranch, AudioStream
-from stream_mer.emotion.batching import Batching
 from stream_mer.emotion.checkpoint import Checkpoint, load_checkpoint
 from stream_mer.emotion.estimates import Numbers, TextContext, apply_text_gate, estimate
 from stream_mer.emotion.joint import Encoded, Heads, JointModelConfig, time_scales
@@ -278,3 +279,88 @@ def _numbers(heads: Heads) -> Numbers:
 def _stacked(means: Sequence[Numbers | None]) -> Tensor:
     """[B, text_features]."""
     return torch.from_numpy(np.stack([mean for mean in means if mean is not None]))
+
+
+Q = TypeVar("Q")
+A = TypeVar("A")
+
+
+class Batching(Generic[Q, A]):
+    """Dynamic batching: calls from other threads that arrive while a batch is computed form the next batch.
+
+    A caller that finds no batch in progress computes its own item at once. Those that arrive meanwhile are computed
+    together afterwards, by one of them. No call waits longer than for the batch in progress and those before its own:
+    one, with at most ``most`` callers.
+
+    Args:
+        compute: Answers some questions in their order; never entered twice at the same time.
+        most: Questions in one batch at most, at least 1.
+    """
+
+    def __init__(self, compute: Callable[[Sequence[Q]], Sequence[A]], *, most: int) -> None:
+        if most < 1:
+            raise ValueError(f"a batch holds at least 1 question, not {most}")
+        self._compute = compute
+        self._most = most
+        self._lock = threading.Lock()  # guards the two below; held for short steps only
+        self._busy = False
+        self._waiting: deque[_Asked[Q, A]] = deque()
+
+    def ask(self, question: Q) -> A:
+        """Answer one question, from any thread.
+
+        Raises:
+            BaseException: Whatever ``compute`` raises, to everybody whose question was in its batch.
+        """
+        mine: _Asked[Q, A] = _Asked(question)
+        with self._lock:
+            waits = self._busy
+            if waits:
+                self._waiting.append(mine)
+            self._busy = True
+        if waits:
+            mine.woken.wait()
+            if not mine.computes:
+                return mine.answered()
+        return self._answer(mine)
+
+    def _answer(self, mine: _Asked[Q, A]) -> A:
+        """Compute the caller's question with those that wait, and leave the next batch to one of the rest."""
+        with self._lock:
+            others = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._most - 1))]
+        try:
+            answers = self._compute([mine.question, *(other.question for other in others)])
+            for other, answer in zip(others, answers[1:], strict=True):
+                other.answers = [answer]
+        except BaseException as error:
+            for other in others:
+                other.error = error
+            raise
+        finally:
+            with self._lock:
+                self._busy = bool(self._waiting)
+                if self._busy:
+                    successor = self._waiting.popleft()
+                    successor.computes = True
+                    others.append(successor)
+            for other in others:
+                other.woken.set()
+        return answers[0]
+
+
+class _Asked(Generic[Q, A]):
+    """A question on its way."""
+
+    __slots__ = ("answers", "computes", "error", "question", "woken")
+
+    def __init__(self, question: Q) -> None:
+        self.question = question
+        self.answers: list[A] = []
+        self.error: BaseException | None = None
+        self.computes = False  # whether its asker is the one to compute the next batch
+        self.woken = threading.Event()
+
+    def answered(self) -> A:
+        if self.error is not None:
+            raise self.error
+        return self.answers[0]

@@ -1,13 +1,8 @@
-"""Lyrics from recognition, as a ``ports.LyricFeed``: live beside the audio, or inside it for a file.
+"""The feeds of lyrics (``ports.LyricFeed``), and ``LyricsOpener``, which opens the right one for a stream.
 
-``LiveLyrics`` runs the recogniser in a worker thread, which the caller never waits for. The thread takes the newest
-audio whenever it is free, so audio never queues up behind a slow recogniser: decodes that fell due meanwhile are
-skipped. The tracker keeps the continuous audio. After each decode the thread rests in proportion, so that a slow
-recogniser leaves time to the emotion frames. Whether it keeps up is measured in audio: how much no decode covers yet.
-
-``OfflineLyrics`` decodes in place on the sample clock, so that a file gives the same result at any speed. An answer
-stays hidden until the audio has moved on by a fixed allowance: after audio up to T was fed, nothing shows that a live
-listener could not have had at T.
+``LiveLyrics`` and ``LiveKnownLyrics`` work in a thread that the caller never waits for. ``OfflineLyrics`` and
+``KnownLyrics`` work in place on the sample clock, so that a file gives the same result at any speed. After audio up to
+T was fed, nothing shows that a live listener could not have had at T.
 """
 
 from __future__ import annotations
@@ -17,14 +12,25 @@ import os
 import sys
 import threading
 import time
+from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_mer.config import LyricsSettings
 from stream_mer.errors import LyricsError, SettingError
-from stream_mer.lyrics.text_features import LineReader
+from stream_mer.lyrics.files import read_lyrics
+from stream_mer.lyrics.gate import open_gate
+from stream_mer.lyrics.text_features import LineReader, SentenceEncoder
 from stream_mer.lyrics.tracker import DecodeJob, LyricTracker
-from stream_mer.lyrics.transcript import Recogniser, TextEncoder
+from stream_mer.lyrics.transcript import Recogniser, TextEncoder, VocalGate
+from stream_mer.lyrics.whisper import WhisperRecogniser
+from stream_mer.ports import LyricFeed
 from stream_mer.types import (
     NO_LYRICS,
     SAMPLE_RATE_HZ,
@@ -48,6 +54,12 @@ NICER_BY = 5
 """At this niceness the recogniser's threads get a quarter of a core that another thread of the process wants, too."""
 
 _NICEST = 19
+
+AHEAD_LINES = 64
+"""Most known lines that are encoded before their time."""
+
+CLOSE_S = 10.0
+"""Longest wait of ``close`` for the work in hand, which cannot be interrupted; then the thread is abandoned."""
 
 
 class NoLyrics:
@@ -116,15 +128,14 @@ class LiveSettings:
     Attributes:
         max_lag_s: The recogniser lags if more audio than this is not covered by a decode, seconds. Decodes of up to 3 s
             stay below it.
-        close_s: Longest wait of ``close`` for a running decode, which cannot be interrupted, seconds; after that the
-            thread ends with the process.
+        close_s: Longest wait of ``close``, seconds.
         max_lines: Line revisions kept for ``take_lines``; the oldest are dropped.
         max_cpu_share: Share of the time in which a decode may run, above 0, at most 1. With 0.75, decodes shorter than
             three quarters of a step are not delayed.
     """
 
     max_lag_s: float = 7.0
-    close_s: float = 10.0
+    close_s: float = CLOSE_S
     max_lines: int = 256
     max_cpu_share: float = 0.75
 
@@ -139,11 +150,78 @@ class LiveSettings:
         return decode_s * (1.0 / self.max_cpu_share - 1.0)
 
 
-class LiveLyrics:
-    """A feed whose every call returns at once, except ``close``.
+class _LiveFeed:
+    """What the live feeds share: a thread that loads, then does one piece of work after another until ``close``.
 
-    The worker loads the weights, so a stream starts without them. A recogniser that fails is retried after ever longer
-    stretches of audio; one without weights is not.
+    Args:
+        encoder: Encodes lines.
+        close_s: Longest wait of ``close`` for the work in hand, seconds.
+    """
+
+    def __init__(self, encoder: TextEncoder, *, close_s: float) -> None:
+        self._reader = LineReader(encoder)
+        self._close_s = close_s
+        # Guards the state of the feed, for copies and bookkeeping alone: the worker runs gate, recogniser and encoder
+        # outside of it.
+        self._changed = threading.Condition()
+        self._loading = True
+        self._reason = ""
+        self._closed = False
+        self._worker = threading.Thread(target=self._work, name="lyrics", daemon=True)
+
+    @property
+    def reason(self) -> str:
+        """Why the lyrics have no influence; empty if they have."""
+        with self._changed:
+            return self._reason
+
+    def close(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        if threading.current_thread() is not self._worker:
+            self._worker.join(self._close_s)
+
+    def _load(self) -> None:
+        self._reader.prepare()
+
+    def _run_once(self) -> bool:
+        """Wait for work and do one piece of it; False when closed, or after a failure that lasts."""
+        raise NotImplementedError
+
+    def _work(self) -> None:
+        """Run the worker thread."""
+        lower_priority()
+        try:
+            self._load()
+        except Exception as error:
+            # Any failure must show in the state, not in a thread that died unnoticed.
+            self._fail(error)
+            return
+        with self._changed:
+            self._loading = False
+        while self._run_once():
+            pass
+
+    def _fail(self, error: Exception) -> None:
+        reason = _reason(error)
+        with self._changed:
+            is_new = not self._reason
+            self._reason = reason
+            self._loading = False
+        if is_new:
+            _log.warning("no lyrics: %s", reason)
+            _log.debug("no lyrics", exc_info=error)
+
+
+class LiveLyrics(_LiveFeed):
+    """Recognises lyrics; every call returns at once, except ``close``.
+
+    The worker loads the weights, so a stream starts without them. It takes the newest audio whenever it is free:
+    decodes that fell due meanwhile are skipped, and the tracker keeps the continuous audio. After each decode it rests
+    in proportion, so that a slow recogniser leaves time to the emotion frames. Whether it keeps up is measured in
+    audio: how much no decode covers yet. A recogniser that fails is retried after ever longer stretches of audio; one
+    without weights is not.
 
     Args:
         recogniser: Transcribes the audio.
@@ -162,31 +240,18 @@ class LiveLyrics:
         settings: LiveSettings | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._recogniser = recogniser
-        self._reader = LineReader(encoder)
-        self._tracker = tracker or LyricTracker()
         self._settings = settings or LiveSettings()
+        super().__init__(encoder, close_s=self._settings.close_s)
+        self._recogniser = recogniser
+        self._tracker = tracker or LyricTracker()
         self._memory = LineMemory()
         self._clock = clock
         self._rests_until = float("-inf")
         self._lines: deque[LyricLine] = deque(maxlen=self._settings.max_lines)
         self._to_encode: deque[LyricLine] = deque(maxlen=self._settings.max_lines)
-        # Guards all of the above, for copies and bookkeeping alone: the worker runs gate, recogniser and encoder
-        # outside of it.
-        self._changed = threading.Condition()
-        self._loading = True
-        self._reason = ""
         self._lagged = False
         self._finished = False
-        self._closed = False
-        self._worker = threading.Thread(target=self._work, name="lyrics", daemon=True)
         self._worker.start()
-
-    @property
-    def reason(self) -> str:
-        """Why there are no lyrics; empty if there are."""
-        with self._changed:
-            return self._reason
 
     def feed(self, chunk: AudioChunk) -> None:
         with self._changed:
@@ -216,13 +281,6 @@ class LiveLyrics:
             self._lines.clear()
         return taken
 
-    def close(self) -> None:
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-        if threading.current_thread() is not self._worker:
-            self._worker.join(self._settings.close_s)
-
     def _health(self, lag_s: float) -> tuple[LyricsHealth, tuple[str, ...]]:
         if self._reason:
             return "unavailable", (UNAVAILABLE,)
@@ -232,23 +290,11 @@ class LiveLyrics:
             return "lagging", (LAGGING,)
         return "ok", ()
 
-    def _work(self) -> None:
-        """Run the worker thread."""
-        lower_priority()
-        try:
-            self._recogniser.load()
-            self._reader.prepare()
-        except Exception as error:
-            # Any failure must show in the state, not in a thread that died unnoticed.
-            self._fail(error)
-            return
-        with self._changed:
-            self._loading = False
-        while self._run_once():
-            pass
+    def _load(self) -> None:
+        self._recogniser.load()
+        super()._load()
 
     def _run_once(self) -> bool:
-        """Wait for work and do one piece of it; False when closed."""
         work = self._next_work()
         if work is None:
             return False
@@ -262,7 +308,10 @@ class LiveLyrics:
                 waiting = job
                 self._decode(job)
         except Exception as error:
-            self._fail(error, waiting)
+            if waiting is not None:
+                with self._changed:
+                    self._tracker.reject(waiting)
+            self._fail(error)
             return not isinstance(error, LyricsError)
         return True
 
@@ -307,18 +356,6 @@ class LiveLyrics:
         if turned:
             _log.warning("lyrics lag behind") if lagged else _log.info("lyrics keep up again")
 
-    def _fail(self, error: Exception, job: DecodeJob | None = None) -> None:
-        reason = _reason(error)
-        with self._changed:
-            is_new = not self._reason
-            self._reason = reason
-            self._loading = False
-            if job is not None:
-                self._tracker.reject(job)
-        if is_new:
-            _log.warning("no lyrics: %s", reason)
-            _log.debug("no lyrics", exc_info=error)
-
     def _collect(self) -> None:
         """Take the tracker's lines; the lock is held."""
         for line in self._tracker.take_lines():
@@ -328,12 +365,11 @@ class LiveLyrics:
 
 
 def _reason(error: Exception) -> str:
-    reason = str(error) or type(error).__name__
-    return reason if isinstance(error, LyricsError) else f"the recogniser failed: {reason}"
+    return str(error) if isinstance(error, LyricsError) else f"{type(error).__name__}: {error}"
 
 
 class OfflineLyrics:
-    """A feed that decodes inside ``feed``. The result does not depend on how the audio was cut into chunks.
+    """Recognises lyrics inside ``feed``. The result does not depend on how the audio was cut into chunks.
 
     Args:
         recogniser: Transcribes the audio.
@@ -441,3 +477,222 @@ class OfflineLyrics:
                 self._memory.add(self._reader.read(line))
             except LyricsError as error:
                 self._fail(error, final=True)
+
+
+_log = logging.getLogger(__name__)
+
+
+class _Score:
+    """The known lines of a song, and the position in it: time 0 is sample 0 of the stream.
+
+    A line is due, and committed, when its time has come; lines without times are due from the start.
+    """
+
+    def __init__(self, lines: Sequence[LyricLine]) -> None:
+        self.lines = lines
+        self._starts = [line.t0 for line in lines]
+        self._end_sample = 0
+        self._taken = 0
+        self.due = 0
+
+    @property
+    def now_s(self) -> float:
+        return seconds(self._end_sample)
+
+    def advance(self, chunk: AudioChunk) -> range:
+        """Take audio; return the indices of the lines whose time has come with it."""
+        self._end_sample = max(self._end_sample, chunk.end_sample)
+        before, self.due = self.due, bisect_right(self._starts, self.now_s)
+        return range(before, self.due)
+
+    def take(self) -> list[LyricLine]:
+        """Return the lines that are due and were not taken yet."""
+        before, self._taken = self._taken, self.due
+        return list(self.lines[before : self.due])
+
+
+class KnownLyrics:
+    """Known lyrics, encoded inside ``feed``, 2 ms a line.
+
+    If more lines are due than the memory holds, only the newest are encoded.
+
+    Args:
+        lines: The lines, oldest first.
+        encoder: Encodes a line when its time comes.
+    """
+
+    def __init__(self, lines: Sequence[LyricLine], encoder: TextEncoder) -> None:
+        self._score = _Score(lines)
+        self._reader = LineReader(encoder)
+        self._memory = LineMemory()
+
+    def feed(self, chunk: AudioChunk) -> None:
+        due = self._score.advance(chunk)
+        for index in due:
+            line = self._score.lines[index]
+            style = self._reader.style(line)
+            if index >= due.stop - self._memory.max_lines:
+                self._memory.add(self._reader.encode(line, style))
+
+    def finish(self) -> None:
+        """Do nothing: lines whose time did not come were not sung."""
+
+    def state(self) -> LyricState:
+        return LyricState(lines=self._memory.lines(self._score.now_s), health="ok")
+
+    def take_lines(self) -> list[LyricLine]:
+        return self._score.take()
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class LiveKnownLyrics(_LiveFeed):
+    """Known lyrics; every call returns at once, except ``close``.
+
+    The worker encodes the lines that the text branch may read now, the newest first, then up to ``AHEAD_LINES`` of the
+    coming ones, and sleeps until time moves on. Due lines that are not encoded yet are missing from the state, which
+    says so.
+
+    Args:
+        lines: The lines, oldest first.
+        encoder: Encodes lines.
+        close_s: Longest wait of ``close`` for the line that is being encoded, seconds.
+    """
+
+    def __init__(self, lines: Sequence[LyricLine], encoder: TextEncoder, *, close_s: float = CLOSE_S) -> None:
+        super().__init__(encoder, close_s=close_s)
+        self._score = _Score(lines)
+        self._encoded: dict[int, EncodedLine | None] = {}  # by index; None where the encoder failed on a line
+        self._styles: list[NDArray[np.float32]] = []  # the worker's
+        self._worker.start()
+
+    def feed(self, chunk: AudioChunk) -> None:
+        with self._changed:
+            if self._score.advance(chunk):
+                self._changed.notify_all()
+
+    def finish(self) -> None:
+        """Do nothing: lines whose time did not come were not sung."""
+
+    def state(self) -> LyricState:
+        with self._changed:
+            memory = LineMemory()
+            window = self._window()
+            for line in map(self._encoded.get, window):
+                if line is not None:
+                    memory.add(line)
+            missing = any(index not in self._encoded for index in window)
+            health, degraded = self._health(missing=missing)
+            return LyricState(lines=memory.lines(self._score.now_s), health=health, degraded=degraded)
+
+    def take_lines(self) -> list[LyricLine]:
+        with self._changed:
+            return self._score.take()
+
+    def _health(self, *, missing: bool) -> tuple[LyricsHealth, tuple[str, ...]]:
+        if self._reason:
+            return "unavailable", (UNAVAILABLE,)
+        if missing:
+            return "lagging", (LOADING if self._loading else LAGGING,)
+        return "ok", ()
+
+    def _window(self) -> range:
+        """Return the indices of the lines that the text branch may read now."""
+        return range(max(0, self._score.due - LineMemory().max_lines), self._score.due)
+
+    def _run_once(self) -> bool:
+        index = self._next_index()
+        if index is None:
+            return False
+        try:
+            encoded = self._encode(index)
+        except LyricsError as error:
+            self._fail(error)
+            return False
+        except Exception as error:
+            _log.warning("a line of lyrics is skipped: the encoder failed: %s", error or type(error).__name__)
+            encoded = None
+        with self._changed:
+            self._encoded[index] = encoded
+        return True
+
+    def _next_index(self) -> int | None:
+        """Wait for a line that is needed; None when closed."""
+        with self._changed:
+            while not self._closed:
+                window = self._window()
+                for old in [index for index in self._encoded if index < window.start]:
+                    del self._encoded[old]
+                ahead = range(window.stop, min(window.stop + AHEAD_LINES, len(self._score.lines)))
+                for index in chain(reversed(window), ahead):
+                    if index not in self._encoded:
+                        return index
+                self._changed.wait()
+        return None
+
+    def _encode(self, index: int) -> EncodedLine | None:
+        """Encode a line; None when closed meanwhile. Its style depends on all lines before it, which come first."""
+        for line in self._score.lines[len(self._styles) : index + 1]:
+            if self._closed:
+                return None
+            self._styles.append(self._reader.style(line))
+        return self._reader.encode(self._score.lines[index], self._styles[index])
+
+
+_log = logging.getLogger(__name__)
+
+
+class LyricsOpener:
+    """Opens feeds for any number of streams. They share one recogniser and one encoder, loaded at the first use.
+
+    Args:
+        settings: Where the lyrics come from.
+        recogniser: Replaces Whisper.
+        encoder: Replaces the multilingual sentence encoder.
+        gate: Replaces the gate of the settings.
+    """
+
+    def __init__(
+        self,
+        settings: LyricsSettings | None = None,
+        *,
+        recogniser: Recogniser | None = None,
+        encoder: TextEncoder | None = None,
+        gate: VocalGate | None = None,
+    ) -> None:
+        self._settings = settings or LyricsSettings()
+        self._gate = gate or open_gate(self._settings)
+        self._recogniser = recogniser or WhisperRecogniser(
+            self._settings.model,
+            device=self._settings.device,
+            cpu_threads=self._settings.cpu_threads,
+            allow_download=self._settings.allow_download,
+        )
+        self._encoder = encoder or SentenceEncoder()
+
+    def open(self, *, live: bool, file: Path | None = None) -> LyricFeed:
+        """Open the feed of one stream.
+
+        Missing weights raise nothing here: the feed's state is then ``unavailable``, and the log says why.
+
+        Args:
+            live: The stream does not wait for recogniser and encoder.
+            file: Lyrics file of this stream, in place of the settings.
+
+        Raises:
+            LyricsError: The lyrics file is missing or cannot be used.
+            SettingError: The settings name an unknown encoding.
+        """
+        settings = self._settings
+        if file is None and settings.mode == "off":
+            return NoLyrics()
+        if file is None and settings.mode == "recognise":
+            feed = LiveLyrics if live else OfflineLyrics
+            return feed(self._recogniser, self._encoder, tracker=LyricTracker(gate=self._gate))
+        file = file or settings.file
+        if file is None:
+            raise LyricsError("known lyrics were asked for without a file; name one")
+        lines = read_lyrics(file, encoding=settings.encoding)
+        known = LiveKnownLyrics if live else KnownLyrics
+        return known(lines, self._encoder)

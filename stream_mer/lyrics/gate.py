@@ -1,20 +1,26 @@
 """Voice-activity gates in front of the recogniser: which passages may hold vocals. Pure.
 
 A detector for speech discards singing. ``VoiceGate`` uses one that was trained on singing. ``LevelGate`` detects
-silence alone, for use without that detector's weights.
+silence alone, for use without that detector's weights. ``ShippedGate`` finds the weights.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_mer.lyrics.transcript import Passage
+from stream_mer.config import LyricsSettings
+from stream_mer.errors import CheckpointError
+from stream_mer.lyrics.transcript import Passage, VocalGate
 from stream_mer.types import SAMPLE_RATE_HZ, LyricWord, Samples
+
+_log = logging.getLogger(__name__)
 
 Voice: TypeAlias = Callable[[Samples], NDArray[np.float32]]
 """Returns the probability of vocals at evenly spaced steps, shape ``[steps]``, 0..1; such as ``VocalDetector``'s."""
@@ -78,6 +84,32 @@ class VoiceGate:
             return ()
         voice = self._voice(samples)
         return find_passages(voice, len(voice) * SAMPLE_RATE_HZ / len(samples), self._settings)
+
+
+class ShippedGate:
+    """A gate with the packaged vocal detector, loaded at the first use.
+
+    Without the detector's weights it detects silence alone, with one warning.
+    """
+
+    def passages(self, samples: Samples) -> tuple[Passage, ...]:
+        """Implement ``VocalGate``."""
+        return self._gate.passages(samples)
+
+    @cached_property
+    def _gate(self) -> VocalGate:
+        from stream_mer.lyrics.vocals import find_shipped, load_detector  # noqa: PLC0415 - torch; only for recognition
+
+        try:
+            return VoiceGate(load_detector(find_shipped()).probabilities)
+        except CheckpointError as error:
+            _log.warning("the recogniser gets instrumental passages too: %s", error)
+            return LevelGate()
+
+
+def open_gate(settings: LyricsSettings) -> VocalGate:
+    """Return the gate for these settings."""
+    return ShippedGate() if settings.vocal_gate else LevelGate()
 
 
 def find_passages(voice: NDArray[np.float32], steps_per_s: float, settings: VoiceGateSettings) -> tuple[Passage, ...]:

@@ -1,6 +1,6 @@
 """The capture process: opens one sound input and sends its audio to the parent, until either of them is gone.
 
-``sources.capture_process`` starts it. PortAudio may hang for good in a sound server that no longer answers, crash at
+``sources.capture`` starts it. PortAudio may hang for good in a sound server that no longer answers, crash at
 exit, and write some 80 lines to standard error at each start; the library of PulseAudio may hang too. So both live in
 this process alone, which may be killed at any time. It must start fast: no numpy, and no clean-up. It ends
 

@@ -16,8 +16,14 @@ from numpy.typing import NDArray
 
 from stream_mer.audio.levels import Level, OverloadCounter, measure
 from stream_mer.errors import DeviceError, SettingError
-from stream_mer.sources.capture import Capture, CaptureBackend, CaptureTimeouts, capture_chunks, channels_to_open
-from stream_mer.sources.capture_process import PortAudioBackend
+from stream_mer.sources.capture import (
+    Capture,
+    CaptureBackend,
+    CaptureTimeouts,
+    PortAudioBackend,
+    capture_chunks,
+    channels_to_open,
+)
 from stream_mer.sources.devices import InputDevice, choose_device, require_channels
 from stream_mer.types import AudioChunk
 from stream_mer.utils.mailbox import MailboxClosed

@@ -16,8 +16,8 @@ import numpy as np
 from stream_mer.errors import SettingError, SourceError
 from stream_mer.ports import Chunker
 from stream_mer.sources.decoding import DecodedAudio, decode_url
+from stream_mer.sources.file import FINE_CHUNK_SAMPLES
 from stream_mer.sources.media import URL_SCHEMES, url_schemes
-from stream_mer.sources.pacing import FINE_CHUNK_SAMPLES
 from stream_mer.sources.resampling import MonoResampler, Polarity
 from stream_mer.sources.timeline import FILL_AFTER_S
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, Samples, SourceState, seconds

@@ -14,18 +14,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_mer import pipeline as pipeline_module
+from stream_mer.audio.levels import FLOOR_DBFS
 from stream_mer.audio.windowing import Windower
 from stream_mer.config import SmoothingSettings, WindowSettings
 from stream_mer.emotion.smoothing import Smoother
 from stream_mer.errors import SourceError
-from stream_mer.lyrics.feeds import NoLyrics
+from stream_mer.lyrics.feeds import KnownLyrics, NoLyrics
 from stream_mer.lyrics.files import parse_lyrics
-from stream_mer.lyrics.known import KnownLyrics
-from stream_mer.pipeline import AUDIO_LOST, WAITING_LINES, WAITING_WINDOWS, Pipeline
+from stream_mer.pipeline import AUDIO_LOST, WAITING_LINES, WAITING_WINDOWS, Pipeline, StatusReporter
 from stream_mer.ports import LyricFeed
 from stream_mer.types import (
     CATEGORIES,
     CLUSTERS,
+    NO_LYRICS,
     AudioChunk,
     AudioState,
     CategoryChange,
@@ -37,6 +38,7 @@ from stream_mer.types import (
     LyricLine,
     LyricState,
     Samples,
+    SourceState,
     StreamEvent,
     StreamStatus,
     Window,
@@ -704,3 +706,86 @@ def test_whether_it_still_works_shows_with_and_without_audio(monkeypatch: pytest
     pipeline = build(ScriptedSource(script()), sink=Collector())
     pipeline.run()
     assert seen == sorted(seen)
+
+
+STEP = 8_000
+
+
+def square(
+    start: int, length: int, *, amplitude: float = 0.5, source: SourceState = "live", clipped: int = 0
+) -> AudioChunk:
+    samples = np.full(length, 0.0 if source != "live" else amplitude, np.float32)
+    samples[::2] *= -1
+    return AudioChunk(start_sample=start, samples=samples, source=source, clipped_samples=clipped)
+
+
+def test_level_and_clipping_of_late_are_told_but_a_new_level_alone_is_not() -> None:
+    sink = Collector()
+    reporter = StatusReporter("desk", sink)
+    reporter.report(NO_LYRICS)
+    for k, amplitude in enumerate([0.5, 0.25, 0.1]):
+        reporter.measure(square(k * STEP, STEP, amplitude=amplitude))
+        reporter.report(NO_LYRICS)
+    assert [(s.peak_db, s.rms_db, s.clipping) for s in sink.statuses] == [(None, None, False)]
+    reporter.measure(square(3 * STEP, STEP, amplitude=0.1, clipped=3))
+    reporter.report(NO_LYRICS)
+    status = sink.statuses[-1]
+    assert (status.peak_db, status.clipping) == (-6.0, True)
+    assert status.rms_db == pytest.approx(10 * np.log10(np.mean([0.25, 0.0625, 0.01, 0.01])), abs=0.06)
+    for k in range(4, 12):
+        reporter.measure(square(k * STEP, STEP, amplitude=0.0))
+        reporter.report(NO_LYRICS)
+    assert [(s.source, s.clipping) for s in sink.statuses[2:]] == [("silent", True), ("silent", False)]
+    assert (sink.statuses[-1].peak_db, sink.statuses[-1].rms_db) == (FLOOR_DBFS, FLOOR_DBFS)
+
+
+def test_a_chunk_tells_whether_the_source_turned() -> None:
+    reporter = StatusReporter("desk", Collector())
+    states: list[SourceState] = ["live", "stalled", "stalled", "reconnecting", "live"]
+    turned = [reporter.measure(square(k * STEP, STEP if k else 0, source=state)) for k, state in enumerate(states)]
+    assert turned == [False, True, False, True, True]
+
+
+def test_gaps_and_silence_in_place_of_audio_are_lost_samples_and_no_silent_input() -> None:
+    sink = Collector()
+    reporter = StatusReporter("desk", sink)
+    reporter.measure(square(0, 100))
+    reporter.measure(square(150, 10))
+    reporter.measure(square(160, 100 * STEP, source="reconnecting"))
+    reporter.report(NO_LYRICS)
+    assert sink.statuses[0].lost_samples == 50 + 100 * STEP
+    assert sink.statuses[0].source == "reconnecting"
+    reporter.measure(square(160 + 100 * STEP, 10, amplitude=0.0))
+    assert reporter.source_state == "live"
+
+
+def test_a_lag_that_breathes_is_no_news_and_one_that_grows_is() -> None:
+    sink = Collector()
+    reporter = StatusReporter("desk", sink)
+    for lag_s in (2.0, 2.9, 1.1, 2.0, 3.0, 3.9, 3.0, 1.9):
+        reporter.report(LyricState(health="ok", lag_s=lag_s))
+    assert [status.lag_s for status in sink.statuses] == [2.0, 3.0, 1.9]
+    reporter.report(LyricState(health="lagging", lag_s=2.0))
+    assert sink.statuses[-1].lag_s == 2.0, "with other news the lag is that of now"
+
+
+def test_frames_go_on_through_an_outage_and_say_that_their_audio_was_lost() -> None:
+    outage: list[AudioChunk] = [
+        AudioChunk(start_sample=4 * STEP, samples=np.empty(0, np.float32), source="stalled"),
+        *(square(4 * STEP + k * 800, 800, source="stalled") for k in range(10)),
+        *(square(5 * STEP + k * 800, 800, source="reconnecting") for k in range(25)),
+    ]
+    script = [
+        *(square(k * STEP, STEP) for k in range(4)),
+        *outage,
+        *(square(7 * STEP + 4_000 + k * STEP, STEP) for k in range(4)),
+    ]
+    sink = run(script, lyrics=UnavailableLyrics(), window=WindowSettings())
+    frames = sink.frames
+    assert [frame.index for frame in frames] == list(range(12))
+    lost = [frame.index for frame in frames if {"lyrics_unavailable", AUDIO_LOST} <= {*frame.raw.degraded}]
+    assert lost == [4, 5, 6, 7]
+    assert [frame.index for frame in frames if "silent" in frame.raw.degraded] == [5, 6]  # a second and more
+    told = [state for state, _ in itertools.groupby(status.source for status in sink.statuses)]
+    assert told[-4:] == ["stalled", "reconnecting", "live", "ended"]
+    assert sink.statuses[-1].lost_samples == 3 * STEP + 4_000

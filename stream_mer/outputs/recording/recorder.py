@@ -18,7 +18,7 @@ from stream_mer.errors import SettingError
 from stream_mer.event_json import MessageEncoder
 from stream_mer.outputs.recording.format import MESSAGES, Entry, Header, Hello
 from stream_mer.ports import AudioSource, Chunker, EventHub
-from stream_mer.sources.pacing import set_chunker
+from stream_mer.sources.file import set_chunker
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, Samples, StreamEvent, StreamStatus
 from stream_mer.utils.files import file_names
 from stream_mer.utils.mailbox import Mailbox, MailboxClosed

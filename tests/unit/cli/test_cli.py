@@ -19,7 +19,7 @@ from stream_mer import cli
 from stream_mer.cli import COMMANDS
 from stream_mer.cli.diagnose import demo_song
 from stream_mer.errors import CheckpointError, SettingError, SourceError
-from stream_mer.lyrics import opening
+from stream_mer.lyrics import feeds
 from stream_mer.lyrics.text_features import VECTOR_SIZE
 from stream_mer.sources.file import demo_song as demo_file
 from stream_mer.types import SAMPLE_RATE_HZ
@@ -518,7 +518,7 @@ def plain_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
             vector = np.random.default_rng(list(text.encode())).standard_normal(VECTOR_SIZE).astype(np.float32)
             return vector / np.linalg.norm(vector)
 
-    monkeypatch.setattr(opening, "SentenceEncoder", Encoder)
+    monkeypatch.setattr(feeds, "SentenceEncoder", Encoder)
 
 
 def test_an_lrc_file_is_tagged_by_its_words_as_their_times_come(read: Command) -> None:
@@ -598,7 +598,7 @@ def test_lyrics_with_an_option_that_says_otherwise_exit_with_2(name: str, option
 def test_audio_and_lyrics_may_be_tagged_together(
     stream_mer: Command, tiny_model: Path, song: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(opening, "OfflineLyrics", lambda *_, **__: opening.NoLyrics())  # no recogniser in this test
+    monkeypatch.setattr(feeds, "OfflineLyrics", lambda *_, **__: feeds.NoLyrics())  # no recogniser in this test
     (tmp_path / "poem.txt").write_text("Come with me\n")
     done = stream_mer("tag", "--model", tiny_model, tmp_path / "poem.txt", song)
     assert (done.code, done.err) == (0, "")

@@ -15,8 +15,7 @@ from torch import Tensor
 from stream_mer.audio.features import LogMelStream
 from stream_mer.audio.yamnet import YamnetPatches
 from stream_mer.emotion.audio_branch import TOKEN_HOP, YAMNET, AudioBranch, AudioStream, token_features
-from stream_mer.emotion.musicnn import Backbone, BackboneShape
-from stream_mer.emotion.musicnn_stream import BackboneStream
+from stream_mer.emotion.musicnn import Backbone, BackboneShape, BackboneStream
 from stream_mer.types import Samples
 
 TOLERANCE = {"rtol": NETWORK, "atol": NETWORK}

@@ -20,17 +20,19 @@ from stream_mer.audio.features import MEL_BANDS
 from stream_mer.emotion.musicnn import (
     MEL_STRIDE,
     MIDDLE_CHANNELS,
+    PIECE_STEPS,
     TEMPORAL_STEPS,
     TIMBRAL_BANDS,
     TOKEN_FEATURES,
     TOKEN_STEPS,
     Backbone,
     BackboneShape,
+    BackboneStream,
+    StreamingBackbone,
     living_channels,
     load_musicnn,
     slim,
 )
-from stream_mer.emotion.musicnn_stream import PIECE_STEPS, BackboneStream, StreamingBackbone
 from stream_mer.errors import CheckpointError
 
 TOLERANCE = {"rtol": NETWORK, "atol": NETWORK}

@@ -1,5 +1,8 @@
 """Which passages may be sung: from probabilities to times."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,8 +10,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from stream_mer.lyrics.gate import LevelGate, VoiceGate, VoiceGateSettings, find_passages, is_inside
+from stream_mer.lyrics import vocals
+from stream_mer.lyrics.gate import LevelGate, ShippedGate, VoiceGate, VoiceGateSettings, find_passages, is_inside
 from stream_mer.lyrics.transcript import Passage
+from stream_mer.sources.file import FileSource
 from stream_mer.types import LyricWord, Samples
 
 STEPS_PER_S = 62.5
@@ -103,3 +108,29 @@ def test_a_word_is_inside_where_its_middle_is() -> None:
     assert is_inside(LyricWord(t0=5.5, t1=6.5, text="in"), passages)
     assert not is_inside(LyricWord(t0=1.9, t1=3.0, text="out"), passages)
     assert not is_inside(LyricWord(t0=1.0, t1=2.0, text="nowhere"), ())
+
+
+DEMO = Path(vocals.__file__).parents[1] / "demo"
+
+
+def test_the_shipped_gate_passes_the_singer_of_the_demo_song_and_not_its_band() -> None:
+    chunks = list(FileSource(DEMO / "demo.ogg").chunks())
+    passages = ShippedGate().passages(np.concatenate([chunk.samples for chunk in chunks]))
+    times = re.findall(r"\[(\d+):(\d+\.\d+)\]", (DEMO / "demo.lrc").read_text(encoding="utf-8"))
+    sung_s = [60 * int(minutes) + float(rest) + 1.0 for minutes, rest in times]
+    assert len(sung_s) == 16
+    for t_s in sung_s:
+        assert any(one.t0 <= t_s <= one.t1 for one in passages), t_s
+    for t_s in (1.0, 20.5, 42.0):  # the band alone: before the first line and between the passages
+        assert not any(one.t0 <= t_s <= one.t1 for one in passages), t_s
+
+
+def test_without_its_weights_the_gate_knows_silence_alone_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(vocals, "SHIPPED", "none")
+    gate, band = ShippedGate(), np.full(16_000, 0.1, np.float32)
+    assert [gate.passages(samples) for samples in (band, 0 * band, band)] == [((0.0, 1.0),), (), ((0.0, 1.0),)]
+    assert [record.message for record in caplog.records if "instrumental" in record.message] == [
+        caplog.records[0].message
+    ]

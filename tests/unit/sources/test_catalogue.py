@@ -104,7 +104,7 @@ def test_a_microphone(spec: str, wanted: str | None, monkeypatch: pytest.MonkeyP
 
 
 def test_an_unknown_microphone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stream_mer.sources.capture_process.PortAudioBackend.devices", lambda _self: ())
+    monkeypatch.setattr("stream_mer.sources.capture.PortAudioBackend.devices", lambda _self: ())
     with pytest.raises(DeviceError):
         open_source("mic:none such")
 

@@ -11,9 +11,9 @@ from stream_mer.errors import SettingError
 from stream_mer.ports import ChunkableSource, Chunker
 from stream_mer.sources import media
 from stream_mer.sources.decoding import DecodedAudio
+from stream_mer.sources.file import COARSE_CHUNK_SAMPLES, HopChunker
 from stream_mer.sources.media import url_schemes
 from stream_mer.sources.network import ArrivalClock, UrlSource, _in_real_time, _Receiver
-from stream_mer.sources.pacing import COARSE_CHUNK_SAMPLES, HopChunker
 from stream_mer.sources.timeline import FILL_AFTER_S
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, seconds
 from stream_mer.utils.mailbox import MailboxClosed
