@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
@@ -79,7 +80,7 @@ def channels_command(
 
 def _show(found: Listing, *, as_json: bool) -> None:
     if as_json:
-        echo(json.dumps(found.to_dict(), indent=2, ensure_ascii=False))
+        echo(json.dumps(asdict(found), indent=2, ensure_ascii=False))
         return
     console = EscapingConsole()
     if not console.is_terminal:

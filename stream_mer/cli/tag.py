@@ -174,17 +174,14 @@ def command(
     inputs = [Path(file) for file in files] + [one for one in (engine["lyrics_file"],) if one is not None]
     with _progress() as progress:
         tasks, failed = _tasks(files, progress, encoding=engine["lyrics_encoding"])
-        names = file_names(Path(task.file).stem if task.recording is None else task.stream for task in tasks)
-        own = [wanted.of(name) for name in names] if len(tasks) > 1 else [wanted] * len(tasks)
+        own = _outputs_of(tasks, wanted)
         check_targets([*([] if out is None else [out]), *(path for one in own for path in one.paths())], inputs=inputs)
         if any(task.recording is None for task in tasks):
             load()  # before anything is written: without a model nothing can be
         with orderly_exit(), _open_output(out) as file:
             tagged = 0
-            for i, (task, outputs_wanted) in enumerate(zip(tasks, own, strict=True)):
-                outputs = FileOutputs(
-                    file, outputs_wanted, task.stream, words_alone=is_lyrics_file(task.file), header=i == 0
-                )
+            for i, (task, each) in enumerate(zip(tasks, own, strict=True)):
+                outputs = FileOutputs(file, each, task.stream, words_alone=is_lyrics_file(task.file), header=i == 0)
                 tagged += _perform(task, load, outputs, progress, track)
             if not tagged:
                 raise click.exceptions.Exit(1)  # an existing output file stays as it is
@@ -227,6 +224,14 @@ def _tasks(files: Sequence[str], progress: Progress, *, encoding: str | None) ->
             failed += 1
             _report(error, file, progress)
     return tasks, failed
+
+
+def _outputs_of(tasks: Sequence[_Task], wanted: Wanted) -> list[Wanted]:
+    """Return the outputs of each task; those of several tasks have names of their own."""
+    if len(tasks) < 2:
+        return [wanted] * len(tasks)
+    names = file_names(Path(task.file).stem if task.recording is None else task.stream for task in tasks)
+    return [wanted.of(name) for name in names]
 
 
 def _check_input(name: str, *, encoding: str | None) -> None:

@@ -1,4 +1,4 @@
-"""Beyond one machine: workers compute channels, serving nodes fan them out, NATS carries what is between them.
+"""Several machines: workers compute channels, serving nodes serve them to clients, and NATS connects them.
 
-Nothing here is needed, or imported, as long as one process does it all. ``bus`` alone knows NATS.
+A single process imports nothing of it. Only ``bus`` imports NATS.
 """

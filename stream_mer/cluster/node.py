@@ -47,7 +47,7 @@ SHARE_RETRY_S = 0.25
 
 
 class SharedHub(Hub):
-    """A hub whose operators' commands take effect here at once, and are shared with all other nodes.
+    """A hub whose operators' commands take effect here immediately and are shared with all other nodes.
 
     Args:
         history_messages: As in ``Hub``.
@@ -73,7 +73,7 @@ class Overrides:
     """Shares the commands given at this node, and applies those given at others.
 
     All nodes end up with the command that NATS received last. While NATS cannot be reached, those of this node count
-    here: a blackout must be dark at once.
+    here: a blackout must not wait.
 
     Args:
         bus: The connection.

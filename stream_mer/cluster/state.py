@@ -1,11 +1,11 @@
-"""The state of a cluster: its channels, who owns them, who claims which next, and the list that people see and edit."""
+"""The state of a cluster: its channels, their owners, the plan of claims, and the list that people see and edit."""
 
 from __future__ import annotations
 
 import logging
 import secrets
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Generic, TypeVar
 
 from msgspec import Struct
@@ -178,8 +178,8 @@ class ClusterState:
         return counts
 
 
-# Who claims which channel. Every worker computes it for itself. Where two of them see different states, both may want
-# the same channel: NATS lets only one of them change its claim.
+# The plan of claims. Every worker computes it for itself. If two of them see different states, both may claim the same
+# channel: NATS lets only one of them change its claim.
 
 
 def channels_to_claim(state: ClusterState, me: str, *, takeover: bool, overdue: Collection[str] = ()) -> list[str]:
@@ -282,17 +282,10 @@ class WorkerRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """All channels by name, and all workers by name."""
+    """All channels and all workers, each sorted by name; ``stream-mer channels --json`` prints these fields."""
 
     channels: tuple[ChannelRow, ...]
     workers: tuple[WorkerRow, ...]
-
-    def to_dict(self) -> dict[str, list[dict[str, object]]]:
-        """Return plain values, as ``stream-mer channels --json`` prints them."""
-        return {
-            "channels": [asdict(row) for row in self.channels],
-            "workers": [asdict(row) for row in self.workers],
-        }
 
 
 async def list_channels(bus: Bus) -> Listing:
@@ -305,14 +298,9 @@ async def list_channels(bus: Bus) -> Listing:
     await state.read(bus)
     load = state.load()
     channels = [_channel_row(state, token, name) for token, name in state.names().items()]
+    own = [field.name for field in fields(WorkerRow) if field.name != "channels"]
     workers = [
-        WorkerRow(
-            channels=load[session],
-            **{
-                name: getattr(row.record, name)
-                for name in ("name", "host", "pid", "capacity", "cpu", "late", "draining")
-            },
-        )
+        WorkerRow(channels=load[session], **{name: getattr(row.record, name) for name in own})
         for session, row in state.workers.rows.items()
     ]
     return Listing(

@@ -181,7 +181,7 @@ OVERDUE_S = 1.0
 """A channel that was not claimed for so long goes to any worker with room."""
 
 GIVE_UP_AFTER_S = 30.0
-"""A worker that is cut off for so long stops its pipelines: others have had its channels for long."""
+"""A worker that is cut off for so long stops its pipelines: other workers have its channels by then."""
 
 WANTED_S = 3.0
 """A node's request for an event kind is valid for so long."""
@@ -435,7 +435,7 @@ class ChannelWorker:
         free = [token for token in state.names() if state.owner(token) is None and not state.has_ended(token)]
         self._free_since = {token: self._free_since.get(token, now) for token in free}
         overdue = {token for token, since in self._free_since.items() if now - since >= OVERDUE_S}
-        # Whoever lost its own connection cannot tell which workers are gone and which only reconnect later.
+        # After its own reconnection, a worker does not know which workers are gone and which only reconnect later.
         takeover = now - self._bus.connected_at >= self._bus.lease_s
         tokens = channels_to_claim(state, self._lease.session, takeover=takeover, overdue=overdue)
         await asyncio.gather(*(self._claim(token) for token in tokens if token not in self._tasks))

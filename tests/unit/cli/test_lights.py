@@ -35,17 +35,17 @@ def tags(tmp_path):
 
 
 def test_the_presets_are_listed():
-    told = run().output
-    assert all(name in told for name in LOOKS)
+    found = run().output
+    assert all(name in found for name in LOOKS)
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_can_be_kept_and_is_a_rig(name, tmp_path):
     path = tmp_path / "rig.toml"
     path.write_text(run("--example", name).output)
-    told = run(path)
-    assert told.exit_code == 0
-    assert told.output.endswith("No conflicts.\n")
+    found = run(path)
+    assert found.exit_code == 0
+    assert found.output.endswith("No conflicts.\n")
 
 
 def test_every_lamp_has_its_place_in_the_list(tmp_path):
@@ -55,12 +55,12 @@ def test_every_lamp_has_its_place_in_the_list(tmp_path):
 
 
 def test_a_recording_is_shown_as_colours(tags):
-    told = run("mood", "--tags", tags)
-    rows = told.output.splitlines()
+    found = run("mood", "--tags", tags)
+    rows = found.output.splitlines()
     assert rows[0].startswith("stream_mer mood: 16 lamps")
     assert "#" in rows[-1]
     assert rows[-1] != rows[len(rows) // 2]
-    assert run("mood", "--tags", "-", typed=tags.read_text()).output == told.output
+    assert run("mood", "--tags", "-", typed=tags.read_text()).output == found.output
 
 
 def test_it_is_drawn(tags, tmp_path):
@@ -72,23 +72,21 @@ def test_it_is_drawn(tags, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("typed", "says"),
+    ("content", "says"),
     [
-        ("rubbish\n", "line 1: this is not what `stream-mer tag` writes"),
-        ("", "nothing to preview"),
+        (b"rubbish\n", "line 1: this is not what `stream-mer tag` writes"),
+        (b"", "nothing to preview"),
+        (b"\xff\xfe\x00\x80", "is no text"),
+        (None, "No such file"),
     ],
 )
-def test_what_is_no_recording_is_told(typed, says):
-    told = run("mood", "--tags", "-", typed=typed)
-    assert isinstance(told.exception, SettingError)
-    assert says in str(told.exception)
-
-
-def test_a_file_that_is_no_text_or_not_there_is_told(tmp_path):
-    path = tmp_path / "song.mp3"
-    path.write_bytes(b"\xff\xfe\x00\x80")
-    assert "is no text" in str(run("mood", "--tags", path).exception)
-    assert "No such file" in str(run("mood", "--tags", tmp_path / "gone.jsonl").exception)
+def test_a_file_that_is_no_recording_is_an_error(content, says, tmp_path):
+    path = tmp_path / "tags.jsonl"
+    if content is not None:
+        path.write_bytes(content)
+    error = run("mood", "--tags", path).exception
+    assert isinstance(error, SettingError)
+    assert says in str(error)
 
 
 @pytest.mark.parametrize(
@@ -99,13 +97,13 @@ def test_a_file_that_is_no_text_or_not_there_is_told(tmp_path):
         (["mood", "--demo", "--tags", "x.jsonl"], "two shows"),
     ],
 )
-def test_half_a_wish_is_told(arguments, says):
-    told = run(*arguments)
-    assert told.exit_code == 2
-    assert says in told.output
+def test_options_that_do_not_fit_together_exit_with_2(arguments, says):
+    found = run(*arguments)
+    assert found.exit_code == 2
+    assert says in found.output
 
 
-def test_a_rig_that_is_not_there_is_told():
+def test_an_unknown_rig_is_an_error_with_the_nearest_name():
     assert "did you mean 'mood'" in str(run("moood").exception)
 
 

@@ -12,24 +12,18 @@ from stream_mer.cli.settings import MAX_FILE_BYTES, default_path, find_lines, fi
 from stream_mer.errors import SettingError
 
 
-def test_the_file_given_is_stronger_than_the_variable_and_that_than_the_users_own(tmp_path: Path) -> None:
+def test_the_option_overrides_the_variable_and_that_the_users_own_file(tmp_path: Path) -> None:
     own = tmp_path / "stream_mer" / "config.toml"
     own.parent.mkdir()
-    environ = {"XDG_CONFIG_HOME": str(tmp_path), "STREAM_MER_CONFIG": "/from/variable.toml"}
-    assert find_settings_file("given.toml", environ) == Path("given.toml")
-    assert find_settings_file(None, environ) == Path("/from/variable.toml")
-    del environ["STREAM_MER_CONFIG"]
+    environ = {"XDG_CONFIG_HOME": str(tmp_path)}
     assert find_settings_file(None, environ) is None
     own.touch()
     assert find_settings_file(None, environ) == own
-
-
-def test_an_empty_name_stands_for_no_file(tmp_path: Path) -> None:
-    own = tmp_path / "stream_mer" / "config.toml"
-    own.parent.mkdir()
-    own.touch()
-    assert find_settings_file("", {"XDG_CONFIG_HOME": str(tmp_path)}) is None
-    assert find_settings_file(None, {"XDG_CONFIG_HOME": str(tmp_path), "STREAM_MER_CONFIG": ""}) is None
+    assert find_settings_file("", environ) is None
+    assert find_settings_file(None, environ | {"STREAM_MER_CONFIG": ""}) is None
+    environ["STREAM_MER_CONFIG"] = "/from/variable.toml"
+    assert find_settings_file(None, environ) == Path("/from/variable.toml")
+    assert find_settings_file("given.toml", environ) == Path("given.toml")
 
 
 @pytest.mark.parametrize(
@@ -48,9 +42,8 @@ def test_the_users_own_file_lies_where_such_files_lie(
     assert default_path(environ, platform=platform) == Path(place)
 
 
-def test_every_way_to_write_a_key_has_its_line(tmp_path: Path) -> None:
-    path = tmp_path / "show.toml"
-    path.write_text(
+def test_every_way_to_write_a_key_has_its_line() -> None:
+    text = (
         "# a comment\n"
         'model = "m"\n'
         "serve.port = 1\n"
@@ -61,11 +54,9 @@ def test_every_way_to_write_a_key_has_its_line(tmp_path: Path) -> None:
         "[ serve . limit ]\n"
         "max_clients = 3\n"
         "[tag]\n"
-        "  plot = 'a.png'\n",
-        encoding="utf-8",
+        "  plot = 'a.png'\n"
     )
-    lines = find_lines(path.read_text(encoding="utf-8"))
-    assert lines == {
+    assert find_lines(text) == {
         ("model",): 2,
         ("serve", "port"): 3,
         ("serve",): 5,
