@@ -44,12 +44,6 @@ def test_pieces_give_the_steps_of_one_pass(lengths: list[int]) -> None:
     torch.testing.assert_close(steps, expected, rtol=0, atol=PIECES_TOLERANCE)
 
 
-def test_single_samples_give_the_steps_of_one_pass() -> None:
-    samples, stream = noise(2_000), LogMelStream()
-    steps = torch.cat([stream.feed(samples[i : i + 1]) for i in range(len(samples))])
-    torch.testing.assert_close(steps, in_one(samples), rtol=0, atol=PIECES_TOLERANCE)
-
-
 def test_a_step_or_two_without_torch_are_the_same() -> None:
     samples, stream = noise(8_000), LogMelStream()
     steps = np.concatenate([stream.feed_few(piece) for piece in np.split(samples, [100, 420, 740, 1_400, 1_420])])

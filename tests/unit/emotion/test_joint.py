@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import pairwise
 from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F  # noqa: N812 - the usual name
 from tolerance import LAYER
 from torch import Tensor, nn
 
@@ -135,26 +133,13 @@ def test_masked_text_has_exactly_no_influence(switches: dict[str, Any], size: fl
             assert torch.equal(fused, alone)
 
 
-@pytest.mark.parametrize("vector", [float("nan"), float("inf"), 3e38])
+@pytest.mark.parametrize("vector", [1e18, float("nan"), float("inf"), 3e38])
 def test_not_even_a_masked_line_that_is_no_number_has_an_influence(vector: float) -> None:
     net, lines = model(), text()
     weights = lines.weights.clone()
     weights[:, 2] = 0
-    vectors = lines.vectors.clone()
-    vectors[:, 2] = vector
-    with torch.inference_mode():
-        a = net(audio(), TextInput(lines.vectors, weights, lines.ages_s))
-        b = net(audio(), TextInput(vectors, weights, lines.ages_s))
-    for left, right in zip(results(a), results(b), strict=True):
-        torch.testing.assert_close(left, right, rtol=0, atol=LAYER)
-
-
-def test_a_masked_line_beside_a_present_one_has_exactly_no_influence() -> None:
-    net, lines = model(), text()
-    weights = lines.weights.clone()
-    weights[:, 1] = 0
     vectors, ages_s = lines.vectors.clone(), lines.ages_s.clone()
-    vectors[:, 1], ages_s[:, 1] = 1e18, -7.0
+    vectors[:, 2], ages_s[:, 2] = vector, -7.0
     with torch.inference_mode():
         a = net(audio(), TextInput(lines.vectors, weights, lines.ages_s))
         b = net(audio(), TextInput(vectors, weights, ages_s))
@@ -187,31 +172,12 @@ def test_text_moves_the_result_as_far_as_the_gate_says(weight: float) -> None:
         output = model()(audio(), lines)
         certain = model(text_half_lines=1e-9)(audio(), lines)  # the same weights, words believed at once
     heard = faded(lines).sum(1)
-    torch.testing.assert_close(output.text_gate, heard / (heard + 2))
+    torch.testing.assert_close(output.text_gate, heard / (heard + 2))  # half the way for two sure lines of now
     assert float(certain.text_gate.min()) == pytest.approx(1)
     for fused, alone, both in zip(output.fused, output.audio, certain.fused, strict=True):
         assert not torch.equal(both, alone)
         expected = alone + output.text_gate[:, None] * (both - alone)
         torch.testing.assert_close(fused, expected, rtol=0, atol=LAYER)
-
-
-def test_the_gate_grows_with_every_line_and_stays_below_1() -> None:
-    with torch.inference_mode():
-        gates = [float(model()(audio(1), text(1, n)).text_gate) for n in (0, 1, 2, 4, 8, 16, 64)]
-    assert gates[0] == 0
-    assert all(fewer < more < 1 for fewer, more in pairwise(gates))
-
-
-def test_two_sure_lines_of_now_move_the_result_half_the_way() -> None:
-    lines = TextInput(torch.randn(1, 2, 24), torch.ones(1, 2), torch.zeros(1, 2))
-    with torch.inference_mode():
-        assert float(model()(audio(1), lines).text_gate) == pytest.approx(0.5)
-
-
-def test_a_line_that_is_surer_or_newer_moves_the_result_further() -> None:
-    with torch.inference_mode():
-        sure, unsure = (model()(audio(), text(weight=weight)).text_gate for weight in (0.9, 0.3))
-    assert bool((sure > unsure).all())
 
 
 def test_the_words_so_far_are_read_as_their_weighted_mean() -> None:
@@ -269,13 +235,6 @@ def test_absent_audio_has_exactly_no_influence_on_words_alone(value: float) -> N
     for a, b in zip(one.fused, other.fused, strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=LAYER)
         assert a.isfinite().all()
-
-
-def test_what_the_words_are_matters_without_audio() -> None:
-    net = model()
-    with torch.inference_mode():
-        one, other = net(no_audio(), text()), net(no_audio(), text()._replace(vectors=-text().vectors))
-    assert not torch.allclose(one.fused.emotion, other.fused.emotion, atol=1e-3)
 
 
 @pytest.mark.parametrize("attention", [True, False])
@@ -661,17 +620,6 @@ def test_each_member_attends_as_multi_head_attention_does(heads: int) -> None:
             torch.testing.assert_close(out[member], expected, **TOLERANCE)
 
 
-def test_what_is_absent_is_attended_to_by_none() -> None:
-    layer = shuffled(SelfAttention(E, D, 2, 0.0))
-    x = torch.randn(E, B, N, D)
-    present = torch.ones(B, N, dtype=torch.bool)
-    present[:, 2] = False
-    other = x.clone()
-    other[:, :, 2] = 1e6
-    seen = present[0]
-    torch.testing.assert_close(layer(x, present)[:, :, seen], layer(other, present)[:, :, seen], **TOLERANCE)
-
-
 @pytest.mark.parametrize("heads", [0, -2, 3, 16])
 def test_heads_that_do_not_share_the_width_are_refused(heads: int) -> None:
     with pytest.raises(ValueError, match="cannot share a width of 8 evenly"):
@@ -727,11 +675,6 @@ def test_a_linear_map_begins_as_torch_begins_one() -> None:
         assert float(parameter.abs().max()) <= 1 / math.sqrt(16)
         assert float(parameter.std()) == pytest.approx(1 / math.sqrt(3 * 16), rel=0.1)
     assert not torch.equal(layer.weight[0], layer.weight[1])
-
-
-def test_a_norm_begins_as_plain_layer_normalisation() -> None:
-    x = torch.randn(E, B, D)
-    torch.testing.assert_close(Norm(E, D)(x), F.layer_norm(x, (D,)), **TOLERANCE)
 
 
 def test_dropout_works_while_training_alone_and_for_each_member_by_itself() -> None:

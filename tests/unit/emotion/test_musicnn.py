@@ -72,12 +72,12 @@ class OneStream:
         return token
 
 
-def channels_of(backbone: Backbone, steps: Tensor) -> Tensor:
-    """The channels that a token tells of, [n, pooled]."""
+def channels_of(backbone: Backbone, steps: Tensor, hop: int = PIECE_STEPS - 1) -> Tensor:
+    """The channels that a token tells of, [n, pooled]; steps are fed ``hop`` at a time at most."""
     net = StreamingBackbone(backbone)
     stream = BackboneStream(net)
     with torch.inference_mode():
-        pieces = [net._numbers([stream], [piece])[0] for piece in steps.split(PIECE_STEPS - 1)]
+        pieces = [net._numbers([stream], [piece])[0] for piece in steps.split(min(hop, PIECE_STEPS))]
     return torch.cat(pieces)[:, backbone.pooled]
 
 
@@ -102,12 +102,6 @@ def test_any_pieces_give_the_token_of_one_pass(lengths: list[int]) -> None:
     torch.testing.assert_close(fed(net, pieces).token(), fed(net, [steps]).token(), **TOLERANCE)
 
 
-def test_single_steps_give_the_token_of_one_pass(backbone: Backbone) -> None:
-    steps = log_mel(100)
-    cut = fed(backbone, steps.split(1))
-    torch.testing.assert_close(cut.token(), fed(backbone, [steps]).token(), **TOLERANCE)
-
-
 # --- what a token is
 
 
@@ -115,25 +109,6 @@ def test_the_whole_network_is_the_published_one() -> None:
     assert (WHOLE.front_channels, WHOLE.channels, WHOLE.token_features) == (561, 753, 1794)
     assert WHOLE.channels == WHOLE.pooled
     assert WHOLE.token_features == TOKEN_FEATURES
-
-
-def test_a_slim_network_holds_and_tells_less() -> None:
-    net = Backbone(SLIM)
-    assert (SLIM.front_channels, SLIM.channels, SLIM.token_features) == (54, 246, 688)
-    assert [layer.linear.out_features for layer in net.front] == [20, 16, 8, 6, 4]
-    assert net.middle[0].linear.in_features == 7 * 54
-
-
-def test_a_token_tells_of_the_pooled_channels_alone() -> None:
-    torch.manual_seed(5)
-    everything = Backbone(BackboneShape(filters=SLIM.filters, pooled=SLIM.channels)).eval()
-    some = Backbone(SLIM).eval()
-    chosen = torch.arange(SLIM.channels)[-SLIM.pooled :]
-    some.load_state_dict({**everything.state_dict(), "pooled": chosen})
-    steps = log_mel(200)
-    full, told = (fed(net, [steps]).token() for net in (everything, some))
-    columns = torch.cat([chosen, SLIM.channels + chosen, torch.arange(2 * SLIM.channels, len(full))])
-    torch.testing.assert_close(told, full[columns], **TOLERANCE)
 
 
 @pytest.mark.parametrize("n", [1, 30, 31, 32, 185, 186, 187, 400])
@@ -427,15 +402,10 @@ def test_a_file_that_is_not_the_network_is_a_checkpoint_error_in_one_line(kind: 
 # --- A slim backbone is the whole one without what says nothing
 
 
-CLOSE = {"rtol": NETWORK, "atol": NETWORK}
 SHAPE = BackboneShape(filters=(9, 8, 6, 5, 4), pooled=32 + 192)
 DEAD = (0, 4, 8, 9, 16, 17, 22, 23, 31)  # some of every bank, the first and the last of all among them
 # The longest filter, and the reach of three middle layers: before that they read what was before the stream.
 SETTLED_STEPS = 61 + 3 * 6
-
-
-def seconds_of_log_mel(n: int, seed: int = 0) -> Tensor:
-    return 3 * torch.rand(n, MEL_BANDS, generator=torch.Generator().manual_seed(seed))
 
 
 @pytest.fixture(scope="module")
@@ -456,15 +426,7 @@ def whole() -> Backbone:
 
 @pytest.fixture(scope="module")
 def living(whole: Backbone) -> Tensor:
-    return living_channels([tokens_of(whole, seconds_of_log_mel(600, seed)) for seed in (1, 2)], whole)
-
-
-def slim_channels_of(net: Backbone, steps: Tensor, hop: int) -> Tensor:
-    streaming = StreamingBackbone(net)
-    stream = BackboneStream(streaming)
-    with torch.inference_mode():
-        pieces = [streaming._numbers([stream], [piece])[0] for piece in steps.split(min(hop, PIECE_STEPS))]
-    return torch.cat(pieces)[:, net.pooled]
+    return living_channels([tokens_of(whole, log_mel(600, seed)) for seed in (1, 2)], whole)
 
 
 def tokens_of(net: Backbone, steps: Tensor, hop: int | None = None) -> Tensor:
@@ -503,23 +465,23 @@ def test_a_slim_backbone_gives_the_channels_and_tokens_of_the_whole_one(
     hop: int, whole: Backbone, living: Tensor
 ) -> None:
     small = slim(whole, living)
-    steps = seconds_of_log_mel(400)
-    expected = slim_channels_of(whole, steps, hop)[:, living]
-    torch.testing.assert_close(slim_channels_of(small, steps, hop)[SETTLED_STEPS:], expected[SETTLED_STEPS:], **CLOSE)
+    steps = log_mel(400)
+    expected = channels_of(whole, steps, hop)[:, living]
+    torch.testing.assert_close(channels_of(small, steps, hop)[SETTLED_STEPS:], expected[SETTLED_STEPS:], **TOLERANCE)
     columns = torch.cat([living, living, torch.ones(3 * MEL_BANDS, dtype=torch.bool)])
     settled = -(-(TOKEN_STEPS + SETTLED_STEPS) // 31)
     tokens = tokens_of(whole, steps, hop)[:, columns]
     assert len(tokens[settled - 1 :]) == 4
-    torch.testing.assert_close(tokens_of(small, steps, hop)[settled - 1 :], tokens[settled - 1 :], **CLOSE)
+    torch.testing.assert_close(tokens_of(small, steps, hop)[settled - 1 :], tokens[settled - 1 :], **TOLERANCE)
 
 
 def test_the_front_of_a_slim_backbone_is_that_of_the_whole_one_from_the_first_step(
     whole: Backbone, living: Tensor
 ) -> None:
-    steps = seconds_of_log_mel(60)
+    steps = log_mel(60)
     n = int(living[: SHAPE.front_channels].sum())
-    ours, theirs = (slim_channels_of(net, steps, 31) for net in (slim(whole, living), whole))
-    torch.testing.assert_close(ours[:, :n], theirs[:, living][:, :n], **CLOSE)
+    ours, theirs = (channels_of(net, steps, 31) for net in (slim(whole, living), whole))
+    torch.testing.assert_close(ours[:, :n], theirs[:, living][:, :n], **TOLERANCE)
 
 
 def test_a_slim_backbone_is_smaller_frozen_and_comes_back_from_its_weights(whole: Backbone, living: Tensor) -> None:
@@ -529,9 +491,7 @@ def test_a_slim_backbone_is_smaller_frozen_and_comes_back_from_its_weights(whole
     assert not any(parameter.requires_grad for parameter in small.parameters())
     again = Backbone(small.shape)
     again.load_state_dict(small.state_dict())
-    torch.testing.assert_close(
-        tokens_of(again, seconds_of_log_mel(200)), tokens_of(small, seconds_of_log_mel(200)), **CLOSE
-    )
+    torch.testing.assert_close(tokens_of(again, log_mel(200)), tokens_of(small, log_mel(200)), **TOLERANCE)
 
 
 def test_slimming_leaves_the_whole_one_as_it_was(whole: Backbone, living: Tensor) -> None:
@@ -545,9 +505,7 @@ def test_slimming_leaves_the_whole_one_as_it_was(whole: Backbone, living: Tensor
 def test_where_all_live_nothing_changes(whole: Backbone) -> None:
     all_of_them = slim(whole, torch.ones(SHAPE.channels, dtype=torch.bool))
     assert all_of_them.shape == SHAPE
-    torch.testing.assert_close(
-        tokens_of(all_of_them, seconds_of_log_mel(200)), tokens_of(whole, seconds_of_log_mel(200)), **CLOSE
-    )
+    torch.testing.assert_close(tokens_of(all_of_them, log_mel(200)), tokens_of(whole, log_mel(200)), **TOLERANCE)
 
 
 def test_a_middle_channel_that_says_nothing_is_not_told_but_still_computed(whole: Backbone, living: Tensor) -> None:
@@ -555,11 +513,11 @@ def test_a_middle_channel_that_says_nothing_is_not_told_but_still_computed(whole
     without[SHAPE.front_channels + 5] = False
     small = slim(whole, without)
     assert small.middle[0].linear.out_features == 64
-    steps = seconds_of_log_mel(200)
+    steps = log_mel(200)
     torch.testing.assert_close(
-        slim_channels_of(small, steps, 31)[SETTLED_STEPS:],
-        slim_channels_of(whole, steps, 31)[SETTLED_STEPS:, without],
-        **CLOSE,
+        channels_of(small, steps, 31)[SETTLED_STEPS:],
+        channels_of(whole, steps, 31)[SETTLED_STEPS:, without],
+        **TOLERANCE,
     )
 
 

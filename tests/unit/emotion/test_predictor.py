@@ -19,7 +19,7 @@ from stream_mer.audio.windowing import Windower
 from stream_mer.cli.diagnose import demo_song
 from stream_mer.config import WindowSettings
 from stream_mer.emotion.audio_branch import TOKEN_HOP
-from stream_mer.emotion.checkpoint import Checkpoint, TextStrength, load_checkpoint
+from stream_mer.emotion.checkpoint import Checkpoint, TextStrength
 from stream_mer.emotion.estimates import WARMING_UP, apply_text_gate
 from stream_mer.emotion.joint import (
     AudioInput,
@@ -141,13 +141,6 @@ def test_an_estimate_is_whole_and_in_its_ranges(predictor: EmotionPredictor, mus
         assert estimate.model_ms > 0
 
 
-def test_what_is_heard_matters(predictor: EmotionPredictor, music: Music) -> None:
-    one, other = (
-        numbers(estimates(predictor.open_stream(SETTINGS), windows(music(3, seed=seed)))[-1]) for seed in (0, 1)
-    )
-    assert one != pytest.approx(other, abs=1e-3)
-
-
 @pytest.mark.parametrize("kept", [[0, 1, 2, 6, 7, 8, 13], [5, 13], [0, 7, 13]])
 def test_dropped_windows_are_caught_up_from_the_overlap(
     kept: list[int], predictor: EmotionPredictor, music: Music
@@ -159,21 +152,6 @@ def test_dropped_windows_are_caught_up_from_the_overlap(
     some = estimates(predictor.open_stream(SETTINGS), [given[i] for i in kept])
     for i, estimate in zip(kept, some, strict=True):
         assert numbers(estimate) == pytest.approx(numbers(all_of_them[i]), abs=NETWORK)
-
-
-def test_a_gap_longer_than_the_context_starts_anew(predictor: EmotionPredictor, music: Music) -> None:
-    samples = music(12)
-    given = windows(samples)
-    stream = predictor.open_stream(SETTINGS)
-    estimates(stream, given[:3])
-    after_gap = stream.predict(given[-1], NO_LYRICS)
-    heard = given[-1]
-    fresh = windows(samples[heard.start_sample :], start_sample=0)
-    alone = predictor.open_stream(SETTINGS).predict(
-        Window(index=0, start_sample=0, samples=fresh[-1].samples), NO_LYRICS
-    )
-    assert numbers(after_gap) == pytest.approx(numbers(alone), abs=NETWORK)
-    assert stream.heard_s == 4.0
 
 
 def test_after_a_gap_a_stream_warms_up_again(predictor: EmotionPredictor, music: Music) -> None:
@@ -249,17 +227,6 @@ def test_lyrics_of_long_ago_are_no_modality(predictor: EmotionPredictor, music: 
     window = windows(music(1), start_sample=16_000 * 3600)[-1]
     estimate = predictor.open_stream(SETTINGS).predict(window, lines(1.0))
     assert (estimate.modalities, estimate.text_age_s) == (("audio",), None)
-
-
-def test_a_line_that_is_still_sung_has_no_negative_age(predictor: EmotionPredictor, music: Music) -> None:
-    estimate = predictor.open_stream(SETTINGS).predict(windows(music(0.5))[0], lines(3.0))
-    assert estimate.text_age_s == 0
-
-
-def test_why_lyrics_are_missing_is_told(predictor: EmotionPredictor, music: Music) -> None:
-    state = LyricState(health="unavailable", degraded=("lyrics_unavailable",))
-    (window,) = windows(music(0.5))
-    assert predictor.open_stream(SETTINGS).predict(window, state).degraded == ("lyrics_unavailable", WARMING_UP)
 
 
 # --- what is kept, and what is computed together
@@ -424,12 +391,6 @@ def test_in_a_stream_with_sound_words_never_answer_alone(samples: Samples, predi
     assert last(predictor, samples, lines(0.2, 0.4)).modalities == ("audio", "text")
 
 
-def test_lines_of_no_weight_say_nothing(predictor: EmotionPredictor) -> None:
-    unsure = tuple(replace(line, reliability=0.0) for line in lines(0.2, 0.4).lines)
-    said = of_words_alone(predictor, silence(2), LyricState(lines=unsure, health="ok"))
-    assert (said.modalities, said.text_age_s) == (("audio",), None)
-
-
 # --- how far words may move each output
 
 
@@ -494,18 +455,6 @@ def test_streams_with_words_do_not_make_others_compute_them(
         predictor.predict(asked)
     assert texts == [0, 0, 1], "two streams without words, then the audio and the fusion of the one with words"
     assert text_computed == ["encoder", "fusion"]
-
-
-def test_words_of_strength_1_give_the_fusion(tiny_model: Path, music: Music) -> None:
-    checkpoint = load_checkpoint(tiny_model)
-    assert checkpoint.calibration.text_strength == TextStrength()
-    predictor = EmotionPredictor(checkpoint)
-    stream = predictor.open_stream(SETTINGS)
-    words = lines(0.2, 0.4)
-    sung = [stream.predict(window, words) for window in windows(music(3))][-1]
-    expected = as_numbers(judged_at_once(predictor, music(3), words).fused)
-    assert numbers(sung) == pytest.approx(expected, abs=NETWORK)
-    assert expected != pytest.approx(numbers(last(predictor, music(3), NO_LYRICS)), abs=1e-3)
 
 
 def test_each_output_is_moved_by_its_own_strength(predictor: EmotionPredictor, music: Music) -> None:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -39,12 +38,6 @@ def test_a_long_line_ends_at_a_shorter_pause() -> None:
     words = row(*((i * 0.3, i * 0.3 + 0.2, f"w{i}") for i in range(6)), (2.4, 2.6, "next"))
     assert [len(line) for line in split_lines(words)] == [6, 1]
     assert [len(line) for line in split_lines(words[3:])] == [4]
-
-
-def test_no_words_make_no_lines() -> None:
-    assert split_lines([]) == []
-    assert LineBuilder().add([]) == []
-    assert LineBuilder().finish() == []
 
 
 def told(lines: list[LyricLine]) -> list[tuple[int, int, str, int, bool]]:
@@ -168,11 +161,3 @@ def test_words_one_by_one_give_the_lines_of_all_at_once(
         for before, after in pairwise(versions):
             assert after.words[: before.settled_words] == before.words[: before.settled_words]
             assert after.settled_words >= before.settled_words
-
-
-@pytest.mark.parametrize("language", ["", "ja"])
-def test_the_language_of_a_line_is_told(language: str) -> None:
-    builder = LineBuilder()
-    builder.add(row((0, 1, "la")), language=language)
-    (line,) = builder.show()
-    assert line.language == language

@@ -45,12 +45,6 @@ def test_every_word_of_a_song_is_committed_once_and_in_order(song_of: Any, oracl
         np.testing.assert_allclose([one.t0 for one in line.words], [one.t0 for one in said], atol=1e-3)
 
 
-def test_lines_of_the_stream_are_lines_of_the_batch(song_of: Any, oracle: Any, audio: Any) -> None:
-    lines = [one for one in drive(LyricTracker(SETTINGS), oracle(song_of(40.0)), audio, 40.0) if one.committed]
-    words = [one for line in lines for one in line.words]
-    assert [list(line.words) for line in lines] == split_lines(words)
-
-
 def test_the_buffer_stays_bounded_and_is_cut_where_a_line_ended(song_of: Any, oracle: Any, audio: Any) -> None:
     song = song_of(60.0)
     recogniser = oracle(song)
@@ -133,13 +127,6 @@ def test_words_go_out_with_the_first_pass_and_settle_with_the_second(song_of: An
     early = [one for one in song if one.t1 < 24.0]
     assert all(settled_s[one.text] - one.t1 < 4.0 + 1e-6 for one in early)
     assert sum(shown_s[one.text] - one.t1 < 2.0 + 1e-6 for one in early) > 0.8 * len(early)
-
-
-def test_silence_is_not_decoded_but_time_goes_on() -> None:
-    tracker = LyricTracker(SETTINGS)
-    tracker.feed(AudioChunk(start_sample=0, samples=np.zeros(10 * SAMPLE_RATE_HZ, dtype=np.float32)))
-    assert tracker.due() is None
-    assert tracker.lag_s == 0.0
 
 
 def test_a_stream_that_starts_late_on_the_clock_keeps_its_times(audio: Any) -> None:

@@ -37,7 +37,7 @@ from stream_mer.sources.capture import (
 from stream_mer.sources.capture_child import Kind, Packet, encode, read_packet
 from stream_mer.sources.devices import InputDevice
 from stream_mer.sources.timeline import CapturedBlock
-from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, SourceState
+from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk
 from stream_mer.utils.mailbox import MailboxClosed
 
 DEVICE = InputDevice(name="scripted", host_api="none", channels=4, rate_hz=16_000)
@@ -318,13 +318,6 @@ def world() -> Watched:
     return world
 
 
-def test_it_starts_at_once_and_leaves_alone_what_works() -> None:
-    world = Watched(Supervisor())
-    assert world.step() is Action.START
-    assert set(world.run(60, audio=True)) == {Action.WAIT}
-    assert (world.supervisor.state, world.supervisor.restarts) == ("live", 0)
-
-
 def test_a_lost_device_is_opened_again_at_once_and_told_until_there_is_audio(world: Watched) -> None:
     world.fail("is gone")
     assert world.step() is Action.STOP
@@ -361,21 +354,6 @@ def test_audio_for_a_while_makes_the_next_retry_a_quick_one(world: Watched) -> N
         assert (world.until(Action.START) > 0.5) is slow
 
 
-def test_a_short_stall_is_told_and_waited_out(world: Watched) -> None:
-    states: list[SourceState] = []
-    for audio, duration_s in ((False, 2.0), (True, 0.2)):
-        assert Action.STOP not in world.run(duration_s, audio=audio)
-        states.append(world.supervisor.state)
-    assert states == ["stalled", "live"]
-    assert (world.starts, world.supervisor.restarts) == (1, 0)
-    assert world.supervisor.last_outage_s == pytest.approx(2.0, abs=0.1)
-
-
-def test_a_hitch_is_not_even_told(world: Watched) -> None:
-    world.run(TIMEOUTS.stalled_s - 2 * STEP_S)
-    assert world.supervisor.state == "live"
-
-
 def test_a_long_stall_is_a_reason_to_start_again(world: Watched) -> None:
     actions = world.run(TIMEOUTS.stall_s + 0.2)
     assert actions.count(Action.STOP) == 1
@@ -407,17 +385,6 @@ def test_the_first_audio_of_an_idle_device_may_take_longer_than_a_stall() -> Non
     assert Action.STOP in world.run(0.5)
 
 
-def test_a_device_that_flaps_is_one_outage_for_each_flap(world: Watched) -> None:
-    for _ in range(5):
-        world.fail("is gone")
-        world.step()
-        world.until(Action.START)
-        world.run(1, audio=True)
-        assert world.supervisor.state == "live"
-        assert world.supervisor.last_outage_s < 4
-    assert world.supervisor.restarts == 5
-
-
 def test_a_stall_that_ends_in_a_restart_is_one_outage(world: Watched) -> None:
     world.run(TIMEOUTS.stall_s + 0.2)
     if world.health is None:
@@ -431,8 +398,6 @@ def test_a_supervisor_that_was_held_up_itself_blames_nobody(world: Watched) -> N
     assert world.step() is Action.WAIT
     assert set(world.run(5, audio=True)) == {Action.WAIT}
 
-
-pytestmark = pytest.mark.skipif(os.name != "posix", reason="the signals of these tests are POSIX's")
 
 PATIENCE_S = 60.0
 
@@ -476,6 +441,8 @@ PYAUDIO = """
 @pytest.fixture
 def pyaudio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Write the PyAudio that capture processes will find."""
+    if os.name != "posix":
+        pytest.skip("the signals of these tests are POSIX's")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
 
     def write(*, blocks: int = 10**9, then: str = "stream.active = False", opening: str = "pass") -> None:
@@ -595,7 +562,7 @@ def test_it_dies_with_its_parent() -> None:
         print(capture.pid, flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
     """
-    path = os.pathsep.join([os.environ["PYTHONPATH"], str(Path(stream_mer.__file__).parents[2])])
+    path = os.pathsep.join([os.environ["PYTHONPATH"], str(Path(stream_mer.__file__).parents[1])])
     env = os.environ | {"PYTHONPATH": path}
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)], env=env, capture_output=True, text=True, check=False

@@ -69,24 +69,13 @@ def test_standard_input(options: dict[str, object], length: float) -> None:
     assert abs(sum(len(chunk.samples) for chunk in source.chunks()) - length) <= 1
 
 
-@pytest.mark.usefixtures("piped")
-def test_a_bad_option_of_standard_input() -> None:
-    with pytest.raises(SettingError, match="Hz"):
-        open_source("-", rate_hz=0)
-
-
-def test_a_terminal_is_no_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_terminal_is_no_pipe(is_there: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True
 
-    monkeypatch.setattr(sys, "stdin", Terminal())
-    with pytest.raises(SettingError, match="no pipe"):
-        open_source("-")
-
-
-def test_no_standard_input_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "stdin", None)
+    monkeypatch.setattr(sys, "stdin", Terminal() if is_there else None)
     with pytest.raises(SettingError, match="no pipe"):
         open_source("-")
 
@@ -140,6 +129,7 @@ def test_options_of_raw_audio_are_for_raw_audio(song: Path, option: dict[str, ob
     [
         ("mic", {"rate_hz": 48_000}, "rate and format are for raw PCM"),
         ("mic", {"channels": "3;4"}, "such as 3,4"),
+        ("-", {"rate_hz": 0}, "Hz"),
         ("-", {"channels": "3,4"}, "how many are interleaved"),
         ("-", {"channels": "none"}, "how many are interleaved"),
         ("-", {"gain_db": 3.0}, "gain is for microphones alone"),

@@ -120,10 +120,6 @@ def test_each_link_is_found_however_the_bytes_come(fetched: int, read: int) -> N
     assert links(b"".join(wanted), fetched=fetched, read=read) == wanted
 
 
-def test_one_link_is_one() -> None:
-    assert links(link(b"abc", streams=3)) == [link(b"abc", streams=3)]
-
-
 def test_nothing_is_one_empty_link() -> None:
     assert links(b"") == [b""]
 

@@ -29,16 +29,12 @@ def test_an_unknown_name_lists_what_there_is() -> None:
         choose_device("Tape", DEVICES)
 
 
-def test_an_ambiguous_part_lists_what_it_fits() -> None:
+@pytest.mark.parametrize("part", ["usb", "usb mic"])
+def test_an_ambiguous_part_lists_what_it_fits(part: str) -> None:
     with pytest.raises(DeviceError, match="more than one") as caught:
-        choose_device("usb", DEVICES)
+        choose_device(part, DEVICES)
     assert "'USB Mic', 'USB Mic 2'" in str(caught.value)
     assert "Line In" not in str(caught.value)
-
-
-def test_a_whole_name_in_another_case_is_a_part_like_any_other() -> None:
-    with pytest.raises(DeviceError, match="more than one"):
-        choose_device("usb mic", DEVICES)
 
 
 def test_two_of_one_name_cannot_be_told_apart() -> None:
@@ -69,15 +65,10 @@ def test_channels_as_a_person_writes_them(text: str, channels: tuple[int, ...]) 
     assert parse_channels(text) == channels
 
 
-@pytest.mark.parametrize("text", ["", "0", "1,", "a", "1-2", "1;2", "-1", "1.5", "²"])
+@pytest.mark.parametrize("text", ["", "0", "1,", "a", "1-2", "1;2", "-1", "1.5", "²", "3,4,3"])
 def test_what_is_no_list_of_channels_says_how_one_looks(text: str) -> None:
-    with pytest.raises(SettingError, match="such as 3,4"):
+    with pytest.raises(SettingError, match="twice" if text == "3,4,3" else "such as 3,4"):
         parse_channels(text)
-
-
-def test_a_channel_named_twice() -> None:
-    with pytest.raises(SettingError, match="twice"):
-        parse_channels("3,4,3")
 
 
 @pytest.mark.parametrize(

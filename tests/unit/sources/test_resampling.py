@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import struct
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,7 +43,7 @@ def tone(rate_hz: int, frequency_hz: float, duration_s: float = 1.0) -> NDArray[
 
 
 @given(
-    rate_hz=st.sampled_from([8_000, 16_000, 22_050, 44_100, 48_000, 96_000]),
+    rate_hz=st.sampled_from([4_000, 11_025, 16_000, 22_050, 44_100, 48_000, 192_000, 384_000]),
     channels=st.integers(1, 9),
     length=st.integers(0, 30_000),
     edges=st.lists(st.integers(0, 30_000), max_size=12),
@@ -54,13 +55,6 @@ def test_the_same_to_the_bit_however_it_is_cut(rate_hz: int, channels: int, leng
     whole = resample(rate_hz, [audio])
     np.testing.assert_array_equal(resample(rate_hz, [audio[a:b] for a, b in itertools.pairwise(bounds)]), whole)
     assert abs(len(whole) - round(length * 16_000 / rate_hz)) <= LENGTH_TOLERANCE
-
-
-@pytest.mark.parametrize("rate_hz", [4_000, 11_025, 32_000, 44_100, 192_000, 384_000])
-@pytest.mark.parametrize("length", [1, 7, 4_411, 100_000])
-def test_length_follows_the_rates(rate_hz: int, length: int) -> None:
-    out = resample(rate_hz, [np.zeros(length, np.float32)])
-    assert abs(len(out) - round(length * 16_000 / rate_hz)) <= LENGTH_TOLERANCE
 
 
 @pytest.mark.parametrize("frequency_hz", [100.0, 1_000.0, 7_200.0])
@@ -305,18 +299,14 @@ def test_a_last_sample_that_is_not_whole_is_dropped() -> None:
     assert len(decoder.finish()) == 0
 
 
-@pytest.mark.parametrize("rate_hz", [0, -1, 3_999, 384_001, 10**9])
-def test_absurd_rates_are_refused(rate_hz: int) -> None:
-    with pytest.raises(SettingError, match="4000 to 384000"):
-        PcmFormat(rate_hz=rate_hz)
-
-
-@pytest.mark.parametrize("channels", [0, -2, 65])
-def test_absurd_channels_are_refused(channels: int) -> None:
-    with pytest.raises(SettingError, match="1 to 64"):
-        PcmFormat(channels=channels)
-
-
-def test_an_unknown_format_names_the_known_ones() -> None:
-    with pytest.raises(SettingError, match=r"s16le.*f32le"):
-        PcmFormat(sample_format="mp3")
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        *(({"rate_hz": rate_hz}, "4000 to 384000") for rate_hz in (0, -1, 3_999, 384_001, 10**9)),
+        *(({"channels": channels}, "1 to 64") for channels in (0, -2, 65)),
+        ({"sample_format": "mp3"}, r"s16le.*f32le"),
+    ],
+)
+def test_a_format_that_cannot_be_is_refused(wrong: dict[str, Any], says: str) -> None:
+    with pytest.raises(SettingError, match=says):
+        PcmFormat(**wrong)
