@@ -143,7 +143,7 @@ class FrameBuilder:
     Args:
         emotion: The joint model's stream.
         smoother: Smooths its estimates.
-        words_alone: The source has lyrics and no sound, so that the lyrics alone are judged.
+        words_alone: The source has lyrics and no sound: predict from the lyrics alone.
         dropped: Returns how many windows were dropped so far.
     """
 
@@ -229,7 +229,7 @@ class SyncStream:
         lyrics: Gets the same audio; closed at the end.
         emotion: The joint model's stream.
         smoother: Smooths its estimates.
-        words_alone: The stream has lyrics and no sound, so that the lyrics alone are judged.
+        words_alone: The stream has lyrics and no sound: predict from the lyrics alone.
     """
 
     def __init__(
@@ -314,7 +314,7 @@ class StatusReporter:
         """Measure a chunk: lost samples, silence, level and clipping.
 
         Returns:
-            True if the state of the source changed, which is to be reported at once.
+            True if the state of the source changed, which is to be reported immediately.
         """
         with self._lock:
             if self._next_sample is not None:
@@ -393,7 +393,7 @@ class Pipeline:
         smoother: Smooths its estimates.
         sink: Takes every event.
         measure_levels: Returns the levels that a chunk completes; None measures nothing.
-        words_alone: The source has lyrics and no sound, so that the lyrics alone are judged.
+        words_alone: The source has lyrics and no sound: predict from the lyrics alone.
         spread: Maps of the model for outputs; part of each status.
     """
 

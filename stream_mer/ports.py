@@ -130,5 +130,5 @@ class EventHub(Protocol):
         ...
 
     def is_wanted(self, stream: str, kind: str) -> bool:
-        """Tell whether any client or subscriber wants messages of this kind, such as ``levels``, now."""
+        """Return whether any client or subscriber wants messages of this kind, such as ``levels``, now."""
         ...

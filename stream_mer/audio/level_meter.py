@@ -32,10 +32,10 @@ not an onset merely because there is nothing to compare it with."""
 
 
 class LevelMeter:
-    """Measures one stream while anybody reads the levels.
+    """Measures one stream while the levels are read.
 
     Args:
-        wanted: Returns whether anybody does; called once a chunk. Else nothing is computed.
+        wanted: Returns whether they are; called once a chunk. Else nothing is computed.
     """
 
     def __init__(self, *, wanted: Callable[[], bool]) -> None:

@@ -26,7 +26,7 @@ YAMNET_BLOCKS = ("layer13", "layer14")
 """Blocks of YAMNet that a token holds; earlier ones gain nothing (``docs/decisions/0013-ratings-of-listeners.md``)."""
 
 YAMNET = Yamnet(blocks=YAMNET_BLOCKS)
-"""The network of all branches; it is read when it is first used."""
+"""The network that all branches share; its weights are read at first use."""
 
 
 class AudioBranch:
@@ -46,12 +46,12 @@ class AudioBranch:
         self.token_features = token_features(backbone, yamnet)
 
     def open(self, *, at_sample: int = 0) -> AudioStream:
-        """Start a stream at a place on the sample clock; audio before it counts as silence."""
+        """Start a stream at a position of the sample clock; audio before it counts as silence."""
         return AudioStream(self, at_sample=at_sample)
 
     @torch.inference_mode()
     def feed(self, fed: Sequence[tuple[AudioStream, Samples]]) -> None:
-        """Give streams their next samples, each [n] (n may be 0); tokens that they complete are added to ``fresh``."""
+        """Feed streams their next samples, each [n] (n may be 0); completed tokens are added to ``fresh``."""
         left = [(stream, samples) for stream, samples in fed if len(samples)]
         while left:
             now = [(stream, *_until_token(stream.end_sample, samples)) for stream, samples in left]
@@ -73,21 +73,21 @@ class AudioBranch:
         ]
         if not ended:
             return
-        heard = self.yamnet.run(np.concatenate([patch for _, patch in ended]))
+        output = self.yamnet.run(np.concatenate([patch for _, patch in ended]))
         pooled = self.backbone.tokens([stream.backbone for stream, _ in ended])
-        tokens = torch.cat([pooled, torch.from_numpy(heard.embedding).to(pooled.device)], 1)
+        tokens = torch.cat([pooled, torch.from_numpy(output.embedding).to(pooled.device)], 1)
         for i, (stream, _) in enumerate(ended):
             stream.fresh.append(tokens[i].clone())  # a view would hold on to the tokens of all streams
-            stream.decider.feed(heard.scores[i : i + 1])
+            stream.decider.feed(output.scores[i : i + 1])
 
 
 class AudioStream:
     """The state of one stream, which ``AudioBranch`` feeds.
 
     Attributes:
-        end_sample: Place of the next sample on the sample clock.
-        decider: What the newest audio is, by YAMNet's scores.
-        fresh: Tokens [token_features] that are not taken yet, oldest first.
+        end_sample: Index of the next sample on the sample clock.
+        decider: Decides between music, speech and noise by YAMNet's scores.
+        fresh: Tokens [token_features] not taken yet, oldest first.
     """
 
     def __init__(self, branch: AudioBranch, *, at_sample: int) -> None:
@@ -99,17 +99,17 @@ class AudioStream:
         self.fresh: list[Tensor] = []
 
     def take(self) -> list[Tensor]:
-        """Return the fresh tokens, and forget them."""
+        """Return the fresh tokens and clear them."""
         taken, self.fresh = self.fresh, []
         return taken
 
 
 def token_features(backbone: Backbone, yamnet: Yamnet = YAMNET) -> int:
-    """Width of a token."""
+    """Return the width of a token."""
     return backbone.shape.token_features + yamnet.embedding_size
 
 
 def _until_token(at_sample: int, samples: Samples) -> tuple[Samples, Samples]:
-    """Split samples that begin at a place on the sample clock where the next token is made."""
+    """Split samples at the end of the next token."""
     n = TOKEN_HOP - at_sample % TOKEN_HOP
     return samples[:n], samples[n:]

@@ -22,7 +22,7 @@ from stream_mer.utils.files import replacing
 from stream_mer.utils.model_files import check_state, on_meta, read_config, read_weights, reason, record_of, short
 
 FORMAT = 3
-"""Raised whenever a checkpoint of before cannot be read any more."""
+"""Increased whenever older checkpoints can no longer be read."""
 
 
 Share: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
@@ -31,18 +31,18 @@ Temperature: TypeAlias = Annotated[float, Meta(ge=0.01, le=100)]
 HalfWidth: TypeAlias = Annotated[float, Meta(ge=0, le=2)]
 Coordinate: TypeAlias = Annotated[float, Meta(ge=-1, le=1)]
 Seconds: TypeAlias = Annotated[float, Meta(ge=0, le=1e6)]
-"""What a checkpoint may hold; valence and arousal are 2 wide."""
+"""Ranges of the values in a checkpoint."""
 
 Curve: TypeAlias = Annotated[tuple[tuple[Coordinate, Coordinate], ...], Meta(max_length=1000)]
-"""A piecewise linear map: pairs of a value and what becomes of it, both rising."""
+"""A piecewise linear map: pairs of input and output, both rising."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextStrength:
-    """How far words may move each output from what audio alone says; what they earned on clips never learnt from.
+    """Influence of text on each output, fitted on held-out clips.
 
     Attributes:
-        emotion: Of valence and arousal: 0 ignores words, 1 is the model's own fusion, more goes beyond it.
+        emotion: Of valence and arousal: 0 ignores text, 1 is the model's own fusion, more goes beyond it.
         category: Of the category's logits.
         cluster: Of the cluster's logits.
     """
@@ -53,17 +53,17 @@ class TextStrength:
 
     @property
     def greatest(self) -> float:
-        """How far words may move the output that they may move furthest."""
+        """The largest of the three."""
         return max(self.emotion, self.category, self.cluster)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PredictionError:
-    """Half widths of the prediction intervals where ``heard_s`` seconds of audio were heard.
+    """Half widths of the prediction intervals after ``heard_s`` seconds of audio.
 
     Attributes:
-        heard_s: Seconds since the stream began.
-        valence: ``Calibration.level`` of the published valences are at most this far from what listeners say.
+        heard_s: Audio since the stream started, seconds.
+        valence: A share ``Calibration.level`` of the published valences is within this of listeners' ratings.
         arousal: Likewise.
     """
 
@@ -74,14 +74,14 @@ class PredictionError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CategoryLink:
-    """How much the point in the plane has to say in the category, so that a viewer sees both agree.
+    """Influence of valence and arousal on the category, so that both agree.
 
     The published probabilities are proportional to ``softmax(logits / category_temperature)`` times the probability
     that valence and arousal lie in the category's quadrant, to the power of ``weight``.
 
     Attributes:
-        weight: 0 leaves the category to its own head.
-        valence_sd: Standard deviation of the error of valence, as the link sees it.
+        weight: 0 uses the category's own head alone.
+        valence_sd: Standard deviation of the error of valence, for the link.
         arousal_sd: Likewise.
     """
 
@@ -92,19 +92,19 @@ class CategoryLink:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """What out-of-fold predictions say of the model's errors.
+    """Figures of the model's errors, from out-of-fold predictions.
 
     Attributes:
         errors: Half widths of the prediction intervals, by rising ``heard_s``; at least one.
-        level: Share of the values that the intervals hold, 0..1.
+        level: Coverage of the intervals, 0..1.
         category_temperature: Divides the category logits, so that probabilities match frequencies.
         cluster_temperature: Likewise for the clusters.
-        category_accuracy: How often the likeliest category is right at a confidence: pairs of confidence and expected
+        category_accuracy: Expected accuracy of the likeliest category by its confidence: pairs of confidence and
             accuracy, both rising, each 0..1.
-        category_link: How category and point are held together.
-        text_strength: How far words may move each output.
-        valence_spread: Map to the spread of the raters, for outputs that want the whole range; empty changes nothing.
-            The published value itself is the best estimate, and so its spread is smaller.
+        category_link: Link of category and point.
+        text_strength: Influence of text on each output.
+        valence_spread: Map to the spread of the raters, for outputs that need the whole range; empty changes nothing.
+            The published value is the best estimate, so its spread is smaller.
         arousal_spread: Likewise.
     """
 
@@ -119,17 +119,17 @@ class Calibration:
     arousal_spread: Curve = ()
 
     def half_widths(self, heard_s: float) -> tuple[float, float]:
-        """Half widths of the intervals of valence and arousal once ``heard_s`` seconds were heard."""
+        """Return the half widths of the intervals of valence and arousal after ``heard_s`` seconds of audio."""
         at = [error.heard_s for error in self.errors]
         valence = np.interp(heard_s, at, [error.valence for error in self.errors])
         arousal = np.interp(heard_s, at, [error.arousal for error in self.errors])
         return float(valence), float(arousal)
 
     def confidence_for(self, accuracy: float) -> float:
-        """The lowest confidence at which the likeliest category is expected to be right so often (0..1).
+        """Return the lowest confidence at which the likeliest category has this expected accuracy, 0..1.
 
         Raises:
-            SettingError: No confidence gives that, or nothing is known of it.
+            SettingError: No confidence gives it, or the checkpoint has no such figures.
         """
         if not self.category_accuracy:
             raise SettingError(
@@ -140,7 +140,7 @@ class Calibration:
         for confidence, expected in self.category_accuracy:
             if expected >= accuracy:
                 if below == (0.0, 0.0):
-                    return 0.0  # even the least sure clips were right so often
+                    return 0.0  # even the least confident clips reach it
                 share = (accuracy - below[1]) / (expected - below[1])
                 return below[0] + share * (confidence - below[0])
             below = (confidence, expected)
@@ -158,8 +158,8 @@ class Checkpoint:
         name: Its folder's name.
         backbone: The streaming audio network.
         joint: The joint model; the outputs of its members are averaged.
-        calibration: See there.
-        training: How it was trained: settings, data, figures. For people; nothing reads it.
+        calibration: Figures of its errors.
+        training: Settings, data and figures of its training; information for readers.
     """
 
     name: str
@@ -173,7 +173,7 @@ def find_model(name: str) -> Path:
     """Find a checkpoint: a folder's path, or a name in the package or the repository.
 
     Raises:
-        CheckpointError: There is none; the message lists those that there are.
+        CheckpointError: There is none; the message lists the installed ones.
     """
     package = Path(__file__).parent.parent
     places = (package / "models", package.parent / "models")
@@ -234,10 +234,10 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> None:
         "calibration": asdict(checkpoint.calibration),
         "training": checkpoint.training,
     }
-    # Both are complete before either takes the place of an older one.
-    with replacing(folder / "config.json") as told, replacing(folder / "weights.safetensors") as weights:
+    # Both are complete before either replaces an older one.
+    with replacing(folder / "config.json") as config_file, replacing(folder / "weights.safetensors") as weights:
         weights.write(save(tensors))
-        told.write((json.dumps(config, indent=2) + "\n").encode())
+        config_file.write((json.dumps(config, indent=2) + "\n").encode())
 
 
 def _modules(shape: BackboneShape, config: JointModelConfig) -> nn.ModuleDict:
@@ -245,7 +245,7 @@ def _modules(shape: BackboneShape, config: JointModelConfig) -> nn.ModuleDict:
 
 
 def _parts(config: Any) -> tuple[BackboneShape, JointModelConfig, Calibration, dict[str, Any]]:
-    """Return what a config says of shape, joint model, calibration and training, all of it within its ranges."""
+    """Return shape, joint model, calibration and training of a config, validated."""
     if not isinstance(config, dict):
         raise ValueError(f"config.json holds {short(config)} in place of a table")  # noqa: TRY004 - of a file
     if config["format"] != FORMAT:
@@ -254,9 +254,11 @@ def _parts(config: Any) -> tuple[BackboneShape, JointModelConfig, Calibration, d
         raise ValueError("it was trained on other categories or clusters")
     shape = record_of(config["backbone"], BackboneShape, where="backbone")
     joint = record_of(config["joint"], JointModelConfig, where="joint")
-    made = shape.token_features + YAMNET.embedding_size
-    if joint.audio_features != made:
-        raise ValueError(f"it reads tokens of {joint.audio_features} features, but its audio branch makes {made}")
+    token_features = shape.token_features + YAMNET.embedding_size
+    if joint.audio_features != token_features:
+        raise ValueError(
+            f"it reads tokens of {joint.audio_features} features, but its audio branch makes {token_features}"
+        )
     if joint.audio_components > joint.audio_features:
         raise ValueError(f"{joint.audio_components} components cannot come of {joint.audio_features} features")
     training = config.get("training", {})
@@ -266,14 +268,14 @@ def _parts(config: Any) -> tuple[BackboneShape, JointModelConfig, Calibration, d
 _RECORDS: dict[str, type] = {"text_strength": TextStrength, "category_link": CategoryLink}
 
 
-def _calibration(told: Any) -> Calibration:
-    if isinstance(told, dict):
-        for name in _RECORDS.keys() & told.keys():  # their unknown settings would pass
-            record_of(told[name], _RECORDS[name], where=f"calibration.{name}")
-        if isinstance(told.get("errors"), list):
-            for error in told["errors"][:1000]:
+def _calibration(config: Any) -> Calibration:
+    if isinstance(config, dict):  # checked one by one, since msgspec ignores unknown fields of nested records
+        for name in _RECORDS.keys() & config.keys():
+            record_of(config[name], _RECORDS[name], where=f"calibration.{name}")
+        if isinstance(config.get("errors"), list):
+            for error in config["errors"][:1000]:
                 record_of(error, PredictionError, where="calibration.errors")
-    found = record_of(told, Calibration, where="calibration")
+    found = record_of(config, Calibration, where="calibration")
     curves = {name: getattr(found, name) for name in ("category_accuracy", "valence_spread", "arousal_spread")}
     for name, pairs in {**curves, "errors": [(error.heard_s,) for error in found.errors]}.items():
         for rising in zip(*pairs, strict=True):

@@ -1,6 +1,6 @@
-"""From the model's outputs to estimates: words weighed by age and worth, probabilities, prediction intervals.
+"""From the model's outputs to estimates: weighting of lyric lines, text gate, probabilities, prediction intervals.
 
-Numbers of one stream at a time, hence numpy: a call of it costs a fraction of one of torch.
+Computed for one stream at a time, hence with numpy: a call costs a fraction of one of torch.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from stream_mer.emotion.checkpoint import Calibration, CategoryLink
 from stream_mer.types import CATEGORIES, CLUSTERS, EmotionEstimate, Interval, LyricState
 
 WARMING_UP = "warming_up"
-"""In ``degraded``: less than ``WARM_AFTER_S`` was heard, so that the estimate is less sure than it will be."""
+"""In ``degraded``: the stream is younger than ``WARM_AFTER_S``, so that the estimate is less certain."""
 
 WARM_AFTER_S = 5.0
 
-MIN_TEXT_GATE = 0.01  # below this influence the text is not called a modality of the estimate
+MIN_TEXT_GATE = 0.01  # with less influence text is not listed as a modality of the estimate
 _CATEGORY, _CLUSTER = slice(2, 2 + len(CATEGORIES)), slice(2 + len(CATEGORIES), None)
 
 Numbers = NDArray[np.float32]
@@ -28,11 +28,11 @@ Numbers = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextContext:
-    """What was sung until the end of a window, as the joint model reads it (``JointModel.fuse``).
+    """The lyrics until the end of a window, as the joint model reads them (``JointModel.fuse``).
 
     Attributes:
         mean: Weighted mean of the lines, [text_features]; None without any that counts.
-        gate: How far words may move the result, 0..1.
+        gate: Influence of the lyrics on the result, 0..1.
         age_s: Age of the newest line, seconds; None without any that counts.
     """
 
@@ -42,34 +42,34 @@ class TextContext:
 
     @classmethod
     def from_lines(cls, lyrics: LyricState, t1: float, *, half_life_s: float, half_lines: float) -> TextContext:
-        """Weigh the lines of a window that ends at ``t1`` seconds.
+        """Average the lines of a window that ends at ``t1`` seconds.
 
         Args:
             lyrics: The lines.
             t1: End of the window.
             half_life_s: Age at which a line weighs half as much.
-            half_lines: Lines, sure and new, that move the result half as far as words may.
+            half_lines: Reliable, new lines at which the gate is 0.5.
         """
         if not lyrics.lines:
             return cls()
         ages_s = np.array([max(0.0, t1 - line.t1) for line in lyrics.lines], np.float32)
         weights = np.array([line.reliability for line in lyrics.lines], np.float32) * np.exp2(-ages_s / half_life_s)
-        counting = weights > 0
-        if not counting.any():
+        present = weights > 0
+        if not present.any():
             return cls()
-        vectors = np.stack([line.vector for line, counts in zip(lyrics.lines, counting, strict=True) if counts])
-        heard = float(weights.sum())
+        vectors = np.stack([line.vector for line, is_present in zip(lyrics.lines, present, strict=True) if is_present])
+        total = float(weights.sum())
         return cls(
-            mean=(weights[counting] @ vectors / max(heard, 1e-9)).astype(np.float32),
-            gate=heard / (heard + half_lines),
+            mean=(weights[present] @ vectors / max(total, 1e-9)).astype(np.float32),
+            gate=total / (total + half_lines),
             age_s=float(ages_s.min()),
         )
 
 
 def apply_text_gate(audio: Numbers, both: Numbers, gate: float, calibration: Calibration) -> Numbers:
-    """Let words move each output of audio alone, [11], as far as they have earned.
+    """Move each output of audio alone, [11], towards that of both modalities, by gate and text strength.
 
-    An output whose strength is 0 is that of ``audio`` itself: nothing is computed of it.
+    An output of strength 0 is returned as it is.
     """
     strength = calibration.text_strength
     factors = np.empty_like(audio)
@@ -89,25 +89,25 @@ def estimate(
     words_alone: bool,
     clock: tuple[float, float],
 ) -> EmotionEstimate:
-    """Say what the outputs [11] of one window mean.
+    """Make an estimate of the outputs [11] of one window.
 
     Args:
         outputs: Valence and arousal, the category's logits, the cluster's logits.
-        words: What was sung.
-        lyrics: Where that comes from.
+        words: Context of the lyrics.
+        lyrics: The lyrics; their ``degraded`` becomes part of the estimate's.
         calibration: Of the model.
-        heard_s: Seconds of audio since the stream began.
-        words_alone: Whether nothing but the words was judged.
-        clock: Milliseconds that features and model took.
+        heard_s: Audio since the stream started, seconds.
+        words_alone: The estimate is of lyrics alone.
+        clock: Time that features and model took, milliseconds.
     """
     strength = 1.0 if words_alone else calibration.text_strength.greatest
-    spoken = strength * words.gate >= MIN_TEXT_GATE
+    has_text = strength * words.gate >= MIN_TEXT_GATE
     numbers: list[float] = outputs.tolist()
     valence, arousal = numbers[:2]
     features_ms, model_ms = clock
     valence_error, arousal_error = calibration.half_widths(heard_s)
     categories = _softmax(numbers[_CATEGORY], calibration.category_temperature)
-    if not words_alone:  # there the point is that of words, which the link was not fitted to
+    if not words_alone:  # the link was fitted on audio
         categories = linked(categories, valence, arousal, calibration.category_link)
     warming_up = not words_alone and heard_s < WARM_AFTER_S
     return EmotionEstimate(
@@ -120,8 +120,8 @@ def estimate(
         ),
         categories=dict(zip(CATEGORIES, categories, strict=True)),
         clusters=dict(zip(CLUSTERS, _softmax(numbers[_CLUSTER], calibration.cluster_temperature), strict=True)),
-        modalities=("audio",) * (not words_alone) + ("text",) * spoken,
-        text_age_s=words.age_s if spoken else None,
+        modalities=("audio",) * (not words_alone) + ("text",) * has_text,
+        text_age_s=words.age_s if has_text else None,
         degraded=(*lyrics.degraded, *(WARMING_UP,) * warming_up),
         features_ms=features_ms,
         model_ms=model_ms,
@@ -129,13 +129,13 @@ def estimate(
 
 
 def linked(categories: Sequence[float], valence: float, arousal: float, link: CategoryLink) -> list[float]:
-    """Hold category and point together; see ``CategoryLink``.
+    """Make the category agree with the point; see ``CategoryLink``.
 
     Args:
         categories: Probability of each of ``CATEGORIES`` by its own head.
         valence: -1..1.
         arousal: -1..1.
-        link: How much the point counts.
+        link: Weight of the point.
 
     Returns:
         Probabilities that sum to 1.
@@ -144,9 +144,9 @@ def linked(categories: Sequence[float], valence: float, arousal: float, link: Ca
         return list(categories)
     pleasant, lively = _positive(valence / link.valence_sd), _positive(arousal / link.arousal_sd)
     quadrants = (pleasant * lively, (1 - pleasant) * lively, (1 - pleasant) * (1 - lively), pleasant * (1 - lively))
-    weighed = [p * max(q, 1e-6) ** link.weight for p, q in zip(categories, quadrants, strict=True)]
-    total = sum(weighed)
-    return [p / total for p in weighed]
+    weighted = [p * max(q, 1e-6) ** link.weight for p, q in zip(categories, quadrants, strict=True)]
+    total = sum(weighted)
+    return [p / total for p in weighted]
 
 
 def _positive(z: float) -> float:

@@ -3,12 +3,12 @@
 The method is that of Liu Lingyao, "Joint learning for multi-modal music emotion recognition fusing audio and text",
 Journal of Anhui University (Natural Science) 50(2), 2026, 25-33. Its four parts are the names to look for:
 
-1. *Private layers* (``private_audio``, ``private_text``): one ``ModalityEncoder`` each, what only that modality says.
+1. *Private layers* (``private_audio``, ``private_text``): one ``ModalityEncoder`` each, specific to that modality.
 2. *Shared layers* (``shared``): one ``ModalityEncoder`` that reads both modalities and serves both tasks.
 3. ``combine``: the shared representation stands beside the private one of each modality.
 4. ``FusionAttention``: self-attention over these; from it come the emotion and the category (``TaskHeads``).
 
-Audio is represented at two time scales: the whole context, and its newest seconds, which follow a change at once.
+Audio is represented at two time scales: the whole context, and its newest seconds, which follow a change without delay.
 Several networks of one shape are the members of an ensemble; what is published is their mean. They are
 computed side by side, since a small network costs little arithmetic and many calls: every tensor of the layers has the
 members as its first dimension, and a member never reads what belongs to another.
@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from stream_mer.types import CATEGORIES, CLUSTERS
 
 OUTPUTS = 2 + len(CATEGORIES) + len(CLUSTERS)
-"""Numbers that the model gives: valence, arousal, the category's logits, the cluster's logits."""
+"""Number of outputs: valence, arousal, logits of the category, logits of the cluster."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +53,7 @@ class JointModelConfig:
         shared: Build the shared layers (switchable for ablations).
         attention: Fuse by self-attention; False concatenates (switchable for ablations).
         text_half_life_s: Age at which a line of lyrics weighs half as much.
-        text_half_lines: Lines, each fully sure and new, that move the result half as far as words may.
+        text_half_lines: Reliable, new lines at which the text gate is 0.5.
     """
 
     audio_features: Annotated[int, Meta(ge=1, le=65_536)]
@@ -82,13 +82,13 @@ class JointModelConfig:
 
 
 class AudioInput(NamedTuple):
-    """Audio tokens of some recordings, and what each moment knows of them.
+    """Audio tokens of some recordings, and which of them each moment may read.
 
     Attributes:
         tokens: [R, N, audio_components], reduced by ``JointModel.components``.
         recording: [B], which of the ``R`` recordings each moment belongs to.
-        weights: [B, S, N] from ``time_scales``: 0 where a moment does not know a token. A row without any token is
-            judged by its words alone.
+        weights: [B, S, N] from ``time_scales``: 0 for a token that a moment may not read. A row without any token is
+            predicted from its text alone.
     """
 
     tokens: Tensor
@@ -108,10 +108,10 @@ class TextInput(NamedTuple):
 
 
 class Encoded(NamedTuple):
-    """Each element of one modality by itself, as the private and the shared layers see it before pooling.
+    """Elements of one modality, encoded by the private and by the shared layers, before pooling.
 
     Both are [E, R, elements, D]; None where the layers are not built. An element's encoding does not depend on its
-    neighbours, so that a stream keeps it.
+    neighbours, so that a stream can keep it.
     """
 
     private: Tensor | None
@@ -119,7 +119,7 @@ class Encoded(NamedTuple):
 
 
 class Representations(NamedTuple):
-    """What the private and the shared layers say, each [E, B, S, D], of text [E, B, 1, D]."""
+    """Outputs of the private and of the shared layers, each [E, B, S, D]; of text [E, B, 1, D]."""
 
     private_audio: Tensor
     private_text: Tensor
@@ -142,7 +142,7 @@ class JointOutput(NamedTuple):
         fused: The result.
         audio: The result from audio alone; equal to ``fused`` where a row has no text.
         text: The result of the light head on text alone; meaningless where a row has no text.
-        text_gate: [B] how far text moved the result from ``audio``, 0..1; exactly 0 without text.
+        text_gate: [B] influence of text on the result, 0..1; exactly 0 without text.
         representations: For the losses between private and shared layers.
     """
 
@@ -154,11 +154,11 @@ class JointOutput(NamedTuple):
 
 
 def time_scales(ages: Tensor, config: JointModelConfig) -> Tensor:
-    """What is known of tokens at each time scale, [B, S, N].
+    """Return the weights of tokens at each time scale, [B, S, N].
 
     Args:
-        ages: [B, N], in tokens: 0 is the newest one, negative one that does not count.
-        config: Says how many tokens the second scale has.
+        ages: [B, N], in tokens: 0 for the newest, negative for one that is absent.
+        config: Has the length of the second scale.
 
     Returns:
         1 where a token belongs to a scale, else 0: first the whole context, then the newest tokens.
@@ -209,7 +209,7 @@ class Projection(nn.Module):
 
 
 class ModalityEncoder(nn.Module):
-    """Private layers of one modality, or the layers that both share: encodes each element, then pools over time."""
+    """Private layers of one modality, or the layers shared by both: encodes each element, then pools over time."""
 
     def __init__(self, config: JointModelConfig) -> None:
         super().__init__()
@@ -304,7 +304,7 @@ class JointModel(nn.Module):
         self.text_heads = TaskHeads(config)
 
     def forward(self, audio: AudioInput, text: TextInput) -> JointOutput:
-        """Compute both tasks for some moments; rows without text give the result of audio alone, exactly."""
+        """Compute both tasks for some moments; rows without text give exactly the result of audio alone."""
         encoded = self.encode_audio(audio.tokens)
         return self.fuse(self.pool_audio(encoded, audio.weights, audio.recording), audio.weights, text)
 
@@ -371,9 +371,9 @@ class JointModel(nn.Module):
         words = self.encode_text(_mean_line(text.vectors, line_weights))
         gate = self._gate(line_weights, has_audio | ~has_text)
         both = audio_only
-        for rows, heard in ((has_text & has_audio, True), (has_text & ~has_audio, False)):
-            if bool(rows.any()):  # only of these rows anything is computed with words
-                of_rows = self.combine([x[:, rows] for x in audio] if heard else None, [x[:, rows] for x in words])
+        for rows, with_audio in ((has_text & has_audio, True), (has_text & ~has_audio, False)):
+            if bool(rows.any()):  # the fusion with text is computed for these rows only
+                of_rows = self.combine([x[:, rows] for x in audio] if with_audio else None, [x[:, rows] for x in words])
                 both = Heads(*(_with_rows(x, rows, new) for x, new in zip(both, of_rows, strict=True)))
         reps = Representations(
             private_audio=audio[0],
@@ -390,12 +390,12 @@ class JointModel(nn.Module):
         )
 
     def _gate(self, weights: Tensor, has_audio: Tensor) -> Tensor:
-        """How far words may move the result, [B]: further the more lines there are, the surer and the more recent.
+        """Return the text gate, [B], which grows with number, reliability and recency of the lines.
 
-        Exactly 0 without words, and 1 where nothing else is known.
+        Exactly 0 without text, and 1 without audio.
         """
-        heard = weights.sum(1)
-        return torch.where(has_audio, heard / (heard + self.config.text_half_lines), 1.0)
+        total = weights.sum(1)
+        return torch.where(has_audio, total / (total + self.config.text_half_lines), 1.0)
 
 
 def _mean_line(vectors: Tensor, weights: Tensor) -> Tensor:

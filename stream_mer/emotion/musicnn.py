@@ -62,7 +62,7 @@ class BackboneShape:
 
     Attributes:
         filters: Filters of each bank of the front: two timbral ones, three temporal ones.
-        pooled: Channels that a token tells of.
+        pooled: Channels that a token holds.
     """
 
     filters: Annotated[tuple[Filters, ...], Meta(min_length=5, max_length=5)] = (204, 204, 51, 51, 51)
@@ -102,7 +102,7 @@ class Backbone(nn.Module):
         timbral, temporal = self.shape.filters[: len(TIMBRAL_BANDS)], self.shape.filters[len(TIMBRAL_BANDS) :]
         self.register_buffer("input_scale", torch.ones(1))
         self.register_buffer("input_offset", torch.zeros(1))
-        self.register_buffer("pooled", torch.arange(self.shape.pooled))  # places of the channels that a token tells of
+        self.register_buffer("pooled", torch.arange(self.shape.pooled))  # indices of the channels that a token holds
         self.front = nn.ModuleList(
             [Layer(TIMBRAL_STEPS * bands, n) for bands, n in zip(TIMBRAL_BANDS, timbral, strict=True)]
             + [Layer(steps, n) for steps, n in zip(TEMPORAL_STEPS, temporal, strict=True)]
@@ -183,7 +183,7 @@ def _state(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return state
 
 
-# A channel that varies by less than this over all music says nothing; those that speak vary by .3 and more.
+# A channel that varies by less than this over all music counts as constant; the others vary by .3 and more.
 _CONSTANT = 1e-3
 
 
@@ -196,7 +196,7 @@ def living_channels(tokens: Iterable[Tensor], backbone: Backbone) -> Tensor:
         backbone: The whole network that they came from.
 
     Returns:
-        [pooled], True where a channel says something.
+        [pooled], True for a channel that is not constant.
     """
     pooled = backbone.shape.pooled
     low, high = torch.full((2 * pooled,), torch.inf), torch.full((2 * pooled,), -torch.inf)
@@ -256,7 +256,7 @@ def _copy(source: Layer, layer: Layer, *, weight: Tensor, bias: Tensor, kept: Te
 
 
 PIECE_STEPS = 32
-"""Steps that are computed at once at most: a hop of half a second."""
+"""Most steps that are computed in one pass: a hop of half a second."""
 
 _MOST_POSITIONS = 6  # of a timbral filter in one row; more would multiply more zeros, fewer copy more
 
@@ -307,7 +307,7 @@ class _TimbralBank:
         self._matrix = matrix.flatten(2).flatten(0, 1)  # [7 * span, together * filters]
 
     def __call__(self, x: Tensor) -> Tensor:
-        """The greatest answer over mel: [B, 127 + n, 96] to [B, n, filters]."""
+        """Return the maximum over mel: [B, 127 + n, 96] to [B, n, filters]."""
         n = x.shape[1] - HISTORY_STEPS
         newest = x[:, -(n + TIMBRAL_STEPS - 1) :].unfold(1, TIMBRAL_STEPS, 1)  # [B, n, 96, 7]
         rows = newest.unfold(2, self._span, MEL_STRIDE * self._together)  # [B, n, groups of positions, 7, span]
@@ -330,19 +330,19 @@ class _TemporalBank:
         self._filters = filters.shape[1]
 
     def __call__(self, bands: Tensor, streams: int) -> Tensor:
-        """The greatest answer over mel: [B * 48, 127 + n] to [B, n, filters]."""
+        """Return the maximum over mel: [B * 48, 127 + n] to [B, n, filters]."""
         n = bands.shape[1] - HISTORY_STEPS
         answers = torch.mm(bands[:, HISTORY_STEPS - self._before :], self._matrices[n])
         return answers.view(streams, -1, n * self._filters).amax(1).view(streams, n, self._filters)
 
 
 def _sign(layer: Layer) -> Tensor:
-    """-1 for each filter whose batch norm turns the order of its values around, else 1."""
+    """Return -1 for each filter whose batch norm has a negative scale, else 1."""
     return torch.where(layer.scale < 0, -1.0, 1.0)
 
 
 def _signed(layer: Layer) -> Tensor:
-    """The layer's filters, [filters, numbers], such that the greatest answer is the greatest value."""
+    """Return the layer's filters, [filters, numbers], negated where the batch norm has a negative scale."""
     return layer.linear.weight * _sign(layer)[:, None]
 
 
@@ -372,7 +372,7 @@ class StreamingBackbone:
 
     @torch.inference_mode()
     def feed(self, streams: Sequence[BackboneStream], log_mels: Sequence[Tensor]) -> None:
-        """Give each stream its next log-mel steps, [n, 96]; how many may differ, and be none."""
+        """Feed each stream its next log-mel steps, [n, 96]; ``n`` may differ, and be 0."""
         fed = [(stream, log_mel, log_mel.shape[0]) for stream, log_mel in zip(streams, log_mels, strict=True)]
         fed = [(stream, log_mel, n) for stream, log_mel, n in fed if n]
         if not fed:
@@ -385,7 +385,7 @@ class StreamingBackbone:
 
     @torch.inference_mode()
     def tokens(self, streams: Sequence[BackboneStream]) -> Tensor:
-        """The token that ends at the newest step of each stream, [n, token_features]; each has heard one at least."""
+        """Return the token that ends at the newest step of each stream, [n, token_features]; each has one at least."""
         parts = [stream.sums for stream in streams]
         total = torch.stack([part.total for part in parts])
         lengths = [part.length for part in parts]
@@ -400,7 +400,7 @@ class StreamingBackbone:
         return torch.cat([*pooled, log_mel, deviation, rise], 1)
 
     def _numbers(self, streams: Sequence[BackboneStream], pieces: Sequence[Tensor]) -> Tensor:
-        """All that is pooled of each new step, [B, n, channels + 3 * 96]; moves the streams' histories on."""
+        """Return the values to pool of each new step, [B, n, channels + 3 * 96]; updates the streams' histories."""
         lengths = [piece.shape[0] for piece in pieces]
         log_mel = together([*pieces]) if min(lengths) == max(lengths) else pad_sequence([*pieces], batch_first=True)
         normalised = torch.addcmul(self._input[0], log_mel, self._input[1])
@@ -430,13 +430,13 @@ class StreamingBackbone:
 
 
 class BackboneStream:
-    """One stream's state: what the filters still read, and the newest 186 steps that a token pools.
+    """State of one stream: the history that the filters read, and the newest 186 steps, which a token pools.
 
     Args:
-        net: The network; it alone feeds the stream.
+        net: The network that feeds the stream.
 
     Attributes:
-        steps: Steps heard so far.
+        steps: Number of steps so far.
     """
 
     def __init__(self, net: StreamingBackbone) -> None:
@@ -450,11 +450,11 @@ class BackboneStream:
         self._ring = torch.zeros(TOKEN_STEPS, shape.channels + 3 * MEL_BANDS, device=device)  # steps, in any order
 
     def step_before(self, piece: Tensor) -> Tensor:
-        """The step before a piece, [1, 96]: before the first there is none, so that nothing rises."""
+        """Return the step before a piece, [1, 96]; before the first step, that step itself."""
         return self.last_step if self.steps else piece[:1]
 
     def keep(self, rows: Tensor) -> None:
-        """Take what is pooled of new steps, [n, numbers]; n at most 186."""
+        """Store the values of new steps, [n, numbers]; n at most 186."""
         at = self.steps % TOKEN_STEPS
         until_end = min(rows.shape[0], TOKEN_STEPS - at)
         self._ring[at : at + until_end] = rows[:until_end]
@@ -463,13 +463,13 @@ class BackboneStream:
 
     @property
     def sums(self) -> _Sums:
-        """What the token that ends now is made of."""
-        heard = self._ring[: self.steps]
-        return _Sums(heard[:, : self._channels].amax(0), heard.sum(0), min(self.steps, TOKEN_STEPS))
+        """Maxima and sums for the token that ends now."""
+        rows = self._ring[: self.steps]
+        return _Sums(rows[:, : self._channels].amax(0), rows.sum(0), min(self.steps, TOKEN_STEPS))
 
 
 class _Sums(NamedTuple):
-    """What a token is made of: greatest values [channels], sums of all numbers [channels + 3 * 96], and steps."""
+    """Parts of a token: maxima [channels], sums of all values [channels + 3 * 96], and number of steps."""
 
     greatest: Tensor
     total: Tensor
@@ -477,9 +477,9 @@ class _Sums(NamedTuple):
 
 
 def _aligned(filters: Sequence[int]) -> list[tuple[int, slice]]:
-    """Where the middle layers begin to read each filter bank: first step of the front's history, and its channels.
+    """Return for each filter bank the first step of the front's history that the middle layers read, and its channels.
 
-    Neighbours that begin alike are one.
+    Neighbours with the same first step are joined.
     """
     found: list[tuple[int, slice]] = []
     stop = 0
@@ -492,7 +492,7 @@ def _aligned(filters: Sequence[int]) -> list[tuple[int, slice]]:
 
 
 def _tails(batch: Tensor, new: Sequence[int], length: int) -> list[Tensor]:
-    """What each stream has to remember of ``batch`` [B, length + n, ...]: as much as before, up to its newest step."""
+    """Return the history of each stream from ``batch`` [B, length + n, ...]: ``length`` rows up to its newest step."""
     tails = [rows[n : n + length] for rows, n in zip(batch, new, strict=True)]
     return tails if len(tails) == 1 else [tail.clone() for tail in tails]  # a view holds on to the whole batch
 

@@ -1,4 +1,4 @@
-"""The joint model at work: windows in, estimates out; windows of several streams that meet are computed together."""
+"""Inference with the joint model: windows in, estimates out. Windows of several streams are computed in batches."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
@@ -22,11 +23,11 @@ from stream_mer.emotion.joint import Encoded, Heads, JointModelConfig, time_scal
 from stream_mer.errors import SettingError
 from stream_mer.types import EmotionEstimate, LyricState, Samples, Window, seconds
 
-MOST_TOGETHER = 32
-"""Windows in one batch: more save next to nothing, and who comes next would wait longer."""
+MAX_BATCH = 32
+"""Most windows in a batch: more save next to nothing, and those that come next would wait longer."""
 
 
-class Asked(NamedTuple):
+class Request(NamedTuple):
     """A window of a stream, and the lyrics that were known when it was cut."""
 
     stream: JointEmotionStream
@@ -46,7 +47,7 @@ class EmotionPredictor:
         self.audio = AudioBranch(checkpoint.backbone)
         self.joint = checkpoint.joint
         self.device = checkpoint.joint.components.mean.device
-        self._batching: dict[WindowSettings, Batching[Asked, EmotionEstimate]] = {}
+        self._batchers: dict[WindowSettings, Batcher[Request, EmotionEstimate]] = {}
 
     @classmethod
     def load(cls, folder: Path, *, device: str = "cpu") -> EmotionPredictor:
@@ -73,37 +74,37 @@ class EmotionPredictor:
 
         Args:
             settings: How its windows are cut.
-            words_alone: The stream has words and no sound: estimates come from the words as soon as there are some.
+            words_alone: The stream has words and no sound: estimates come from the lyrics alone.
         """
-        batching = self._batching.setdefault(settings, Batching(self.predict, most=MOST_TOGETHER))
-        return JointEmotionStream(self, settings, batching, words_alone=words_alone)
+        batcher = self._batchers.setdefault(settings, Batcher(self.predict, max_size=MAX_BATCH))
+        return JointEmotionStream(self, settings, batcher, words_alone=words_alone)
 
     @torch.inference_mode()
-    def predict(self, asked: Sequence[Asked]) -> list[EmotionEstimate]:
+    def predict(self, requests: Sequence[Request]) -> list[EmotionEstimate]:
         """Compute one window each of different streams with the same settings."""
         started = time.perf_counter()
-        news = [stream.news(window) for stream, window, _ in asked]  # may begin a stream anew, with another state
-        self.audio.feed([(one.stream.audio, samples) for one, samples in zip(asked, news, strict=True)])
-        listened = time.perf_counter()
-        words = [self._words(stream, window, lyrics) for stream, window, lyrics in asked]
+        new = [stream.new_samples(window) for stream, window, _ in requests]  # may restart a stream
+        self.audio.feed([(one.stream.audio, samples) for one, samples in zip(requests, new, strict=True)])
+        features_done = time.perf_counter()
+        texts = [self._text_context(stream, window, lyrics) for stream, window, lyrics in requests]
         alone = [
-            stream.words_alone and said.mean is not None for (stream, _, _), said in zip(asked, words, strict=True)
+            stream.words_alone and text.mean is not None for (stream, _, _), text in zip(requests, texts, strict=True)
         ]
-        outputs = self._outputs([stream for stream, _, _ in asked], words, alone)
-        clock = 1e3 * (listened - started), 1e3 * (time.perf_counter() - listened)
+        outputs = self._outputs([stream for stream, _, _ in requests], texts, alone)
+        clock = 1e3 * (features_done - started), 1e3 * (time.perf_counter() - features_done)
         calibration = self.checkpoint.calibration
         return [
             replace(
                 estimate(
-                    outputs[i], words[i], lyrics, calibration, heard_s=stream.heard_s, words_alone=alone[i], clock=clock
+                    outputs[i], texts[i], lyrics, calibration, heard_s=stream.heard_s, words_alone=alone[i], clock=clock
                 ),
                 audio_state=None if stream.words_alone else stream.audio.decider.state,
             )
-            for i, (stream, _, lyrics) in enumerate(asked)
+            for i, (stream, _, lyrics) in enumerate(requests)
         ]
 
-    def _words(self, stream: JointEmotionStream, window: Window, lyrics: LyricState) -> TextContext:
-        """The words that are to be read; none where they could not move the result of the audio."""
+    def _text_context(self, stream: JointEmotionStream, window: Window, lyrics: LyricState) -> TextContext:
+        """Return the context of the lyrics; an empty one where they could not change the result of the audio."""
         if not stream.words_alone and not self.checkpoint.calibration.text_strength.greatest:
             return TextContext()
         config = self.joint.config
@@ -113,31 +114,29 @@ class EmotionPredictor:
         )
 
     def _outputs(
-        self, streams: Sequence[JointEmotionStream], words: Sequence[TextContext], words_alone: Sequence[bool]
+        self, streams: Sequence[JointEmotionStream], texts: Sequence[TextContext], words_alone: Sequence[bool]
     ) -> list[Numbers]:
-        """The model's outputs for each stream, [11]: of audio, moved by words, or of ``words_alone``.
+        """Return the model's outputs for each stream, [11]: of audio, moved by lyrics, or of ``words_alone``.
 
-        Where there are no words, neither the text branch nor the fusion of both is computed.
+        Without lyrics, neither the text branch nor the fusion with it is computed.
         """
         self._encode(streams)
         outputs: list[Numbers] = [np.empty(0, np.float32)] * len(streams)
-        groups = [(said.mean is not None, alone) for said, alone in zip(words, words_alone, strict=True)]
-        for has_words, alone in sorted({*groups}):
-            rows = [i for i, group in enumerate(groups) if group == (has_words, alone)]
-            text = (
-                self.joint.encode_text(_stacked([words[i].mean for i in rows]).to(self.device)) if has_words else None
-            )
+        groups = [(text.mean is not None, alone) for text, alone in zip(texts, words_alone, strict=True)]
+        for has_text, alone in sorted({*groups}):
+            rows = [i for i, group in enumerate(groups) if group == (has_text, alone)]
+            text = self.joint.encode_text(_stacked([texts[i].mean for i in rows]).to(self.device)) if has_text else None
             audio = None if alone else self._pooled([streams[i] for i in rows])
             results = [self.joint.combine(audio, None)] if not alone else []
-            results += [self.joint.combine(audio, text)] if has_words else []
+            results += [self.joint.combine(audio, text)] if has_text else []
             for i, *numbers in zip(rows, *(_numbers(heads) for heads in results), strict=True):
                 outputs[i] = numbers[0]
                 if len(numbers) == 2:
-                    outputs[i] = apply_text_gate(numbers[0], numbers[1], words[i].gate, self.checkpoint.calibration)
+                    outputs[i] = apply_text_gate(numbers[0], numbers[1], texts[i].gate, self.checkpoint.calibration)
         return outputs
 
     def _encode(self, streams: Sequence[JointEmotionStream]) -> None:
-        """Encode the tokens that are new of each stream, all at once, into its context."""
+        """Encode the new tokens of all streams in one pass, into their contexts."""
         taken = [stream.audio.take() for stream in streams]
         new = [tokens or stream.first_token() for stream, tokens in zip(streams, taken, strict=True)]
         tokens = [token for of_one in new for token in of_one]
@@ -153,7 +152,7 @@ class EmotionPredictor:
             start = stop
 
     def _pooled(self, streams: Sequence[JointEmotionStream]) -> list[Tensor]:
-        """Private and shared representation of each stream's audio, [E, B, S, D]."""
+        """Return the private and the shared representation of each stream's audio, [E, B, S, D]."""
         contexts = [stream.context for stream in streams]
         weights = time_scales(torch.stack([context.ages() for context in contexts]), self.joint.config)
         encoded = Encoded(
@@ -166,12 +165,12 @@ class EmotionPredictor:
 
 
 class AudioContext:
-    """The encoded tokens of a stream's context, [E, N, D]; a new one takes the place of the oldest.
+    """The encoded tokens of a stream's context, [E, N, D], as a ring buffer.
 
     Args:
         config: Of the network.
-        tokens: How many are kept, ``N``.
-        device: Where they are kept.
+        tokens: Capacity ``N``.
+        device: Of the tokens.
     """
 
     def __init__(self, config: JointModelConfig, tokens: int, device: torch.device) -> None:
@@ -186,11 +185,11 @@ class AudioContext:
 
     @property
     def awaits_token(self) -> bool:
-        """Whether no true token was added yet."""
+        """Whether it has no token yet, or a provisional one."""
         return self._added == 0 or self._provisional
 
     def add(self, private: Tensor | None, shared: Tensor | None, *, provisional: bool = False) -> None:
-        """Take encoded tokens, each [E, n, D], oldest first; whatever comes next replaces a ``provisional`` one."""
+        """Take encoded tokens, each [E, n, D], oldest first. The next ones replace a ``provisional`` one."""
         if self._provisional:
             self._added = 0
         self._provisional = provisional
@@ -202,18 +201,18 @@ class AudioContext:
         self._added += next(new.shape[1] for new in (private, shared) if new is not None)
 
     def ages(self) -> Tensor:
-        """Age of what stands at each place, in tokens, [N]; negative where nothing does."""
+        """Return the age of each place, in tokens, [N]; negative for an empty one."""
         ages = (self._added - 1 - torch.arange(self._tokens)) % self._tokens
         return torch.where(ages < self._added, ages, -1)
 
 
 class JointEmotionStream:
-    """Implements ``ports.EmotionStream``: the state of one stream, which ``EmotionPredictor`` computes.
+    """Implements ``ports.EmotionStream``: the state of one stream, updated by ``EmotionPredictor``.
 
     Attributes:
-        audio: What the audio networks remember.
-        context: The context's tokens, encoded.
-        words_alone: Whether words are all there is.
+        audio: State of the audio networks.
+        context: Encoded tokens of the context.
+        words_alone: The stream has lyrics and no sound.
     """
 
     audio: AudioStream
@@ -223,42 +222,41 @@ class JointEmotionStream:
         self,
         predictor: EmotionPredictor,
         settings: WindowSettings,
-        batching: Batching[Asked, EmotionEstimate],
+        batcher: Batcher[Request, EmotionEstimate],
         *,
         words_alone: bool,
     ) -> None:
         self.words_alone = words_alone
         self._predictor = predictor
-        self._batching = batching
+        self._batcher = batcher
         self._context_tokens = settings.context_samples // TOKEN_HOP
         self._restart(at_sample=0)
 
     @property
     def heard_s(self) -> float:
-        """Seconds of audio since the stream began or began anew."""
+        """Audio since the stream started or restarted, seconds."""
         return seconds(self.audio.end_sample - self._begun_at)
 
     def predict(self, window: Window, lyrics: LyricState) -> EmotionEstimate:
         """Compute the estimate of one window; see ``ports.EmotionStream.predict``."""
-        return self._batching.ask(Asked(self, window, lyrics))
+        return self._batcher.submit(Request(self, window, lyrics))
 
-    def news(self, window: Window) -> Samples:
-        """What is new in the window, with what dropped windows left out, [n]."""
-        if window.start_sample > self.audio.end_sample:  # the gap is longer than the overlap: begin anew
+    def new_samples(self, window: Window) -> Samples:
+        """Return the samples of a window that are new, and those of dropped windows before it, [n]."""
+        if window.start_sample > self.audio.end_sample:  # the gap is longer than the overlap
             self._restart(at_sample=window.start_sample)
         self._newest = window
         return window.samples[self.audio.end_sample - window.start_sample :]
 
     def first_token(self) -> list[Tensor]:
-        """Where the context has no true token yet, the token that the stream gives if silence follows, else nothing.
+        """Return the token that the stream would give if silence followed; nothing once the context has a token.
 
-        A stream of less than half a second has something to judge that way. It is encoded anew for each frame, until
-        a true token takes its place.
+        It allows an estimate before the first half second, and is computed again for each frame until then.
         """
         if not self.context.awaits_token:
             return []
-        branch, begun = self._predictor.audio, self._newest.start_sample
-        stream = branch.open(at_sample=begun)
+        branch = self._predictor.audio
+        stream = branch.open(at_sample=self._newest.start_sample)
         samples = self._newest.samples[-TOKEN_HOP:]
         branch.feed([(stream, np.concatenate([samples, np.zeros(2 * TOKEN_HOP - len(samples), np.float32)]))])
         return stream.take()[:1]
@@ -271,96 +269,82 @@ class JointEmotionStream:
 
 
 def _numbers(heads: Heads) -> Numbers:
-    """The outputs of all heads as one row a stream, averaged over the members, [B, 11]."""
+    """Return the outputs of all heads, averaged over the members, [B, 11]."""
     numbers: Numbers = torch.cat(heads, 2).mean(0).cpu().numpy()
     return numbers
 
 
 def _stacked(means: Sequence[Numbers | None]) -> Tensor:
-    """[B, text_features]."""
     return torch.from_numpy(np.stack([mean for mean in means if mean is not None]))
 
 
-Q = TypeVar("Q")
-A = TypeVar("A")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
-class Batching(Generic[Q, A]):
-    """Dynamic batching: calls from other threads that arrive while a batch is computed form the next batch.
+class Batcher(Generic[Item, Result]):
+    """Dynamic batching: items that arrive from other threads while a batch is computed form the next batch.
 
-    A caller that finds no batch in progress computes its own item at once. Those that arrive meanwhile are computed
-    together afterwards, by one of them. No call waits longer than for the batch in progress and those before its own:
-    one, with at most ``most`` callers.
+    A caller that finds no batch in progress computes its own item immediately. Items that arrive meanwhile are computed
+    together afterwards, by one of their callers. No call waits longer than for the batch in progress and those before
+    its own: one, with at most ``max_size`` callers.
 
     Args:
-        compute: Answers some questions in their order; never entered twice at the same time.
-        most: Questions in one batch at most, at least 1.
+        compute: Returns the results of some items, none of them None, in their order; never runs twice at a time.
+        max_size: Most items in a batch, at least 1.
     """
 
-    def __init__(self, compute: Callable[[Sequence[Q]], Sequence[A]], *, most: int) -> None:
-        if most < 1:
-            raise ValueError(f"a batch holds at least 1 question, not {most}")
+    def __init__(self, compute: Callable[[Sequence[Item]], Sequence[Result]], *, max_size: int) -> None:
+        if max_size < 1:
+            raise ValueError(f"a batch holds at least 1 item, not {max_size}")
         self._compute = compute
-        self._most = most
+        self._max_size = max_size
         self._lock = threading.Lock()  # guards the two below; held for short steps only
         self._busy = False
-        self._waiting: deque[_Asked[Q, A]] = deque()
+        self._waiting: deque[_Pending[Item, Result]] = deque()
 
-    def ask(self, question: Q) -> A:
-        """Answer one question, from any thread.
+    def submit(self, item: Item) -> Result:
+        """Compute one item, from any thread.
 
         Raises:
-            BaseException: Whatever ``compute`` raises, to everybody whose question was in its batch.
+            BaseException: Whatever ``compute`` raises, in each thread whose item was in the batch.
         """
-        mine: _Asked[Q, A] = _Asked(question)
+        mine: _Pending[Item, Result] = _Pending(item)
         with self._lock:
             waits = self._busy
             if waits:
                 self._waiting.append(mine)
             self._busy = True
         if waits:
-            mine.woken.wait()
-            if not mine.computes:
-                return mine.answered()
-        return self._answer(mine)
+            result = mine.future.result()
+            if result is not None:
+                return result
+        return self._run_batch(mine)
 
-    def _answer(self, mine: _Asked[Q, A]) -> A:
-        """Compute the caller's question with those that wait, and leave the next batch to one of the rest."""
+    def _run_batch(self, mine: _Pending[Item, Result]) -> Result:
+        """Compute the caller's item with those that wait, and leave the next batch to the caller of one of the rest."""
         with self._lock:
-            others = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._most - 1))]
+            others = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._max_size - 1))]
         try:
-            answers = self._compute([mine.question, *(other.question for other in others)])
-            for other, answer in zip(others, answers[1:], strict=True):
-                other.answers = [answer]
+            results = self._compute([mine.item, *(other.item for other in others)])
+            for other, result in zip(others, results[1:], strict=True):
+                other.future.set_result(result)
         except BaseException as error:
             for other in others:
-                other.error = error
+                if not other.future.done():
+                    other.future.set_exception(error)
             raise
         finally:
             with self._lock:
                 self._busy = bool(self._waiting)
                 if self._busy:
-                    successor = self._waiting.popleft()
-                    successor.computes = True
-                    others.append(successor)
-            for other in others:
-                other.woken.set()
-        return answers[0]
+                    self._waiting.popleft().future.set_result(None)
+        return results[0]
 
 
-class _Asked(Generic[Q, A]):
-    """A question on its way."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pending(Generic[Item, Result]):
+    """An item that waits; the result is None if its caller is the one to compute the next batch."""
 
-    __slots__ = ("answers", "computes", "error", "question", "woken")
-
-    def __init__(self, question: Q) -> None:
-        self.question = question
-        self.answers: list[A] = []
-        self.error: BaseException | None = None
-        self.computes = False  # whether its asker is the one to compute the next batch
-        self.woken = threading.Event()
-
-    def answered(self) -> A:
-        if self.error is not None:
-            raise self.error
-        return self.answers[0]
+    item: Item
+    future: Future[Result | None] = field(default_factory=Future)

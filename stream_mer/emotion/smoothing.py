@@ -1,4 +1,4 @@
-"""From nervous estimates to steady values (pure): causal smoothing, and hysteresis and dwell of the category."""
+"""Causal smoothing of estimates, with hysteresis and dwell of the category. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stream_mer.types import UNKNOWN, CategoryChange, EmotionEstimate
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Smoothed:
-    """The steady values of one moment.
+    """The smoothed values of one moment.
 
     Attributes:
         valence: -1..1.
@@ -21,7 +21,7 @@ class Smoothed:
         probs: Probability of each category; sums to 1.
         category: A category, or ``UNKNOWN``.
         confidence: Probability of that category, or of the likeliest one where it is ``UNKNOWN``; 0..1.
-        change: Set where the category changed at this moment.
+        change: The change of category at this moment, if any.
     """
 
     valence: float
@@ -37,8 +37,8 @@ class Smoother:
 
     Arousal grows when it rises; valence grows when it moves away from neutral; the probabilities use the slower one.
 
-    While estimates claim no emotion (``audio_state.counts``), all values move to neutral in a straight line, which they
-    reach ``release_s`` after the last estimate that did, and the category is ``UNKNOWN`` at once.
+    For estimates without emotion (``audio_state.has_emotion``), all values move to neutral in a straight line, which
+    they reach ``release_s`` after the last estimate with one, and the category is ``UNKNOWN`` immediately.
     """
 
     def __init__(self, settings: SmoothingSettings) -> None:
@@ -51,19 +51,19 @@ class Smoother:
         self._fade: _Fade | None = None
 
     def feed(self, t: float, estimate: EmotionEstimate) -> Smoothed:
-        """Take the estimate of time ``t`` (seconds, rising) and return the steady values."""
-        judged = has_emotion(estimate)
+        """Take the estimate of time ``t`` (seconds, rising) and return the smoothed values."""
+        is_music = has_emotion(estimate)
         if self._last_t is None:
             self._valence, self._arousal = estimate.valence, estimate.arousal
             self._probs = dict(estimate.categories)
-        elif judged:
+        elif is_music:
             self._approach(estimate, t - self._last_t)
         else:
             self._fall(t, self._last_t)
-        if judged:
+        if is_music:
             self._fade = None
         self._last_t = t
-        change = self._category.feed(t, self._probs, judged=judged)
+        change = self._category.feed(t, self._probs, is_music=is_music)
         category = self._category.current
         return Smoothed(
             valence=self._valence,
@@ -94,7 +94,7 @@ class Smoother:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Fade:
-    """Where and when the values began to fall to neutral."""
+    """Values and time at which the fall to neutral started."""
 
     t: float
     valence: float
@@ -105,30 +105,30 @@ class _Fade:
 class _CategoryHold:
     """Keeps a category until another one is clearly likelier, and for the minimum dwell.
 
-    A change leads from one category to another: what was ``UNKNOWN`` between them is no cue, nor is its end.
+    A change leads from one category to another; ``UNKNOWN`` in between is not a change.
     """
 
     def __init__(self, settings: SmoothingSettings) -> None:
         self._settings = settings
         self._since_t: float | None = None
         self._named: str | None = None  # the last category that was not UNKNOWN
-        self._named_since_t = 0.0
+        self._named_at = 0.0
         self.current = UNKNOWN
 
-    def feed(self, t: float, probs: Mapping[str, float], *, judged: bool) -> CategoryChange | None:
-        wanted = self._wanted(probs) if judged else UNKNOWN
+    def feed(self, t: float, probs: Mapping[str, float], *, is_music: bool) -> CategoryChange | None:
+        wanted = self._wanted(probs) if is_music else UNKNOWN
         if self._since_t is not None:
-            may_turn = not judged or t - self._since_t >= self._settings.dwell_s
+            may_turn = not is_music or t - self._since_t >= self._settings.dwell_s
             if wanted == self.current or not may_turn:
                 return None
         self.current, self._since_t = wanted, t
-        return None if wanted == UNKNOWN else self._cue(t, wanted)
+        return None if wanted == UNKNOWN else self._change(t, wanted)
 
-    def _cue(self, t: float, category: str) -> CategoryChange | None:
-        before, since_t = self._named, self._named_since_t
+    def _change(self, t: float, category: str) -> CategoryChange | None:
+        before, since_t = self._named, self._named_at
         if category == before:
             return None
-        self._named, self._named_since_t = category, t
+        self._named, self._named_at = category, t
         if before is None:
             return None
         return CategoryChange(t=t, before=before, after=category, dwell_s=t - since_t)
@@ -139,10 +139,10 @@ class _CategoryHold:
             return best if probs[best] >= self._settings.min_confidence else UNKNOWN
         if best != self.current and probs[best] >= probs[self.current] + self._settings.margin:
             return best if probs[best] >= self._settings.min_confidence else UNKNOWN
-        # Hysteresis also at the threshold: what is shown is given up only a margin below it.
+        # Hysteresis also at the threshold: the current category is kept until a margin below it.
         return self.current if probs[self.current] >= self._settings.min_confidence - self._settings.margin else UNKNOWN
 
 
 def _share(step_s: float, time_constant_s: float) -> float:
-    """How far an exponential with this time constant moves in one step, 0..1."""
+    """Return the share of the distance that an exponential with this time constant covers in one step, 0..1."""
     return 1.0 if time_constant_s <= 0 else 1.0 - math.exp(-step_s / time_constant_s)

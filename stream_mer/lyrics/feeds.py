@@ -109,7 +109,7 @@ def lower_priority() -> None:
     """Lower the priority of this thread, and of those that it starts later. On Linux alone.
 
     A decode takes every core that it gets for a second or two, while an emotion frame needs one for a few milliseconds
-    at once. Threads inherit the priority, so call this before the recogniser, which starts some, is loaded.
+    without delay. Threads inherit the priority, so call this before the recogniser, which starts some, is loaded.
     """
     if sys.platform != "linux":  # elsewhere niceness belongs to the process, emotion frames and all
         return
@@ -186,7 +186,7 @@ class _LiveFeed:
         self._reader.prepare()
 
     def _run_once(self) -> bool:
-        """Wait for work and do one piece of it; False when closed, or after a failure that lasts."""
+        """Wait for work and do one piece of it; False when closed, or after a permanent failure."""
         raise NotImplementedError
 
     def _work(self) -> None:
@@ -215,7 +215,7 @@ class _LiveFeed:
 
 
 class LiveLyrics(_LiveFeed):
-    """Recognises lyrics; every call returns at once, except ``close``.
+    """Recognises lyrics; no call blocks, except ``close``.
 
     The worker loads the weights, so a stream starts without them. It takes the newest audio whenever it is free:
     decodes that fell due meanwhile are skipped, and the tracker keeps the continuous audio. After each decode it rests
@@ -438,7 +438,7 @@ class OfflineLyrics:
     def _split_at_due(self, chunk: AudioChunk) -> Iterator[AudioChunk]:
         """Cut a chunk wherever a decode falls due."""
         start = chunk.start_sample
-        yield AudioChunk(start_sample=start, samples=chunk.samples[:0])  # tells the tracker where the audio goes on
+        yield AudioChunk(start_sample=start, samples=chunk.samples[:0])  # sets the tracker's position
         while start < chunk.end_sample:
             next_due = self._tracker.next_due_sample
             stop = chunk.end_sample if next_due is None or next_due <= start else min(next_due, chunk.end_sample)
@@ -548,11 +548,11 @@ class KnownLyrics:
 
 
 class LiveKnownLyrics(_LiveFeed):
-    """Known lyrics; every call returns at once, except ``close``.
+    """Known lyrics; no call blocks, except ``close``.
 
     The worker encodes the lines that the text branch may read now, the newest first, then up to ``AHEAD_LINES`` of the
     coming ones, and sleeps until time moves on. Due lines that are not encoded yet are missing from the state, which
-    says so.
+    says so in ``degraded``.
 
     Args:
         lines: The lines, oldest first.

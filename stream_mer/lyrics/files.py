@@ -137,8 +137,8 @@ def parse_lyrics(text: str) -> list[LyricLine]:
             "write times as [mm:ss.xx]"
         )
     # A row in brackets names the singer or the verse.
-    spoken = [head.rest for head in heads if head.rest and not _HEADING.fullmatch(head.rest)]
-    return [_line(segment=i, t0=0.0, t1=0.0, text=text) for i, text in enumerate(spoken)]
+    rows = [head.rest for head in heads if head.rest and not _HEADING.fullmatch(head.rest)]
+    return [_line(segment=i, t0=0.0, t1=0.0, text=text) for i, text in enumerate(rows)]
 
 
 def words_duration_s(path: Path, *, encoding: str | None = None) -> float:

@@ -284,14 +284,14 @@ class LyricStyle:
         )
 
     def _sizes(self, words: Sequence[str]) -> NDArray[np.float64]:
-        heard = self._lines.total()
+        total = self._lines.total()
         last = set(self._last)
         return np.array(
             [
                 np.log1p(len(words)),
                 np.log(np.mean([len(word) for word in words])),
                 np.log1p(len(self._vocabulary)) / 6.0,
-                1.0 - len(self._lines) / heard if heard else 0.0,
+                1.0 - len(self._lines) / total if total else 0.0,
                 len(last & set(words)) / len(last | set(words)),
             ]
         )

@@ -72,7 +72,7 @@ class RollingAudio:
             self.drop_before(self.end_sample - self._capacity)
 
     def drop_before(self, sample: int) -> None:
-        """Drop what is before ``sample``."""
+        """Drop the audio before ``sample``."""
         while self._parts and self.start_sample < sample:
             first = self._parts.popleft()
             rest = first[sample - self.start_sample :]
@@ -92,7 +92,7 @@ class LanguageSettings:
     """How the language is detected.
 
     A *trial* transcribes a passage alone and detects its language, if the pass over the whole buffer gave no confident
-    word there. That tells lines of several seconds apart; over more audio than a line, detection names one of the
+    word there. A trial separates lines of several seconds; over more audio than a line, detection names one of the
     languages or neither.
 
     Attributes:
@@ -125,7 +125,7 @@ class LanguageLock:
     """Settles on a language, so that later passes skip the detection and cannot flicker.
 
     It opens again if the pass of every ``recheck_s`` detects another language with confidence, and after several passes
-    in a row without a believable word. A trial replaces the language at once.
+    in a row without a believable word. A trial replaces the language immediately.
     """
 
     def __init__(self, settings: LanguageSettings | None = None) -> None:
@@ -334,7 +334,7 @@ class LyricTracker:
     def take_due(self) -> DecodeJob | None:
         """Return a copy of the audio that is due; None if it is too early, or before ``admit`` or ``reject``.
 
-        A transcript may make a trial due at once: ask again after ``accept``.
+        A transcript may make a trial due: ask again after ``accept``.
         """
         if self._finished or self._waiting is not None or self._next_due is None:
             return None
@@ -455,9 +455,9 @@ class LyricTracker:
         )
 
     def _accept_trial(self, job: DecodeJob, transcript: Transcript, *, began_s: float) -> None:
-        """Take the transcript of a trial. If it changes the language, what is before the passage is committed.
+        """Take the transcript of a trial. If it changes the language, the words before the passage are committed.
 
-        That part leaves the buffer, because a pass has one language.
+        Their audio leaves the buffer, because a pass has one language.
         """
         offset_s, end_s = seconds(job.start_sample), seconds(job.end_sample)
         least = max(self._settings.language.trial_probability, self._settings.filters.min_word_probability)
@@ -479,8 +479,8 @@ class LyricTracker:
     def _is_news(self, job: DecodeJob) -> bool:
         """Return whether there are vocals that the newest decode did not cover whole."""
         context_s = self._settings.agreement.sure_context_s
-        heard_s = seconds(self._decoded_sample or 0) - context_s
-        return any(one.t1 > heard_s for one in job.passages)
+        covered_s = seconds(self._decoded_sample or 0) - context_s
+        return any(one.t1 > covered_s for one in job.passages)
 
     def _skip(self, job: DecodeJob) -> None:
         """Commit the pending words: without vocals since the newest decode, another one would add nothing."""
@@ -495,19 +495,19 @@ class LyricTracker:
             _in_stream(word, offset_s=offset_s, end_s=end_s)
             for word in filter_transcript(transcript, self._settings.filters)
         ]
-        heard = [word for word in words if is_inside(word, job.passages)]
+        sung = [word for word in words if is_inside(word, job.passages)]
         if transcript is not EMPTY_TRANSCRIPT:
             self._language.learn(
                 end_s,
                 language=transcript.language,
                 probability=transcript.language_probability,
                 detected=job.language is None,
-                believable=bool(heard),
+                believable=bool(sung),
             )
-        refused = not heard and any(segment.words for segment in transcript.segments)
-        if not refused:  # a pass that is not believed says nothing about pending words
+        refused = not sung and any(segment.words for segment in transcript.segments)
+        if not refused:  # a pass without a believable word does not change pending ones
             language = transcript.language
-            self._add(self._agreement.update(heard, audio_until_s=end_s), language=language)
+            self._add(self._agreement.update(sung, audio_until_s=end_s), language=language)
             self._add(self._agreement.commit_before(end_s - self._settings.overdue_s), language=language)
         pending = self._agreement.pending
         # The line stays open for words in the newest step that no pass has transcribed yet.

@@ -154,8 +154,8 @@ def load_detector(folder: Path) -> VocalDetector:
         CheckpointError: A file is missing, damaged or out of range.
     """
     try:
-        told, tensors = read_config(folder / CONFIG), read_weights(folder / WEIGHTS)
-        shape = record_of(told["shape"], VocalShape, where="shape")
+        config, tensors = read_config(folder / CONFIG), read_weights(folder / WEIGHTS)
+        shape = record_of(config["shape"], VocalShape, where="shape")
         with on_meta():
             check_state(VocalNetwork(shape), tensors)
         network = VocalNetwork(shape)
@@ -171,6 +171,6 @@ def save_detector(network: VocalNetwork, folder: Path, *, training: Mapping[str,
     folder.mkdir(parents=True, exist_ok=True)
     config = {"shape": asdict(network.shape), "training": dict(training)}
     # Both are complete before either replaces an older one.
-    with replacing(folder / CONFIG) as told, replacing(folder / WEIGHTS) as weights:
+    with replacing(folder / CONFIG) as config_file, replacing(folder / WEIGHTS) as weights:
         weights.write(save({name: tensor.contiguous() for name, tensor in network.state_dict().items()}))
-        told.write((json.dumps(config, indent=2) + "\n").encode())
+        config_file.write((json.dumps(config, indent=2) + "\n").encode())

@@ -131,7 +131,7 @@ def capture_chunks(
 
     Yields:
         Mono chunks at 16 kHz. While audio is missing they are silence in real time, and ``AudioChunk.source`` says why.
-        Every change of it is reported at once, if need be by a chunk without samples.
+        Every change of it is reported immediately, if need be by a chunk without samples.
 
     Raises:
         DeviceError: The device cannot be opened at first. Once it was open, it is awaited without end.
@@ -245,7 +245,7 @@ class _CaptureLoop:
         ]
 
     def _report(self, now: float) -> list[AudioChunk]:
-        """Log a change of state, and tell it by a chunk without samples."""
+        """Log a change of state, and report it by a chunk without samples."""
         supervisor, name = self._supervisor, self._device.name
         state = self._reported = supervisor.state
         rest: list[AudioChunk] = []
@@ -270,7 +270,7 @@ def _next_block(capture: Capture) -> list[CapturedBlock]:
 
 
 class Action(Enum):
-    """What the supervisor wants done."""
+    """What the supervisor requests."""
 
     WAIT = "wait"
     START = "start"
@@ -282,7 +282,7 @@ _PAUSE_S = 1.0
 
 
 class Supervisor:
-    """Watches one capture after another. Call ``step`` often and do what it says; the attributes give the state.
+    """Watches one capture after another. Call ``step`` often and carry out its action; the attributes give the state.
 
     ::
 

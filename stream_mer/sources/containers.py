@@ -1,9 +1,9 @@
-"""What the bytes of playlists and containers say, where FFmpeg does not say it. Bytes in, facts out; no decoding.
+"""Facts that FFmpeg does not report, read from the bytes of playlists and containers. No decoding.
 
 * Playlists (M3U, PLS, HLS): FFmpeg reads HLS alone, opens every playlist that one names, and loops on one that names
   itself.
 * Chained Ogg: FFmpeg keeps the decoder of the first link, or stops after it.
-* MPEG audio and ADTS frames: FFmpeg needs five seconds of them unless it knows the type, which PyAV cannot tell it.
+* MPEG audio and ADTS frames: FFmpeg needs five seconds of them unless it knows the type, which PyAV cannot pass to it.
 * Signatures: whether standard input is a file or raw PCM.
 * Length fields of headers: FFmpeg plays what there is, without a word about a wrong length.
 """

@@ -35,7 +35,7 @@ class FileSource:
     """An audio file, or the best audio stream of a video file: whatever PyAV decodes.
 
     Time 0 is the start of the file: if the sound starts after the picture, the first chunk starts later. Damaged data
-    is skipped with a warning. Where time stamps tell how much audio is missing, it becomes a gap. Every call of
+    is skipped with a warning. Where time stamps show how much audio is missing, it becomes a gap. Every call of
     ``chunks`` starts at the beginning.
 
     Args:
@@ -179,7 +179,7 @@ class SilenceSource:
     """
 
     live = False
-    _CHUNK_SAMPLES = SAMPLE_RATE_HZ  # 1 s: nobody waits for it
+    _CHUNK_SAMPLES = SAMPLE_RATE_HZ  # 1 s
 
     def __init__(self, name: str, duration_s: float) -> None:
         self.name = name
@@ -211,8 +211,8 @@ class HopChunker:
 
     Args:
         hop_samples: Length of a hop, samples.
-        longest_samples: Length of a chunk while nobody reads the levels, samples.
-        fine: Returns whether anybody reads the levels; called once a chunk.
+        longest_samples: Length of a chunk while the levels are not read, samples.
+        fine: Returns whether the levels are read; called once a chunk.
     """
 
     def __init__(self, *, hop_samples: int, longest_samples: int, fine: Callable[[], bool]) -> None:

@@ -612,7 +612,7 @@ def _open_container(
         "r",
         format=format,
         container_options=options,
-        metadata_errors="replace",  # titles in any encoding, which nobody reads here
+        metadata_errors="replace",  # titles in any encoding; not used
         timeout=(wait_s, MAX_OPENING_S),
         io_open=io_open or _refuse_nested,
     )

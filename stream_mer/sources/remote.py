@@ -71,14 +71,14 @@ class RemoteSource:
         """Take the next bytes, cut anywhere.
 
         Raises:
-            SourceError: Nobody has claimed the stream, it has ended, or ``data`` is more audio than may wait.
+            SourceError: The stream is not claimed, it has ended, or ``data`` is more audio than may wait.
         """
         if self._format is None:
-            raise SourceError(f"nobody has begun to send audio to {self.name}")
+            raise SourceError(f"no client has begun to send audio to {self.name}")
         samples, self._rest = self._format.split(self._rest + data)
         if len(samples) > HELD_S * self._format.rate_hz:
             raise SourceError(
-                f"more than {HELD_S:g} s of audio at once; send it in real time, some 20 to 100 ms at a time"
+                f"more than {HELD_S:g} s of audio in one message; send it in real time, some 20 to 100 ms at a time"
             )
         if not len(samples):
             return

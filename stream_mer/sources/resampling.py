@@ -23,7 +23,7 @@ _LOG = logging.getLogger(__name__)
 QUALITY = "HQ"
 """soxr's recipe: 20-bit precision, linear phase, passband to 91 % of the lower Nyquist frequency.
 
-A log-mel cannot tell it from ``VHQ`` (28 bits), which delays audio twice as long: 84 ms at 44.1 kHz in place of 40.
+Its log-mel is that of ``VHQ`` (28 bits), which delays audio twice as long: 84 ms at 44.1 kHz in place of 40.
 """
 
 LIMIT = 8.0

@@ -175,7 +175,7 @@ class PipeReader:
 
 
 def _relay(reader: PipeReader, write_fd: int) -> None:
-    """Copy the stream into a pipe until it ends, fails, or nobody reads any more."""
+    """Copy the stream into a pipe until it ends, fails, or the reader is gone."""
     try:
         while data := reader.read(_READ_BYTES):
             view = memoryview(data)

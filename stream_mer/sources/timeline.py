@@ -42,7 +42,7 @@ class Timeline:
     before it was played. So the smallest known lag is the time of sample 0, the *epoch*:
 
     * If the smallest lag of a ``PERIOD_S`` is ``TOLERANCE_S`` above the epoch, that much audio was lost silently (by a
-      sound server; PortAudio's overflow flags do not tell): a gap.
+      sound server; PortAudio's overflow flags do not show it): a gap.
     * A lag below the epoch means that audio was placed too late, such as what a server delivers at once after a stall.
       It is moved to its true position, and what overlaps with earlier output is dropped.
     * The epoch follows the device's own clock, which may differ by ``DRIFT``.

@@ -30,7 +30,7 @@ from stream_mer.emotion.joint import (
     TextInput,
     time_scales,
 )
-from stream_mer.emotion.predictor import Asked, AudioContext, Batching, EmotionPredictor, JointEmotionStream
+from stream_mer.emotion.predictor import AudioContext, Batcher, EmotionPredictor, JointEmotionStream, Request
 from stream_mer.errors import CheckpointError, SettingError
 from stream_mer.lyrics.text_features import LINE_FEATURES
 from stream_mer.types import (
@@ -345,7 +345,7 @@ def test_windows_computed_together_give_what_they_give_alone(predictor: EmotionP
         expected.append([stream.predict(window, words) for window in of_one])
     turns = [[(i, k - i) for i in range(4) if 0 <= k - i < len(given[i])] for k in range(15)]
     for turn in turns:
-        asked = [Asked(streams[i], given[i][k], said[i]) for i, k in turn]
+        asked = [Request(streams[i], given[i][k], said[i]) for i, k in turn]
         for (i, k), told in zip(turn, predictor.predict(asked), strict=True):
             assert numbers(told) == pytest.approx(numbers(expected[i][k]), abs=NETWORK)
             assert (told.modalities, told.text_age_s) == (expected[i][k].modalities, expected[i][k].text_age_s)
@@ -440,7 +440,7 @@ def test_streams_with_words_do_not_make_others_compute_them(
 ) -> None:
     streams = [predictor.open_stream(SETTINGS) for _ in range(3)]
     asked = [
-        Asked(stream, windows(music(0.5))[0], words)
+        Request(stream, windows(music(0.5))[0], words)
         for stream, words in zip(streams, (NO_LYRICS, lines(0.2), NO_LYRICS), strict=True)
     ]
     texts: list[int] = []
@@ -557,7 +557,7 @@ def test_each_stream_of_a_batch_is_told_music_from_noise(predictor: EmotionPredi
     hiss = (0.05 * np.random.default_rng(0).standard_normal(len(song))).astype(np.float32)
     streams = [predictor.open_stream(SETTINGS) for _ in range(2)]
     for pair in zip(windows(song), windows(hiss), strict=True):
-        asked = [Asked(stream, window, NO_LYRICS) for stream, window in zip(streams, pair, strict=True)]
+        asked = [Request(stream, window, NO_LYRICS) for stream, window in zip(streams, pair, strict=True)]
         told = [estimate.audio_state for estimate in predictor.predict(asked)]
     assert [state.state for state in told if state is not None] == ["music", "noise"]
     assert all(state is not None and 0.6 < state.prob <= 1 for state in told)
@@ -606,20 +606,20 @@ class Askers:
     """Threads that ask, one after the other."""
 
     def __init__(self, computer: Computer, *, most: int = 32) -> None:
-        self._batching = Batching(computer, most=most)
+        self._batcher = Batcher(computer, max_size=most)
         self._pool = ThreadPoolExecutor(16)
 
     def ask(self, *questions: int) -> list[Future[int]]:
         """Ask each in a thread of its own; return once all of them wait or are being computed."""
         asked = []
         for question in questions:
-            before = len(self._batching._waiting)
-            busy = self._batching._busy
-            asked.append(self._pool.submit(self._batching.ask, question))
+            before = len(self._batcher._waiting)
+            busy = self._batcher._busy
+            asked.append(self._pool.submit(self._batcher.submit, question))
             if busy:
-                wait_until(lambda n=before: len(self._batching._waiting) > n)
+                wait_until(lambda n=before: len(self._batcher._waiting) > n)
             else:
-                wait_until(lambda: self._batching._busy)
+                wait_until(lambda: self._batcher._busy)
         return asked
 
 
@@ -643,8 +643,8 @@ def test_a_single_question_is_computed_at_once_in_its_own_thread() -> None:
         seen.append(threading.get_ident())
         return [-question for question in questions]
 
-    batching = Batching(compute, most=4)
-    assert [batching.ask(n) for n in range(3)] == [0, -1, -2]
+    batcher = Batcher(compute, max_size=4)
+    assert [batcher.submit(n) for n in range(3)] == [0, -1, -2]
     assert {*seen} == {threading.get_ident()}
 
 
@@ -686,11 +686,11 @@ def test_a_failure_reaches_its_batch_and_nobody_else() -> None:
 
 
 def test_many_threads_get_their_own_answers() -> None:
-    batching: Batching[int, int] = Batching(lambda questions: [n * n for n in questions], most=5)
+    batcher: Batcher[int, int] = Batcher(lambda items: [n * n for n in items], max_size=5)
     with ThreadPoolExecutor(12) as pool:
-        assert list(pool.map(batching.ask, range(2000))) == [n * n for n in range(2000)]
+        assert list(pool.map(batcher.submit, range(2000))) == [n * n for n in range(2000)]
 
 
 def test_a_batch_of_none_is_no_batch() -> None:
     with pytest.raises(ValueError, match="at least 1"):
-        Batching(lambda questions: questions, most=0)
+        Batcher(lambda items: items, max_size=0)
