@@ -48,10 +48,6 @@ def test_a_rest_within_music_is_no_silence(rest_s: float, expected: str) -> None
     assert state(np.concatenate([noise(3.0, -20), silence(rest_s)])) == expected
 
 
-def test_sound_after_silence_is_sound_at_once() -> None:
-    assert state(np.concatenate([silence(9.5), noise(0.1, -20)])) == "sound"
-
-
 def test_a_single_beat_in_the_newest_second_is_sound() -> None:
     assert state(np.concatenate([silence(0.4), noise(0.02, -40), silence(0.5)])) == "sound"
 

@@ -107,24 +107,6 @@ def test_gaps_are_silence_of_the_same_length(runs: list[tuple[int, int]], piece:
     assert_same(windows_of(chunks, window_settings), expected)
 
 
-def test_one_window_a_hop_that_grows_to_the_context() -> None:
-    windows = windows_of([chunk(0, noise(10 * HOP))])
-    assert [w.end_sample for w in windows] == [HOP * k for k in range(1, 11)]
-    assert [len(w.samples) for w in windows] == [min(HOP * k, CONTEXT) for k in range(1, 11)]
-
-
-def test_a_stream_shorter_than_a_hop_gives_one_window() -> None:
-    (window,) = windows_of([chunk(0, noise(5))])
-    assert (window.index, window.start_sample, window.end_sample) == (0, 0, 5)
-
-
-def test_the_tail_ends_where_the_audio_ends() -> None:
-    windows = windows_of([chunk(0, noise(CONTEXT + HOP + 77))])
-    assert windows[-1].end_sample == CONTEXT + HOP + 77
-    assert len(windows[-1].samples) == CONTEXT
-    assert windows[-1].index == 7
-
-
 def test_no_tail_where_nothing_is_left() -> None:
     windower = Windower(SETTINGS)
     assert windower.finish() is None

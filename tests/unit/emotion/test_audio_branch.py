@@ -95,14 +95,6 @@ def test_any_pieces_give_the_tokens_of_one_pass(lengths: list[int]) -> None:
     torch.testing.assert_close(found, tokens(branch, [samples]), **TOLERANCE)
 
 
-@pytest.mark.parametrize("size", [256, 1_600, 4_800, 8_001])
-def test_hops_of_any_size_give_the_tokens_of_one_pass(size: int, branch: AudioBranch, music: Music) -> None:
-    samples = music(3)
-    found = tokens(branch, np.split(samples, range(size, len(samples), size)))
-    assert len(found) == 6
-    torch.testing.assert_close(found, tokens(branch, [samples]), **TOLERANCE)
-
-
 def test_streams_fed_together_get_the_tokens_that_they_get_alone(branch: AudioBranch, music: Music) -> None:
     """They began at other times and have other numbers of new samples: none, few, several tokens."""
     begun = [0, 3_000, 16_000, 0]

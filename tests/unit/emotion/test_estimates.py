@@ -76,10 +76,6 @@ def test_a_link_weighs_each_category_by_the_chance_that_the_point_lies_there() -
     assert linked([0.1, 0.2, 0.3, 0.4], 0.1, -0.2, link) == pytest.approx(expected)
 
 
-def test_a_point_in_the_middle_says_nothing_of_the_category() -> None:
-    assert linked([0.1, 0.2, 0.3, 0.4], 0.0, 0.0, CategoryLink(weight=3.0)) == pytest.approx([0.1, 0.2, 0.3, 0.4])
-
-
 @pytest.mark.parametrize("point", [(1.0, 1.0), (-1.0, -1.0), (1.0, -1.0)])
 def test_the_surest_point_under_the_strongest_link_gives_probabilities(point: tuple[float, float]) -> None:
     link = CategoryLink(weight=10.0, valence_sd=0.01, arousal_sd=0.01)

@@ -278,18 +278,6 @@ def test_a_token_older_than_the_newest_moves_the_long_scale_alone() -> None:
         torch.testing.assert_close(old[:, :, 1], new[:, :, 1], rtol=0, atol=LAYER)
 
 
-def test_a_new_token_moves_both_scales() -> None:
-    net, sound = model(), audio(1)
-    moved = sound.tokens.clone()
-    moved[:, -1] += 1.0
-    with torch.inference_mode():
-        before, after = net(sound, no_text()), net(sound._replace(tokens=moved), no_text())
-    for name in ("private_audio", "shared_audio"):
-        old, new = (getattr(output.representations, name) for output in (before, after))
-        for scale in (0, 1):
-            assert not torch.allclose(old[:, :, scale], new[:, :, scale], atol=1e-3)
-
-
 @pytest.mark.parametrize("switches", ABLATIONS)
 def test_moments_of_one_recording_are_those_of_recordings_of_their_own(switches: dict[str, Any]) -> None:
     """A moment reads the recording that it belongs to, and of it the tokens that it knows."""
@@ -386,40 +374,6 @@ def test_without_words_nothing_is_fused_with_words(words: TextInput, monkeypatch
 
 
 # --- members
-
-
-def test_each_member_is_a_model_of_its_own() -> None:
-    """The ensemble gives what its members give, each alone with its weights."""
-    net = model()
-    with torch.inference_mode():
-        together = net(audio(), text())
-        for member in range(MEMBERS):
-            one = model(members=1)
-            shared = {name for name, _ in net.named_buffers()}  # mean and scale of the training data
-            one.load_state_dict(
-                {
-                    name: tensor if name in shared else tensor[member : member + 1]
-                    for name, tensor in net.state_dict().items()
-                }
-            )
-            alone = one(audio(), text())
-            for a, b in zip(results(together), results(alone), strict=True):
-                torch.testing.assert_close(a[member], b[0], rtol=0, atol=LAYER)
-
-
-def test_members_begin_differently() -> None:
-    with torch.inference_mode():
-        first, second = model()(audio(), text()).fused.emotion
-    assert not torch.allclose(first, second, atol=1e-3)
-
-
-def test_audio_may_be_encoded_once_and_fused_again_with_other_words() -> None:
-    net, sound = model(), audio()
-    with torch.inference_mode():
-        kept = net.pool_audio(net.encode_audio(sound.tokens), sound.weights)
-        for words in (text(), no_text(), text(weight=0.1)):
-            for a, b in zip(results(net.fuse(kept, sound.weights, words)), results(net(sound, words)), strict=True):
-                torch.testing.assert_close(a, b, rtol=0, atol=LAYER)
 
 
 # --- padding, ablations, learning

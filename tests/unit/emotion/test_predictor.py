@@ -199,20 +199,6 @@ def test_the_hop_does_not_change_what_a_moment_feels_like(
     assert numbers(hopped[-1]) == pytest.approx(numbers(reference[-1]), abs=NETWORK)
 
 
-def test_streams_do_not_hear_each_other(predictor: EmotionPredictor, music: Music) -> None:
-    first, second = predictor.open_stream(SETTINGS), predictor.open_stream(SETTINGS)
-    a, b = windows(music(2, seed=0)), windows(music(2, seed=1))
-    woven = [
-        estimate
-        for x, y in zip(a, b, strict=True)
-        for estimate in (first.predict(x, NO_LYRICS), second.predict(y, NO_LYRICS))
-    ]
-    for told, given in ((woven[::2], a), (woven[1::2], b)):
-        alone = estimates(predictor.open_stream(SETTINGS), given)
-        for one, other in zip(told, alone, strict=True):
-            assert numbers(one) == pytest.approx(numbers(other), abs=NETWORK)
-
-
 def test_lyrics_move_the_estimate_and_tell_their_age(predictor: EmotionPredictor, music: Music) -> None:
     given = windows(music(3))
     plain = estimates(predictor.open_stream(SETTINGS), given)[-1]

@@ -39,7 +39,7 @@ from stream_mer.lyrics.files import parse_lyrics
 from stream_mer.lyrics.text_features import LINE_FEATURES, LineReader
 from stream_mer.lyrics.tracker import LyricTracker, TrackerSettings
 from stream_mer.lyrics.transcript import Passage
-from stream_mer.types import NO_LYRICS, SAMPLE_RATE_HZ, AudioChunk, EncodedLine, LyricLine
+from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, EncodedLine, LyricLine
 
 SECOND = SAMPLE_RATE_HZ
 PATIENCE_S = 30.0
@@ -169,23 +169,6 @@ def test_after_a_long_decode_it_rests_and_then_takes_the_newest_audio(
 def test_a_share_of_the_time_that_cannot_be_is_refused(share: float) -> None:
     with pytest.raises(SettingError, match="share"):
         LiveSettings(max_cpu_share=share)
-
-
-def test_a_hanging_recogniser_holds_up_nobody(song_of: Any, oracle: Any, audio: Any, encoder: Any) -> None:
-    recogniser = oracle(song_of(10.0))
-    recogniser.gate = threading.Event()
-    tracker = LyricTracker(TrackerSettings(step_s=2.0))
-    feed = LiveLyrics(recogniser, encoder, tracker=tracker, settings=LiveSettings(close_s=0.05))
-    feed.feed(audio(0, 3 * SECOND))
-    assert recogniser.started.wait(PATIENCE_S)
-    feed.feed(audio(3 * SECOND, 6 * SECOND))
-    feed.finish()
-    assert feed.take_lines() == []
-    feed.close()
-    assert feed._worker.is_alive()
-    recogniser.gate.set()
-    feed._worker.join(PATIENCE_S)
-    assert not feed._worker.is_alive()
 
 
 def test_missing_weights_are_told_and_the_worker_ends(song_of: Any, oracle: Any, audio: Any, encoder: Any) -> None:
@@ -577,13 +560,6 @@ def test_lines_become_visible_when_their_time_has_come(audio: Any, encoder: Any,
     feed.close()
 
 
-def test_plain_text_is_known_from_the_start_and_bounded(audio: Any, encoder: Any) -> None:
-    feed = KnownLyrics(parse_lyrics("\n".join(f"line {i}" for i in range(100))), encoder)
-    feed.feed(audio(0, 100))
-    assert len(feed.take_lines()) == 100
-    assert len(feed.state().lines) == 64
-
-
 def test_of_lines_that_are_due_at_once_only_those_that_are_remembered_are_encoded(audio: Any, encoder: Any) -> None:
     lines = parse_lyrics("\n".join(f"line {i}" for i in range(10_000)))
     feed = KnownLyrics(lines, encoder)
@@ -706,17 +682,6 @@ def test_a_live_stream_can_be_closed_between_two_of_thousands_of_lines(audio: An
         assert stopped.asked == ["ready", "line 9999", "line 9998", "line 9997"]
 
 
-def test_an_encoder_that_hangs_does_not_keep_a_live_stream_from_closing(stopped: StoppedEncoder) -> None:
-    feed = LiveKnownLyrics(parse_lyrics("one"), stopped, close_s=0.05)
-    stopped.wait_asked(1)
-    feed.close()
-    assert feed._worker.is_alive()
-    stopped.let_all()
-    feed._worker.join(PATIENCE_S)
-    assert not feed._worker.is_alive()
-    assert stopped.asked == ["ready"]
-
-
 def test_an_encoder_that_is_missing_costs_the_influence_of_words_not_the_words(audio: Any, encoder: Any) -> None:
     encoder.error = LyricsError("no encoder here")
     feed = LiveKnownLyrics(parse_lyrics("one"), encoder)
@@ -761,15 +726,6 @@ def test_each_mode_opens_its_feed(tmp_path: Path, oracle: Any, encoder: Any) -> 
 def test_known_lyrics_need_a_file(encoder: Any) -> None:
     with pytest.raises(LyricsError, match="file"):
         LyricsOpener(LyricsSettings(mode="known"), encoder=encoder).open(live=False)
-
-
-def test_a_feed_without_lyrics_has_none(audio: Any) -> None:
-    feed = NoLyrics()
-    feed.feed(audio(0, 100))
-    feed.finish()
-    assert feed.take_lines() == []
-    assert feed.state() == NO_LYRICS
-    feed.close()
 
 
 def test_opening_loads_nothing_heavy() -> None:

@@ -72,13 +72,6 @@ def test_plain_text_has_no_times() -> None:
     assert told(lines) == [(0.0, 0.0, "First line"), (0.0, 0.0, "Second line")]
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "latin-1"])
-def test_common_encodings_are_read(tmp_path: Path, encoding: str) -> None:
-    file = tmp_path / "song.lrc"
-    file.write_bytes("[00:01.00]Café mañana\r\n[00:02.00]Fin\r\n".encode(encoding))
-    assert [line.text for line in read_lyrics(file)] == ["Café mañana", "Fin"]
-
-
 def test_an_encoding_that_cannot_be_told_is_asked_for_and_can_be_named(tmp_path: Path) -> None:
     file = tmp_path / "song.lrc"
     file.write_bytes("[00:01.00]Příliš žluťoučký kůň\n".encode("cp1250"))

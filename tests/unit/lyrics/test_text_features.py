@@ -134,13 +134,6 @@ def test_words_are_told_apart_in_any_script(text: str, expected: list[str]) -> N
     assert tokens(text) == expected
 
 
-def test_a_word_group_is_the_root_of_its_share() -> None:
-    told = described("Love hate love war")
-    assert told["endearment"] == pytest.approx(np.sqrt(2 / 4))
-    assert told["violence"] == pytest.approx(np.sqrt(2 / 4))
-    assert told["calm"] == told["coarse"] == 0
-
-
 def test_chinese_lines_are_read_by_their_characters() -> None:
     told = described("我愛你")
     assert (told["cjk"], told["latin_beyond_english"]) == (1, 0)

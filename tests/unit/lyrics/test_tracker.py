@@ -166,15 +166,6 @@ def test_an_answer_that_comes_after_the_end_is_ignored(audio: Any) -> None:
     assert tracker.due() is None
 
 
-def test_the_language_is_detected_then_told(song_of: Any, oracle: Any, audio: Any) -> None:
-    recogniser = oracle(song_of(20.0), language="es")
-    lines = drive(LyricTracker(SETTINGS), recogniser, audio, 20.0)
-    told = [language for _, _, language in recogniser.calls]
-    assert told[:2] == [None, None]
-    assert set(told[2:]) == {"es"}
-    assert {line.language for line in lines} == {"es"}
-
-
 @pytest.mark.parametrize(
     "make",
     [

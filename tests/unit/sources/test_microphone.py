@@ -62,11 +62,6 @@ class FakeBackend:
         return self.captures[-1]
 
 
-def test_the_default_device_is_named() -> None:
-    microphone = MicrophoneSource(backend=FakeBackend())
-    assert (microphone.name, microphone.live) == ("Desk Mic", True)
-
-
 def test_an_unknown_device_is_told_before_anything_opens() -> None:
     backend = FakeBackend()
     with pytest.raises(DeviceError, match="'Desk Mic', 'Loopback Monitor'"):

@@ -187,18 +187,6 @@ def test_an_address_is_cut_as_whoever_listens_asks_for() -> None:
     assert isinstance(UrlSource("http://127.0.0.1/a.mp3"), ChunkableSource)
 
 
-def test_pieces_become_short_while_an_address_is_heard() -> None:
-    watched = False
-    chunker = HopChunker(hop_samples=HOP, longest_samples=COARSE_CHUNK_SAMPLES, fine=lambda: watched)
-    world = World([(0.0, block) for block in packets(2.0, 0.02)])
-    lengths = []
-    for chunk in _in_real_time(world.reader, world, chunker, world.clock):  # type: ignore[arg-type]
-        watched = chunk.end_sample >= SAMPLE_RATE_HZ
-        lengths.append((chunk.start_sample >= SAMPLE_RATE_HZ, len(chunk.samples)))
-    assert {length for late, length in lengths if late} == {320}
-    assert min(length for late, length in lengths[1:] if not late) > 320
-
-
 def test_silence_stands_in_for_what_does_not_come_in_long_pieces_too() -> None:
     first, later = packets(1.0, 0.02), packets(1.0, 0.02)
     world = World([(0.0, block) for block in first] + [(4.0, block) for block in later])

@@ -65,12 +65,6 @@ def test_clipping_of_one_channel_is_told_before_gain_and_mixing_hide_it() -> Non
     assert chunk.clipped_samples == 3  # the third in a row is the first that is called so
 
 
-def test_blocks_that_were_dropped_on_the_way_are_a_gap() -> None:
-    blocks = blocks_of(np.ones(3_200, np.float32), 320)
-    chunks = feed(timeline(), [blocks[0], *blocks[3:]])
-    assert [c.start_sample for c in chunks][:3] == [0, 960, 1_280]
-
-
 def held_back(rate_hz: int, length: int) -> int:
     """How many samples of a run soxr keeps until the run ends."""
     resampler = MonoResampler(rate_hz)
