@@ -79,7 +79,7 @@ class Window:
     """The audio that one frame is computed from: up to ``context_s`` seconds, ending with the newest hop.
 
     Attributes:
-        index: Counts hops from 0; a missing number is a window that was dropped.
+        index: Counts hops from 0; a missing number is a window that was dropped, or that lies in a long gap.
         start_sample: Index of the first sample. Windows overlap: consecutive ones start one hop apart once the
             context is full, and at the same sample before that.
         samples: Mono audio, shape ``[n]``, read-only, gaps filled with silence.

@@ -674,6 +674,16 @@ def test_words_of_a_song_that_ended_do_not_count_for_the_next_one() -> None:
     assert {model.given[t1] for t1 in (6.5, 8.0, 8.5, 12.0)} == {(0.0, 9.0)}
 
 
+def test_a_gap_longer_than_the_context_ends_a_song() -> None:
+    first = AudioChunk(start_sample=0, samples=noise(4 * 16_000))
+    second = AudioChunk(start_sample=100 * 16_000, samples=noise(16_000))
+    model = ScriptedModel()
+    run([first, second], window=WindowSettings(hop_s=0.5, context_s=3.0), model=model, lyrics=Singing())
+    lines = {seconds(window.end_sample): len(lyrics.lines) for window, lyrics in model.seen}
+    assert [t for t in lines if t > 4] == [4.5, 5.0, 5.5, 6.0, 6.5, 7.0, 100.5, 101.0]
+    assert (lines[4.0], lines[100.5]) == (1, 0)
+
+
 def test_silence_is_said_whatever_the_model_heard() -> None:
     sink = run(cut(np.zeros(2 * HOP, np.float32), [HOP]), model=Hearing())
     assert {frame.raw.audio_state for frame in sink.frames} == {AudioState(state="silence", prob=1.0)}
