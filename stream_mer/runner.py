@@ -59,7 +59,7 @@ class Plugin(Protocol):
         """A line to print once the server runs."""
 
     def start(self, hub: Hub) -> None:
-        """Begin, before anything is published; returns at once.
+        """Begin, before anything is published; returns immediately.
 
         Raises:
             StreamMerError: It cannot; nothing is served then.
@@ -87,7 +87,7 @@ async def host(
         hub: Where they publish; it has a sink for each stream already.
         producers: What fills the hub, by what each is called in the log; there may be none.
         settings: Where to listen.
-        info: What to tell clients of the process.
+        info: What clients learn of the process.
         on_ready: Called once the server listens.
         inlets: Streams that take audio from clients.
         outputs: What else the streams are sent to, such as desks and lights.
@@ -187,7 +187,7 @@ def _pipelines(
 
 
 async def _run_producers(producers: Mapping[str, EventProducer], stopping: asyncio.Event) -> None:
-    """Run all producers until somebody asks to stop; then they end, or are left behind.
+    """Run all producers until a stop is requested; then they end, or are abandoned.
 
     Raises:
         SourceError: The only producer failed.
@@ -202,7 +202,7 @@ async def _run_producers(producers: Mapping[str, EventProducer], stopping: async
             producer.stop()
         ended, hanging = await asyncio.wait(running, timeout=PRODUCERS_END_WITHIN_S) if running else (set(), set())
         for stream in ended:
-            stream.exception()  # whoever stops does not care any more
+            stream.exception()  # retrieved, so that asyncio does not log it
         for stream in hanging:
             log.error("%s does not end within %g s; abandoned", running[stream], PRODUCERS_END_WITHIN_S)
 
@@ -227,7 +227,7 @@ async def _stop(plugin: Plugin | ShowRunner) -> None:
 
 
 async def _watch(running: Mapping[asyncio.Future[None], str], stop_asked: asyncio.Future[Any]) -> None:
-    """Wait until somebody asks to stop, and say which streams end before.
+    """Wait until a stop is requested, and log which streams end before.
 
     Raises:
         SourceError: The only stream failed.

@@ -77,9 +77,9 @@ class _Guesses:
 class GuessLimit:
     """Slows down guessing of tokens: after each wrong one an address waits longer until the next one is checked.
 
-    All clients behind one address (NAT) share its delay: nothing tells them apart before a token is checked. A right
-    token is checked after a few seconds at most, or its client is told when to reconnect. It does not reset the delay:
-    whoever knows the viewers' token could guess the operators' in between. Connected clients are not affected.
+    All clients behind one address (NAT) share its delay: they cannot be distinguished before a token is checked. A
+    right token is checked after a few seconds at most, or its client gets the time to reconnect. It does not reset the
+    delay: a viewer could guess the operators' token in between. Connected clients are not affected.
 
     Args:
         clock: Seconds, monotonic.
@@ -101,7 +101,7 @@ class GuessLimit:
         at = max(now, known.next_at)
         if at - now > MAX_WAIT_S:
             return at - now, False
-        if at > now:  # one check at a time: those that wait are not all checked at once
+        if at > now:  # one check at a time
             known.next_at = at + _delay_s(known.wrong)
         return at - now, True
 

@@ -193,7 +193,7 @@ class ResumePoint:
 
 
 def reconnect_delay_s(delay_s: float, last_error: wire.Error | None) -> float:
-    """Return the time until the next attempt, seconds: the back-off with jitter, at least what the server asked for."""
+    """Return the time until the next attempt, seconds: the back-off with jitter, at least what the server requested."""
     asked_s = 0.0 if last_error is None else last_error.retry_after_s or 0.0
     return max(asked_s, delay_s * random.uniform(0.5, 1.0))  # noqa: S311 - it spreads clients, it hides nothing
 
@@ -365,7 +365,7 @@ class Client:
                 raise ServeError(f"{self._shown_url} answers, but not as stream-mer: its first message is no hello")
         except ConnectionClosed as closed:
             self._check_close(closed)
-            raise _LostError(f"{self._shown_url} closed the connection at once: {self._why(closed)}") from None
+            raise _LostError(f"{self._shown_url} closed the connection immediately: {self._why(closed)}") from None
         except TimeoutError:
             raise _LostError(f"{self._shown_url} answers, but sends no hello; is it stream-mer serve?") from None
         finally:

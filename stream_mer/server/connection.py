@@ -1,4 +1,4 @@
-"""One client's websocket: written at once while the client keeps up, waited for only if it does not.
+"""One client's websocket: written immediately while the client keeps up, awaited only if it does not.
 
 ``send`` of websockets costs every message of every client a frame of its own and a switch of tasks. Frames from a
 server are neither masked nor, here, compressed, so the frame of a message is the same for all clients: it is built once
@@ -61,12 +61,12 @@ class CloseConnection(Exception):  # noqa: N818 - it ends a connection; usually 
 class Websocket(ServerConnection):
     """A websocket that is read no faster than the other clients can bear.
 
-    The library answers each ping at once and accepts any number of fragments, before any limit on messages applies. A
-    client that does not read the answers would fill the memory; one that does would keep the event loop busy.
+    The library answers each ping and accepts any number of fragments, before any limit on messages applies. A client
+    that does not read the answers would fill the memory; one that does would keep the event loop busy.
 
     Args:
         max_frames_per_s: After this many frames of all kinds nothing is read for the rest of the second.
-        is_crowded: Tells whether there are too many connections; then a new one is cut at once.
+        is_crowded: Tells whether there are too many connections; then a new one is cut.
         *args: Those of ``ServerConnection``.
         **kwargs: Those of ``ServerConnection``.
     """
@@ -122,7 +122,7 @@ class Connection:
         self._transport = websocket.transport
 
     def write(self, message: bytes) -> bool:
-        """Write a text message at once; return False, and write nothing, if earlier ones still wait for the client."""
+        """Write a text message now; return False, and write nothing, if earlier ones still wait for the client."""
         transport = self._transport
         # A connection that broke a moment ago is open for the library until the next iteration of the event loop.
         if (

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from http import HTTPStatus
 from importlib import resources
 from pathlib import Path, PurePosixPath
-from typing import Protocol
 
 CONTENT_TYPES = {
     ".css": "text/css; charset=utf-8",
@@ -75,19 +74,17 @@ _COMMON_HEADERS = (
 )
 
 
-class HeaderFields(Protocol):
-    """The headers of a request, by names in any case."""
+def malformed_header(get_all: Callable[[str], list[str]]) -> str | None:
+    """Return what is wrong with the headers of a request, for its sender; None if nothing is.
 
-    def get_all(self, key: str) -> list[str]: ...
-
-
-def malformed_header(headers: HeaderFields) -> str | None:
-    """Return what is wrong with the headers of a request, for its sender; None if nothing is."""
+    Args:
+        get_all: Returns all values of a header, by its name in any case.
+    """
     for name in SINGLE_HEADERS:
-        if len(headers.get_all(name)) > 1:
+        if len(get_all(name)) > 1:
             return f"the header {name} came more than once"
     for name in ASCII_HEADERS:
-        for value in headers.get_all(name):
+        for value in get_all(name):
             if not (value.isascii() and all(letter.isprintable() or letter == "\t" for letter in value)):
                 return f"the header {name} holds characters that are not allowed in it"
     return None

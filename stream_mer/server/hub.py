@@ -50,8 +50,8 @@ class Override:
     """The override of one stream, whether one is in force or not: freeze, blackout, or other values.
 
     Overridden are the values of ``emotion`` and the cues of ``change``. The raw estimates (``EmotionFrame.raw``) go on
-    meanwhile, so that live values are back at once after ``resume``. A cue leads from one published category to another
-    one; ``UNKNOWN`` is neither. The clock is given.
+    meanwhile, so that ``resume`` shows live values again. A cue leads from one published category to another one;
+    ``UNKNOWN`` is neither. The clock is given.
     """
 
     def __init__(self) -> None:
@@ -88,7 +88,7 @@ class Override:
             shown: The frame to freeze; None for the newest published one.
 
         Returns:
-            The events to publish at once.
+            The events to publish now.
         """
         was = self._kind
         self._touched = True
@@ -342,7 +342,7 @@ class Hub:
         return StreamSink(lambda event: self.publish(stream, event))
 
     def remove(self, stream: str) -> None:
-        """Remove a stream and all that belongs to it; what is published to it later is dropped. Idempotent."""
+        """Remove a stream and all that belongs to it; later events of it are dropped. Idempotent."""
         with self._lock:
             encoder = self._encoders.pop(stream, None)
             if encoder is None:
@@ -373,7 +373,7 @@ class Hub:
                     self._deliver(stream, shown)
 
     def control(self, command: ControlCommand, *, shown: EmotionFrame | None = None) -> None:
-        """Carry out an operator's command; what changes is published at once. Unknown streams are ignored.
+        """Carry out an operator's command; changes are published immediately. Unknown streams are ignored.
 
         Args:
             command: What to do.

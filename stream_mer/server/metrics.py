@@ -30,7 +30,7 @@ _STAGES = ("capture", "queue", "features", "model")
 
 
 class Metrics:
-    """Counts events of the hub, and reads the hub's and the outputs' own counts when asked.
+    """Counts events of the hub, and reads the hub's and the outputs' own counts when read.
 
     Args:
         hub: The hub; its events are counted from now on.

@@ -165,7 +165,7 @@ class Outbox:
         self._age_sum_s = 0.0
 
     def send(self, message: QueuedMessage, *, interval_s: float = 0.0) -> None:
-        """Write a message at once if nothing waits and the client has room; else put it. In the loop's thread only."""
+        """Write a message now if nothing waits and the client has room; else put it. In the loop's thread only."""
         idle = interval_s == 0.0 and self.unsent is None and self._idle and not self._queue and not self._unreported
         if idle and self._write(message.data):
             self._count(message)

@@ -63,7 +63,7 @@ REFUSAL_TIMEOUT_S = 0.5
 """Time for a client that is refused before its ``hello`` to close: a few round trips."""
 
 MAX_REFUSALS = 64
-"""When this many clients are being refused, the next ones are told why and cut at once."""
+"""When this many clients are being refused, the next ones get the reason and are cut."""
 
 SPARE_CONNECTIONS = 256
 """Connections that may be open beside those of clients: for pages, and for connections that are not clients yet."""
@@ -196,7 +196,7 @@ class Server:
         )
 
     async def stop(self, code: int = wire.CloseCode.GOING_AWAY) -> None:
-        """Stop listening, tell every client why, and wait for them for at most a few seconds; idempotent."""
+        """Stop listening, send every client the reason, and wait for them for at most a few seconds; idempotent."""
         servers, self._servers = self._servers, []
         for listener in self._listeners:
             if not servers:
@@ -253,7 +253,7 @@ class Server:
         return connections > self._settings.max_clients + SPARE_CONNECTIONS
 
     def _process_request(self, connection: ServerConnection, request: Request) -> Response | None:
-        malformed = malformed_header(request.headers)
+        malformed = malformed_header(request.headers.get_all)
         if malformed is not None:
             self._metrics.bad_requests.inc()
             message = f"a request from {self._address_of(connection)} was refused: {malformed}"

@@ -42,8 +42,8 @@ class Senders:
     """Which client sends to which stream.
 
     A sender whose network died keeps its stream until the server misses its pongs, which takes most of a minute. So a
-    client that has proved the operator's role by a token takes over at once. Without tokens, a second sender by mistake
-    cannot be told from the first one coming back: it takes over from a sender that is silent for ``SILENT_S``.
+    client that has proved the operator's role by a token takes over immediately. Without tokens, a second sender by
+    mistake looks like the first one after a reconnection: it takes over from a sender that is silent for ``SILENT_S``.
 
     Args:
         inlets: The streams that take audio, by name.
@@ -58,10 +58,10 @@ class Senders:
         self._guarded = guarded
         self._clock = clock
         self._senders: dict[str, Ingest] = {}
-        self._heard_at: dict[str, float] = {}
+        self._received_at: dict[str, float] = {}
 
     def claim(self, sender: Ingest, message: wire.AudioStart) -> None:
-        """Give a stream to a sender; the previous one is told.
+        """Give a stream to a sender; the previous one gets an error.
 
         Raises:
             SettingError: Audio of this kind is not supported.
@@ -73,14 +73,14 @@ class Senders:
         try:
             inlet.claim(sample_format=message.format, **kind)
         except SourceError:
-            silent = self._clock() - self._heard_at.get(stream, 0.0) >= SILENT_S
+            silent = self._clock() - self._received_at.get(stream, 0.0) >= SILENT_S
             if previous is None or not (self._guarded or silent):
                 raise
             self.release(previous, stream)
             inlet.claim(sample_format=message.format, **kind)
             previous.on_replaced()
         self._senders[stream] = sender
-        self._heard_at[stream] = self._clock()
+        self._received_at[stream] = self._clock()
 
     def push(self, stream: str, data: bytes) -> None:
         """Pass audio on to a stream.
@@ -88,7 +88,7 @@ class Senders:
         Raises:
             SourceError: The stream takes no more.
         """
-        self._heard_at[stream] = self._clock()
+        self._received_at[stream] = self._clock()
         self.inlets[stream].push(data)
 
     def release(self, sender: Ingest, stream: str) -> None:
@@ -118,7 +118,7 @@ class Ingest:
         return self._stream is not None or self._replaced
 
     def start(self, message: wire.AudioStart) -> bool:
-        """Begin to send; what was sent before ends. Returns True if the client was told why it may not."""
+        """Begin to send; what was sent before ends. Returns True if it may not, and was sent an error."""
         self.end()
         stream, inlets = message.stream, self._senders.inlets
         if stream not in inlets:
@@ -135,7 +135,7 @@ class Ingest:
         return False
 
     def feed(self, data: bytes) -> bool:
-        """Take a binary message. Returns True if the client was told that the stream takes no more."""
+        """Take a binary message. Returns True if the stream takes no more, and an error was sent."""
         if self._stream is None:  # it was on its way when another client took over
             return False
         try:
@@ -146,7 +146,7 @@ class Ingest:
         return False
 
     def on_replaced(self) -> None:
-        """Called when another client takes over the stream; the client is told."""
+        """Called when another client takes over the stream; sends an error."""
         stream, self._stream, self._replaced = self._stream, None, True
         self._refuse(wire.CloseCode.FORBIDDEN, f"another client sends to {stream} now; audio.start takes it back")
 
@@ -275,7 +275,7 @@ class Session:
         self._audio = RateLimit(settings.max_audio_messages_per_s)
 
     async def run(self) -> None:
-        """Talk until one side ends.
+        """Exchange messages until one side ends.
 
         Raises:
             ConnectionClosed: The client ended.
@@ -283,7 +283,7 @@ class Session:
         try:
             if self._role is not None:
                 self._admit()
-            await self._talk()
+            await self._exchange()
         except* CloseConnection as group:
             why = CloseConnection.first_of(group)
             logger.debug("client %s: closing with %d: %s", self._client_id, why.code, why.message)
@@ -300,7 +300,7 @@ class Session:
         if not self._end.done():
             self._end.set_result(why)
 
-    async def _talk(self) -> None:
+    async def _exchange(self) -> None:
         self._answer(self._hello)
         self._flush()
         identify_timer = asyncio.get_running_loop().call_later(
@@ -472,7 +472,7 @@ class Session:
             self._hub.control(ControlCommand(action=message.action, streams=message.streams, override=override))
 
     def _start_audio(self, message: wire.AudioStart) -> bool:
-        """Begin to take audio; return whether the client was told why not."""
+        """Begin to take audio; return whether an error was sent instead."""
         if self._require_role() == "operator":
             return self._ingest.start(message)
         why = "only operators may send audio to this server; identify with the operator's token"
@@ -480,7 +480,7 @@ class Session:
         return True
 
     def _take_audio(self, data: bytes) -> bool:
-        """Pass audio on; return whether the client was told that the stream takes no more."""
+        """Pass audio on; return whether an error was sent because the stream takes no more."""
         limit = self._settings.max_audio_bytes
         if not self._ingest.is_open:
             why = "unexpected binary message; send JSON as text, or audio.start before audio"

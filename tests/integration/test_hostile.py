@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import contextlib
-import json
 import os
 import socket
 import subprocess
@@ -12,8 +11,8 @@ import sys
 import pytest
 import trustme
 import websockets.asyncio.client
-from helpers import FakeClock, until
-from websockets.exceptions import ConnectionClosed
+from helpers import PATIENCE_S, FakeClock, until
+from talking import Message, talking
 
 from stream_mer import connect
 from stream_mer.config import ServeSettings
@@ -25,10 +24,14 @@ from stream_mer.server.hub import Hub
 from stream_mer.server.server import Server
 from tools.examples import FRAME, STATUS
 
-PATIENCE_S = 60.0
-"""How long a test waits for what must come; it says nothing of how fast it comes."""
-
 TOKEN, DESK = "open sesame, open", "the light desk's own"
+
+
+@pytest.fixture
+def hub() -> Hub:
+    hub = Hub()
+    hub.sink("main")
+    return hub
 
 
 def request(*headers: str, path: str = "/v1/stream") -> bytes:
@@ -56,22 +59,12 @@ async def answer(port: int, data: bytes) -> bytes:
     return b""
 
 
-async def closed_with(client) -> tuple[dict, int]:
-    last: dict = {}
-    with contextlib.suppress(ConnectionClosed):
-        async with asyncio.timeout(PATIENCE_S):
-            while True:
-                last = json.loads(await client.recv())
-    return last, client.close_code
-
-
-async def identified(url: str, token: str) -> dict:
+async def identified(url: str, token: str) -> Message:
     """What identifying with a token is answered with: ready, or the error before the close."""
-    async with websockets.asyncio.client.connect(url) as client:
-        await client.recv()
-        await client.send(json.dumps({"type": "identify", "token": token}))
-        async with asyncio.timeout(PATIENCE_S):
-            return json.loads(await client.recv())
+    async with talking(url) as client:
+        await client.read()
+        await client.say("identify", token=token)
+        return await client.read()
 
 
 BAD_HEADERS = {
@@ -87,11 +80,9 @@ BAD_HEADERS = {
 }
 
 
-@pytest.mark.parametrize("path", ["/v1/stream", "/", "/healthz"])
-@pytest.mark.parametrize("guarded", [False, True])
-async def test_a_malformed_request_gets_400_and_all_of_them_one_line(hub, serving, caplog, path, guarded):
-    settings = {"token": TOKEN} if guarded else {}
-    async with serving(hub, **settings) as server:
+@pytest.mark.parametrize("path", ["/v1/stream", "/healthz"])
+async def test_a_malformed_request_gets_400_and_all_of_them_one_line(hub, serving, caplog, path):
+    async with serving(hub, token=TOKEN) as server:
         for headers in BAD_HEADERS.values():
             head = await answer(server.port, request(*headers, path=path))
             assert head.startswith(b"HTTP/1.1 400 "), (headers, head)
@@ -185,8 +176,8 @@ async def test_guesses_wait_for_the_turn_of_their_address_and_are_told_in_one_li
     settings = ServeSettings(port=0, token=TOKEN, operator_token=DESK, close_timeout_s=1.0)
     async with Server(hub, settings, guesses=guesses) as server:
         url = server.stream_url
-        async with websockets.asyncio.client.connect(url) as inside:
-            await inside.send(json.dumps({"type": "identify", "token": TOKEN}))
+        async with talking(url) as inside:
+            await inside.ask("identify", token=TOKEN)
             assert (await identified(url, "a wrong one"))["code"] == 4401
             while guesses.book("127.0.0.1")[1]:  # as many more as may wait for their turns
                 pass
@@ -194,17 +185,12 @@ async def test_guesses_wait_for_the_turn_of_their_address_and_are_told_in_one_li
             assert (refused["code"], refused["fatal"]) == (4429, True)
             assert 6.0 < refused["retry_after_s"] <= 7.0
             assert (await identified(url, TOKEN))["code"] == 4429, "nobody knows whether it is right"
-            async with websockets.asyncio.client.connect(
-                url, additional_headers={"Authorization": "Bearer x"}
-            ) as shown:
-                assert (await closed_with(shown))[1] == 4429
+            async with talking(url, additional_headers={"Authorization": "Bearer x"}) as shown:
+                assert (await shown.closed_with())[1] == 4429
             async with connect(url, reconnect=False) as silent:  # who shows no token guesses none
                 assert silent.connected
             # Whoever is inside notices nothing.
-            await inside.send('{"type": "ping", "id": "still here"}')
-            async with asyncio.timeout(PATIENCE_S):
-                while json.loads(await inside.recv()).get("id") != "still here":
-                    pass
+            await inside.all_so_far()
             clock.now += refused["retry_after_s"]
             assert (await identified(url, TOKEN))["role"] == "viewer", "in its turn it is let in"
             clock.now += FORGOTTEN_AFTER_S
@@ -221,9 +207,8 @@ async def test_behind_a_proxy_that_is_believed_one_guesser_does_not_slow_down_th
 
         async def shown(token: str, address: str) -> int | None:
             headers = {"Authorization": f"Bearer {token}", "X-Forwarded-For": f"6.6.6.6, {address}"}
-            async with websockets.asyncio.client.connect(server.stream_url, additional_headers=headers) as client:
-                first = json.loads(await client.recv())
-                return first.get("code")
+            async with talking(server, additional_headers=headers) as client:
+                return (await client.read()).get("code")
 
         assert await shown("wrong", "10.0.0.7") == 4401
         assert guesses.book("10.0.0.7")[0] > 0
@@ -274,10 +259,3 @@ async def test_nothing_is_left_open_where_a_port_is_taken(hub):
             with pytest.raises(server_module.ServeError, match="is in use"):
                 await Server(hub, ServeSettings(port=taken.getsockname()[1])).start()
         assert len(os.listdir("/dev/fd")) == before  # noqa: PTH208 - names are enough
-
-
-@pytest.fixture
-def hub() -> Hub:
-    hub = Hub()
-    hub.sink("main")
-    return hub

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
+from helpers import PATIENCE_S
+from talking import Talk, talking
 
 from stream_mer.config import EngineSettings, LyricsSettings, ServeSettings
 from stream_mer.engine import Engine
@@ -21,7 +21,6 @@ from stream_mer.server.hub import Hub
 from stream_mer.server.server import Server
 from stream_mer.sources.remote import RemoteSource
 
-PATIENCE_S = 60.0
 RATE_HZ = 48_000
 START = {"type": "audio.start", "stream": "desk", "format": "s16le", "rate_hz": RATE_HZ, "channels": 2}
 BLOCK_S = 0.05
@@ -43,7 +42,7 @@ async def desk(model: Path, **settings: Any) -> AsyncIterator[Server]:
     assert not running.is_alive()
 
 
-async def send(client: ClientConnection, duration_s: float) -> None:
+async def send(client: Talk, duration_s: float) -> None:
     """Play noise to the server, in real time."""
     rng, loop = np.random.default_rng(0), asyncio.get_running_loop()
     began = loop.time()
@@ -53,127 +52,80 @@ async def send(client: ClientConnection, duration_s: float) -> None:
         await asyncio.sleep(began + (i + 1) * BLOCK_S - loop.time())
 
 
-async def receive(client: ClientConnection, kind: str, **fields: object) -> dict[str, Any]:
-    async with asyncio.timeout(PATIENCE_S):
-        while True:
-            message: dict[str, Any] = json.loads(await client.recv())
-            if message["type"] == kind and fields.items() <= message.items():
-                return message
-
-
-async def closed_with(client: ClientConnection) -> int | None:
-    with contextlib.suppress(ConnectionClosed):
-        async with asyncio.timeout(PATIENCE_S):
-            while True:
-                await client.recv()
-    return client.close_code
-
-
 async def test_what_one_client_sends_another_one_feels_and_both_know_when_it_ends(tiny_model: Path) -> None:
-    async with desk(tiny_model) as server, connect(server.stream_url) as sender, connect(server.stream_url) as viewer:
+    async with desk(tiny_model) as server, talking(server) as sender, talking(server) as viewer:
         await viewer.send('{"type": "identify"}')
         await sender.send(json.dumps(START))
         sending = asyncio.create_task(send(sender, 2.5))
-        frame = await receive(viewer, "emotion")
+        frame = await viewer.until("emotion")
         assert frame["stream"] == "desk"
-        later = await receive(viewer, "emotion")
+        later = await viewer.until("emotion")
         while later["index"] < frame["index"] + 2:  # a viewer that was late gets the newest alone
-            later = await receive(viewer, "emotion")
+            later = await viewer.until("emotion")
         assert later["t1"] == pytest.approx(frame["t1"] + 0.5 * (later["index"] - frame["index"]))
         await sending
         await sender.send('{"type": "audio.end"}')
-        await receive(viewer, "status", source="reconnecting")
-        await receive(viewer, "emotion")  # time goes on
+        await viewer.until("status", source="reconnecting")
+        await viewer.until("emotion")  # time goes on
         await sender.send(json.dumps(START))
         await send(sender, 0.7)
-        await receive(viewer, "status", source="live")
+        await viewer.until("status", source="live")
 
 
 async def test_a_second_sender_is_told_why_not_and_is_let_in_once_the_first_is_gone(tiny_model: Path) -> None:
-    async with desk(tiny_model) as server, connect(server.stream_url) as second:
-        async with connect(server.stream_url) as first:
+    async with desk(tiny_model) as server, talking(server) as second:
+        async with talking(server) as first:
             await first.send(json.dumps(START))
             await send(first, 0.2)
             await second.send(json.dumps(START))
-            refusal = await receive(second, "error")
+            refusal = await second.until("error")
             assert (refusal["code"], refusal["fatal"]) == (4403, False)
             assert "another client" in refusal["message"]
         async with asyncio.timeout(PATIENCE_S):
-            message: dict[str, Any] = {}
-            while message.get("type") != "pong":  # the server needs a moment to see that the first one left
+            while True:  # the server needs a moment to see that the first one left
+                await second.send(json.dumps(START))
+                if not [message for message in await second.all_so_far() if message["type"] == "error"]:
+                    break
                 await asyncio.sleep(0.1)
-                await second.send(json.dumps(START) + " ")
-                await second.send('{"type": "ping", "id": "after"}')
-                message = json.loads(await second.recv())
-                while message["type"] not in {"error", "pong"}:
-                    message = json.loads(await second.recv())
 
 
-@pytest.mark.parametrize(
-    ("change", "code", "told"),
-    [
-        ({"stream": "piano"}, 4404, "no stream 'piano' takes audio from clients (desk)"),
-        ({"rate_hz": 7}, 4400, "4000 to 384000 Hz, not 7"),
-        ({"channels": 0}, 4400, "1 to 64 channels, not 0"),
-    ],
-)
-async def test_a_refusal_says_why_and_leaves_the_client_connected(
-    tiny_model: Path, change: dict[str, object], code: int, told: str
-) -> None:
-    async with desk(tiny_model) as server, connect(server.stream_url) as client:
-        await client.send(json.dumps(START | change))
-        refusal = await receive(client, "error")
-        assert (refusal["code"], refusal["fatal"]) == (code, False)
-        assert told in refusal["message"]
-        await client.send('{"type": "ping", "id": 1}')
-        await receive(client, "pong", id=1)
+async def test_a_refusal_says_why_and_leaves_the_client_connected(tiny_model: Path) -> None:
+    async with desk(tiny_model) as server, talking(server) as client:
+        for change, code, told in (
+            ({"stream": "piano"}, 4404, "no stream 'piano' takes audio from clients (desk)"),
+            ({"rate_hz": 7}, 4400, "4000 to 384000 Hz, not 7"),
+            ({"channels": 0}, 4400, "1 to 64 channels, not 0"),
+        ):
+            await client.send(json.dumps(START | change))
+            refusal = await client.until("error")
+            assert (refusal["code"], refusal["fatal"]) == (code, False)
+            assert told in refusal["message"]
+        await client.all_so_far()
 
 
 async def test_audio_without_a_start_or_too_much_of_it_ends_the_connection(tiny_model: Path) -> None:
     async with desk(tiny_model, max_audio_bytes=4096, max_audio_messages_per_s=10) as server:
-        async with connect(server.stream_url) as client:
+        async with talking(server) as client:
             await client.send(b"\0" * 100)
-            assert await closed_with(client) == 4400
-        async with connect(server.stream_url) as client:
+            assert (await client.closed_with())[1] == 4400
+        async with talking(server) as client:
             await client.send(json.dumps(START))
             await client.send(b"\0" * 5000)
-            assert await closed_with(client) == 4400
-        async with connect(server.stream_url) as client:
+            assert (await client.closed_with())[1] == 4400
+        async with talking(server) as client:
             await client.send(json.dumps(START))
-            with contextlib.suppress(ConnectionClosed):
-                for _ in range(40):
-                    await client.send(b"\0" * 8)
-            assert await closed_with(client) == 4429
+            for _ in range(40):
+                await client.send(b"\0" * 8)
+            assert (await client.closed_with())[1] == 4429
 
 
 async def test_only_those_who_know_the_token_may_send(tiny_model: Path) -> None:
     async with desk(tiny_model, token=TOKEN) as server:
-        async with connect(server.stream_url) as client:
+        async with talking(server) as client:
             await client.send(json.dumps(START))
-            assert await closed_with(client) == 4401
-        async with connect(server.stream_url) as client:
+            assert (await client.closed_with())[1] == 4401
+        async with talking(server) as client:
             await client.send(json.dumps({"type": "identify", "token": TOKEN}))
             await client.send(json.dumps(START))
             await send(client, 0.3)
-            await receive(client, "emotion")
-
-
-async def test_with_the_token_a_sender_comes_back_at_once_though_its_network_died(tiny_model: Path) -> None:
-    async with desk(tiny_model, token=TOKEN, pong_timeout_s=3600.0) as server, connect(server.stream_url) as dead:
-        identify = json.dumps({"type": "identify", "token": TOKEN})
-        await dead.send(identify)
-        await dead.send(json.dumps(START))
-        await dead.send(bytes(9600))
-        await receive(dead, "emotion")
-        async with connect(server.stream_url) as again:
-            await again.send(identify)
-            await again.send(json.dumps(START))
-            told = await receive(dead, "error")
-            assert (told["code"], told["fatal"]) == (4403, False)
-            await dead.send(bytes(9600))  # what was on its way
-            sending = asyncio.create_task(send(again, 0.7))
-            await receive(again, "status", source="live")
-            await sending
-            await dead.send('{"type": "ping", "id": 1}')
-            await receive(dead, "pong", id=1)
-            assert again.close_code is None
+            await client.until("emotion")

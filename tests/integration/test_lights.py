@@ -1,10 +1,7 @@
 """``stream-mer serve --sacn`` and ``--artnet`` on the demo song: what a receiver on the network gets."""
 
 import json
-import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 
@@ -73,37 +70,22 @@ class Ear(threading.Thread):
 
 
 @pytest.fixture
-def show(tmp_path):
+def show(tmp_path, started):
     """A server with lamps, the receivers of both protocols, and a bare one of each."""
     ports = {"sacn": free_port(socket.SOCK_DGRAM), "artnet": free_port(socket.SOCK_DGRAM)}
     rig = tmp_path / "rig.toml"
     rig.write_text(RIG.format(**ports))
     ears = {"sacn": Ear("127.0.0.2", ports["sacn"]), "artnet": Ear("127.0.0.1", ports["artnet"])}
     lamps = ["--sacn", str(rig), "--artnet", f"{rig}@127.0.0.1"]
-    server = subprocess.Popen(
-        [sys.executable, "-m", "stream_mer", "serve", "--port", "0", "--no-lyrics", *lamps],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    server = started("-m", "stream_mer", "serve", "--port", 0, "--no-lyrics", *lamps)
     receiver = sACNreceiver(bind_port=ports["sacn"])
     receiver.start()
     try:
         yield server, receiver, ears
     finally:
-        server.kill()
-        server.wait(30)
-        server.stdout.close()
         receiver.stop()
         for ear in ears.values():
             ear.close()
-
-
-def address_of(server: subprocess.Popen) -> str:
-    for line in server.stdout:
-        if "ws://" in line:
-            return next(word for word in line.split() if word.startswith("ws://")).rstrip(".,")
-    raise AssertionError("the server never told its address")
 
 
 @pytest.mark.timeout(300)
@@ -112,12 +94,11 @@ def test_lamps_follow_the_demo_song_and_an_operator_to_the_very_end(show):
     lit, gone = threading.Event(), threading.Event()
     receiver.register_listener("universe", lambda packet: packet.dmxData[0] > 20 and lit.set(), universe=1)
     receiver.register_listener("availability", lambda changed, **_: changed == "timeout" and gone.set())
-    address = address_of(server)
     wait_for(lit.is_set, "light")
     begun = len(ears["sacn"].heard)
     wait_for(lambda: len(ears["sacn"].heard) - begun > 300, "stream of packets")
 
-    with connect(address) as desk:
+    with connect(server.word_after("websocket")) as desk:
         desk.send(json.dumps({"type": "control", "id": 1, "action": "blackout"}))
 
         def dark() -> bool:
@@ -131,8 +112,7 @@ def test_lamps_follow_the_demo_song_and_an_operator_to_the_very_end(show):
         lit.clear()
         wait_for(lit.is_set, "light again")
 
-    server.send_signal(signal.SIGINT)
-    assert server.wait(60) == 0
+    assert server.end()[0] == 0
     wait_for(gone.is_set, "end of the stream")
     check_sacn([(t, DataPacket.make_data_packet(tuple(data))) for t, data in ears["sacn"].heard])
     check_artnet(ears["artnet"].heard)

@@ -115,6 +115,15 @@ def test_the_devices_are_listed_and_an_unknown_one_names_them(capfd: pytest.Capt
         MicrophoneSource("mer", channels=[1, 64])
     assert capfd.readouterr() == ("", "")
 
+    command = CliRunner().invoke(devices, [])
+    assert command.exit_code == 0
+    assert any(line.split()[:3] == ["mer", "32", "44100"] for line in command.output.splitlines()), command.output
+    assert "default" in command.output
+    assert "default" not in CliRunner().invoke(devices, ["mer"]).output
+    unknown = CliRunner().invoke(devices, ["no such thing"])
+    assert isinstance(unknown.exception, SettingError)
+    assert "'mer'" in str(unknown.exception)
+
 
 @pytest.mark.usefixtures("stage")
 def test_what_a_slow_reader_misses_is_a_gap() -> None:
@@ -146,16 +155,3 @@ def test_the_meter_measures_each_channel(stage, until_heard) -> None:
     assert len(peaks) == 2
     assert peaks[0] == pytest.approx(20 * np.log10(24_000 / 32_768), abs=1.0)
     assert peaks[0] - peaks[1] == pytest.approx(6.0, abs=0.2)
-
-
-@pytest.mark.usefixtures("sound_server")
-def test_the_devices_command_lists_them_and_names_what_there_is() -> None:
-    listed = CliRunner().invoke(devices, [])
-    assert listed.exit_code == 0
-    assert any(line.split()[:3] == ["mer", "32", "44100"] for line in listed.output.splitlines()), listed.output
-    assert "default" in listed.output
-    one = CliRunner().invoke(devices, ["mer"])
-    assert "default" not in one.output
-    unknown = CliRunner().invoke(devices, ["no such thing"])
-    assert isinstance(unknown.exception, SettingError)
-    assert "'mer'" in str(unknown.exception)

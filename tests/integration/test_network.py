@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import re
 import shutil
@@ -11,12 +12,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from functools import partial
-from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import free_port
 
 from stream_mer.errors import SourceError
 from stream_mer.sources.decoding import DecodedAudio, decode_url
@@ -37,28 +38,22 @@ def tone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-class Radio:
-    """A station: some seconds of a file at once, then on and on in real time, to whoever connects."""
+class Station:
+    """An HTTP server that answers every request in the same way until it is stopped.
 
-    def __init__(self, audio: bytes, *, port: int = 0) -> None:
+    Args:
+        answer: Ends the headers and writes the body.
+        port: Where to listen; 0 for any.
+    """
+
+    def __init__(self, answer: Callable[[BaseHTTPRequestHandler, threading.Event], None], *, port: int = 0) -> None:
         stopping = self._stopping = threading.Event()
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 self.send_response(200)
-                self.send_header("Content-Type", "audio/mpeg")
-                self.end_headers()
-                step = BIT_RATE // 8 // 4
-                for i in itertools.count():
-                    if stopping.is_set():
-                        return
-                    at = i * step % (len(audio) - step)
-                    try:
-                        self.wfile.write(audio[at : at + step])
-                    except OSError:
-                        return
-                    if i > 8:
-                        stopping.wait(0.25)
+                with contextlib.suppress(OSError):  # nobody listens any more
+                    answer(self, stopping)
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -74,61 +69,59 @@ class Radio:
         self._server.server_close()
 
 
+def radio_station(audio: bytes, *, port: int = 0) -> Station:
+    """Some seconds of a file at once, then on and on in real time, to whoever connects."""
+
+    def play(handler: BaseHTTPRequestHandler, stopping: threading.Event) -> None:
+        handler.send_header("Content-Type", "audio/mpeg")
+        handler.end_headers()
+        step = BIT_RATE // 8 // 4
+        for i in itertools.count():
+            if stopping.is_set():
+                return
+            at = i * step % (len(audio) - step)
+            handler.wfile.write(audio[at : at + step])
+            if i > 8:
+                stopping.wait(0.25)
+
+    return Station(play, port=port)
+
+
 @pytest.fixture
-def radio(tone: Path) -> Iterator[Radio]:
-    station = Radio(tone.read_bytes())
+def radio(tone: Path) -> Iterator[Station]:
+    station = radio_station(tone.read_bytes())
     yield station
     station.stop()
 
 
 @contextmanager
-def sent(*parts: bytes, forever: bytes = b"", pause_s: float = 0.0) -> Iterator[str]:
+def sent(*parts: bytes, forever: bytes = b"") -> Iterator[str]:
     """A radio station: it gives no length, sends the parts, and then one part on and on, if there is one."""
-    stopping = threading.Event()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-            try:
-                for part in parts:
-                    self.wfile.write(part)
-                while forever and not stopping.wait(pause_s):
-                    self.wfile.write(forever)
-            except OSError:
-                pass  # nobody listens any more
+    def send(handler: BaseHTTPRequestHandler, stopping: threading.Event) -> None:
+        handler.end_headers()
+        for part in parts:
+            handler.wfile.write(part)
+        while forever and not stopping.is_set():
+            handler.wfile.write(forever)
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}/live"
-    stopping.set()
-    server.shutdown()
-    server.server_close()
+    station = Station(send)
+    yield f"http://127.0.0.1:{station.port}/live"
+    station.stop()
 
 
 @contextmanager
 def served(data: bytes) -> Iterator[str]:
     """Put a file behind an address."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
+    def send(handler: BaseHTTPRequestHandler, _: threading.Event) -> None:
+        handler.send_header("Content-Length", str(len(data)))
+        handler.end_headers()
+        handler.wfile.write(data)
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}/file"
-    server.shutdown()
-    server.server_close()
+    station = Station(send)
+    yield f"http://127.0.0.1:{station.port}/file"
+    station.stop()
 
 
 def assert_one_clock(chunks: list[AudioChunk]) -> None:
@@ -136,7 +129,34 @@ def assert_one_clock(chunks: list[AudioChunk]) -> None:
         assert after.start_sample == before.end_sample
 
 
-def test_a_station_is_heard_in_real_time_although_it_sends_seconds_at_once(radio: Radio) -> None:
+def first_second(source: UrlSource | SessionSource) -> np.ndarray:
+    """Listen for a second; return all samples."""
+    chunks = []
+    for chunk in source.chunks():
+        chunks.append(chunk)
+        if chunk.end_sample > SAMPLE_RATE_HZ:
+            source.close()
+    assert_one_clock(chunks)
+    return np.concatenate([chunk.samples for chunk in chunks])
+
+
+def loudness(samples: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(samples**2)))
+
+
+@contextmanager
+def sending(*arguments: str) -> Iterator[None]:
+    """FFmpeg sends a tone in real time."""
+    send = ["ffmpeg", "-v", "error", "-re", "-f", "lavfi", "-i", "sine=440:duration=30", *arguments]
+    sender = subprocess.Popen(send, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        sender.kill()
+        sender.wait()
+
+
+def test_a_station_is_heard_in_real_time_although_it_sends_seconds_at_once(radio: Station) -> None:
     source = UrlSource(f"http://127.0.0.1:{radio.port}/live.mp3")
     chunks, ahead_s = [], []
     began = time.monotonic()  # of the sample clock it is a little later
@@ -149,11 +169,11 @@ def test_a_station_is_heard_in_real_time_although_it_sends_seconds_at_once(radio
     assert max(ahead_s) <= 0, "nothing comes before its time, however late the machine is"
     assert all(chunk.source == "live" for chunk in chunks)
     heard = np.concatenate([chunk.samples for chunk in chunks])[SAMPLE_RATE_HZ:]
-    assert 0.05 < np.sqrt(np.mean(heard**2)) < 0.2  # ffmpeg's sine has a peak of 1/8
+    assert 0.05 < loudness(heard) < 0.2  # ffmpeg's sine has a peak of 1/8
 
 
 def test_a_station_that_goes_away_is_found_again_and_time_goes_on(tone: Path) -> None:
-    station = Radio(tone.read_bytes())
+    station = radio_station(tone.read_bytes())
     source = UrlSource(f"http://127.0.0.1:{station.port}/live.mp3", timeout_s=2)
     chunks: list[AudioChunk] = []
     states: list[str] = []
@@ -165,7 +185,7 @@ def test_a_station_that_goes_away_is_found_again_and_time_goes_on(tone: Path) ->
         if states == ["live"] and chunk.end_sample > SAMPLE_RATE_HZ:
             station.stop()
         if states[-1] == "reconnecting" and restarted_at is None:
-            station = Radio(tone.read_bytes(), port=station.port)
+            station = radio_station(tone.read_bytes(), port=station.port)
             restarted_at = time.monotonic()
         if states[-1] == "live" and restarted_at is not None:
             recovered_s = time.monotonic() - restarted_at
@@ -189,24 +209,10 @@ def test_a_song_behind_an_address_ends_with_its_end(tmp_path: Path, tone: Path) 
 
 
 def test_an_rtp_sender_is_heard() -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    send = ["ffmpeg", "-v", "error", "-re", "-f", "lavfi", "-i", "sine=440:duration=30", "-c:a", "aac"]
-    sender = subprocess.Popen([*send, "-f", "rtp_mpegts", f"rtp://127.0.0.1:{port}"], stdin=subprocess.DEVNULL)
-    try:
-        source = UrlSource(f"rtp://127.0.0.1:{port}")
-        chunks = []
-        for chunk in source.chunks():
-            chunks.append(chunk)
-            if chunk.end_sample > SAMPLE_RATE_HZ:
-                source.close()
-    finally:
-        sender.kill()
-        sender.wait()
-    assert_one_clock(chunks)
-    heard = np.concatenate([chunk.samples for chunk in chunks])
-    assert np.sqrt(np.mean(heard[SAMPLE_RATE_HZ // 2 :] ** 2)) > 0.05
+    address = f"rtp://127.0.0.1:{free_port(socket.SOCK_DGRAM)}"
+    with sending("-c:a", "aac", "-f", "rtp_mpegts", address):
+        heard = first_second(UrlSource(address))
+    assert loudness(heard[SAMPLE_RATE_HZ // 2 :]) > 0.05
 
 
 def test_where_nobody_answers_or_nothing_sounds_the_error_says_so() -> None:
@@ -215,9 +221,7 @@ def test_where_nobody_answers_or_nothing_sounds_the_error_says_so() -> None:
         pytest.raises(SourceError, match=r"cannot open http.*Invalid data"),
     ):
         list(UrlSource(url).chunks())
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        port = closed.getsockname()[1]
+    port = free_port()
     with pytest.raises(SourceError, match=rf"cannot open http://127.0.0.1:{port}/x: Connection refused; check"):
         list(UrlSource(f"http://127.0.0.1:{port}/x").chunks())
 
@@ -237,6 +241,10 @@ def decoded(url: str) -> tuple[list[DecodedAudio], str]:
     except SourceError as error:
         return runs, str(error)
     return runs, ""
+
+
+def length_s(runs: list[DecodedAudio]) -> float:
+    return sum(len(run.samples) / run.rate_hz for run in runs)
 
 
 def make(path: Path, *arguments: str) -> bytes:
@@ -264,7 +272,7 @@ def test_a_station_that_changes_its_title_is_heard_on(
     with how(b"".join(links)) as url:
         runs, end = decoded(url)
     assert ("the other side ended it" in end) is (how is sent)
-    assert sum(len(run.samples) / run.rate_hz for run in runs) == pytest.approx(2.0 * len(links), abs=0.1)
+    assert length_s(runs) == pytest.approx(2.0 * len(links), abs=0.1)
     assert max(np.abs(run.samples).max() for run in runs) < 0.2  # ffmpeg's sine has a peak of 1/8
 
 
@@ -274,29 +282,8 @@ def test_ogg_flac_that_is_joined_in_its_middle_misses_nothing(tmp_path: Path, ca
     headers = [page for page in pages if page[6:14] == bytes(8)]
     with sent(*headers, *pages[len(pages) // 2 :]) as url:
         runs, _ = decoded(url)
-    assert 0.5 < sum(len(run.samples) / run.rate_hz for run in runs) < 1.5
+    assert 0.5 < length_s(runs) < 1.5
     assert "missing" not in caplog.text
-
-
-def test_a_title_that_is_not_utf_8_keeps_no_station_from_being_heard(tmp_path: Path) -> None:
-    data = make(tmp_path / "a.ogg", "-c:a", "libopus", "-metadata", "title=Caf@")
-    assert b"Caf@" in data
-    pages = [b"OggS" + page for page in data.split(b"OggS")[1:]]
-    pages[1] = pages[1].replace(b"Caf@", b"Caf\xe9")
-    pages[1] = pages[1][:22] + ogg_checksum(pages[1]).to_bytes(4, "little") + pages[1][26:]
-    with served(b"".join(pages)) as url:
-        runs, end = decoded(url)
-    assert end == ""
-    assert sum(len(run.samples) / run.rate_hz for run in runs) == pytest.approx(2.0, abs=0.1)
-
-
-def ogg_checksum(page: bytes) -> int:
-    value = 0
-    for byte in page[:22] + bytes(4) + page[26:]:
-        value ^= byte << 24
-        for _ in range(8):
-            value = (value << 1) ^ (0x04C11DB7 if value & 0x80000000 else 0)
-    return value & 0xFFFFFFFF
 
 
 def test_a_playlist_behind_an_address_leads_to_what_it_names(tmp_path: Path) -> None:
@@ -305,24 +292,17 @@ def test_a_playlist_behind_an_address_leads_to_what_it_names(tmp_path: Path) -> 
         with served(f"[playlist]\nFile1={dead}\nFile2={song}\n".encode()) as inner, served(inner.encode()) as url:
             runs, end = decoded(url)
     assert end == ""
-    assert sum(len(run.samples) / run.rate_hz for run in runs) == pytest.approx(2.0, abs=0.1)
+    assert length_s(runs) == pytest.approx(2.0, abs=0.1)
 
 
-def test_an_hls_programme_is_heard_through_its_master(tmp_path: Path) -> None:
+def test_an_hls_programme_is_heard_through_its_master(tmp_path: Path, served_folder: Callable[[Path], str]) -> None:
     folder = tmp_path / "hls"
     folder.mkdir()
     make(folder / "media.m3u8", "-c:a", "aac", "-hls_time", "1", "-hls_list_size", "0")
     (folder / "master.m3u8").write_text("#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=64000\nmedia.m3u8\n")
-    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    try:
-        runs, end = decoded(f"http://127.0.0.1:{server.server_address[1]}/master.m3u8")
-    finally:
-        server.shutdown()
-        server.server_close()
+    runs, end = decoded(f"{served_folder(folder)}/master.m3u8")
     assert end == ""
-    assert sum(len(run.samples) / run.rate_hz for run in runs) == pytest.approx(2.0, abs=0.1)
+    assert length_s(runs) == pytest.approx(2.0, abs=0.1)
 
 
 ID3_WITHOUT_END = b"ID3\x04\0\0\x7f\x7f\x7f\x7fTXXX\x7f\x7f\x7f\0\0\0"
@@ -347,11 +327,6 @@ def test_a_hostile_station_is_given_up(begins: bytes, forever: bytes, message: s
     assert "\n" not in end
 
 
-def test_a_station_whose_playlist_is_itself_is_given_up() -> None:
-    with served(b"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nfile\n") as url:
-        assert decoded(url) == ([], f"cannot open {url}: playlists name playlists more than 3 deep")
-
-
 @pytest.mark.parametrize("entry", ["file:///etc/passwd", "concat:/etc/passwd", "data:audio/wav;base64,"])
 def test_a_playlist_behind_an_address_names_no_local_file(entry: str) -> None:
     with served(f"#EXTM3U\n{entry}\n".encode()) as url:
@@ -361,27 +336,13 @@ def test_a_playlist_behind_an_address_names_no_local_file(entry: str) -> None:
 
 
 def test_a_described_session_is_heard(tmp_path: Path) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1] & ~1
+    port = free_port(socket.SOCK_DGRAM) & ~1
     description = tmp_path / "studio.sdp"
     description.write_text(
         "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=Studio\nc=IN IP4 127.0.0.1\nt=0 0\n"
         f"m=audio {port} RTP/AVP 98\na=rtpmap:98 L24/48000/2\n"
     )
-    send = ["ffmpeg", "-v", "error", "-re", "-f", "lavfi", "-i", "sine=440:duration=30", "-ar", "48000", "-ac", "2"]
-    send += ["-c:a", "pcm_s24be", "-payload_type", "98", "-f", "rtp", f"rtp://127.0.0.1:{port}"]
-    sender = subprocess.Popen(send, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    try:
-        source = SessionSource(description)
-        chunks = []
-        for chunk in source.chunks():
-            chunks.append(chunk)
-            if chunk.end_sample > SAMPLE_RATE_HZ:
-                source.close()
-    finally:
-        sender.kill()
-        sender.wait()
-    assert_one_clock(chunks)
-    heard = np.concatenate([chunk.samples for chunk in chunks])
-    assert np.sqrt(np.mean(heard[SAMPLE_RATE_HZ // 2 :] ** 2)) > 0.05
+    audio = ["-ar", "48000", "-ac", "2", "-c:a", "pcm_s24be", "-payload_type", "98"]
+    with sending(*audio, "-f", "rtp", f"rtp://127.0.0.1:{port}"):
+        heard = first_second(SessionSource(description))
+    assert loudness(heard[SAMPLE_RATE_HZ // 2 :]) > 0.05

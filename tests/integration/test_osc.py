@@ -5,9 +5,6 @@ Loads the shipped model and lets it listen for some seconds: some 20 s altogethe
 
 import contextlib
 import json
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import defaultdict
@@ -15,7 +12,7 @@ from collections import defaultdict
 import numpy as np
 import pytest
 import websockets.sync.client
-from helpers import wait_for
+from helpers import PATIENCE_S, wait_for
 from pythonosc.dispatcher import Dispatcher
 from pythonosc.osc_server import BlockingOSCUDPServer
 from pythonosc.osc_tcp_server import ThreadingOSCTCPServer
@@ -23,8 +20,6 @@ from pythonosc.udp_client import SimpleUDPClient
 
 from stream_mer.config import EngineSettings
 from stream_mer.emotion.checkpoint import find_model
-
-PATIENCE_S = 60.0
 
 SEEN = 0.0025
 """How far a value may be off that is not worth a message of its own, before the next refresh."""
@@ -61,34 +56,6 @@ def receiver(kind, **options):
         receiver.stop()
 
 
-class Served:
-    """A running ``stream-mer serve``: what it printed at first, and a websocket."""
-
-    def __init__(self, *options):
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "stream_mer", "serve", "--port", "0", "--no-lyrics", *options],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self.said = ""
-        while "Stop with" not in self.said:
-            line = self.process.stdout.readline()
-            assert line, self.process.stderr.read()
-            self.said += line
-
-    def word_after(self, label):
-        return next(line.split()[-1] for line in self.said.splitlines() if line.strip().startswith(label))
-
-    def end(self):
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGINT)
-        try:
-            return self.process.communicate(timeout=PATIENCE_S)
-        finally:
-            self.process.kill()
-
-
 class Screen:
     """A websocket client that reads emotions."""
 
@@ -105,18 +72,18 @@ class Screen:
 
 
 @pytest.fixture(scope="module")
-def show():
+def show(started):
     with (
         receiver(BlockingOSCUDPServer) as visuals,
         receiver(ThreadingOSCTCPServer, mode="1.0") as desk,
         contextlib.ExitStack() as stack,
     ):
-        served = Served(
+        served = started(
+            *("-m", "stream_mer", "serve", "--port", 0, "--no-lyrics"),
             *("--osc", f"127.0.0.1:{visuals.port}"),
             *("--osc", f"demo=eos@127.0.0.1:{desk.port}"),
             *("--osc-in", "0"),
         )
-        stack.callback(served.end)
         socket = stack.enter_context(websockets.sync.client.connect(served.word_after("websocket"), ping_interval=None))
         socket.send('{"type":"identify","subscribe":[{"events":["emotion"]}]}')
         tablet = SimpleUDPClient("127.0.0.1", int(served.word_after("OSC in").rpartition(":")[2]))
@@ -201,7 +168,7 @@ def test_a_blackout_reaches_the_desk_and_an_override_ends_by_itself(show):
 def test_at_the_end_it_says_goodbye(show):
     served, _, visuals, _, tablet = show
     tablet.send_message("/mer/control/frz", 1)
-    _, complaints = served.end()
-    assert served.process.returncode == 0
+    code, complaints = served.end()
+    assert code == 0
     wait_for(lambda: visuals.newest("/mer/demo/alive") == 0.0, "the farewell")
     assert "Traceback" not in complaints

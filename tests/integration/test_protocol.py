@@ -3,23 +3,20 @@
 import asyncio
 import contextlib
 import json
-import shutil
-import subprocess
 
 import jsonschema
 import pytest
 import websockets.asyncio.client
+from helpers import PATIENCE_S
 from websockets.exceptions import ConnectionClosed
 
 from stream_mer.config import ServeSettings
-from stream_mer.server import messages as wire
+from stream_mer.event_json import kind_of
 from stream_mer.server.hub import Hub
-from stream_mer.server.messages import asyncapi, json_schema
+from stream_mer.server.messages import CLIENT_TYPES, SERVER_TYPES, asyncapi, json_schema
 from stream_mer.server.server import Server
 from stream_mer.sources.remote import RemoteSource
 from tools.examples import CHANGE, FRAME, LEVELS, LINE, STATUS
-
-PATIENCE_S = 60.0
 
 SAID = [
     {"type": "identify", "client": {"name": "recorder", "kind": "test"}, "resume": {"session": "x", "last_seq": {}}},
@@ -65,44 +62,27 @@ async def record() -> list[dict]:
     return heard
 
 
-def kinds(union) -> set[str]:
-    return {str(one.__struct_config__.tag) for one in union.__args__}
-
-
 async def test_every_message_of_a_recorded_session_fits_both_documents():
     heard = await record()
-    assert {message["type"] for message in heard} == kinds(wire.ServerMessage) - {"ping"}, "the server never pings"
-    assert {message["type"] for message in SAID} == kinds(wire.ClientMessage)
+    assert {message["type"] for message in heard} == {*map(kind_of, SERVER_TYPES)} - {"ping"}, "the server never pings"
+    assert {message["type"] for message in SAID} == {*map(kind_of, CLIENT_TYPES)}
     document = asyncapi()
     components = json.loads(json.dumps(document["components"]).replace("#/components/", "#/$defs/"))
     schema = jsonschema.Draft202012Validator(json_schema())
+    for operation, messages in (("tell", heard), ("hear", SAID)):
+        listed = {one["$ref"].rpartition("/")[2] for one in document["operations"][operation]["messages"]}
+        assert {message["type"] for message in messages} <= listed
     for message in (*heard, *SAID):
         schema.validate(message)
         reference = document["components"]["messages"][message["type"]]["payload"]["$ref"].rpartition("/")[2]
         jsonschema.Draft202012Validator({"$ref": f"#/$defs/schemas/{reference}", "$defs": components}).validate(message)
 
 
-async def test_the_documents_say_who_may_send_what_in_a_recorded_session():
-    document = asyncapi()
-
-    def listed(operation: str) -> set[str]:
-        return {one["$ref"].rpartition("/")[2] for one in document["operations"][operation]["messages"]}
-
-    assert {message["type"] for message in await record()} <= listed("tell")
-    assert {message["type"] for message in SAID} <= listed("hear")
-
-
 @pytest.fixture(scope="module")
-def asyncapi_specification(tmp_path_factory) -> dict:
+def asyncapi_specification(tmp_path_factory, npm_install) -> dict:
     """The schema of AsyncAPI 3.0.0 itself, from npm."""
-    if shutil.which("npm") is None:
-        pytest.skip("npm is not installed")
     folder = tmp_path_factory.mktemp("asyncapi")
-    command = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "@asyncapi/specs@6"]
-    try:
-        subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=120)
-    except (subprocess.SubprocessError, OSError) as exc:
-        pytest.skip(f"@asyncapi/specs could not be had from npm: {exc}")
+    npm_install(folder, "@asyncapi/specs@6")
     return json.loads((folder / "node_modules/@asyncapi/specs/schemas/3.0.0.json").read_text())
 
 

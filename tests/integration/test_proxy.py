@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+from helpers import PATIENCE_S
 
 from stream_mer import connect
 from stream_mer.config import ServeSettings
@@ -24,7 +25,6 @@ from stream_mer.server.server import Server
 from tools.examples import FRAME, STATUS
 
 RECIPES = Path(__file__).parents[2] / "docs" / "recipes"
-PATIENCE_S = 60.0
 TOKEN = "open-sesame-open"  # noqa: S105 - of a test
 
 

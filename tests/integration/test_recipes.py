@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 import websockets
+from helpers import PATIENCE_S
 
 from stream_mer.server.server import Server
 from tools.examples import CHANGE, FRAME, LINE
@@ -27,8 +28,6 @@ RECIPES = DOCS / "recipes"
 PY5 = "py5==0.10.12a0"
 """Brings the core.jar of Processing 4, which no package registry has under its own name."""
 
-PATIENCE_S = 60.0
-"""How long a test waits for what must come; it says nothing of how fast it comes."""
 
 SAD = replace(FRAME, valence=-0.5, arousal=-0.5, category="sad")
 

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import json
 import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
-import websockets.asyncio.client
+from helpers import PATIENCE_S, until
+from talking import talking
 
 from stream_mer.config import ServeSettings
 from stream_mer.outputs.recording.format import MESSAGES, open_recording
@@ -30,7 +27,6 @@ from stream_mer.sources.file import FileSource
 from stream_mer.types import ControlCommand, EmotionFrame, OverrideValues
 from tools.examples import CHANGE, FRAME, LINE, STATUS
 
-PATIENCE_S = 120.0
 SETTINGS = ServeSettings(port=0)
 INFO = ServerInfo(window_s=10.0, hop_s=0.5)
 KINDS = ("emotion", "lyrics", "change", "status")
@@ -38,19 +34,12 @@ KINDS = ("emotion", "lyrics", "change", "status")
 
 async def everything(server: Server, streams: tuple[str, ...]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """``hello``, and all that the server remembers, as a client gets it that comes back and saw nothing."""
-    async with websockets.asyncio.client.connect(server.stream_url) as client:
-        greeting = json.loads(await client.recv())
+    async with talking(server) as client:
+        greeting = await client.read()
         last_seq = {stream: dict.fromkeys(KINDS, -1) for stream in streams}
-        resume = {"session": greeting["session"], "last_seq": last_seq}
-        await client.send(json.dumps({"type": "identify", "resume": resume}))
-        await client.send('{"type": "ping"}')  # whose answer comes behind all that
-        ready = json.loads(await client.recv())
+        ready = await client.ask("identify", resume={"session": greeting["session"], "last_seq": last_seq})
         assert ready["resumed"] is True
-        messages = []
-        async with asyncio.timeout(PATIENCE_S):
-            while (message := json.loads(await client.recv()))["type"] != "pong":
-                messages.append(message)
-        return greeting, messages
+        return greeting, await client.all_so_far()
 
 
 async def test_what_clients_got_they_get_again(tmp_path: Path) -> None:
@@ -80,9 +69,7 @@ async def test_what_clients_got_they_get_again(tmp_path: Path) -> None:
     seen: list[tuple[dict[str, Any], list[dict[str, Any]]]] = []
 
     async def watch(server: Server) -> None:
-        async with asyncio.timeout(PATIENCE_S):
-            while again.statistics().published.get(("bar", "status")) is None:  # noqa: ASYNC110 - another thread's
-                await asyncio.sleep(0.01)
+        await until(lambda: ("bar", "status") in again.statistics().published)
         seen.append(await everything(server, recording.streams))
         signal.raise_signal(signal.SIGINT)
 
@@ -104,68 +91,33 @@ async def test_what_clients_got_they_get_again(tmp_path: Path) -> None:
     }
 
 
-Serve = Callable[..., subprocess.Popen[str]]
-
-
-@pytest.fixture
-def stream_mer(request: pytest.FixtureRequest) -> Serve:
-    def start(*arguments: object) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "stream_mer", *map(str, arguments)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-
-        def end() -> None:
-            process.kill()
-            process.wait(PATIENCE_S)
-            assert process.stdout is not None
-            process.stdout.close()
-
-        request.addfinalizer(end)
-        return process
-
-    return start
-
-
-async def websocket_of(process: subprocess.Popen[str]) -> str:
-    """The address that it prints."""
-    assert process.stdout is not None
-    async with asyncio.timeout(PATIENCE_S):
-        while True:
-            line = await asyncio.to_thread(process.stdout.readline)
-            assert line, "it ended before it served"
-            if "websocket" in line:
-                return line.split()[-1]
-
-
 async def frames(url: str, n: int) -> list[dict[str, Any]]:
-    async with asyncio.timeout(PATIENCE_S), websockets.asyncio.client.connect(url) as client:
-        await client.recv()
-        await client.send('{"type":"identify"}')
-        found: list[dict[str, Any]] = []
-        while len(found) < n:
-            message = json.loads(await client.recv())
-            if message["type"] == "emotion":
-                found.append(message)
-        return found
+    async with talking(url) as client:
+        await client.ask("identify")
+        return [await client.until("emotion") for _ in range(n)]
 
 
 async def test_a_show_whose_server_is_killed_can_be_played(
-    stream_mer: Serve, tiny_model: Path, tmp_path: Path, music: Callable[..., Any], write_wav: Callable[..., Path]
+    started: Callable[..., Any],
+    tiny_model: Path,
+    tmp_path: Path,
+    music: Callable[..., Any],
+    write_wav: Callable[..., Path],
 ) -> None:
     song = write_wav(tmp_path / "song.wav", music(30.0))
     shows = tmp_path / "shows"
-    serving = stream_mer(
-        *("serve", "--source", f"hall={song}", "--port", 0, "--model", tiny_model, "--no-lyrics", "--hop", 0.2),
-        *("--record", shows, "--record-audio"),
-    )
-    live = await frames(await websocket_of(serving), 8)
+    serve = ("-m", "stream_mer", "serve", "--source", f"hall={song}", "--model", tiny_model)
+    options = ("--port", 0, "--no-lyrics", "--hop", 0.2, "--record", shows, "--record-audio")
+    serving = await asyncio.to_thread(started, *serve, *options)
+    live = await frames(serving.word_after("websocket"), 8)
     # What is older than a flush is on disk; a frame is written before or after any client gets it.
     recorded: list[Any] = []
     async with asyncio.timeout(PATIENCE_S):
         while len(recorded) < live[-1]["index"] + 1:
             await asyncio.sleep(0.1)
             recorded = [one for one in open_recording(shows).events() if isinstance(one.event, EmotionFrame)]
-    serving.kill()
-    await asyncio.to_thread(serving.wait, PATIENCE_S)
+    serving.process.kill()
+    await asyncio.to_thread(serving.process.wait, PATIENCE_S)
 
     recording = open_recording(shows)
     assert b'"ended":true' not in (recording.folder / MESSAGES).read_bytes()
@@ -183,10 +135,10 @@ async def test_a_show_whose_server_is_killed_can_be_played(
         visuals.bind(("127.0.0.1", 0))
         visuals.settimeout(PATIENCE_S)
         to = f"127.0.0.1:{visuals.getsockname()[1]}"
-        replaying = stream_mer("replay", shows, "--port", 0, "--speed", 2, "--loop", "--osc", to)
-        for message in await frames(await websocket_of(replaying), 4):
+        options = ("--port", 0, "--speed", 2, "--loop", "--osc", to)
+        replaying = await asyncio.to_thread(started, "-m", "stream_mer", "replay", shows, *options)
+        for message in await frames(replaying.word_after("websocket"), 4):
             assert message["stream"] == "hall"
         packet = await asyncio.to_thread(visuals.recv, 4096)
         assert packet.startswith(b"/"), "outputs follow a recording as they follow a show"
-    replaying.send_signal(signal.SIGINT)
-    assert await asyncio.to_thread(replaying.wait, PATIENCE_S) == 0
+    assert (await asyncio.to_thread(replaying.end))[0] == 0

@@ -1,4 +1,4 @@
-"""The server as its clients meet it: real websockets, real HTTP, clients that behave and clients that do not."""
+"""The server as its clients meet it: websockets and HTTP, requests, limits, and clients that do not behave."""
 
 import asyncio
 import base64
@@ -9,99 +9,51 @@ import json
 import logging
 import os
 import socket
+import ssl
 import struct
 import sys
-import threading
 from dataclasses import replace
 
 import pytest
+import trustme
 import websockets.asyncio.client
-from helpers import until
+from helpers import PATIENCE_S, until
 from rich.console import Console
+from talking import Talk, talking
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from stream_mer import connect
 from stream_mer.config import ServeSettings
-from stream_mer.errors import ServeError, SettingError
+from stream_mer.errors import ServeError
 from stream_mer.server import messages as wire
 from stream_mer.server import server as server_module
-from stream_mer.server.client import connect
+from stream_mer.server.client import client_tls_context
 from stream_mer.server.hub import Hub
 from stream_mer.server.server import Server
-from stream_mer.server.session import ServerInfo
 from stream_mer.server.terminal import listen
-from tools.examples import CHANGE, FRAME, LINE, STATUS
+from stream_mer.types import ControlCommand, EmotionFrame, OverrideValues
+from tools.examples import CHANGE, FRAME, LEVELS, LINE, STATUS
 
-PATIENCE_S = 60.0
-"""How long a test waits for what must come; it says nothing of how fast it comes."""
-
-TOKEN = "open sesame, open"  # noqa: S105 - of a test
+TOKEN, DESK = "open sesame, open", "the light desk's own"
 
 
 @pytest.fixture
 def hub():
-    return Hub()
-
-
-@contextlib.asynccontextmanager
-async def raw_client(server, **options):
-    async with websockets.asyncio.client.connect(server.stream_url, **options) as client:
-        yield client
-
-
-async def receive(client) -> dict:
-    async with asyncio.timeout(PATIENCE_S):
-        return json.loads(await client.recv())
-
-
-async def receive_type(client, kind: str) -> dict:
-    while True:
-        message = await receive(client)
-        if message["type"] == kind:
-            return message
-
-
-async def closed_with(client) -> tuple[list[dict], int]:
-    """Read to the end: what came, and the close code."""
-    messages = []
-    with contextlib.suppress(ConnectionClosed):
-        while True:
-            messages.append(await receive(client))
-    return messages, client.close_code
-
-
-async def identify(client, /, **fields) -> dict:
-    await client.send(json.dumps({"type": "identify", **fields}))
-    return await receive_type(client, "ready")
-
-
-async def test_hello_comes_first_and_says_what_this_is(hub):
+    hub = Hub()
     hub.sink("main")
-    settings, info = ServeSettings(port=0, max_clients=7), ServerInfo(window_s=12.0, hop_s=0.25)
-    async with Server(hub, settings, info) as server, raw_client(server) as client:
-        hello = await receive(client)
-    assert hello["type"] == "hello"
-    assert hello["protocol"] == "mer.v1"
-    assert hello["server"].startswith("stream-mer/")
-    assert hello["auth_required"] is False
-    assert hello["session"] == hub.session
-    assert hello["streams"] == ["main"]
-    assert hello["categories"] == ["happy", "angry", "sad", "relaxed"]
-    assert hello["clusters"] == ["C1", "C2", "C3", "C4", "C5"]
-    assert hello["va_range"] == [-1, 1]
-    assert (hello["window_s"], hello["hop_s"]) == (12.0, 0.25)
-    assert hello["limits"]["max_clients"] == 7
+    return hub
 
 
 async def test_a_client_that_never_identifies_gets_the_newest_and_then_every_event(hub, serving):
     sink = hub.sink("main")
     for event in (STATUS, CHANGE, FRAME, LINE):
         sink.publish(event)
-    async with serving(hub, identify_timeout_s=0.05) as server, raw_client(server) as client:
-        first = [(await receive(client))["type"] for _ in range(4)]
+    async with serving(hub, identify_timeout_s=0.05) as server, talking(server) as client:
+        first = [(await client.read())["type"] for _ in range(4)]
         assert first == ["hello", "status", "emotion", "lyrics"]
         for event in (replace(FRAME, index=85), CHANGE, LINE, STATUS):
             sink.publish(event)
-        then = [await receive(client) for _ in range(4)]
+        then = [await client.read() for _ in range(4)]
     assert [(message["type"], message["seq"]) for message in then] == [
         ("emotion", 1),
         ("change", 1),
@@ -114,62 +66,23 @@ async def test_identify_is_answered_with_ready_and_its_snapshot_and_then_events(
     sink = hub.sink("main")
     sink.publish(STATUS)
     sink.publish(FRAME)
-    async with serving(hub) as server, raw_client(server) as client:
-        await receive(client)
-        ready = await identify(client, client={"name": "test", "kind": "test"})
+    async with serving(hub) as server, talking(server) as client:
+        await client.read()
+        ready = await client.ask("identify", client={"name": "test", "kind": "test"})
         assert {entry["message"]["type"] for entry in ready["snapshot"]} == {"status", "emotion"}
         assert all(entry["age_s"] >= 0 for entry in ready["snapshot"])
         assert len(ready["client_id"]) == 8
         sink.publish(replace(FRAME, index=99))
-        assert (await receive(client))["index"] == 99
-
-
-async def test_a_subscription_keeps_the_rest_away(hub, serving):
-    sink = hub.sink("main")
-    async with serving(hub) as server, raw_client(server) as client:
-        await receive(client)
-        ready = await identify(client, subscribe=[{"streams": ["main"], "events": ["change", "dance"], "max_hz": 5}])
-        assert ready["granted"] == [{"streams": ["main"], "events": ["change"], "max_hz": 5.0}]
-        for event in (FRAME, LINE, STATUS, CHANGE):
-            sink.publish(event)
-        assert (await receive(client))["type"] == "change"
-
-
-async def test_events_of_many_threads_arrive_in_the_order_of_their_seq(hub, serving):
-    sink = hub.sink("main")
-    async with serving(hub, queued_messages=2000) as server, raw_client(server) as client:
-        await receive(client)
-        await identify(client)
-        threads = [
-            threading.Thread(target=lambda: [sink.publish(replace(LINE, segment=i)) for i in range(100)])
-            for _ in range(4)
-        ]
-        for thread in threads:
-            thread.start()
-        seqs = [(await receive(client))["seq"] for _ in range(400)]
-        for thread in threads:
-            thread.join()
-    assert seqs == list(range(400))
-
-
-async def test_ping_is_answered_with_its_id_and_time(hub, serving):
-    async with serving(hub) as server, raw_client(server) as client:
-        await client.send('{"type":"ping","id":"x7","t":12.5}')
-        assert await receive_type(client, "pong") == {"type": "pong", "id": "x7", "t": 12.5}
+        assert (await client.read())["index"] == 99
 
 
 @pytest.mark.parametrize("number", ["7", "-1", "1234.5", "1e-3", "123456789012345678901234567890", '"x7"', "null"])
 async def test_an_id_is_whatever_the_client_counts_with(hub, serving, number):
-    async with serving(hub) as server, raw_client(server) as client:
-        for kind, answer in (("ping", "pong"), ("subscribe", "result")):
-            await client.send(f'{{"type":"{kind}","id":{number}}}')
-            assert (await receive_type(client, answer))["id"] == json.loads(number)
-
-
-async def test_unknown_fields_of_a_client_are_ignored(hub, serving):
-    async with serving(hub) as server, raw_client(server) as client:
-        await client.send('{"type":"ping","id":1,"colour":"blue"}')
-        assert (await receive_type(client, "pong"))["id"] == 1
+    async with serving(hub) as server, talking(server) as client:
+        await client.send(f'{{"type":"ping","id":{number},"t":12.5}}')
+        assert await client.until("pong") == {"type": "pong", "id": json.loads(number), "t": 12.5}
+        await client.send(f'{{"type":"subscribe","id":{number}}}')
+        assert (await client.until("result"))["id"] == json.loads(number)
 
 
 @pytest.mark.parametrize(
@@ -185,68 +98,45 @@ async def test_unknown_fields_of_a_client_are_ignored(hub, serving):
     ],
     ids=["no json", "no object", "unknown type", "bad field", "binary", "oversize", "bottomless"],
 )
-async def test_a_bad_message_is_explained_and_ends_the_connection_with_4400(hub, serving, bad, words):
-    async with serving(hub) as server, raw_client(server) as client:
+async def test_a_bad_message_is_explained_and_ends_its_connection_alone(hub, serving, bad, words):
+    async with serving(hub) as server, talking(server) as client, talking(server) as good:
+        await good.ask("identify")
         await client.send(bad)
-        messages, code = await closed_with(client)
-    assert code == 4400
-    assert messages[-1]["type"] == "error"
-    assert messages[-1]["fatal"] is True
-    assert messages[-1]["code"] == 4400
-    assert words in messages[-1]["message"]
+        (*_, error), code = await client.closed_with()
+        hub.sink("main").publish(FRAME)
+        await good.until("emotion")
+    assert (code, error["type"], error["code"], error["fatal"]) == (4400, "error", 4400, True)
+    assert words in error["message"]
 
 
-async def test_a_huge_message_is_cut_off_unread(hub, serving):
-    async with serving(hub) as server, raw_client(server) as client:
-        with contextlib.suppress(ConnectionClosed):
+async def test_a_huge_message_is_cut_off_unread_and_too_many_end_with_4429(hub, serving):
+    async with serving(hub, max_messages_per_s=1) as server:
+        async with talking(server) as client:
             await client.send("x" * 200_000)
-        assert (await closed_with(client))[1] == 1009
-
-
-async def test_too_many_messages_end_with_4429(hub, serving):
-    async with serving(hub, max_messages_per_s=1) as server, raw_client(server) as client:
-        with contextlib.suppress(ConnectionClosed):
+            assert (await client.closed_with())[1] == 1009
+        async with talking(server) as client:
             for i in range(200):
-                await client.send(json.dumps({"type": "ping", "id": i}))
-        messages, code = await closed_with(client)
+                await client.say("ping", id=i)
+            (*_, error), code = await client.closed_with()
     assert code == 4429
-    assert messages[-1]["retry_after_s"] > 0
+    assert error["retry_after_s"] > 0
 
 
-async def test_one_bad_client_does_not_disturb_another(hub, serving):
-    sink = hub.sink("main")
-    async with serving(hub) as server, raw_client(server) as good, raw_client(server) as bad:
-        await receive(good)
-        await identify(good)
-        await bad.send("garbage")
-        await closed_with(bad)
-        sink.publish(FRAME)
-        assert (await receive(good))["type"] == "emotion"
-
-
-async def test_stopping_tells_every_client_and_closes_with_1001(hub, serving):
-    async with serving(hub) as server, raw_client(server) as one, raw_client(server) as two:
-        await receive(one)
-        await identify(one)
-        await receive(two)
-        stopping = asyncio.create_task(server.stop())
+@pytest.mark.parametrize(
+    ("reason", "told", "retry_after_s"),
+    [(1001, "the server is shutting down", None), (1012, "the server restarts", 1.0)],
+)
+async def test_stopping_tells_every_client_why(hub, serving, reason, told, retry_after_s):
+    async with serving(hub) as server, talking(server) as one, talking(server) as two:
+        await one.ask("identify")
+        await two.read()
+        stopping = asyncio.create_task(server.stop(reason))
         for client in (one, two):
-            messages, code = await closed_with(client)
-            assert code == 1001
-            assert messages[-1]["message"] == "the server is shutting down"
+            (*_, error), code = await client.closed_with()
+            assert (code, error["message"], error["retry_after_s"]) == (reason, told, retry_after_s)
         async with asyncio.timeout(PATIENCE_S):
             await stopping
     assert hub.client_count == 0
-
-
-async def test_a_restart_says_so(hub, serving):
-    async with serving(hub) as server, raw_client(server) as client:
-        await receive(client)
-        stopping = asyncio.create_task(server.stop(1012))
-        messages, code = await closed_with(client)
-        await stopping
-    assert code == 1012
-    assert messages[-1]["retry_after_s"] == 1.0
 
 
 def open_and_never_read(port: int) -> socket.socket:
@@ -266,39 +156,27 @@ async def test_a_client_that_never_reads_is_cut_off_and_the_other_one_misses_not
     caplog.set_level(logging.DEBUG, "stream_mer.server.session")
     sink = hub.sink("main")
     settings = {"identify_timeout_s": 0.05, "stuck_after_s": 0.5, "queued_messages": 8, "close_timeout_s": 30.0}
-    async with serving(hub, **settings) as server, raw_client(server) as healthy:
-        await receive(healthy)
-        await identify(healthy)
+    async with serving(hub, **settings) as server, talking(server) as healthy:
+        await healthy.read()
+        await healthy.ask("identify")
         stuck = open_and_never_read(server.port)
         await until(lambda: hub.client_count == 2)
         got = 0
         while not any("closing with 4410" in record.getMessage() for record in caplog.records):
             sink.publish(replace(LINE, segment=got, text="la " * 300))
             sink.publish(replace(FRAME, index=got))
-            assert (await receive_type(healthy, "lyrics"))["segment"] == got
-            assert (await receive_type(healthy, "emotion"))["index"] == got
+            assert (await healthy.until("lyrics"))["segment"] == got
+            assert (await healthy.until("emotion"))["index"] == got
             got += 1
             assert got < 20_000, "the stuck client was never noticed"
         assert got > 8
         # It wakes up at last: the reason is the last thing that it finds.
-        data = await asyncio.to_thread(read_to_end, stuck)
+        data = await asyncio.to_thread(hung_up_on, stuck, 4410)
         assert b'"code":4410' in data
         assert struct.pack(">H", 4410) in data
         await until(lambda: hub.client_count == 1)
         sink.publish(STATUS)
-        assert (await receive(healthy))["type"] == "status"
-
-
-def read_to_end(raw: socket.socket, code: int = 4410) -> bytes:
-    raw.settimeout(PATIENCE_S)
-    data = b""
-    with contextlib.suppress(ConnectionResetError):
-        while piece := raw.recv(65_536):
-            data += piece
-            if struct.pack(">H", code) in data[-200:]:
-                break
-    raw.close()
-    return data
+        assert (await healthy.read())["type"] == "status"
 
 
 async def test_a_slow_client_gets_the_newest_and_is_told_what_it_missed(hub, serving):
@@ -339,13 +217,13 @@ async def test_a_client_that_never_reads_does_not_hold_up_a_stop(hub, serving):
 async def test_who_answers_no_ping_of_the_websocket_is_taken_for_gone(hub, serving):
     async with serving(hub, pong_timeout_s=0.1) as server:
         gone = open_and_never_read(server.port)
-        data = await asyncio.to_thread(read_to_end, gone, 1011)
+        data = await asyncio.to_thread(hung_up_on, gone, 1011)
         assert struct.pack(">H", 1011) in data
 
 
 async def test_who_answers_its_pings_stays(hub, serving, loop_time):
     pong_timeout_s = 3000.0
-    async with serving(hub, pong_timeout_s=pong_timeout_s) as server, raw_client(server, ping_interval=None) as client:
+    async with serving(hub, pong_timeout_s=pong_timeout_s) as server, talking(server, ping_interval=None) as client:
         (connection,) = server._servers[0].connections
         sent: list[bytes] = []
         ping = connection.protocol.send_ping
@@ -359,35 +237,35 @@ async def test_who_answers_its_pings_stays(hub, serving, loop_time):
             loop_time.pass_s(pong_timeout_s + 1)
             await until(lambda count=count: len(sent) == count and not connection.pending_pings)
             await client.send('{"type":"ping"}')
-            assert (await receive_type(client, "pong"))["type"] == "pong"
+            assert (await client.until("pong"))["type"] == "pong"
 
 
 async def test_with_a_token_nothing_is_told_before_it_is_shown(hub, serving):
     hub.sink("main").publish(FRAME)
-    async with serving(hub, token=TOKEN, identify_timeout_s=0.2) as server, raw_client(server) as silent:
-        messages, code = await closed_with(silent)
+    async with serving(hub, token=TOKEN, identify_timeout_s=0.2) as server, talking(server) as silent:
+        messages, code = await silent.closed_with()
         assert [message["type"] for message in messages] == ["hello", "error"]
         assert messages[0]["auth_required"] is True
         assert code == 4408
     async with serving(hub, token=TOKEN, identify_timeout_s=PATIENCE_S) as server:
         for wrong in ("open", None):
-            async with raw_client(server) as client:
+            async with talking(server) as client:
                 await client.send(json.dumps({"type": "identify", "token": wrong}))
-                messages, code = await closed_with(client)
+                messages, code = await client.closed_with()
                 assert [message["type"] for message in messages] == ["hello", "error"]
                 assert code == 4401
-        async with raw_client(server) as client:
-            assert (await identify(client, token=TOKEN))["snapshot"]
+        async with talking(server) as client:
+            assert (await client.ask("identify", token=TOKEN))["snapshot"]
 
 
 async def test_a_token_may_come_in_the_header(hub, serving):
     hub.sink("main").publish(FRAME)
     async with serving(hub, token=TOKEN, identify_timeout_s=0.05) as server:
-        async with raw_client(server, additional_headers={"Authorization": f"Bearer {TOKEN}"}) as client:
-            assert (await receive_type(client, "emotion"))["index"] == FRAME.index
+        async with talking(server, additional_headers={"Authorization": f"Bearer {TOKEN}"}) as client:
+            assert (await client.until("emotion"))["index"] == FRAME.index
         for header in ("Bearer wrong", f"Basic {TOKEN}"):
-            async with raw_client(server, additional_headers={"Authorization": header}) as client:
-                messages, code = await closed_with(client)
+            async with talking(server, additional_headers={"Authorization": header}) as client:
+                messages, code = await client.closed_with()
                 assert [message["type"] for message in messages] == ["error"]
                 assert code == 4401
 
@@ -395,13 +273,13 @@ async def test_a_token_may_come_in_the_header(hub, serving):
 async def test_no_log_holds_a_token_however_much_is_logged(hub, serving, caplog):
     caplog.set_level(logging.DEBUG)
     async with serving(hub, token=TOKEN) as server:
-        async with raw_client(server, additional_headers={"Authorization": f"Bearer {TOKEN}"}) as client:
-            await receive(client)
-        async with raw_client(server) as client:
-            await identify(client, token=TOKEN)
-        async with raw_client(server) as client:
+        async with talking(server, additional_headers={"Authorization": f"Bearer {TOKEN}"}) as client:
+            await client.read()
+        async with talking(server) as client:
+            await client.ask("identify", token=TOKEN)
+        async with talking(server) as client:
             await client.send(json.dumps({"type": "identify", "token": TOKEN, "subscribe": 7}))
-            await closed_with(client)
+            await client.closed_with()
         async with connect(server.stream_url, token=TOKEN, reconnect=False) as client:
             async for message in client:
                 if isinstance(message, wire.Ready):
@@ -415,40 +293,29 @@ async def test_a_failure_of_the_server_itself_is_told_and_logged(hub, serving, m
     def fail(*_, **__):
         raise ValueError("a bug")
 
-    async with serving(hub) as server, raw_client(server) as client:
+    async with serving(hub) as server, talking(server) as client:
         monkeypatch.setattr(hub, "welcome", fail)
         await client.send('{"type":"identify"}')
-        messages, code = await closed_with(client)
+        messages, code = await client.closed_with()
     assert (messages[-1]["code"], messages[-1]["fatal"], code) == (1011, True, 1011)
     assert "a conversation failed" in caplog.text
 
 
 async def test_a_foreign_page_is_told_why_it_may_not(hub, serving):
     async with serving(hub) as server:
-        async with raw_client(server, origin="https://evil.example") as client:
-            messages, code = await closed_with(client)
+        async with talking(server, origin="https://evil.example") as client:
+            messages, code = await client.closed_with()
         assert code == 4403
         assert "--allow-origin https://evil.example" in messages[0]["message"]
-        async with raw_client(server, origin=f"http://127.0.0.1:{server.port}") as client:
-            assert (await receive(client))["type"] == "hello"
-
-
-async def test_one_client_too_many_is_asked_to_come_back(hub, serving):
-    async with serving(hub, max_clients=1) as server, raw_client(server) as first:
-        await receive(first)
-        async with raw_client(server) as second:
-            messages, code = await closed_with(second)
-        assert code == 1013
-        assert messages[0]["retry_after_s"] > 0
-        await first.send('{"type":"ping"}')
-        assert (await receive(first))["type"] == "pong"
+        async with talking(server, origin=f"http://127.0.0.1:{server.port}") as client:
+            assert (await client.read())["type"] == "hello"
 
 
 async def test_many_who_find_no_place_are_told_so_and_hold_no_sockets(hub, monkeypatch, serving):
     monkeypatch.setattr(server_module, "REFUSAL_TIMEOUT_S", 3600.0)
     monkeypatch.setattr(server_module, "MAX_REFUSALS", 3)
-    async with serving(hub, max_clients=1) as server, raw_client(server) as first:
-        await receive(first)
+    async with serving(hub, max_clients=1) as server, talking(server) as first:
+        await first.read()
         # They read and write nothing more; three of them may take their time, the others are hung up on.
         crowd = [open_and_never_read(server.port) for _ in range(8)]
         heard = [asyncio.create_task(asyncio.to_thread(hung_up_on, one)) for one in crowd]
@@ -462,22 +329,26 @@ async def test_many_who_find_no_place_are_told_so_and_hold_no_sockets(hub, monke
         for one in crowd:
             one.close()
         await first.send('{"type":"ping"}')
-        assert (await receive(first))["type"] == "pong"
+        assert (await first.read())["type"] == "pong"
 
 
-def hung_up_on(raw: socket.socket) -> bytes:
+def hung_up_on(raw: socket.socket, code: int | None = None) -> bytes:
+    """What comes to the end of a connection, or to a close frame with this code."""
     raw.settimeout(PATIENCE_S)
     data = b""
     with contextlib.suppress(ConnectionResetError):
         while piece := raw.recv(65_536):
             data += piece
+            if code is not None and struct.pack(">H", code) in data[-200:]:
+                raw.close()
+                break
     return data
 
 
 async def test_connections_that_never_say_a_word_keep_nobody_else_out(hub, serving, monkeypatch):
     monkeypatch.setattr(server_module, "SPARE_CONNECTIONS", 4)
-    async with serving(hub, max_clients=2, handshake_timeout_s=3600.0) as server, raw_client(server) as client:
-        await receive(client)
+    async with serving(hub, max_clients=2, handshake_timeout_s=3600.0) as server, talking(server) as client:
+        await client.read()
         mute = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(20)]
         heard = [asyncio.create_task(asyncio.to_thread(hung_up_on, one)) for one in mute]
         async with asyncio.timeout(PATIENCE_S):
@@ -485,7 +356,7 @@ async def test_connections_that_never_say_a_word_keep_nobody_else_out(hub, servi
                 assert await ended == b""
         await until(lambda: len(server._servers[0].handler_tasks) == 6)  # the client and five that wait
         await client.send('{"type":"ping"}')
-        assert (await receive(client))["type"] == "pong"
+        assert (await client.read())["type"] == "pong"
         for one in mute:
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
@@ -493,14 +364,14 @@ async def test_connections_that_never_say_a_word_keep_nobody_else_out(hub, servi
         for one in mute:
             one.close()
         await until(lambda: len(server._servers[0].handler_tasks) == 1)
-        async with raw_client(server) as other:
-            assert (await receive(other))["type"] == "hello"
+        async with talking(server) as other:
+            assert (await other.read())["type"] == "hello"
 
 
 async def test_who_does_not_say_goodbye_is_hung_up_on(hub, monkeypatch, serving):
     monkeypatch.setattr(server_module, "REFUSAL_TIMEOUT_S", 0.05)
-    async with serving(hub, max_clients=1, close_timeout_s=60.0) as server, raw_client(server) as first:
-        await receive(first)
+    async with serving(hub, max_clients=1, close_timeout_s=60.0) as server, talking(server) as first:
+        await first.read()
         with open_and_never_read(server.port) as second:
             assert b'"code":1013' in await asyncio.to_thread(hung_up_on, second)
 
@@ -512,15 +383,18 @@ async def test_who_does_not_say_goodbye_is_hung_up_on(hub, monkeypatch, serving)
 async def test_the_subprotocol_is_ours_where_it_is_offered(hub, serving, offered, agreed):
     async with serving(hub) as server:
         try:
-            async with raw_client(server, subprotocols=offered) as client:
-                assert client.subprotocol == agreed
-                assert (await receive(client))["type"] == "hello"
+            async with talking(server, subprotocols=offered) as client:
+                assert client.socket.subprotocol == agreed
+                assert (await client.read())["type"] == "hello"
         except websockets.exceptions.NegotiationError:
             pytest.fail("the server must serve clients that offer nothing it knows")
 
 
-def get(port: int, path: str, method: str = "GET") -> tuple[int, dict, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
+def get(port: int, path: str, method: str = "GET", *, tls: ssl.SSLContext | None = None) -> tuple[int, dict, bytes]:
+    if tls is None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
+    else:
+        connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=PATIENCE_S, context=tls)
     try:
         connection.request(method, path)
         answer = connection.getresponse()
@@ -536,26 +410,19 @@ async def test_the_page_and_the_health_come_over_the_same_port(hub, serving):
         assert headers["Content-Type"] == "text/html; charset=utf-8"
         assert "script-src 'self'" in headers["Content-Security-Policy"]
         assert b"<canvas" in body
-        assert (await asyncio.to_thread(get, server.port, "/app.js"))[0] == 200
-        assert (await asyncio.to_thread(get, server.port, "/healthz"))[0] == 200
         assert (await asyncio.to_thread(get, server.port, "/readyz"))[0] == 503
         hub.sink("main").publish(FRAME)
         assert (await asyncio.to_thread(get, server.port, "/readyz"))[0] == 200
-        assert (await asyncio.to_thread(get, server.port, "/server.py"))[0] == 404
         assert (await asyncio.to_thread(get, server.port, "/v1/stream"))[0] == 426
         status, headers, body = await asyncio.to_thread(get, server.port, "/healthz", "HEAD")
         assert (status, headers["Content-Length"], body) == (200, "3", b"")
         for method in ("POST", "PUT", "DELETE"):
             status, headers, _ = await asyncio.to_thread(get, server.port, "/healthz", method)
             assert (status, headers["Allow"]) == (405, "GET, HEAD")
-
-
-async def test_no_bytes_follow_the_headers_that_were_asked_for_alone(hub, serving):
-    async with serving(hub) as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(b"HEAD /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         async with asyncio.timeout(PATIENCE_S):
-            assert (await reader.read()).endswith(b"\r\n\r\n")
+            assert (await reader.read()).endswith(b"\r\n\r\n"), "no body follows the headers"
         writer.close()
 
 
@@ -568,12 +435,6 @@ async def test_a_websocket_at_another_address_is_told_where_it_is(hub, serving):
             assert b"the websocket is at /v1/stream" in refused.value.response.body
 
 
-async def test_a_port_in_use_is_one_clear_line(hub, serving):
-    async with serving(hub) as server:
-        with pytest.raises(ServeError, match=rf"port {server.port} on 127.0.0.1 is in use.*--port {server.port + 1}"):
-            await Server(Hub(), ServeSettings(port=server.port)).start()
-
-
 async def test_an_address_of_another_machine_is_one_clear_line(hub):
     with pytest.raises(ServeError, match="not an address of this machine"):
         await Server(hub, ServeSettings(host="192.0.2.1", token=TOKEN, port=0)).start()
@@ -582,101 +443,27 @@ async def test_an_address_of_another_machine_is_one_clear_line(hub):
 async def test_it_may_be_started_again_after_a_stop(hub):
     server = Server(hub, ServeSettings(port=0))
     for _ in range(2):
-        async with server, raw_client(server) as client:
-            assert (await receive(client))["type"] == "hello"
+        async with server, talking(server) as client:
+            assert (await client.read())["type"] == "hello"
     await server.stop()
     with pytest.raises(ServeError):
         _ = server.port
 
 
-async def test_the_client_yields_typed_messages_and_ends_in_peace(hub, serving):
+@pytest.mark.parametrize(("is_terminal", "wanted"), [(False, "happy 61%"), (True, "and the morning comes again")])
+async def test_listen_prints_lines_or_draws_on_a_terminal(hub, serving, is_terminal, wanted):
     sink = hub.sink("main")
-    sink.publish(FRAME)
-    seen = []
-    async with serving(hub) as server, connect(server.stream_url, reconnect=False) as client:
-        async for message in client:
-            seen.append(message)
-            if isinstance(message, wire.Ready):
-                assert client.connected
-                await client.send(wire.Ping(id=5))
-            elif isinstance(message, wire.Pong):
-                sink.publish(LINE)
-            elif isinstance(message, wire.Lyrics):
-                stopping = asyncio.create_task(server.stop())
-        assert not client.connected
-        await stopping
-    assert [type(message) for message in seen] == [wire.Hello, wire.Ready, wire.Pong, wire.Lyrics, wire.Error]
-    assert seen[1].snapshot[0].message.valence == FRAME.valence
-
-
-async def test_the_client_comes_back_after_a_restart(hub):
-    server = Server(hub, ServeSettings(port=0, close_timeout_s=1.0))
-    await server.start()
-    port = server.port
-    hellos = 0
-    async with asyncio.timeout(PATIENCE_S):
-        async with connect(server.stream_url) as client:
-            async for message in client:
-                if isinstance(message, wire.Hello):
-                    hellos += 1
-                    if hellos == 2:
-                        break
-                    await server.stop()
-                    server = Server(hub, ServeSettings(port=port, close_timeout_s=1.0))
-                    await server.start()
-    await server.stop()
-    assert hellos == 2
-
-
-async def test_the_client_does_not_come_back_where_it_is_not_wanted(hub, serving):
-    async with (
-        serving(hub, token=TOKEN) as server,
-        connect(server.stream_url, token="no") as client,  # noqa: S106
-    ):
-        with pytest.raises(ServeError, match="token is missing or wrong"):
-            async for _ in client:
-                pass
-
-
-async def test_where_nothing_answers_the_client_says_so():
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
-    with pytest.raises(ServeError, match="is stream-mer serve running there"):
-        async with connect(f"127.0.0.1:{port}"):
-            pass
-    with pytest.raises(SettingError, match="not the address of a server"):
-        connect("ws://:bad:/x")
-
-
-async def test_listen_prints_plain_lines_where_there_is_no_terminal(hub, serving):
-    sink = hub.sink("main")
-    console = Console(file=io.StringIO(), force_terminal=False, width=200)
+    console = Console(file=io.StringIO(), force_terminal=is_terminal, width=200, height=40)
     async with serving(hub) as server:
         listening = asyncio.create_task(listen(server.stream_url, console=console, reconnect=False))
         await until(lambda: hub.client_count == 1)
         sink.publish(LINE)
         sink.publish(FRAME)
-        await until(lambda: "happy 61%" in console.file.getvalue())
+        await until(lambda: wanted in console.file.getvalue())
         await server.stop()
         async with asyncio.timeout(PATIENCE_S):
             await listening
     assert "and the morning comes again" in console.file.getvalue()
-
-
-async def test_listen_draws_live_on_a_terminal(hub, serving):
-    sink = hub.sink("main")
-    console = Console(file=io.StringIO(), force_terminal=True, width=100, height=40)
-    async with serving(hub) as server:
-        listening = asyncio.create_task(listen(server.stream_url, console=console, reconnect=False))
-        await until(lambda: hub.client_count == 1)
-        sink.publish(STATUS)
-        sink.publish(LINE)
-        sink.publish(FRAME)
-        await until(lambda: "and the morning comes again" in console.file.getvalue())
-        await server.stop()
-        async with asyncio.timeout(PATIENCE_S):
-            await listening
 
 
 @pytest.mark.parametrize("how", [[], ["--json"]], ids=["lines", "json"])
@@ -720,3 +507,292 @@ async def test_listen_writes_json_lines(hub, serving, capfdbinary):
     lines = [json.loads(line) for line in (written + capfdbinary.readouterr().out).splitlines()]
     assert [line["type"] for line in lines] == ["hello", "ready", "emotion", "lyrics", "error"]
     assert lines[2]["stream"] == "main"
+
+
+async def test_subscribing_brings_what_is_known_and_then_every_event(hub, serving):
+    sink = hub.sink("main")
+    for event in (STATUS, FRAME, CHANGE):
+        sink.publish(event)
+    async with serving(hub) as server, talking(server) as client:
+        assert await client.ask("subscribe", id="s1", events=["status", "change"]) == {
+            "type": "result",
+            "id": "s1",
+            "ok": True,
+            "error": None,
+        }
+        assert [message["type"] for message in await client.all_so_far()] == ["status"], "an old cue fires no more"
+        for event in (FRAME, LINE, CHANGE, STATUS):
+            sink.publish(event)
+        assert [message["type"] for message in await client.all_so_far()] == ["change", "status"]
+
+
+async def test_who_subscribes_without_a_word_before_gets_no_more_than_that(hub, serving, loop_time):
+    silence_s = 3000.0
+    async with serving(hub, identify_timeout_s=silence_s, pong_timeout_s=3600.0) as server, talking(server) as client:
+        await client.ask("subscribe", events=["lyrics"])
+        loop_time.pass_s(silence_s + 1)
+        await client.all_so_far()
+        hub.sink("main").publish(FRAME)
+        hub.sink("main").publish(LINE)
+        assert [message["type"] for message in await client.all_so_far()] == ["lyrics"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "told"),
+    [
+        ({"streams": ["foyer"]}, 4404, "there is no stream 'foyer'; there is main"),
+        ({"events": ["dance"]}, 4400, "none of dance exists; choose from emotion"),
+    ],
+)
+async def test_what_cannot_be_granted_is_told_and_changes_nothing(hub, serving, fields, code, told):
+    async with serving(hub) as server, talking(server) as client:
+        result = await client.ask("subscribe", id=9, **fields)
+        assert (result["id"], result["ok"], result["error"]["code"]) == (9, False, code)
+        assert told in result["error"]["message"]
+        await client.all_so_far()
+
+
+async def test_identifying_for_a_stream_that_is_not_there_ends_with_4404(hub, serving):
+    async with serving(hub) as server, talking(server) as client:
+        await client.say("identify", subscribe=[{"streams": ["foyer"]}])
+        (*_, error), code = await client.closed_with()
+    assert (code, error["code"], error["fatal"]) == (4404, 4404, True)
+
+
+async def test_subscriptions_are_limited(hub, serving):
+    for i in range(5):
+        hub.sink(f"s{i}")
+    async with serving(hub, max_subscriptions=3) as server, talking(server) as client:
+        hello = await client.read()
+        assert hello["limits"]["max_subscriptions"] == 3
+        oks = [(await client.ask("subscribe", streams=[f"s{i}"]))["ok"] for i in range(5)]
+    assert oks == [True, True, True, False, False]
+
+
+INTERVAL_S = 1000.0
+"""Between two messages of a thinned stream: longer than any machine is busy; the clock of the loop is set forward."""
+
+
+async def test_a_rate_thins_emotion_and_its_last_value_comes_without_another_one(hub, serving, loop_time):
+    async with serving(hub, pong_timeout_s=3600.0) as server, talking(server) as client:
+        await client.ask("identify", subscribe=[{"events": ["emotion"], "max_hz": 1 / INTERVAL_S}])
+        hub.sink("main").publish(replace(FRAME, index=0))
+        assert (await client.until("emotion"))["index"] == 0
+        for last in (4, 8, 12):
+            for index in range(last - 3, last + 1):
+                hub.sink("main").publish(replace(FRAME, index=index))
+            loop_time.pass_s(INTERVAL_S / 2)
+            assert await client.all_so_far() == [], "its time has not come"
+            loop_time.pass_s(INTERVAL_S / 2)
+            assert (await client.until("emotion"))["index"] == last
+            assert await client.all_so_far() == []
+
+
+async def test_a_client_resumes_without_a_gap_after_its_connection_broke(hub, serving):
+    sink = hub.sink("main")
+    segments, resumed = [], []
+    async with serving(hub) as server, asyncio.timeout(PATIENCE_S):
+        sink.publish(replace(LINE, segment=0))
+        async with connect(server.stream_url) as client:
+            async for message in client:
+                match message:
+                    case wire.Ready():
+                        resumed.append(message.resumed)
+                        segments += [e.message.segment for e in message.snapshot if isinstance(e.message, wire.Lyrics)]
+                        if len(resumed) == 1:
+                            sink.publish(replace(LINE, segment=1))
+                    case wire.Lyrics():
+                        segments.append(message.segment)
+                        if message.segment == 1:
+                            client._socket.transport.abort()  # the cable is pulled
+                            for i in (2, 3):
+                                sink.publish(replace(LINE, segment=i))
+                            sink.publish(CHANGE)
+                    case wire.Change():
+                        break
+    assert segments == [0, 1, 2, 3]
+    assert resumed == [None, True]
+
+
+async def test_what_was_subscribed_to_later_stays_after_a_break(hub, serving):
+    sink = hub.sink("main")
+    hellos = 0
+    async with (
+        serving(hub) as server,
+        asyncio.timeout(PATIENCE_S),
+        connect(server.stream_url, subscribe=[]) as client,
+    ):
+        async for message in client:
+            match message:
+                case wire.Ready() if hellos == 0:
+                    hellos = 1
+                    await client.subscribe("levels", max_hz=50)
+                case wire.Result():
+                    client._socket.transport.abort()
+                case wire.Ready():
+                    assert message.granted == (wire.Subscription(events=("levels",), max_hz=50),)
+                    sink.publish(FRAME)
+                    sink.publish(LEVELS)
+                case wire.Levels():
+                    break
+                case wire.Emotion():
+                    pytest.fail("it never asked for emotion")
+
+
+async def test_an_override_ends_though_nothing_comes_from_the_stream(hub, serving):
+    holds, is_over = [], asyncio.Event()
+
+    def on_event(_stream, event):
+        if isinstance(event, EmotionFrame):
+            holds.append((event.valence, event.hold))
+            if holds[-2:] == [(-1.0, "override"), (FRAME.valence, None)]:
+                is_over.set()
+
+    hub.sink("main").publish(FRAME)
+    hub.subscribe(on_event)
+    async with serving(hub):
+        override = OverrideValues(valence=-1.0, arousal=-1.0, ttl_s=0.1)
+        hub.control(ControlCommand(action="override", override=override))
+        await asyncio.wait_for(is_over.wait(), PATIENCE_S)
+    assert len(holds) == 2
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"action": "override"},
+        {"action": "freeze", "override": {"valence": 0, "arousal": 0}},
+    ],
+)
+async def test_a_command_that_makes_no_sense_is_told_how(hub, serving, fields):
+    async with serving(hub) as server, talking(server) as client:
+        result = await client.ask("control", id=1, **fields)
+    assert result["error"]["code"] == 4400
+    assert '"override":{"valence":0.5' in result["error"]["message"]
+
+
+async def test_viewers_watch_and_operators_control(hub, serving):
+    async with serving(hub, token=TOKEN, operator_token=DESK) as server:
+        async with talking(server) as viewer:
+            assert (await viewer.ask("identify", token=TOKEN))["role"] == "viewer"
+            result = await viewer.ask("control", id=1, action="blackout")
+            assert (result["ok"], result["error"]["code"]) == (False, 4403)
+            await viewer.say("audio.start", stream="main", format="s16le", rate_hz=16000)
+            error = await viewer.until("error")
+            assert (error["code"], error["fatal"]) == (4403, False)
+        async with talking(server) as operator:
+            assert (await operator.ask("identify", token=DESK))["role"] == "operator"
+            assert (await operator.ask("control", id=1, action="blackout"))["ok"]
+        async with talking(server, additional_headers={"Authorization": f"Bearer {DESK}"}) as operator:
+            assert (await operator.ask("control", id=1, action="resume"))["ok"]
+        for first in ({"type": "control", "action": "freeze"}, {"type": "subscribe"}, {"type": "unsubscribe"}):
+            async with talking(server) as stranger:
+                await stranger.say(kind=first.pop("type"), **first)
+                assert (await stranger.closed_with())[1] == 4401
+
+
+async def test_who_asks_and_never_reads_piles_nothing_up(hub, serving):
+    for i in range(50):
+        hub.sink(f"stream {i}").publish(FRAME)
+    limits = {"max_messages_per_s": 10_000, "stuck_after_s": 0.5, "max_clients": 2}
+    async with serving(hub, **limits) as server, talking(server) as healthy:
+        async with websockets.asyncio.client.connect(server.stream_url, max_queue=1, close_timeout=0.1) as greedy:
+            with contextlib.suppress(ConnectionClosed):
+                async with asyncio.timeout(PATIENCE_S):
+                    for _ in range(1000):
+                        await greedy.send('{"type":"identify"}')
+            waiting = hub.statistics().outboxes.waiting
+            await healthy.ask("identify")
+        assert waiting <= 50, "one answer, and the newest emotion of each stream"
+
+
+async def test_a_subscription_of_nothing_that_is_here_is_not_met_with_silence(hub, serving):
+    async with serving(hub) as server, talking(server) as client:
+        ready = await client.ask(
+            "identify",
+            subscribe=[{"events": [kinds]} for kinds in ("emotions", "mood")] + [{"events": ["emotion", "beats"]}],
+        )
+        assert [granted["events"] for granted in ready["granted"]] == [["emotion"]]
+        (told,) = await client.all_so_far()
+        assert (told["type"], told["code"], told["fatal"]) == ("error", 4400, False)
+        assert told["message"] == "none of emotions, mood exists; choose from emotion, lyrics, change, status, levels"
+
+
+async def test_no_answer_is_ever_dropped_however_late_it_is_read(hub, serving):
+    ids = [f"{i} {'x' * 3000}" for i in range(300)]  # more than all buffers hold
+
+    async def ask(socket):
+        for each in ids:
+            await socket.send(json.dumps({"type": "ping", "id": each}))
+
+    async with (
+        serving(hub, max_messages_per_s=10_000, queued_messages=2) as server,
+        websockets.asyncio.client.connect(server.stream_url, max_queue=1) as late,
+    ):
+        asking = asyncio.create_task(ask(late))
+        talk = Talk(late)
+        assert (await talk.read())["type"] == "hello"
+        for _ in range(200):  # turns of the loop, in which the server answers as long as it can
+            await asyncio.sleep(0.001)
+        assert [(await talk.read()).get("id") for _ in ids] == ids
+        await asking
+
+
+async def test_who_sends_frames_without_end_is_read_from_later_and_loses_nothing(hub, serving):
+    async with (
+        serving(hub, max_messages_per_s=5, max_audio_messages_per_s=5) as server,
+        websockets.asyncio.client.connect(server.stream_url) as eager,
+        asyncio.timeout(PATIENCE_S),
+    ):
+        (socket,) = server._servers[0].connections
+        answers = []
+        while socket.transport.is_reading():
+            answers.append(await eager.ping())
+            await asyncio.sleep(0)  # the server is in this loop
+        async with talking(server) as other:
+            await other.ask("identify")
+        for answer in answers:
+            await answer
+        await eager.send('{"type":"ping","id":"at last"}')
+        assert (await Talk(eager).until("pong"))["id"] == "at last"
+
+
+async def test_everything_comes_over_tls_too(hub, serving, tmp_path):
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    certificate.private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
+    authority.cert_pem.write_to_path(tmp_path / "authority.pem")
+    trusted = client_tls_context(tmp_path / "authority.pem")
+    hub.sink("main").publish(FRAME)
+    async with serving(hub, tls_certificate=tmp_path / "server.pem") as server, asyncio.timeout(PATIENCE_S):
+        assert server.stream_url.startswith("wss://")
+        async with connect(server.stream_url, tls=trusted) as client:
+            async for message in client:
+                if isinstance(message, wire.Ready):
+                    assert message.snapshot[0].message.index == FRAME.index
+                    break
+
+        assert (await asyncio.to_thread(get, server.port, "/healthz", tls=trusted))[2] == b"ok\n"
+        with pytest.raises(ServeError, match=r"is not trusted here: .*; name the authority .*--ca FILE"):
+            await connect(server.stream_url).__aenter__()
+        with pytest.raises(ServeError, match="if the server has a certificate, use wss://"):
+            await connect(server.stream_url.replace("wss:", "ws:")).__aenter__()
+
+
+async def test_metrics_tell_of_the_clients_and_how_they_went(hub, serving):
+    async with serving(hub) as server:
+        async with talking(server) as client:
+            await client.ask("identify")
+            hub.sink("main").publish(FRAME)
+            await client.until("emotion")
+        async with talking(server) as client:
+            await client.say("dance")
+            await client.closed_with()
+
+        told = ""
+        async with asyncio.timeout(PATIENCE_S):
+            while 'stream_mer_closes_total{code="4400"} 1.0' not in told:
+                told = (await asyncio.to_thread(get, server.port, "/metrics"))[2].decode()
+    assert "stream_mer_connections_total 2.0" in told
+    assert 'stream_mer_latency_seconds_count{stream="main"} 1.0' in told
+    assert "stream_mer_delivery_seconds_count 1.0" in told

@@ -6,36 +6,14 @@ import json
 import os
 import signal
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from helpers import PATIENCE_S
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="wants named pipes and signals of POSIX")
-
-PATIENCE_S = 60.0
-Start = Callable[..., subprocess.Popen[str]]
-
-
-@pytest.fixture
-def start() -> Iterator[Start]:
-    """Starts a process, and returns it once it has said that it serves."""
-    started: list[subprocess.Popen[str]] = []
-
-    def start(*command: object, ready: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen([sys.executable, *map(str, command)], stdout=subprocess.PIPE, text=True)
-        started.append(process)
-        assert process.stdout is not None
-        assert any(ready in line for line in process.stdout)
-        return process
-
-    yield start
-    for process in started:
-        process.kill()
-        process.wait(PATIENCE_S)
-        assert process.stdout is not None
-        process.stdout.close()
 
 
 def ended(folder: Path) -> bool:
@@ -47,18 +25,16 @@ def ended(folder: Path) -> bool:
 @pytest.mark.timeout(300)  # a process that loads its models beside many others
 @pytest.mark.parametrize(("number", "writer"), [(signal.SIGINT, "idle"), (signal.SIGTERM, "none")])
 def test_a_pipe_to_which_nobody_writes_does_not_hold_the_end_up(
-    number: signal.Signals, writer: str, start: Start, tiny_model: Path, tmp_path: Path
+    number: signal.Signals, writer: str, started: Callable[..., Any], tiny_model: Path, tmp_path: Path
 ) -> None:
     pipe = tmp_path / "x.fifo"
     os.mkfifo(pipe)
     held = os.open(pipe, os.O_RDWR) if writer == "idle" else None  # so that opening waits for no reader
-    process = start(
+    process = started(
         *("-m", "stream_mer", "serve", "--source", pipe, "--model", tiny_model, "--no-lyrics", "--port", "0"),
         *("--record", tmp_path / "shows"),
-        ready="Stop with Ctrl-C",
     )
-    process.send_signal(number)
-    assert process.wait(PATIENCE_S) == 0
+    assert process.end(number)[0] == 0
     assert ended(tmp_path / "shows")
     if held is not None:
         os.close(held)
@@ -90,8 +66,10 @@ asyncio.run(host(hub, {"it": Hangs()}, settings, info=info, on_ready=lambda _: N
 """
 
 
-def test_a_second_signal_ends_what_hangs_and_the_recording_is_closed(start: Start, tmp_path: Path) -> None:
-    process = start("-c", HANGS, tmp_path / "shows", ready="hangs")
+def test_a_second_signal_ends_what_hangs_and_the_recording_is_closed(
+    started: Callable[..., Any], tmp_path: Path
+) -> None:
+    process = started("-c", HANGS, tmp_path / "shows", ready="hangs").process
     process.send_signal(signal.SIGINT)
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(1.0)  # it hangs, even its loop

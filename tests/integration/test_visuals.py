@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from helpers import PATIENCE_S
 
 from tools.examples import FRAME, LEVELS
 
@@ -14,8 +15,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 RECIPES = Path(__file__).parents[2] / "docs" / "recipes"
 WIDTH, HEIGHT = 400, 300
-PATIENCE_S = 60.0
-"""How long a test waits for what must come; it says nothing of how fast it comes."""
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +26,8 @@ def libraries(tmp_path_factory, npm_install):
 
 
 @pytest.fixture
-def address(libraries, served):
-    return served(libraries)
+def address(libraries, served_folder):
+    return served_folder(libraries)
 
 
 @pytest.fixture

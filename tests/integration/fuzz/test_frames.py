@@ -11,8 +11,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from strategies import REPEATABLE
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, TextMessage
 from wsproto.events import Ping as WebsocketPing
@@ -27,13 +28,6 @@ CUT_OFF_BYTES = 65_536
 
 MOST_SENT_BYTES = 40_000_000
 """More than all buffers of the kernel can hold."""
-
-repeatable = {
-    "derandomize": True,
-    "database": None,
-    "deadline": None,
-    "suppress_health_check": list(HealthCheck),
-}
 
 
 @dataclass(frozen=True)
@@ -177,7 +171,7 @@ cut_cases = st.tuples(cases, st.floats(0, 1))
 """Cases, and where they are cut into two writes."""
 
 
-@settings(max_examples=150, **repeatable)
+@settings(max_examples=150, **REPEATABLE)
 @given(batch=st.lists(cut_cases, min_size=BATCH, max_size=BATCH))
 def test_every_frame_is_answered_or_ends_its_connection_as_specified(victim, batch):
     with victim.clients(None for _ in batch) as clients:
@@ -209,7 +203,7 @@ def judge(client, case: Case) -> None:
 VANISHING = ("close", "reset", "half", "middle")
 
 
-@settings(max_examples=50, **repeatable)
+@settings(max_examples=50, **REPEATABLE)
 @given(batch=st.lists(st.tuples(st.sampled_from(VANISHING), small), min_size=BATCH, max_size=BATCH))
 def test_whoever_vanishes_in_the_middle_leaves_nothing_behind(victim, batch):
     for how, payload in batch:

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from strategies import REPEATABLE
 
 from benchmarks.frames import handshake
 
 BATCH = 20
-
-repeatable = {
-    "derandomize": True,
-    "database": None,
-    "deadline": None,
-    "suppress_health_check": list(HealthCheck),
-}
 
 GOOD = handshake(8765, "/v1/stream").decode("ascii")
 HEADERS = ("Host", "Upgrade", "Connection", "Sec-WebSocket-Key", "Sec-WebSocket-Version")
@@ -55,7 +49,7 @@ requests = st.one_of(
 )
 
 
-@settings(max_examples=100, **repeatable)
+@settings(max_examples=100, **REPEATABLE)
 @given(batch=st.lists(requests, min_size=BATCH, max_size=BATCH))
 def test_whatever_comes_instead_of_a_handshake_is_refused_or_served(victim, batch):
     with victim.clients(batch) as clients:

@@ -4,103 +4,34 @@ from __future__ import annotations
 
 import itertools
 import json
-from typing import Any, get_args
 
 import jsonschema
-import msgspec
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec import inspect as kinds
+from strategies import REPEATABLE, structs, text
 
 from stream_mer.errors import ServeError
 from stream_mer.event_json import encode, kind_of
 from stream_mer.server import messages as wire
-from stream_mer.server.messages import decode_client, decode_server, json_schema
+from stream_mer.server.messages import CLIENT_TYPES, decode_client, decode_server, json_schema
 
-STREAMS = ("main", "foyer", "desk")
 BATCH = 10
 """Messages of one example: one connection for those that leave it open, one each for those that end it."""
 
-repeatable = {
-    "derandomize": True,
-    "database": None,
-    "deadline": None,
-    "suppress_health_check": list(HealthCheck),
-}
-
-text = st.text(max_size=12)
+STREAMS = ("main", "foyer", "desk")
 stream_names = st.sampled_from(STREAMS) | st.sampled_from(STREAMS) | text
 event_names = st.sampled_from(wire.EVENT_KINDS) | text
-TELLING = {"stream": stream_names, "streams": st.lists(stream_names, max_size=3).map(tuple), "token": st.none() | text}
-TELLING["events"] = st.lists(event_names, max_size=4).map(tuple)
+NAMED = {"stream": stream_names, "streams": st.lists(stream_names, max_size=3).map(tuple), "token": st.none() | text}
+NAMED["events"] = st.lists(event_names, max_size=4).map(tuple)
 """Fields that mean more than their type says."""
 
 
-def values(kind: kinds.Type) -> st.SearchStrategy[Any]:  # noqa: C901, PLR0911 - one case a type
-    """Everything that a type may hold."""
-    match kind:
-        case kinds.Metadata():
-            return values(kind.type)
-        case kinds.StrType():
-            return text
-        case kinds.BoolType():
-            return st.booleans()
-        case kinds.NoneType():
-            return st.none()
-        case kinds.IntType():
-            return st.integers(kind.ge, kind.le)
-        case kinds.FloatType():
-            low = kind.ge if kind.ge is not None else kind.gt
-            return st.floats(low, kind.le, exclude_min=kind.gt is not None, allow_nan=False, allow_infinity=False)
-        case kinds.LiteralType():
-            return st.sampled_from(kind.values)
-        case kinds.UnionType():
-            return st.one_of(*(values(one) for one in kind.types))
-        case kinds.VarTupleType():
-            return st.lists(values(kind.item_type), max_size=3).map(tuple)
-        case kinds.TupleType():
-            return st.tuples(*(values(one) for one in kind.item_types))
-        case kinds.DictType():
-            return st.dictionaries(values(kind.key_type), values(kind.value_type), max_size=3)
-        case kinds.StructType():
-            return structs(kind.cls)
-    raise AssertionError(f"no strategy for {kind}")
+client_messages = st.one_of(*(structs(one, named=NAMED) for one in CLIENT_TYPES))
 
 
-def structs(cls: type[msgspec.Struct]) -> st.SearchStrategy[Any]:
-    """Every struct of a class; fields with a default are now and then left out."""
-    required, optional = {}, {}
-    for one in kinds.type_info(cls).fields:
-        strategy = TELLING[one.name] if one.name in TELLING else values(one.type)
-        (required if one.required else optional)[one.name] = strategy
-    return st.fixed_dictionaries(required, optional=optional).map(lambda fields: cls(**fields))
-
-
-server_messages = st.one_of(*(structs(one) for one in get_args(wire.ServerMessage)))
-client_messages = st.one_of(*(structs(one) for one in get_args(wire.ClientMessage)))
-
-
-@settings(max_examples=300, **repeatable)
-@given(server_messages)
-def test_what_a_server_says_is_understood_and_fits_the_schema(message):
-    data = encode(message)
-    assert decode_server(data) == message
-    assert encode(decode_server(data)) == data
-    SCHEMA.validate(json.loads(data))
-
-
-@settings(max_examples=300, **repeatable)
-@given(client_messages, st.dictionaries(st.text("xyz", min_size=3, max_size=5), st.none() | st.integers() | text))
-def test_what_a_client_says_is_understood_whatever_stands_beside_it(message, unknown):
-    told = json.loads(encode(message))
-    SCHEMA.validate(told)
-    assert decode_client(json.dumps({**unknown, **told})) == message
-
-
-SCHEMA = jsonschema.Draft202012Validator(json_schema())
 CLIENT_SCHEMA = jsonschema.Draft202012Validator(
     {
-        "oneOf": [{"$ref": f"#/$defs/{one.__name__}"} for one in get_args(wire.ClientMessage)],
+        "oneOf": [{"$ref": f"#/$defs/{one.__name__}"} for one in CLIENT_TYPES],
         "$defs": json_schema()["$defs"],
     }
 )
@@ -143,7 +74,7 @@ def understood(data: bytes) -> wire.ClientMessage | None:
         return None
 
 
-@settings(max_examples=400, **repeatable)
+@settings(max_examples=400, **REPEATABLE)
 @given(broken_messages())
 def test_the_decoder_and_the_schema_agree_on_what_is_a_message(data):
     try:
@@ -224,7 +155,7 @@ def converse(client, data: bytes, message: wire.ClientMessage) -> bool:
     return True
 
 
-@settings(max_examples=250, **repeatable)
+@settings(max_examples=250, **REPEATABLE)
 @given(messages=st.lists(client_messages, min_size=BATCH, max_size=BATCH))
 def test_every_message_gets_the_answer_that_the_protocol_promises(victim, messages):
     rest = iter(messages)
@@ -235,7 +166,7 @@ def test_every_message_gets_the_answer_that_the_protocol_promises(victim, messag
     victim.check(len(messages))
 
 
-@settings(max_examples=200, **repeatable)
+@settings(max_examples=200, **REPEATABLE)
 @given(batch=st.lists(broken_messages(), min_size=BATCH, max_size=BATCH))
 def test_every_broken_message_is_explained_and_ends_its_connection_alone(victim, batch):
     with victim.clients(None for _ in batch) as clients:

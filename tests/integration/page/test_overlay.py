@@ -1,7 +1,6 @@
 """The overlay: nothing but what is asked for on nothing at all, and nothing that is old."""
 
-import struct
-import zlib
+import io
 from dataclasses import replace
 
 import pytest
@@ -16,47 +15,18 @@ DARK = "() => Number(getComputedStyle(document.querySelector('main')).opacity) =
 LIT = "() => Number(getComputedStyle(document.querySelector('main')).opacity) === 1"
 
 
-async def alphas(screen, **clip):
-    """Return the alpha of every pixel of a screenshot without a ground."""
-    png = await screen.page.screenshot(omit_background=True, **clip)
-    width, height, bits, kind = struct.unpack(">IIBB", png[16:26])
-    if kind == 2:  # red, green and blue alone: nothing of it is transparent
-        return [255] * width * height
-    assert (bits, kind) == (8, 6)
-    data, at = b"", 8
-    while at < len(png):
-        (length,) = struct.unpack(">I", png[at : at + 4])
-        if png[at + 4 : at + 8] == b"IDAT":
-            data += png[at + 8 : at + 8 + length]
-        at += 12 + length
-    return unfiltered_alphas(zlib.decompress(data), width)
-
-
-def unfiltered_alphas(data, width):
-    """Undo PNG's filters, for the alpha channel of RGBA alone."""
-    found, above, row_bytes = [], [0] * width, 1 + 4 * width
-    for start in range(0, len(data), row_bytes):
-        row, left, corner = [], 0, 0
-        for x, value in enumerate(data[start + 4 : start + row_bytes : 4]):
-            up = above[x]
-            guess = (0, left, up, (left + up) // 2, paeth(left, up, corner))[data[start]]
-            left, corner = (value + guess) % 256, up
-            row.append(left)
-        found += row
-        above = row
-    return found
-
-
-def paeth(left, up, corner):
-    guess = left + up - corner
-    return min((left, up, corner), key=lambda one: abs(guess - one))
+async def alphas(screen, **clip) -> set[int]:
+    """Return the alphas in a screenshot without a ground."""
+    image = pytest.importorskip("PIL.Image")
+    picture = image.open(io.BytesIO(await screen.page.screenshot(omit_background=True, **clip)))
+    return set(picture.convert("RGBA").getchannel("A").getdata())
 
 
 async def test_only_what_is_shown_covers_the_picture_behind(look, flow):
     screen = await look("overlay?show=category", viewport={"width": 640, "height": 360})
     async with flow():
         await screen.until(LIT)
-        assert set(await alphas(screen, clip={"x": 0, "y": 0, "width": 640, "height": 200})) == {0}
+        assert await alphas(screen, clip={"x": 0, "y": 0, "width": 640, "height": 200}) == {0}
         box = await screen.page.locator("#category").bounding_box()
         word = await alphas(screen, clip=box)
     assert max(word) > 240, "the letters are solid, but for their soft edges"
@@ -71,7 +41,7 @@ async def test_a_colour_behind_and_a_colour_of_the_text(look, flow):
         await screen.until(LIT)
         part = await screen.page.locator(".category").bounding_box()
         inside = {"x": part["x"] + part["width"] - 12, "y": part["y"] + 12, "width": 4, "height": 4}
-        assert set(await alphas(screen, clip=inside)) == {128}
+        assert await alphas(screen, clip=inside) == {128}
     colour = await screen.page.locator("#category").evaluate("one => getComputedStyle(one).color")
     assert colour == "rgb(255, 224, 138)"
 

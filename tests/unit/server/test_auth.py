@@ -15,7 +15,6 @@ from stream_mer.server.auth import (
     may_connect,
     role_of,
 )
-from stream_mer.server.http import SINGLE_HEADERS, malformed_header
 
 OPEN = ServeSettings()
 GUARDED = ServeSettings(host="0.0.0.0", token="a secret of a test")  # noqa: S104, S106 - nothing is bound, and the token is a test's
@@ -46,51 +45,6 @@ LISTED = ServeSettings(allowed_origins=("https://vj.example", "null"))
 )
 def test_may_connect(origin, host, settings, expected):
     assert may_connect(origin, host=host, settings=settings) is expected
-
-
-class Fields:
-    """Headers as they came, whatever is in them."""
-
-    def __init__(self, *pairs: tuple[str, str]) -> None:
-        self._pairs = pairs
-
-    def get_all(self, key: str) -> list[str]:
-        return [value for name, value in self._pairs if name.lower() == key.lower()]
-
-
-GOOD = [
-    ("Host", "stage-pc:8765"),
-    ("Connection", "keep-alive, Upgrade"),
-    ("Upgrade", "websocket"),
-    ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
-    ("Sec-WebSocket-Version", "13"),
-    ("Sec-WebSocket-Protocol", "mer.v2.json"),
-    ("Sec-WebSocket-Protocol", "mer.v1.json"),
-    ("Authorization", "Bearer x"),
-    ("Origin", "http://stage-pc:8765"),
-    ("Cookie", "name=Bj\udcf6rk"),
-    ("X-Forwarded-For", "10.0.0.1"),
-    ("X-Forwarded-For", "10.0.0.2"),
-]
-
-
-def test_an_ordinary_request_is_well_formed():
-    assert malformed_header(Fields(*GOOD)) is None
-    assert malformed_header(Fields()) is None
-
-
-@pytest.mark.parametrize("name", SINGLE_HEADERS)
-@pytest.mark.parametrize("second", ["", "Bearer x", "http://other.example"])
-def test_a_header_that_decides_comes_once(name, second):
-    wrong = [(one, value) for one, value in GOOD if one != name] + [(name, "first"), (name.lower(), second)]
-    assert malformed_header(Fields(*wrong)) == f"the header {name} came more than once"
-
-
-@pytest.mark.parametrize("name", [*SINGLE_HEADERS, "Sec-WebSocket-Protocol", "Upgrade", "Connection"])
-@pytest.mark.parametrize("value", ["caf\udcc3\udca9", "caf\xe9", "a\x1b[2Jb", "a\x00b", "a\u202eb"])
-def test_a_header_that_is_read_holds_printable_ascii(name, value):
-    wrong = [(one, said) for one, said in GOOD if one != name] + [(name, value)]
-    assert f"the header {name} holds characters" in malformed_header(Fields(*wrong))
 
 
 @pytest.mark.parametrize(
@@ -139,16 +93,16 @@ def test_each_wrong_token_makes_the_next_one_wait_longer(guesses, clock):
 
 
 def test_however_many_guess_at_once_from_an_address_few_are_looked_at(guesses, clock):
-    """1,600 a second in parallel for an hour: they share the delay of their address."""
+    """200 a second in parallel for ten minutes: they share the delay of their address."""
     looked_at = 0
     due: list[float] = []
-    for step in range(36_000):
+    for step in range(6_000):
         clock.now = 1000.0 + step / 10
         looked_at += sum(at <= clock.now for at in due)
         for _ in [at for at in due if at <= clock.now]:
             guesses.was_wrong("10.0.0.7")
         due = [at for at in due if at > clock.now]
-        for _ in range(160):
+        for _ in range(20):
             wait_s, may_wait = guesses.book("10.0.0.7")
             if may_wait and wait_s == 0.0:
                 guesses.was_wrong("10.0.0.7")
@@ -158,7 +112,7 @@ def test_however_many_guess_at_once_from_an_address_few_are_looked_at(guesses, c
             else:
                 assert wait_s > MAX_WAIT_S
         assert len(due) <= MAX_WAIT_S / FIRST_DELAY_S
-    assert looked_at <= 3600 / MAX_DELAY_S + MAX_WAIT_S / FIRST_DELAY_S + 10
+    assert looked_at <= 600 / MAX_DELAY_S + MAX_WAIT_S / FIRST_DELAY_S + 10
 
 
 def test_behind_one_address_a_right_token_gets_its_turn(guesses, clock):

@@ -11,10 +11,10 @@ from helpers import FakeClock
 from stream_mer.event_json import encode
 from stream_mer.server import hub as hub_module
 from stream_mer.server import messages as wire
-from stream_mer.server.hub import Hub
+from stream_mer.server.hub import Hub, Override, quadrant
 from stream_mer.server.outbox import PRUNE_AT_LEAST, Outbox
 from stream_mer.server.subscriptions import DEFAULT_SUBSCRIPTIONS, SubscriptionSet, grant
-from stream_mer.types import ControlCommand, OverrideValues
+from stream_mer.types import CategoryChange, ControlCommand, EmotionFrame, OverrideValues
 from tools.examples import CHANGE, FRAME, LEVELS, LINE, STATUS
 
 
@@ -60,14 +60,6 @@ def test_a_client_gets_all_default_events_of_every_stream(hub):
         ("two", "emotion", 0),
     ]
     assert hub.streams == ("one", "two")
-
-
-def test_two_sinks_of_one_stream_share_its_count(hub):
-    box = outbox()
-    hub.attach(box, DEFAULT_SUBSCRIPTIONS)
-    hub.sink("main").publish(LINE)
-    hub.sink("main").publish(LINE)
-    assert [message["seq"] for message in drain(box)] == [0, 1]
 
 
 def test_a_stuck_client_changes_nothing_for_the_others(hub):
@@ -135,15 +127,6 @@ def test_ready_carries_the_snapshot_with_ages(hub, clock):
     assert ready["granted"] == [{"streams": [], "events": list(wire.DEFAULT_KINDS), "max_hz": None}]
 
 
-def test_an_interest_in_one_stream_and_kind_gets_nothing_else(hub):
-    box = outbox()
-    hub.attach(box, SubscriptionSet.of(grant([wire.Subscription(streams=("two",), events=("change",))])))
-    for stream in ("one", "two"):
-        for event in (FRAME, LINE, CHANGE, STATUS):
-            hub.sink(stream).publish(event)
-    assert brief(drain(box)) == [("two", "change", 0)]
-
-
 def test_a_detached_client_gets_nothing_more(hub):
     box = outbox()
     hub.attach(box, DEFAULT_SUBSCRIPTIONS)
@@ -160,7 +143,8 @@ def test_it_has_frames_only_after_the_first_emotion(hub):
     sink.publish(STATUS)
     assert not hub.has_frames
     sink.publish(FRAME)
-    assert hub.has_frames
+    hub.remove("main")
+    assert hub.has_frames, "also when their stream is gone"
 
 
 def test_a_client_that_joins_amid_events_sees_no_gap_and_nothing_twice(hub):
@@ -234,13 +218,6 @@ def test_who_comes_back_gets_all_that_was_missed_in_order(hub):
     assert ready["resumed"] is True
     assert [(m["type"], m["seq"]) for m in missed] == [("lyrics", 2), ("lyrics", 3), ("emotion", 3)]
     assert {entry["message"]["type"] for entry in ready["snapshot"]} == {"change"}, "what follows is not told twice"
-
-
-def test_minus_one_means_that_none_was_seen(hub):
-    hub.sink("main").publish(CHANGE)
-    box = outbox()
-    welcome(hub, box, resume=resume(hub, change=-1))
-    assert [message["type"] for message in drain(box)] == ["ready", "change"]
 
 
 def test_what_is_no_longer_known_is_told(clock):
@@ -320,10 +297,12 @@ def test_statistics_count_those_that_have_gone(hub):
 
 
 def test_a_stream_that_is_removed_is_forgotten_and_counts_on_when_it_comes_again(hub):
-    hub.sink("one").publish(FRAME)
+    removed = hub.sink("one")
+    removed.publish(FRAME)
     hub.sink("two").publish(FRAME)
     hub.remove("one")
     hub.remove("one")
+    removed.publish(FRAME)  # is dropped
     assert hub.streams == ("two",)
     assert hub.shown("one") is None
     assert hub.shown("two") == FRAME
@@ -364,22 +343,6 @@ def test_nothing_is_kept_of_streams_that_come_and_go(hub, clock):
     assert set(hub.statistics().published) == {("stays", "emotion")}
 
 
-def test_it_has_had_frames_even_when_their_stream_is_gone(hub):
-    hub.sink("main").publish(FRAME)
-    hub.remove("main")
-    assert hub.has_frames
-
-
-def test_what_a_removed_stream_still_says_is_dropped(hub):
-    box = outbox()
-    hub.attach(box, DEFAULT_SUBSCRIPTIONS)
-    sink = hub.sink("main")
-    hub.remove("main")
-    sink.publish(FRAME)
-    assert drain(box) == []
-    assert hub.streams == ()
-
-
 def test_a_subscriber_that_fails_costs_nobody_else_an_event_and_is_logged_once_a_minute(hub, clock, caplog):
     def broken(_stream, _event):
         raise ValueError("a bug")
@@ -416,3 +379,157 @@ def test_one_override_that_cannot_be_ended_leaves_the_others_to_end(hub, clock, 
     assert hub.shown("two").hold is None
     assert hub.shown("one").hold == "override"
     assert caplog.text.count("cannot end the override of 'one'") == 1
+
+
+SAD = OverrideValues(valence=-0.5, arousal=-0.25)
+
+
+def frame(index: int, *, valence: float = 0.5, category: str = "happy") -> EmotionFrame:
+    return replace(FRAME, index=index, t1=0.5 * (index + 1), valence=valence, category=category)
+
+
+@pytest.fixture
+def hold():
+    return Override()
+
+
+def test_without_a_hand_everything_passes_as_it_is(hold):
+    for event in (FRAME, LINE, CHANGE, STATUS):
+        assert hold.apply(event, now=0.0) == [event]
+
+
+def test_freeze_keeps_the_values_while_time_and_estimates_go_on(hold):
+    hold.apply(frame(0, valence=0.1), now=0.0)
+    (at_once,) = hold.control("freeze", None, now=0.0)
+    assert (at_once.index, at_once.valence, at_once.hold) == (0, 0.1, "freeze")
+    (later,) = hold.apply(frame(7, valence=0.9, category="angry"), now=1.0)
+    assert (later.index, later.t1, later.valence, later.category) == (7, 4.0, 0.1, "happy")
+    assert later.raw == FRAME.raw
+    assert hold.apply(CHANGE, now=1.0) == [], "no cue for what nobody sees"
+    assert hold.apply(LINE, now=1.0) == [LINE]
+
+
+def test_letting_go_shows_what_is_live_and_cues_the_change(hold):
+    hold.apply(frame(0), now=0.0)
+    hold.control("freeze", None, now=0.0)
+    hold.apply(frame(1, category="angry", valence=-0.4), now=0.5)
+    live, change = hold.control("resume", None, now=0.6)
+    assert (live.valence, live.hold) == (-0.4, None)
+    assert (change.before, change.after, change.t, change.dwell_s) == ("happy", "angry", 1.0, 0.5)
+    assert hold.apply(frame(2, category="angry"), now=1.0) == [frame(2, category="angry")]
+
+
+def test_override_replaces_the_values_and_their_category(hold):
+    hold.apply(frame(0), now=0.0)
+    shown, change = hold.control("override", SAD, now=0.0)
+    assert (shown.valence, shown.arousal, shown.category, shown.confidence) == (-0.5, -0.25, "sad", 1.0)
+    assert shown.probs == {"happy": 0.0, "angry": 0.0, "sad": 1.0, "relaxed": 0.0}
+    assert (change.before, change.after) == ("happy", "sad")
+    (next_one,) = hold.apply(frame(1), now=0.5)
+    assert (next_one.valence, next_one.hold, next_one.hold_left_s) == (-0.5, "override", None)
+    for action in ("freeze", "blackout"):
+        (still,) = hold.control(action, None, now=0.6)
+        assert (still.valence, still.hold) == (-0.5, action), "they keep what is shown"
+
+
+def test_an_override_ends_when_its_time_is_over(hold):
+    hold.apply(frame(0), now=10.0)
+    hold.control("override", OverrideValues(valence=-0.5, arousal=-0.25, ttl_s=2.0), now=10.0)
+    assert hold.apply(frame(1), now=11.5)[0].hold_left_s == 0.5
+    assert hold.apply(frame(1), now=11.9)[0].hold == "override"
+    live, change = hold.apply(frame(2), now=12.0)
+    assert (live.hold, live.hold_left_s) == (None, None)
+    assert (change.before, change.after) == ("sad", "happy")
+
+
+def test_an_override_ends_without_a_frame_too(hold):
+    assert hold.expire(now=0.0) == []
+    hold.apply(frame(0), now=10.0)
+    hold.control("override", OverrideValues(valence=-0.5, arousal=-0.25, ttl_s=2.0), now=10.0)
+    assert hold.expire(now=11.9) == []
+    live, change = hold.expire(now=12.0)
+    assert (live.index, live.hold, live.category, change.after) == (0, None, "happy", "happy")
+    assert hold.expire(now=12.1) == []
+    hold.control("freeze", None, now=13.0)
+    assert hold.expire(now=1e9) == [], "a freeze has no end of its own"
+
+
+def test_a_live_change_in_the_very_moment_of_letting_go_is_cued_once(hold):
+    hold.apply(frame(0), now=0.0)
+    hold.control("override", OverrideValues(valence=-0.5, arousal=-0.25, ttl_s=1.0), now=0.0)
+    angry = frame(2, category="angry")
+    _, change = hold.apply(angry, now=1.0)
+    assert (change.before, change.after) == ("sad", "angry")
+    assert hold.apply(CategoryChange(t=angry.t1, before="happy", after="angry", dwell_s=1.0), now=1.0) == []
+
+
+def silence(index: int) -> EmotionFrame:
+    return frame(index, valence=0.0, category="unknown")
+
+
+def cues(events) -> list[tuple[str, str]]:
+    return [(event.before, event.after) for event in events if isinstance(event, CategoryChange)]
+
+
+def test_letting_go_in_silence_is_no_cue_and_the_category_after_it_is_one(hold):
+    hold.apply(frame(0), now=0.0)
+    hold.control("override", SAD, now=0.0)
+    hold.apply(silence(1), now=0.5)
+    assert cues(hold.control("resume", None, now=0.6)) == []
+    assert cues(hold.apply(silence(2), now=1.0)) == []
+    # The pipeline has no cue: its own last category was happy, too. Everybody saw sad.
+    assert cues(hold.apply(frame(3), now=1.5)) == [("sad", "happy")]
+    assert cues(hold.apply(frame(4), now=2.0)) == []
+
+
+def test_a_cue_after_a_hand_leads_from_what_everybody_saw(hold):
+    hold.apply(frame(0), now=0.0)
+    hold.control("override", SAD, now=0.0)
+    hold.control("resume", None, now=0.1)
+    hold.control("override", SAD, now=0.2)
+    hold.apply(silence(1), now=0.5)
+    hold.control("resume", None, now=0.6)
+    angry = frame(2, category="angry")
+    assert hold.apply(angry, now=1.0) == [angry]
+    assert cues(hold.apply(CategoryChange(t=1.5, before="happy", after="angry", dwell_s=1.0), now=1.0)) == [
+        ("sad", "angry")
+    ]
+
+
+def test_a_hand_laid_on_in_silence_cues_from_the_category_before_it(hold):
+    hold.apply(frame(0), now=0.0)
+    hold.apply(silence(1), now=0.5)
+    assert cues(hold.control("override", SAD, now=0.6)) == [("happy", "sad")]
+
+
+@pytest.mark.parametrize(("before", "after"), [("unknown", "happy"), ("happy", "unknown"), ("happy", "serene")])
+def test_a_cue_that_names_no_category_is_not_passed_on(before, after, hold):
+    """Such as a worker or a recording of another version may have."""
+    hold.apply(frame(0, category="sad"), now=0.0)
+    assert hold.apply(CategoryChange(t=0.5, before=before, after=after, dwell_s=0.5), now=0.5) == []
+
+
+def test_a_hand_may_be_laid_on_before_there_is_anything(hold):
+    hold.control("override", replace(SAD, ttl_s=2.0), now=-3.0)
+    assert hold.expire(now=-1.0) == []
+    assert hold.control("freeze", None, now=0.0) == []
+    assert hold.apply(frame(0, valence=0.2), now=0.5)[0].valence == 0.2
+    assert hold.apply(frame(1, valence=0.9), now=1.0)[0].valence == 0.2
+    hold.control("resume", None, now=1.0)
+    assert hold.control("resume", None, now=1.0) == [], "there is nothing to resume from"
+
+
+@pytest.mark.parametrize(
+    ("valence", "arousal", "category"),
+    [(0.5, 0.5, "happy"), (-0.5, 0.5, "angry"), (-0.5, -0.5, "sad"), (0.5, -0.5, "relaxed"), (0.0, 0.0, "happy")],
+)
+def test_a_category_is_the_quadrant_of_its_point(valence, arousal, category):
+    assert quadrant(valence, arousal) == category
+
+
+def test_it_can_freeze_at_what_is_shown_elsewhere(hold):
+    hold.apply(frame(3, valence=0.9), now=0.0)
+    still, change = hold.control("freeze", None, now=0.0, shown=frame(1, valence=-0.3, category="sad"))
+    assert (still.index, still.valence, still.category, still.hold) == (3, -0.3, "sad", "freeze")
+    assert (change.before, change.after) == ("happy", "sad")
+    assert hold.shown == still

@@ -1,15 +1,28 @@
 """An outbox is bounded, keeps order where order matters, and wakes its writer once."""
 
+import asyncio
+import itertools
 import json
 import threading
+from dataclasses import replace
 
 import pytest
 from helpers import FakeClock
 
-from stream_mer.event_json import encode
+from stream_mer.event_json import MessageEncoder, encode
 from stream_mer.server import messages as wire
-from stream_mer.server.outbox import PRUNE_AT_LEAST, Outbox, QueuedMessage, merge_levels
-from tools.examples import examples
+from stream_mer.server.hub import Hub
+from stream_mer.server.outbox import (
+    MAX_POSTED,
+    PRUNE_AT_LEAST,
+    Dispatcher,
+    Outbox,
+    QueuedMessage,
+    Subscriber,
+    merge_levels,
+)
+from stream_mer.server.subscriptions import DEFAULT_SUBSCRIPTIONS, SubscriptionSet
+from tools.examples import FRAME, LINE, examples
 
 
 def queued(kind: str, data: str, stream: str = "main") -> QueuedMessage:
@@ -42,31 +55,16 @@ def test_the_newest_emotion_replaces_the_one_that_waits(wakes):
     assert outbox.statistics().dropped == 0
 
 
-def test_latest_wins_is_kept_apart_for_each_stream_and_kind(wakes):
-    outbox = Outbox(capacity=4, wake=wakes)
-    for stream, kind, data in [("a", "emotion", "ae0"), ("b", "emotion", "be0"), ("a", "levels", "al0")]:
-        outbox.put(queued(kind, data, stream))
-    outbox.put(queued("emotion", "ae1", "a"))
-    assert drain(outbox) == ["ae1", "be0", "al0"]
-
-
 def test_other_kinds_keep_their_order_among_themselves_and_around_emotion(wakes):
     outbox = Outbox(capacity=8, wake=wakes)
     outbox.put(queued("lyrics", "l0"))
     outbox.put(queued("emotion", "e0"))
     outbox.put(queued("change", "c0"))
+    outbox.put(queued("emotion", "another stream", "b"))
     outbox.put(queued("emotion", "e1"))
     outbox.put(queued("status", "s0"))
-    assert drain(outbox) == ["l0", "e1", "c0", "s0"]
-
-
-def test_a_busy_stream_does_not_push_its_own_emotion_back(wakes):
-    outbox = Outbox(capacity=8, wake=wakes)
-    outbox.put(queued("emotion", "e0"))
-    for i in range(3):
-        outbox.put(queued("lyrics", f"l{i}"))
-        outbox.put(queued("emotion", f"e{i + 1}"))
-    assert outbox.take() == b"e3"
+    assert outbox.statistics().waiting == 5
+    assert drain(outbox) == ["l0", "e1", "c0", "another stream", "s0"]
 
 
 def test_ordered_messages_are_bounded_and_the_client_is_told_what_it_lost(wakes):
@@ -96,15 +94,6 @@ def test_the_writer_is_woken_once_until_it_has_taken_everything(wakes):
     assert wakes.count == 2
 
 
-def test_statistics_count(wakes):
-    outbox = Outbox(capacity=3, wake=wakes)
-    outbox.put(queued("emotion", "e"))
-    outbox.put(queued("lyrics", "l"))
-    assert outbox.statistics().waiting == 2
-    outbox.take()
-    assert (outbox.statistics().waiting, outbox.statistics().taken) == (1, 1)
-
-
 def test_a_capacity_below_one_cannot_be(wakes):
     with pytest.raises(ValueError, match="at least 1"):
         Outbox(capacity=0, wake=wakes)
@@ -131,14 +120,6 @@ def test_nothing_is_lost_or_doubled_between_threads():
     for writer in range(4):
         mine = [text for text in got if text.startswith(f"{writer}:")]
         assert mine == [f"{writer}:{i}" for i in range(500)]
-
-
-def test_messages_of_the_client_alone_go_in_order_too(wakes):
-    outbox = Outbox(capacity=4, wake=wakes)
-    outbox.put_answers([encode(examples()["pong"])])
-    outbox.put(queued("lyrics", "l0"))
-    assert json.loads(outbox.take())["type"] == "pong"
-    assert outbox.take() == b"l0"
 
 
 @pytest.fixture
@@ -302,3 +283,202 @@ def test_a_closed_outbox_writes_nothing(wakes):
     outbox.send(queued("lyrics", "l1"))
     outbox.flush()
     assert written == [b"l0"]
+
+
+class ManualLoop:
+    """A loop that runs what it is asked to when the test says so."""
+
+    def __init__(self):
+        self.calls = []
+
+    def call_soon_threadsafe(self, call):
+        self.calls.append(call)
+
+    def turn(self):
+        calls, self.calls = self.calls, []
+        for call in calls:
+            call()
+
+
+class Client:
+    """An outbox whose client keeps up, or does not."""
+
+    def __init__(self, dispatcher):
+        self.written = []
+        self.keeps_up = True
+        self.wakes = 0
+        self.outbox = Outbox(capacity=1000, wake=self.wake, write=self.write, dispatcher=dispatcher)
+
+    def wake(self):
+        self.wakes += 1
+
+    def write(self, data: bytes) -> bool:
+        if self.keeps_up:
+            self.written.append(data)
+        return self.keeps_up
+
+    def drain(self):
+        return list(iter(self.outbox.take, None))
+
+
+@pytest.fixture
+def loop():
+    return ManualLoop()
+
+
+@pytest.fixture
+def dispatcher(loop):
+    return Dispatcher(loop)
+
+
+encoder = MessageEncoder("main")
+numbers = itertools.count()
+
+
+def posted(data: bytes, event=LINE) -> QueuedMessage:
+    message = encoder.message(event)
+    kind = message.__struct_config__.tag
+    return QueuedMessage(number=next(numbers), stream="main", kind=kind, message=message, data=data, published_at=0.0)
+
+
+def test_who_keeps_up_is_written_to_at_once_and_who_does_not_finds_it_in_the_outbox(loop, dispatcher):
+    quick, slow = Client(dispatcher), Client(dispatcher)
+    slow.keeps_up = False
+    for client in (quick, slow):
+        client.drain()  # the writer rests
+    dispatcher.post(posted(b"one"), [Subscriber(quick.outbox, 0.0), Subscriber(slow.outbox, 0.0)])
+    assert quick.written == [], "the publishing thread writes to nobody"
+    loop.turn()
+    assert quick.written == [b"one"]
+    assert quick.drain() == []
+    assert quick.outbox.statistics().taken == 1
+    assert (slow.wakes, slow.drain()) == (1, [b"one"])
+
+
+def test_nothing_overtakes_what_waits(loop, dispatcher):
+    client = Client(dispatcher)
+    client.drain()
+    client.outbox.put_answers([b"answer"])
+    dispatcher.post(posted(b"event"), [Subscriber(client.outbox, 0.0)])
+    loop.turn()
+    assert client.written == []
+    assert client.drain() == [b"answer", b"event"]
+
+
+def test_a_rate_goes_through_the_outbox(loop, dispatcher):
+    client = Client(dispatcher)
+    client.drain()
+    for i in range(3):
+        dispatcher.post(posted(b"%d" % i, FRAME), [Subscriber(client.outbox, 10.0)])
+    loop.turn()
+    assert client.written == []
+    assert client.drain() == [b"2"]
+
+
+def test_one_call_is_on_its_way_however_much_is_posted(loop, dispatcher):
+    client = Client(dispatcher)
+    client.drain()
+    for i in range(MAX_POSTED):
+        dispatcher.post(posted(b"%d" % i), [Subscriber(client.outbox, 0.0)])
+    assert len(loop.calls) == 1
+    loop.turn()
+    assert client.written == [b"%d" % i for i in range(MAX_POSTED)]
+
+
+def test_a_stalled_loop_piles_up_little_and_loses_no_order(loop, dispatcher):
+    client = Client(dispatcher)
+    client.drain()
+    for i in range(10 * MAX_POSTED):
+        dispatcher.post(posted(b"%d" % i), [Subscriber(client.outbox, 0.0)])
+    assert len(dispatcher._posted) <= MAX_POSTED
+    loop.turn()
+    assert client.written + client.drain() == [b"%d" % i for i in range(10 * MAX_POSTED)]
+
+
+def test_the_order_holds_while_the_loop_and_a_publisher_work_at_once(loop, dispatcher):
+    client = Client(dispatcher)
+    client.keeps_up = False
+    count = 20_000
+    outbox = client.outbox = Outbox(capacity=count, wake=client.wake, write=client.write)
+    ended = threading.Event()
+
+    def publish():
+        for i in range(count):
+            dispatcher.post(posted(b"%d" % i), [Subscriber(outbox, 0.0)])
+        ended.set()
+
+    thread = threading.Thread(target=publish)
+    thread.start()
+    while not ended.is_set():
+        loop.turn()
+    thread.join()
+    loop.turn()
+    assert client.drain() == [b"%d" % i for i in range(count)]
+
+
+def test_who_joins_after_a_message_gets_it_in_the_snapshot_and_not_again(loop, dispatcher):
+    hub = Hub()
+    sink = hub.sink("main")
+    client = Client(dispatcher)
+    hub.attach(client.outbox, DEFAULT_SUBSCRIPTIONS)
+    client.drain()
+    sink.publish(LINE)  # posted, and the loop has not come to it
+    hub.welcome(client.outbox, DEFAULT_SUBSCRIPTIONS, client_id="x", role="viewer", granted=())
+    loop.turn()
+    line, ready = client.drain()
+    assert b'"type":"lyrics"' in line[:20]
+    assert b'"type":"ready"' in ready[:20]
+    assert client.written == []
+
+
+def test_who_leaves_gets_what_was_published_before_its_answer_and_nothing_after(loop, dispatcher):
+    hub = Hub()
+    sink = hub.sink("main")
+    client = Client(dispatcher)
+    hub.attach(client.outbox, DEFAULT_SUBSCRIPTIONS)
+    client.drain()
+    sink.publish(LINE)
+    hub.attach(client.outbox, SubscriptionSet())
+    client.outbox.put_answers([b"result"])
+    sink.publish(LINE)
+    loop.turn()
+    assert client.drain()[1:] == [b"result"]
+
+
+def test_after_the_loop_is_closed_nothing_is_kept():
+    closed = asyncio.new_event_loop()
+    closed.close()
+    dispatcher, hub = Dispatcher(closed), Hub()
+    client = Client(dispatcher)
+    hub.attach(client.outbox, DEFAULT_SUBSCRIPTIONS)
+    for segment in range(3 * MAX_POSTED):
+        hub.sink("main").publish(replace(LINE, segment=segment))
+        dispatcher.call_soon(hub.expire)
+    assert (len(dispatcher._posted), dispatcher._functions) == (0, [])
+    assert client.drain() == []
+
+
+def test_a_function_that_fails_keeps_none_waiting_and_a_stalled_loop_holds_one_callback(loop, dispatcher, caplog):
+    called = []
+
+    def fail():
+        raise RuntimeError("broken")
+
+    dispatcher.call_soon(fail)
+    for i in range(200):
+        dispatcher.call_soon(lambda i=i: called.append(i))
+    assert len(loop.calls) == 1
+    loop.turn()
+    assert called == list(range(200))
+    assert "callback of the event loop failed" in caplog.text
+
+
+def test_a_client_that_fails_keeps_no_other_from_its_message(loop, dispatcher, caplog):
+    broken, healthy = Client(dispatcher), Client(dispatcher)
+    broken.outbox._write = None  # a bug
+    called = []
+    dispatcher.post(posted(b"one"), [Subscriber(broken.outbox, 0.0), Subscriber(healthy.outbox, 0.0)])
+    dispatcher.call_soon(lambda: called.append("flushed"))
+    loop.turn()
+    assert (healthy.written, called) == ([b"one"], ["flushed"])
+    assert "cannot send to a client" in caplog.text

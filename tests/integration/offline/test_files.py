@@ -1,25 +1,29 @@
-"""What containers say about their audio, and what is right where they change their mind or lie.
+"""Files by real codecs: every format, whole and damaged, and containers that change their mind or lie; and raw PCM.
 
-Every input is made here with real codecs: chained Ogg, several tracks, sound that begins late, gaps, files cut short,
-surround sound, DSD, and titles in other encodings.
+Every input is made here: chained Ogg, several tracks, sound that begins late, gaps, files cut short, surround sound,
+DSD, and titles in other encodings.
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
+import subprocess
+import sys
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
+import av.codec
 import numpy as np
 import pytest
 
 from stream_mer.errors import SourceError
 from stream_mer.sources.decoding import duration_s
 from stream_mer.sources.file import FileSource
-from stream_mer.types import SAMPLE_RATE_HZ, Samples
+from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, Samples
 
 TONE_HZ = 440.0
 LEVEL_TOLERANCE_DB = 0.5
@@ -77,6 +81,16 @@ def write(out: Any, stream: Any, track: dict[str, Any]) -> None:
             later_s = track.get("begins_s", 0.0) + sum(length for at, length in track.get("pauses", ()) if at_s >= at)
             packet.pts = packet.dts = packet.pts + round(later_s / packet.time_base)
             out.mux(packet)
+
+
+def write_video(out: Any) -> None:
+    """Six seconds of pictures."""
+    picture = out.add_stream("mpeg4", rate=10)
+    picture.width, picture.height, picture.pix_fmt = 64, 48, "yuv420p"
+    for k in range(60):
+        image = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 4 * k, np.uint8), format="rgb24")
+        out.mux(picture.encode(image))
+    out.mux(picture.encode(None))
 
 
 def ogg(path: Path, codec: str, *, channels: int = 2, rate_hz: int = 48_000, quality: float | None = None) -> bytes:
@@ -177,20 +191,17 @@ def test_a_chain_states_no_length_and_one_link_does(tmp_path: Path) -> None:
     assert duration_s(tmp_path / "two.ogg") is None
 
 
-def test_sound_that_begins_after_the_picture_is_heard_where_it_is(tmp_path: Path) -> None:
-    path = tmp_path / "film.mkv"
+@pytest.mark.parametrize(("extension", "codec"), [("mkv", "libopus"), ("mp4", "aac")])
+def test_sound_that_begins_after_the_picture_is_heard_where_it_is(tmp_path: Path, extension: str, codec: str) -> None:
+    path = tmp_path / f"film.{extension}"
     with av.open(str(path), "w") as out:
-        picture = out.add_stream("mpeg4", rate=10)
-        picture.width, picture.height, picture.pix_fmt = 64, 48, "yuv420p"
-        sound = out.add_stream("libopus", rate=48_000)
-        sound.codec_context.layout, sound.codec_context.format = "stereo", "flt"
-        for k in range(60):
-            image = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 4 * k, np.uint8), format="rgb24")
-            out.mux(picture.encode(image))
-        out.mux(picture.encode(None))
+        sound = out.add_stream(codec, rate=48_000)
+        sound.codec_context.layout = "stereo"
+        sound.codec_context.format = sound.codec_context.codec.audio_formats[0].name
+        write_video(out)
         write(out, sound, {"audio": np.stack([tone(2.0)] * 2), "begins_s": 3.5})
     whole, begins_s = hear(FileSource(path))
-    assert begins_s == pytest.approx(3.5, abs=0.02)
+    assert begins_s == pytest.approx(3.5, abs=PADDING_S)
     assert len(whole) / SAMPLE_RATE_HZ == pytest.approx(5.5, abs=PADDING_S)
 
 
@@ -341,9 +352,9 @@ def dsf(length_s: float, rate_hz: int) -> bytes:
     return head + form + b"data" + (12 + len(data)).to_bytes(8, "little") + data
 
 
-@pytest.mark.parametrize("extension", ["wav", "flac", "mka", "m4a"])
+@pytest.mark.parametrize("extension", ["wav", "flac", "mka", "m4a", "ogg"])
 def test_a_title_in_another_encoding_keeps_nothing_from_being_heard(tmp_path: Path, extension: str) -> None:
-    codec = {"wav": "pcm_s16le", "flac": "flac", "mka": "libopus", "m4a": "aac"}[extension]
+    codec = {"wav": "pcm_s16le", "flac": "flac", "mka": "libopus", "m4a": "aac", "ogg": "libopus"}[extension]
     path = tmp_path / f"song.{extension}"
     with av.open(str(path), "w") as out:
         out.metadata["title"] = "Caf@ Ol@"
@@ -353,7 +364,154 @@ def test_a_title_in_another_encoding_keeps_nothing_from_being_heard(tmp_path: Pa
         write(out, stream, {"audio": tone(2.0)})
     data = path.read_bytes()
     assert b"Caf@ Ol@" in data
-    path.write_bytes(data.replace(b"Caf@ Ol@", b"Caf\xe9 Ol\xe9"))
+    data = data.replace(b"Caf@ Ol@", b"Caf\xe9 Ol\xe9")
+    if extension == "ogg":  # the second page has the title, and a checksum
+        first, page, *rest = [b"OggS" + page for page in data.split(b"OggS")[1:]]
+        checksum = ogg_checksum(page[:22] + bytes(4) + page[26:])
+        data = b"".join([first, page[:22] + checksum.to_bytes(4, "little") + page[26:], *rest])
+    path.write_bytes(data)
     whole, _ = hear(FileSource(path))
     assert len(whole) / SAMPLE_RATE_HZ == pytest.approx(2.0, abs=PADDING_S)
     assert duration_s(path) == pytest.approx(2.0, abs=PADDING_S)
+
+
+FORMATS = {
+    "wav": ("pcm_s16le", 44_100),
+    "flac": ("flac", 48_000),
+    "mp3": ("libmp3lame", 44_100),
+    "ogg": ("libopus", 48_000),
+    "opus": ("libopus", 48_000),
+    "m4a": ("aac", 22_050),
+    "aac": ("aac", 44_100),
+    "aiff": ("pcm_s16be", 96_000),
+    "mka": ("pcm_s24le", 8_000),
+}
+
+
+def make_audio(folder: Path, extension: str) -> Path:
+    """3 s of the tone in stereo, at half of full scale."""
+    codec, rate_hz = FORMATS[extension]
+    audio = np.stack([tone(3.0, rate_hz, 0.5)] * 2)
+    return encode(folder / f"tone.{extension}", [{"codec": codec, "audio": audio, "rate_hz": rate_hz}])
+
+
+def read(path: Path) -> list[AudioChunk]:
+    chunks = list(FileSource(path).chunks())
+    assert chunks[0].start_sample == 0
+    for before, after in itertools.pairwise(chunks):
+        assert after.start_sample >= before.end_sample
+    return chunks
+
+
+def n_samples(chunks: list[AudioChunk]) -> int:
+    return sum(len(chunk.samples) for chunk in chunks)
+
+
+@pytest.mark.parametrize("extension", FORMATS)
+def test_every_format_is_heard(tmp_path: Path, extension: str) -> None:
+    whole, _ = hear(FileSource(make_audio(tmp_path, extension)))
+    assert len(whole) / SAMPLE_RATE_HZ == pytest.approx(3.0, abs=PADDING_S)
+    middle = whole[8_000:40_000]
+    assert frequency_hz(middle) == pytest.approx(TONE_HZ, abs=1.0)
+    assert level_db(middle) == pytest.approx(level_db(tone(2.0, amplitude=0.5)), abs=LEVEL_TOLERANCE_DB)
+
+
+def test_a_video_without_sound(tmp_path: Path) -> None:
+    path = tmp_path / "silent.mp4"
+    with av.open(str(path), "w") as out:
+        write_video(out)
+    with pytest.raises(SourceError, match=r"silent\.mp4 has no audio stream \(only video\)"):
+        read(path)
+
+
+@pytest.mark.parametrize("extension", ["wav", "mp3", "ogg", "flac", "m4a", "mka", "aac", "bin", ""])
+def test_random_bytes(tmp_path: Path, extension: str, capfd: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / f"noise.{extension}"
+    path.write_bytes(np.random.default_rng(0).bytes(100_000))
+    with pytest.raises(SourceError, match=r"noise\.") as caught:
+        read(path)
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr().err == ""  # FFmpeg writes nothing past the logs
+
+
+def test_a_file_cut_short_whose_index_stood_at_its_end(tmp_path: Path) -> None:
+    path = make_audio(tmp_path, "m4a")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    with pytest.raises(SourceError, match="cut short"):
+        read(path)
+
+
+@pytest.mark.parametrize("extension", ["flac", "ogg", "m4a"])
+def test_damage_in_the_middle_is_silence_of_its_length(
+    tmp_path: Path, extension: str, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = make_audio(tmp_path, extension)
+    whole = read(path)
+    data = bytearray(path.read_bytes())
+    first, length = len(data) // 2, len(data) // 10
+    data[first : first + length] = np.random.default_rng(0).bytes(length)
+    path.write_bytes(data)
+    with caplog.at_level(logging.WARNING, "stream_mer"):
+        damaged = read(path)
+    assert "audio missing" in caplog.text
+    assert path.name in caplog.text
+    assert capfd.readouterr().err == ""
+    assert n_samples(damaged) < n_samples(whole)
+    # What follows the damage is where it was, to a sample or two of rounding.
+    assert abs(damaged[-1].end_sample - whole[-1].end_sample) <= 2
+
+
+def test_a_damaged_mp3_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """MP3 has no time stamps: what is missing cannot be told, but all the rest is heard."""
+    path = make_audio(tmp_path, "mp3")
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 3_000] = bytes(3_000)
+    path.write_bytes(data)
+    with caplog.at_level(logging.WARNING, "stream_mer"):
+        length_s = n_samples(read(path)) / SAMPLE_RATE_HZ
+    assert "tone.mp3 is damaged" in caplog.text
+    assert 2.5 < length_s < 3.0
+
+
+def test_a_damaged_start_is_passed_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = make_audio(tmp_path, "aac")
+    data = bytearray(path.read_bytes())
+    data[: len(data) // 4] = np.random.default_rng(0).bytes(len(data) // 4)
+    path.write_bytes(data)
+    with caplog.at_level(logging.WARNING, "stream_mer"):
+        length_s = n_samples(read(path)) / SAMPLE_RATE_HZ
+    assert "damaged at its start" in caplog.text
+    assert length_s > 1.5
+
+
+def test_raw_audio_from_another_process_is_heard_while_it_goes_on() -> None:
+    """A child reads its standard input; each part is written only after the child told of the one before."""
+    code = """
+        import sys
+        from stream_mer.sources.catalogue import open_source
+        source = open_source("-", rate_hz=16_000, sample_format="f32le", channels=1)
+        for chunk in source.chunks():
+            print(chunk.start_sample, len(chunk.samples), float(chunk.samples[0]), flush=True)
+        print("ended", flush=True)
+    """
+    child = subprocess.Popen(
+        [sys.executable, "-c", "\n".join(line[8:] for line in code.splitlines())],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        cwd=Path(__file__).parents[3],
+    )
+    try:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        for k in range(4):
+            child.stdin.write(np.full(100, k / 4, "<f4").tobytes())
+            child.stdin.flush()
+            assert child.stdout.readline().split() == [b"%d" % (100 * k), b"100", str(k / 4).encode()]
+        child.stdin.write(b"\x00\x00")  # no whole sample
+        child.stdin.close()
+        assert child.stdout.readline() == b"ended\n"
+        assert child.wait(30) == 0
+    finally:
+        child.kill()
+        child.wait(30)
+        child.stdout.close()
