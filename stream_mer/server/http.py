@@ -61,9 +61,6 @@ _POLICY = "; ".join(
 )
 """The page runs its own files only, whatever a lyric or a device name contains."""
 
-CONTENT_SECURITY_POLICY = f"{_POLICY}; frame-ancestors 'none'"
-"""Also, no page shows it in a frame: a click meant for that page could black out the show."""
-
 _INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 
 _COMMON_HEADERS = (
@@ -120,11 +117,11 @@ class Answer:
             ("Connection", "close"),
             *_COMMON_HEADERS,
         ]
-        if self.framed_by:
-            headers.append(("Content-Security-Policy", f"{self.policy}; frame-ancestors {' '.join(self.framed_by)}"))
-        else:
-            policy = f"{self.policy}; frame-ancestors 'none'"
-            headers += [("Content-Security-Policy", policy), ("X-Frame-Options", "DENY")]
+        # No other page shows it in a frame: a click meant for that page could black out the show.
+        ancestors = " ".join(self.framed_by) or "'none'"
+        headers.append(("Content-Security-Policy", f"{self.policy}; frame-ancestors {ancestors}"))
+        if not self.framed_by:
+            headers.append(("X-Frame-Options", "DENY"))
         if self.shared:
             headers.append(("Access-Control-Allow-Origin", "*"))
         if self.location:

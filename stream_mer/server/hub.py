@@ -307,12 +307,6 @@ class Hub:
         with self._lock:
             return self._had_frames
 
-    @property
-    def client_count(self) -> int:
-        """How many clients get events."""
-        with self._lock:
-            return len(self._clients)
-
     def statistics(self) -> HubStatistics:
         """Return the counts; from any thread."""
         with self._lock:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import get_args
 
@@ -65,8 +65,9 @@ class Metrics:
             buckets=_LATENCY_BOUNDS_S,
             registry=own,
         )
-        self._streams = _StreamCollector(hub)
-        own.register(self._streams)
+        self._frames: dict[str, EmotionFrame] = {}
+        self._statuses: dict[str, StreamStatus] = {}
+        own.register(_FunctionCollector(lambda: _stream_metrics(hub.streams, self._frames, self._statuses)))
         own.register(_FunctionCollector(lambda: _hub_metrics(hub)))
         if outputs is not None:
             own.register(_FunctionCollector(lambda: _output_metrics(outputs())))
@@ -83,16 +84,16 @@ class Metrics:
     def _on_event(self, stream: str, event: StreamEvent) -> None:
         match event:
             case EmotionFrame():
-                self._streams.frames[stream] = event
+                self._frames[stream] = event
                 self._latency.labels(stream).observe(event.latency.total / 1e3)
                 for stage in _STAGES:
                     self._stages.labels(stream, stage).observe(getattr(event.latency, stage) / 1e3)
             case StreamStatus():
-                self._streams.statuses[stream] = event
+                self._statuses[stream] = event
 
     def _on_remove(self, stream: str) -> None:
-        self._streams.frames.pop(stream, None)
-        self._streams.statuses.pop(stream, None)
+        self._frames.pop(stream, None)
+        self._statuses.pop(stream, None)
         with contextlib.suppress(KeyError):  # it never had a frame
             self._latency.remove(stream)
         for stage in _STAGES:
@@ -150,45 +151,34 @@ def _output_metrics(outputs: Sequence[OutputStatistics]) -> Iterator[Metric]:
     yield from (up, sent, errors, skipped)
 
 
-class _StreamCollector(Collector):
-    """The newest frame and status of each stream that exists.
-
-    Args:
-        hub: Knows which streams exist.
-    """
-
-    def __init__(self, hub: Hub) -> None:
-        self._hub = hub
-        self.frames: dict[str, EmotionFrame] = {}
-        self.statuses: dict[str, StreamStatus] = {}
-
-    def collect(self) -> Iterator[Metric]:
-        text_age = GaugeMetricFamily(
-            "stream_mer_text_age_seconds", "Age of the newest sung line; NaN without text.", labels=["stream"]
-        )
-        dropped = CounterMetricFamily(
-            "stream_mer_dropped_windows", "Windows that came too late for the model.", labels=["stream"]
-        )
-        lag = GaugeMetricFamily(
-            "stream_mer_lyrics_lag_seconds", "How far lyrics recognition is behind the audio.", labels=["stream"]
-        )
-        lost = CounterMetricFamily("stream_mer_lost_samples", "Audio lost, samples at 16 kHz.", labels=["stream"])
-        labels = ["stream", "state"]
-        source = GaugeMetricFamily("stream_mer_source_state", "1 for the current state of the source.", labels=labels)
-        lyrics = GaugeMetricFamily(
-            "stream_mer_lyrics_state", "1 for the current state of the recogniser.", labels=labels
-        )
-        for stream in self._hub.streams:
-            frame, status = self.frames.get(stream), self.statuses.get(stream)
-            if frame is not None:
-                age_s = frame.raw.text_age_s
-                text_age.add_metric([stream], math.nan if age_s is None else age_s)
-                dropped.add_metric([stream], frame.dropped)
-            if status is not None:
-                lag.add_metric([stream], status.lag_s)
-                lost.add_metric([stream], status.lost_samples)
-                for state in get_args(SourceState):
-                    source.add_metric([stream, state], state == status.source)
-                for health in get_args(LyricsHealth):
-                    lyrics.add_metric([stream, health], health == status.lyrics)
-        yield from (text_age, dropped, lag, lost, source, lyrics)
+def _stream_metrics(
+    streams: Sequence[str], frames: Mapping[str, EmotionFrame], statuses: Mapping[str, StreamStatus]
+) -> Iterator[Metric]:
+    """The newest frame and status of each stream that exists."""
+    text_age = GaugeMetricFamily(
+        "stream_mer_text_age_seconds", "Age of the newest sung line; NaN without text.", labels=["stream"]
+    )
+    dropped = CounterMetricFamily(
+        "stream_mer_dropped_windows", "Windows that came too late for the model.", labels=["stream"]
+    )
+    lag = GaugeMetricFamily(
+        "stream_mer_lyrics_lag_seconds", "How far lyrics recognition is behind the audio.", labels=["stream"]
+    )
+    lost = CounterMetricFamily("stream_mer_lost_samples", "Audio lost, samples at 16 kHz.", labels=["stream"])
+    labels = ["stream", "state"]
+    source = GaugeMetricFamily("stream_mer_source_state", "1 for the current state of the source.", labels=labels)
+    lyrics = GaugeMetricFamily("stream_mer_lyrics_state", "1 for the current state of the recogniser.", labels=labels)
+    for stream in streams:
+        frame, status = frames.get(stream), statuses.get(stream)
+        if frame is not None:
+            age_s = frame.raw.text_age_s
+            text_age.add_metric([stream], math.nan if age_s is None else age_s)
+            dropped.add_metric([stream], frame.dropped)
+        if status is not None:
+            lag.add_metric([stream], status.lag_s)
+            lost.add_metric([stream], status.lost_samples)
+            for state in get_args(SourceState):
+                source.add_metric([stream, state], state == status.source)
+            for health in get_args(LyricsHealth):
+                lyrics.add_metric([stream, health], health == status.lyrics)
+    yield from (text_age, dropped, lag, lost, source, lyrics)

@@ -91,7 +91,7 @@ async def test_scenes_follow_the_music(browser, hub, serving, tmp_path):
         )
         await page.goto((tmp_path / "scenes.html").as_uri())
         async with asyncio.timeout(PATIENCE_MS / 1000):
-            while hub.client_count == 0:  # noqa: ASYNC110 - counted from the moment that it is to get something
+            while hub.statistics().clients == 0:  # noqa: ASYNC110 - counted from the moment that it is to get something
                 await asyncio.sleep(0.01)
         for after in ("sad", "unknown", "happy"):
             hub.sink("main").publish(replace(CHANGE, after=after))

@@ -1,7 +1,6 @@
 """The server as its clients meet it: websockets and HTTP, requests, limits, and clients that do not behave."""
 
 import asyncio
-import base64
 import contextlib
 import http.client
 import io
@@ -22,6 +21,7 @@ from rich.console import Console
 from talking import Talk, talking
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from benchmarks.frames import handshake
 from stream_mer import connect
 from stream_mer.config import ServeSettings
 from stream_mer.errors import ServeError
@@ -136,7 +136,7 @@ async def test_stopping_tells_every_client_why(hub, serving, reason, told, retry
             assert (code, error["message"], error["retry_after_s"]) == (reason, told, retry_after_s)
         async with asyncio.timeout(PATIENCE_S):
             await stopping
-    assert hub.client_count == 0
+    assert hub.statistics().clients == 0
 
 
 def open_and_never_read(port: int) -> socket.socket:
@@ -144,11 +144,7 @@ def open_and_never_read(port: int) -> socket.socket:
     raw = socket.socket()
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
     raw.connect(("127.0.0.1", port))
-    key = base64.b64encode(os.urandom(16)).decode()
-    raw.sendall(
-        f"GET /v1/stream HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
-    )
+    raw.sendall(handshake(port, wire.STREAM_PATH))
     return raw
 
 
@@ -160,7 +156,7 @@ async def test_a_client_that_never_reads_is_cut_off_and_the_other_one_misses_not
         await healthy.read()
         await healthy.ask("identify")
         stuck = open_and_never_read(server.port)
-        await until(lambda: hub.client_count == 2)
+        await until(lambda: hub.statistics().clients == 2)
         got = 0
         while not any("closing with 4410" in record.getMessage() for record in caplog.records):
             sink.publish(replace(LINE, segment=got, text="la " * 300))
@@ -174,7 +170,7 @@ async def test_a_client_that_never_reads_is_cut_off_and_the_other_one_misses_not
         data = await asyncio.to_thread(hung_up_on, stuck, 4410)
         assert b'"code":4410' in data
         assert struct.pack(">H", 4410) in data
-        await until(lambda: hub.client_count == 1)
+        await until(lambda: hub.statistics().clients == 1)
         sink.publish(STATUS)
         assert (await healthy.read())["type"] == "status"
 
@@ -183,7 +179,7 @@ async def test_a_slow_client_gets_the_newest_and_is_told_what_it_missed(hub, ser
     sink = hub.sink("main")
     async with serving(hub, identify_timeout_s=0.05, stuck_after_s=3600.0, queued_messages=8) as server:
         slow = open_and_never_read(server.port)
-        await until(lambda: hub.client_count == 1)
+        await until(lambda: hub.statistics().clients == 1)
         published = 0
         while hub.statistics().outboxes.dropped < 100:
             sink.publish(replace(FRAME, index=published))
@@ -205,13 +201,13 @@ async def test_a_client_that_never_reads_does_not_hold_up_a_stop(hub, serving):
     sink = hub.sink("main")
     async with serving(hub, identify_timeout_s=0.05, close_timeout_s=0.2, queued_messages=50) as server:
         stuck = open_and_never_read(server.port)
-        await until(lambda: hub.client_count == 1)
+        await until(lambda: hub.statistics().clients == 1)
         for i in range(50):
             sink.publish(replace(LINE, segment=i, text="la " * 500))
         async with asyncio.timeout(PATIENCE_S):
             await server.stop()
         stuck.close()
-    assert hub.client_count == 0
+    assert hub.statistics().clients == 0
 
 
 async def test_who_answers_no_ping_of_the_websocket_is_taken_for_gone(hub, serving):
@@ -456,7 +452,7 @@ async def test_listen_prints_lines_or_draws_on_a_terminal(hub, serving, is_termi
     console = Console(file=io.StringIO(), force_terminal=is_terminal, width=200, height=40)
     async with serving(hub) as server:
         listening = asyncio.create_task(listen(server.stream_url, console=console, reconnect=False))
-        await until(lambda: hub.client_count == 1)
+        await until(lambda: hub.statistics().clients == 1)
         sink.publish(LINE)
         sink.publish(FRAME)
         await until(lambda: wanted in console.file.getvalue())
@@ -474,7 +470,7 @@ async def test_listen_into_a_pipe_that_is_closed_is_no_failure(hub, serving, how
         command = [sys.executable, "-m", "stream_mer", "listen", server.stream_url, *how]
         process = await asyncio.create_subprocess_exec(*command, stdout=writing, stderr=asyncio.subprocess.PIPE)
         os.close(writing)
-        await until(lambda: hub.client_count == 1)
+        await until(lambda: hub.statistics().clients == 1)
         sink.publish(FRAME)
         assert await asyncio.to_thread(os.read, reading, 100)
         os.close(reading)  # as `head -1` does
@@ -496,7 +492,7 @@ async def test_listen_writes_json_lines(hub, serving, capfdbinary):
 
     async with serving(hub) as server:
         listening = asyncio.create_task(listen(server.stream_url, json_lines=True, stream="main", reconnect=False))
-        await until(lambda: hub.client_count == 1)
+        await until(lambda: hub.statistics().clients == 1)
         hub.sink("foyer").publish(FRAME)
         sink.publish(FRAME)
         sink.publish(LINE)

@@ -198,7 +198,7 @@ class Victim:
             "connections": self.ask(lambda server: len(server._servers[0].all_connections)),
             "tasks": self.ask(lambda _: len(asyncio.all_tasks())) - 1,
             "timers": self.ask(lambda _: sum(not timer.cancelled() for timer in self._loop._scheduled)),
-            "clients": self.hub.client_count,
+            "clients": self.hub.statistics().clients,
             "files": len(os.listdir("/proc/self/fd")),  # noqa: PTH208 - names are enough
         }
 

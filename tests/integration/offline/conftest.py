@@ -6,9 +6,20 @@ from pathlib import Path
 
 import pytest
 
+from stream_mer.lyrics import whisper
+
 HERE = Path(__file__).parent
 PATIENCE_S = 600
 """The recogniser computes for half a minute, and gives way to whatever else the machine does."""
+
+
+@pytest.fixture(scope="session")
+def whisper_package() -> whisper.SplitPackage:
+    """The packages with Whisper's base weights; skips where they are not installed."""
+    package = whisper._base_package()
+    if package is None:
+        pytest.skip("the packages with Whisper's base weights are not installed")
+    return package
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -20,6 +21,10 @@ from stream_mer.lyrics.feeds import LiveLyrics, OfflineLyrics
 from stream_mer.lyrics.text_features import SentenceEncoder
 from stream_mer.lyrics.tracker import LyricTracker
 from stream_mer.lyrics.whisper import WhisperRecogniser
+from stream_mer.sources.file import demo_song
+from stream_mer.training.corpus import Clip, Corpus
+from stream_mer.training.lyrics import recognised_lines, whole_clips, with_transcripts
+from stream_mer.training.tokens import read_audio
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, LyricLine, Samples
 
 pytestmark = pytest.mark.whisper
@@ -33,9 +38,8 @@ VERSE = (
 
 
 @pytest.fixture(scope="module")
-def recogniser(tmp_path_factory: pytest.TempPathFactory) -> WhisperRecogniser:
-    if whisper._base_package() is None:
-        pytest.skip("the packages with Whisper's base weights are not installed")
+def recogniser(tmp_path_factory: pytest.TempPathFactory, whisper_package: whisper.SplitPackage) -> WhisperRecogniser:
+    del whisper_package  # it is there
     cache = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("STREAM_MER_CACHE", str(cache))
@@ -168,11 +172,8 @@ def test_another_language_is_heard_as_what_it_is_and_its_lines_say_so(
     assert {"luz", "está", "río", "montaña"} <= heard
 
 
-def test_the_real_packages_join_to_the_official_weights(recogniser: WhisperRecogniser, tmp_path: Path) -> None:
-    del recogniser  # only says that the packages are there
-    package = whisper._base_package()
-    assert package is not None
-    folder = whisper.join_parts(package, cache=tmp_path)
+def test_the_real_packages_join_to_the_official_weights(whisper_package: whisper.SplitPackage, tmp_path: Path) -> None:
+    folder = whisper.join_parts(whisper_package, cache=tmp_path)
     assert (folder / "model.bin").stat().st_size == 145_217_532
     assert {one.name for one in folder.iterdir()} == {*whisper.BASE_SHA256, "verified.json"}
 
@@ -186,3 +187,44 @@ def test_a_folder_that_holds_no_whisper_is_refused(tmp_path: Path) -> None:
 def test_an_unknown_language_is_refused(recogniser: WhisperRecogniser) -> None:
     with pytest.raises(LyricsError, match="tlh"):
         recogniser.transcribe(band(2.0), language="tlh")
+
+
+SUNG_S = (3.0, 18.0)
+SUNG = "you and i are dancing in the street i can feel the rhythm in my feet clap your hands and come and sing with me"
+
+
+def test_words_of_the_song_are_heard_once_and_kept(
+    tmp_path: Path,
+    write_wav: Callable[[Path, NDArray[np.float32]], Path],
+    monkeypatch: pytest.MonkeyPatch,
+    whisper_package: whisper.SplitPackage,
+) -> None:
+    del whisper_package  # it is there
+    monkeypatch.setenv("STREAM_MER_CACHE", str(tmp_path / "weights"))
+    start, end = (round(t * SAMPLE_RATE_HZ) for t in SUNG_S)
+    song = read_audio(demo_song())[start:end]
+    clips = tuple(
+        Clip(clip_id=clip_id, audio=write_wav(tmp_path / f"{clip_id}.wav", samples), artist=clip_id, fold=fold)
+        for fold, (clip_id, samples) in enumerate((("sung", song), ("silent", np.zeros_like(song))))
+    )
+    corpus = Corpus(root=tmp_path, clips=clips, transcripts={})
+
+    found = with_transcripts(corpus, tmp_path / "cache", whole_clips(cpu_threads=1))
+
+    row = found.transcripts["sung"]
+    assert row["language"] == "en"
+    text = " ".join(segment["text"] for segment in row["segments"])
+    heard = re.findall(r"[a-z]+", text.lower())
+    assert sum(word in heard for word in SUNG.split()) / len(SUNG.split()) >= 0.7, text
+    for segment in row["segments"]:
+        times = [t for word in segment["words"] for t in word[:2]]
+        assert times == sorted(times)
+        assert (segment["start"], segment["end"]) == (times[0], times[-1])
+        assert times[-1] <= SUNG_S[1] - SUNG_S[0]
+    kept = [json.loads(path.read_text(encoding="utf-8")) for path in (tmp_path / "cache").rglob("*.json")]
+    assert sorted(kept, key=lambda one: str(one["clip_id"])) == [found.transcripts["silent"], row]
+
+    # As the text branch meets them: silence holds no words.
+    lines = recognised_lines(found, tmp_path / "cache")
+    assert len(lines["sung"]) >= 2
+    assert len(lines["silent"]) == 0

@@ -19,7 +19,6 @@ from stream_mer.cli.diagnose import demo_song as demo_samples
 from stream_mer.config import DEFAULT_MODEL
 from stream_mer.emotion.checkpoint import find_model
 from stream_mer.errors import CheckpointError, SourceError
-from stream_mer.lyrics import whisper
 from stream_mer.sources.decoding import decode_file
 from stream_mer.sources.file import FileSource, demo_song
 from stream_mer.types import CATEGORIES, CLUSTERS, SAMPLE_RATE_HZ, EmotionFrame
@@ -125,10 +124,9 @@ def test_a_frame_knows_nothing_of_what_comes_later(whole: bytes, folder: Path) -
 
 
 @pytest.mark.whisper
+@pytest.mark.usefixtures("whisper_package")
 def test_nor_does_it_with_recognised_words(tmp_path: Path, write_wav: WriteWav) -> None:
     """The demo song, heard by the real recogniser to its 15th and to its 12th second."""
-    if whisper._base_package() is None:
-        pytest.skip("the packages with Whisper's base weights are not installed")
     try:
         song = demo_song()
     except SourceError as error:

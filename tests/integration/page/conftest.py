@@ -46,6 +46,10 @@ class Screen:
         """Wait until an element contains a text."""
         await self.until("([at, text]) => document.querySelector(at)?.textContent.includes(text)", [selector, text])
 
+    async def label_has(self, element_id: str, text: str) -> None:
+        """Wait until the label of an element contains a text."""
+        await self.until("([id, text]) => document.getElementById(id).ariaLabel.includes(text)", [element_id, text])
+
     async def state_is(self, state: str) -> None:
         await self.until("state => document.documentElement.dataset.state === state", state)
 

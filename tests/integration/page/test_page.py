@@ -1,9 +1,9 @@
 """The page: what it shows is what was sent, and it says so when that is old."""
 
-import asyncio
 from dataclasses import replace
 
 import pytest
+from helpers import until
 
 from stream_mer.server.hub import Hub
 from tools.examples import FRAME, LEVELS, LINE, STATUS
@@ -47,47 +47,26 @@ async def test_the_point_moves_and_bars_and_values_follow(look, hub, frame):
     assert screen.complaints == []
 
 
-async def test_bars_are_as_long_as_they_say(look, hub):
-    screen = await look(reduced_motion="reduce")
-    hub.sink("main").publish(FRAME)
-    await screen.until(
-        """() => {
-          const track = document.querySelector("[data-name=happy] .track");
-          const [whole, part] = [track, track.firstChild].map((one) => one.getBoundingClientRect());
-          return Math.abs((part.right - whole.left) / whole.width - 0.6127) < 0.01;
-        }"""
-    )
-
-
 async def test_lyrics_appear_as_they_come_and_settle(look, hub):
     screen = await look()
     sink = hub.sink("main")
     sink.publish(FRAME)
     await screen.text_is("#category", "happy")
     sink.publish(replace(LINE, segment=0, text="first line"))
-    sink.publish(replace(LINE, segment=1, revision=0, committed=False, text="and the mourning"))
+    sink.publish(replace(LINE, segment=1, revision=0, committed=False, text="and the mourning", settled_words=2))
     await screen.text_is("#lines li:last-child", "and the mourning")
+    await screen.text_is("#lines li:last-child .settled", "and the")
+    slants = "(item) => [getComputedStyle(item).fontStyle, getComputedStyle(item.querySelector('.settled')).fontStyle]"
+    assert await screen.page.locator("#lines li:last-child").evaluate(slants) == ["italic", "normal"]
     assert await screen.page.locator("#lines li:last-child[data-committed]").count() == 0
     sink.publish(replace(LINE, segment=1, revision=1, text="and the morning"))
     await screen.page.wait_for_selector("#lines li:last-child[data-committed]")
+    await screen.text_is("#lines li:last-child .settled", "and the morning")
     assert await screen.page.locator("#lines li").all_text_contents() == ["first line", "and the morning"]
     for segment in range(2, 7):
         sink.publish(replace(LINE, segment=segment, text=f"line {segment}"))
     await screen.text_is("#lines li:last-child", "line 6")
     assert await screen.page.locator("#lines li").all_text_contents() == ["line 3", "line 4", "line 5", "line 6"]
-    assert screen.complaints == []
-
-
-async def test_words_that_may_still_change_are_told_apart(look, hub):
-    screen = await look()
-    open_line = replace(LINE, committed=False, revision=0, settled_words=3)
-    hub.sink("main").publish(open_line)
-    await screen.text_is("#lines li:last-child .settled", "and the morning")
-    await screen.text_is("#lines li:last-child", "and the morning comes again")
-    slants = "(item) => [getComputedStyle(item).fontStyle, getComputedStyle(item.querySelector('.settled')).fontStyle]"
-    assert await screen.page.locator("#lines li:last-child").evaluate(slants) == ["italic", "normal"]
-    hub.sink("main").publish(replace(LINE, revision=1))
-    await screen.text_is("#lines li:last-child .settled", LINE.text)
     assert screen.complaints == []
 
 
@@ -138,7 +117,7 @@ async def test_it_says_when_the_news_are_old_or_the_stream_has_ended(look, hub, 
     assert screen.complaints == []
 
 
-async def test_degraded_text_and_unknown_are_said(look, hub):
+async def test_degraded_values_and_the_input_are_reported(look, hub):
     screen = await look()
     raw = replace(FRAME.raw, degraded=("no_lyrics", "late"), modalities=("audio",), text_age_s=None)
     hub.sink("main").publish(replace(FRAME, raw=raw, category="unknown"))
@@ -146,15 +125,14 @@ async def test_degraded_text_and_unknown_are_said(look, hub):
     await screen.text_is("#confidence", "not sure enough")
     await screen.text_is("#category", "unknown")
     await screen.text_is("#text-age", "none")
-
-
-async def test_an_input_that_clips_is_said_at_its_light(look, hub):
-    screen = await look()
     hub.sink("main").publish(replace(STATUS, clipping=True, lost_samples=19_200))
     await screen.text_is("#source b", "too loud, clips")
     assert await screen.page.get_attribute("#source", "title") == f"{STATUS.device}, 1.2 s lost so far"
     hub.sink("main").publish(replace(STATUS, clipping=False))
     await screen.text_is("#source b", "live")
+    await until(lambda: hub.is_wanted("main", "levels"))
+    hub.sink("main").publish(replace(LEVELS, peak_db=-30.0))
+    await screen.until("() => document.getElementById('level').style.getPropertyValue('--share') === '0.50'")
 
 
 async def test_another_stream_can_be_chosen(look, hub, frame):
@@ -225,22 +203,21 @@ async def test_f_is_for_fullscreen(look):
     await screen.until("() => document.fullscreenElement === null")
 
 
-async def test_reduced_motion_puts_the_point_there_at_once(look, hub, frame):
+async def test_with_reduced_motion_point_and_bars_are_there_at_once(look, hub, frame):
     screen = await look(reduced_motion="reduce")
     hub.sink("main").publish(frame(0.5, 0.5))
     await screen.point_is_at(0.5, 0.5)
     hub.sink("main").publish(frame(-0.5, -0.5))
     await screen.point_is_at(-0.5, -0.5)
+    await screen.until(
+        """() => {
+          const track = document.querySelector("[data-name=happy] .track");
+          const [whole, part] = [track, track.firstChild].map((one) => one.getBoundingClientRect());
+          return Math.abs((part.right - whole.left) / whole.width - 0.6127) < 0.01;
+        }"""
+    )
     moved = await screen.page.evaluate("getComputedStyle(document.querySelector('.fill')).transitionProperty")
     assert moved == "opacity", "what only fades may stay: without it the page would flash"
-
-
-async def test_levels_move_the_meter_beside_the_source(look, hub):
-    screen = await look()
-    while not hub.is_wanted("main", "levels"):  # noqa: ASYNC110 - the server cannot tell otherwise
-        await asyncio.sleep(0.05)
-    hub.sink("main").publish(replace(LEVELS, peak_db=-30.0))
-    await screen.until("() => document.getElementById('level').style.getPropertyValue('--share') === '0.50'")
 
 
 async def test_a_stream_that_is_not_there_is_said_and_another_can_be_chosen(look, hub):

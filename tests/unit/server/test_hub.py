@@ -130,12 +130,12 @@ def test_ready_carries_the_snapshot_with_ages(hub, clock):
 def test_a_detached_client_gets_nothing_more(hub):
     box = outbox()
     hub.attach(box, DEFAULT_SUBSCRIPTIONS)
-    assert hub.client_count == 1
+    assert hub.statistics().clients == 1
     hub.detach(box)
     hub.detach(box)
     hub.sink("main").publish(FRAME)
     assert drain(box) == []
-    assert hub.client_count == 0
+    assert hub.statistics().clients == 0
 
 
 def test_it_has_frames_only_after_the_first_emotion(hub):

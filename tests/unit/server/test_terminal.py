@@ -27,10 +27,27 @@ def seen(*events, stream: str = "main", view: View | None = None, now: float = 1
     return view
 
 
-def test_values_category_lyrics_and_state_are_drawn():
-    text = drawn(seen(STATUS, FRAME, LINE))
-    for word in ["live", "USB Audio CODEC", "+0.42", "+0.30", "happy", "61%", "and the morning comes again", "0:42.5"]:
-        assert word in text
+DEGRADED = replace(FRAME, hold="freeze", category="unknown", raw=replace(FRAME.raw, degraded=("no_lyrics",)))
+
+
+@pytest.mark.parametrize(
+    ("events", "how", "words"),
+    [
+        (
+            (STATUS, FRAME, LINE),
+            {},
+            ("live", "USB Audio CODEC", "+0.42", "+0.30", "happy", "61%", LINE.text, "0:42.5"),
+        ),
+        ((DEGRADED,), {}, ("degraded: no_lyrics", "frozen by an operator", "below the confidence threshold")),
+        ((FRAME,), {"now": 30.0}, ("stale: 20 s",)),
+        ((FRAME,), {"connected": False}, ("not connected, trying again",)),
+    ],
+    ids=["all", "degraded", "old", "no connection"],
+)
+def test_what_is_known_is_drawn(events, how, words):
+    text = drawn(seen(*events), **how)
+    assert [word for word in words if word not in text] == []
+    assert ("stale" in text) is ("now" in how)
 
 
 def test_the_point_moves_with_valence_and_arousal():
@@ -58,26 +75,17 @@ def test_words_that_will_not_change_are_told_apart(settled, text):
     view = seen(FRAME, replace(LINE, committed=False, settled_words=settled))
     assert view.provisional.text[: settled_length(view.provisional)] == text
     assert "and the morning comes again …" in drawn(view)
-
-
-def test_words_that_are_not_in_the_text_are_no_error():
-    view = seen(FRAME, replace(LINE, text="other words", committed=False, settled_words=5))
+    view = seen(FRAME, replace(LINE, text="other words", committed=False, settled_words=settled))
     assert settled_length(view.provisional) == 0
-
-
-def test_a_line_taken_back_disappears():
-    view = seen(replace(LINE, committed=False))
-    assert seen(replace(LINE, committed=False, text=""), view=view).provisional is None
 
 
 def test_only_the_newest_lines_are_kept_in_the_order_of_the_song():
     view = seen(*[replace(LINE, segment=i, text=f"line {i}") for i in (0, 2, 1, 3, 4, 5, 6)])
     assert [line.segment for line in view.lines] == [2, 3, 4, 5, 6]
-
-
-def test_other_streams_change_nothing():
-    view = seen(FRAME)
-    assert seen(replace(FRAME, valence=-1.0), stream="foyer", view=view) == view
+    assert seen(FRAME, LINE, stream="foyer", view=view) == view, "another stream changes nothing"
+    view = seen(replace(LINE, segment=7, committed=False), view=view)
+    assert view.provisional is not None
+    assert seen(replace(LINE, segment=7, committed=False, text=""), view=view).provisional is None, "it was withdrawn"
 
 
 def test_after_a_break_all_stays_but_a_server_that_began_anew_begins_with_nothing():
@@ -93,20 +101,6 @@ def test_the_snapshot_counts_with_its_age():
     view = on_message(View(), wire.Ready(client_id="a", granted=(), snapshot=(entry,)), now=10.0)
     assert view.received_at == 2.0
     assert "stale: 8 s without a frame" in drawn(view, now=10.0)
-
-
-def test_old_news_and_a_lost_connection_are_said():
-    view = seen(FRAME, now=10.0)
-    assert "stale" not in drawn(view, now=10.5)
-    assert "stale: 20 s" in drawn(view, now=30.0)
-    assert "not connected, trying again" in drawn(view, connected=False)
-
-
-def test_degraded_held_and_unknown_are_said():
-    frame = replace(FRAME, hold="freeze", category="unknown", raw=replace(FRAME.raw, degraded=("no_lyrics",)))
-    text = drawn(seen(frame))
-    for words in ["degraded: no_lyrics", "frozen by an operator", "below the confidence threshold"]:
-        assert words in text
 
 
 def test_an_input_that_clips_or_loses_samples_is_said():
