@@ -25,7 +25,7 @@ from stream_mer.outputs.dmx.rig import ABOUT, CHANNELS, FINE, LOOKS, TABLES, Fix
 from stream_mer.outputs.osc.mapping import FIELDS, OscField
 from stream_mer.outputs.osc.targets import OTHER_RECEIVERS, PRESETS
 from stream_mer.server import messages as wire
-from stream_mer.server.messages import CLIENT_TYPES, CLOSE_REASONS, SERVER_TYPES, all_types, components
+from stream_mer.server.messages import CLIENT_TYPES, CLOSE_REASONS, MESSAGE_TYPES, SERVER_TYPES, components
 from tools.examples import examples
 
 ROOT = Path(__file__).parents[1]
@@ -64,7 +64,7 @@ class GeneratedPage:
 def protocol_messages() -> str:
     """Return the part of ``docs/PROTOCOL.md`` that is made from code: fields and an example of each message."""
     parts = []
-    types: tuple[type[wire.Message], ...] = (*all_types(), wire.Summary)
+    types: tuple[type[wire.Message], ...] = (*MESSAGE_TYPES, wire.Summary)
     _, definitions = components(types, "#/{name}")
     by_kind = {kind_of(one): one for one in types}
     for kind, example in examples().items():

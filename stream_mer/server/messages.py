@@ -312,6 +312,8 @@ ClientMessage: TypeAlias = Identify | Subscribe | Unsubscribe | Control | AudioS
 
 SERVER_TYPES: tuple[type[Message], ...] = get_args(ServerMessage)
 CLIENT_TYPES: tuple[type[Message], ...] = get_args(ClientMessage)
+MESSAGE_TYPES = tuple(dict.fromkeys((*SERVER_TYPES, *CLIENT_TYPES)))
+"""Of both directions, each once."""
 
 
 _server_decoder: msgspec.json.Decoder[ServerMessage] = msgspec.json.Decoder(ServerMessage)
@@ -419,8 +421,7 @@ CLOSE_REASONS = {
 
 def json_schema() -> dict[str, Any]:
     """Return one JSON Schema for every message, both directions; each message's own is under ``$defs``."""
-    types = all_types()
-    references, definitions = components(types, "#/$defs/{name}")
+    references, definitions = components(MESSAGE_TYPES, "#/$defs/{name}")
     return {
         "$schema": JSON_SCHEMA_DIALECT,
         "$id": f"urn:stream-mer:{PROTOCOL}",
@@ -432,8 +433,7 @@ def json_schema() -> dict[str, Any]:
 
 def asyncapi() -> dict[str, Any]:
     """Return the AsyncAPI 3 document of the server, with an example of each message."""
-    types = all_types()
-    _, schemas = components(types, "#/components/schemas/{name}")
+    _, schemas = components(MESSAGE_TYPES, "#/components/schemas/{name}")
     examples = json.loads((resources.files("stream_mer.server") / "examples.json").read_bytes())
     return {
         "asyncapi": "3.0.0",
@@ -452,7 +452,7 @@ def asyncapi() -> dict[str, Any]:
             "stream": {
                 "address": STREAM_PATH,
                 "description": f"Websocket subprotocol {SUBPROTOCOL}.",
-                "messages": {kind_of(one): {"$ref": f"#/components/messages/{kind_of(one)}"} for one in types},
+                "messages": {kind_of(one): {"$ref": f"#/components/messages/{kind_of(one)}"} for one in MESSAGE_TYPES},
             }
         },
         "operations": {
@@ -468,17 +468,11 @@ def asyncapi() -> dict[str, Any]:
                     "payload": {"$ref": f"#/components/schemas/{one.__name__}"},
                     "examples": [{"payload": examples[kind_of(one)]}],
                 }
-                for one in types
+                for one in MESSAGE_TYPES
             },
             "schemas": schemas,
         },
     }
-
-
-def all_types() -> tuple[type[Message], ...]:
-    """Return every message of both directions, each once."""
-    both_ways: dict[type[Message], None] = dict.fromkeys((*SERVER_TYPES, *CLIENT_TYPES))
-    return tuple(both_ways)
 
 
 def _operation(action: str, types: tuple[type[Message], ...]) -> dict[str, Any]:

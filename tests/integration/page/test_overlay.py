@@ -19,7 +19,7 @@ async def alphas(screen, **clip) -> set[int]:
     """Return the alphas in a screenshot without a ground."""
     image = pytest.importorskip("PIL.Image")
     picture = image.open(io.BytesIO(await screen.page.screenshot(omit_background=True, **clip)))
-    return set(picture.convert("RGBA").getchannel("A").getdata())
+    return set(picture.convert("RGBA").getchannel("A").tobytes())
 
 
 async def test_only_what_is_shown_covers_the_picture_behind(look, flow):
