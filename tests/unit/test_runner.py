@@ -9,10 +9,11 @@ import socket
 import threading
 
 import pytest
+from helpers import until
 
 from stream_mer import runner
 from stream_mer.config import ServeSettings
-from stream_mer.errors import ServeError, SettingError
+from stream_mer.errors import ServeError, SettingError, SourceError
 from stream_mer.runner import host
 from stream_mer.server.hub import Hub
 from stream_mer.server.server import Server
@@ -46,6 +47,11 @@ class EventProducer:
         self.closed = True
 
 
+class FailingProducer(EventProducer):
+    def run(self) -> None:
+        raise SourceError("the cable was pulled")
+
+
 class Plugin:
     notice = "here"
 
@@ -74,6 +80,35 @@ async def test_a_signal_ends_what_is_served() -> None:
     assert producer.stopped
     assert producer.closed
     assert plugin.stopped
+
+
+async def test_of_several_producers_one_that_ends_or_fails_leaves_the_server_up(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    ends, goes_on = EventProducer(), EventProducer()
+    ends.go_on.set()
+    reports = ("ends has ended; still serving", "fails has failed: the cable was pulled; the other streams go on")
+
+    async def stop_when_reported() -> None:
+        await until(lambda: all(report in caplog.text for report in reports))
+        signal.raise_signal(signal.SIGTERM)
+
+    stopping = []
+    with caplog.at_level(logging.INFO):
+        await host(
+            Hub(),
+            {"ends": ends, "fails": FailingProducer(), "goes on": goes_on},
+            SETTINGS,
+            info=INFO,
+            on_ready=lambda _: stopping.append(asyncio.create_task(stop_when_reported())),
+        )
+    await stopping[0]
+    assert goes_on.stopped
+
+
+async def test_the_only_producer_that_fails_ends_the_server() -> None:
+    with pytest.raises(SourceError, match="the cable was pulled"):
+        await host(Hub(), {"it": FailingProducer()}, SETTINGS, info=INFO, on_ready=lambda _: None)
 
 
 async def test_a_producer_that_hangs_is_left_behind(
