@@ -116,14 +116,6 @@ def test_lines_are_the_live_messages_without_those_that_a_file_has_no_use_for():
     assert [json.loads(line)["type"] for line in lines] == ["emotion", "lyrics", "emotion", "summary"]
 
 
-def test_text_is_utf_8_and_a_line_break_in_it_breaks_no_line():
-    file = io.BytesIO()
-    JsonlWriter(file, "夜.mp3").finish(replace(SUMMARY, lyrics="夜に\n光"))
-    (line,) = file.getvalue().splitlines()
-    assert "夜に" in line.decode()
-    assert json.loads(line)["lyrics"] == "夜に\n光"
-
-
 def rows(*events: StreamEvent, header: bool = True) -> list[dict[str, str]]:
     file = io.StringIO()
     writer = CsvWriter(file, 'my "song", live.wav', header=header)

@@ -33,31 +33,30 @@ def plot(n: int = 4) -> Timeline:
     return made
 
 
+def words(segment: int, t0: float, text: str, revision: int = 0) -> LyricLine:
+    return replace(LINE, segment=segment, t0=t0, t1=t0 + 1, text=text, revision=revision, words=(), settled_words=0)
+
+
 @pytest.fixture
 def matplotlib() -> None:
     pytest.importorskip("matplotlib", reason="matplotlib comes with the extra 'offline'")
 
 
 @pytest.mark.usefixtures("matplotlib")
-def test_a_picture_is_written(tmp_path: Path) -> None:
-    timeline = plot()
-    timeline.publish(LyricLine(segment=0, revision=0, t0=0, t1=1, text=r"costs $\fra{5$ _now_", committed=True))
-    draw_timeline(timeline, tmp_path / "a.png", "a $ong_with_signs$.mp3")
+@pytest.mark.parametrize(
+    ("n", "text", "title"),
+    [
+        (4, r"costs $\fra{5$ _now_", "a $ong_with_signs$.mp3"),
+        (4, "月亮代表我的心 кино", "月亮.mp3"),
+        (1, "", "short.wav"),
+        (0, "", "empty.wav"),
+    ],
+)
+def test_a_picture_is_written_without_a_warning(n: int, text: str, title: str, tmp_path: Path) -> None:
+    made = plot(n)
+    made.publish(words(0, 0.0, text))
+    draw_timeline(made, tmp_path / "a.png", title)
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG\r\n")
-
-
-@pytest.mark.usefixtures("matplotlib")
-@pytest.mark.parametrize("n", [0, 1])
-def test_so_is_one_of_almost_nothing(n: int, tmp_path: Path) -> None:
-    draw_timeline(plot(n), tmp_path / "a.png", "short.wav")
-    assert (tmp_path / "a.png").stat().st_size > 1000
-
-
-@pytest.mark.usefixtures("matplotlib")
-def test_words_in_another_script_are_drawn_without_a_warning(tmp_path: Path) -> None:
-    timeline = plot()
-    timeline.publish(LyricLine(segment=0, revision=0, t0=0, t1=1, text="月亮代表我的心 кино", committed=True))
-    draw_timeline(timeline, tmp_path / "a.png", "月亮.mp3")
     assert (tmp_path / "a.png").stat().st_size > 1000
 
 
@@ -88,7 +87,7 @@ def test_everything_that_is_to_be_seen_is_drawn(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(plot_module, "_FONTS", ("DejaVu Sans",))
     timeline = plot(40)
     timeline.publish(CategoryChange(t=5.0, before="happy", after="sad", dwell_s=3.0))
-    timeline.publish(LyricLine(segment=0, revision=0, t0=1, t1=2, text="the words below", committed=True))
+    timeline.publish(words(0, 1.0, "the words below"))
     timeline.publish(replace(timeline.frames[-1], t1=30.0, category="angry", hold="override"))
     import matplotlib as mpl  # noqa: PLC0415 - an extra
 
@@ -138,7 +137,7 @@ def test_words_are_cut_before_they_touch_one_another_or_the_edge(
     timeline = plot(180)
     for i in range(30):
         text = "this world and hear your cries, you wrote my trust, you wrote " * 2
-        timeline.publish(LyricLine(segment=i, revision=0, t0=3 * i, t1=3 * i + 3, text=text, committed=True))
+        timeline.publish(words(i, 3.0 * i, text))
     draw_timeline(timeline, tmp_path / "a.png", "words")
     rows = {row: sorted((x0, x1) for at, x0, x1 in places if at == row) for row, _, _ in places}
     assert len(rows) >= 3
@@ -151,10 +150,6 @@ def timeline(*frames: tuple[float, str], held: frozenset[float] = frozenset()) -
     for t1, category in frames:
         made.publish(replace(FRAME, t1=t1, category=category, hold="freeze" if t1 in held else None))
     return made
-
-
-def words(segment: int, t0: float, text: str, revision: int = 0) -> LyricLine:
-    return replace(LINE, segment=segment, t0=t0, t1=t0 + 1, text=text, revision=revision, words=(), settled_words=0)
 
 
 def test_frames_of_one_category_are_one_run() -> None:

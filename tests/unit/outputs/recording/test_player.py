@@ -59,15 +59,8 @@ def recorded(recording):
     return [one.event for one in recording.events()]
 
 
-def test_the_same_messages_come_again_at_their_times(write, happenings):
-    recording = write(happenings)
-    played = play(recording)
-    assert [event for _, event in played] == recorded(recording)
-    assert [at for at, _ in played] == pytest.approx([at for at, _, _ in happenings], abs=2e-3)
-
-
-@pytest.mark.parametrize("speed", [0.5, 4.0])
-def test_speed_stretches_time_and_changes_no_message(write, happenings, speed):
+@pytest.mark.parametrize("speed", [1.0, 0.5, 4.0])
+def test_the_same_events_come_again_at_their_times(write, happenings, speed):
     recording = write(happenings)
     played = play(recording, speed=speed)
     assert [event for _, event in played] == recorded(recording)
