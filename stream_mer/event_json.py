@@ -273,7 +273,7 @@ class Summary(Message, tag="summary", kw_only=True, frozen=True):
 
 
 EventMessage: TypeAlias = Emotion | Lyrics | Change | Status | Levels
-"""What a stream's events become."""
+"""The messages that a stream's events become."""
 
 
 DECIMALS = 4
@@ -351,7 +351,7 @@ class MessageEncoder:
 def event_of(message: EventMessage) -> StreamEvent:
     """Return the event of a message; encoded again, it gives the same message but for its ``seq``.
 
-    What a message does not hold is filled in: the categories of the estimate are those after smoothing, and the
+    Fields that a message does not hold are filled in: the categories of the estimate are those after smoothing, and the
     probability of words is 1.
     """
     match message:

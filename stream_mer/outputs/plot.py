@@ -247,7 +247,7 @@ def _figure(timeline: Timeline, title: str) -> Figure:
 
 
 def _draw_band(band: Axes, runs: Sequence[Run]) -> None:
-    """Draw a stripe for each run of a category, a line above what an operator held, and the legend."""
+    """Draw a stripe for each run of a category, a line above operator's overrides, and the legend."""
     for run in runs:
         band.axvspan(run.t0, run.t1, 0, 0.8, color=CATEGORY_COLOURS[run.category], linewidth=0)
         if run.held:
@@ -277,7 +277,7 @@ def _draw_curves(curves: Axes, timeline: Timeline) -> None:
 
 
 def _interval_end(name: str, end: int) -> Callable[[EmotionFrame], float]:
-    """Return what reads the low (0) or high (1) end of an interval."""
+    """Return a reader of the low (0) or high (1) end of an interval."""
     return lambda frame: float(getattr(frame.raw.interval, name)[end])
 
 

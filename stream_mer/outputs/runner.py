@@ -28,7 +28,7 @@ class ShowOutput(Protocol):
     """Something that the values of a stream are sent to, such as OSC, sACN or Art-Net.
 
     Each output has its own thread, in which all its methods are called: one that waits for the network delays no
-    other. What it raises never ends the show. It is logged once and counted, and the output is closed and, after a
+    other. An exception never ends the show. It is logged once and counted, and the output is closed and, after a
     while, opened again.
     """
 
@@ -50,7 +50,7 @@ class ShowOutput(Protocol):
 
     @property
     def claims(self) -> frozenset[str]:
-        """What it drives and no other output may: two outputs that take turns at a lamp make it flicker."""
+        """The addresses or universes that it alone may drive: two outputs that take turns at a lamp make it flicker."""
 
     def open(self) -> None:
         """Prepare to send; before the first ``send``, and again after each error.
@@ -79,14 +79,14 @@ class ShowOutput(Protocol):
         """Tell the receiver that nothing follows; once, after the last ``send`` that succeeded."""
 
     def close(self) -> None:
-        """Release what ``open`` took; after each ``open``, also a failed one. May not raise."""
+        """Release the resources of ``open``; after each ``open``, also a failed one. May not raise."""
 
 
 class ShowRunner:
     """Follows the hub and sends to outputs, from ``start`` to ``stop``.
 
     Args:
-        outputs: What is sent to.
+        outputs: The outputs.
         spread: Map valence and arousal to the raters' range; see ``values.spread_point``.
         clock: Seconds, monotonic.
 

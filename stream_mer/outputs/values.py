@@ -43,7 +43,7 @@ class ShowValues:
         onset: Strongest onset since then, 0..1.
         line: Newest revision of the newest sung line.
         t: Audio time of the frame, seconds.
-        hold: What an operator put in place of the live values; None for nothing.
+        hold: The operator's override in force; None for live values.
         alive: False while audio or model are gone and the values are stale.
         changes: Counts category changes: a cue fires when it grows.
     """

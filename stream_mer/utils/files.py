@@ -29,7 +29,7 @@ def as_text(name: str) -> str:
 
 
 def file_names(names: Iterable[str]) -> list[str]:
-    """Return a name for each, without an ending, such as every file system allows; no two are alike on any."""
+    """Return a file name without suffix for each, valid and unique on every file system."""
     given: list[str] = []
     taken: set[str] = set()
     for name in names:
@@ -139,9 +139,9 @@ class _Writer(io.BufferedWriter):
     """A file whose errors name the path that the user gave.
 
     Args:
-        file: What is opened.
+        file: The file that is opened.
         mode: As of ``open``.
-        path: What the user gave.
+        path: The path that the user gave.
     """
 
     def __init__(self, file: Path, mode: str, path: Path) -> None:
@@ -168,7 +168,7 @@ def _naming(path: Path) -> Iterator[None]:
 
 
 def _open_part(target: Path, path: Path) -> _Writer:
-    """A new file beside the target, or elsewhere if nothing can be made there and the target is there already."""
+    """Open a new file beside the target, or elsewhere if none can be made there and the target exists."""
     try:
         return _Writer(target.with_name(f".stream-mer-{secrets.token_hex(8)}.part"), "xb", path)
     except PermissionError:
@@ -193,7 +193,7 @@ def _move(part: Path, target: Path) -> None:
 
 
 def _resolved(path: Path) -> Path:
-    """The file that is meant, behind links."""
+    """Return the file behind links."""
     return Path(os.path.realpath(path))
 
 

@@ -32,11 +32,11 @@ def check_host(host: str, what: str, *, ipv6: bool = False) -> str:
 
     Args:
         host: ``192.168.1.50``, ``desk.local`` or, with ``ipv6``, ``fe80::1%eth0``; without brackets and port.
-        what: What it is for, such as ``sacn.to``; the message begins with it.
+        what: Name of the setting, such as ``sacn.to``; the message begins with it.
         ipv6: Whether that is sent over IPv6, too.
 
     Raises:
-        SettingError: It is neither, or of a kind that cannot be sent to.
+        SettingError: The host is neither, or of a kind that cannot be sent to.
     """
     try:
         address = ipaddress.ip_address(host.strip("[]"))

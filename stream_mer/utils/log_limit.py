@@ -20,7 +20,7 @@ class LimitedLog:
     The first line is logged immediately. Each later one says how many were left out since the one before.
 
     Args:
-        log: Where to.
+        log: The logger.
         every_s: Time between two lines of a subject, seconds.
         clock: Seconds, monotonic.
     """

@@ -78,7 +78,7 @@ class Mailbox(Generic[T]):
             return item
 
     def close(self) -> None:
-        """Take no more items; readers still get what waits. Idempotent, from any thread."""
+        """Accept no more items; readers still get the queued ones. Idempotent, from any thread."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

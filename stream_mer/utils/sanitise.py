@@ -58,13 +58,13 @@ def redact_address(address: str) -> str:
         return address
     authority, path = _split_authority(head.lower(), rest)
     user, at, host = authority.rpartition("@")
-    if not _is_host_and_port(host):  # what stands for a port may be the first half of a password
+    if not _is_host_and_port(host):  # the port may be the first half of a password
         host = f"{host.partition(':')[0]}:{MASK}"
     return f"{head}{separator}{MASK + at if user else at}{host}{_redact_path(path)}"
 
 
 def redact_argument(text: str) -> str:
-    """Return what a person typed for a file or an address: redacted if it is one, or one without its protocol."""
+    """Return a typed path or address, redacted if it is an address, with or without its protocol."""
     return redact_address(text) if "://" in text or looks_like_login(text) else redact(text)
 
 
@@ -99,7 +99,7 @@ def _redact_match(found: re.Match[str]) -> str:
 
 
 def _split_authority(scheme: str, rest: str) -> tuple[str, str]:
-    """Split into user, host and port, and what follows. A password may hold characters that are not allowed in it."""
+    """Split into user, host and port, and the rest. A password may hold characters that are not allowed in it."""
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
     # A slash or a question mark in a password ends what looks like the host: better hide too much than too little.
     holds_user = scheme in _WITHOUT_PATH or "@" in authority or not _is_host_and_port(authority)

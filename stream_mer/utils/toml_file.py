@@ -109,7 +109,7 @@ def read_text(path: Path, *, max_bytes: int = MAX_BYTES) -> str:
 
 
 def _check(value: Any, *, depth: int) -> None:
-    """Refuse what is nested too deeply, and keys and values that are too long."""
+    """Refuse values that are nested too deeply, and keys and values that are too long."""
     if depth > MAX_PARTS:
         raise BadTomlError(f"is nested too deeply, more than {MAX_PARTS} times")
     if isinstance(value, dict):
@@ -135,8 +135,8 @@ def validated(table: object, kind: type[StructT], *, where: str = "", base: Stru
         table: A part of a TOML file.
         kind: The struct. Its ``Meta`` annotations give the ranges, and a ``description`` says in words what a key
             wants. Unknown keys are refused.
-        where: What the table is called in errors, such as ``look``; empty for the top of the file.
-        base: Gives what the table does not say; None for the defaults of the struct.
+        where: Name of the table in errors, such as ``look``; empty for the top of the file.
+        base: Values of keys that the table leaves out; None for the defaults of the struct.
 
     Raises:
         SettingError: The table does not fit; one line.

@@ -46,7 +46,7 @@ class LightLink(ABC):
         """
 
     def refresh(self, t: float) -> int:
-        """Send what the protocol wants from time to time at ``t``, seconds; return how many packets that were.
+        """Send the periodic packets of the protocol at ``t``, seconds; return how many packets that were.
 
         Nothing by default: ``LightOutput`` repeats all channels each second.
         """
@@ -216,12 +216,12 @@ class LedFxLink(LightLink):
         self._sent_at = 0.0
 
     def open(self) -> None:
-        """Check that LedFx is there; everything is sent again."""
+        """Check that LedFx answers; everything is sent again."""
         self._request("GET", "/api/info")
         self._sent = {}
 
     def send(self, universe: int, channels: bytes) -> int:
-        """Send what changed, if it is time."""
+        """Send changed settings, at most once in ``LEDFX_EVERY_S`` unless dark."""
         del universe  # there is one
         wanted = _global_settings(channels)
         now = self._clock()
@@ -238,19 +238,19 @@ class LedFxLink(LightLink):
             headers = {"Content-Type": "application/json"}
             connection.request(method, path, None if body is None else json.dumps(body), headers)
             answer = connection.getresponse()
-            said = answer.read(65_536)
+            body_read = answer.read(65_536)
         except http.client.HTTPException as error:
             raise OSError(f"what answers at {self._host}:{self._port} is not LedFx") from error
         finally:
             connection.close()
         if answer.status != http.HTTPStatus.OK:
             raise OSError(f"LedFx answers {answer.status} to {method} {path}")
-        if b'"failed"' in said:
-            raise OSError(f"LedFx refuses {method} {path}: {said.decode(errors='replace')[:200]}")
+        if b'"failed"' in body_read:
+            raise OSError(f"LedFx refuses {method} {path}: {body_read.decode(errors='replace')[:200]}")
 
 
 def _global_settings(channels: bytes) -> dict[str, object]:
-    """Return what LedFx applies to all its effects: a gradient and a brightness."""
+    """Return the settings that LedFx applies to all its effects: a gradient and a brightness."""
     width, last = len(GRADIENT_CHANNELS), GRADIENT_LAMPS - 1
     lamps = [channels[i * width : (i + 1) * width] for i in range(GRADIENT_LAMPS)]
     stops = ", ".join(f"rgb({lamp[1]}, {lamp[2]}, {lamp[3]}) {round(100 * i / last)}%" for i, lamp in enumerate(lamps))

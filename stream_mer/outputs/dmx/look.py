@@ -1,4 +1,4 @@
-"""What light the music asks for: colour, intensity and speed from valence, arousal and category. Pure.
+"""Maps music to light: valence, arousal and category to colour, intensity and speed. Pure.
 
 A ``Colour`` is as the eye and a screen count it: half is half as bright to look at. ``Rgb`` is linear light.
 """
@@ -47,7 +47,7 @@ class Palettes(Struct, frozen=True, kw_only=True):
 
 
 class Look(Struct, frozen=True, kw_only=True):
-    """How light follows the music. Ranges give the values at the lowest and the highest of what they follow.
+    """How light follows the music. Ranges give the values at both ends of valence or arousal.
 
     Attributes:
         colour: Where colours come from: ``mood`` (valence chooses the hue) or ``palette`` (the category chooses one of
@@ -74,7 +74,7 @@ class Look(Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """What one lamp is to show.
+    """The target state of one lamp.
 
     Attributes:
         colour: At its brightest.
@@ -88,7 +88,7 @@ class Target:
 
 
 def target(look: Look, values: ShowValues, position: float) -> Target:
-    """Return what a lamp is to show.
+    """Return the target state of a lamp.
 
     Args:
         look: How light follows the music.

@@ -32,7 +32,7 @@ REPEATS = 3
 """A changed universe is sent this many times more at the full rate, as datagrams may be lost (E1.31, 6.6.1)."""
 
 SHORTEST_GAP_S = 0.5 / MAX_RATE_HZ
-"""A universe that is due sooner, after a late call, waits for the next call: nodes drop what comes too fast."""
+"""A universe that is due sooner, after a late call, waits for the next call: nodes drop packets that come too fast."""
 
 
 class LightOutput:
@@ -44,7 +44,7 @@ class LightOutput:
         show: Renders the rig.
         name: Name in logs and metrics.
         stream: The stream that is followed.
-        claims: What it drives, for people: each universe or receiver.
+        claims: The universes or receivers that it drives, as text.
         clock: Seconds, monotonic: that of ``send``.
         sleep: Waits so many seconds.
     """
@@ -92,7 +92,7 @@ class LightOutput:
         return sent
 
     def finish(self) -> None:
-        """Go to what the rig shows at the end, then tell the receivers that nothing follows."""
+        """Fade to the final look of the rig, then tell the receivers that nothing follows."""
         if self._values is None or not self._show.begun:
             return
         self._show.end()

@@ -1,6 +1,6 @@
 """Renders the values of a stream into the channels of all lamps, within the limits of safety. Pure.
 
-The steps for each lamp: the target for the music, blended with the look for when there is no music (``FailSafe``);
+The steps for each lamp: the target for the music, blended with the look without music (``FailSafe``);
 towards it no faster than the slew limits allow; encoded into bytes, with all rounding. The bytes are used only if the
 light that they make may follow the light before (``FlashLimit``). If not, the lamp stays as it is and goes on from
 there.
@@ -21,7 +21,7 @@ from stream_mer.types import CategoryChange, EmotionFrame, InputLevels, StreamEv
 _COLOURS = ("red", "green", "blue")
 
 LONGEST_STEP_S = 0.1
-"""Longest time step, seconds: after a pause light goes on as if no more had passed."""
+"""Longest time step, seconds: a longer pause counts as this."""
 
 
 class LightShow:
@@ -66,7 +66,7 @@ class LightShow:
         return tuple(self._drivers[_key(lamp)].light for lamp in self._lamps)
 
     def end(self) -> None:
-        """From now on go to what the rig shows at the end."""
+        """From now on fade to the final look of the rig."""
         self._ending = True
 
     def update(self, t: float, values: ShowValues) -> Mapping[int, bytes]:
@@ -97,7 +97,7 @@ class LightShow:
                 self._universes[slot.universe][slot.start : slot.start + len(driver.data)] = driver.data
 
     def _target(self, values: ShowValues, share: float, offset: float) -> Target:
-        """What a lamp is to show, before any limit."""
+        """Return the target of a lamp, before any limit."""
         if self._ending and self._rig.safety.at_end == "look":
             return self._lost
         music = (
@@ -144,7 +144,7 @@ class _Pace:
 
 
 class _Driver:
-    """Lamps that are alike and so always show the same: computed once."""
+    """Lamps of equal settings, which always show the same: computed once."""
 
     def __init__(self, lamp: Lamp) -> None:
         self.lamps: list[Lamp] = []
@@ -208,11 +208,11 @@ def _towards(value: float, wanted: float, most: float) -> float:
 class FixtureProfile:
     """Converts between light and the bytes of one kind of lamp.
 
-    Intensity goes to the dimmer if the lamp has one, else into the colours. What red, green and blue have in common
-    goes to the white channel if the lamp has one.
+    Intensity goes to the dimmer if the lamp has one, else into the colours. The common part of
+    red, green and blue goes to the white channel if the lamp has one.
 
     Args:
-        fixture: What the channels do.
+        fixture: The functions of the channels.
     """
 
     def __init__(self, fixture: Fixture) -> None:

@@ -1,7 +1,7 @@
-"""A rig: its lamps, how they look, what must never happen to them, and how they are reached.
+"""A rig: its lamps, their look and limits, and their receivers.
 
-The structs are the tables of a rig file (TOML); ``Meta`` gives the ranges, and ``__post_init__`` checks what concerns
-several keys. Then: where each lamp's channels are, the presets, and the reading of rig files.
+The structs are the tables of a rig file (TOML); ``Meta`` gives the ranges, and ``__post_init__`` checks
+several keys against each other. Below: the layout of channels, the presets, and the reading of rig files.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ FineChannel: TypeAlias = Literal[
     "dimmer fine", "red fine", "green fine", "blue fine", "white fine", "speed fine"
 ]  # the low byte of a channel of 16 bits
 Channel: TypeAlias = ChannelName | FineChannel | Annotated[int, Meta(ge=0, le=255)]
-"""What a channel of a lamp does; a number is sent unchanged."""
+"""The function of a channel; a number is sent unchanged."""
 
 CHANNELS: tuple[str, ...] = get_args(ChannelName)
 FINE: tuple[str, ...] = get_args(FineChannel)
@@ -59,7 +59,7 @@ class Fixture(Struct, frozen=True, kw_only=True):
     """Lamps of one kind, one after another.
 
     Attributes:
-        channels: What each of its channels does, in order.
+        channels: The function of each of its channels, in order.
         name: For people.
         universe: Universe of the first lamp, 1..63999.
         address: Its first channel, 1..512.
@@ -71,7 +71,7 @@ class Fixture(Struct, frozen=True, kw_only=True):
         intensity: Share of the look's intensity, as seen, 0..1.
         response: The light of a channel is its share of 255 to this power: 1 for most lamps, 2.2 or more for those
             with a dimmer curve of their own. 0.2..5.
-        strobe: What strobe channels are sent, 0..255. The flash limit cannot know what a lamp makes of it.
+        strobe: Value of strobe channels, 0..255. The flash limit does not know its effect.
     """
 
     channels: tuple[Channel, ...]
@@ -110,7 +110,7 @@ class Fixture(Struct, frozen=True, kw_only=True):
 
 
 class Safety(Struct, frozen=True, kw_only=True):
-    """Limits of the light, and what it shows when there is nothing to follow. The flash limit is in ``outputs.safety``.
+    """Limits of the light, and the look without music. The flash limit is in ``outputs.safety``.
 
     Attributes:
         colour_per_s: So far each part of a colour moves in a second, as seen, above 0.
@@ -122,7 +122,7 @@ class Safety(Struct, frozen=True, kw_only=True):
         return_s: How long the way back takes, above 0.
         lost_colour: The colour shown then.
         lost_intensity: Its intensity, as seen, 0..1.
-        at_end: What is shown last when the program ends: the light as it was (``hold``), the look of ``lost_...``
+        at_end: The last light when the program ends: the light as it was (``hold``), the look of ``lost_...``
             (``look``), or nothing (``dark``).
         end_fade_s: How long the way there takes, 0.1..1.5.
     """
@@ -194,10 +194,10 @@ class Rig(Struct, frozen=True, kw_only=True):
 
     Attributes:
         fixtures: The lamps.
-        name: What consoles and logs call it; at most 63 bytes.
+        name: Name on consoles and in logs; at most 63 bytes.
         rate_hz: How often light is computed, and sent where it changed, 10..40.
         look: How it follows the music.
-        safety: What it may do.
+        safety: Its limits.
         sacn: How it is sent as sACN.
         artnet: How it is sent as Art-Net.
     """
@@ -314,7 +314,7 @@ ABOUT: Mapping[str, str] = {
     "palette": "each category has its colours, through which lamps wander; arousal is intensity and speed",
     "wash": "a subtle wash: pale hues that move slowly, intensity within narrow limits",
 }
-"""What each preset does."""
+"""Description of each preset."""
 
 _PRESETS: Mapping[str, tuple[Look, Safety]] = {
     "mood": (Look(), Safety()),
@@ -379,7 +379,7 @@ class _Top(Struct, frozen=True, kw_only=True):
 
 
 def rig_of(table: Mapping[str, Any], name: str) -> Rig:
-    """Make a rig of a rig file. What the file does not say is as in its preset.
+    """Make a rig of a rig file. Its preset gives what the file leaves out.
 
     Args:
         table: The file.

@@ -56,7 +56,7 @@ class SacnLink(LightLink):
 
     Args:
         settings: How.
-        name: Source name: what consoles call it.
+        name: Source name, as consoles show it.
         universes: Their numbers.
         cid: The CID, 16 bytes; None for that of this machine and name.
 
@@ -191,7 +191,7 @@ class ClashWatch:
                 log.debug("cannot listen to %s for a clash of identities: %s", group, error)
 
     def check(self) -> None:
-        """Read what came; a clash is logged once a minute."""
+        """Read received packets; a clash is logged once a minute."""
         for bound in self._sockets:
             with contextlib.suppress(OSError):  # nothing more for now
                 for _ in range(_READS):
@@ -219,7 +219,7 @@ class ClashWatch:
 
 
 def _joined(group: str, port: int, interface: str) -> socket.socket:
-    """Return a socket that gets what is sent to a group, and no unicast for a receiver on this machine."""
+    """Return a socket that receives multicast to a group, and no unicast to a receiver on this machine."""
     bound = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

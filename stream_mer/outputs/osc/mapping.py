@@ -1,4 +1,4 @@
-"""What is sent over OSC: the fields, their addresses and the numbers they become. Pure."""
+"""OSC mappings: the fields, their addresses and the numbers they become. Pure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CATEGORY_CHOICES = (UNKNOWN, *CATEGORIES)
 """``category`` is sent as the index of the category in these."""
 
 HOLD_CHOICES = ("none", "freeze", "blackout", "override")
-"""``hold`` is sent as the index of what the operator holds in these."""
+"""``hold`` is sent as the index of the operator's override in these."""
 
 SLEW_PER_S = 2.0
 """Default slew limit of valence, arousal and probabilities: shares of their range in a second."""
@@ -257,7 +257,7 @@ class OscField:
 
     @property
     def values(self) -> str:
-        """Description of what is sent."""
+        """Description of the values that are sent."""
         match self.source.kind:
             case "choice":
                 return "int"
@@ -280,7 +280,7 @@ class OscMapping:
     """Everything that one receiver gets.
 
     Attributes:
-        fields: What is sent; every address once.
+        fields: The fields that are sent; every address once.
         strings: Send texts; without it, text fields are skipped.
         step: Smallest change that is sent immediately, as a share of the range, 0..0.1; smaller changes wait for
             the refresh once a second.

@@ -1,6 +1,6 @@
-"""OSC output: decides what one receiver is sent and when, and sends it.
+"""OSC output: composes the messages for one receiver, and sends them.
 
-``OscComposer`` and ``Sweep`` are pure: what changed, everything once a second, within the limits of safety.
+``OscComposer`` and ``Sweep`` are pure. Changed values are sent, all of them once a second, within the limits of safety.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class OscMessage:
 
 
 class OscComposer:
-    """Decides what one receiver is sent.
+    """Composes the messages for one receiver.
 
     When audio or model are gone, the last values are held and then fade to neutral: valence and arousal 0, even
     probabilities, levels 0, the category unknown. The same neutral values are sent before the first frame. Values that
@@ -70,7 +70,7 @@ class OscComposer:
         self._refreshed_at = None
 
     def last_messages(self) -> list[OscMessage]:
-        """Return the messages at the end: the stream is not alive any more."""
+        """Return the messages at the end: the stream is no longer alive."""
         return [
             OscMessage(address=output.address, argument=output.field.sent_scale.number(0.0))
             for output in self._outputs
@@ -96,7 +96,7 @@ class _Output:
         self._sent: Argument | None = None
 
     def update(self, t: float, values: ShowValues, neutral: float, *, refresh: bool) -> Argument | None:
-        """Return what to send; None for nothing."""
+        """Return the argument to send; None for none."""
         argument = self.argument(t, values, neutral)
         if not refresh and self._sent is not None and not self.differs(argument, self._sent):
             return None
@@ -194,7 +194,7 @@ class OscOutput:
     """Sends the values of a stream to one receiver; a ``ShowOutput``.
 
     Args:
-        target: The receiver, and what it gets.
+        target: The receiver, with its mapping.
         stream: The stream.
     """
 
@@ -219,7 +219,7 @@ class OscOutput:
         self._composer.reset()
 
     def send(self, t: float, values: ShowValues) -> int:
-        """Send what changed, and everything once a second.
+        """Send changed values, and all of them once a second.
 
         Raises:
             OSError: A message cannot be sent.
@@ -258,7 +258,7 @@ class SweepStep:
 
     Attributes:
         field: The field that moves now.
-        message: What to send; None for nothing new.
+        message: The message to send; None if nothing changed.
     """
 
     field: OscField
@@ -269,7 +269,7 @@ class Sweep:
     """Moves one address after another slowly, again and again, so that a desk can learn them.
 
     Args:
-        mapping: What the receiver gets.
+        mapping: The fields of the receiver.
         stream: Name of the stream, for the addresses.
     """
 
@@ -284,7 +284,7 @@ class Sweep:
         return STEP_S * len(self._fields)
 
     def update(self, t: float) -> SweepStep:
-        """Return what happens ``t`` seconds after the start."""
+        """Return the step at ``t`` seconds after the start."""
         turn = int(t // STEP_S)
         field = self._fields[turn % len(self._fields)]
         argument = _argument(field, t % STEP_S / STEP_S)

@@ -1,4 +1,4 @@
-"""Who gets OSC: the presets, mapping files (TOML), and what a user types on the command line. Pure but for the file.
+"""OSC receivers: the presets, mapping files (TOML), and specifications of the command line. Pure but for the file.
 
 Presets do not take over what an operator already uses: each one writes where a show has room to be mapped (dashboard
 links, submasters and executors of high numbers). A mapping file can say otherwise. docs/OSC.md describes its keys.
@@ -55,7 +55,7 @@ class OscTarget:
         port: 1..65535.
         transport: How packets travel.
         rate_hz: How often changes are looked for, above 0 and at most ``MAX_RATE_HZ``.
-        mapping: What it gets.
+        mapping: The fields that it gets.
     """
 
     name: str
@@ -207,7 +207,7 @@ class OscPreset:
     """A well-known receiver.
 
     Attributes:
-        target: Its default address, and what it gets.
+        target: Its default address and mapping.
         about: What the preset is for.
         setup: What to do at the receiver.
     """

@@ -24,10 +24,10 @@ Received: TypeAlias = tuple[str, tuple[object, ...]]
 
 CONNECT_S = 3.0
 STUCK_S = 1.0
-"""The connection to a TCP receiver that takes nothing for this time is made anew: what it would get by then is old."""
+"""A TCP receiver that reads nothing for this time is reconnected: queued values are old by then."""
 
 SEND_BUFFER_BYTES = 16_384
-"""What the kernel may buffer for a slow receiver: little, because old values are useless."""
+"""Send buffer of the kernel: small, because old values are useless."""
 
 _READS = 16
 """Reads at most before a packet is sent: a receiver that talks without end must not block sending."""
@@ -117,7 +117,7 @@ class UdpLink:
 
 
 class TcpLink:
-    """Sends packets over one connection, and discards what comes back.
+    """Sends packets over one connection, and discards answers.
 
     Args:
         host: Name or address.

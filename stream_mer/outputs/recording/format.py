@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 
 class Hello(msgspec.Struct, kw_only=True, frozen=True):
-    """What is read of the server's first message to its clients; the file holds all of it.
+    """The fields read from the server's first message to its clients; the file holds all of it.
 
     Attributes:
         streams: Names of the streams when the recording began.

@@ -45,7 +45,7 @@ class Player:
     played again.
 
     Args:
-        recording: What to play.
+        recording: The recording.
         hub: Where to publish.
         playing: How.
         clock: Seconds, monotonic.
@@ -119,7 +119,7 @@ class Player:
                 continue
             if isinstance(one.event, StreamStatus):
                 if playing.loop and one.event.source == "ended":
-                    continue  # it goes on
+                    continue  # the next lap follows
                 self._statuses[one.stream] = one.event
             shift = self._lap.shifts.get(one.stream, Shift())
             self._sinks[one.stream].publish(shifted(one.event, shift, laps=lap))
@@ -178,7 +178,7 @@ class _Lap:
 
     Attributes:
         length_s: From one start to the next, seconds.
-        shifts: What it adds to the counts of each stream.
+        shifts: Increments of the counts of each stream.
     """
 
     length_s: float = 0.0

@@ -192,8 +192,8 @@ class BackgroundWriter(Generic[T]):
     is logged once and nothing more is written.
 
     Args:
-        file: What is written to.
-        what: What is written, for log messages.
+        file: The file.
+        what: Name of the content, for log messages.
         capacity: How many items may be queued.
     """
 
@@ -308,7 +308,7 @@ class FlacFile:
 
         self._frames = av.AudioFrame
         self._file = file
-        # Packets go straight to the file: a crash would lose what waits in FFmpeg's own buffer.
+        # Packets go straight to the file: a crash would lose the content of FFmpeg's own buffer.
         self._container: Any = av.open(self._file, "w", format="flac", container_options={"flush_packets": "1"})
         self._stream: AudioStream = self._container.add_stream("flac", rate=SAMPLE_RATE_HZ, layout="mono")
         self._position = 0
