@@ -25,15 +25,6 @@ LIVE = ShowValues(valence=0.6, arousal=0.4, category="happy", alive=True)
 
 
 @pytest.fixture
-def receiver():
-    """A bare UDP socket on the loopback interface."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bound:
-        bound.bind(("127.0.0.1", 0))
-        bound.settimeout(20)
-        yield bound
-
-
-@pytest.fixture
 def output(receiver):
     output = wled_output("127.0.0.1", receiver.getsockname()[1], stream="main")
     output.open()

@@ -20,28 +20,19 @@ ONE = bytes([255, 128, 7]) + bytes(509)
 OTHER = bytes([1, 2, 3]) + bytes(509)
 
 
-@pytest.fixture
-def ear():
-    """A bare UDP socket on the loopback interface."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bound:
-        bound.bind(("127.0.0.1", 0))
-        bound.settimeout(20)
-        yield bound
-
-
 def sacn_to(port: int, **more) -> SacnLink:
     link = SacnLink(SacnSettings(to=("127.0.0.1",), port=port, **more), name="the rig", universes=(1, 7))
     link.open()
     return link
 
 
-def test_sacn_says_who_sends_what_in_which_order(ear):
-    link = sacn_to(ear.getsockname()[1], priority=150)
+def test_sacn_says_who_sends_what_in_which_order(receiver):
+    link = sacn_to(receiver.getsockname()[1], priority=150)
     assert link.send(7, ONE) == 1
     assert link.send(1, OTHER) == 1
     link.send(7, OTHER)
     link.close()
-    first, second, third = (DataPacket.make_data_packet(tuple(ear.recv(2048))) for _ in range(3))
+    first, second, third = (DataPacket.make_data_packet(tuple(receiver.recv(2048))) for _ in range(3))
     assert (first.universe, second.universe, third.universe) == (7, 1, 7)
     assert bytes(first.dmxData) == ONE
     assert bytes(third.dmxData) == OTHER
@@ -51,22 +42,22 @@ def test_sacn_says_who_sends_what_in_which_order(ear):
     assert first.option_StreamTerminated is False
 
 
-def test_sacn_is_the_same_source_after_a_restart(ear):
+def test_sacn_is_the_same_source_after_a_restart(receiver):
     for _ in range(2):
-        link = sacn_to(ear.getsockname()[1])
+        link = sacn_to(receiver.getsockname()[1])
         link.send(1, ONE)
         link.close()
-    before, after = (DataPacket.make_data_packet(tuple(ear.recv(2048))) for _ in range(2))
+    before, after = (DataPacket.make_data_packet(tuple(receiver.recv(2048))) for _ in range(2))
     assert before._cid == after._cid
 
 
-def test_sacn_ends_every_universe_with_three_packets_that_say_so(ear):
-    link = sacn_to(ear.getsockname()[1])
+def test_sacn_ends_every_universe_with_three_packets_that_say_so(receiver):
+    link = sacn_to(receiver.getsockname()[1])
     link.send(1, ONE)
     link.terminate()
     link.close()
-    ear.recv(2048)
-    ends = [DataPacket.make_data_packet(tuple(ear.recv(2048))) for _ in range(6)]
+    receiver.recv(2048)
+    ends = [DataPacket.make_data_packet(tuple(receiver.recv(2048))) for _ in range(6)]
     assert [packet.universe for packet in ends] == [1, 1, 1, 7, 7, 7]
     assert all(packet.option_StreamTerminated for packet in ends)
 
@@ -96,7 +87,7 @@ def test_a_real_sacn_receiver_takes_it_and_hears_of_the_end(multicast):
         receiver.stop()
 
 
-def test_consoles_are_told_of_the_universes_by_multicast_alone(ear):
+def test_consoles_are_told_of_the_universes_by_multicast_alone(receiver):
     link = SacnLink(
         SacnSettings(interface="127.0.0.1", port=free_port(socket.SOCK_DGRAM)), name="the rig", universes=(1, 7)
     )
@@ -105,7 +96,7 @@ def test_consoles_are_told_of_the_universes_by_multicast_alone(ear):
     assert link.refresh(101.0) == 0
     assert link.refresh(100.0 + DISCOVERY_S) == 1
     link.close()
-    unicast = sacn_to(ear.getsockname()[1])
+    unicast = sacn_to(receiver.getsockname()[1])
     assert unicast.refresh(0.0) == 0
     unicast.close()
 
