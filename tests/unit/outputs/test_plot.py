@@ -190,7 +190,7 @@ def test_of_nothing_there_is_a_span_all_the_same() -> None:
     assert made.placed(len) == []
 
 
-def test_lines_are_as_they_were_last_told() -> None:
+def test_lines_are_their_newest_revisions() -> None:
     made = timeline((60.0, "sad"))
     for line in (words(0, 1.0, "frist"), words(1, 3.0, "gone"), words(0, 1.0, "first", 1), words(1, 3.0, "", 1)):
         made.publish(line)

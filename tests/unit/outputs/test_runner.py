@@ -21,7 +21,7 @@ PATIENCE_S = 60.0
 
 
 class Recorder:
-    """An output that keeps what it is told, and fails or hangs when asked to."""
+    """An output that keeps what it gets, and fails or hangs when asked to."""
 
     def __init__(self, name="recorder", *, stream="main", rate_hz=50.0, wants_levels=False):
         self.name, self.stream, self.rate_hz, self.wants_levels = name, stream, rate_hz, wants_levels
@@ -85,9 +85,9 @@ def test_an_output_gets_the_newest_values_and_says_goodbye(hub):
         wait_for(lambda: output.values[-1].alive)
         wait_for(lambda: show.statistics()[0].sent >= 6)
     assert output.values[-1].valence == FRAME.valence
-    (told,) = show.statistics()
-    assert (told.name, told.stream, told.up, told.errors) == ("recorder", "main", True, 0)
-    assert told.sent == 3 * output.calls.count("send")
+    (statistics,) = show.statistics()
+    assert (statistics.name, statistics.stream, statistics.up, statistics.errors) == ("recorder", "main", True, 0)
+    assert statistics.sent == 3 * output.calls.count("send")
     assert output.calls[0] == "open"
     assert output.calls[-2:] == ["finish", "close"]
     assert output.times == sorted(set(output.times))
@@ -121,7 +121,7 @@ def test_levels_are_measured_only_where_an_output_wants_them(hub):
 
 @pytest.mark.parametrize("when", ["trouble", "trouble_at_opening"])
 @pytest.mark.parametrize("error", [OSError(101, "Network is unreachable"), ZeroDivisionError("a bug")])
-def test_an_error_is_told_once_and_tried_again_until_it_works(hub, caplog, when, error):
+def test_an_error_is_logged_once_and_tried_again_until_it_works(hub, caplog, when, error):
     output = Recorder()
     setattr(output, when, error)
     with caplog.at_level(logging.INFO), running(hub, output) as show:
@@ -129,12 +129,12 @@ def test_an_error_is_told_once_and_tried_again_until_it_works(hub, caplog, when,
         assert not show.statistics()[0].up
         setattr(output, when, None)
         wait_for(lambda: show.statistics()[0].up)
-    told = [record for record in caplog.records if record.name == runner.__name__]
-    assert [record.getMessage() for record in told] == [
+    logged = [record for record in caplog.records if record.name == runner.__name__]
+    assert [record.getMessage() for record in logged] == [
         f"recorder cannot be sent to: {error.args[-1]}; trying again",
         "recorder is sent to",
     ]
-    assert (told[0].exc_info is None) == isinstance(error, OSError), "a traceback for what nobody expected alone"
+    assert (logged[0].exc_info is None) == isinstance(error, OSError), "a traceback for unexpected errors alone"
     assert output.calls.count("open") == output.calls.count("close") >= 3
     assert output.calls.count("finish") == 1
 

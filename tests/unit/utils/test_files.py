@@ -102,7 +102,7 @@ def test_a_device_is_written_as_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="wants a device that is full")  # noqa: PTH110
-def test_a_full_disk_is_told_in_one_line() -> None:
+def test_a_full_disk_is_reported_in_one_line() -> None:
     with pytest.raises(SettingError, match=r"^cannot write /dev/full: No space left on device$"):
         replace_text(Path("/dev/full"), "new")
 

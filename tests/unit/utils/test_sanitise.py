@@ -93,16 +93,16 @@ def test_what_is_logged_is_redacted_with_its_traceback() -> None:
     failure = OSError(ADDRESS)
     failed = (OSError, failure, failure.__traceback__)
     record = logging.LogRecord("a", logging.ERROR, "", 0, "lost %s", (ADDRESS,), failed)
-    told = formatter.format(record)
-    assert f"OSError: {redact(ADDRESS)}" in told
-    assert not any(secret in told for secret in SECRETS)
+    printed = formatter.format(record)
+    assert f"OSError: {redact(ADDRESS)}" in printed
+    assert not any(secret in printed for secret in SECRETS)
 
 
-def test_a_fault_of_our_own_is_told_redacted(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_fault_of_our_own_is_reported_redacted(capsys: pytest.CaptureFixture[str]) -> None:
     cli._print_redacted(ValueError, ValueError(ADDRESS), None)
-    told = capsys.readouterr().err
-    assert f"ValueError: {redact(ADDRESS)}" in told
-    assert not any(secret in told for secret in SECRETS)
+    printed = capsys.readouterr().err
+    assert f"ValueError: {redact(ADDRESS)}" in printed
+    assert not any(secret in printed for secret in SECRETS)
 
 
 @pytest.fixture
@@ -116,9 +116,9 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         capsys.readouterr()
         with pytest.raises(SystemExit):
             cli.main()
-        told = "".join(capsys.readouterr())
-        assert not any(secret in told for secret in SECRETS), told
-        return told
+        printed = "".join(capsys.readouterr())
+        assert not any(secret in printed for secret in SECRETS), printed
+        return printed
 
     return run
 
@@ -130,8 +130,8 @@ def test_the_settings_of_every_command_are_printed_redacted(command: str, run: C
     options = [one for one in found.params if isinstance(one, click.Option) and one.expose_value and not one.is_flag]
     for option in options:
         flag = max(option.opts, key=len)
-        told = run("config", command, flag, ADDRESS) if command != "config" else run("config", flag, ADDRESS)
-        assert told
+        printed = run("config", command, flag, ADDRESS) if command != "config" else run("config", flag, ADDRESS)
+        assert printed
         run("config", "--json", command, flag, f"name={ADDRESS}")
 
 
@@ -183,14 +183,14 @@ NATS = ADDRESS.replace("http", "nats")
     ids=lambda arguments: " ".join(arguments)[:40],
 )
 def test_no_command_tells_what_is_secret_in_an_address(arguments: list[str], run: Callable[..., str]) -> None:
-    told = run(*arguments)
-    assert told
-    assert "Traceback" not in told
+    printed = run(*arguments)
+    assert printed
+    assert "Traceback" not in printed
 
 
-def test_a_radio_that_does_not_answer_is_told_redacted(tiny_model: Path, run: Callable[..., str]) -> None:
-    told = run("serve", "--source", ADDRESS, "--model", tiny_model, "--no-lyrics", "--port", "0")
-    assert "http://***@127.0.0.1:9/live?key=***" in told
+def test_a_radio_that_does_not_answer_is_reported_redacted(tiny_model: Path, run: Callable[..., str]) -> None:
+    printed = run("serve", "--source", ADDRESS, "--model", tiny_model, "--no-lyrics", "--port", "0")
+    assert "http://***@127.0.0.1:9/live?key=***" in printed
 
 
 HOSTILE = "a\x1b]0;owned\x07b\x9b2Jc\u202edlrow\u2066e\r\x00\x7f\udcff"
@@ -273,8 +273,8 @@ def test_an_error_is_one_line_that_steers_nothing(
     with pytest.raises(SystemExit) as stopped:
         cli.main()
     assert stopped.value.code == 2
-    (told,) = capsys.readouterr().err.splitlines()
-    assert r"\u001b]0;owned" in told or r"one\u000atwo" in told
+    (printed,) = capsys.readouterr().err.splitlines()
+    assert r"\u001b]0;owned" in printed or r"one\u000atwo" in printed
 
 
 def test_a_log_line_is_one_line_that_steers_nothing() -> None:

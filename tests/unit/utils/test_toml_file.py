@@ -28,7 +28,7 @@ def test_a_file_becomes_what_is_made_of_it(path, mark):
 
 
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("data", "message"),
     [
         (b"no = 1", "no is no key"),
         (b"a = ", "is no TOML: Invalid value (at end of document)"),
@@ -54,12 +54,12 @@ def test_a_file_becomes_what_is_made_of_it(path, mark):
         (b"a = " + b"9" * 10_000, "is no TOML: Exceeds the limit"),
     ],
 )
-def test_what_is_wrong_is_told_in_one_line(path, data, told):
+def test_what_is_wrong_is_reported_in_one_line(path, data, message):
     path.write_bytes(data)
     with pytest.raises(SettingError) as error:
         read_toml(path, what_it_says)
     assert str(error.value).startswith(str(path))
-    assert told in str(error.value)
+    assert message in str(error.value)
     assert "\n" not in str(error.value)
     assert len(str(error.value)) < 600
 
@@ -77,7 +77,7 @@ def test_what_somebody_may_write_is_read(text):
     assert parse_toml(text) == tomllib.loads(text)
 
 
-def test_a_file_that_is_not_there_and_a_folder_are_told(path, tmp_path):
+def test_a_file_that_is_not_there_and_a_folder_are_reported(path, tmp_path):
     with pytest.raises(SettingError, match="No such file"):
         read_toml(path, what_it_says)
     with pytest.raises(SettingError, match="directory"):
@@ -122,7 +122,7 @@ def test_a_table_becomes_a_struct_on_top_of_a_base():
         ([], "part is a table, not []"),
     ],
 )
-def test_what_does_not_fit_is_told_in_one_line(table, says):
+def test_what_does_not_fit_is_reported_in_one_line(table, says):
     with pytest.raises(SettingError) as error:
         validated(table, Table, where="part")
     assert str(error.value) == says

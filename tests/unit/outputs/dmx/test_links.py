@@ -96,11 +96,11 @@ GRADIENT = r"linear-gradient\(90deg, rgb\(\d+, \d+, \d+\) 0%, rgb\(\d+, \d+, \d+
 
 
 class LedFx(HTTPServer):
-    """Remembers what it was told."""
+    """Keeps its requests."""
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.told = []
+        self.received = []
         self.answer = {"status": "success", "payload": {"type": "success", "reason": "Applied"}}
         self.status = 200
 
@@ -112,7 +112,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_PUT(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         assert self.headers["Content-Type"] == "application/json"
-        self.server.told.append((self.path, body))
+        self.server.received.append((self.path, body))
         self._answer(self.server.answer)
 
     def _answer(self, body):
@@ -157,26 +157,26 @@ def show(gradient, clock, values, seconds):
 
 def test_the_category_is_the_gradient_and_arousal_the_brightness(ledfx, gradient, clock):
     show(gradient, clock, EXCITED, 10)
-    path, excited = ledfx.told[-1]
+    path, excited = ledfx.received[-1]
     assert (path, excited["action"], excited["brightness"]) == ("/api/effects", "apply_global", 1.0)
     assert re.fullmatch(GRADIENT, excited["gradient"])
     show(gradient, clock, replace(EXCITED, category="sad", arousal=-1.0), 10)
-    _, calm = ledfx.told[-1]
+    _, calm = ledfx.received[-1]
     assert calm["gradient"] != excited["gradient"]
     assert 0 < calm["brightness"] < 0.3
-    assert len(ledfx.told) <= 20 / LEDFX_EVERY_S, "it writes to disk each time"
-    count = len(ledfx.told)
+    assert len(ledfx.received) <= 20 / LEDFX_EVERY_S, "it writes to disk each time"
+    count = len(ledfx.received)
     show(gradient, clock, replace(EXCITED, category="sad", arousal=-1.0), 30)
-    assert len(ledfx.told) == count, "what it knows is not told again"
+    assert len(ledfx.received) == count, "what it knows is not sent again"
 
 
 def test_a_blackout_does_not_wait(ledfx, gradient, clock):
     show(gradient, clock, EXCITED, 4.1)
     show(gradient, clock, replace(EXCITED, hold="blackout"), 0.8)
-    assert ledfx.told[-1][1]["brightness"] == 0.0
+    assert ledfx.received[-1][1]["brightness"] == 0.0
 
 
-def test_after_a_break_it_is_told_again(ledfx, clock):
+def test_after_a_break_everything_is_sent_again(ledfx, clock):
     link = LedFxLink("127.0.0.1", ledfx.server_port, clock=clock)
     channels = bytes([255, 1, 2, 3] * 3)
     link.open()
@@ -185,7 +185,7 @@ def test_after_a_break_it_is_told_again(ledfx, clock):
     assert link.send(1, channels) == 1
 
 
-def test_what_ledfx_refuses_is_told_with_its_reason(ledfx, clock):
+def test_what_ledfx_refuses_is_reported_with_its_reason(ledfx, clock):
     link = LedFxLink("127.0.0.1", ledfx.server_port, clock=clock)
     ledfx.answer = {"status": "failed", "payload": {"type": "error", "reason": 'Invalid action "apply_global"'}}
     with pytest.raises(OSError, match=r"LedFx refuses PUT /api/effects.*Invalid action"):
@@ -195,7 +195,7 @@ def test_what_ledfx_refuses_is_told_with_its_reason(ledfx, clock):
         link.open()
 
 
-def test_what_is_no_ledfx_is_told():
+def test_another_server_than_ledfx_is_an_error():
     with closing(socket.create_server(("127.0.0.1", 0))) as other:
         port = other.getsockname()[1]
 
@@ -226,7 +226,7 @@ def test_an_art_dmx_packet_is_as_the_specification_has_it():
     assert packet[18:] == bytes(range(10))
 
 
-def test_art_net_counts_from_1_to_255_and_numbers_universes_from_where_it_is_told(receiver):
+def test_art_net_counts_from_1_to_255_and_numbers_universes_from_the_first_one(receiver):
     place = ArtnetSettings(to="127.0.0.1", first_universe=256, port=receiver.getsockname()[1])
     link = ArtnetLink(place, universes=(1, 2))
     link.open()

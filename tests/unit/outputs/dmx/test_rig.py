@@ -189,7 +189,7 @@ def test_whatever_is_written_is_a_rig_or_a_setting_error(data):
         assert isinstance(rig_of(table, name="file"), Rig)
 
 
-def test_files_that_are_none_are_told_by_name(tmp_path):
+def test_an_error_of_a_file_begins_with_its_name(tmp_path):
     with pytest.raises(SettingError, match=r"not-there\.toml: No such file"):
         find_rig(str(tmp_path / "not-there.toml"))
     broken = tmp_path / "broken.toml"

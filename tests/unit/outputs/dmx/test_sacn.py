@@ -87,7 +87,7 @@ def test_a_real_sacn_receiver_takes_it_and_hears_of_the_end(multicast):
         receiver.stop()
 
 
-def test_consoles_are_told_of_the_universes_by_multicast_alone(receiver):
+def test_universe_discovery_is_sent_by_multicast_alone(receiver):
     link = SacnLink(
         SacnSettings(interface="127.0.0.1", port=free_port(socket.SOCK_DGRAM)), name="the rig", universes=(1, 7)
     )
@@ -136,7 +136,7 @@ def opened():
         link.close()
 
 
-def test_another_source_with_our_identity_is_told_once_a_minute(opened, caplog):
+def test_another_source_with_our_identity_is_reported_once_a_minute(opened, caplog):
     ours, theirs = opened(CID), opened(CID)
     with caplog.at_level(logging.WARNING):
         for _ in range(LOOKS):

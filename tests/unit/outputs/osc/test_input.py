@@ -127,7 +127,7 @@ def test_a_port_alone_is_this_machine_alone(typed, place):
 
 
 @pytest.mark.parametrize("typed", ["", "x", ":9001", "host:", "70000", "-1", "9001:host", "²"])
-def test_what_is_no_place_is_told(typed):
+def test_what_is_no_place_is_an_error(typed):
     with pytest.raises(SettingError, match="give a port such as 9001"):
         parse_place(typed)
 
@@ -178,7 +178,7 @@ def test_an_override_has_values_and_perhaps_an_end(arguments, ttl_s):
 
 
 @pytest.mark.parametrize(
-    ("address", "arguments", "told"),
+    ("address", "arguments", "message"),
     [
         ("/mer/control/freze", (), "no command is called 'freze'; did you mean 'freeze'?"),
         ("/mer/control", (), "is no command; there is /mer/control/{freeze,"),
@@ -195,17 +195,17 @@ def test_an_override_has_values_and_perhaps_an_end(arguments, ttl_s):
         ("/mer/control/override", (1, 0, 0), "more than 0 seconds, not 0"),
     ],
 )
-def test_what_makes_no_sense_is_told(address, arguments, told):
+def test_what_is_no_command_is_an_error(address, arguments, message):
     with pytest.raises(BadCommandError) as error:
         command_of(address, arguments, streams=STREAMS)
-    assert told in str(error.value)
+    assert message in str(error.value)
 
 
 @given(
     st.one_of(st.text(), st.sampled_from([f"/mer/control/{action}" for action in ACTIONS])),
     st.lists(st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.binary()), max_size=4),
 )
-def test_any_message_is_a_command_or_told_to_be_none(address, arguments):
+def test_any_message_is_a_command_or_an_error(address, arguments):
     try:
         command = command_of(address, tuple(arguments), streams=STREAMS)
     except BadCommandError:

@@ -48,7 +48,7 @@ def test_scales_are_written_in_many_ways(text, scale):
 
 
 @pytest.mark.parametrize("text", ["", "1", "0-", "a-b", "1..0", "0..0", "int 0-0.5", "0-1-2", "1e999..2"])
-def test_what_is_no_scale_is_told(text):
+def test_what_is_no_scale_is_an_error(text):
     with pytest.raises(SettingError, match="scale"):
         parse_scale(text)
 
@@ -82,7 +82,7 @@ def test_any_name_becomes_part_of_an_address(name):
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "message"),
     [
         ({"name": "valense"}, "no OSC field is called 'valense'; did you mean 'valence'?"),
         ({"name": "valence", "address": "no/slash"}, "must begin with /"),
@@ -93,22 +93,22 @@ def test_any_name_becomes_part_of_an_address(name):
         ({"name": "arousal", "release": True}, "is no trigger"),
     ],
 )
-def test_a_field_that_cannot_be_is_told(fields, told):
+def test_a_field_that_cannot_be_is_an_error(fields, message):
     with pytest.raises(SettingError) as error:
         OscField(**fields)
-    assert told in str(error.value)
+    assert message in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "message"),
     [
         ({"fields": ()}, "at least one field"),
         ({"fields": (OscField(name="line"),), "strings": False}, "at least one field"),
         ({"fields": (OscField(name="valence", address="/a"), OscField(name="arousal", address="/a"))}, "both sent to"),
     ],
 )
-def test_a_mapping_that_cannot_be_is_told(fields, told):
-    with pytest.raises(SettingError, match=told):
+def test_a_mapping_that_cannot_be_is_an_error(fields, message):
+    with pytest.raises(SettingError, match=message):
         OscMapping(**fields)
 
 

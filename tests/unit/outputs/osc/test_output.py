@@ -67,14 +67,14 @@ class Desk:
 def test_values_arrive_as_they_are():
     desk = Desk(ALL)
     desk.show(LIVE, 2.0)
-    told = {address.rpartition("/")[2]: value for address, value in desk.newest.items()}
-    assert told["valence"] == pytest.approx(0.5)
-    assert told["arousal"] == pytest.approx(-0.5)
-    assert told["happy"] == pytest.approx(0.7)
-    assert (told["rms"], told["peak"], told["onset"]) == pytest.approx((0.5, 0.9, 0.4))
-    assert (told["category"], told["category_name"], told["line"]) == (1, "happy", LIVE.line)
-    assert (told["hold"], told["hold_name"], told["blackout"], told["alive"]) == (0, "none", 0.0, 1.0)
-    assert "change" not in told, "nothing changed since the receiver is there"
+    newest = {address.rpartition("/")[2]: value for address, value in desk.newest.items()}
+    assert newest["valence"] == pytest.approx(0.5)
+    assert newest["arousal"] == pytest.approx(-0.5)
+    assert newest["happy"] == pytest.approx(0.7)
+    assert (newest["rms"], newest["peak"], newest["onset"]) == pytest.approx((0.5, 0.9, 0.4))
+    assert (newest["category"], newest["category_name"], newest["line"]) == (1, "happy", LIVE.line)
+    assert (newest["hold"], newest["hold_name"], newest["blackout"], newest["alive"]) == (0, "none", 0.0, 1.0)
+    assert "change" not in newest, "nothing changed since the receiver is there"
 
 
 def test_what_stays_as_it_is_comes_once_a_second_and_what_changes_at_once():
@@ -131,9 +131,14 @@ def test_whatever_comes_numbers_stay_in_range_and_move_no_faster_than_they_may(w
 def test_before_the_first_frame_everything_is_neutral():
     desk = Desk(ALL)
     desk.show(ShowValues(), 2.0)
-    told = {address.rpartition("/")[2]: value for address, value in desk.newest.items()}
-    assert (told["valence"], told["arousal"], told["alive"], told["category_name"]) == (0.0, 0.0, 0.0, "unknown")
-    assert told["happy"] == told["sad"] == pytest.approx(0.25)
+    newest = {address.rpartition("/")[2]: value for address, value in desk.newest.items()}
+    assert (newest["valence"], newest["arousal"], newest["alive"], newest["category_name"]) == (
+        0.0,
+        0.0,
+        0.0,
+        "unknown",
+    )
+    assert newest["happy"] == newest["sad"] == pytest.approx(0.25)
 
 
 def test_on_loss_values_hold_then_fade_to_neutral_and_come_back_slowly():
@@ -159,7 +164,7 @@ def test_what_an_operator_holds_stays_whatever_happens_to_the_audio():
     assert (desk.newest["/hold"], desk.newest["/hold_name"], desk.newest["/alive"]) == (3, "override", 0.0)
 
 
-def test_a_blackout_is_told_and_darkens_what_is_light():
+def test_a_blackout_is_sent_and_darkens_what_is_light():
     plain, light = Desk(mapping("happy", "blackout")), Desk(mapping("happy", "blackout", light=True))
     for desk in (plain, light):
         desk.show(LIVE, 2.0)
@@ -365,7 +370,7 @@ def test_with_udp_nobody_at_the_other_end_is_no_error():
     output.close()
 
 
-def test_a_desk_that_is_not_there_is_told():
+def test_a_desk_that_is_not_there_is_an_error():
     with closing(socket.socket()) as taken:
         taken.bind(("127.0.0.1", 0))
         output = output_to(taken.getsockname()[1], "tcp")

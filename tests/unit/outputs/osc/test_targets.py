@@ -65,7 +65,7 @@ def test_what_was_typed_finds_its_receiver(spec, name, place, address):
 
 
 @pytest.mark.parametrize(
-    ("spec", "told"),
+    ("spec", "message"),
     [
         ("touchdesinger", "no OSC preset is called 'touchdesinger'; did you mean 'touchdesigner'?"),
         ("zzz@10.0.0.1", "no OSC preset is called 'zzz'; choose from generic,"),
@@ -85,10 +85,10 @@ def test_what_was_typed_finds_its_receiver(spec, name, place, address):
         ("eos@desk/" + "a" * 300, "has "),
     ],
 )
-def test_what_cannot_be_is_told(spec, told):
+def test_what_cannot_be_is_an_error(spec, message):
     with pytest.raises(SettingError) as error:
         find_target(spec)
-    assert told in str(error.value)
+    assert message in str(error.value)
     assert "\n" not in str(error.value)
     assert len(str(error.value)) < 600
 
@@ -124,7 +124,7 @@ def test_a_mapping_may_begin_with_a_preset():
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("port = ", "is no TOML: "),
         ("prot = 7000", "there is no setting prot; did you mean 'port'?"),
@@ -158,17 +158,17 @@ def test_a_mapping_may_begin_with_a_preset():
         ("preset = 'eos'\n[fields]\nvalence = [['/v', 3]]", "fields.valence is an address"),
     ],
 )
-def test_a_mapping_that_cannot_be_is_told_with_its_file(tmp_path, text, told):
+def test_a_mapping_that_cannot_be_is_an_error_with_its_file(tmp_path, text, message):
     path = tmp_path / "show.toml"
     path.write_text(text)
     with pytest.raises(SettingError) as error:
         find_target(str(path))
-    assert told in str(error.value)
+    assert message in str(error.value)
     assert str(error.value).startswith(str(path))
     assert "\n" not in str(error.value)
 
 
-def test_a_file_that_is_no_text_is_told(tmp_path):
+def test_a_file_that_is_no_text_is_an_error(tmp_path):
     path = tmp_path / "show.toml"
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(SettingError, match="is no TOML"):
@@ -191,7 +191,7 @@ def test_it_is_found_where_it_is(spec, name):
 
 
 @pytest.mark.parametrize("spec", ["wled", "wled@", "wled@:21324", "wled@a b", "ledfx@h:0", "ledfx@h:99999", "ledfx@/"])
-def test_what_is_no_place_is_told(spec):
+def test_what_is_no_place_is_an_error(spec):
     with pytest.raises(SettingError, match=r"say where it is: (wled|ledfx)@HOST"):
         open_other(find_other(spec), spec, stream="foyer")
 

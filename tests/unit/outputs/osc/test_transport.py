@@ -40,14 +40,14 @@ def test_bundles_are_understood():
 
 
 @given(st.one_of(st.binary(max_size=200), st.binary(max_size=100).map(lambda tail: b"#bundle\0" + tail)))
-def test_any_bytes_are_messages_or_told_to_be_none(packet):
+def test_any_bytes_are_messages_or_an_error(packet):
     with contextlib.suppress(BadPacketError):
         for address, arguments in decode(packet):
             assert isinstance(address, str)
             assert isinstance(arguments, tuple)
 
 
-def test_bundles_in_bundles_without_end_are_told():
+def test_bundles_in_bundles_without_end_are_an_error():
     packet = b""
     for _ in range(3000):
         packet = b"#bundle\0" + struct.pack(">qi", 1, len(packet)) + packet

@@ -146,9 +146,9 @@ def test_what_no_recorder_writes_is_refused_in_one_line(write, happenings, line,
 def test_a_header_that_cannot_be_is_refused_in_one_line(write, happenings, changes, says):
     path = write(happenings).folder / MESSAGES
     header, _, rest = path.read_bytes().partition(b"\n")
-    told = json.loads(header)
-    told["hello"] |= changes
-    path.write_bytes(json.dumps(told).encode() + b"\n" + rest)
+    content = json.loads(header)
+    content["hello"] |= changes
+    path.write_bytes(json.dumps(content).encode() + b"\n" + rest)
     with pytest.raises(RecordingError, match=says) as error:
         open_recording(path.parent)
     assert error.value.exit_code == 2

@@ -72,7 +72,7 @@ def test_levels_are_left_to_those_who_want_them(write, happenings):
     assert "InputLevels" not in {type(event).__name__ for _, event in played}
 
 
-def test_from_somewhere_the_state_before_is_told_first(write, show):
+def test_from_somewhere_the_state_before_comes_first(write, show):
     happenings = show(6)
     happenings[0] = (0.1, "hall", replace(STATUS, device="first"))
     happenings.insert(1, (0.2, "hall", replace(STATUS, device="second")))
