@@ -384,14 +384,15 @@ def send_until_it_fails(output):
         output.send(1000.0 + 2.0 * i, VALUES)
 
 
-def test_what_a_desk_says_is_read_and_its_end_is_noticed():
+@pytest.mark.parametrize("answers", [0, 30])
+def test_what_a_desk_says_is_read_and_its_end_is_noticed(answers):
     with closing(socket.create_server(("127.0.0.1", 0))) as server:
         output = output_to(server.getsockname()[1], "tcp")
         output.open()
         desk, _ = server.accept()
         with closing(desk):
             desk.settimeout(PATIENCE_S)
-            for i in range(30):
+            for i in range(answers):
                 desk.sendall(b"chatter" * 20_000)  # more than fits into the buffers of both ends
                 output.send(2.0 * i, VALUES)
         with pytest.raises(ConnectionError):
