@@ -61,7 +61,7 @@ OPTIONS = (
 class Ages:
     """Ages of one kind of run, ms; and the cores that were busy."""
 
-    told: list[float] = field(default_factory=list)
+    reported: list[float] = field(default_factory=list)
     outside: list[float] = field(default_factory=list)
     cores: list[float] = field(default_factory=list)
     lines: int = 0
@@ -107,7 +107,7 @@ def measure(
         notes=(
             checkpoint.note,
             f"{runs} runs of {duration_s:g} s each, without and with in turn; {song.name}, hop {hop_s:g} s.",
-            "Told: latency_ms.total. Outside: from writing the hop's last sample until a client has the frame.",
+            "Reported: latency_ms.total. Outside: from writing the hop's last sample until a client has the frame.",
         ),
     )
 
@@ -131,7 +131,7 @@ async def _run(plan: _Plan, ages: Ages, *, lyrics: bool) -> None:
                         ages.lines += message.committed
                     elif isinstance(message, Emotion):
                         end = round(message.t1 * SAMPLE_RATE_HZ)
-                        ages.told.append(message.latency_ms.total)
+                        ages.reported.append(message.latency_ms.total)
                         ages.outside.append(1e3 * (now - written_at[end]))
         except TimeoutError:
             ages.cores.append((process_cpu_s(process.pid) - (cpu_s or 0.0)) / plan.duration_s)
@@ -198,7 +198,7 @@ def _age_rows(found: dict[str, Ages]) -> list[Row]:
             "lines": ages.lines,
         }
         for lyrics, ages in found.items()
-        for how, values in (("told", ages.told), ("outside", ages.outside))
+        for how, values in (("reported", ages.reported), ("outside", ages.outside))
     ]
 
 
@@ -211,5 +211,5 @@ def _ratio_rows(found: dict[str, Ages]) -> list[Row]:
             f"p{p}": None if on is None else percentile(getattr(on, how), p) / percentile(getattr(off, how), p)
             for p in PERCENTILES
         }
-        for how in ("told", "outside")
+        for how in ("reported", "outside")
     ]

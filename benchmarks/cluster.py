@@ -39,7 +39,7 @@ def find_nats_server() -> str | None:
 
 
 def free_port() -> int:
-    """A port of the loopback address that nobody has now."""
+    """A port of the loopback address that is free now."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])

@@ -178,15 +178,15 @@ _ATTRIBUTE = re.compile(r"^    (\w+): (.*)$")
 def about_attributes(kind: type[Any]) -> Mapping[str, str]:
     """Return what the docstring of a struct says of each attribute."""
     _, _, text = (inspect.getdoc(kind) or "").partition("Attributes:\n")
-    told: dict[str, str] = {}
+    texts: dict[str, str] = {}
     name = ""
     for line in text.splitlines():
         if found := _ATTRIBUTE.match(line):
             name = found[1]
-            told[name] = found[2]
+            texts[name] = found[2]
         elif name:
-            told[name] += " " + line.strip()
-    return told
+            texts[name] += " " + line.strip()
+    return texts
 
 
 def dmx_tables() -> str:
@@ -213,14 +213,14 @@ def _listed(names: tuple[str, ...]) -> str:
 
 
 def _keys(kind: type[Any], *, leave_out: set[str] | None = None, first: str = "") -> Iterator[str]:
-    told = about_attributes(kind)
+    texts = about_attributes(kind)
     yield "| key | default | what |"
     yield "| --- | --- | --- |"
     if first:
         yield first
     for field in msgspec.structs.fields(kind):
         if field.name not in (leave_out or set()):
-            yield f"| `{field.name}` | {_default(field)} | {told[field.name].replace('``', '`')} |"
+            yield f"| `{field.name}` | {_default(field)} | {texts[field.name].replace('``', '`')} |"
 
 
 def _default(field: msgspec.structs.FieldInfo) -> str:

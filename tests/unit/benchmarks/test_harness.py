@@ -12,7 +12,6 @@ from rich.console import Console
 from benchmarks import __main__ as runner
 from benchmarks import harness
 from benchmarks.harness import (
-    Cell,
     Measurement,
     Table,
     find_checkpoint,
@@ -25,21 +24,21 @@ from benchmarks.startup import run_probe, write_wav
 from stream_mer.errors import CheckpointError, StreamMerError
 
 ROOT = Path(__file__).parents[3]
-ROW: dict[str, Cell] = {"song": "a", "wer": 0.1, "n": 1}
+ROW = {"song": "a", "wer": 0.1, "n": 1}
 
 
-def _measured(*rows: dict[str, Cell], notes: tuple[str, ...] = ()) -> Measurement:
+def _measured(*rows, notes=()):
     return Measurement(tables=(Table(key="songs", title="Songs", rows=rows),), notes=notes, threads=2)
 
 
-def _report(measured: Measurement, json_file: Path | None = None) -> tuple[dict[str, object], str]:
+def _report(measured, json_file=None):
     out = io.StringIO()
     report = run_and_report("made-up", lambda: measured, console=Console(file=out, width=150), json_file=json_file)
     return report, out.getvalue()
 
 
-def test_table_and_json_hold_the_same_figures(tmp_path: Path) -> None:
-    row: dict[str, Cell] = {"song": "[bold]a[/bold]", "wer_of_all": 0.2534, "n": 12_345}
+def test_table_and_json_hold_the_same_figures(tmp_path):
+    row = {"song": "[bold]a[/bold]", "wer_of_all": 0.2534, "n": 12_345}
     measured = _measured(row, {"song": "b", "wer_of_all": None, "n": 0}, notes=("A note.",))
     report, shown = _report(measured, tmp_path / "made-up.json")
     written = json.loads((tmp_path / "made-up.json").read_text())
@@ -50,26 +49,26 @@ def test_table_and_json_hold_the_same_figures(tmp_path: Path) -> None:
         assert part in shown
 
 
-def test_all_rows_of_a_table_have_the_same_keys() -> None:
+def test_all_rows_of_a_table_have_the_same_keys():
     with pytest.raises(ValueError, match="songs"):
         _measured(ROW, {"song": "a", "wer": 0.1})
 
 
-def test_nan_is_not_written(tmp_path: Path) -> None:
+def test_nan_is_not_written(tmp_path):
     with pytest.raises(ValueError, match="JSON"):
         _report(_measured(ROW | {"wer": float("nan")}), tmp_path / "made-up.json")
     assert not (tmp_path / "made-up.json").exists()
 
 
 @pytest.mark.parametrize(("load", "warned"), [([9.0, 1.0, 1.0], True), ([0.1, 9.0, 9.0], False), ([], False)])
-def test_a_busy_machine_is_reported(load: list[float], warned: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_busy_machine_is_reported(load, warned, monkeypatch):
     monkeypatch.setattr(harness, "load_average", lambda: load)
     monkeypatch.setattr(harness, "describe_machine", lambda: {"cpu": "x", "cores": 2, "platform": "y", "torch": "z"})
     _, shown = _report(_measured(ROW))
     assert ("Other work" in shown) is warned
 
 
-def test_every_benchmark_is_listed_with_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_benchmark_is_listed_with_one_line(capsys):
     assert runner.main([]) == 0
     listed = capsys.readouterr().out
     assert runner.main(["--help"]) == 0
@@ -81,12 +80,12 @@ def test_every_benchmark_is_listed_with_one_line(capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.parametrize("name", runner.find_benchmarks())
-def test_every_benchmark_can_be_imported(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_benchmark_can_be_imported(name, capsys):
     assert runner.main([name, "--help"]) == 0
     assert "--json" in capsys.readouterr().out
 
 
-def test_listing_imports_no_benchmark() -> None:
+def test_listing_imports_no_benchmark():
     code = (
         "import sys; from benchmarks.__main__ import main; main([]); "
         "sys.exit(any(name in sys.modules for name in ('torch', 'jiwer', 'benchmarks.latency')))"
@@ -105,9 +104,7 @@ def test_listing_imports_no_benchmark() -> None:
         (["soak", "--json", "/nowhere/soak.json"], "/nowhere"),
     ],
 )
-def test_a_mistake_is_one_line_and_exit_code_2(
-    arguments: list[str], mentioned: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_mistake_is_one_line_and_exit_code_2(arguments, mentioned, capsys):
     assert runner.main(arguments) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
@@ -115,7 +112,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     assert mentioned in line
 
 
-def test_latency_gives_its_figures(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_latency_gives_its_figures(tiny_model, tmp_path, monkeypatch):
     for name in ("STREAM_MER_MUSICNN", "STREAM_MER_VIBENET_PYTHON"):
         monkeypatch.delenv(name, raising=False)
     file = tmp_path / "latency.json"
@@ -133,20 +130,20 @@ def test_latency_gives_its_figures(tiny_model: Path, tmp_path: Path, monkeypatch
     assert sum("was left out" in note for note in report["notes"]) == 2
 
 
-def test_the_live_path_loads_no_optional_package(tiny_model: Path, tmp_path: Path) -> None:
+def test_the_live_path_loads_no_optional_package(tiny_model, tmp_path):
     write_wav(tmp_path / "two-seconds.wav")
     found = run_probe(tmp_path / "two-seconds.wav", tiny_model, lyrics=False)
     assert found["loaded"] == []
     assert 0 < found["torch_mib"] < found["rest_mib"] <= found["peak_mib"]
 
 
-def test_a_named_model_is_used_or_missing(tiny_model: Path, tmp_path: Path) -> None:
+def test_a_named_model_is_used_or_missing(tiny_model, tmp_path):
     assert "an ensemble of 2" in find_checkpoint(str(tiny_model)).note
     with pytest.raises(CheckpointError, match="no model"):
         find_checkpoint(str(tmp_path / "nothing"))
 
 
-def test_a_child_answers_until_it_ends() -> None:
+def test_a_child_answers_until_it_ends():
     code = 'import json, sys; print("{}", flush=True); print(json.dumps({"got": input()}), flush=True)'
     with open_child("-c", code) as child:
         assert child.receive() == {}
@@ -155,6 +152,6 @@ def test_a_child_answers_until_it_ends() -> None:
             child.receive()
 
 
-def test_a_child_that_fails_is_one_line() -> None:
+def test_a_child_that_fails_is_one_line():
     with pytest.raises(StreamMerError, match="ZeroDivisionError"):
         run_child(["-c", "1 / 0"])
