@@ -56,7 +56,7 @@ from benchmarks.taggers import (
 from stream_mer.cli.training import CorpusOptions, corpus_options
 from stream_mer.errors import SettingError
 from stream_mer.training.calibrate import with_earned_strength
-from stream_mer.training.corpora.registry import open_corpus
+from stream_mer.training.corpora import open_corpus
 from stream_mer.training.corpus import Clip, together
 from stream_mer.training.crossvalidation import (
     AUDIO_ONLY,

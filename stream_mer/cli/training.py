@@ -21,13 +21,13 @@ from stream_mer.lyrics.vocals import CONFIG, WEIGHTS, VocalNetwork, save_detecto
 from stream_mer.training.ablations import CORRUPTED, run_ablations
 from stream_mer.training.augment import CONDITIONS
 from stream_mer.training.calibrate import with_earned_strength
-from stream_mer.training.corpora.registry import AUTO, FORMAT_NAMES
+from stream_mer.training.corpora import AUTO, FORMAT_NAMES
 from stream_mer.training.crossvalidation import STANDARD_CONDITIONS, cross_validate
+from stream_mer.training.dataset import Prepared, prepare, prepare_to_measure
 from stream_mer.training.evaluate import FEW_CLIPS, fold_table, measure, stage_conditions, stage_report
 from stream_mer.training.fit import Recipe
-from stream_mer.training.prepare import Prepared, prepare, prepare_to_measure
 from stream_mer.training.train import train
-from stream_mer.training.vocals import VocalRecipe, find_recordings, hear, train_network
+from stream_mer.training.vocals import VocalRecipe, compute_features, find_recordings, train_network
 from stream_mer.utils.escaping_console import EscapingConsole
 from stream_mer.utils.files import check_folder, check_target, replace_text
 
@@ -134,7 +134,7 @@ class CorpusOptions:
     threads: int
 
     def prepare(self, *, corrupted: Sequence[float] = ()) -> Prepared:
-        """Load the data; arguments and errors as for ``training.prepare.prepare``."""
+        """Load the data; arguments and errors as for ``training.dataset.prepare``."""
         torch.set_num_threads(self.threads)
         return prepare(
             self.corpora,
@@ -220,7 +220,7 @@ def train_vocals_command(
     """  # noqa: D301 - \b is click's mark for text that is not to be wrapped
     check_folder(out)  # before hours of training
     torch.set_num_threads(threads)
-    recordings = hear(find_recordings(folders), cache, workers=workers)
+    recordings = compute_features(find_recordings(folders), cache, workers=workers)
     network = VocalNetwork()
     loss = train_network(recordings, VocalRecipe(epochs=epochs), seed, network=network)
     hours = sum(one.hours for one in recordings)

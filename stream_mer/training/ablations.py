@@ -2,13 +2,13 @@
 
 Two questions, two tables. *Parts*: a model is trained anew without one part of the method. *Words*: the whole model is
 given other words, or later ones, or none. Every difference has a 95 % interval of a bootstrap over artists; one that
-holds zero says that this corpus cannot tell.
+holds zero says that this corpus does not decide.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from stream_mer.training.crossvalidation import (
 )
 from stream_mer.training.dataset import ClipSet, Sampling, corrupted_kind
 from stream_mer.training.fit import Recipe
-from stream_mer.training.metrics import SCORES, Cells, compare, comparison_table, score
+from stream_mer.training.metrics import SCORES, Cells, as_json, compare, comparison_table, score
 
 CORRUPTED = (0.25, 0.5)
 """Shares of the words that are replaced by others."""
@@ -133,7 +133,7 @@ class AblationReport:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return asdict(self)
+        return as_json(self)
 
     def rendered(self) -> Iterator[Table]:
         """For people."""

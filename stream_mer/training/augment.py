@@ -17,6 +17,10 @@ from numpy.typing import NDArray
 from stream_mer.sources.resampling import QUALITY, to_float32
 from stream_mer.types import SAMPLE_RATE_HZ, Samples
 
+if TYPE_CHECKING:
+    from av.audio.stream import AudioStream
+
+Codec: TypeAlias = Literal["opus", "mp3", "aac"]
 NoiseKind: TypeAlias = Literal["pink", "brown", "hum", "babble"]
 Range: TypeAlias = tuple[float, float]
 
@@ -130,7 +134,7 @@ class StageSound:
 
 
 STAGE = StageSound()
-"""The mixture that training hears."""
+"""The mixture that training draws from."""
 
 CONDITIONS: Mapping[str, Degradation] = MappingProxyType(
     {
@@ -158,22 +162,22 @@ def degrade(samples: Samples, rng: Generator, sound: StageSound | Degradation = 
         Shape ``[n]``, sample for sample beside the input.
     """
     chain = sound.draw(rng) if isinstance(sound, StageSound) else sound
-    heard = samples.copy()
-    if len(heard) == 0:
-        return heard
+    out = samples.copy()
+    if len(out) == 0:
+        return out
     if chain.rt60_s is not None:
-        heard = with_room(heard, room_response(rng, chain.rt60_s, chain.direct_to_reverb_db))
+        out = with_room(out, room_response(rng, chain.rt60_s, chain.direct_to_reverb_db))
     if chain.noise is not None:
-        heard = heard + _rms(heard) * _ratio(-chain.snr_db) * room_noise(rng, chain.noise, len(heard))
+        out = out + _rms(out) * _ratio(-chain.snr_db) * room_noise(rng, chain.noise, len(out))
     if chain.high_pass_hz is not None or chain.low_pass_hz is not None or chain.tilt_db_per_octave:
-        heard = with_band(
-            heard,
+        out = with_band(
+            out,
             high_pass_hz=chain.high_pass_hz,
             low_pass_hz=chain.low_pass_hz,
             tilt_db_per_octave=chain.tilt_db_per_octave,
         )
-    heard = limited(heard * _ratio(chain.gain_db))
-    return heard if chain.codec is None else through_codec(heard, chain.codec, chain.bit_rate_kbps)
+    out = limited(out * _ratio(chain.gain_db))
+    return out if chain.codec is None else through_codec(out, chain.codec, chain.bit_rate_kbps)
 
 
 def limited(samples: Samples) -> Samples:
@@ -323,18 +327,12 @@ def _ratio(db: float) -> float:
     return math.pow(10.0, db / 20.0)
 
 
-if TYPE_CHECKING:
-    from av.audio.stream import AudioStream
-
-Codec: TypeAlias = Literal["opus", "mp3", "aac"]
-
-
 class _Format(NamedTuple):
     encoder: str
     container: str
 
 
-# Each container is one that tells its demuxer how much the codec put before the first sample, so that FFmpeg cuts it
+# Each container is one that says to its demuxer how much the codec put before the first sample, so that FFmpeg cuts it
 # away. MP4 as PyAV writes it does not (AAC came 1,024 samples late), Matroska does.
 _FORMATS: dict[Codec, _Format] = {
     "opus": _Format("libopus", "ogg"),

@@ -14,13 +14,12 @@ from stream_mer.emotion.checkpoint import Calibration, CategoryLink, PredictionE
 from stream_mer.emotion.estimates import linked
 from stream_mer.training.crossvalidation import AUDIO_ONLY, PRINTED, RECOGNISED, FoldResults, Predictions
 from stream_mer.training.dataset import TOKEN_S, ClipSet
-from stream_mer.training.live import agreeing, show
-from stream_mer.training.metrics import Figure, bootstrap, calibration_error, ccc
+from stream_mer.training.metrics import Figure, agreeing, as_json, bootstrap, calibration_error, ccc, show
 from stream_mer.types import CATEGORIES
 
 LEVEL = 0.8
 CONFIDENCES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-"""For people: at these the report tells what `unknown` below them costs and brings."""
+"""At these the report says what `unknown` below them costs and brings."""
 
 HEARD_S = (1.0, 2.0, 5.0, 10.0, 30.0)
 """Seconds heard so far, at which intervals are fitted; between them they are interpolated."""
@@ -116,9 +115,8 @@ class CalibrationReport:
     unknown: tuple[ConfidenceRow, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON, which knows no NaN: a figure over no clips has null in its place."""
-        told: dict[str, Any] = _without_nan(asdict(self))
-        return told
+        """For JSON."""
+        return as_json(self)
 
 
 def calibrate(data: ClipSet, results: FoldResults) -> Calibration:
@@ -449,14 +447,6 @@ def _share(held: NDArray[np.bool_], artists: NDArray[np.str_]) -> Figure:
     return bootstrap(lambda i: float(held[i].mean()), artists)
 
 
-def _without_nan(told: Any) -> Any:
-    if isinstance(told, dict):
-        return {name: _without_nan(value) for name, value in told.items()}
-    if isinstance(told, list | tuple):
-        return [_without_nan(value) for value in told]
-    return None if isinstance(told, float) and np.isnan(told) else told
-
-
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 """What is tried: 0 leaves audio alone, 1 is the model's own fusion, more goes beyond it."""
 
@@ -529,7 +519,7 @@ def with_earned_strength(
 def with_strength(
     results: FoldResults, strength: Mapping[str, Column | float], *, as_they_are: frozenset[str] = frozenset()
 ) -> FoldResults:
-    """The results with words as strong as told; see ``blend`` and ``with_earned_strength``."""
+    """The results with words of this strength; see ``blend`` and ``with_earned_strength``."""
 
     def gated(predictions: Mapping[str, Predictions]) -> dict[str, Predictions]:
         audio = predictions[AUDIO_ONLY.name]

@@ -13,11 +13,19 @@ import numpy as np
 from stream_mer.emotion.checkpoint import Calibration, Checkpoint
 from stream_mer.training.calibrate import CalibrationReport
 from stream_mer.training.evaluate import AS_RECORDED, COLUMNS, STAGE_SCORES, WORD_SCORES, FoldTable, StageReport
-from stream_mer.training.live import LiveReport
-from stream_mer.training.metrics import SCORES, told
+from stream_mer.training.metrics import SCORES, LiveReport, cell_text
 from stream_mer.types import CATEGORIES, CLUSTERS
 from stream_mer.utils.files import replace_text, replacing
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_log = logging.getLogger(__name__)
+
+RELIABILITY = "reliability.svg"
+_INK, _FAINT, _PAPER = "#222222", "#999999", "#ffffff"  # an opaque ground reads the same on light and dark pages
+_COLOURS = {"category": "#2a7fb8", "cluster": "#d2691e"}
 NAMES = {"category": CATEGORIES, "cluster": CLUSTERS}
 
 _TEXT = """# {name}
@@ -122,7 +130,7 @@ def write_card(
 
     Args:
         folder: Of the checkpoint.
-        checkpoint: Its ``training`` tells the rest.
+        checkpoint: Its ``training`` holds the rest.
         table: Its figures.
         origin: Where the clips come from, in a sentence or two.
         report: How well it is calibrated; without it the card is silent about that.
@@ -200,7 +208,7 @@ def _stage(report: StageReport, copies: int) -> str:
         else "It learned from the clips as recorded alone."
     )
     rows = [
-        f"| {sound} | {' | '.join(told(cells[name], compared=sound != AS_RECORDED) for name in STAGE_SCORES)} |"
+        f"| {sound} | {' | '.join(cell_text(cells[name], compared=sound != AS_RECORDED) for name in STAGE_SCORES)} |"
         for sound, cells in report.sounds.items()
     ]
     return _STAGE.format(
@@ -246,18 +254,6 @@ def _words(table: FoldTable) -> str:
         for title, figures in table.words.items()
     ]
     return "\n".join(["", "Words alone, songs without audio:", "", head, line, *rows, ""])
-
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-_log = logging.getLogger(__name__)
-
-RELIABILITY = "reliability.svg"
-
-_INK, _FAINT, _PAPER = "#222222", "#999999", "#ffffff"  # an opaque ground reads the same on light and dark pages
-_COLOURS = {"category": "#2a7fb8", "cluster": "#d2691e"}
 
 
 def write_pictures(

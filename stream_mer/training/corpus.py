@@ -1,4 +1,4 @@
-"""Reads a labelled corpus: a folder with ``manifest.csv``, audio files, perhaps lyrics, transcripts, ``dynamic.csv``.
+"""A labelled corpus: a folder with ``manifest.csv``, audio files, perhaps lyrics, transcripts, ``dynamic.csv``.
 
 The manifest is CSV, with commas, semicolons or tabs (and decimal commas where a comma separates nothing). Its columns:
 ``clip_id``, ``audio`` (path within the folder) and ``artist``; and any of ``fold`` (0..4, artist-disjoint; made where
@@ -21,9 +21,9 @@ import re
 import statistics
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TextIO, TypeAlias, cast, get_args
+from typing import Any, Literal, NamedTuple, TypeAlias, cast, get_args
 
 from stream_mer.errors import CorpusError
 from stream_mer.types import CATEGORIES, CLUSTERS
@@ -36,7 +36,7 @@ FILE_NAME = "dynamic.csv"
 """Beside a manifest: ``clip_id``, ``t_s`` (seconds in the clip), ``valence``, ``arousal`` (-1..1), a row a moment."""
 
 _DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+")
-_COLUMNS = ("clip_id", "t_s", "valence", "arousal")
+_CURVE_COLUMNS = ("clip_id", "t_s", "valence", "arousal")
 
 
 class Rating(NamedTuple):
@@ -99,8 +99,12 @@ def read_curves(path: Path) -> dict[str, RatingCurve]:
     if not path.is_file():
         return {}
     ratings: dict[str, list[Rating]] = {}
-    for clip_id, rating in _rows(path):
-        ratings.setdefault(clip_id, []).append(rating)
+    for line, row in _read_table(path, _CURVE_COLUMNS):
+        try:
+            rating = Rating(*(float(row[column]) for column in _CURVE_COLUMNS[1:]))
+        except ValueError as error:
+            raise CorpusError(f"{path}, line {line}: {error}") from error
+        ratings.setdefault(row["clip_id"], []).append(rating)
     curves = {}
     for clip_id, found in ratings.items():
         try:
@@ -110,51 +114,44 @@ def read_curves(path: Path) -> dict[str, RatingCurve]:
     return curves
 
 
-def open_table(file: TextIO) -> csv.DictReader[str]:
+def _read_table(path: Path, needed: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
     """Read a table whose header says what separates its cells: commas, semicolons or tabs.
 
-    Names of columns lose spaces around them, and upper and lower case count as one.
+    Names of columns and cells lose spaces around them, names are folded to lower case, and numbers get a decimal point.
+
+    Returns:
+        Line number and cells of each row.
+
+    Raises:
+        CorpusError: It cannot be read, or lacks one of the columns ``needed``.
     """
-    header = file.readline()
-    file.seek(0)
-    reader = csv.DictReader(file, restval="", delimiter=max(",;\t", key=header.count))
-    reader.fieldnames = [" ".join(name.split()).casefold() for name in reader.fieldnames or ()]
-    return reader
-
-
-def tidy_rows(reader: csv.DictReader[str]) -> Iterator[dict[str, str]]:
-    """Yield the rows; cells lose spaces around them, and numbers have a decimal point."""
-    for row in reader:
-        tidy = {name: text.strip() for name, text in row.items() if isinstance(text, str)}
-        if reader.reader.dialect.delimiter != ",":
-            tidy = {
-                name: text.replace(",", ".") if _DECIMAL_COMMA.fullmatch(text) else text for name, text in tidy.items()
-            }
-        yield tidy
-
-
-def _rows(path: Path) -> Iterator[tuple[str, Rating]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = open_table(file)
-            missing = [column for column in _COLUMNS if column not in (reader.fieldnames or ())]
+            header = file.readline()
+            file.seek(0)
+            separator = max(",;\t", key=header.count)
+            reader = csv.DictReader(file, restval="", delimiter=separator)
+            reader.fieldnames = [" ".join(name.split()).casefold() for name in reader.fieldnames or ()]
+            missing = [column for column in needed if column not in reader.fieldnames]
             if missing:
                 raise CorpusError(f"{path} lacks the column {', '.join(missing)} (see docs/TRAINING.md)")
-            for row in tidy_rows(reader):
-                try:
-                    rating = Rating(*(float(row[column]) for column in _COLUMNS[1:]))
-                except ValueError as error:
-                    raise CorpusError(f"{path}, line {reader.line_num}: {error}") from error
-                yield row["clip_id"], rating
+            return [(reader.line_num, _tidy(row, decimal_comma=separator != ",")) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise CorpusError(f"cannot read {path}: {error}; it must be CSV in UTF-8") from error
+
+
+def _tidy(row: Mapping[str, object], *, decimal_comma: bool) -> dict[str, str]:
+    cells = {name: text.strip() for name, text in row.items() if isinstance(text, str)}
+    if decimal_comma:
+        cells |= {name: text.replace(",", ".") for name, text in cells.items() if _DECIMAL_COMMA.fullmatch(text)}
+    return cells
 
 
 REQUIRED_COLUMNS = ("clip_id", "audio", "artist")
 """For training; to measure a model that is trained already, ``audio`` is enough."""
 
 RatedBy: TypeAlias = Literal["tags", "listeners"]
-"""Where valence and arousal come from: the mood words that somebody gave, or ratings of this very recording."""
+"""Where valence and arousal come from: mood words (tags), or listeners' ratings of the recording."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,7 +199,7 @@ class Corpus:
     Attributes:
         root: Its folder.
         clips: In the manifest's order.
-        transcripts: What a recogniser heard, by clip id; the rows of ``transcripts.jsonl`` as they are. May be empty.
+        transcripts: Recognised words by clip id; the rows of ``transcripts.jsonl`` as they are. May be empty.
         notes: What its user should know, a line each: what was left out and why, how the folds came about.
     """
 
@@ -315,20 +312,11 @@ def _strata(clips: Sequence[Clip]) -> list[Hashable]:
 
 def _read_manifest(manifest: Path, *, folds: bool) -> tuple[tuple[Clip, ...], bool]:
     """The clips, and whether they have folds: a column without a single entry counts as none."""
-    try:
-        with manifest.open(newline="", encoding="utf-8-sig") as file:
-            reader = open_table(file)
-            needed = REQUIRED_COLUMNS if folds else ("audio",)
-            missing = [column for column in needed if column not in (reader.fieldnames or ())]
-            if missing:
-                raise CorpusError(f"{manifest} lacks the column {', '.join(missing)} (see docs/TRAINING.md)")
-            rows = [(reader.line_num, row) for row in tidy_rows(reader)]
-            has_folds = folds and any(row.get("fold") for _, row in rows)
-            if not folds:
-                rows = [(line, _with_defaults(row)) for line, row in rows]
-            return tuple(_read_clip(manifest.parent, row, line, has_folds=has_folds) for line, row in rows), has_folds
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise CorpusError(f"cannot read {manifest}: {error}; it must be CSV in UTF-8") from error
+    rows = _read_table(manifest, REQUIRED_COLUMNS if folds else ("audio",))
+    has_folds = folds and any(row.get("fold") for _, row in rows)
+    if not folds:
+        rows = [(line, _with_defaults(row)) for line, row in rows]
+    return tuple(_read_clip(manifest.parent, row, line, has_folds=has_folds) for line, row in rows), has_folds
 
 
 def _with_defaults(row: dict[str, str]) -> dict[str, str]:
@@ -493,3 +481,143 @@ def balanced_folds(groups: Sequence[str], strata: Sequence[Hashable]) -> list[in
 
 def _hash(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()  # Python's own hash changes from run to run
+
+
+# What the loaders of public data sets share (``training.corpora``): tables, audio files and notes.
+
+AUDIO_SUFFIXES = (".mp3", ".wav", ".flac", ".ogg", ".opus", ".m4a")
+"""The published files are MP3; people convert them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A row of a table: its line in the file, and its cells by the names that were asked for."""
+
+    line: int
+    cells: Mapping[str, str]
+
+    def __getitem__(self, name: str) -> str:
+        return self.cells[name]
+
+
+def read_columns(path: Path, columns: Mapping[str, Sequence[str]], *, optional: Sequence[str] = ()) -> list[Row]:
+    """Read some columns of a CSV file; cells lose spaces and tabs around and doubled within.
+
+    Rows may be longer or shorter than the header, as in DEAM's; cells that a row lacks are empty.
+
+    Args:
+        path: The file.
+        columns: By the name in the result, the spellings in the header; upper and lower case count as one.
+        optional: Names of columns that the file may lack; their cells are then empty.
+
+    Raises:
+        CorpusError: The file cannot be read, or lacks a column.
+    """
+    rows = read_rows(path)
+    _, header = next(rows, (0, []))
+    titles = [title.casefold() for title in header]
+    place: dict[str, int] = {}
+    for name, spellings in columns.items():
+        found = [titles.index(s.casefold()) for s in spellings if s.casefold() in titles]
+        if found:
+            place[name] = found[0]
+        elif name not in optional:
+            raise CorpusError(f"{path} lacks the column {' or '.join(spellings)}; it has {', '.join(header) or 'none'}")
+    return [
+        Row(
+            line=line,
+            cells={name: cells[place[name]] if len(cells) > place.get(name, len(cells)) else "" for name in columns},
+        )
+        for line, cells in rows
+    ]
+
+
+def read_rows(path: Path, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
+    """Yield the line number and the tidied cells of every row that is not empty.
+
+    Raises:
+        CorpusError: The file cannot be read.
+    """
+    try:
+        # Names in odd encodings only separate artists, so a replacement character in them does no harm.
+        with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
+            reader = csv.reader(file, delimiter=delimiter)
+            for cells in reader:
+                tidy = [" ".join(cell.replace('"', " ").split()) for cell in cells]
+                if any(tidy):
+                    yield reader.line_num, tidy
+    except (OSError, csv.Error) as error:
+        raise CorpusError(f"cannot read {path}: {error}") from error
+
+
+def scaled(row: Row, name: str, low: float, high: float, path: Path) -> float:
+    """A rating between ``low`` and ``high``, mapped linearly to -1..1.
+
+    Raises:
+        CorpusError: The cell holds no number in that range.
+    """
+    try:
+        value = float(row[name])
+    except ValueError:
+        raise CorpusError(f"{path}, line {row.line}: {name} is no number but {row[name]!r}") from None
+    if not low <= value <= high:  # NaN is refused too
+        raise CorpusError(f"{path}, line {row.line}: {name} is {value:g}, but ratings go from {low:g} to {high:g}")
+    return 2 * (value - low) / (high - low) - 1
+
+
+def find_files(root: Path, pattern: str, *, depth: int) -> list[Path]:
+    """Files that match the pattern in the folder or, failing that, nearest below it, at most ``depth`` folders down."""
+    for level in range(depth + 1):
+        found = sorted(path for path in root.glob("*/" * level + pattern) if path.is_file())
+        if found:
+            return found
+    return []
+
+
+def find_audio(folder: Path, stem: str) -> Path | None:
+    """The audio file of that name in a folder, whatever its format."""
+    return next((path for suffix in AUDIO_SUFFIXES if (path := folder / f"{stem}{suffix}").is_file()), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOut:
+    """What a loader did not take, and why."""
+
+    names: dict[str, list[str]] = field(default_factory=dict)
+
+    def add(self, reason: str, name: str) -> None:
+        self.names.setdefault(reason, []).append(name)
+
+    def __str__(self) -> str:
+        """For example ``2 without an audio file (5, 9), 1 with moods of two quadrants (7)``; names end after three."""
+        return ", ".join(
+            f"{len(names)} {reason} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+            for reason, names in self.names.items()
+        )
+
+
+def public_corpus(
+    root: Path, title: str, clips: Sequence[Clip], left_out: LeftOut, *, hint: str, notes: Sequence[str] = ()
+) -> Corpus:
+    """Make a corpus of what a loader took: with folds, transcripts if there are any, and notes.
+
+    Args:
+        root: Folder of the data set.
+        title: Its name.
+        clips: What was taken; their folds are made here.
+        left_out: What was not.
+        hint: What to do where nothing could be taken.
+        notes: What else to say.
+
+    Raises:
+        CorpusError: Nothing was taken, an id stands twice, or all clips are by one artist.
+    """
+    if not clips:
+        raise CorpusError(f"{title} in {root}: not one clip can be used: {left_out or 'its tables are empty'}; {hint}")
+    check_ids(clips, root)
+    n = len(clips) + sum(map(len, left_out.names.values()))
+    taken = f"{title} in {root}: {len(clips)} of {n} clips taken" + (
+        f"; left out: {left_out}" if left_out.names else ""
+    )
+    folded, about_folds = with_folds(clips, root)
+    return Corpus(root=root, clips=folded, transcripts=read_transcripts(root), notes=(taken, *notes, *about_folds))

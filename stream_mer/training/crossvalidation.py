@@ -1,4 +1,4 @@
-"""Predicts every clip with models that never heard its artist."""
+"""Cross-validation: predicts every clip with models that were not trained on its artist."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Condition:
         name: Short, unique.
         text: A kind of text of the clip set; one that it lacks gives audio alone.
         delay_s: Time from the end of a line until it is known, seconds.
-        audio: Whether it hears the music too; False leaves words alone.
+        audio: Whether it gets the audio too; False leaves words alone.
         sound: How the music sounds, one of the clip set's ``sounds``; empty for as it was recorded.
     """
 
@@ -213,8 +213,8 @@ def _pooled(model: JointModel, tokens: Tensor, weights: Tensor, context_tokens: 
 
 
 def _fingerprint(data: ClipSet, recipe: Recipe, seed: int, conditions: Sequence[Condition]) -> str:
-    told = [asdict(recipe), seed, [asdict(condition) for condition in conditions], data.fingerprint()]
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
+    state = [asdict(recipe), seed, [asdict(condition) for condition in conditions], data.fingerprint()]
+    return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _split(rows: NDArray[np.float64]) -> Predictions:

@@ -1,10 +1,15 @@
-"""Turns a corpus into batches: moments in the middle of clips, with the words that would have been heard by then."""
+"""Loads labelled corpora with all that training reads of them, and draws batches from them.
+
+A batch holds moments in the middle of clips, with the words that would have been heard by then. Whatever is slow is
+computed once and cached.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -13,17 +18,40 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stream_mer.emotion.audio_branch import TOKEN_HOP
+from stream_mer.emotion.checkpoint import Checkpoint, load_checkpoint
 from stream_mer.emotion.joint import AudioInput, JointModelConfig, PrincipalComponents, TextInput, time_scales
+from stream_mer.emotion.musicnn import Backbone, living_channels, load_musicnn, slim
 from stream_mer.errors import CorpusError
 from stream_mer.lyrics.text_features import LINE_FEATURES
-from stream_mer.training.corpus import Clip
+from stream_mer.training.corpora import AUTO, open_corpus
+from stream_mer.training.corpus import Clip, Corpus, together
 from stream_mer.training.losses import Labels
-from stream_mer.training.lyrics import NO_LINES, ClipLines
+from stream_mer.training.lyrics import (
+    NO_LINES,
+    ClipLines,
+    WordSet,
+    encode_songs,
+    load_words,
+    printed_lines,
+    recognised_lines,
+    whole_clips,
+    with_transcripts,
+)
+from stream_mer.training.progress import announce
+from stream_mer.training.tokens import (
+    CORES,
+    audio_components,
+    cached_tokens,
+    conditioned_tokens,
+    degraded_tokens,
+    reduce,
+)
 from stream_mer.types import seconds
 
 TOKEN_S = seconds(TOKEN_HOP)
 """Seconds from one audio token to the next, and so from one moment of a clip to the next."""
 
+CONTEXT_S = 10.0  # of audio that a moment knows
 MAX_LINES = 64  # the live tracker keeps no more
 TAUGHT_TEXT = ("recognised", "printed")
 """The kinds of text that training draws from; others are there to be measured on."""
@@ -77,7 +105,7 @@ class Sampling:
     Attributes:
         tokens_kept: Audio tokens of a moment that a step reads: the newest and others of its context, drawn anew each
             time. They overlap, so that a few say nearly as much as all do, and leaving others out is an augmentation.
-        degraded_share: Share of the rows that hear a degraded copy of the clip, where the data have some.
+        degraded_share: Share of the rows that read a degraded copy of the clip, where the data have some.
         static_scale: What a rating given after a clip counts where there is none of the moment: ratings given while
             listening are less extreme (.77 of them in valence and .81 in arousal, on DEAM).
         text: How words are treated.
@@ -97,12 +125,11 @@ class ClipSet:
         tokens: Audio tokens by clip id, each [n, components].
         lines: Lyric lines by kind of text, then by clip id. ``TAUGHT_TEXT`` names the kinds that training draws from.
         songs: Songs of which there are words alone, by the name of their set; their lines are of the kind ``printed``.
-        degraded: Tokens of further copies of each clip, by clip id, as a stage microphone might hear it; as many of
+        degraded: Tokens of further copies of each clip, by clip id, as from a stage microphone; as many of
             each. Training draws from them too.
         sounds: Tokens of each clip as it sounds under some trouble, by the trouble's name and clip id; to measure on,
             training does not draw from them.
         components: What the tokens were reduced by; None where they are as the audio branch makes them.
-        context_s: Audio that one moment knows, seconds.
 
     Attributes:
         listeners_rated: Whether listeners rated any clip; else mood words teach the main task.
@@ -121,7 +148,6 @@ class ClipSet:
         degraded: Mapping[str, Sequence[NDArray[np.float16]]] | None = None,
         sounds: Mapping[str, Mapping[str, NDArray[np.float16]]] | None = None,
         components: PrincipalComponents | None = None,
-        context_s: float = 10.0,
     ) -> None:
         songs = songs or {}
         self.clips = (*clips, *(song for of_set in songs.values() for song in of_set))
@@ -145,7 +171,7 @@ class ClipSet:
         self._lines = {
             kind: [by_id.get(clip.clip_id, NO_LINES) for clip in self.clips] for kind, by_id in lines.items()
         }
-        self.context_tokens = max(1, round(context_s / TOKEN_S))
+        self.context_tokens = round(CONTEXT_S / TOKEN_S)
         self.listeners_rated = _listeners_rated(self.clips, self.with_audio)
         self.labels = _labels(self.clips, self.with_audio)
         self.dynamic = _dynamic(self.clips, longest)
@@ -186,7 +212,7 @@ class ClipSet:
         *,
         config: JointModelConfig,
     ) -> Batch:
-        """One random moment of each clip in ``rows``, with words treated as told.
+        """One random moment of each clip in ``rows``, with words treated as ``sampling`` says.
 
         Args:
             rows: [B].
@@ -333,15 +359,15 @@ def _labels(clips: Sequence[Clip], with_audio: NDArray[np.bool_]) -> Labels:
     nan = float("nan")
     rated = [clip.valence is not None and clip.arousal is not None and clip.teaches_emotion for clip in clips]
     by_listeners = [clip.rated_by == "listeners" for clip in clips]
-    heard = _listeners_rated(clips, with_audio)
+    by_ear = _listeners_rated(clips, with_audio)
 
     def ratings(chosen: Sequence[bool]) -> Tensor:
         pairs = zip(clips, chosen, strict=True)
         return torch.tensor([(c.valence, c.arousal) if counts else (nan, nan) for c, counts in pairs])
 
     return Labels(
-        emotion=ratings([r and (by or not heard) for r, by in zip(rated, by_listeners, strict=True)]),
-        mood=ratings([r and heard and not by for r, by in zip(rated, by_listeners, strict=True)]),
+        emotion=ratings([r and (by or not by_ear) for r, by in zip(rated, by_listeners, strict=True)]),
+        mood=ratings([r and by_ear and not by for r, by in zip(rated, by_listeners, strict=True)]),
         category=torch.tensor([-1 if clip.category is None else clip.category for clip in clips]),
         cluster=torch.tensor([-1 if clip.cluster is None else clip.cluster for clip in clips]),
         dynamic=torch.full((len(clips), 2), nan),  # a clip as a whole has none
@@ -366,3 +392,155 @@ def _dynamic(clips: Sequence[Clip], longest: int) -> Tensor:
             if 0 <= place < longest:
                 ratings[row, place] = torch.tensor([rating.valence, rating.arousal])
     return ratings
+
+
+# From corpus folders to a set of clips.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """What training reads.
+
+    Attributes:
+        data: The clips.
+        backbone: The audio network that their tokens came from.
+    """
+
+    data: ClipSet
+    backbone: Backbone
+
+
+def load_backbone(path: Path, clips: Sequence[Clip], cache: Path) -> Backbone:
+    """Read the backbone of a checkpoint's folder; or the published weights from an ``.npz``, made slim.
+
+    To make them slim, the whole network reads all clips once.
+
+    Raises:
+        CheckpointError: Neither can be read.
+        SourceError: A clip cannot be decoded.
+    """
+    if path.is_dir():
+        return load_checkpoint(path).backbone
+    whole = load_musicnn(path)
+    announce(f"Running the whole network of {path.name} to find the filters that never fire")
+    tokens = cached_tokens(clips, whole, cache)
+    return slim(whole, living_channels(map(torch.from_numpy, tokens.values()), whole))
+
+
+def prepare(
+    corpora: Sequence[Path],
+    backbone: Path,
+    cache: Path,
+    *,
+    corpus_format: str = AUTO,
+    transcripts: bool = True,
+    copies: int = 0,
+    words: Sequence[Path] = (),
+    corrupted: Sequence[float] = (),
+    sounds: Sequence[str] = (),
+) -> Prepared:
+    """Load corpora with their audio tokens and lyric lines; notes on them go to stderr.
+
+    Args:
+        corpora: Their folders, one or more.
+        backbone: See ``load_backbone``.
+        cache: Folder for what is computed once; an interrupted run continues there.
+        corpus_format: Their layout; see ``open_corpus``.
+        transcripts: Whether clips of which the corpus has no transcript are transcribed.
+        copies: Degraded copies of every clip to train on; see ``training.augment``.
+        words: Files of songs without audio; see ``training.lyrics``.
+        corrupted: Adds kinds of text to measure on, with these shares of the words replaced.
+        sounds: Adds degraded sound to measure on, names of ``training.augment.CONDITIONS``.
+
+    Raises:
+        CorpusError: A corpus cannot be read, or two of them do not fit together.
+        CheckpointError: The backbone cannot be read.
+        SourceError: A clip cannot be decoded.
+        LyricsError: The sentence encoder cannot be loaded.
+    """
+    found = together([open_corpus(corpus, corpus_format) for corpus in corpora])
+    _announce_all(found.notes)
+    word_sets = [load_words(path) for path in words]  # before what takes long, so that a wrong path fails early
+    network = load_backbone(backbone, found.clips, cache)
+    tokens = cached_tokens(found.clips, network, cache)
+    degraded = degraded_tokens(found.clips, network, cache, copies=copies) if copies else {}
+    troubled = {name: conditioned_tokens(found.clips, network, cache, name) for name in sounds}
+    lines = _read_lines(_transcribed(found, cache, transcripts=transcripts), cache, corrupted)
+    lines["printed"] = lines["printed"] | _songs_without_audio(word_sets, cache)
+    components = audio_components(list(tokens.values()), cache)
+    data = ClipSet(
+        found.clips,
+        _reduced(tokens, components),
+        lines,
+        {word_set.name: word_set.songs for word_set in word_sets},
+        degraded={name: [reduce(copy, components) for copy in of_clip] for name, of_clip in degraded.items()},
+        sounds={name: _reduced(of_sound, components) for name, of_sound in troubled.items()},
+        components=components,
+    )
+    return Prepared(data=data, backbone=network)
+
+
+def _songs_without_audio(word_sets: Sequence[WordSet], cache: Path) -> dict[str, ClipLines]:
+    """Lines of the songs of all sets, by clip id."""
+    lines: dict[str, ClipLines] = {}
+    for word_set in word_sets:
+        announce(word_set.note)
+        lines |= encode_songs(word_set.lines, cache, word_set.name)
+    return lines
+
+
+def _reduced(
+    tokens: Mapping[str, NDArray[np.float16]], components: PrincipalComponents
+) -> dict[str, NDArray[np.float16]]:
+    return {name: reduce(of_clip, components) for name, of_clip in tokens.items()}
+
+
+def prepare_to_measure(
+    corpora: Sequence[Path], checkpoint: Checkpoint, cache: Path, *, corpus_format: str = AUTO, transcripts: bool = True
+) -> ClipSet:
+    """Load clips with the tokens of a checkpoint, and whatever labels they have; folds and artists do not matter.
+
+    Args:
+        corpora: Their folders, one or more.
+        checkpoint: Whose networks and components make the tokens.
+        cache: Folder for what is computed once.
+        corpus_format: Their layout; see ``open_corpus``.
+        transcripts: Whether clips without a transcript are transcribed.
+
+    Raises:
+        CorpusError: A corpus cannot be read, two have a clip of one id, or no clip has a label.
+        SourceError: A clip cannot be decoded.
+        LyricsError: The sentence encoder cannot be loaded.
+    """
+    found = together([open_corpus(corpus, corpus_format, folds=False) for corpus in corpora], folds=False)
+    if not any(_labelled(clip) for clip in found.clips):
+        where = " and ".join(map(str, corpora))
+        raise CorpusError(f"no clip of {where} has a quadrant, a cluster, or valence and arousal to compare with")
+    _announce_all(found.notes)
+    tokens = cached_tokens(found.clips, checkpoint.backbone, cache)
+    lines = _read_lines(_transcribed(found, cache, transcripts=transcripts), cache, ())
+    components = checkpoint.joint.components
+    return ClipSet(found.clips, _reduced(tokens, components), lines, components=components)
+
+
+def _labelled(clip: Clip) -> bool:
+    rated = clip.valence is not None and clip.arousal is not None
+    return rated or clip.dynamic is not None or clip.category is not None or clip.cluster is not None
+
+
+def _announce_all(notes: Sequence[str]) -> None:
+    for note in notes:
+        announce(note)
+
+
+def _transcribed(found: Corpus, cache: Path, *, transcripts: bool) -> Corpus:
+    return with_transcripts(found, cache, whole_clips(cpu_threads=CORES)) if transcripts else found
+
+
+def _read_lines(found: Corpus, cache: Path, corrupted: Sequence[float]) -> dict[str, dict[str, ClipLines]]:
+    """The lyric lines of every kind by clip; with shares of their words replaced, as kinds of their own."""
+    readers = {"recognised": recognised_lines, "printed": printed_lines}
+    lines = {kind: read(found, cache) for kind, read in readers.items()}
+    for share in corrupted:
+        lines |= {corrupted_kind(kind, share): read(found, cache, corrupted=share) for kind, read in readers.items()}
+    return lines

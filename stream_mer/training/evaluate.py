@@ -21,8 +21,18 @@ from stream_mer.training.crossvalidation import (
     results_of,
 )
 from stream_mer.training.dataset import ClipSet
-from stream_mer.training.live import LiveReport, live_report, show
-from stream_mer.training.metrics import SCORES, Cells, Figure, compare, comparison_table, figure_as_json, score
+from stream_mer.training.metrics import (
+    SCORES,
+    Cells,
+    Figure,
+    LiveReport,
+    as_json,
+    compare,
+    comparison_table,
+    live_report,
+    score,
+    show,
+)
 from stream_mer.training.progress import track
 
 COLUMNS: dict[str, str] = {
@@ -51,11 +61,8 @@ class FoldTable:
     title: str = _FOLDS
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON, which knows no NaN: a figure over no clips has null in its place."""
-        return {
-            kind: {name: figure_as_json(figure) for name, figure in row.items()}
-            for kind, row in (self.figures | self.words).items()
-        }
+        """For JSON."""
+        return as_json(self.figures | self.words)
 
     def rendered(self) -> Iterator[Table]:
         """For people: the table of the clips, and that of songs that have words alone."""
@@ -140,7 +147,7 @@ class Measured:
     live: LiveReport
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON, which knows no NaN: a figure over no clips has null in its place."""
+        """For JSON."""
         return {"model": self.model, "clips": self.clips, **self.table.to_dict(), "live": self.live.to_dict()}
 
     def rendered(self) -> Iterator[Table]:
@@ -187,7 +194,7 @@ class StageReport:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return asdict(self)
+        return as_json(self)
 
     def rendered(self) -> Iterator[Table]:
         """For people."""

@@ -214,13 +214,13 @@ class WordSet:
         name: The file's name without its ending.
         songs: As clips without audio; their folds are dealt out.
         lines: By clip id.
-        notes: What to tell of the file.
+        note: How many songs were taken and left out.
     """
 
     name: str
     songs: tuple[Clip, ...]
     lines: Mapping[str, Sequence[TimedText]]
-    notes: tuple[str, ...]
+    note: str
 
 
 def load_words(path: Path) -> WordSet:
@@ -277,7 +277,7 @@ def _word_set(path: Path, column: str, rows: Sequence[Mapping[str, str]]) -> Wor
     note = f"{path.name}: {len(lines)} songs of words alone" + (
         f", {left_out} left out (no usable label, no words, or the words of another row)" if left_out else ""
     )
-    return WordSet(name=path.stem, songs=songs, lines=lines, notes=(note,))
+    return WordSet(name=path.stem, songs=songs, lines=lines, note=note)
 
 
 def _label(path: Path, i: int, row: Mapping[str, str]) -> tuple[int | None, float | None, float | None] | None:
@@ -318,7 +318,7 @@ _log = logging.getLogger(__name__)
 
 MODEL = "base"
 _FOLDER = f"transcripts-whisper-{MODEL}-1"  # the number counts up whenever a row would come out differently
-_PACED_CLIPS = 3  # the time that is left is told after so many: the first one alone may hold no voice
+_PACED_CLIPS = 3  # the time that is left is estimated after so many: the first one alone may hold no voice
 
 Row = dict[str, Any]
 
@@ -355,7 +355,7 @@ def with_transcripts(corpus: Corpus, cache: Path, recogniser: Recogniser) -> Cor
 
 
 def transcript_row(clip_id: str, transcript: Transcript) -> Row:
-    """A transcript as a row of ``transcripts.jsonl``: times to 10 ms, which is all that Whisper tells."""
+    """A transcript as a row of ``transcripts.jsonl``: times to 10 ms, which is Whisper's resolution."""
     return {
         "clip_id": clip_id,
         "language": transcript.language,
@@ -392,7 +392,7 @@ def _listen(todo: Sequence[Clip], files: Mapping[str, Path], recogniser: Recogni
     rows: dict[str, Row] = {}
     failed: list[str] = []
     begun_s = time.monotonic()
-    announce(f"{len(todo)} clips have no transcript: the recogniser listens to them once (--no-transcripts skips this)")
+    announce(f"{len(todo)} clips have no transcript: they are transcribed once (--no-transcripts skips this)")
     for done, clip in enumerate(track(todo, "Transcripts", total=len(todo))):
         if done == _PACED_CLIPS:
             announce(_time_left((time.monotonic() - begun_s) / done, len(todo) - done))

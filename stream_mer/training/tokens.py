@@ -26,6 +26,7 @@ from stream_mer.training.progress import track
 from stream_mer.types import SAMPLE_RATE_HZ, Samples
 from stream_mer.utils.files import replacing
 
+CORES = os.cpu_count() or 1
 _DEGRADING = 1  # count up when ``degrade`` gives another sound for the same settings: the cache then starts anew
 
 
@@ -65,7 +66,7 @@ def clip_tokens(samples: Samples, backbone: Backbone) -> NDArray[np.float16]:
 
 
 def cached_tokens(
-    clips: Sequence[Clip], backbone: Backbone, cache: Path, *, workers: int = 2
+    clips: Sequence[Clip], backbone: Backbone, cache: Path, *, workers: int = CORES
 ) -> dict[str, NDArray[np.float16]]:
     """Tokens of every clip by clip id; computes what the cache lacks, with a progress bar, and can be interrupted.
 
@@ -92,7 +93,7 @@ def degraded_tokens(
     *,
     sound: StageSound | Degradation = STAGE,
     copies: int = 1,
-    workers: int = 2,
+    workers: int = CORES,
 ) -> dict[str, list[NDArray[np.float16]]]:
     """Tokens of every clip as ``degrade`` makes it sound, ``copies`` times by other chances; else as the clean ones.
 
@@ -129,7 +130,7 @@ def degraded_tokens(
 
 
 def conditioned_tokens(
-    clips: Sequence[Clip], backbone: Backbone, cache: Path, condition: str, *, workers: int = 2
+    clips: Sequence[Clip], backbone: Backbone, cache: Path, condition: str, *, workers: int = CORES
 ) -> dict[str, NDArray[np.float16]]:
     """Tokens of every clip under one of ``CONDITIONS``; otherwise like ``cached_tokens``.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -30,7 +30,7 @@ from stream_mer.training.evaluate import (
     stage_report,
 )
 from stream_mer.training.fit import Recipe, fit
-from stream_mer.training.live import LiveReport, live_report, show
+from stream_mer.training.metrics import LiveReport, live_report, show
 from stream_mer.training.progress import announce
 from stream_mer.version import __version__
 
@@ -62,27 +62,14 @@ def train(
     """
     found = _cross_validated(data, recipe, seed, cache)
     announce(f"Training on all {len(data)} clips, about as long as a fold")
+    joint = fit(data, range(len(data)), recipe, seed=seed)
+    about = {"version": __version__, "seed": seed, "corpora": list(corpora), "transcribed": transcribed}
     checkpoint = Checkpoint(
         name=out.name,
         backbone=backbone,
-        joint=fit(data, range(len(data)), recipe, seed=seed),
+        joint=joint,
         calibration=found.calibration,
-        training={
-            "version": __version__,
-            "members": recipe.model.members,
-            "seed": seed,
-            "recipe": asdict(recipe),
-            "clips": _counts(data),
-            "corpora": list(corpora),
-            "transcribed": transcribed,
-            "stage_copies": len(data.tokens) - 1,
-            "words": [name for name in dict.fromkeys(data.sets.tolist()) if name],
-            "folds": found.table.to_dict(),
-            "live": found.live.to_dict(),
-            "calibration": found.report.to_dict(),
-            "stage": found.stage.to_dict(),
-            "confusions": found.confusions,
-        },
+        training=about | _history(data, recipe, found),
     )
     save_checkpoint(checkpoint, out)
     write_card(out, checkpoint, found.table, origin=origin, report=found.report, live=found.live, stage=found.stage)
@@ -113,6 +100,22 @@ def _cross_validated(data: ClipSet, recipe: Recipe, seed: int, cache: Path) -> _
         stage=stage_report(data, results),
         confusions=confusion_matrices(data, results.clips["none"]),
     )
+
+
+def _history(data: ClipSet, recipe: Recipe, found: _CrossValidated) -> dict[str, Any]:
+    """What a checkpoint says of its training."""
+    return {
+        "members": recipe.model.members,
+        "recipe": asdict(recipe),
+        "clips": _counts(data),
+        "stage_copies": len(data.tokens) - 1,
+        "words": [name for name in dict.fromkeys(data.sets.tolist()) if name],
+        "folds": found.table.to_dict(),
+        "live": found.live.to_dict(),
+        "calibration": found.report.to_dict(),
+        "stage": found.stage.to_dict(),
+        "confusions": found.confusions,
+    }
 
 
 def _counts(data: ClipSet) -> dict[str, int]:

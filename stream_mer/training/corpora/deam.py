@@ -27,16 +27,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stream_mer.errors import CorpusError
-from stream_mer.training.corpora.reading import (
+from stream_mer.training.corpus import (
+    Clip,
+    Corpus,
     LeftOut,
+    Rating,
+    RatingCurve,
     find_audio,
     find_files,
     public_corpus,
+    read_columns,
     read_rows,
-    read_table,
     scaled,
 )
-from stream_mer.training.corpus import Clip, Corpus, Rating, RatingCurve
 
 TITLE = "DEAM"
 _RATINGS = "static_annotations_averaged_songs_*.csv"
@@ -95,7 +98,7 @@ def load(root: Path) -> Corpus:
                 valence=song.valence,
                 arousal=song.arousal,
                 rated_by="listeners",
-                # The middle of a whole song begins where its length says, which no table tells.
+                # The middle of a whole song begins where its length says, which no table holds.
                 dynamic=None if whole else curves.get(song.song),
                 middle_s=_EXCERPT_S if whole else None,
             )
@@ -116,7 +119,7 @@ def _song_ratings(tables: list[Path]) -> list[_Song]:
     spellings = {"id": ("song_id",), "valence": ("valence_mean",), "arousal": ("arousal_mean",)}
     songs: dict[str, _Song] = {}  # 2000 could stand in both files
     for table in tables:
-        for row in read_table(table, spellings):
+        for row in read_columns(table, spellings):
             valence, arousal = scaled(row, "valence", 1, 9, table), scaled(row, "arousal", 1, 9, table)
             songs.setdefault(row["id"], _Song(song=row["id"], valence=valence, arousal=arousal))
     return list(songs.values())
@@ -185,7 +188,7 @@ def _moments(table: Path) -> dict[str, dict[int, float]]:
     """One table of continuous ratings: by song, the value at each millisecond of the excerpt; empty cells are none."""
     rows = list(read_rows(table))
     header = rows[0][1] if rows else []
-    places = {i: int(told[1]) for i, name in enumerate(header) if (told := _MOMENT.fullmatch(name))}
+    places = {i: int(found[1]) for i, name in enumerate(header) if (found := _MOMENT.fullmatch(name))}
     if header[:1] != ["song_id"] or not places:
         raise CorpusError(f"{table} does not begin with song_id and columns like sample_15000ms; {_HERE}")
     songs: dict[str, dict[int, float]] = {}
@@ -210,11 +213,11 @@ def _signed(cell: str, place: str) -> float:
 
 
 def _emomusic(root: Path) -> dict[str, tuple[float, float]]:
-    """Valence and arousal of emoMusic's songs, in its own unit, where its table lies somewhere here."""
+    """Valence and arousal of emoMusic's songs, in its own unit, where its table lies in the folder."""
     spellings = {"id": ("song_id",), "valence": ("mean_valence",), "arousal": ("mean_arousal",)}
     rated: dict[str, tuple[float, float]] = {}
     for table in find_files(root, _EMOMUSIC, depth=4):
-        for row in read_table(table, spellings, optional=tuple(spellings)):
+        for row in read_columns(table, spellings, optional=tuple(spellings)):
             if row["id"] and row["valence"] and row["arousal"]:
                 rated[row["id"]] = scaled(row, "valence", 1, 9, table), scaled(row, "arousal", 1, 9, table)
     return rated
@@ -230,7 +233,7 @@ def _artists(root: Path) -> dict[str, str]:
     """Artists by song id; a shifted row of the 2015 file may hold a number in the artist's place."""
     artists: dict[str, str] = {}
     for table in find_files(root, "metadata_201?.csv", depth=3):
-        for row in read_table(table, {"id": ("song_id", "Id"), "artist": ("Artist",)}):
+        for row in read_columns(table, {"id": ("song_id", "Id"), "artist": ("Artist",)}):
             name = row["artist"]
             if name.casefold() not in _NOBODY and not name.isdigit():
                 artists[row["id"]] = name

@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from stream_mer.errors import CorpusError
-from stream_mer.training.corpora.reading import AUDIO_SUFFIXES, LeftOut, find_files, public_corpus, read_rows
-from stream_mer.training.corpus import Clip, Corpus
+from stream_mer.training.corpus import AUDIO_SUFFIXES, Clip, Corpus, LeftOut, find_files, public_corpus, read_rows
 from stream_mer.types import CATEGORIES
 
 TITLE = "MTG-Jamendo"

@@ -22,8 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from stream_mer.errors import CorpusError
-from stream_mer.training.corpora.reading import LeftOut, find_audio, public_corpus, read_table, scaled
-from stream_mer.training.corpus import Clip, Corpus
+from stream_mer.training.corpus import Clip, Corpus, LeftOut, find_audio, public_corpus, read_columns, scaled
 from stream_mer.types import CATEGORIES
 
 TITLE = "MERGE"
@@ -115,7 +114,7 @@ def _add(one: _Set, clips: dict[str, Clip], silent: dict[str, None]) -> int:
     spellings |= {"quadrant": ("Quadrant",), "artist": ("Artist",)}
     ratings = _ratings(one)
     wordless = 0
-    for row in read_table(one.metadata, spellings, optional=("words",)):
+    for row in read_columns(one.metadata, spellings, optional=("words",)):
         song, quadrant = row["song"], row["quadrant"].upper()
         if quadrant not in _QUADRANTS:
             raise CorpusError(f"{one.metadata}, line {row.line}: Quadrant is {row['quadrant']!r}, not Q1 to Q4")
@@ -155,5 +154,5 @@ def _ratings(one: _Set) -> dict[str, _Rating]:
     spellings = {"song": ("Song", "Audio_Song"), "valence": ("Valence",), "arousal": ("Arousal",)}
     return {
         row["song"]: _Rating(scaled(row, "valence", 0, 1, table), scaled(row, "arousal", 0, 1, table))
-        for row in read_table(table, spellings)
+        for row in read_columns(table, spellings)
     }

@@ -17,17 +17,18 @@ from itertools import islice
 from pathlib import Path
 
 from stream_mer.errors import CorpusError
-from stream_mer.training.corpora.reading import (
+from stream_mer.training.corpus import (
+    Clip,
+    Corpus,
     LeftOut,
     Row,
     find_audio,
     find_files,
     public_corpus,
+    read_columns,
     read_rows,
-    read_table,
     scaled,
 )
-from stream_mer.training.corpus import Clip, Corpus
 
 TITLE = "PMEmo"
 _RATINGS = "annotations/static_annotations.csv"
@@ -54,7 +55,7 @@ def load(root: Path) -> Corpus:
     left_out = LeftOut()
     clips = []
     spellings = {"id": ("musicId",), "valence": ("Valence(mean)",), "arousal": ("Arousal(mean)",)}
-    for row in read_table(tables[0], spellings):
+    for row in read_columns(tables[0], spellings):
         song = row["id"]
         audio = _audio(home / "chorus", song, about.get(song))
         if audio is None:
@@ -86,7 +87,7 @@ def _about(table: Path) -> dict[str, Row]:
     if not table.is_file():
         return {}
     spellings = {"id": ("musicId",), "artist": ("artist", "artists"), "file": ("fileName",)}
-    return {row["id"]: row for row in read_table(table, spellings, optional=("file",))}
+    return {row["id"]: row for row in read_columns(table, spellings, optional=("file",))}
 
 
 def _audio(folder: Path, song: str, about: Row | None) -> Path | None:

@@ -1,11 +1,9 @@
 """A made-up corpus: a few seconds of chords, with labels, transcripts and printed words."""
 
-from __future__ import annotations
-
 import csv
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,16 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
 from stream_mer.emotion.audio_branch import YAMNET
 from stream_mer.emotion.joint import JointModelConfig, PrincipalComponents
 from stream_mer.lyrics.text_features import LINE_FEATURES, VECTOR_SIZE
-from stream_mer.training import live, lyrics, metrics, tokens
+from stream_mer.training import calibrate, lyrics, metrics, tokens
 from stream_mer.training.corpus import Clip, Rating, RatingCurve
 from stream_mer.training.dataset import ClipSet
 from stream_mer.training.fit import Recipe
 from stream_mer.training.lyrics import ClipLines
+from stream_mer.training.metrics import bootstrap
 
 N_CLIPS = 10
 TOKEN_FEATURES = 200  # fewer components than real tokens have: training asks the data how many there are
@@ -31,7 +29,7 @@ VALENCES = {"Q1": 0.4, "Q2": -0.4, "Q3": -0.3, "Q4": 0.3}
 AROUSALS = {"Q1": 0.3, "Q2": 0.5, "Q3": -0.4, "Q4": -0.2}
 
 
-def rows() -> list[dict[str, str]]:
+def rows():
     """The manifest: clip ``c9`` lacks every label but its cluster, clips 0 and 3 have printed words."""
     made = []
     for i in range(N_CLIPS):
@@ -53,13 +51,13 @@ def rows() -> list[dict[str, str]]:
     return made
 
 
-def transcript(i: int) -> dict[str, Any]:
+def transcript(i):
     words = [[k * 0.5, k * 0.5 + 0.4, f"word{i}{k}", 0.9] for k in range(6)]
     segment = {"words": words, "no_speech_prob": 0.1, "avg_logprob": -0.3, "compression_ratio": 1.2}
     return {"clip_id": f"c{i}", "language": "en", "language_probability": 0.98, "segments": [segment]}
 
 
-def write_manifest(root: Path, made: list[dict[str, str]]) -> None:
+def write_manifest(root, made):
     with (root / "manifest.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(made[0]))
         writer.writeheader()
@@ -67,21 +65,17 @@ def write_manifest(root: Path, made: list[dict[str, str]]) -> None:
 
 
 @pytest.fixture
-def manifest_rows() -> list[dict[str, str]]:
+def manifest_rows():
     return rows()
 
 
 @pytest.fixture
-def manifest_writer() -> Callable[[Path, list[dict[str, str]]], None]:
+def manifest_writer():
     return write_manifest
 
 
 @pytest.fixture(scope="session")
-def corpus_folder(
-    tmp_path_factory: pytest.TempPathFactory,
-    music: Callable[..., NDArray[np.float32]],
-    write_wav: Callable[[Path, NDArray[np.float32]], Path],
-) -> Path:
+def corpus_folder(tmp_path_factory, music, write_wav):
     """A whole corpus on disk; not to be changed."""
     root = tmp_path_factory.mktemp("corpus")
     for name in ("audio", "lyrics"):
@@ -101,10 +95,10 @@ class HashEncoder:
 
     encoded: list[str]
 
-    def __init__(self) -> None:
+    def __init__(self):
         type(self).encoded = []
 
-    def encode(self, text: str) -> NDArray[np.float32]:
+    def encode(self, text):
         type(self).encoded.append(text)
         seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "little")
         vector = np.random.default_rng(seed).standard_normal(VECTOR_SIZE)
@@ -112,13 +106,13 @@ class HashEncoder:
 
 
 @pytest.fixture
-def quick_encoder(monkeypatch: pytest.MonkeyPatch) -> type[HashEncoder]:
+def quick_encoder(monkeypatch):
     monkeypatch.setattr(lyrics, "SentenceEncoder", HashEncoder)
     HashEncoder.encoded = []
     return HashEncoder
 
 
-def made_up_lines(rng: np.random.Generator) -> ClipLines:
+def made_up_lines(rng):
     return ClipLines(
         vectors=rng.standard_normal((3, LINE_FEATURES)).astype(np.float32) / np.float32(23),
         t1=np.array([1.0, 4.0, 7.0], np.float32),
@@ -126,7 +120,7 @@ def made_up_lines(rng: np.random.Generator) -> ClipLines:
     )
 
 
-def made_up_components() -> PrincipalComponents:
+def made_up_components():
     """One half of the components of each network."""
     half, of_musicnn = TOKEN_FEATURES // 2, 120
     found = PrincipalComponents(of_musicnn + YAMNET.embedding_size, TOKEN_FEATURES)
@@ -136,14 +130,14 @@ def made_up_components() -> PrincipalComponents:
     return found
 
 
-def made_up_curve(i: int, valence: float, arousal: float) -> RatingCurve:
+def made_up_curve(i, valence, arousal):
     """Every half second, rising or falling about the clip's own rating; the last two seconds have none."""
     places = range(1, 21)
     slope = 0.01 if i % 2 else -0.01
     return RatingCurve.of(Rating(0.5 * k, valence + slope * (k - 10), arousal - slope * (k - 10)) for k in places)
 
 
-def made_up_clip(name: str, i: int, rng: np.random.Generator) -> Clip:
+def made_up_clip(name, i, rng):
     category = i % 4
     return Clip(
         clip_id=name,
@@ -157,9 +151,7 @@ def made_up_clip(name: str, i: int, rng: np.random.Generator) -> Clip:
     )
 
 
-def made_up_clips(
-    n: int, *, seed: int = 0, songs: int = 0, copies: int = 0, troubles: tuple[str, ...] = (), listeners: bool = False
-) -> ClipSet:
+def made_up_clips(n, *, seed=0, songs=0, copies=0, troubles=(), listeners=False):
     """Clips whose tokens tell their labels, without audio; every third has recognised words, every fourth printed.
 
     Beside them so many ``songs`` of which there are words alone, and of each clip so many degraded ``copies``. Under
@@ -168,8 +160,8 @@ def made_up_clips(
     """
     rng = np.random.default_rng(seed)
     clips, tokens = [], {}
-    recognised: dict[str, ClipLines] = {}
-    printed: dict[str, ClipLines] = {}
+    recognised = {}
+    printed = {}
     for i in range(n):
         clips.append(made_up_clip(f"m{i}", i, rng))
         if listeners and i % 2 == 0:
@@ -196,19 +188,19 @@ def made_up_clips(
 
 
 @pytest.fixture(autouse=True)
-def quick_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
+def quick_intervals(monkeypatch):
     """Tables draw 30 samples in place of 1,000: what an interval is, the tests of ``metrics`` say."""
-    for module in (metrics, live):
-        monkeypatch.setattr(module, "bootstrap", partial(metrics.bootstrap, rounds=30))
+    for module in (metrics, calibrate):
+        monkeypatch.setattr(module, "bootstrap", partial(bootstrap, rounds=30))
 
 
 @pytest.fixture(scope="session")
-def clip_set() -> Callable[..., ClipSet]:
+def clip_set():
     return made_up_clips
 
 
 @pytest.fixture(scope="session")
-def small_recipe() -> Recipe:
+def small_recipe():
     """One round of a narrow ensemble of two, for what ``clip_set`` makes."""
     model = JointModelConfig(
         audio_features=TOKEN_FEATURES,
@@ -226,27 +218,27 @@ class InThisProcess:
 
     jobs: Sequence[Any] = ()
 
-    def __init__(self, _workers: int, *, initializer: Callable[..., None], initargs: tuple[Any, ...]) -> None:
+    def __init__(self, _workers, *, initializer, initargs):
         initializer(*initargs)
 
-    def __enter__(self) -> InThisProcess:
+    def __enter__(self):
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *_):
         pass
 
-    def map(self, work: Callable[[Any], None], jobs: Sequence[Any]) -> Any:
+    def map(self, work, jobs):
         type(self).jobs = jobs
         return map(work, jobs)
 
 
 @pytest.fixture
-def jobs(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Sequence[Any]]:
+def jobs(monkeypatch):
     """What the last call computed."""
     monkeypatch.setattr(tokens, "ProcessPoolExecutor", InThisProcess)
     InThisProcess.jobs = ()
 
-    def taken() -> Sequence[Any]:
+    def taken():
         done, InThisProcess.jobs = InThisProcess.jobs, ()
         return done
 

@@ -1,14 +1,10 @@
 """What a stage does to music: every stage measured, none believed."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
 from dataclasses import replace
 from typing import get_args
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from stream_mer.training.augment import (
     CONDITIONS,
@@ -25,28 +21,26 @@ from stream_mer.training.augment import (
     with_band,
     with_room,
 )
-from stream_mer.types import SAMPLE_RATE_HZ, Samples
-
-Music = Callable[..., NDArray[np.float32]]
+from stream_mer.types import SAMPLE_RATE_HZ
 
 SPECTRUM_TOLERANCE_DB = 0.3  # of a third of an octave of 30 s of noise, estimated by 58 spectra
 EVERYTHING = StageSound(gain=1.0, band=1.0, room=1.0, noise=1.0, codec=1.0)
 NOTHING = StageSound(gain=0.0, band=0.0, room=0.0, noise=0.0, codec=0.0)
 
 
-def chance(seed: int = 0) -> np.random.Generator:
+def chance(seed=0):
     return np.random.default_rng(seed)
 
 
-def white(duration_s: float = 30.0, level: float = 0.1) -> Samples:
+def white(duration_s=30.0, level=0.1):
     return (level * chance(99).standard_normal(round(duration_s * SAMPLE_RATE_HZ))).astype(np.float32)
 
 
-def level_db(samples: NDArray[np.floating]) -> float:
+def level_db(samples):
     return float(10 * np.log10(np.mean(np.square(samples, dtype=np.float64))))
 
 
-def band_db(samples: Samples, centre_hz: float, octaves: float = 1 / 3) -> float:
+def band_db(samples, centre_hz, octaves=1 / 3):
     """Mean power density around a frequency (Welch's method), dB."""
     length = 8192
     pieces = samples[: len(samples) // length * length].reshape(-1, length) * np.hanning(length)
@@ -56,7 +50,7 @@ def band_db(samples: Samples, centre_hz: float, octaves: float = 1 / 3) -> float
     return float(10 * np.log10(power[inside].mean()))
 
 
-def lag(after: Samples, before: Samples) -> int:
+def lag(after, before):
     """By how many samples ``after`` is late: the peak of the cross-correlation."""
     length = 2 * len(before)
     correlation = np.fft.irfft(np.fft.rfft(after, length) * np.conj(np.fft.rfft(before, length)), length)
@@ -66,7 +60,7 @@ def lag(after: Samples, before: Samples) -> int:
 
 @pytest.mark.parametrize("n", [0, 1, 2, 255, 16_000, 16_001, 81_234])
 @pytest.mark.parametrize("seed", [0, 1])
-def test_everything_together_keeps_length_and_stays_within_full_scale(n: int, seed: int, music: Music) -> None:
+def test_everything_together_keeps_length_and_stays_within_full_scale(n, seed, music):
     samples = music(6.0)[:n]
     before = samples.copy()
     heard = degrade(samples, chance(seed), EVERYTHING)
@@ -77,14 +71,14 @@ def test_everything_together_keeps_length_and_stays_within_full_scale(n: int, se
     assert np.array_equal(samples, before)
 
 
-def test_chance_comes_from_the_generator_alone(music: Music) -> None:
+def test_chance_comes_from_the_generator_alone(music):
     samples = music(3.0)
     first, second, other = (degrade(samples, chance(seed), EVERYTHING) for seed in (5, 5, 6))
     assert np.array_equal(first, second)
     assert not np.array_equal(first, other)
 
 
-def test_nothing_asked_is_nothing_done(music: Music) -> None:
+def test_nothing_asked_is_nothing_done(music):
     samples = music(2.0)
     for sound in (NOTHING, Degradation()):
         heard = degrade(samples, chance(), sound)
@@ -93,20 +87,20 @@ def test_nothing_asked_is_nothing_done(music: Music) -> None:
 
 
 @pytest.mark.parametrize("kind", get_args(NoiseKind))
-def test_silence_stays_silent(kind: NoiseKind) -> None:
+def test_silence_stays_silent(kind):
     chain = Degradation(rt60_s=0.5, noise=kind, high_pass_hz=100.0, gain_db=6.0)
     assert not degrade(np.zeros(20_000, np.float32), chance(), chain).any()
 
 
 @pytest.mark.parametrize("gain_db", [-30.0, -10.0, 3.0])
-def test_level_is_as_asked(gain_db: float) -> None:
+def test_level_is_as_asked(gain_db):
     samples = white()
     assert level_db(degrade(samples, chance(), Degradation(gain_db=gain_db))) - level_db(samples) == pytest.approx(
         gain_db, abs=1e-3
     )
 
 
-def test_the_limiter_bends_only_what_is_loud() -> None:
+def test_the_limiter_bends_only_what_is_loud():
     rising = np.linspace(-1.6, 1.6, 3201, dtype=np.float32)
     bent = limited(rising)
     quiet = np.abs(rising) <= 0.8
@@ -118,7 +112,7 @@ def test_the_limiter_bends_only_what_is_loud() -> None:
     assert np.array_equal(limited(within), within)
 
 
-def test_too_much_gain_is_limited_not_wrapped(music: Music) -> None:
+def test_too_much_gain_is_limited_not_wrapped(music):
     samples = music(4.0)
     samples /= np.abs(samples).max()
     heard = degrade(samples, chance(), Degradation(gain_db=6.0))
@@ -128,11 +122,11 @@ def test_too_much_gain_is_limited_not_wrapped(music: Music) -> None:
 
 
 @pytest.mark.parametrize(("high_pass_hz", "low_pass_hz"), [(300.0, 3400.0), (100.0, 6000.0)])
-def test_band_limits_are_where_they_were_asked(high_pass_hz: float, low_pass_hz: float) -> None:
+def test_band_limits_are_where_they_were_asked(high_pass_hz, low_pass_hz):
     samples = white()
     heard = with_band(samples, high_pass_hz=high_pass_hz, low_pass_hz=low_pass_hz)
 
-    def change_db(f_hz: float) -> float:
+    def change_db(f_hz):
         return band_db(heard, f_hz, 1 / 12) - band_db(samples, f_hz, 1 / 12)
 
     assert change_db(high_pass_hz) == pytest.approx(-3.0, abs=SPECTRUM_TOLERANCE_DB)
@@ -143,7 +137,7 @@ def test_band_limits_are_where_they_were_asked(high_pass_hz: float, low_pass_hz:
         assert change_db(2 * low_pass_hz) == pytest.approx(-24.1, abs=2 * SPECTRUM_TOLERANCE_DB)
 
 
-def test_one_limit_leaves_the_other_end_alone() -> None:
+def test_one_limit_leaves_the_other_end_alone():
     samples = white()
     treble_gone, bass_gone = with_band(samples, low_pass_hz=3000.0), with_band(samples, high_pass_hz=300.0)
     assert band_db(treble_gone, 50.0) == pytest.approx(band_db(samples, 50.0), abs=0.1)
@@ -151,7 +145,7 @@ def test_one_limit_leaves_the_other_end_alone() -> None:
 
 
 @pytest.mark.parametrize("slope", [-1.5, 1.0])
-def test_tilt_turns_around_1_khz(slope: float) -> None:
+def test_tilt_turns_around_1_khz(slope):
     samples = white()
     heard = with_band(samples, tilt_db_per_octave=slope)
     for octave in (-3, -1, 0, 1, 2):
@@ -159,13 +153,7 @@ def test_tilt_turns_around_1_khz(slope: float) -> None:
         assert band_db(heard, f_hz) - band_db(samples, f_hz) == pytest.approx(slope * octave, abs=0.1)
 
 
-def test_filters_do_not_delay(music: Music) -> None:
-    samples = music(4.0)
-    heard = with_band(samples, high_pass_hz=200.0, low_pass_hz=3400.0, tilt_db_per_octave=1.0)
-    assert lag(heard, samples) == 0
-
-
-def test_a_filter_does_not_carry_the_end_to_the_beginning() -> None:
+def test_a_filter_does_not_carry_the_end_to_the_beginning():
     samples = np.zeros(20_000, np.float32)
     samples[-1] = 1.0
     heard = with_band(samples, high_pass_hz=60.0, low_pass_hz=3000.0)
@@ -174,7 +162,7 @@ def test_a_filter_does_not_carry_the_end_to_the_beginning() -> None:
 
 @pytest.mark.parametrize("rt60_s", [0.2, 0.7, 1.5])
 @pytest.mark.parametrize("ratio_db", [-6.0, 12.0])
-def test_a_room_decays_as_asked(rt60_s: float, ratio_db: float) -> None:
+def test_a_room_decays_as_asked(rt60_s, ratio_db):
     response = room_response(chance(), rt60_s, ratio_db)
     assert response[0] == 1.0
     assert -level_db(response[1:]) - 10 * np.log10(len(response) - 1) == pytest.approx(ratio_db, abs=0.01)
@@ -187,7 +175,7 @@ def test_a_room_decays_as_asked(rt60_s: float, ratio_db: float) -> None:
     assert -60 / slope == pytest.approx(rt60_s, rel=0.1)
 
 
-def test_a_room_rings_on_and_keeps_the_level(music: Music) -> None:
+def test_a_room_rings_on_and_keeps_the_level(music):
     samples = music(6.0)
     samples[48_000:] = 0.0
     heard = with_room(samples, room_response(chance(), 1.0, 0.0))
@@ -197,7 +185,7 @@ def test_a_room_rings_on_and_keeps_the_level(music: Music) -> None:
     assert level_db(heard[48_400:51_400]) > level_db(samples) - 20
 
 
-def test_a_room_is_a_convolution() -> None:
+def test_a_room_is_a_convolution():
     samples, response = white(0.05), room_response(chance(), 0.03, 3.0)
     exact = np.convolve(samples.astype(float), response.astype(float))[: len(samples)]
     exact *= np.sqrt(np.mean(samples.astype(float) ** 2) / np.mean(exact**2))
@@ -206,21 +194,21 @@ def test_a_room_is_a_convolution() -> None:
 
 @pytest.mark.parametrize("kind", get_args(NoiseKind))
 @pytest.mark.parametrize("snr_db", [5.0, 30.0])
-def test_noise_is_as_loud_as_asked(kind: NoiseKind, snr_db: float, music: Music) -> None:
+def test_noise_is_as_loud_as_asked(kind, snr_db, music):
     samples = music(6.0) / np.float32(4)
     noise = degrade(samples, chance(), Degradation(noise=kind, snr_db=snr_db)).astype(np.float64) - samples
     assert level_db(samples) - level_db(noise) == pytest.approx(snr_db, abs=0.01)
 
 
 @pytest.mark.parametrize(("kind", "db_per_octave"), [("pink", -3.01), ("brown", -6.02)])
-def test_pink_and_brown_noise_fall_as_they_should(kind: NoiseKind, db_per_octave: float) -> None:
+def test_pink_and_brown_noise_fall_as_they_should(kind, db_per_octave):
     noise = room_noise(chance(), kind, 60 * SAMPLE_RATE_HZ)
     levels = [band_db(noise, f_hz) for f_hz in (125.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0)]
     np.testing.assert_allclose(np.diff(levels), db_per_octave, atol=3 * SPECTRUM_TOLERANCE_DB)
     assert abs(noise.mean()) < 1e-3  # nothing below 20 Hz
 
 
-def test_hum_is_lines_at_multiples_of_the_mains() -> None:
+def test_hum_is_lines_at_multiples_of_the_mains():
     seen = set()
     for seed in range(8):
         noise = room_noise(chance(seed), "hum", 10 * SAMPLE_RATE_HZ)
@@ -232,12 +220,12 @@ def test_hum_is_lines_at_multiples_of_the_mains() -> None:
     assert seen == {50, 60}
 
 
-def test_babble_has_the_band_of_speech_and_swells() -> None:
+def test_babble_has_the_band_of_speech_and_swells():
     noise = room_noise(chance(), "babble", 30 * SAMPLE_RATE_HZ)
     assert band_db(noise, 300.0) - band_db(noise, 4000.0) > 20
     assert band_db(noise, 300.0) - band_db(noise, 40.0) > 20
 
-    def spread_db(samples: Samples) -> float:
+    def spread_db(samples):
         pieces = samples.reshape(-1, SAMPLE_RATE_HZ // 10)
         return float(np.std(10 * np.log10(np.mean(np.square(pieces), axis=1))))
 
@@ -246,7 +234,7 @@ def test_babble_has_the_band_of_speech_and_swells() -> None:
 
 @pytest.mark.parametrize("codec", get_args(Codec))
 @pytest.mark.parametrize("bit_rate_kbps", [12, 24, 48])
-def test_a_codec_moves_no_sample_and_does_change_the_sound(codec: Codec, bit_rate_kbps: int, music: Music) -> None:
+def test_a_codec_moves_no_sample_and_does_change_the_sound(codec, bit_rate_kbps, music):
     samples = music(5.3, seed=1) + white(5.3, level=0.02)
     heard = through_codec(samples, codec, bit_rate_kbps)
     assert heard.shape == samples.shape
@@ -256,7 +244,7 @@ def test_a_codec_moves_no_sample_and_does_change_the_sound(codec: Codec, bit_rat
 
 
 @pytest.mark.parametrize("codec", get_args(Codec))
-def test_a_codec_keeps_a_click_in_its_place(codec: Codec) -> None:
+def test_a_codec_keeps_a_click_in_its_place(codec):
     samples = white(3.0, level=0.003)
     samples[20_000] = samples[40_000] = 0.9
     heard = np.abs(through_codec(samples, codec, 48))
@@ -266,17 +254,11 @@ def test_a_codec_keeps_a_click_in_its_place(codec: Codec) -> None:
 
 @pytest.mark.parametrize("codec", get_args(Codec))
 @pytest.mark.parametrize("n", [0, 1, 100, 1151])
-def test_a_codec_takes_less_than_a_block(codec: Codec, n: int, music: Music) -> None:
+def test_a_codec_takes_less_than_a_block(codec, n, music):
     assert through_codec(music(1.0)[:n], codec, 24).shape == (n,)
 
 
-def test_less_bit_rate_is_a_worse_copy(music: Music) -> None:
-    samples = music(5.0) + white(5.0, level=0.05)
-    errors = [level_db(through_codec(samples, "opus", kbps) - samples) for kbps in (12, 24, 48)]
-    assert errors[0] > errors[1] > errors[2]
-
-
-def test_draws_lie_in_their_ranges_and_occur_as_often_as_asked() -> None:
+def test_draws_lie_in_their_ranges_and_occur_as_often_as_asked():
     rng = chance()
     drawn = [STAGE.draw(rng) for _ in range(4000)]
     for occurs, probability in (
@@ -302,12 +284,12 @@ def test_draws_lie_in_their_ranges_and_occur_as_often_as_asked() -> None:
     assert {d.bit_rate_kbps for d in drawn} == set(STAGE.bit_rates_kbps)
 
 
-def test_one_probability_leaves_the_other_draws_alone() -> None:
+def test_one_probability_leaves_the_other_draws_alone():
     plain, never = STAGE.draw(chance(3)), replace(STAGE, room=0.0).draw(chance(3))
     assert replace(plain, rt60_s=None) == never
 
 
-def test_conditions_are_one_trouble_each(music: Music) -> None:
+def test_conditions_are_one_trouble_each(music):
     assert list(CONDITIONS) == [
         "level -10 dB",
         "level -20 dB",

@@ -1,14 +1,10 @@
 """The card and its pictures."""
 
-from __future__ import annotations
-
 import builtins
 import logging
 import re
 import sys
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -19,8 +15,7 @@ from stream_mer.training import card as card_module
 from stream_mer.training.calibrate import CalibrationReport, ClassCalibration, ConfidenceRow, Coverage, ReliabilityBin
 from stream_mer.training.card import confusion_svg, reliability_svg, write_card, write_pictures
 from stream_mer.training.evaluate import AS_RECORDED, COLUMNS, STAGE_SCORES, WORD_SCORES, FoldTable, StageReport
-from stream_mer.training.live import LiveReport
-from stream_mer.training.metrics import SCORES, Cell, Cells, Figure
+from stream_mer.training.metrics import SCORES, Cell, Figure, LiveReport
 from stream_mer.types import CATEGORIES, CLUSTERS
 
 FIGURE = Figure(value=0.5, low=0.4, high=0.6, n=90)
@@ -31,12 +26,12 @@ TABLE = FoldTable(
 
 
 @pytest.fixture
-def checkpoint() -> Checkpoint:
+def checkpoint():
     four = [[40, 1, 2, 3], [4, 50, 5, 6], [7, 8, 60, 9], [10, 11, 12, 70]]
     five = [[20 + row, 1, 2, 3, 4] for row in range(5)]
     counts = {"all": 99, "category": 90, "cluster": 80, "recognised": 70, "printed": 60}
-    training: dict[str, Any] = {"version": "9.9", "members": 3, "clips": counts}
-    modules: Any = nn.Linear(1, 1)
+    training = {"version": "9.9", "members": 3, "clips": counts}
+    modules = nn.Linear(1, 1)
     return Checkpoint(
         name="mine",
         backbone=modules,
@@ -56,7 +51,7 @@ def checkpoint() -> Checkpoint:
 
 
 @pytest.fixture
-def report() -> CalibrationReport:
+def report():
     found = ClassCalibration(before=replace(FIGURE, value=0.068), after=replace(FIGURE, value=0.033), bins=())
     return CalibrationReport(
         level=0.8,
@@ -67,9 +62,7 @@ def report() -> CalibrationReport:
     )
 
 
-def test_it_tells_what_calibration_promised_and_kept(
-    tmp_path: Path, checkpoint: Checkpoint, report: CalibrationReport
-) -> None:
+def test_it_tells_what_calibration_promised_and_kept(tmp_path, checkpoint, report):
     write_card(tmp_path, checkpoint, TABLE, origin="Made up by a test.", report=report)
     card = (tmp_path / "CARD.md").read_text(encoding="utf-8")
     assert card.startswith("# mine")
@@ -87,9 +80,7 @@ def test_it_tells_what_calibration_promised_and_kept(
     assert "{" not in card
 
 
-def test_every_picture_that_it_shows_lies_beside_it(
-    tmp_path: Path, checkpoint: Checkpoint, report: CalibrationReport
-) -> None:
+def test_every_picture_that_it_shows_lies_beside_it(tmp_path, checkpoint, report):
     pytest.importorskip("matplotlib", reason="matplotlib comes with the extra 'train'")
     write_card(tmp_path, checkpoint, TABLE, origin="", report=report)
     shown = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", (tmp_path / "CARD.md").read_text(encoding="utf-8"))
@@ -97,9 +88,7 @@ def test_every_picture_that_it_shows_lies_beside_it(
     assert all((tmp_path / name).is_file() for name in shown)
 
 
-def test_without_pictures_or_a_report_it_shows_none(
-    tmp_path: Path, checkpoint: Checkpoint, report: CalibrationReport, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_pictures_or_a_report_it_shows_none(tmp_path, checkpoint, report, monkeypatch):
     monkeypatch.setattr(card_module, "write_pictures", lambda *_: ())
     write_card(tmp_path, checkpoint, TABLE, origin="", report=report)
     assert "![" not in (tmp_path / "CARD.md").read_text(encoding="utf-8")
@@ -111,8 +100,8 @@ def test_without_pictures_or_a_report_it_shows_none(
     assert "Words alone" not in card
 
 
-def test_it_tells_how_far_the_model_holds_on_a_stage(tmp_path: Path, checkpoint: Checkpoint) -> None:
-    def cells(value: float, change: float) -> Cells:
+def test_it_tells_how_far_the_model_holds_on_a_stage(tmp_path, checkpoint):
+    def cells(value, change):
         cell = Cell(figure=replace(FIGURE, value=value), difference=replace(FIGURE, value=change, low=-0.2, high=0.0))
         return dict.fromkeys(STAGE_SCORES, cell)
 
@@ -126,7 +115,7 @@ def test_it_tells_how_far_the_model_holds_on_a_stage(tmp_path: Path, checkpoint:
     assert "On a stage" not in (tmp_path / "CARD.md").read_text(encoding="utf-8")
 
 
-def test_it_tells_how_well_the_published_frames_do(tmp_path: Path, checkpoint: Checkpoint) -> None:
+def test_it_tells_how_well_the_published_frames_do(tmp_path, checkpoint):
     live = LiveReport(figures={"cues a minute": replace(FIGURE, value=1.25, n=77)})
     write_card(tmp_path, checkpoint, TABLE, origin="", live=live)
     assert "| cues a minute | 77 | 1.250 [0.400, 0.600] |" in (tmp_path / "CARD.md").read_text(encoding="utf-8")
@@ -140,15 +129,15 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 @pytest.fixture(autouse=True)
-def matplotlib() -> None:
+def matplotlib():
     pytest.importorskip("matplotlib", reason="matplotlib comes with the extra 'train'")
 
 
-def figure(value: float) -> Figure:
+def figure(value):
     return Figure(value=value, low=value - 0.05, high=value + 0.05, n=90)
 
 
-def report_with_bins(*, n_bins: int = 8) -> CalibrationReport:
+def report_with_bins(*, n_bins=8):
     bins = tuple(ReliabilityBin(confidence=0.3 + 0.08 * i, accuracy=figure(0.28 + 0.08 * i)) for i in range(n_bins))
     found = ClassCalibration(before=figure(0.068), after=figure(0.033), bins=bins)
     unknown = tuple(
@@ -164,12 +153,12 @@ def report_with_bins(*, n_bins: int = 8) -> CalibrationReport:
     )
 
 
-def texts(svg: bytes) -> list[str]:
+def texts(svg):
     found = ET.fromstring(svg).iter(f"{SVG}text")  # noqa: S314 - our own picture
     return ["".join(one.itertext()).strip() for one in found]
 
 
-def test_a_confusion_matrix_says_every_count_and_its_share_of_the_class() -> None:
+def test_a_confusion_matrix_says_every_count_and_its_share_of_the_class():
     said = texts(confusion_svg(COUNTS, CATEGORIES, title="Emotion category"))
     for name in CATEGORIES:
         assert said.count(name) == 2  # a row and a column
@@ -184,8 +173,8 @@ def test_a_confusion_matrix_says_every_count_and_its_share_of_the_class() -> Non
     assert "nan" not in joined  # nothing is of the last class
 
 
-def test_the_shade_of_a_cell_is_its_share() -> None:
-    def shades(counts: list[list[int]]) -> list[str]:
+def test_the_shade_of_a_cell_is_its_share():
+    def shades(counts):
         svg = confusion_svg(counts, ("a", "b"), title="t").decode()
         return re.findall(r'style="fill: (#[0-9a-f]{6}); stroke: #ffffff', svg)
 
@@ -196,27 +185,21 @@ def test_the_shade_of_a_cell_is_its_share() -> None:
     assert brightness[0] < brightness[2] == brightness[3] < brightness[1]
 
 
-def test_reliability_names_its_lines_and_the_errors_before_and_after() -> None:
+def test_reliability_names_its_lines_and_the_errors_before_and_after():
     said = texts(reliability_svg(report_with_bins()))
     assert "category, error 0.068 → 0.033" in said
     assert "cluster, error 0.042 → 0.033" in said
     assert {"as promised", "kept", "right, of those kept", "expected at this confidence"} <= set(said)
 
 
-def test_reliability_draws_each_bin_where_it_belongs() -> None:
-    # One point more is one marker more for each of both heads.
-    few, many = (reliability_svg(report_with_bins(n_bins=n)).decode().count("<use ") for n in (3, 5))
-    assert many > few
-
-
 @pytest.mark.parametrize("n_bins", [0, 1])
-def test_a_corpus_with_few_labels_still_has_a_picture(n_bins: int) -> None:
+def test_a_corpus_with_few_labels_still_has_a_picture(n_bins):
     assert "confidence" in texts(reliability_svg(report_with_bins(n_bins=n_bins)))
 
 
-def test_the_files_are_small_the_same_each_time_and_legible_on_any_page(tmp_path: Path) -> None:
+def test_the_files_are_small_the_same_each_time_and_legible_on_any_page(tmp_path):
     five = [[37, 34, 19, 12, 34]] * 5
-    confusions: dict[str, Any] = {"category": (COUNTS, CATEGORIES), "cluster": (five, CLUSTERS)}
+    confusions = {"category": (COUNTS, CATEGORIES), "cluster": (five, CLUSTERS)}
     names = write_pictures(tmp_path, confusions, report_with_bins())
     assert names == ("confusion-category.svg", "confusion-cluster.svg", "reliability.svg")
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
@@ -233,12 +216,10 @@ def test_the_files_are_small_the_same_each_time_and_legible_on_any_page(tmp_path
     assert write_pictures(tmp_path, confusions) == names[:2]
 
 
-def test_without_matplotlib_there_are_no_pictures_and_a_warning(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_without_matplotlib_there_are_no_pictures_and_a_warning(tmp_path, monkeypatch, caplog):
     real = builtins.__import__
 
-    def without(name: str, *args: Any, **kwargs: Any) -> Any:
+    def without(name, *args, **kwargs):
         if name.startswith("matplotlib"):
             raise ImportError(name)
         return real(name, *args, **kwargs)

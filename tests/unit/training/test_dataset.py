@@ -1,48 +1,50 @@
 """Moments of clips: what had been heard by then, and no more; and songs of which there are words alone."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from tolerance import KEPT
 
-from stream_mer.emotion.joint import JointModelConfig, time_scales
-from stream_mer.errors import CorpusError
+from stream_mer.audio.features import MEL_BANDS
+from stream_mer.emotion.audio_branch import AudioBranch, token_features
+from stream_mer.emotion.checkpoint import load_checkpoint
+from stream_mer.emotion.joint import JointModelConfig
+from stream_mer.emotion.musicnn import Backbone, BackboneShape, load_musicnn
+from stream_mer.errors import CheckpointError, CorpusError
 from stream_mer.lyrics.text_features import LINE_FEATURES
-from stream_mer.training.corpus import Clip, Rating, RatingCurve
-from stream_mer.training.dataset import MAX_LINES, TOKEN_S, Batch, ClipSet, Sampling, TextSampling, corrupted_kind
+from stream_mer.training.corpus import Clip, Rating, RatingCurve, load_corpus
+from stream_mer.training.dataset import (
+    MAX_LINES,
+    TOKEN_S,
+    ClipSet,
+    Sampling,
+    TextSampling,
+    corrupted_kind,
+    load_backbone,
+    prepare,
+)
 from stream_mer.training.lyrics import ClipLines
+from stream_mer.training.tokens import cached_tokens, clip_tokens, read_audio, reduce
 
 PLAIN = TextSampling(absent=0.0, alone=0.0, delay_s=(3.0, 3.0), lost_lines=0.0)
 EVERY_TOKEN = 20
 CONFIG = JointModelConfig(audio_features=1, text_features=LINE_FEATURES)
 
-Maker = Callable[..., ClipSet]
 
-
-def drawn(
-    data: ClipSet,
-    rows: torch.Tensor,
-    rng: np.random.Generator,
-    text: TextSampling = PLAIN,
-    *,
-    tokens_kept: int = 1,
-    degraded_share: float = 0.4,
-) -> Batch:
+def drawn(data, rows, rng, text=PLAIN, *, tokens_kept=1, degraded_share=0.4):
     sampling = Sampling(tokens_kept=tokens_kept, degraded_share=degraded_share, text=text)
     return data.draw(rows, rng, sampling, config=CONFIG)
 
 
-def known_tokens(batch: Batch) -> torch.Tensor:
+def known_tokens(batch):
     """Which of the drawn tokens a row knows, [B, tokens]."""
     return batch.audio.weights[:, 0] > 0
 
 
-def numbered(n_lines: int = 3) -> ClipSet:
+def numbered(n_lines=3):
     """Two clips whose k-th token says k; the first has recognised lines that say their number, a second apart."""
     clips = [Clip(clip_id=f"m{i}", audio=Path("m.wav"), artist=f"artist {i}", fold=i, category=i) for i in range(2)]
     told = np.arange(20, dtype=np.float16)[:, None] + np.zeros((1, 7), np.float16)
@@ -57,7 +59,7 @@ def numbered(n_lines: int = 3) -> ClipSet:
 # --- what a moment knows when it is measured
 
 
-def test_a_moment_sees_its_past_alone(clip_set: Maker) -> None:
+def test_a_moment_sees_its_past_alone(clip_set):
     data = clip_set(4)
     ages = data.ages(1)
     n = int(data.n_tokens[1])
@@ -68,20 +70,12 @@ def test_a_moment_sees_its_past_alone(clip_set: Maker) -> None:
         assert ages[moment][known].tolist() == [moment - place for place in known]
 
 
-def test_a_context_of_10_s_holds_20_tokens_of_half_a_second(clip_set: Maker) -> None:
+def test_a_context_of_10_s_holds_20_tokens_of_half_a_second(clip_set):
     assert TOKEN_S == 0.5
     assert clip_set(4).context_tokens == 20
 
 
-def test_the_newest_tokens_are_a_time_scale_of_their_own(clip_set: Maker) -> None:
-    weights = time_scales(clip_set(4).ages(1), CONFIG)
-    assert weights.shape == (24, 2, 24)
-    for moment, (context, newest) in enumerate(weights):
-        assert context.nonzero().flatten().tolist() == list(range(max(0, moment - 19), moment + 1))
-        assert newest.nonzero().flatten().tolist() == list(range(max(0, moment - 5), moment + 1))
-
-
-def test_words_are_known_once_their_delay_has_passed(clip_set: Maker) -> None:
+def test_words_are_known_once_their_delay_has_passed(clip_set):
     text = clip_set(4).heard_lines(0, "recognised", delay_s=3.0)  # lines end at 1, 4 and 7 s
     for moment, weights in enumerate(text.weights):
         t = TOKEN_S * (moment + 1)
@@ -91,21 +85,13 @@ def test_words_are_known_once_their_delay_has_passed(clip_set: Maker) -> None:
     assert text.weights[-1].tolist() == pytest.approx([0.9, 0.5, 0.8])
 
 
-def test_later_words_are_known_later(clip_set: Maker) -> None:
-    data = clip_set(4)
-    known = [int((data.heard_lines(0, "recognised", delay_s=s).weights > 0).sum()) for s in (0.0, 3.0, 6.0, 60.0)]
-    assert known == sorted(known, reverse=True)
-    assert len(set(known)) == 4
-    assert known[-1] == 0
-
-
-def test_printed_words_are_all_known_from_the_start(clip_set: Maker) -> None:
+def test_printed_words_are_all_known_from_the_start(clip_set):
     text = clip_set(4).heard_lines(0, "printed", delay_s=3.0)
     assert (text.weights > 0).all()
     assert (text.ages_s >= 0).all()
 
 
-def test_the_live_tracker_keeps_no_more_lines_than_are_told_of() -> None:
+def test_the_live_tracker_keeps_no_more_lines_than_are_told_of():
     data = numbered(MAX_LINES + 6)
     known = (data.heard_lines(0, "recognised", delay_s=0.0).weights[-1] > 0).tolist()
     assert known == [False] * 6 + [True] * MAX_LINES
@@ -113,7 +99,7 @@ def test_the_live_tracker_keeps_no_more_lines_than_are_told_of() -> None:
     assert int((batch.text.weights > 0).sum(1).max()) <= MAX_LINES
 
 
-def test_clips_without_words_and_kinds_that_there_are_not_have_none(clip_set: Maker) -> None:
+def test_clips_without_words_and_kinds_that_there_are_not_have_none(clip_set):
     data = clip_set(4)
     assert not data.has_lines(1, "recognised")
     assert data.has_lines(0, "recognised")
@@ -124,7 +110,7 @@ def test_clips_without_words_and_kinds_that_there_are_not_have_none(clip_set: Ma
         assert text.weights.shape == (24, 0)
 
 
-def test_a_clip_is_told_as_it_is_or_under_a_trouble(clip_set: Maker) -> None:
+def test_a_clip_is_told_as_it_is_or_under_a_trouble(clip_set):
     data = clip_set(4, troubles=("in a hall",))
     assert torch.equal(data.clip_tokens(1)[0], data.tokens[0, 1].float())
     assert torch.equal(data.clip_tokens(1, "in a hall"), data.clip_tokens(2))
@@ -133,7 +119,7 @@ def test_a_clip_is_told_as_it_is_or_under_a_trouble(clip_set: Maker) -> None:
 # --- what training draws
 
 
-def test_draws_are_of_the_rows_asked_for_and_repeat_with_their_seed(clip_set: Maker) -> None:
+def test_draws_are_of_the_rows_asked_for_and_repeat_with_their_seed(clip_set):
     data, rows = clip_set(12), torch.tensor([7, 2, 2, 11])
     a, b = (drawn(data, rows, np.random.default_rng(3), PLAIN, tokens_kept=5) for _ in range(2))
     other = drawn(data, rows, np.random.default_rng(4), PLAIN, tokens_kept=5)
@@ -145,7 +131,7 @@ def test_draws_are_of_the_rows_asked_for_and_repeat_with_their_seed(clip_set: Ma
         assert all((data.tokens[0, row].float() == token).all(dim=1).any() for token in tokens[mask])
 
 
-def test_draws_are_of_any_moment_and_know_their_past_alone() -> None:
+def test_draws_are_of_any_moment_and_know_their_past_alone():
     rows = torch.zeros(2000, dtype=torch.long)
     batch = drawn(numbered(), rows, np.random.default_rng(0), PLAIN, tokens_kept=EVERY_TOKEN)
     newest = batch.audio.tokens[:, 0, 0]
@@ -155,7 +141,7 @@ def test_draws_are_of_any_moment_and_know_their_past_alone() -> None:
         assert sorted(tokens[mask][:, 0].tolist()) == list(range(max(0, int(end) - 19), int(end) + 1))
 
 
-def test_a_step_reads_as_many_tokens_as_told_and_always_the_newest() -> None:
+def test_a_step_reads_as_many_tokens_as_told_and_always_the_newest():
     rows = torch.zeros(400, dtype=torch.long)
     batch = drawn(numbered(), rows, np.random.default_rng(0), PLAIN, tokens_kept=4)
     assert batch.audio.tokens.shape[:2] == (400, 4)
@@ -169,7 +155,7 @@ def test_a_step_reads_as_many_tokens_as_told_and_always_the_newest() -> None:
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
-def test_so_many_rows_hear_one_of_the_degraded_copies(share: float, clip_set: Maker) -> None:
+def test_so_many_rows_hear_one_of_the_degraded_copies(share, clip_set):
     data, rows = clip_set(4, copies=2), torch.arange(4).repeat(100)
     assert data.tokens.shape[:2] == (3, 4)
     batch = drawn(data, rows, np.random.default_rng(0), PLAIN, tokens_kept=1, degraded_share=share)
@@ -183,7 +169,7 @@ def test_so_many_rows_hear_one_of_the_degraded_copies(share: float, clip_set: Ma
     assert int(heard.sum()) == 400
 
 
-def test_a_copy_is_heard_through_the_whole_moment(clip_set: Maker) -> None:
+def test_a_copy_is_heard_through_the_whole_moment(clip_set):
     data, rows = clip_set(4, copies=1), torch.arange(4).repeat(20)
     batch = drawn(data, rows, np.random.default_rng(0), PLAIN, tokens_kept=EVERY_TOKEN)
     for row, tokens, mask in zip(rows, batch.audio.tokens, known_tokens(batch), strict=True):
@@ -191,16 +177,8 @@ def test_a_copy_is_heard_through_the_whole_moment(clip_set: Maker) -> None:
         assert sorted(copies) == [False, True]
 
 
-@pytest.mark.parametrize("share", [0.0, 1.0])
-def test_without_copies_every_row_hears_the_clip(share: float, clip_set: Maker) -> None:
-    data, rows = clip_set(4), torch.arange(4).repeat(5)
-    batch = drawn(data, rows, np.random.default_rng(0), PLAIN, tokens_kept=1, degraded_share=share)
-    for row, token in zip(rows, batch.audio.tokens[:, 0], strict=True):
-        assert (data.tokens[0, row].float() == token).all(1).any()
-
-
 @pytest.mark.parametrize(("absent", "expected"), [(0.0, 1.0), (0.45, 0.55), (1.0, 0.0)])
-def test_words_are_absent_as_often_as_told(absent: float, expected: float, clip_set: Maker) -> None:
+def test_words_are_absent_as_often_as_told(absent, expected, clip_set):
     data, rows = clip_set(24), torch.full((600,), 8)  # a clip with printed words alone
     batch = drawn(data, rows, np.random.default_rng(0), replace(PLAIN, absent=absent), tokens_kept=1)
     assert float(batch.has_text.float().mean()) == pytest.approx(expected, abs=0.062)  # three standard errors
@@ -208,7 +186,7 @@ def test_words_are_absent_as_often_as_told(absent: float, expected: float, clip_
 
 
 @pytest.mark.parametrize("alone", [0.0, 0.6, 1.0])
-def test_of_the_rows_with_words_so_many_have_no_music(alone: float, clip_set: Maker) -> None:
+def test_of_the_rows_with_words_so_many_have_no_music(alone, clip_set):
     data, rows = clip_set(24), torch.full((800,), 8)
     batch = drawn(data, rows, np.random.default_rng(0), replace(PLAIN, absent=0.5, alone=alone), tokens_kept=3)
     assert batch.has_audio[~batch.has_text].all()  # nothing is left without both
@@ -216,7 +194,7 @@ def test_of_the_rows_with_words_so_many_have_no_music(alone: float, clip_set: Ma
     assert float(spoken.mean()) == pytest.approx(1 - alone, abs=0.074)  # three standard errors of 400 rows
 
 
-def test_recognised_words_are_drawn_as_they_were_known_by_then() -> None:
+def test_recognised_words_are_drawn_as_they_were_known_by_then():
     data, rows = numbered(10), torch.zeros(200, dtype=torch.long)
     batch = drawn(data, rows, np.random.default_rng(0), PLAIN, tokens_kept=1)
     for token, vectors, weights, ages_s in zip(batch.audio.tokens[:, 0, 0], *batch.text, strict=True):
@@ -226,7 +204,7 @@ def test_recognised_words_are_drawn_as_they_were_known_by_then() -> None:
         assert ages_s[weights > 0].tolist() == pytest.approx([t - k for k in known], abs=1e-4)
 
 
-def test_printed_words_are_drawn_from_any_place_in_the_song(clip_set: Maker) -> None:
+def test_printed_words_are_drawn_from_any_place_in_the_song(clip_set):
     data, rows = clip_set(24), torch.full((300,), 8)
     batch = drawn(data, rows, np.random.default_rng(0), PLAIN, tokens_kept=1)
     counts = (batch.text.weights > 0).sum(1)
@@ -235,7 +213,7 @@ def test_printed_words_are_drawn_from_any_place_in_the_song(clip_set: Maker) -> 
     torch.testing.assert_close(newest, torch.full_like(newest, 3.0), rtol=0, atol=1e-4)  # as old as the delay
 
 
-def test_both_kinds_of_words_are_drawn_where_a_clip_has_both_and_no_others(clip_set: Maker) -> None:
+def test_both_kinds_of_words_are_drawn_where_a_clip_has_both_and_no_others(clip_set):
     data = clip_set(24)  # clip 12 has both
     for kind, value in (("recognised", 1.0), ("printed", 2.0)):
         of_kind = data._lines[kind]
@@ -251,7 +229,7 @@ def test_both_kinds_of_words_are_drawn_where_a_clip_has_both_and_no_others(clip_
     assert told.count(2.0) > 30
 
 
-def test_lost_lines_are_as_many_as_told_and_never_the_newest() -> None:
+def test_lost_lines_are_as_many_as_told_and_never_the_newest():
     data, rows = numbered(10), torch.zeros(400, dtype=torch.long)
     whole, lossy = (
         drawn(data, rows, np.random.default_rng(1), replace(PLAIN, lost_lines=share), tokens_kept=1).text
@@ -269,7 +247,7 @@ def test_lost_lines_are_as_many_as_told_and_never_the_newest() -> None:
 # --- songs of which there are words alone
 
 
-def test_songs_stand_behind_the_clips_and_have_no_audio(clip_set: Maker) -> None:
+def test_songs_stand_behind_the_clips_and_have_no_audio(clip_set):
     data = clip_set(6, songs=4)
     assert len(data) == 10
     assert [clip.clip_id for clip in data.clips[6:]] == ["s0", "s1", "s2", "s3"]
@@ -280,7 +258,7 @@ def test_songs_stand_behind_the_clips_and_have_no_audio(clip_set: Maker) -> None
     assert data.has_lines(7, "printed")
 
 
-def test_the_one_moment_of_a_song_is_its_end(clip_set: Maker) -> None:
+def test_the_one_moment_of_a_song_is_its_end(clip_set):
     data = clip_set(6, songs=4)
     assert data.ages(7).tolist() == [[-1]]
     assert data.clip_tokens(7).shape == (1, 1, data.tokens.shape[3])
@@ -290,7 +268,7 @@ def test_the_one_moment_of_a_song_is_its_end(clip_set: Maker) -> None:
     assert data.heard_lines(7, "recognised", delay_s=3.0).weights.shape == (1, 0)
 
 
-def test_songs_are_drawn_with_their_words_and_never_with_music(clip_set: Maker) -> None:
+def test_songs_are_drawn_with_their_words_and_never_with_music(clip_set):
     data, rows = clip_set(6, songs=4, copies=1), torch.arange(10).repeat(20)
     batch = drawn(data, rows, np.random.default_rng(0), replace(PLAIN, absent=1.0), tokens_kept=5)
     songs = ~torch.from_numpy(data.with_audio)[rows]
@@ -300,7 +278,7 @@ def test_songs_are_drawn_with_their_words_and_never_with_music(clip_set: Maker) 
     assert not batch.has_text[~songs].any()
 
 
-def test_a_round_is_every_clip_once_and_at_most_so_many_songs_of_each_set(clip_set: Maker) -> None:
+def test_a_round_is_every_clip_once_and_at_most_so_many_songs_of_each_set(clip_set):
     data = clip_set(6, songs=8)
     data.sets[10:] = "poems"  # 4 verses, 4 poems
     rng = np.random.default_rng(0)
@@ -315,7 +293,7 @@ def test_a_round_is_every_clip_once_and_at_most_so_many_songs_of_each_set(clip_s
     assert sorted(data.epoch(range(14), rng, songs=0).tolist()) == list(range(6))
 
 
-def test_the_means_of_songs_are_of_the_rows_asked_for(clip_set: Maker) -> None:
+def test_the_means_of_songs_are_of_the_rows_asked_for(clip_set):
     data = clip_set(6, songs=2)
     means = data.song_means([0, 1, 7])  # both kinds, none, printed
     expected = [data._lines[kind][row].vectors.mean(0) for kind, row in (("recognised", 0), ("printed", 0))]
@@ -327,18 +305,18 @@ def test_the_means_of_songs_are_of_the_rows_asked_for(clip_set: Maker) -> None:
 # --- labels, and what is refused
 
 
-def alike(source: ClipSet, clips: list[Clip]) -> ClipSet:
+def alike(source, clips):
     return ClipSet(clips, {clip.clip_id: source.tokens[0, i].numpy() for i, clip in enumerate(clips)}, {})
 
 
-def test_only_clips_with_a_quadrant_teach_valence_and_arousal(clip_set: Maker) -> None:
+def test_only_clips_with_a_quadrant_teach_valence_and_arousal(clip_set):
     source = clip_set(4)
     data = alike(source, [replace(source.clips[0], category=None), replace(source.clips[1], valence=None)])
     assert data.labels.category.tolist() == [-1, 1]
     assert not data.labels.emotion.isfinite().all(dim=1).any()
 
 
-def test_ratings_of_listeners_teach_without_a_quadrant(clip_set: Maker) -> None:
+def test_ratings_of_listeners_teach_without_a_quadrant(clip_set):
     source = clip_set(4)
     clips = [replace(source.clips[0], category=None, rated_by="listeners"), replace(source.clips[1], category=None)]
     data = alike(source, clips)
@@ -346,7 +324,7 @@ def test_ratings_of_listeners_teach_without_a_quadrant(clip_set: Maker) -> None:
     assert data.labels.emotion[0].tolist() == pytest.approx([clips[0].valence, clips[0].arousal])
 
 
-def test_mood_words_teach_an_order_alone_where_listeners_rated(clip_set: Maker) -> None:
+def test_mood_words_teach_an_order_alone_where_listeners_rated(clip_set):
     data = clip_set(8, listeners=True)
     taught, ordered = (label.isfinite().all(1).tolist() for label in (data.labels.emotion, data.labels.mood))
     assert data.listeners_rated
@@ -358,14 +336,14 @@ def test_mood_words_teach_an_order_alone_where_listeners_rated(clip_set: Maker) 
     assert batch.labels.mood.isfinite().all(1).tolist() == ordered * 50
 
 
-def test_mood_words_teach_the_main_task_where_nobody_rated(clip_set: Maker) -> None:
+def test_mood_words_teach_the_main_task_where_nobody_rated(clip_set):
     data = clip_set(8)
     assert not data.listeners_rated
     assert data.labels.emotion.isfinite().all()
     assert not data.labels.mood.isfinite().any()
 
 
-def test_continuous_ratings_alone_make_listeners_the_teachers(clip_set: Maker) -> None:
+def test_continuous_ratings_alone_make_listeners_the_teachers(clip_set):
     source = clip_set(4, listeners=True)
     data = alike(source, [replace(source.clips[0], valence=None, arousal=None, rated_by="tags"), source.clips[1]])
     assert data.listeners_rated
@@ -376,7 +354,7 @@ def test_continuous_ratings_alone_make_listeners_the_teachers(clip_set: Maker) -
     assert batch.labels.emotion.isfinite().any()
 
 
-def test_words_of_songs_alone_do_not_make_listeners_the_teachers(clip_set: Maker) -> None:
+def test_words_of_songs_alone_do_not_make_listeners_the_teachers(clip_set):
     """What somebody rated there is a text; the recordings still have mood words and nothing else."""
     source = clip_set(4)
     songs = [replace(source.clips[0], clip_id="s0", rated_by="listeners")]
@@ -386,7 +364,7 @@ def test_words_of_songs_alone_do_not_make_listeners_the_teachers(clip_set: Maker
     assert data.labels.emotion.isfinite().all()
 
 
-def test_a_moment_is_taught_by_what_listeners_said_then(clip_set: Maker) -> None:
+def test_a_moment_is_taught_by_what_listeners_said_then(clip_set):
     data = clip_set(8, listeners=True)  # clip 4: from .5 to 10 s, of 24 tokens
     batch = drawn(data, torch.full((400,), 4), np.random.default_rng(0))
     of_clip, (static,) = data.clips[4], {tuple(row) for row in data.labels.emotion[4:5].tolist()}
@@ -404,7 +382,7 @@ def test_a_moment_is_taught_by_what_listeners_said_then(clip_set: Maker) -> None
 
 
 @pytest.mark.parametrize("scale", [0.5, 1.0])
-def test_a_rating_of_the_whole_clip_counts_as_much_as_told(scale: float, clip_set: Maker) -> None:
+def test_a_rating_of_the_whole_clip_counts_as_much_as_told(scale, clip_set):
     data, rows = clip_set(8, listeners=True), torch.full((20,), 2)
     sampling = Sampling(static_scale=scale, text=PLAIN)
     labels = data.draw(rows, np.random.default_rng(0), sampling, config=CONFIG).labels
@@ -412,7 +390,7 @@ def test_a_rating_of_the_whole_clip_counts_as_much_as_told(scale: float, clip_se
     assert not labels.dynamic.isfinite().any()
 
 
-def test_ratings_behind_the_end_of_a_clip_are_left_out(clip_set: Maker) -> None:
+def test_ratings_behind_the_end_of_a_clip_are_left_out(clip_set):
     source = clip_set(4, listeners=True)
     late = RatingCurve.of([Rating(0.1, 0.2, 0.2), Rating(1.02, 0.3, -0.3), Rating(99.0, 0.4, 0.4)])
     data = alike(source, [replace(source.clips[0], dynamic=late), source.clips[1]])
@@ -421,7 +399,7 @@ def test_ratings_behind_the_end_of_a_clip_are_left_out(clip_set: Maker) -> None:
     assert data.dynamic[0, 1].tolist() == pytest.approx([0.3, -0.3])
 
 
-def test_clips_may_differ_in_length(clip_set: Maker) -> None:
+def test_clips_may_differ_in_length(clip_set):
     source = clip_set(2)
     tokens = {"m0": source.tokens[0, 0].numpy(), "m1": source.tokens[0, 1, :3].numpy()}
     data = ClipSet(source.clips, tokens, {})
@@ -432,8 +410,173 @@ def test_clips_may_differ_in_length(clip_set: Maker) -> None:
     assert int(known_tokens(batch).sum(1).max()) == 3
 
 
-def test_a_clip_without_a_single_token_is_refused_by_its_name(clip_set: Maker) -> None:
+def test_a_clip_without_a_single_token_is_refused_by_its_name(clip_set):
     source = clip_set(2)
     tokens = {"m0": source.tokens[0, 0].numpy(), "m1": source.tokens[0, 1, :0].numpy()}
     with pytest.raises(CorpusError, match=r"shorter than 0\.5 s, the first one is 'm1'"):
         ClipSet(source.clips, tokens, {})
+
+
+# --- from corpus folders to clips in memory: everything slow once
+
+
+DEAD = (0, 100, 203, 204, 300, 407, 408, 458, 459, 509, 510, 560)  # of every bank some, its first and last among them
+# Until then the middle layers reach before the stream: 61 steps of delay, 3 layers of 6 steps, 186 that a token pools.
+SETTLED_TOKENS = -(-(186 + 61 + 18) // 31) - 1  # 31 steps are a little less than a token's half second
+
+
+@pytest.fixture(scope="module")
+def npz(tmp_path_factory):
+    """A whole network with random weights, written as the original's; of the front, ``DEAD`` never fire."""
+    torch.manual_seed(3)
+    net = Backbone().requires_grad_(requires_grad=False)
+    layers = [*net.front, *net.middle]
+    biases = [torch.full_like(layer.linear.bias, 5.0 if i < 5 else 40.0) for i, layer in enumerate(layers)]
+    flat = torch.cat(biases)
+    flat[list(DEAD)] = -1e4
+    tensors = {}
+
+    def norm(index, n):
+        name = f"batch_normalization_{index}" if index else "batch_normalization"
+        tensors[f"{name}/gamma"], tensors[f"{name}/beta"] = 0.5 + torch.rand(n), torch.randn(n)
+        tensors[f"{name}/moving_mean"], tensors[f"{name}/moving_variance"] = torch.randn(n), 0.5 + torch.rand(n)
+
+    norm(0, 1)
+    shapes = [(7, 38, 1), (7, 67, 1), (128, 1, 1), (64, 1, 1), (32, 1, 1), *[(7, n, 1) for n in (561, 64, 64)]]
+    for i, (layer, shape, bias) in enumerate(
+        zip(layers, shapes, torch.split(flat, [len(b) for b in biases]), strict=True)
+    ):
+        name = f"conv2d_{i}" if i else "conv2d"
+        weight = layer.linear.weight
+        tensors[f"{name}/kernel"] = weight.view(len(weight), *shape).permute(1, 2, 3, 0)
+        tensors[f"{name}/bias"] = bias
+        norm(i + 1, len(weight))
+    path = tmp_path_factory.mktemp("weights") / "network.npz"
+    np.savez(path, **{name: tensor.numpy() for name, tensor in tensors.items()})
+    return path
+
+
+def tokens_of(backbone, samples):
+    """Of MusiCNN's part, as float32, which the cache does not keep."""
+    branch = AudioBranch(backbone)
+    stream = branch.open()
+    branch.feed([(stream, samples)])
+    return torch.stack(stream.take())[:, : backbone.shape.token_features]
+
+
+# --- the backbone
+
+
+def test_the_backbone_of_a_checkpoint_is_taken_as_it_is(tiny_model, tmp_path, jobs):
+    found = load_backbone(tiny_model, (), tmp_path)
+    expected = load_checkpoint(tiny_model).backbone.state_dict()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in found.state_dict().items())
+    assert len(jobs()) == 0
+
+
+def test_published_weights_are_made_slim_and_give_the_same_tokens(corpus_folder, npz, tmp_path, jobs, music):
+    clips = load_corpus(corpus_folder).clips[:2]
+    small = load_backbone(npz, clips, tmp_path)
+    assert len(jobs()) == 2
+    whole = load_musicnn(npz)
+    heard = torch.stack([torch.from_numpy(t)[8:].float() for t in cached_tokens(clips, whole, tmp_path).values()])
+    assert len(jobs()) == 0  # the whole network has listened already, and its tokens are kept
+    spread = heard.amax((0, 1)) - heard.amin((0, 1))
+    living = (spread[:753] > 1e-3) | (spread[753:1506] > 1e-3)
+    assert tuple((~living[:561]).nonzero().flatten().tolist()) == DEAD
+    assert int(living[561:].sum()) > 180  # of the middle layers a few may happen never to fire
+    assert small.shape.pooled == int(living.sum())
+    assert sum(small.shape.filters) == int(living[:561].sum())
+
+    samples = music(7.0, seed=5)  # of another recording
+    columns = torch.cat([living, living, torch.ones(3 * MEL_BANDS, dtype=torch.bool)])
+    ours, theirs = tokens_of(small, samples)[SETTLED_TOKENS:], tokens_of(whole, samples)[SETTLED_TOKENS:, columns]
+    assert ours.shape == (6, small.shape.token_features)
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)  # float32 sums in another order
+
+
+def test_what_is_prepared_has_the_tokens_of_the_slim_backbone(corpus_folder, npz, tmp_path, jobs, quick_encoder):
+    first = prepare([corpus_folder], npz, tmp_path, transcripts=False)
+    assert len(jobs()) == 10  # this time the slim network
+    assert first.backbone.shape != BackboneShape()
+    features, n = first.data.components.basis.shape
+    assert features == token_features(first.backbone)
+    assert first.data.tokens.shape[3] == n
+    clip = load_corpus(corpus_folder).clips[3]
+    expected = reduce(clip_tokens(read_audio(clip.audio), first.backbone), first.data.components)
+    found = first.data.clip_tokens(3)[0].numpy()
+    np.testing.assert_allclose(found, expected.astype(np.float32), rtol=KEPT, atol=10 * KEPT)
+    assert quick_encoder.encoded
+    again = prepare([corpus_folder], npz, tmp_path, transcripts=False)
+    assert len(jobs()) == 0
+    assert again.data.fingerprint() == first.data.fingerprint()
+
+
+@pytest.mark.parametrize("name", ["nowhere", "broken.npz"])
+def test_a_backbone_that_cannot_be_read_is_an_error(name, corpus_folder, tmp_path):
+    (tmp_path / "broken.npz").write_bytes(b"PK no weights")
+    with pytest.raises(CheckpointError, match=name):
+        prepare([corpus_folder], tmp_path / name, tmp_path / "cache", transcripts=False)
+
+
+# --- the clips
+
+
+SONGS = "id,lyrics,quadrant\n" + "".join(f"{k},a song that has number {k},Q{k % 4 + 1}\n" for k in range(6))
+
+
+@pytest.mark.usefixtures("quick_encoder")
+def test_clips_songs_copies_and_troubles_come_together(corpus_folder, tiny_model, tmp_path, jobs, capsys):
+    (tmp_path / "verses.csv").write_text(SONGS, encoding="utf-8")
+    sound = "level -30 dB"
+    data = prepare(
+        [corpus_folder],
+        tiny_model,
+        tmp_path / "cache",
+        transcripts=False,
+        copies=2,
+        words=[tmp_path / "verses.csv"],
+        corrupted=[0.5],
+        sounds=[sound],
+    ).data
+    assert len(jobs()) > 0
+    assert len(data) == 16
+    assert data.sets.tolist() == [""] * 10 + ["verses"] * 6
+    assert data.tokens.shape[:2] == (3, 10)  # the clip and its copies
+    assert [int(n) for n in data.n_tokens] == [12] * 10 + [0] * 6
+    assert not torch.equal(data.tokens[0], data.tokens[1])
+    assert not torch.equal(data.tokens[1], data.tokens[2])
+    quiet = data.clip_tokens(4, sound)
+    assert quiet.shape == data.clip_tokens(4).shape
+    assert not torch.equal(quiet, data.clip_tokens(4))
+    spoken = {kind: [row for row in range(16) if data.has_lines(row, kind)] for kind in ("recognised", "printed")}
+    assert spoken == {"recognised": [0, 1, 4], "printed": [0, 3, *range(10, 16)]}
+    for kind, row in (("recognised", 1), ("printed", 3)):
+        clean, wrong = (data.heard_lines(row, k, delay_s=0.0).vectors for k in (kind, corrupted_kind(kind, 0.5)))
+        assert clean.shape == wrong.shape
+        assert not torch.equal(clean, wrong)
+    assert not data.has_lines(12, corrupted_kind("printed", 0.5))  # only clips are measured on these
+    assert "verses.csv: 6 songs of words alone" in capsys.readouterr().err
+
+
+def test_what_was_prepared_once_is_read_from_the_cache(corpus_folder, tiny_model, tmp_path, jobs, quick_encoder):
+    (tmp_path / "verses.csv").write_text(SONGS, encoding="utf-8")
+
+    def fingerprint():
+        words = [tmp_path / "verses.csv"]
+        cache = tmp_path / "cache"
+        return prepare([corpus_folder], tiny_model, cache, transcripts=False, copies=1, words=words).data.fingerprint()
+
+    first = fingerprint()
+    assert len(jobs()) > 0
+    assert quick_encoder.encoded
+    quick_encoder.encoded = []
+    assert fingerprint() == first
+    assert len(jobs()) == 0
+    assert quick_encoder.encoded == []
+
+
+def test_words_that_cannot_be_read_are_an_error(corpus_folder, tiny_model, tmp_path, jobs):
+    with pytest.raises(CorpusError, match=r"nothing\.csv"):
+        prepare([corpus_folder], tiny_model, tmp_path, transcripts=False, words=[tmp_path / "nothing.csv"])
+    assert len(jobs()) == 0  # told before anything that takes minutes

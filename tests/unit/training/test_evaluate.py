@@ -1,19 +1,15 @@
 """Tables of folds, of a trained checkpoint, and of degraded sound."""
 
-from __future__ import annotations
-
 import io
 import json
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 from rich.console import Console
 from tolerance import KEPT, LAYER
 
@@ -24,7 +20,6 @@ from stream_mer.emotion.joint import JointModelConfig
 from stream_mer.emotion.predictor import EmotionPredictor
 from stream_mer.errors import CorpusError
 from stream_mer.lyrics.text_features import LINE_FEATURES
-from stream_mer.training import prepare as prepare_module
 from stream_mer.training.crossvalidation import (
     AUDIO_ONLY,
     STANDARD_CONDITIONS,
@@ -33,13 +28,11 @@ from stream_mer.training.crossvalidation import (
     Predictions,
     cross_validate,
 )
-from stream_mer.training.dataset import ClipSet
+from stream_mer.training.dataset import prepare_to_measure
 from stream_mer.training.evaluate import (
     AS_RECORDED,
     COLUMNS,
     WORD_SCORES,
-    FoldTable,
-    StageReport,
     confusion_matrices,
     fold_table,
     measure,
@@ -49,39 +42,37 @@ from stream_mer.training.evaluate import (
 )
 from stream_mer.training.fit import Recipe
 from stream_mer.training.metrics import SCORES
-from stream_mer.training.prepare import prepare_to_measure
 from stream_mer.training.tokens import read_audio
 from stream_mer.types import NO_LYRICS, Window
 
-Maker = Callable[..., ClipSet]
 KINDS = tuple(condition.name for condition in STANDARD_CONDITIONS)
 
 
-def perfect(data: ClipSet) -> Predictions:
+def perfect(data):
     emotion, category, cluster = (x.numpy() for x in (data.labels.emotion, data.labels.category, data.labels.cluster))
     return Predictions(emotion=emotion.astype(np.float64), category=np.eye(4)[category], cluster=np.eye(5)[cluster])
 
 
-def wrong(data: ClipSet) -> Predictions:
+def wrong(data):
     right = perfect(data)
     return replace(right, emotion=-right.emotion, category=np.roll(right.category, 1, axis=1))
 
 
-def results_of(clips: dict[str, Predictions], frames: Predictions) -> FoldResults:
+def results_of(clips, frames):
     return FoldResults(clips=clips, frames=dict.fromkeys(KINDS, frames), members=dict.fromkeys(KINDS, ()), moments=())
 
 
-def shown(table: FoldTable) -> str:
+def shown(table):
     file = io.StringIO()
     Console(file=file, width=200).print(*table.rendered())
     return file.getvalue()
 
 
-def test_the_columns_are_the_conditions_that_are_measured_under() -> None:
+def test_the_columns_are_the_conditions_that_are_measured_under():
     assert tuple(COLUMNS) == KINDS
 
 
-def test_confusions_have_the_truth_in_rows_and_leave_unlabelled_clips_and_songs_out(clip_set: Maker) -> None:
+def test_confusions_have_the_truth_in_rows_and_leave_unlabelled_clips_and_songs_out(clip_set):
     data = clip_set(20, songs=7)
     predictions = perfect(data)
     predictions.category[:] = np.eye(4)[2]  # all of it is sad
@@ -91,7 +82,7 @@ def test_confusions_have_the_truth_in_rows_and_leave_unlabelled_clips_and_songs_
     assert matrices["cluster"] == (4 * np.eye(5, dtype=int)).tolist()
 
 
-def test_perfect_predictions_have_perfect_figures_and_each_kind_of_text_its_own(clip_set: Maker) -> None:
+def test_perfect_predictions_have_perfect_figures_and_each_kind_of_text_its_own(clip_set):
     data = clip_set(40)
     clips = {kind: wrong(data) if kind == "printed" else perfect(data) for kind in KINDS}
     figures = fold_table(data, results_of(clips, wrong(data))).figures
@@ -104,7 +95,7 @@ def test_perfect_predictions_have_perfect_figures_and_each_kind_of_text_its_own(
     assert figures["recognised"]["quadrants_f1"].value == pytest.approx(1)
 
 
-def test_songs_of_words_alone_do_not_count_among_the_clips_and_have_a_table_of_their_own(clip_set: Maker) -> None:
+def test_songs_of_words_alone_do_not_count_among_the_clips_and_have_a_table_of_their_own(clip_set):
     data = clip_set(20, songs=8)
     data.sets[24:] = "poems"
     given = perfect(data)
@@ -124,7 +115,7 @@ def test_songs_of_words_alone_do_not_count_among_the_clips_and_have_a_table_of_t
     assert "poems" in text
 
 
-def test_without_songs_there_is_one_table(clip_set: Maker) -> None:
+def test_without_songs_there_is_one_table(clip_set):
     data = clip_set(20)
     table = fold_table(data, results_of(dict.fromkeys(KINDS, perfect(data)), perfect(data)))
     assert table.words == {}
@@ -132,7 +123,7 @@ def test_without_songs_there_is_one_table(clip_set: Maker) -> None:
     assert "Words alone" not in shown(table)
 
 
-def test_the_table_holds_every_figure_with_its_interval(clip_set: Maker, small_recipe: Recipe, tmp_path: Path) -> None:
+def test_the_table_holds_every_figure_with_its_interval(clip_set, small_recipe, tmp_path):
     data = clip_set(40, songs=8)
     table = fold_table(data, cross_validate(data, replace(small_recipe, epochs=4), 0, tmp_path))
     assert list(table.figures) == list(COLUMNS)
@@ -165,7 +156,7 @@ QUADRANTS = {"quadrants_accuracy", "quadrants_f1", "frame_quadrants_f1"}
         ("words", {"clusters_lyrics_f1"}),
     ],
 )
-def test_a_corpus_without_such_labels_has_a_table_with_dashes(what: str, empty: set[str], clip_set: Maker) -> None:
+def test_a_corpus_without_such_labels_has_a_table_with_dashes(what, empty, clip_set):
     data = clip_set(20)
     given = perfect(data)
     if what == "quadrants":
@@ -186,25 +177,19 @@ def test_a_corpus_without_such_labels_has_a_table_with_dashes(what: str, empty: 
 # --- A checkpoint is measured on anyone's clips as they are: nothing is trained, and every clip goes the live way
 
 
-Rows = list[dict[str, str]]
-Writer = Callable[[Path, Rows], None]
-
-
 @pytest.fixture
-def root(corpus_folder: Path, tmp_path: Path) -> Path:
+def root(corpus_folder, tmp_path):
     """A copy that a test may change."""
     return Path(shutil.copytree(corpus_folder, tmp_path / "corpus"))
 
 
 @pytest.fixture
-def evaluated(
-    tiny_model: Path, tmp_path: Path, quick_encoder: type[Any], monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., Result]:
+def evaluated(tiny_model, tmp_path, quick_encoder, monkeypatch):
     """Runs ``evaluate --model`` on a folder, in this process and without listening for words."""
     monkeypatch.setattr("stream_mer.training.crossvalidation.fit", None)  # nothing may be trained
     assert quick_encoder is not None
 
-    def run(*args: object) -> Result:
+    def run(*args):
         given = ["--model", tiny_model, "--cache", tmp_path / "cache", "--no-transcripts", "--threads", 1, *args]
         return CliRunner().invoke(evaluate_command, [str(arg) for arg in given])
 
@@ -212,9 +197,7 @@ def evaluated(
 
 
 @pytest.mark.usefixtures("jobs")
-def test_the_table_is_printed_and_written_without_any_training(
-    evaluated: Callable[..., Result], corpus_folder: Path, tmp_path: Path
-) -> None:
+def test_the_table_is_printed_and_written_without_any_training(evaluated, corpus_folder, tmp_path):
     done = evaluated("--corpus", corpus_folder, "--json", tmp_path / "found.json")
     assert done.exit_code == 0, done.output
     assert "tiny as it is, no training" in done.stdout
@@ -230,10 +213,8 @@ def test_the_table_is_printed_and_written_without_any_training(
 
 @pytest.mark.usefixtures("jobs")
 @pytest.mark.parametrize("how", ["names", "semicolons", "a mark at the beginning", "bare"])
-def test_anyones_manifest_gives_the_same_table(
-    how: str, evaluated: Callable[..., Result], root: Path, tmp_path: Path, manifest_rows: Rows
-) -> None:
-    def figures() -> Any:
+def test_anyones_manifest_gives_the_same_table(how, evaluated, root, tmp_path, manifest_rows):
+    def figures():
         done = evaluated("--corpus", root, "--json", tmp_path / "found.json")
         assert done.exit_code == 0, done.output
         found = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))["none"]
@@ -259,9 +240,7 @@ def test_anyones_manifest_gives_the_same_table(
 
 
 @pytest.mark.usefixtures("jobs")
-def test_folds_and_artists_do_not_matter(
-    evaluated: Callable[..., Result], root: Path, manifest_rows: Rows, manifest_writer: Writer
-) -> None:
+def test_folds_and_artists_do_not_matter(evaluated, root, manifest_rows, manifest_writer):
     manifest_writer(root, [row | {"artist": "The One", "fold": "9"} for row in manifest_rows])
     done = evaluated("--corpus", root)
     assert done.exit_code == 0, done.output
@@ -277,17 +256,13 @@ def test_folds_and_artists_do_not_matter(
         (["--words", "songs.csv"], "--words is about training"),
     ],
 )
-def test_options_of_training_are_refused(
-    args: list[str], says: str, evaluated: Callable[..., Result], corpus_folder: Path
-) -> None:
+def test_options_of_training_are_refused(args, says, evaluated, corpus_folder):
     done = evaluated("--corpus", corpus_folder, *args)
     assert done.exit_code == 2
     assert says in done.stderr
 
 
-def test_clips_without_any_label_are_refused(
-    root: Path, tiny_model: Path, tmp_path: Path, manifest_rows: Rows, manifest_writer: Writer
-) -> None:
+def test_clips_without_any_label_are_refused(root, tiny_model, tmp_path, manifest_rows, manifest_writer):
     manifest_writer(root, [{"audio": row["audio"]} for row in manifest_rows])
     with pytest.raises(CorpusError, match=r"no clip of .*corpus has a quadrant, a cluster, or valence and arousal"):
         prepare_to_measure([root], load_checkpoint(tiny_model), tmp_path / "cache")
@@ -295,7 +270,7 @@ def test_clips_without_any_label_are_refused(
 
 
 @pytest.mark.usefixtures("jobs", "quick_encoder")
-def test_clips_are_heard_as_in_a_live_stream(corpus_folder: Path, tiny_model: Path, tmp_path: Path) -> None:
+def test_clips_are_heard_as_in_a_live_stream(corpus_folder, tiny_model, tmp_path):
     """Audio to tokens to components to outputs gives what the predictor of a live stream gives at the same times."""
     checkpoint = load_checkpoint(tiny_model)
     data = prepare_to_measure([corpus_folder], checkpoint, tmp_path, transcripts=False)
@@ -309,25 +284,7 @@ def test_clips_are_heard_as_in_a_live_stream(corpus_folder: Path, tiny_model: Pa
         assert (live.valence, live.arousal) == pytest.approx(outputs[:2], abs=10 * KEPT)
 
 
-@pytest.mark.usefixtures("jobs", "quick_encoder")
-@pytest.mark.parametrize("transcripts", [True, False])
-def test_the_recogniser_listens_only_where_it_is_asked_to(
-    transcripts: bool, corpus_folder: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[Path] = []
-
-    def heard(corpus: Any, cache: Path, _recogniser: object) -> Any:
-        asked.append(cache)
-        return corpus
-
-    monkeypatch.setattr(prepare_module, "with_transcripts", heard)
-    prepare_to_measure([corpus_folder], load_checkpoint(tiny_model), tmp_path, transcripts=transcripts)
-    assert asked == [tmp_path] * transcripts
-
-
-def test_words_move_the_result_as_far_as_the_checkpoint_lets_them(
-    clip_set: Callable[..., ClipSet], tiny_model: Path
-) -> None:
+def test_words_move_the_result_as_far_as_the_checkpoint_lets_them(clip_set, tiny_model):
     data, loaded = clip_set(8), load_checkpoint(tiny_model)
     torch.manual_seed(0)
     config = replace(loaded.joint.config, audio_components=data.tokens.shape[3])
@@ -358,24 +315,22 @@ SMALL = Recipe(
 )
 
 
-def measured(data: ClipSet, recipe: Recipe, cache: Path) -> StageReport:
+def measured(data, recipe, cache):
     results = cross_validate(data, recipe, 0, cache, conditions=(AUDIO_ONLY, *stage_conditions(data)))
     return stage_report(data, results)
 
 
-def test_a_trouble_that_swaps_the_sounds_is_told_as_what_it_costs(clip_set: Maker, tmp_path: Path) -> None:
+def test_a_trouble_that_swaps_the_sounds_is_told_as_what_it_costs(clip_set, tmp_path):
     report = measured(clip_set(80, troubles=("swapped",)), replace(SMALL, epochs=12, learning_rate=1e-2), tmp_path)
     assert list(report.sounds) == [AS_RECORDED, "swapped"]
     recorded, swapped = (report.sounds[sound]["quadrants_f1"] for sound in report.sounds)
-    assert recorded is not None
-    assert swapped is not None
     assert recorded.figure.value > 0.8
     assert swapped.figure.value < 0.3  # the sound of the next quadrant is taken for the next quadrant
     assert recorded.difference.value == 0.0
     assert swapped.difference.value == pytest.approx(swapped.figure.value - recorded.figure.value)
 
 
-def test_a_trouble_changes_what_is_heard_and_nothing_else(clip_set: Maker, tmp_path: Path) -> None:
+def test_a_trouble_changes_what_is_heard_and_nothing_else(clip_set, tmp_path):
     data = clip_set(40, troubles=("swapped",))
     alone = cross_validate(data, SMALL, 0, tmp_path, conditions=(AUDIO_ONLY,))
     both = cross_validate(
@@ -385,12 +340,11 @@ def test_a_trouble_changes_what_is_heard_and_nothing_else(clip_set: Maker, tmp_p
     assert not np.allclose(both.clips["swapped"].emotion, both.clips["none"].emotion)
 
 
-def test_the_report_reads_as_a_table_and_as_json(clip_set: Maker, tmp_path: Path) -> None:
+def test_the_report_reads_as_a_table_and_as_json(clip_set, tmp_path):
     report = measured(clip_set(40, troubles=("swapped",)), SMALL, tmp_path)
     text = io.StringIO()
     Console(width=200, file=text).print(*report.rendered())
     row = next(line for line in text.getvalue().splitlines() if "swapped" in line)
     cell = report.sounds["swapped"]["valence_ccc"]
-    assert cell is not None
     assert f"{cell.figure.value:.3f} ({cell.difference.value:+.3f}" in row
     assert json.loads(json.dumps(report.to_dict()))["sounds"]["swapped"]["valence_ccc"]["figure"]["n"] == 40

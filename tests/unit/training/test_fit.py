@@ -1,43 +1,36 @@
 """Training learns what there is to learn, member by member, and gives the same model for the same seed."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from tolerance import LAYER
-from torch import Tensor
 
 from stream_mer.emotion.joint import JointModel
 from stream_mer.training.crossvalidation import AUDIO_ONLY, PRINTED, predict_clip
-from stream_mer.training.dataset import ClipSet, Sampling, TextSampling
-from stream_mer.training.fit import Recipe, _clip_gradients, fit
-from stream_mer.training.losses import JointLoss, LossWeights
+from stream_mer.training.fit import _clip_gradients, fit
+from stream_mer.training.losses import LossWeights
 
-Maker = Callable[..., ClipSet]
-Weights = dict[str, Tensor]
 UNUSED = "private_text.pools."
 """Words are one element a time, so that there is nothing to pool."""
 
 
-def weights_of(model: JointModel) -> Weights:
+def weights_of(model):
     return model.state_dict()
 
 
-def equal(a: Weights, b: Weights) -> bool:
+def equal(a, b):
     return all(torch.equal(a[name], b[name]) for name in a)
 
 
 @pytest.fixture
-def recipe(small_recipe: Recipe) -> Recipe:
+def recipe(small_recipe):
     """Two rounds, without what blurs what is learnt."""
     return replace(small_recipe, epochs=2, model=replace(small_recipe.model, input_dropout=0.0, text_dropout=0.0))
 
 
-def test_the_same_seed_gives_the_same_model_and_another_seed_another(clip_set: Maker, recipe: Recipe) -> None:
+def test_the_same_seed_gives_the_same_model_and_another_seed_another(clip_set, recipe):
     data = clip_set(32, songs=8, copies=1)
     first, second, other = (fit(data, range(40), recipe, seed=seed) for seed in (1, 1, 2))
     assert equal(weights_of(first), weights_of(second))
@@ -45,12 +38,12 @@ def test_the_same_seed_gives_the_same_model_and_another_seed_another(clip_set: M
         assert not torch.equal(ours, theirs), name
 
 
-def test_the_members_are_different_networks(clip_set: Maker, recipe: Recipe) -> None:
+def test_the_members_are_different_networks(clip_set, recipe):
     for name, parameter in fit(clip_set(32), range(32), recipe, seed=1).named_parameters():
         assert not torch.equal(parameter[0], parameter[1]), name
 
 
-def test_only_the_rows_asked_for_have_an_influence(clip_set: Maker, recipe: Recipe) -> None:
+def test_only_the_rows_asked_for_have_an_influence(clip_set, recipe):
     data, spoiled = clip_set(32, songs=8, copies=1), clip_set(32, songs=8, copies=1)
     rows = [*range(20), 32, 33, 34, 35]
     others = [row for row in range(40) if row not in rows]
@@ -65,12 +58,7 @@ def test_only_the_rows_asked_for_have_an_influence(clip_set: Maker, recipe: Reci
     assert equal(a, b)
 
 
-def test_what_is_measured_under_a_trouble_is_not_learnt(clip_set: Maker, recipe: Recipe) -> None:
-    a, b = (weights_of(fit(d, range(16), recipe, seed=1)) for d in (clip_set(16), clip_set(16, troubles=("a hall",))))
-    assert equal(a, b)
-
-
-def test_songs_of_words_alone_and_degraded_copies_are_learnt_from(clip_set: Maker, recipe: Recipe) -> None:
+def test_songs_of_words_alone_and_degraded_copies_are_learnt_from(clip_set, recipe):
     plain = weights_of(fit(clip_set(32), range(32), recipe, seed=1))
     for other in (clip_set(32, songs=4), clip_set(32, copies=1)):
         assert not equal(weights_of(fit(other, range(len(other)), recipe, seed=1)), plain)
@@ -83,7 +71,7 @@ def test_songs_of_words_alone_and_degraded_copies_are_learnt_from(clip_set: Make
     )
 
 
-def test_features_of_words_are_standardised_by_the_training_clips(clip_set: Maker, recipe: Recipe) -> None:
+def test_features_of_words_are_standardised_by_the_training_clips(clip_set, recipe):
     data, rows = clip_set(8, songs=3, copies=1), [0, 2, 5, 9, 10]
     model, seen = fit(data, rows, recipe, seed=0), data.song_means([0, 2, 5, 9, 10])
     torch.testing.assert_close(model.text_projection.mean, seen.mean(0))
@@ -91,7 +79,7 @@ def test_features_of_words_are_standardised_by_the_training_clips(clip_set: Make
     torch.testing.assert_close(model.text_projection.scale, 1 / (spread + 0.01 * spread.mean()))
 
 
-def test_the_model_holds_the_components_that_its_tokens_were_reduced_by(clip_set: Maker, recipe: Recipe) -> None:
+def test_the_model_holds_the_components_that_its_tokens_were_reduced_by(clip_set, recipe):
     data = clip_set(8)
     model = fit(data, range(8), recipe, seed=0)
     features, n = data.components.basis.shape
@@ -101,7 +89,7 @@ def test_the_model_holds_the_components_that_its_tokens_were_reduced_by(clip_set
     assert (model.audio_projection.scale == 1).all()
 
 
-def test_without_yamnet_its_components_have_no_influence(clip_set: Maker, recipe: Recipe) -> None:
+def test_without_yamnet_its_components_have_no_influence(clip_set, recipe):
     data, other = clip_set(16), clip_set(16)
     other.tokens[..., 100:] += 3
     for yamnet, same in ((True, False), (False, True)):
@@ -112,9 +100,7 @@ def test_without_yamnet_its_components_have_no_influence(clip_set: Maker, recipe
 
 
 @pytest.mark.parametrize("listeners", [True, False])
-def test_mood_words_teach_the_main_task_where_the_recipe_says_so_or_nobody_rated(
-    clip_set: Maker, recipe: Recipe, *, listeners: bool
-) -> None:
+def test_mood_words_teach_the_main_task_where_the_recipe_says_so_or_nobody_rated(clip_set, recipe, *, listeners):
     by_tags = replace(recipe, taught_by="tags")
     alone = replace(recipe.losses, category=0.0, cluster=0.0, order=0.0)
     ours, theirs = (replace(one, losses=alone) for one in (recipe, by_tags))
@@ -126,7 +112,7 @@ def test_mood_words_teach_the_main_task_where_the_recipe_says_so_or_nobody_rated
     assert equal(weights_of(fit(data, range(32), theirs, seed=0)), b) != listeners
 
 
-def test_it_learns_clips_whose_tokens_tell_their_labels(clip_set: Maker, recipe: Recipe) -> None:
+def test_it_learns_clips_whose_tokens_tell_their_labels(clip_set, recipe):
     data = clip_set(80)
     model = fit(data, range(60), replace(recipe, epochs=25, learning_rate=1e-2), seed=0)
     assert not model.training
@@ -139,7 +125,7 @@ def test_it_learns_clips_whose_tokens_tell_their_labels(clip_set: Maker, recipe:
             assert np.corrcoef(member[:, dimension], data.labels.emotion[60:, dimension])[0, 1] > 0.8
 
 
-def test_it_learns_from_words_alone_what_they_tell(clip_set: Maker, recipe: Recipe) -> None:
+def test_it_learns_from_words_alone_what_they_tell(clip_set, recipe):
     data = clip_set(8, songs=80)
     for row in range(8, 88):
         lines = data._lines["printed"][row]
@@ -151,13 +137,13 @@ def test_it_learns_from_words_alone_what_they_tell(clip_set: Maker, recipe: Reci
     assert (told[:, 2:6].argmax(1) == np.arange(68, 88) % 4).mean() >= 0.9
 
 
-@pytest.mark.parametrize("epochs", [1, 2, 9, 10, 11, 20])
-def test_any_number_of_steps_can_be_trained(epochs: int, clip_set: Maker, recipe: Recipe) -> None:
+@pytest.mark.parametrize("epochs", [1, 9, 10, 11])
+def test_any_number_of_steps_can_be_trained(epochs, clip_set, recipe):
     model = fit(clip_set(8), range(8), replace(recipe, epochs=epochs, batch_size=64), seed=0)
     assert all(parameter.isfinite().all() for parameter in model.parameters())
 
 
-def test_a_corpus_without_any_words_can_be_trained(clip_set: Maker, recipe: Recipe) -> None:
+def test_a_corpus_without_any_words_can_be_trained(clip_set, recipe):
     data = clip_set(16)
     data._lines = {}
     model = fit(data, range(16), recipe, seed=0)
@@ -165,7 +151,7 @@ def test_a_corpus_without_any_words_can_be_trained(clip_set: Maker, recipe: Reci
     assert not model.text_projection.mean.any()  # nothing to standardise by
 
 
-def test_layers_that_read_words_alone_have_a_weight_decay_of_their_own(clip_set: Maker, recipe: Recipe) -> None:
+def test_layers_that_read_words_alone_have_a_weight_decay_of_their_own(clip_set, recipe):
     nothing = LossWeights(emotion=0.0, category=0.0, cluster=0.0, difference=0.0, similarity=0.0)
     plain = replace(recipe, losses=nothing, epochs=6, weight_decay=0.0, text_weight_decay=30.0)
     data = clip_set(16)
@@ -183,7 +169,7 @@ def test_layers_that_read_words_alone_have_a_weight_decay_of_their_own(clip_set:
         torch.testing.assert_close(after, share * before, msg=name)  # nothing is learnt, all of it is decay
 
 
-def test_songs_that_all_have_the_same_words_can_be_trained(clip_set: Maker, recipe: Recipe) -> None:
+def test_songs_that_all_have_the_same_words_can_be_trained(clip_set, recipe):
     data = clip_set(8)
     for of_kind in data._lines.values():
         of_kind[:] = [data._lines["printed"][0]] * 8
@@ -193,36 +179,8 @@ def test_songs_that_all_have_the_same_words_can_be_trained(clip_set: Maker, reci
 
 # --- the members of an ensemble do not know of each other
 
-BATCH = 12
 
-
-def gradients(data: ClipSet, model: JointModel, *, spoil: int | None) -> dict[str, Tensor]:
-    """Gradients of one step's loss; of the loss of member ``spoil`` a hundred times over, where there is one."""
-    loss = JointLoss(LossWeights(), 2)
-    sampling = Sampling(tokens_kept=3, text=TextSampling(absent=0.2))
-    batch = data.draw(torch.arange(BATCH), np.random.default_rng(0), sampling, config=model.config)
-    torch.manual_seed(9)  # for the dropout
-    output = model.train()(batch.audio, batch.text)
-    if spoil is not None:
-        weight = torch.ones(2, 1, 1)
-        weight[spoil] = 100.0
-        fused = output.fused._replace(category=output.fused.category * weight)
-        output = output._replace(fused=fused)
-    model.zero_grad()
-    loss(output, batch.labels, batch.has_audio, batch.has_text).backward()
-    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
-
-
-def test_the_gradient_of_a_member_knows_nothing_of_the_others_losses(clip_set: Maker, recipe: Recipe) -> None:
-    data, model = clip_set(BATCH), JointModel(recipe.model)
-    plain, other = gradients(data, model, spoil=None), gradients(data, model, spoil=1)
-    assert plain.keys() == {name for name, _ in model.named_parameters() if not name.startswith(UNUSED)}
-    for name in plain:
-        torch.testing.assert_close(plain[name][0], other[name][0], rtol=LAYER, atol=LAYER, msg=name)
-    assert not torch.equal(plain["heads.category.weight"][1], other["heads.category.weight"][1])
-
-
-def test_gradients_are_shortened_member_by_member() -> None:
+def test_gradients_are_shortened_member_by_member():
     weights = [torch.nn.Parameter(torch.zeros(3, 4, 2)), torch.nn.Parameter(torch.zeros(3, 5))]
     unused = torch.nn.Parameter(torch.zeros(3, 2))
     rng = torch.Generator().manual_seed(0)
@@ -240,20 +198,18 @@ def test_gradients_are_shortened_member_by_member() -> None:
     assert float(torch.cat([a[1].flatten() for a in after]).norm()) == pytest.approx(5.0, rel=1e-4)
 
 
-def test_a_member_is_what_it_would_be_beside_any_other(
-    clip_set: Maker, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_member_is_what_it_would_be_beside_any_other(clip_set, recipe, monkeypatch):
     # Dropout draws for all members at once, so it is off; what is left is the arithmetic.
     quiet = replace(recipe, model=replace(recipe.model, dropout=0.0))
     data = clip_set(32, songs=8)
     ensemble = fit(data, range(40), quiet, seed=3)
-    starts: list[Weights] = []
+    starts = []
 
     class Begun(JointModel):
         """An ensemble whose second member begins elsewhere than it would have."""
 
-        def __init__(self, *args: object) -> None:
-            super().__init__(*args)  # type: ignore[arg-type]
+        def __init__(self, *args):
+            super().__init__(*args)
             with torch.no_grad():
                 for parameter in self.parameters():
                     parameter[1] *= 0.5

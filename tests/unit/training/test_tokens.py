@@ -1,22 +1,15 @@
 """Audio tokens of clips, and their principal components."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from tolerance import KEPT
 
 from stream_mer.emotion.audio_branch import YAMNET, AudioBranch, token_features
 from stream_mer.emotion.musicnn import Backbone
 from stream_mer.errors import SettingError, SourceError
-from stream_mer.training import tokens
 from stream_mer.training import tokens as module
 from stream_mer.training.augment import CONDITIONS, STAGE, Degradation, degrade
 from stream_mer.training.corpus import load_corpus
@@ -31,18 +24,16 @@ from stream_mer.training.tokens import (
     reduce,
 )
 
-KEPT_TOLERANCE: Any = {"rtol": KEPT, "atol": KEPT}
-
-Music = Callable[..., NDArray[np.float32]]
+KEPT_TOLERANCE = {"rtol": KEPT, "atol": KEPT}
 
 
 @pytest.fixture(scope="module")
-def backbone() -> Backbone:
+def backbone():
     torch.manual_seed(0)
     return Backbone().eval().requires_grad_(requires_grad=False)
 
 
-def test_tokens_of_a_clip_are_those_of_a_stream(backbone: Backbone, music: Music) -> None:
+def test_tokens_of_a_clip_are_those_of_a_stream(backbone, music):
     samples = music(12.3)
     kept, branch = clip_tokens(samples, backbone), AudioBranch(backbone)
     stream, streamed = branch.open(), []
@@ -54,24 +45,22 @@ def test_tokens_of_a_clip_are_those_of_a_stream(backbone: Backbone, music: Music
     np.testing.assert_allclose(kept, torch.stack(streamed).numpy(), **KEPT_TOLERANCE)
 
 
-def test_a_clip_shorter_than_half_a_second_has_no_token(backbone: Backbone, music: Music) -> None:
+def test_a_clip_shorter_than_half_a_second_has_no_token(backbone, music):
     assert clip_tokens(music(0.4), backbone).shape == (0, token_features(backbone))
 
 
-def test_audio_is_read_whole(corpus_folder: Path, music: Music) -> None:
+def test_audio_is_read_whole(corpus_folder, music):
     samples = read_audio(corpus_folder / "audio/c2.wav")
     np.testing.assert_allclose(samples, music(6.0, seed=2), atol=1e-4)  # 16 bits
 
 
 @pytest.mark.parametrize(("middle_s", "start", "end"), [(2.0, 32_000, 64_000), (6.0, 0, 96_000), (60.0, 0, 96_000)])
-def test_of_a_longer_recording_the_middle_is_read(middle_s: float, start: int, end: int, corpus_folder: Path) -> None:
+def test_of_a_longer_recording_the_middle_is_read(middle_s, start, end, corpus_folder):
     audio = corpus_folder / "audio/c2.wav"
     assert np.array_equal(read_audio(audio, middle_s), read_audio(audio)[start:end])
 
 
-def test_another_part_of_a_recording_has_other_tokens(
-    corpus_folder: Path, backbone: Backbone, tmp_path: Path, jobs: Callable[[], Sequence[Any]]
-) -> None:
+def test_another_part_of_a_recording_has_other_tokens(corpus_folder, backbone, tmp_path, jobs):
     whole = load_corpus(corpus_folder).clips[0]
     middle = replace(whole, middle_s=3.0)
     kept = [cached_tokens([clip], backbone, tmp_path)["c0"] for clip in (whole, middle)]
@@ -80,16 +69,14 @@ def test_another_part_of_a_recording_has_other_tokens(
     np.testing.assert_allclose(kept[1], clip_tokens(read_audio(whole.audio, 3.0), backbone), **KEPT_TOLERANCE)
 
 
-def test_real_processes_compute_what_this_one_would(corpus_folder: Path, backbone: Backbone, tmp_path: Path) -> None:
+def test_real_processes_compute_what_this_one_would(corpus_folder, backbone, tmp_path):
     clips = load_corpus(corpus_folder).clips[:2]
     found = cached_tokens(clips, backbone, tmp_path, workers=1)
     assert sorted(found) == ["c0", "c1"]
     np.testing.assert_allclose(found["c1"], clip_tokens(read_audio(clips[1].audio), backbone), **KEPT_TOLERANCE)
 
 
-def test_a_second_call_computes_nothing_and_an_interrupted_one_goes_on(
-    corpus_folder: Path, backbone: Backbone, tmp_path: Path, jobs: Callable[[], Sequence[Any]]
-) -> None:
+def test_a_second_call_computes_nothing_and_an_interrupted_one_goes_on(corpus_folder, backbone, tmp_path, jobs):
     clips = load_corpus(corpus_folder).clips[:4]
     first = cached_tokens(clips[:3], backbone, tmp_path)
     assert len(jobs()) == 3
@@ -100,9 +87,7 @@ def test_a_second_call_computes_nothing_and_an_interrupted_one_goes_on(
     assert [audio.name for audio, *_ in jobs()] == ["c3.wav"]
 
 
-def test_another_backbone_has_other_tokens(
-    corpus_folder: Path, backbone: Backbone, tmp_path: Path, jobs: Callable[[], Sequence[Any]]
-) -> None:
+def test_another_backbone_has_other_tokens(corpus_folder, backbone, tmp_path, jobs):
     clips = load_corpus(corpus_folder).clips[:1]
     cached_tokens(clips, backbone, tmp_path)
     jobs()
@@ -112,8 +97,8 @@ def test_another_backbone_has_other_tokens(
 
 
 def test_a_clip_that_cannot_be_decoded_is_an_error_and_leaves_nothing_half_done(
-    corpus_folder: Path, backbone: Backbone, tmp_path: Path, jobs: Callable[[], Sequence[Any]]
-) -> None:
+    corpus_folder, backbone, tmp_path, jobs
+):
     broken = tmp_path / "broken.wav"
     broken.write_bytes(b"no sound")
     clip = replace(load_corpus(corpus_folder).clips[0], audio=broken)
@@ -123,18 +108,7 @@ def test_a_clip_that_cannot_be_decoded_is_an_error_and_leaves_nothing_half_done(
     assert len(jobs()) == 1
 
 
-def test_names_of_clean_tokens_stay_as_they_are(corpus_folder: Path, backbone: Backbone, tmp_path: Path) -> None:
-    clips = load_corpus(corpus_folder).clips[:1]
-    cached_tokens(clips, backbone, tmp_path, workers=1)
-    (kept,) = tmp_path.rglob("*.npy")
-    assert kept.parent.name.startswith("tokens-")
-    assert kept.parent.parent == tmp_path
-    assert kept.name == f"c0-{tokens.audio_fingerprint(clips[0].audio)}.npy"
-
-
-def test_degraded_copies_differ_by_chance_alone(
-    corpus_folder: Path, backbone: Backbone, tmp_path: Path, jobs: Callable[[], Sequence[Any]]
-) -> None:
+def test_degraded_copies_differ_by_chance_alone(corpus_folder, backbone, tmp_path, jobs):
     clips = load_corpus(corpus_folder).clips[:3]
     clean = cached_tokens(clips, backbone, tmp_path / "a")
     once = degraded_tokens(clips, backbone, tmp_path / "a", copies=2)
@@ -148,9 +122,7 @@ def test_degraded_copies_differ_by_chance_alone(
     assert len(jobs()) == 6
 
 
-def test_degraded_tokens_are_those_of_the_degraded_audio(
-    corpus_folder: Path, backbone: Backbone, tmp_path: Path
-) -> None:
+def test_degraded_tokens_are_those_of_the_degraded_audio(corpus_folder, backbone, tmp_path):
     clips = load_corpus(corpus_folder).clips[:1]
     quiet = Degradation(gain_db=-20.0)
     kept = degraded_tokens(clips, backbone, tmp_path, sound=quiet, workers=1)["c0"][0]
@@ -158,9 +130,7 @@ def test_degraded_tokens_are_those_of_the_degraded_audio(
     np.testing.assert_allclose(kept, expected, **KEPT_TOLERANCE)  # a level leaves nothing to chance
 
 
-def test_copies_are_computed_once_and_more_of_them_keep_the_first(
-    corpus_folder: Path, backbone: Backbone, tmp_path: Path, jobs: Callable[[], Sequence[Any]]
-) -> None:
+def test_copies_are_computed_once_and_more_of_them_keep_the_first(corpus_folder, backbone, tmp_path, jobs):
     clips = load_corpus(corpus_folder).clips[:2]
     first = degraded_tokens(clips, backbone, tmp_path)
     assert len(jobs()) == 2
@@ -172,9 +142,7 @@ def test_copies_are_computed_once_and_more_of_them_keep_the_first(
     assert all(np.array_equal(first[name][0], more[name][0]) for name in first)
 
 
-def test_another_sound_and_the_clean_one_have_tokens_of_their_own(
-    corpus_folder: Path, backbone: Backbone, tmp_path: Path, jobs: Callable[[], Sequence[Any]]
-) -> None:
+def test_another_sound_and_the_clean_one_have_tokens_of_their_own(corpus_folder, backbone, tmp_path, jobs):
     clips = load_corpus(corpus_folder).clips[:1]
     degraded_tokens(clips, backbone, tmp_path, sound=replace(STAGE, codec=0.0))
     jobs()
@@ -185,33 +153,7 @@ def test_another_sound_and_the_clean_one_have_tokens_of_their_own(
     assert len(list(tmp_path.rglob("*.npy"))) == 3
 
 
-def test_an_interrupted_copy_goes_on_where_it_was(
-    corpus_folder: Path,
-    backbone: Backbone,
-    tmp_path: Path,
-    jobs: Callable[[], Sequence[Any]],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    clips, done = load_corpus(corpus_folder).clips[:3], []
-
-    def stops_at_the_second(*args: Any) -> Any:
-        done.append(args)
-        if len(done) == 2:
-            raise KeyboardInterrupt
-        return degrade(*args)
-
-    monkeypatch.setattr(tokens, "degrade", stops_at_the_second)
-    with pytest.raises(KeyboardInterrupt):
-        degraded_tokens(clips, backbone, tmp_path)
-    assert len(list(tmp_path.rglob("*.npy"))) == 1
-    monkeypatch.setattr(tokens, "degrade", degrade)
-    degraded_tokens(clips, backbone, tmp_path)
-    assert [job.target.name.split("-")[0] for job in jobs()] == ["c1", "c2"]
-
-
-def test_a_condition_is_one_chain_for_all_clips(
-    corpus_folder: Path, backbone: Backbone, tmp_path: Path, jobs: Callable[[], Sequence[Any]]
-) -> None:
+def test_a_condition_is_one_chain_for_all_clips(corpus_folder, backbone, tmp_path, jobs):
     clips = load_corpus(corpus_folder).clips[:2]
     found = conditioned_tokens(clips, backbone, tmp_path, "level -30 dB")
     assert [job.sound for job in jobs()] == 2 * [CONDITIONS["level -30 dB"]]
@@ -223,7 +165,7 @@ def test_a_condition_is_one_chain_for_all_clips(
     assert len(jobs()) == 0
 
 
-def test_a_condition_that_there_is_not_is_an_error(backbone: Backbone, tmp_path: Path) -> None:
+def test_a_condition_that_there_is_not_is_an_error(backbone, tmp_path):
     with pytest.raises(SettingError, match=r"'under water'.*room RT60 1 s"):
         conditioned_tokens([], backbone, tmp_path, "under water")
 
@@ -235,13 +177,13 @@ MUSICNN_FEATURES = 30
 
 
 @pytest.fixture(autouse=True)
-def few_components(monkeypatch: pytest.MonkeyPatch) -> None:
+def few_components(monkeypatch):
     monkeypatch.setattr(module, "MUSICNN_COMPONENTS", 6)
     monkeypatch.setattr(module, "YAMNET_COMPONENTS", 8)
 
 
 @pytest.fixture(scope="module")
-def mixtures() -> list[NDArray[np.float16]]:
+def mixtures():
     """Of ten clips; each network's part is a mixture of ten hidden signals, and a little noise."""
     rng = np.random.default_rng(0)
     mixing = [rng.standard_normal((10, n)) for n in (MUSICNN_FEATURES, YAMNET.embedding_size)]
@@ -252,9 +194,7 @@ def mixtures() -> list[NDArray[np.float16]]:
     return found
 
 
-def test_components_have_a_variance_of_one_on_average_and_no_mean(
-    mixtures: list[NDArray[np.float16]], tmp_path: Path
-) -> None:
+def test_components_have_a_variance_of_one_on_average_and_no_mean(mixtures, tmp_path):
     found = audio_components(mixtures, tmp_path)
     reduced = torch.cat([found(torch.from_numpy(of_clip).float()) for of_clip in mixtures])
     assert reduced.shape == (200, 14)
@@ -262,7 +202,7 @@ def test_components_have_a_variance_of_one_on_average_and_no_mean(
     assert float(reduced.mean(0).abs().max()) < 1e-2
 
 
-def test_each_component_is_of_one_network(mixtures: list[NDArray[np.float16]], tmp_path: Path) -> None:
+def test_each_component_is_of_one_network(mixtures, tmp_path):
     found = audio_components(mixtures, tmp_path)
     assert found.basis.shape == (MUSICNN_FEATURES + YAMNET.embedding_size, 14)
     assert not found.basis[:MUSICNN_FEATURES, 6:].any()
@@ -270,12 +210,12 @@ def test_each_component_is_of_one_network(mixtures: list[NDArray[np.float16]], t
     assert of_yamnet(found).tolist() == [False] * 6 + [True] * 8
 
 
-def test_a_small_corpus_gives_fewer_components_of_each(mixtures: list[NDArray[np.float16]], tmp_path: Path) -> None:
+def test_a_small_corpus_gives_fewer_components_of_each(mixtures, tmp_path):
     found = audio_components([mixtures[0][:4]], tmp_path)
     assert of_yamnet(found).tolist() == [False] * 4 + [True] * 4
 
 
-def test_the_largest_components_are_kept(mixtures: list[NDArray[np.float16]], tmp_path: Path) -> None:
+def test_the_largest_components_are_kept(mixtures, tmp_path):
     found = audio_components(mixtures, tmp_path)
     x = torch.from_numpy(np.concatenate(mixtures)).double()[:, :MUSICNN_FEATURES]
     spread = x.std(0)
@@ -284,9 +224,7 @@ def test_the_largest_components_are_kept(mixtures: list[NDArray[np.float16]], tm
     torch.testing.assert_close(ours / ours[0], exact / exact[0], rtol=0.02, atol=0.02)  # a randomised algorithm
 
 
-def test_they_are_computed_once_and_alike_everywhere(
-    mixtures: list[NDArray[np.float16]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_they_are_computed_once_and_alike_everywhere(mixtures, tmp_path, monkeypatch):
     first, other = audio_components(mixtures, tmp_path / "a"), audio_components(mixtures, tmp_path / "b")
     assert torch.equal(first.basis, other.basis)
     changed = [mixtures[0] + np.float16(1), *mixtures[1:]]
@@ -297,7 +235,7 @@ def test_they_are_computed_once_and_alike_everywhere(
     assert torch.equal(again.mean, first.mean)
 
 
-def test_tokens_are_reduced_to_what_the_model_reads(mixtures: list[NDArray[np.float16]], tmp_path: Path) -> None:
+def test_tokens_are_reduced_to_what_the_model_reads(mixtures, tmp_path):
     found = audio_components(mixtures, tmp_path)
     reduced = reduce(mixtures[3], found)
     assert (reduced.dtype, reduced.shape) == (np.float16, (20, 14))

@@ -1,13 +1,8 @@
 """From a folder of music to a checkpoint that tags, through the command line."""
 
-from __future__ import annotations
-
 import json
 import sys
-from collections.abc import Callable
 from dataclasses import asdict, replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -20,9 +15,8 @@ from stream_mer.emotion.checkpoint import load_checkpoint
 from stream_mer.emotion.musicnn import Backbone, BackboneShape
 from stream_mer.training.calibrate import STRENGTHS, calibrate, earned_strength, with_earned_strength
 from stream_mer.training.crossvalidation import cross_validate
-from stream_mer.training.dataset import ClipSet
 from stream_mer.training.evaluate import AS_RECORDED, confusion_matrices, fold_table
-from stream_mer.training.fit import Recipe, fit
+from stream_mer.training.fit import fit
 from stream_mer.training.metrics import SCORES
 from stream_mer.training.train import train
 
@@ -30,8 +24,8 @@ pytestmark = pytest.mark.filterwarnings("error")
 
 
 @pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    def run(*args: object) -> tuple[int, str, str]:
+def command(monkeypatch, capsys):
+    def run(*args):
         monkeypatch.setattr(sys, "argv", ["stream-mer", *map(str, args)])
         capsys.readouterr()
         with pytest.raises(SystemExit) as stop:
@@ -41,14 +35,12 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
     return run
 
 
-Run = Callable[..., tuple[int, str, str]]
-Maker = Callable[..., ClipSet]
 SONGS = "id,lyrics,quadrant\n" + "".join(f"{k},a song that has number {k},Q{k % 4 + 1}\n" for k in range(6))
 
 
 def test_train_writes_a_checkpoint_that_evaluate_reads_from_the_cache_and_tag_uses(
-    command: Run, corpus_folder: Path, tiny_model: Path, tmp_path: Path, quick_encoder: type[Any]
-) -> None:
+    command, corpus_folder, tiny_model, tmp_path, quick_encoder
+):
     (tmp_path / "verses.csv").write_text(SONGS, encoding="utf-8")
     data = ["--corpus", corpus_folder, "--backbone", tiny_model, "--cache", tmp_path / "cache"]
     data += ["--no-transcripts", "--words", tmp_path / "verses.csv", "--stage-copies", 1]
@@ -104,14 +96,14 @@ def test_train_writes_a_checkpoint_that_evaluate_reads_from_the_cache_and_tag_us
 
 
 @pytest.fixture
-def backbone() -> Backbone:
+def backbone():
     torch.manual_seed(0)
     return Backbone(BackboneShape(filters=(2, 2, 2, 2, 2), pooled=200))
 
 
 def test_what_is_shipped_is_the_model_of_all_clips_and_what_was_measured_on_folds(
-    clip_set: Maker, small_recipe: Recipe, backbone: Backbone, tmp_path: Path
-) -> None:
+    clip_set, small_recipe, backbone, tmp_path
+):
     data = clip_set(20, songs=8, copies=1)
     folders = {"out": tmp_path / "both", "cache": tmp_path / "cache"}
     recipe = replace(small_recipe, epochs=2)
@@ -138,9 +130,7 @@ def test_what_is_shipped_is_the_model_of_all_clips_and_what_was_measured_on_fold
     assert config["calibration"]["category_temperature"] == calibrated.category_temperature
 
 
-def test_troubles_of_the_sound_are_measured_and_change_nothing_else(
-    clip_set: Maker, small_recipe: Recipe, backbone: Backbone, tmp_path: Path
-) -> None:
+def test_troubles_of_the_sound_are_measured_and_change_nothing_else(clip_set, small_recipe, backbone, tmp_path):
     weights, stages = [], []
     for name, troubles in (("plain", ()), ("staged", ("in a hall",))):
         folders = {"out": tmp_path / name, "cache": tmp_path / "cache"}
@@ -165,9 +155,7 @@ def test_troubles_of_the_sound_are_measured_and_change_nothing_else(
         (["--corpus", "CORPUS", "--backbone", "MODEL", "--out", "mine", "--words", "no.csv"], 2, "cannot read no.csv"),
     ],
 )
-def test_what_cannot_be_trained_is_one_line(
-    args: list[str], code: int, says: str, command: Run, request: pytest.FixtureRequest
-) -> None:
+def test_what_cannot_be_trained_is_one_line(args, code, says, command, request):
     corpus, model = request.getfixturevalue("corpus_folder"), request.getfixturevalue("tiny_model")
     names = {"CORPUS": corpus, "MODEL": model, "FILE": corpus / "manifest.csv"}
     cache = request.getfixturevalue("tmp_path") / "cache"

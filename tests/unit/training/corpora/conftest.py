@@ -1,27 +1,20 @@
 """Made-up trees in the layouts of the public data sets: the same names, headers and oddities, and files of no sound."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-from pathlib import Path
-
 import pytest
-
-Write = Callable[[str, str], Path]
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
+def root(tmp_path):
     folder = tmp_path / "set"
     folder.mkdir()
     return folder
 
 
 @pytest.fixture
-def write(root: Path) -> Write:
+def write(root):
     """Writes a file of the tree, with the folders that it needs."""
 
-    def written(name: str, text: str = "") -> Path:
+    def written(name, text=""):
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
@@ -34,7 +27,7 @@ SONG_LEVEL = "annotations/annotations averaged per song/song_level"
 
 
 @pytest.fixture
-def deam(root: Path, write: Write) -> Path:
+def deam(root, write):
     """Six songs of DEAM; the metadata has tabs in its cells, rows of any length, and a row with a cell too many."""
     write(
         f"{SONG_LEVEL}/static_annotations_averaged_songs_1_2000.csv",
@@ -68,7 +61,7 @@ def deam(root: Path, write: Write) -> Path:
 
 
 @pytest.fixture
-def pmemo(root: Path, write: Write) -> Path:
+def pmemo(root, write):
     """Four choruses of PMEmo, in the folder above its own."""
     write(
         "PMEmo2019/annotations/static_annotations.csv",
@@ -92,7 +85,7 @@ MERGE_MORE = "AllMusic Id,AllMusic Extraction Date,Artist,Title,Relevance"
 
 
 @pytest.fixture
-def merge_audio(root: Path, write: Write) -> Path:
+def merge_audio(root, write):
     """Three clips of the audio set."""
     write(
         f"{AUDIO}/merge_audio_complete_metadata.csv",
@@ -109,7 +102,7 @@ def merge_audio(root: Path, write: Write) -> Path:
 
 
 @pytest.fixture
-def merge_bimodal(root: Path, write: Write) -> Path:
+def merge_bimodal(root, write):
     """Two clips of the bimodal set: one that the audio set has too, and one of its own."""
     write(
         f"{BIMODAL}/merge_bimodal_complete_metadata.csv",
@@ -126,7 +119,7 @@ def merge_bimodal(root: Path, write: Write) -> Path:
 
 
 @pytest.fixture
-def merge_lyrics(root: Path, write: Write) -> Path:
+def merge_lyrics(root, write):
     """The lyrics set, which has no audio."""
     write("MERGE_Lyrics_Complete/merge_lyrics_complete_metadata.csv", f"Song,Quadrant,{MERGE_MORE}\nL043,Q4,,,A,B,1\n")
     write("MERGE_Lyrics_Complete/Q4/L043.txt", "words")
@@ -134,7 +127,7 @@ def merge_lyrics(root: Path, write: Write) -> Path:
 
 
 @pytest.fixture
-def jamendo(root: Path, write: Write) -> Path:
+def jamendo(root, write):
     """Seven tracks of MTG-Jamendo, of which four have moods of one quadrant."""
     tag = "mood/theme---"
     rows = [

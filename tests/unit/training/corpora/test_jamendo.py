@@ -1,21 +1,15 @@
 """MTG-Jamendo's moods: those of one quadrant are taken, the rest is counted."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-from pathlib import Path
-
 import pytest
 
 from stream_mer.errors import CorpusError
 from stream_mer.training.corpora.jamendo import MEAN_AROUSAL, MEAN_VALENCE, MOODS, load
 from stream_mer.types import CATEGORIES
 
-Write = Callable[..., Path]
 HEADER = "TRACK_ID\tARTIST_ID\tALBUM_ID\tPATH\tDURATION\tTAGS\n"
 
 
-def test_every_mood_lies_clearly_in_its_quadrant() -> None:
+def test_every_mood_lies_clearly_in_its_quadrant():
     assert len({mood.tag for mood in MOODS}) == len(MOODS)
     for mood in MOODS:
         assert abs(mood.valence - MEAN_VALENCE) >= 1, mood.tag
@@ -25,7 +19,7 @@ def test_every_mood_lies_clearly_in_its_quadrant() -> None:
     assert named["melancholic"] == "sad"
 
 
-def test_tracks_with_moods_of_one_quadrant_are_taken(jamendo: Path) -> None:
+def test_tracks_with_moods_of_one_quadrant_are_taken(jamendo):
     corpus = load(jamendo)
     assert {clip.clip_id: CATEGORIES[clip.category or 0] for clip in corpus.clips} == {
         "jamendo-track_0917542": "happy",
@@ -45,7 +39,7 @@ def test_tracks_with_moods_of_one_quadrant_are_taken(jamendo: Path) -> None:
 
 
 @pytest.mark.parametrize("place", ["audio-low", "", "autotagging_moodtheme/audio-low", "raw_30s/audio"])
-def test_audio_is_found_in_the_usual_places_in_both_qualities(place: str, jamendo: Path) -> None:
+def test_audio_is_found_in_the_usual_places_in_both_qualities(place, jamendo):
     expected = [clip.clip_id for clip in load(jamendo).clips]
     target = jamendo / place
     for folder in list((jamendo / "audio").iterdir()):
@@ -59,7 +53,7 @@ def test_audio_is_found_in_the_usual_places_in_both_qualities(place: str, jamend
     assert corpus.clips[0].audio == target / "42" / ("917542.low.mp3" if "low" in place else "917542.mp3")
 
 
-def test_missing_parts_are_errors_that_say_where_they_belong(jamendo: Path, tmp_path: Path) -> None:
+def test_missing_parts_are_errors_that_say_where_they_belong(jamendo, tmp_path):
     (jamendo / "audio/42/917542.mp3").unlink()
     assert "1 without an audio file (track_0917542)" in load(jamendo).notes[0]
     for audio in jamendo.rglob("*.mp3"):
@@ -84,7 +78,7 @@ def test_missing_parts_are_errors_that_say_where_they_belong(jamendo: Path, tmp_
         ),
     ],
 )
-def test_a_fault_in_the_table_is_told_with_its_place(table: str, says: str, jamendo: Path, write: Write) -> None:
+def test_a_fault_in_the_table_is_told_with_its_place(table, says, jamendo, write):
     write("data/autotagging_moodtheme.tsv", table)
     with pytest.raises(CorpusError, match=rf"autotagging_moodtheme\.tsv.*{says}"):
         load(jamendo)

@@ -1,26 +1,19 @@
 """MERGE's three sets, alone and together."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-from pathlib import Path
-
 import pytest
 
 from stream_mer.errors import CorpusError
 from stream_mer.training.corpora.merge import load
-from stream_mer.training.corpus import Clip
 
-Write = Callable[..., Path]
 AUDIO, BIMODAL = "MERGE_Audio_Complete", "MERGE_Bimodal_Complete"
 
 
-def clips_of(root: Path) -> dict[str, Clip]:
+def clips_of(root):
     return {clip.clip_id: clip for clip in load(root).clips}
 
 
 @pytest.mark.parametrize("place", [".", AUDIO])
-def test_the_audio_set_gives_quadrants_and_ratings(place: str, merge_audio: Path) -> None:
+def test_the_audio_set_gives_quadrants_and_ratings(place, merge_audio):
     clips = clips_of(merge_audio / place)
     assert list(clips) == ["merge-A001", "merge-A002", "merge-MT0000004637"]
     assert [clip.category for clip in clips.values()] == [3, 1, 2]
@@ -31,7 +24,7 @@ def test_the_audio_set_gives_quadrants_and_ratings(place: str, merge_audio: Path
     assert all(clip.rated_by == "tags" and clip.lyrics is None for clip in clips.values())
 
 
-def test_the_bimodal_set_gives_words_too(merge_bimodal: Path) -> None:
+def test_the_bimodal_set_gives_words_too(merge_bimodal):
     clips = clips_of(merge_bimodal / BIMODAL)
     assert list(clips) == ["merge-A001", "merge-A077"]
     assert clips["merge-A001"].lyrics == merge_bimodal / BIMODAL / "lyrics/Q4/L043.txt"
@@ -40,7 +33,7 @@ def test_the_bimodal_set_gives_words_too(merge_bimodal: Path) -> None:
 
 
 @pytest.mark.usefixtures("merge_audio", "merge_lyrics")
-def test_together_they_are_all_clips_with_the_words_that_are_known(merge_bimodal: Path) -> None:
+def test_together_they_are_all_clips_with_the_words_that_are_known(merge_bimodal):
     clips = clips_of(merge_bimodal)
     assert list(clips) == ["merge-A001", "merge-A002", "merge-MT0000004637", "merge-A077"]
     assert clips["merge-A001"].audio == merge_bimodal / AUDIO / "Q4/A001.mp3"
@@ -49,12 +42,12 @@ def test_together_they_are_all_clips_with_the_words_that_are_known(merge_bimodal
     assert any("the lyrics set is not read" in note for note in load(merge_bimodal).notes)
 
 
-def test_lyrics_alone_are_refused_with_a_way_out(merge_lyrics: Path) -> None:
+def test_lyrics_alone_are_refused_with_a_way_out(merge_lyrics):
     with pytest.raises(CorpusError, match=r"MERGE's lyrics without audio.*take the bimodal set"):
         load(merge_lyrics)
 
 
-def test_the_complete_set_comes_before_the_balanced_one(merge_audio: Path, write: Write) -> None:
+def test_the_complete_set_comes_before_the_balanced_one(merge_audio, write):
     balanced = "MERGE_Audio_Balanced"
     write(f"{balanced}/merge_audio_balanced_metadata.csv", "Song,Quadrant,Artist\nA900,Q1,Other\nA901,Q1,More\n")
     write(f"{balanced}/Q1/A900.mp3")
@@ -66,7 +59,7 @@ def test_the_complete_set_comes_before_the_balanced_one(merge_audio: Path, write
 
 
 @pytest.mark.usefixtures("merge_audio")
-def test_what_is_missing_is_counted_once(merge_bimodal: Path) -> None:
+def test_what_is_missing_is_counted_once(merge_bimodal):
     (merge_bimodal / AUDIO / "Q4/A001.mp3").unlink()  # the bimodal set has it still
     (merge_bimodal / AUDIO / "Q2/A002.mp3").unlink()
     (merge_bimodal / BIMODAL / "lyrics/Q1/MT9.txt").unlink()
@@ -78,7 +71,7 @@ def test_what_is_missing_is_counted_once(merge_bimodal: Path) -> None:
     assert "1 lyrics files of the bimodal set are missing" in corpus.notes[1]
 
 
-def test_missing_parts_are_errors_that_say_where_they_belong(merge_audio: Path, tmp_path: Path) -> None:
+def test_missing_parts_are_errors_that_say_where_they_belong(merge_audio, tmp_path):
     with pytest.raises(CorpusError, match=r"no MERGE at .*merge_audio_complete_metadata\.csv or the like; https://zen"):
         load(tmp_path / "nowhere")
     for audio in merge_audio.rglob("*.mp3"):
@@ -96,9 +89,7 @@ def test_missing_parts_are_errors_that_say_where_they_belong(merge_audio: Path, 
         ("av_values", "Song,Arousal,Valence\nA001,5,0.5\n", r"line 2: arousal is 5, but ratings go from 0 to 1"),
     ],
 )
-def test_a_fault_in_a_table_is_told_with_its_place(
-    name: str, table: str, says: str, merge_audio: Path, write: Write
-) -> None:
+def test_a_fault_in_a_table_is_told_with_its_place(name, table, says, merge_audio, write):
     write(f"{AUDIO}/merge_audio_complete_{name}.csv", table)
     with pytest.raises(CorpusError, match=rf"merge_audio_complete_{name}\.csv.*{says}"):
         load(merge_audio)

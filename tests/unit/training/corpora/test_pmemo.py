@@ -1,20 +1,13 @@
 """PMEmo's ratings, artists and lyrics."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-from pathlib import Path
-
 import pytest
 
 from stream_mer.errors import CorpusError
 from stream_mer.training.corpora.pmemo import load, recognises
 
-Write = Callable[..., Path]
-
 
 @pytest.mark.parametrize("place", [".", "PMEmo2019"])
-def test_the_folder_or_the_one_above_gives_ratings_artists_and_lyrics(place: str, pmemo: Path) -> None:
+def test_the_folder_or_the_one_above_gives_ratings_artists_and_lyrics(place, pmemo):
     corpus = load(pmemo / place)
     assert [clip.clip_id for clip in corpus.clips] == ["pmemo-1", "pmemo-4", "pmemo-5", "pmemo-6"]
     first, last = corpus.clips[0], corpus.clips[-1]
@@ -28,13 +21,13 @@ def test_the_folder_or_the_one_above_gives_ratings_artists_and_lyrics(place: str
     assert corpus.notes[0].endswith("4 of 4 clips taken")
 
 
-def test_an_artist_and_her_duets_stay_together(pmemo: Path) -> None:
+def test_an_artist_and_her_duets_stay_together(pmemo):
     clips = {clip.clip_id: clip for clip in load(pmemo).clips}
     assert clips["pmemo-4"].artist == "Rihanna, Drake"
     assert clips["pmemo-4"].fold == clips["pmemo-5"].fold
 
 
-def test_a_file_may_have_the_name_that_the_metadata_says(pmemo: Path, write: Write) -> None:
+def test_a_file_may_have_the_name_that_the_metadata_says(pmemo, write):
     home = pmemo / "PMEmo2019"
     table = (home / "metadata.csv").read_text()
     write("PMEmo2019/metadata.csv", table.replace("1,1.mp3", "1,one.mp3"))
@@ -42,7 +35,7 @@ def test_a_file_may_have_the_name_that_the_metadata_says(pmemo: Path, write: Wri
     assert load(pmemo).clips[0].audio.name == "one.mp3"
 
 
-def test_missing_parts_are_said(pmemo: Path) -> None:
+def test_missing_parts_are_said(pmemo):
     home = pmemo / "PMEmo2019"
     (home / "chorus/5.mp3").unlink()
     (home / "metadata.csv").unlink()
@@ -58,12 +51,12 @@ def test_missing_parts_are_said(pmemo: Path) -> None:
         load(home / "chorus")
 
 
-def test_a_rating_out_of_range_is_an_error(pmemo: Path, write: Write) -> None:
+def test_a_rating_out_of_range_is_an_error(pmemo, write):
     write("PMEmo2019/annotations/static_annotations.csv", "musicId,Arousal(mean),Valence(mean)\n1,5,3\n")
     with pytest.raises(CorpusError, match="line 2: valence is 3, but ratings go from 0 to 1"):
         load(pmemo)
 
 
-def test_another_set_with_a_table_of_that_name_is_not_taken_for_it(root: Path, write: Write) -> None:
+def test_another_set_with_a_table_of_that_name_is_not_taken_for_it(root, write):
     write("annotations/static_annotations.csv", "song_id,mean_arousal,mean_valence\n2,3,4\n")
     assert not recognises(root)
