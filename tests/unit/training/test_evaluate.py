@@ -202,7 +202,7 @@ def test_the_table_is_printed_and_written_without_any_training(evaluated, corpus
     assert done.exit_code == 0, done.output
     assert "tiny as it is, no training" in done.stdout
     assert "What a listener is shown" in done.stdout
-    assert "Warning: 10 clips are few; with fewer than 30" in done.stderr
+    assert "Warning: 10 clips are few" in done.stderr
     found = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
     assert (found["model"], found["clips"]) == ("tiny", 10)
     assert all(list(found[kind]) == list(SCORES) for kind in COLUMNS)
@@ -248,18 +248,12 @@ def test_folds_and_artists_do_not_matter(evaluated, root, manifest_rows, manifes
 
 
 @pytest.mark.parametrize(
-    ("args", "says"),
-    [
-        (["--epochs", "3"], "--epochs is about training"),
-        (["--stage-copies", "1"], "--stage-copies is about training"),
-        (["--ablations"], "--ablations is about training"),
-        (["--words", "songs.csv"], "--words is about training"),
-    ],
+    "args", [["--epochs", "3"], ["--stage-copies", "1"], ["--ablations"], ["--words", "songs.csv"]]
 )
-def test_options_of_training_are_refused(args, says, evaluated, corpus_folder):
+def test_options_of_training_are_refused(args, evaluated, corpus_folder):
     done = evaluated("--corpus", corpus_folder, *args)
     assert done.exit_code == 2
-    assert says in done.stderr
+    assert f"{args[0]} is for training" in done.stderr
 
 
 def test_clips_without_any_label_are_refused(root, tiny_model, tmp_path, manifest_rows, manifest_writer):
