@@ -187,11 +187,7 @@ def _pipelines(
 
 
 async def _run_producers(producers: Mapping[str, EventProducer], stopping: asyncio.Event) -> None:
-    """Run all producers until a stop is requested; then they end, or are abandoned.
-
-    Raises:
-        SourceError: The only producer failed.
-    """
+    """Run all producers until a stop is requested, or the only one fails; then they end, or are abandoned."""
     running = {in_thread(one.run, name=f"inference {name}"): name for name, one in producers.items()}
     stop_asked = asyncio.create_task(stopping.wait())
     try:
@@ -227,11 +223,7 @@ async def _stop(plugin: Plugin | ShowRunner) -> None:
 
 
 async def _watch(running: Mapping[asyncio.Future[None], str], stop_asked: asyncio.Future[Any]) -> None:
-    """Wait until a stop is requested, and log which streams end before.
-
-    Raises:
-        SourceError: The only stream failed.
-    """
+    """Wait until a stop is requested, and log which streams end before; raises the failure of the only one."""
     waiting: set[asyncio.Future[Any]] = set(running)
     while waiting and not stop_asked.done():
         done, _ = await asyncio.wait(waiting | {stop_asked}, return_when=asyncio.FIRST_COMPLETED)

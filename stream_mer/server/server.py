@@ -275,7 +275,9 @@ class Server:
         self._metrics.connections.inc()
         try:
             role = await self._authenticator.role_of(shown_token(headers), self._address_of(websocket))
-            self._check(headers, role)
+            if self._stopping is not None:
+                raise self._stopping  # noqa: TRY301 - refused below, as every other client
+            check_request(headers, clients=len(self._clients), role=role, settings=self._settings)
             await self._converse(websocket, connection, dispatcher=dispatcher, role=role)
         except* CloseConnection as group:
             with contextlib.suppress(ConnectionClosed):
@@ -293,16 +295,6 @@ class Server:
             # A client that takes nothing would keep its buffers, and delay the end of the server.
             connection.abort()
             self._metrics.count_close(websocket.close_code)
-
-    def _check(self, headers: Headers, role: wire.Role | None) -> None:
-        """Check whether a client may connect.
-
-        Raises:
-            CloseConnection: It may not.
-        """
-        if self._stopping is not None:
-            raise self._stopping
-        check_request(headers, clients=len(self._clients), role=role, settings=self._settings)
 
     async def _converse(
         self, websocket: ServerConnection, connection: Connection, *, dispatcher: Dispatcher, role: wire.Role | None
@@ -326,11 +318,7 @@ class Server:
             self._clients.discard(session)
 
     def _admit(self, session: Session, websocket: ServerConnection) -> None:
-        """Give a client its place.
-
-        Raises:
-            CloseConnection: There is none.
-        """
+        """Give a client its place; raises CloseConnection where there is none."""
         if session in self._clients:
             return
         check_places(len(self._clients), self._settings)
@@ -339,7 +327,7 @@ class Server:
             self._limit.settled(websocket.transport.get_extra_info("socket").fileno())
 
     async def _refuse(self, connection: Connection, why: CloseConnection) -> None:
-        """Tell a client without a place why; however many come, they take few sockets, and not for long."""
+        """Close a client without a place with the reason; even many take few sockets, and for a short time."""
         is_crowd = self._refusals >= MAX_REFUSALS
         self._refusals += 1
         try:
@@ -355,7 +343,7 @@ class Server:
 
 
 def _select_subprotocol(connection: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
-    """Agree on ours where it is offered; a client that offers none, or others, is served all the same."""
+    """Agree on ours where it is offered; clients that do not offer it are served, too."""
     del connection
     ours = Subprotocol(wire.SUBPROTOCOL)
     return ours if ours in offered else None

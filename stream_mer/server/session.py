@@ -503,11 +503,7 @@ class Session:
         self._hub.attach(self._outbox, self._subscriptions)
 
     def _require_role(self) -> wire.Role:
-        """Return the client's role.
-
-        Raises:
-            CloseConnection: It has none.
-        """
+        """Return the client's role; raises CloseConnection where it has none."""
         if self._role is None:
             why = "the token is missing or wrong; send the server's token in identify"
             raise CloseConnection(wire.CloseCode.BAD_TOKEN, why)
