@@ -54,8 +54,9 @@ class AudioChunk:
         samples: Mono audio, shape ``[n]``.
         captured_at: Monotonic clock, seconds, when the last of these samples entered the process.
         source: ``live``; or ``stalled`` or ``reconnecting`` where the samples are silence in place of lost audio. A
-            chunk without samples reports this state alone.
+            chunk without samples reports this state alone; ``ended`` stands on such a chunk only.
         clipped_samples: How many samples of the input, of all channels, were clipped.
+        new_source: Name of the source on a chunk without samples: what follows is from another source than before.
     """
 
     start_sample: int
@@ -63,6 +64,7 @@ class AudioChunk:
     captured_at: float = 0.0
     source: SourceState = "live"
     clipped_samples: int = 0
+    new_source: str | None = None
 
     @property
     def end_sample(self) -> int:
