@@ -16,7 +16,7 @@ from importlib import resources
 from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 import msgspec
-from msgspec import Meta, Struct, field
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from stream_mer.errors import ServeError
 from stream_mer.event_json import (  # noqa: F401 - part of the protocol
@@ -46,6 +46,22 @@ from stream_mer.event_json import (  # noqa: F401 - part of the protocol
     WordPart,
     encode,
     kind_of,
+)
+from stream_mer.server.setup_messages import (  # noqa: F401 - likewise
+    Id,
+    InputLevelPart,
+    InputPart,
+    OutputKindPart,
+    OutputPart,
+    PreviewPart,
+    RequestId,
+    Setup,
+    SetupChanges,
+    SetupOutput,
+    SetupPart,
+    SetupStatePart,
+    SetupUpdate,
+    StreamSetupPart,
 )
 from stream_mer.types import MAX_SECONDS, ControlAction, OverrideValues, StreamEvent
 from stream_mer.version import __version__
@@ -85,8 +101,6 @@ class CloseCode(IntEnum):
     TOO_MANY_MESSAGES = 4429
 
 
-Id: TypeAlias = str | int | float | None
-RequestId: TypeAlias = Annotated[Id, Meta(description="Chosen by the client; comes back in `result`.")]
 Role: TypeAlias = Literal["viewer", "operator"]
 Streams: TypeAlias = Annotated[tuple[str, ...], Meta(description="Names of streams; empty for all.")]
 
@@ -182,6 +196,7 @@ class Hello(Message, tag="hello", kw_only=True, frozen=True):
     window_s: Annotated[float, Meta(ge=0.001, le=3600, description="How much audio one frame may know, seconds.")]
     hop_s: Annotated[float, Meta(ge=0.001, le=3600, description="Time between frames, seconds.")]
     limits: LimitsPart
+    can_setup: Annotated[bool, Meta(description="Whether operators may send `setup`.")] = False
 
 
 class Identify(Message, tag="identify", kw_only=True, frozen=True):
@@ -256,11 +271,12 @@ class Control(Message, tag="control", kw_only=True, frozen=True):
 
 
 class Result(Message, tag="result", kw_only=True, frozen=True):
-    """The answer to `subscribe`, `unsubscribe` or `control`."""
+    """The answer to `subscribe`, `unsubscribe`, `control` or `setup`."""
 
     id: RequestId = None
     ok: bool
     error: RefusalPart | None = None
+    setup: Annotated[SetupPart | UnsetType, Meta(description="What a `setup` asked for; left out elsewhere.")] = UNSET
 
 
 class Ping(Message, tag="ping", kw_only=True, frozen=True):
@@ -304,10 +320,12 @@ class Error(Message, tag="error", kw_only=True, frozen=True):
     ] = None
 
 
-ServerMessage: TypeAlias = Hello | Ready | Emotion | Lyrics | Change | Status | Levels | Result | Ping | Pong | Error
+ServerMessage: TypeAlias = (
+    Hello | Ready | Emotion | Lyrics | Change | Status | Levels | Result | Ping | Pong | Error | SetupUpdate
+)
 """Everything that the server sends."""
 
-ClientMessage: TypeAlias = Identify | Subscribe | Unsubscribe | Control | AudioStart | AudioEnd | Ping | Pong
+ClientMessage: TypeAlias = Identify | Subscribe | Unsubscribe | Control | AudioStart | AudioEnd | Ping | Pong | Setup
 """Everything that a client sends; binary messages between ``AudioStart`` and ``AudioEnd`` are audio."""
 
 SERVER_TYPES: tuple[type[Message], ...] = get_args(ServerMessage)
@@ -325,10 +343,28 @@ _CLIENT_TAGS = tuple(map(kind_of, CLIENT_TYPES))
 _TOO_DEEP = "objects and lists are nested too deeply"
 
 
+ANSWERED = frozenset({"setup"})
+"""Requests that are answered where they are malformed; the connection stays open."""
+
+
+class BadRequestError(ServeError):
+    """A malformed request that is to be answered.
+
+    Args:
+        message: What is wrong.
+        request_id: The id of the request.
+    """
+
+    def __init__(self, message: str, request_id: Id) -> None:
+        super().__init__(message)
+        self.request_id = request_id
+
+
 class _Tagged(msgspec.Struct):
-    """Any message, of which only the type is decoded."""
+    """Any message, of which only the type and the id are decoded."""
 
     type: str
+    id: msgspec.Raw = msgspec.Raw(b"null")
 
 
 _tag_decoder = msgspec.json.Decoder(_Tagged)
@@ -338,12 +374,13 @@ def decode_client(data: str | bytes) -> ClientMessage:
     """Decode a message from a client; unknown fields are ignored.
 
     Raises:
+        BadRequestError: It is a request of ``ANSWERED``, and a field is missing or wrong.
         ServeError: It is not JSON, not an object, of unknown type, or has a field of the wrong type.
     """
     try:
         return _client_decoder.decode(data)
     except msgspec.MsgspecError as exc:
-        raise ServeError(_why_bad(data, exc)) from None
+        raise _bad_message(data, exc) from None
     except RecursionError:
         raise ServeError(_TOO_DEEP) from None
 
@@ -366,6 +403,17 @@ def decode_server(data: str | bytes) -> ServerMessage | None:
         raise ServeError(f"the server sent something that is not {PROTOCOL}: {exc}") from None
     except RecursionError:
         raise ServeError(f"the server sent something that is not {PROTOCOL}: {_TOO_DEEP}") from None
+
+
+def _bad_message(data: str | bytes, exc: msgspec.MsgspecError) -> ServeError:
+    why = _why_bad(data, exc)
+    try:
+        tagged = _tag_decoder.decode(data)
+        if tagged.type in ANSWERED:
+            return BadRequestError(why, msgspec.json.decode(tagged.id, type=Id))
+    except (msgspec.MsgspecError, RecursionError):
+        pass
+    return ServeError(why)
 
 
 def _why_bad(data: str | bytes, exc: msgspec.MsgspecError) -> str:

@@ -9,6 +9,7 @@ import logging
 import socket
 import ssl
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from http import HTTPStatus
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, cast
@@ -39,6 +40,7 @@ from stream_mer.server.listener import (
 from stream_mer.server.metrics import Metrics
 from stream_mer.server.outbox import Dispatcher
 from stream_mer.server.session import Senders, ServerInfo, Session, hello
+from stream_mer.server.setup import SetupHandler
 from stream_mer.types import OutputStatistics
 from stream_mer.utils.log_limit import LimitedLog
 
@@ -84,6 +86,7 @@ class Server:
         info: What ``hello`` says of the process.
         inlets: Streams that take audio from clients, by name.
         outputs: Returns the state of the outputs, for the metrics; None where there are none.
+        setup: Carries out what operators set up; None where they cannot.
         guesses: Slows down guessing of tokens; None for one with the real clock.
     """
 
@@ -95,12 +98,14 @@ class Server:
         *,
         inlets: Mapping[str, RemoteSource] | None = None,
         outputs: Callable[[], Sequence[OutputStatistics]] | None = None,
+        setup: SetupHandler | None = None,
         guesses: GuessLimit | None = None,
     ) -> None:
         self._hub = hub
         self._settings = settings or ServeSettings()
         self._senders = Senders(inlets or {}, guarded=self._settings.is_guarded)
-        self._info = info or ServerInfo()
+        self._setup = setup
+        self._info = replace(info or ServerInfo(), can_setup=setup is not None)
         self._metrics = Metrics(hub, outputs=outputs)
         self._pages = Pages(
             is_ready=lambda: hub.has_frames, metrics=self._metrics.text, framed_by=self._settings.frame_origins
@@ -309,6 +314,7 @@ class Server:
             senders=self._senders,
             role_of=lambda shown: self._authenticator.role_of(shown, self._address_of(websocket)),
             admit=lambda: self._admit(session, websocket),
+            setup=self._setup,
         )
         self._sessions[session] = asyncio.current_task()
         try:

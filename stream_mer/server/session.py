@@ -25,6 +25,7 @@ from stream_mer.server.connection import CloseConnection, Connection
 from stream_mer.server.hub import Hub
 from stream_mer.server.messages import decode_client, override_values
 from stream_mer.server.outbox import Dispatcher, Outbox
+from stream_mer.server.setup import SetupHandler, SetupRequests
 from stream_mer.server.subscriptions import DEFAULT_SUBSCRIPTIONS, Rule, SubscriptionSet, grant
 from stream_mer.types import CATEGORIES, CLUSTERS, ControlCommand
 from stream_mer.version import __version__
@@ -168,11 +169,13 @@ class ServerInfo:
     Attributes:
         window_s: Length of the audio that one frame is computed from, seconds.
         hop_s: Time between frames, seconds.
+        can_setup: Whether operators can set it up while it runs.
         name: Name and version of the server.
     """
 
     window_s: float = WindowSettings().context_s
     hop_s: float = WindowSettings().hop_s
+    can_setup: bool = False
     name: str = f"stream-mer/{__version__}"
 
 
@@ -190,6 +193,7 @@ def hello(hub: EventHub, settings: ServeSettings, info: ServerInfo) -> wire.Hell
         window_s=info.window_s,
         hop_s=info.hop_s,
         limits=wire.LimitsPart(**{name: getattr(settings, name) for name in wire.LimitsPart.__struct_fields__}),
+        can_setup=info.can_setup,
     )
 
 
@@ -233,6 +237,7 @@ class Session:
         role_of: Returns the role that a token proves, once guessing allows it to be checked, or None; raises
             CloseConnection where that would take too long.
         admit: Gives the client one of the places, once it has a role; raises CloseConnection where none is free.
+        setup: Carries out what operators set up; None where they cannot.
     """
 
     def __init__(
@@ -247,6 +252,7 @@ class Session:
         senders: Senders,
         role_of: Callable[[str], Awaitable[wire.Role | None]],
         admit: Callable[[], None],
+        setup: SetupHandler | None = None,
     ) -> None:
         loop = asyncio.get_running_loop()
         self._client_id = secrets.token_hex(4)
@@ -271,6 +277,9 @@ class Session:
         self._alarm: asyncio.TimerHandle | None = None
         self._end: asyncio.Future[CloseConnection] = loop.create_future()
         self._ingest = Ingest(senders, report=self._answer)
+        self._setup = setup
+        self._requests: SetupRequests | None = None  # once there was one
+        self._tasks: asyncio.TaskGroup | None = None
         self._texts = RateLimit(settings.max_messages_per_s)
         self._audio = RateLimit(settings.max_audio_messages_per_s)
 
@@ -308,6 +317,7 @@ class Session:
         )
         try:
             async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
                 tasks.create_task(self._write_when_blocked())
                 tasks.create_task(self._read())
                 raise await self._end
@@ -367,9 +377,17 @@ class Session:
                 answers = self._take_audio(data)
             else:
                 self._texts.count(now)
-                answers = await self._handle(self._decode(data))
+                answers = await self._handle_text(data)
             if answers:  # they are never dropped, so a client that does not read them has to wait
                 await self._is_flushed.wait()
+
+    async def _handle_text(self, data: str) -> bool:
+        try:
+            message = self._decode(data)
+        except wire.BadRequestError as exc:
+            self._answer_request(exc.request_id, wire.CloseCode.BAD_MESSAGE, str(exc))
+            return True
+        return await self._handle(message)
 
     def _decode(self, data: str) -> wire.ClientMessage:
         size, limit = len(data.encode()), self._settings.max_message_bytes
@@ -378,6 +396,8 @@ class Session:
             raise CloseConnection(wire.CloseCode.BAD_MESSAGE, why)
         try:
             return decode_client(data)
+        except wire.BadRequestError:
+            raise
         except ServeError as exc:
             raise CloseConnection(wire.CloseCode.BAD_MESSAGE, str(exc)) from None
 
@@ -393,6 +413,8 @@ class Session:
                 self._change_subscriptions(message.id, Rule.of(message))
             case wire.Control():
                 self._control(message)
+            case wire.Setup():
+                return self._set_up(message)
             case wire.Ping():
                 self._answer(wire.Pong(id=message.id, t=message.t))
             case wire.AudioStart():
@@ -470,6 +492,31 @@ class Session:
             self._answer_request(message.id)
             override = override_values(message.override)
             self._hub.control(ControlCommand(action=message.action, streams=message.streams, override=override))
+
+    def _set_up(self, message: wire.Setup) -> bool:
+        """Pass a request on; return whether it was refused."""
+        if self._require_role() != "operator":
+            why = "only operators may set up the server; identify as one"
+            self._answer_request(message.id, wire.CloseCode.FORBIDDEN, why)
+        elif self._setup is None:
+            why = "this server cannot be set up while it runs"
+            self._answer_request(message.id, wire.CloseCode.BAD_MESSAGE, why)
+        elif not self._setup_requests(self._setup).put(message):
+            why = "too many requests wait; ask again when some are answered"
+            self._answer_request(message.id, wire.CloseCode.TOO_MANY_MESSAGES, why)
+        else:
+            logger.info("client %s: setup %s", self._client_id, message.action)
+            return False
+        return True
+
+    def _setup_requests(self, handler: SetupHandler) -> SetupRequests:
+        if self._requests is None:
+            assert self._tasks is not None  # noqa: S101 - a client talks inside the group
+            self._requests = SetupRequests(
+                handler, answer=self._answer, is_blocked=lambda: self._outbox.unsent is not None
+            )
+            self._tasks.create_task(self._requests.run())
+        return self._requests
 
     def _start_audio(self, message: wire.AudioStart) -> bool:
         """Begin to take audio; return whether an error was sent instead."""
