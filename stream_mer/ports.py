@@ -125,6 +125,10 @@ class EventHub(Protocol):
         """
         ...
 
+    def unsubscribe(self, on_event: OnEvent) -> None:
+        """Call a function of ``subscribe`` no more; idempotent."""
+        ...
+
     def control(self, command: ControlCommand) -> None:
         """Carry out an operator's command; unknown streams are ignored. From any thread."""
         ...

@@ -392,6 +392,8 @@ class OutputStatistics:
         sent: Packets sent so far.
         errors: How often it had to be opened again.
         skipped: Calls left out because the one before took too long.
+        last_error: Why it had to be opened again the last time; empty if it never had.
+        testing: Whether a test pattern is sent in place of the values.
     """
 
     name: str
@@ -400,3 +402,5 @@ class OutputStatistics:
     sent: int = 0
     errors: int = 0
     skipped: int = 0
+    last_error: str = ""
+    testing: bool = False

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from stream_mer.errors import StreamMerError
-from stream_mer.outputs.values import ShowState, ShowValues
+from stream_mer.errors import SettingError, StreamMerError
+from stream_mer.outputs.values import TEST_S, ShowState, ShowValues, pattern_values
 from stream_mer.ports import EventHub
 from stream_mer.types import OutputStatistics
 
@@ -83,7 +83,7 @@ class ShowOutput(Protocol):
 
 
 class ShowRunner:
-    """Follows the hub and sends to outputs, from ``start`` to ``stop``.
+    """Follows the hub and sends to outputs, from ``start`` to ``stop``. Outputs come and go at any time.
 
     Args:
         outputs: The outputs.
@@ -97,24 +97,86 @@ class ShowRunner:
     def __init__(
         self, outputs: Sequence[ShowOutput], *, spread: bool = True, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        for output in outputs:
-            if not 0 < output.rate_hz <= MAX_RATE_HZ:
-                raise ValueError(f"{output.name}: a rate is above 0 and at most {MAX_RATE_HZ:g}, not {output.rate_hz}")
         self._clock = clock
+        self._lock = threading.Lock()  # guards the list and the hub
+        self._hub: EventHub | None = None
         self._drivers = [_Driver(output, spread=spread, clock=clock) for output in outputs]
 
     def start(self, hub: EventHub) -> None:
         """Begin to send what the hub publishes from now on; once."""
-        for driver in self._drivers:
-            hub.subscribe(driver.state.on_event, levels=driver.output.wants_levels)
-            driver.thread.start()
+        with self._lock:
+            self._hub = hub
+            for driver in self._drivers:
+                driver.start(hub)
 
     def stop(self) -> None:
         """Let every output finish, for at most ``FINISH_WITHIN_S``; idempotent."""
-        for driver in self._drivers:
+        with self._lock:
+            self._hub = None
+            drivers = list(self._drivers)
+        self._end(drivers)
+
+    def add(self, output: ShowOutput, *, spread: bool = True) -> None:
+        """Send to another output from now on.
+
+        Args:
+            output: What is sent to.
+            spread: As of the class.
+
+        Raises:
+            SettingError: It drives what another one drives already.
+        """
+        driver = _Driver(output, spread=spread, clock=self._clock)
+        with self._lock:
+            for other in self._drivers:
+                both = sorted(other.output.claims & output.claims)
+                if both:
+                    raise SettingError(f"{both[0]} is driven by {other.output.name} already, and only one can")
+            self._drivers.append(driver)
+            if self._hub is not None:
+                driver.start(self._hub)
+
+    def remove(self, output: ShowOutput) -> None:
+        """Let an output finish, and send to it no more; waits for that. Idempotent."""
+        with self._lock:
+            gone = [driver for driver in self._drivers if driver.output is output]
+            self._drivers = [driver for driver in self._drivers if driver.output is not output]
+            for driver in gone:
+                if self._hub is not None:
+                    self._hub.unsubscribe(driver.state.on_event)
+        self._end(gone)
+
+    def test(self, output: ShowOutput) -> None:
+        """Send a test pattern to an output for ``values.TEST_S`` in place of its values.
+
+        Raises:
+            SettingError: It cannot be sent to now, or a blackout is on.
+        """
+        for driver in self._of(output):
+            driver.test()
+
+    def set_spread(self, stream: str, *, spread: bool) -> None:
+        """Change ``spread`` for the outputs that follow a stream."""
+        with self._lock:
+            drivers = list(self._drivers)
+        for driver in drivers:
+            if driver.state.stream in (stream, None):
+                driver.state.set_spread(spread)
+
+    def statistics_of(self, output: ShowOutput) -> OutputStatistics:
+        """Return state and counts of one output; from any thread."""
+        found = self._of(output)
+        return found[0].statistics if found else OutputStatistics(name=output.name)
+
+    def _of(self, output: ShowOutput) -> list[_Driver]:
+        with self._lock:
+            return [driver for driver in self._drivers if driver.output is output]
+
+    def _end(self, drivers: Sequence[_Driver]) -> None:
+        for driver in drivers:
             driver.ending.set()
         deadline = self._clock() + FINISH_WITHIN_S
-        for driver in self._drivers:
+        for driver in drivers:
             if driver.thread.ident is not None:
                 driver.thread.join(max(0.0, deadline - self._clock()))
             if driver.thread.is_alive():
@@ -122,23 +184,55 @@ class ShowRunner:
 
     def statistics(self) -> tuple[OutputStatistics, ...]:
         """Return state and counts of each output; from any thread."""
-        return tuple(driver.statistics for driver in self._drivers)
+        with self._lock:
+            return tuple(driver.statistics for driver in self._drivers)
 
 
 class _Driver:
     """One output and its thread."""
 
     def __init__(self, output: ShowOutput, *, spread: bool, clock: Callable[[], float]) -> None:
+        if not 0 < output.rate_hz <= MAX_RATE_HZ:
+            raise ValueError(f"{output.name}: a rate is above 0 and at most {MAX_RATE_HZ:g}, not {output.rate_hz}")
         self.output = output
         self.state = ShowState(output.stream, clock=clock, spread=spread)
-        self.statistics = OutputStatistics(name=output.name, stream=output.stream or "")
         self.ending = threading.Event()
         # A daemon: an output that hangs in the network must not keep the process from ending.
         self.thread = threading.Thread(target=self._run, name=f"show {output.name}", daemon=True)
+        self._statistics = OutputStatistics(name=output.name, stream=output.stream or "")
         self._clock = clock
         self._backoff = Backoff()
         self._worked_since: float | None = None
         self._failure_logged = False
+        self._test_began_at = float("-inf")
+
+    @property
+    def statistics(self) -> OutputStatistics:
+        """State and counts; from any thread."""
+        return replace(self._statistics, testing=self._is_testing())
+
+    def start(self, hub: EventHub) -> None:
+        """Begin to send; once."""
+        hub.subscribe(self.state.on_event, levels=self.output.wants_levels)
+        self.thread.start()
+
+    def test(self) -> None:
+        """Send a test pattern; see ``ShowRunner.test``."""
+        if not self._statistics.up:
+            reason = self._statistics.last_error or "nothing was sent to it yet"
+            raise SettingError(f"{self.output.name} cannot be tested: {reason}")
+        if self.state.values().hold == "blackout":
+            raise SettingError("a blackout is on: end it, then test")
+        self._test_began_at = self._clock()
+
+    def _is_testing(self) -> bool:
+        return self._clock() - self._test_began_at < TEST_S
+
+    def _values(self) -> ShowValues:
+        live = self.state.values()
+        if not self._is_testing() or live.hold == "blackout":
+            return live
+        return pattern_values(self._clock() - self._test_began_at, live)
 
     def _run(self) -> None:
         while not self.ending.is_set():
@@ -154,9 +248,9 @@ class _Driver:
         try:
             self.output.open()
             ticks = Ticks(self.output.rate_hz, start=self._clock())
-            skipped_before = self.statistics.skipped
+            skipped_before = self._statistics.skipped
             while not self.ending.wait(max(0.0, ticks.after(self._clock()) - self._clock())):
-                sent = self.output.send(self._clock(), self.state.values())
+                sent = self.output.send(self._clock(), self._values())
                 self._succeed(sent, skipped=skipped_before + ticks.skipped)
             if self._worked_since is not None:
                 self.output.finish()
@@ -164,7 +258,7 @@ class _Driver:
             self.output.close()
 
     def _succeed(self, sent: int, *, skipped: int) -> None:
-        self.statistics = replace(self.statistics, up=True, sent=self.statistics.sent + sent, skipped=skipped)
+        self._statistics = replace(self._statistics, up=True, sent=self._statistics.sent + sent, skipped=skipped)
         if self._worked_since is None:
             self._worked_since = self._clock()
             # Same level as the failure, so that a log that shows the failure shows its end.
@@ -173,7 +267,9 @@ class _Driver:
 
     def _fail(self, error: Exception) -> float:
         """Count a failure and log the first one; return how long to wait, seconds."""
-        self.statistics = replace(self.statistics, up=False, errors=self.statistics.errors + 1)
+        self._statistics = replace(
+            self._statistics, up=False, errors=self._statistics.errors + 1, last_error=_reason(error)
+        )
         worked_s = 0.0 if self._worked_since is None else self._clock() - self._worked_since
         self._worked_since = None
         expected = isinstance(error, OSError | StreamMerError)

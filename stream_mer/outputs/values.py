@@ -83,6 +83,15 @@ class ShowState:
         self._source: SourceState = "live"
         self._spread: Spread | None = None
 
+    @property
+    def stream(self) -> str | None:
+        """The stream that is followed; None before the first one has published."""
+        return self._stream
+
+    def set_spread(self, spread: bool) -> None:  # noqa: FBT001 - its only argument
+        """Map the frames from now on to the raters' range, or leave them as they are."""
+        self._wants_spread = spread
+
     def on_event(self, stream: str, event: StreamEvent) -> None:
         """Take an event; those of other streams are ignored. From any thread."""
         with self._lock:
@@ -130,6 +139,39 @@ class ShowState:
             case StreamStatus():
                 self._source = event.source
                 self._spread = event.spread or self._spread
+
+
+TEST_POINTS = (("happy", 0.8, 0.8), ("angry", -0.8, 0.8), ("sad", -0.8, -0.8), ("relaxed", 0.8, -0.8))
+"""What a test pattern shows, one after the other: a category, with valence and arousal in its quadrant."""
+
+TEST_STEP_S = 0.5
+TEST_S = len(TEST_POINTS) * TEST_STEP_S
+"""Duration of a test pattern, seconds."""
+
+
+def pattern_values(elapsed_s: float, live: ShowValues) -> ShowValues:
+    """Return the values of a test pattern: round the four quadrants, with an onset at each. No cue is fired.
+
+    Args:
+        elapsed_s: Seconds since it began, 0..``TEST_S``.
+        live: The values of the stream; what an operator holds stays held.
+    """
+    step, into_s = divmod(elapsed_s, TEST_STEP_S)
+    category, valence, arousal = TEST_POINTS[min(int(step), len(TEST_POINTS) - 1)]
+    fades = 1.0 - into_s / TEST_STEP_S
+    return replace(
+        live,
+        valence=valence,
+        arousal=arousal,
+        confidence=1.0,
+        probs={name: float(name == category) for name in CATEGORIES},
+        category=category,
+        rms_db=-6.0 - 12.0 * (1.0 - fades),
+        peak_db=-3.0 - 12.0 * (1.0 - fades),
+        onset=fades,
+        line=f"test: {category}",
+        alive=True,
+    )
 
 
 def spread_point(frame: EmotionFrame, spread: Spread | None) -> tuple[float, float]:

@@ -14,6 +14,7 @@ import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from stream_mer.config import HISTORY_MESSAGES
 from stream_mer.event_json import MessageEncoder, encode, kind_of
@@ -259,6 +260,12 @@ class StreamSink:
     publish: Callable[[StreamEvent], None]
 
 
+class _EventSubscriber(NamedTuple):
+    on_event: OnEvent
+    on_remove: OnRemove | None
+    levels: bool
+
+
 class Hub:
     """Joins the streams of this process to its clients, and keeps the last messages of each stream and kind.
 
@@ -278,7 +285,7 @@ class Hub:
     ) -> None:
         self.session = secrets.token_hex(4)
         self._clock = clock
-        self._event_subscribers: list[tuple[OnEvent, OnRemove | None]] = []
+        self._event_subscribers: list[_EventSubscriber] = []
         self._failures = LimitedLog(logger, clock=clock)
         self._had_frames = False
         self._levels_subscribed = False
@@ -324,8 +331,14 @@ class Hub:
             on_remove: Called with the name of each stream that is removed, after its last event.
         """
         with self._lock:
-            self._event_subscribers.append((on_event, on_remove))
+            self._event_subscribers.append(_EventSubscriber(on_event, on_remove, levels))
             self._levels_subscribed = self._levels_subscribed or levels
+
+    def unsubscribe(self, on_event: OnEvent) -> None:
+        """Call a function of ``subscribe`` no more; idempotent."""
+        with self._lock:
+            self._event_subscribers = [one for one in self._event_subscribers if one.on_event != on_event]
+            self._levels_subscribed = any(one.levels for one in self._event_subscribers)
 
     def sink(self, stream: str) -> EventSink:
         """Return the sink of a stream, to be used from any thread; the stream is added if it is new."""
@@ -349,9 +362,9 @@ class Hub:
             for by_stream in (self._published, self._subscribers):
                 for key in [key for key in by_stream if key[0] == stream]:
                     del by_stream[key]
-            for _, on_remove in self._event_subscribers:
-                if on_remove is not None:
-                    on_remove(stream)
+            for subscriber in self._event_subscribers:
+                if subscriber.on_remove is not None:
+                    subscriber.on_remove(stream)
 
     def shown(self, stream: str) -> EmotionFrame | None:
         """Return the newest published frame of a stream; None before the first."""
@@ -471,7 +484,8 @@ class Hub:
                 continue
             for outbox, interval_s in subscribers:
                 outbox.put(queued, interval_s=interval_s)
-        for on_event, _ in self._event_subscribers:
+        for subscriber in self._event_subscribers:
+            on_event = subscriber.on_event
             try:
                 on_event(stream, event)
             except Exception as exc:  # must not become the failure of the stream

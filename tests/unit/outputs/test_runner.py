@@ -12,10 +12,12 @@ from helpers import wait_for
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_mer.outputs import runner
+from stream_mer.errors import SettingError
+from stream_mer.outputs import runner, values
 from stream_mer.outputs.runner import Backoff, ShowRunner, Ticks
 from stream_mer.server.hub import Hub
-from tools.examples import FRAME, LEVELS
+from stream_mer.types import ControlCommand, Spread
+from tools.examples import FRAME, LEVELS, STATUS
 
 PATIENCE_S = 60.0
 
@@ -25,6 +27,7 @@ class Recorder:
 
     def __init__(self, name="recorder", *, stream="main", rate_hz=50.0, wants_levels=False):
         self.name, self.stream, self.rate_hz, self.wants_levels = name, stream, rate_hz, wants_levels
+        self.claims = frozenset()
         self.calls: list[str] = []
         self.values = []
         self.times: list[float] = []
@@ -226,3 +229,80 @@ def test_waits_double_up_to_the_longest_and_begin_anew_after_a_calm_time():
     assert [backoff.failed(0.0) for _ in range(5)] == [0.5, 1.0, 2.0, 3.0, 3.0]
     assert backoff.failed(9.0) == 3.0, "it works for moments only"
     assert [backoff.failed(10.0), backoff.failed(0.0)] == [0.5, 1.0]
+
+
+def test_outputs_come_and_go_while_the_others_are_sent_to(hub):
+    first, second = Recorder("first"), Recorder("second", wants_levels=True)
+    with running(hub, first) as show:
+        hub.sink("main").publish(FRAME)
+        wait_for(lambda: first.values)
+        show.add(second)
+        hub.sink("main").publish(FRAME)
+        wait_for(lambda: second.values and second.values[-1].alive)
+        assert hub.is_wanted("main", "levels")
+        show.remove(second)
+        assert second.calls[-2:] == ["finish", "close"]
+        assert not hub.is_wanted("main", "levels")
+        n = len(first.values)
+        wait_for(lambda: len(first.values) > n)
+        assert [one.name for one in show.statistics()] == ["first"]
+
+
+def test_an_output_that_drives_what_another_one_drives_is_refused(hub):
+    first, second = Recorder("first"), Recorder("second")
+    first.claims = second.claims = frozenset({"universe 1"})
+    with running(hub, first) as show:
+        with pytest.raises(SettingError, match="universe 1 is driven by first"):
+            show.add(second)
+        assert [one.name for one in show.statistics()] == ["first"]
+        show.remove(first)
+        show.add(second)
+        wait_for(lambda: second.values)
+        show.remove(second)
+
+
+def test_a_test_pattern_shows_every_quadrant_and_then_the_values_again(hub, monkeypatch):
+    monkeypatch.setattr(runner, "TEST_S", 0.4)
+    monkeypatch.setattr(values, "TEST_STEP_S", 0.1)
+    output = Recorder()
+    with running(hub, output) as show:
+        hub.sink("main").publish(FRAME)
+        wait_for(lambda: output.values and output.values[-1].alive)
+        show.test(output)
+        assert show.statistics_of(output).testing
+        wait_for(lambda: not show.statistics_of(output).testing)
+        n = len(output.values)
+        wait_for(lambda: len(output.values) > n + 1)
+    shown = [one.category for one in output.values if one.line.startswith("test: ")]
+    assert list(dict.fromkeys(shown)) == ["happy", "angry", "sad", "relaxed"]
+    assert {one.changes for one in output.values} == {0}, "a test fires no cue"
+    assert output.values[-1].valence == FRAME.valence
+
+
+def test_what_cannot_be_sent_to_is_not_tested_and_a_blackout_stays_dark(hub):
+    output = Recorder()
+    output.trouble = OSError(101, "Network is unreachable")
+    with running(hub, output) as show:
+        wait_for(lambda: show.statistics_of(output).last_error)
+        with pytest.raises(SettingError, match="Network is unreachable"):
+            show.test(output)
+        output.trouble = None
+        wait_for(lambda: show.statistics_of(output).up)
+        hub.sink("main").publish(FRAME)
+        hub.control(ControlCommand(action="blackout"))
+        wait_for(lambda: output.values[-1].hold == "blackout")
+        with pytest.raises(SettingError, match="blackout"):
+            show.test(output)
+
+
+def test_the_spread_of_a_stream_can_change(hub):
+    output = Recorder()
+    spread = Spread(valence=((-1.0, -1.0), (0.0, 0.5), (1.0, 1.0)))
+    with running(hub, output) as show:
+        hub.sink("main").publish(replace(STATUS, spread=spread))
+        hub.sink("main").publish(FRAME)
+        wait_for(lambda: output.values[-1].alive)
+        assert output.values[-1].valence > FRAME.valence
+        show.set_spread("main", spread=False)
+        hub.sink("main").publish(FRAME)
+        wait_for(lambda: output.values[-1].valence == FRAME.valence)
