@@ -139,6 +139,7 @@ def examples() -> dict[str, wire.Message]:
         "status": status,
         "levels": levels,
         **_requests(),
+        **_setup(),
         "audio.start": wire.AudioStart(stream=STREAM, format="s16le", rate_hz=48_000, channels=2),
         "audio.end": wire.AudioEnd(),
         "ping": wire.Ping(id=1, t=1234.5),
@@ -146,7 +147,7 @@ def examples() -> dict[str, wire.Message]:
         "error": wire.Error(
             code=wire.CloseCode.BAD_MESSAGE,
             message='"sing" is not a message that clients send; '
-            "send one of identify, subscribe, unsubscribe, control, audio.start, audio.end, ping, pong",
+            "send one of identify, subscribe, unsubscribe, control, audio.start, audio.end, ping, pong, setup",
             fatal=True,
         ),
         "summary": summary_message("song.mp3", **asdict(SUMMARY)),
@@ -167,6 +168,67 @@ def _requests() -> dict[str, wire.Message]:
             error=wire.RefusalPart(
                 code=wire.CloseCode.FORBIDDEN, message="only operators may control; identify as one"
             ),
+        ),
+    }
+
+
+def _setup() -> dict[str, wire.Message]:
+    """An operator changes a stream, and what all operators get afterwards."""
+    stream = wire.StreamSetupPart(
+        name=STREAM,
+        source="mic:USB Audio CODEC",
+        kind="mic",
+        device="USB Audio CODEC",
+        channels="3,4",
+        gain_db=6.0,
+        track=None,
+        loop=False,
+        lyrics="recognise",
+        languages=("en",),
+        hop_s=0.25,
+        attack_s=0.3,
+        release_s=1.5,
+        dwell_s=4.0,
+        hysteresis=0.1,
+        min_confidence=0.4,
+        spread=True,
+    )
+    output = wire.OutputPart(
+        id="o1",
+        kind="osc",
+        spec="resolume@192.168.1.5",
+        name="osc resolume at 192.168.1.5:7000",
+        stream=STREAM,
+        up=True,
+        sent=1234,
+        refused=0,
+        skipped=0,
+        last_error=None,
+    )
+    return {
+        "setup": wire.Setup(
+            id=4,
+            action="apply",
+            stream=STREAM,
+            changes=wire.SetupChanges(source="mic:USB Audio CODEC", channels="3,4", gain_db=6.0, hop_s=0.25),
+        ),
+        "setup.update": wire.SetupUpdate(
+            state=wire.SetupStatePart(
+                can_save=True,
+                path="/home/vj/.config/stream_mer/config.toml",
+                dirty=True,
+                can_undo=True,
+                streams=(stream,),
+                ranges={"hop_s": (0.1, 2.0)},
+                languages=("de", "en", "fr"),
+                output_kinds=(
+                    wire.OutputKindPart(kind="osc", title="OSC", presets=("resolume",), hint="PRESET@HOST:PORT"),
+                ),
+                outputs=(output,),
+                addresses=("http://192.168.1.20:8765/",),
+                qr_svg=None,
+                first_start=False,
+            )
         ),
     }
 

@@ -41,10 +41,10 @@ RANGES: dict[str, tuple[float, float]] = {
 MAX_WATCH_S = 60.0
 """Longest time of one ``watch_inputs``, seconds."""
 
-Text: TypeAlias = Annotated[str, Meta(min_length=1, max_length=2000)]
-ShortText: TypeAlias = Annotated[str, Meta(min_length=1, max_length=200)]
+Text: TypeAlias = Annotated[str, Meta(max_length=2000)]
+ShortText: TypeAlias = Annotated[str, Meta(max_length=200)]
 Count: TypeAlias = Annotated[int, Meta(ge=0)]
-Language: TypeAlias = Annotated[str, Meta(pattern="^[a-z]{2,3}$", description="ISO 639-1 code.")]
+Language: TypeAlias = Annotated[str, Meta(max_length=8, description="ISO 639-1 code.")]
 
 
 class SetupChanges(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
