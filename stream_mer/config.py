@@ -47,6 +47,15 @@ _SERVE_RANGES = {
 DEFAULT_LEASE_S = 1.2
 """NATS removes expired leases four times a second: others may take over after at most 1.45 s."""
 
+_LANGUAGE_CODES = (
+    "af am ar as az ba be bg bn bo br bs ca cs cy da de el en es et eu fa fi fo fr gl gu ha haw he hi hr ht hu hy id "
+    "is it ja jw ka kk km kn ko la lb ln lo lt lv mg mi mk ml mn mr ms mt my ne nl nn no oc pa pl ps pt ro ru sa sd si "
+    "sk sl sn so sq sr su sv sw ta te tg th tk tl tr tt uk ur uz vi yi yo yue zh"
+)
+
+LANGUAGES: tuple[str, ...] = tuple(_LANGUAGE_CODES.split())
+"""ISO 639 codes of the languages that multilingual Whisper models know."""
+
 LyricsMode: TypeAlias = Literal["recognise", "known", "off"]
 
 
@@ -118,6 +127,7 @@ class LyricsSettings:
         cpu_threads: Threads that one decode may use, at least 1.
         allow_download: Whether weights that are not on this machine may be downloaded.
         vocal_gate: Whether the recogniser gets only passages with vocals; else everything but silence.
+        languages: The languages that may be sung, of ``LANGUAGES``; empty for all of them.
     """
 
     mode: LyricsMode = "recognise"
@@ -128,10 +138,14 @@ class LyricsSettings:
     cpu_threads: int = 2
     allow_download: bool = True
     vocal_gate: bool = True
+    languages: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         known = self.device in {"cpu", "cuda", "auto"}
         _require(known, f"the device of the recogniser must be cpu or cuda, not {brief(repr(self.device))}")
+        for language in self.languages:
+            hint = "give a code of ISO 639-1, such as en, fr or ja"
+            _require(language in LANGUAGES, f"the recogniser knows no language {brief(repr(language))}: {hint}")
         _require(self.cpu_threads >= 1, f"the recogniser needs at least 1 thread, not {self.cpu_threads}")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypedDict
@@ -14,14 +14,14 @@ import torch
 
 from stream_mer.audio.level_meter import LevelMeter
 from stream_mer.audio.windowing import Windower
-from stream_mer.config import EngineSettings
+from stream_mer.config import EngineSettings, LyricsMode, SmoothingSettings
 from stream_mer.emotion.checkpoint import find_model
 from stream_mer.emotion.predictor import EmotionPredictor
 from stream_mer.emotion.smoothing import Smoother
 from stream_mer.errors import SourceError
 from stream_mer.lyrics.feeds import LyricsOpener
 from stream_mer.lyrics.files import is_lyrics_file, words_duration_s
-from stream_mer.pipeline import Pipeline, SyncStream
+from stream_mer.pipeline import Pipeline, Reopener, SyncStream
 from stream_mer.ports import AudioSource, EmotionStream, EventSink, LyricFeed
 from stream_mer.sources.decoding import load_decoder
 from stream_mer.sources.file import (
@@ -137,6 +137,7 @@ class Engine:
         lyrics: Path | None = None,
         levels_wanted: Callable[[], bool] | None = None,
         words_alone: bool = False,
+        reopen: Reopener | None = None,
     ) -> Pipeline:
         """Build a stream that runs in threads.
 
@@ -148,26 +149,37 @@ class Engine:
             lyrics: A file with the lyrics of this stream, instead of what the settings say.
             levels_wanted: Returns whether a subscriber needs ``InputLevels`` now; None for never.
             words_alone: The source is silent, and only the lyrics of the file count.
+            reopen: As of ``Pipeline``.
 
         Raises:
             LyricsError: The lyrics file cannot be used.
             SettingError: The encoding of lyrics files is unknown.
         """
         recognises = self.settings.lyrics.mode == "recognise" and lyrics is None
-        chunker = HopChunker(
-            hop_samples=self.settings.window.hop_samples,
-            longest_samples=LYRICS_CHUNK_SAMPLES if recognises else COARSE_CHUNK_SAMPLES,
-            fine=levels_wanted or (lambda: False),
-        )
-        set_chunker(source, chunker)
+        hop_samples = self.settings.window.hop_samples
+        set_chunker(source, chunker(hop_samples=hop_samples, recognises=recognises, levels_wanted=levels_wanted))
         calibration = self._models.predictor.checkpoint.calibration
         return Pipeline(
             source=source,
             sink=sink,
             measure_levels=None if levels_wanted is None else LevelMeter(wanted=levels_wanted).feed,
             spread=Spread(valence=calibration.valence_spread, arousal=calibration.arousal_spread),
+            reopen=reopen,
             **self._parts(in_real_time=in_real_time, lyrics=lyrics, words_alone=words_alone),
         )
+
+    @property
+    def smoothing(self) -> SmoothingSettings:
+        """How streams are smoothed at first."""
+        return self._smoothing
+
+    def open_emotion(self) -> EmotionStream:
+        """Open the joint model's stream for audio that continues nothing."""
+        return self._models.predictor.open_stream(self.settings.window)
+
+    def open_lyrics(self, mode: LyricsMode, languages: Sequence[str]) -> LyricFeed:
+        """Open the lyrics of a stream in real time; see ``LyricsOpener.open``."""
+        return self._models.lyrics.open(live=True, mode=mode, languages=languages)
 
     def stream(self, *, in_real_time: bool, lyrics: Path | None = None) -> SyncStream:
         """Build a stream that its caller feeds; arguments and errors as for ``pipeline``."""
@@ -208,3 +220,18 @@ class Engine:
             smoother=Smoother(self._smoothing),
             words_alone=words_alone,
         )
+
+
+def chunker(*, hop_samples: int, recognises: bool, levels_wanted: Callable[[], bool] | None) -> HopChunker:
+    """Return where stored audio is cut.
+
+    Args:
+        hop_samples: Hop of the frames.
+        recognises: Whether lyrics are recognised.
+        levels_wanted: As of ``Engine.pipeline``.
+    """
+    return HopChunker(
+        hop_samples=hop_samples,
+        longest_samples=LYRICS_CHUNK_SAMPLES if recognises else COARSE_CHUNK_SAMPLES,
+        fine=levels_wanted or (lambda: False),
+    )

@@ -20,12 +20,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
 from stream_mer.audio.audio_state import REASONS, SILENCE, SILENCE_DBFS, has_emotion, is_silent, without_emotion
 from stream_mer.audio.levels import dbfs
 from stream_mer.audio.windowing import GapFiller, Windower
+from stream_mer.config import SmoothingSettings
 from stream_mer.emotion.smoothing import Smoother
 from stream_mer.ports import AudioSource, EmotionStream, EventSink, LyricFeed
 from stream_mer.types import (
@@ -43,7 +45,7 @@ from stream_mer.types import (
     Window,
     seconds,
 )
-from stream_mer.utils.mailbox import Mailbox, MailboxClosed
+from stream_mer.utils.mailbox import Mailbox, MailboxClosed, WhenFull
 
 log = logging.getLogger(__name__)
 
@@ -74,10 +76,14 @@ LAG_STEP_S = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PendingWindow:
-    """A window on its way to the model, with the lyrics that were known when it was cut."""
+    """A window on its way to the model, with the lyrics that were known when it was cut.
+
+    ``emotion`` computes it; another one than before begins with another source.
+    """
 
     window: Window
     lyrics: LyricState
+    emotion: EmotionStream
     cut_at: float
 
 
@@ -95,12 +101,16 @@ class ChunkProcessor:
     Args:
         windower: Cuts the audio.
         lyrics: Gets the same audio.
+        emotion: The joint model's stream, for the windows.
     """
 
-    def __init__(self, windower: Windower, lyrics: LyricFeed) -> None:
+    def __init__(self, windower: Windower, lyrics: LyricFeed, emotion: EmotionStream) -> None:
         self._gap_filler = GapFiller(windower.settings)
         self._windower = windower
-        self._lyrics = lyrics
+        self._emotion = emotion
+        self._next_segment = 0
+        self._segments_before = 0  # lines of former feeds
+        self.lyrics = lyrics
 
     def process(self, chunk: AudioChunk) -> Iterator[PendingWindow | PendingLine]:
         """Take the next audio; yield what it completes.
@@ -108,7 +118,7 @@ class ChunkProcessor:
         Raises:
             SourceError: The chunk starts before the end of the one before it.
         """
-        hop_samples = self._windower.settings.hop_samples
+        hop_samples = self._windower.hop_samples
         for run in self._gap_filler.fill(chunk):
             start = run.start_sample
             while start < run.end_sample:  # to the next cut at most, so that a window's lyrics are never newer than it
@@ -119,43 +129,56 @@ class ChunkProcessor:
 
     def finish(self) -> Iterator[PendingWindow | PendingLine]:
         """The audio ended: yield the last lines, and the tail that is shorter than a hop."""
-        self._lyrics.finish()
+        self.lyrics.finish()
         yield from self._lines(known_at=AT_END)
         tail = self._windower.finish()
         if tail is not None:
             yield self._pending(tail)
 
+    def restart(self, emotion: EmotionStream) -> None:
+        """Begin a new context with the next audio, which is from another source; the clock goes on."""
+        self._windower.restart()
+        self._emotion = emotion
+
+    def set_hop(self, hop_samples: int) -> None:
+        """Cut the windows at another hop from now on."""
+        self._gap_filler.set_hop(hop_samples)
+        self._windower.set_hop(hop_samples)
+
+    def set_lyrics(self, lyrics: LyricFeed) -> Iterator[PendingLine]:
+        """Give the audio to another feed from now on; yield the last lines of the former one, which may be closed."""
+        self.lyrics.finish()
+        yield from self._lines(known_at=0)
+        self.lyrics, self._segments_before = lyrics, self._next_segment
+
     def _process_hop(self, chunk: AudioChunk) -> Iterator[PendingWindow | PendingLine]:
-        self._lyrics.feed(chunk)
+        self.lyrics.feed(chunk)
         yield from self._lines(known_at=chunk.end_sample)
         yield from map(self._pending, self._windower.feed(chunk))
 
     def _lines(self, known_at: int) -> Iterator[PendingLine]:
-        return (PendingLine(line=line, known_at=known_at) for line in self._lyrics.take_lines())
+        for line in self.lyrics.take_lines():
+            segment = line.segment + self._segments_before
+            self._next_segment = max(self._next_segment, segment + 1)
+            yield PendingLine(line=replace(line, segment=segment) if self._segments_before else line, known_at=known_at)
 
     def _pending(self, window: Window) -> PendingWindow:
-        return PendingWindow(window=window, lyrics=self._lyrics.state(), cut_at=time.monotonic())
+        return PendingWindow(window=window, lyrics=self.lyrics.state(), emotion=self._emotion, cut_at=time.monotonic())
 
 
 class FrameBuilder:
     """Windows in, frames and changes of category out.
 
     Args:
-        emotion: The joint model's stream.
-        smoother: Smooths its estimates.
+        smoother: Smooths the estimates.
         words_alone: The source has lyrics and no sound: predict from the lyrics alone.
         dropped: Returns how many windows were dropped so far.
     """
 
     def __init__(
-        self,
-        emotion: EmotionStream,
-        smoother: Smoother,
-        *,
-        words_alone: bool = False,
-        dropped: Callable[[], int] = lambda: 0,
+        self, smoother: Smoother, *, words_alone: bool = False, dropped: Callable[[], int] = lambda: 0
     ) -> None:
-        self._emotion = emotion
+        self._emotion: EmotionStream | None = None
         self._smoother = smoother
         self._words_alone = words_alone
         self._dropped = dropped
@@ -166,8 +189,10 @@ class FrameBuilder:
         """Compute the frame of a window, newer than the one before it; a change follows its frame."""
         taken_at = time.monotonic()
         window, silent = pending.window, not self._words_alone and is_silent(pending.window)
+        if self._emotion is not pending.emotion:
+            self._begin_source(pending)
         lyrics = self._lyrics_of_this_song(pending.lyrics, silent=silent)
-        estimate = self._emotion.predict(window, lyrics)
+        estimate = pending.emotion.predict(window, lyrics)
         # The model may have been busy with windows of other streams: that counts as waiting too.
         waited_ms = max(0.0, 1e3 * (time.monotonic() - taken_at) - estimate.features_ms - estimate.model_ms)
         if silent:
@@ -202,6 +227,12 @@ class FrameBuilder:
         )
         if smoothed.change is not None:
             yield smoothed.change
+
+    def _begin_source(self, pending: PendingWindow) -> None:
+        """Begin a song with another source."""
+        if self._emotion is not None:
+            self._song_since_s = self._music_until_s = seconds(pending.window.start_sample)
+        self._emotion = pending.emotion
 
     def _lyrics_of_this_song(self, lyrics: LyricState, *, silent: bool) -> LyricState:
         """The lyrics without lines that have no influence: in silence all of them, else those of earlier songs.
@@ -242,8 +273,8 @@ class SyncStream:
         words_alone: bool = False,
     ) -> None:
         self._lyrics = lyrics
-        self._processor = ChunkProcessor(windower, lyrics)
-        self._builder = FrameBuilder(emotion, smoother, words_alone=words_alone)
+        self._processor = ChunkProcessor(windower, lyrics, emotion)
+        self._builder = FrameBuilder(smoother, words_alone=words_alone)
 
     def process(self, chunk: AudioChunk) -> Iterator[EmotionFrame | CategoryChange | LyricLine]:
         """Take the next audio; yield the events that it completes.
@@ -314,9 +345,12 @@ class StatusReporter:
         """Measure a chunk: lost samples, silence, level and clipping.
 
         Returns:
-            True if the state of the source changed, which is to be reported immediately.
+            True if the source or its state changed, which is to be reported immediately.
         """
         with self._lock:
+            if chunk.new_source is not None:
+                self._begin_source(chunk)
+                return True
             if self._next_sample is not None:
                 self._lost_samples += max(0, chunk.start_sample - self._next_sample)
             self._next_sample = chunk.end_sample
@@ -333,9 +367,11 @@ class StatusReporter:
 
         Args:
             lyrics: State of the recogniser.
-            state: State of the source; None for that of the newest chunk.
+            state: State of the source, unless that has ended; None for that of the newest chunk.
         """
         with self._lock:
+            if self._source == "ended":
+                state = "ended"
             status = StreamStatus(
                 source=state or self.source_state,
                 device=self._device,
@@ -355,6 +391,11 @@ class StatusReporter:
         if last is None or replace(status, lag_s=last.lag_s) != last:
             return True
         return abs(status.lag_s - last.lag_s) >= LAG_STEP_S
+
+    def _begin_source(self, chunk: AudioChunk) -> None:
+        self._device, self._source = chunk.new_source or self._device, chunk.source
+        self._silent_samples = 0
+        self._recent.clear()
 
     def _add(self, chunk: AudioChunk) -> None:
         energy, peak = float(np.square(chunk.samples).sum()), float(np.abs(chunk.samples).max())
@@ -382,6 +423,18 @@ class StatusReporter:
         return round(dbfs(peak), 1), round(dbfs(rms), 1)
 
 
+class Reopener(Protocol):
+    """Opens the parts of a stream that begin anew with another source."""
+
+    def emotion(self) -> EmotionStream: ...
+
+    def lyrics(self) -> LyricFeed: ...
+
+
+def _when_full(source: AudioSource) -> WhenFull:
+    return "drop_oldest" if source.live else "block"
+
+
 class Pipeline:
     """Runs one stream from its source to its sink.
 
@@ -395,6 +448,7 @@ class Pipeline:
         measure_levels: Returns the levels that a chunk completes; None measures nothing.
         words_alone: The source has lyrics and no sound: predict from the lyrics alone.
         spread: Maps of the model for outputs; part of each status.
+        reopen: Opens what begins anew with another source; None where the source stays the same.
     """
 
     def __init__(
@@ -409,18 +463,21 @@ class Pipeline:
         measure_levels: Callable[[AudioChunk], Iterable[InputLevels]] | None = None,
         words_alone: bool = False,
         spread: Spread | None = None,
+        reopen: Reopener | None = None,
     ) -> None:
         self._source = source
-        self._lyrics = lyrics
         self._sink = sink
         self._measure_levels = measure_levels
-        self._processor = ChunkProcessor(windower, lyrics)
-        self._windows: Mailbox[PendingWindow] = Mailbox(
-            capacity=WAITING_WINDOWS, when_full="drop_oldest" if source.live else "block"
-        )
+        self._processor = ChunkProcessor(windower, lyrics, emotion)
+        self._windows: Mailbox[PendingWindow] = Mailbox(capacity=WAITING_WINDOWS, when_full=_when_full(source))
+        self._smoother = smoother
         self._builder = FrameBuilder(
-            emotion, smoother, words_alone=words_alone, dropped=lambda: self._windows.statistics().dropped
+            smoother, words_alone=words_alone, dropped=lambda: self._windows.statistics().dropped
         )
+        self._reopen = reopen
+        self._has_ended = False  # the source; another one may follow
+        # Held while a chunk is processed, so that settings change between two chunks.
+        self._processing = threading.Lock()
         # A file loses no line: those that wait are bounded by the windows that wait, and known lyrics by the size that
         # a lyrics file may have.
         self._lines: deque[PendingLine] = deque(maxlen=WAITING_LINES if source.live else None)
@@ -448,8 +505,8 @@ class Pipeline:
             self._is_over = True
             if capture.is_alive():
                 log.warning("%s: the source did not end within %g s; abandoned", self._source.name, END_WITHIN_S)
-            self._lyrics.close()
-            self._status.report(self._lyrics.state(), "ended")
+            self._processor.lyrics.close()
+            self._status.report(self._processor.lyrics.state(), "ended")
         if self._failure is not None:
             raise self._failure
 
@@ -462,7 +519,27 @@ class Pipeline:
         """Stop, and release what was opened even if ``run`` was never called; idempotent."""
         self.stop()
         if not self._has_begun:  # else run does so when it ends
-            self._lyrics.close()
+            self._processor.lyrics.close()
+
+    def set_smoothing(self, settings: SmoothingSettings) -> None:
+        """Smooth by other settings from now on; values and category go on. From any thread."""
+        self._smoother.set_settings(settings)
+
+    def set_hop(self, hop_samples: int) -> None:
+        """Publish frames at another hop from now on; indices and times go on. From any thread."""
+        with self._processing:
+            self._processor.set_hop(hop_samples)
+
+    def set_lyrics(self, lyrics: LyricFeed) -> None:
+        """Take the lyrics from another feed from now on, and close the former one. From any thread."""
+        with self._processing:
+            self._replace_lyrics(lyrics)
+
+    def _replace_lyrics(self, lyrics: LyricFeed) -> None:
+        former = self._processor.lyrics
+        self._lines.extend(self._processor.set_lyrics(lyrics))
+        # A running decode ends first, which may take seconds.
+        threading.Thread(target=former.close, name="close lyrics", daemon=True).start()
 
     def _capture_loop(self) -> None:
         try:
@@ -470,7 +547,8 @@ class Pipeline:
                 if self._is_over:  # the thread had been abandoned
                     return
                 self._process_chunk(chunk)
-            self._hand_over(self._processor.finish())
+            if not self._has_ended:
+                self._hand_over(self._processor.finish())
         except MailboxClosed:
             log.debug("%s: stopped while capturing", self._source.name)
         except BaseException as error:  # raised again by run, in the caller's thread
@@ -479,8 +557,27 @@ class Pipeline:
             self._windows.close()
 
     def _process_chunk(self, chunk: AudioChunk) -> None:
+        with self._processing:
+            if chunk.new_source is not None:
+                self._begin_source()
+            self._process(chunk)
+            if chunk.source == "ended":
+                self._hand_over(self._processor.finish())
+                self._has_ended = True
+
+    def _begin_source(self) -> None:
+        """Begin with another source: a new context, and new lyrics where the former ones are finished."""
+        self._windows.set_when_full(_when_full(self._source))
+        if self._reopen is None:
+            return
+        self._processor.restart(self._reopen.emotion())
+        if self._has_ended:
+            self._replace_lyrics(self._reopen.lyrics())
+        self._has_ended = False
+
+    def _process(self, chunk: AudioChunk) -> None:
         if self._status.measure(chunk):
-            self._status.report(self._lyrics.state())
+            self._status.report(self._processor.lyrics.state())
         if self._measure_levels is not None:
             for levels in self._measure_levels(chunk):
                 self._sink.publish(levels)
@@ -499,7 +596,7 @@ class Pipeline:
             try:
                 pending = self._windows.get(timeout_s=STALLED_AFTER_S)
             except TimeoutError:
-                self._status.report(self._lyrics.state(), "stalled")
+                self._status.report(self._processor.lyrics.state(), "stalled")
                 continue
             except MailboxClosed:
                 self._publish_lines(known_at=AT_END)

@@ -38,6 +38,10 @@ class GapFiller:
         self._context = settings.context_samples
         self._position: int | None = None
 
+    def set_hop(self, hop_samples: int) -> None:
+        """Skip whole hops of another length from now on."""
+        self._hop = hop_samples
+
     def fill(self, chunk: AudioChunk) -> Iterator[AudioChunk]:
         """Yield silence for the audio that is missing before a chunk, then the chunk.
 
@@ -95,6 +99,28 @@ class Windower:
         self._finished = False
         self._lost_in_hop = 0
         self._captured_at = 0.0
+        self._index_offset = 0
+
+    @property
+    def hop_samples(self) -> int:
+        """Windows end at multiples of this on the sample clock."""
+        return self._hop
+
+    def set_hop(self, hop_samples: int) -> None:
+        """Cut at multiples of another hop from now on; the index goes on, and the context stays.
+
+        Args:
+            hop_samples: 0.1 to 2 s.
+        """
+        self._index_offset += self._position // self._hop - self._position // hop_samples
+        self._hop = hop_samples
+
+    def restart(self) -> None:
+        """Begin a new context with the next audio, also after ``finish``; index and sample clock go on."""
+        if self._finished and self._position % self._hop:
+            self._index_offset += 1  # the shorter last window had the index of this hop
+        self._filled = 0
+        self._finished = False
 
     def feed(self, chunk: AudioChunk) -> list[Window]:
         """Take the next audio and return the windows that it completes, oldest first.
@@ -147,7 +173,7 @@ class Windower:
         samples = self._buffer[self._filled - length : self._filled]
         samples.flags.writeable = False
         window = Window(
-            index=(self._position - 1) // self._hop,
+            index=(self._position - 1) // self._hop + self._index_offset,
             start_sample=self._position - length,
             samples=samples,
             lost_samples=self._lost_in_hop,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -64,6 +64,13 @@ engine_options = option_group(
     ),
     click.option("--no-lyrics", is_flag=True, help="Use audio alone: no recognition, no lyrics."),
     click.option(
+        "--language",
+        "languages",
+        multiple=True,
+        metavar="CODE",
+        help="Language that is sung, such as en or ja; may be repeated, for one of several.  [default: detected]",
+    ),
+    click.option(
         "--asr-model",
         type=NameOrPath(),
         default="base",
@@ -119,6 +126,7 @@ def engine_settings(
     lyrics_file: Path | None,
     lyrics_encoding: str | None,
     no_lyrics: bool,
+    languages: Sequence[str],
     asr_model: str,
     asr_device: str,
     min_confidence: float,
@@ -152,6 +160,7 @@ def engine_settings(
             encoding=lyrics_encoding,
             model=asr_model,
             device=asr_device,
+            languages=tuple(languages),
         ),
     )
 

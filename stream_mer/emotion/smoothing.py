@@ -50,6 +50,11 @@ class Smoother:
         self._probs: dict[str, float] = {}
         self._fade: _Fade | None = None
 
+    def set_settings(self, settings: SmoothingSettings) -> None:
+        """Smooth by other settings from now on; values and category go on. From any thread."""
+        self._settings = settings
+        self._category.settings = settings
+
     def feed(self, t: float, estimate: EmotionEstimate) -> Smoothed:
         """Take the estimate of time ``t`` (seconds, rising) and return the smoothed values."""
         is_music = has_emotion(estimate)
@@ -109,7 +114,7 @@ class _CategoryHold:
     """
 
     def __init__(self, settings: SmoothingSettings) -> None:
-        self._settings = settings
+        self.settings = settings
         self._since_t: float | None = None
         self._named: str | None = None  # the last category that was not UNKNOWN
         self._named_at = 0.0
@@ -118,7 +123,7 @@ class _CategoryHold:
     def feed(self, t: float, probs: Mapping[str, float], *, is_music: bool) -> CategoryChange | None:
         wanted = self._wanted(probs) if is_music else UNKNOWN
         if self._since_t is not None:
-            may_turn = not is_music or t - self._since_t >= self._settings.dwell_s
+            may_turn = not is_music or t - self._since_t >= self.settings.dwell_s
             if wanted == self.current or not may_turn:
                 return None
         self.current, self._since_t = wanted, t
@@ -136,11 +141,11 @@ class _CategoryHold:
     def _wanted(self, probs: Mapping[str, float]) -> str:
         best = max(probs, key=lambda name: probs[name])
         if self.current == UNKNOWN:
-            return best if probs[best] >= self._settings.min_confidence else UNKNOWN
-        if best != self.current and probs[best] >= probs[self.current] + self._settings.margin:
-            return best if probs[best] >= self._settings.min_confidence else UNKNOWN
+            return best if probs[best] >= self.settings.min_confidence else UNKNOWN
+        if best != self.current and probs[best] >= probs[self.current] + self.settings.margin:
+            return best if probs[best] >= self.settings.min_confidence else UNKNOWN
         # Hysteresis also at the threshold: the current category is kept until a margin below it.
-        return self.current if probs[self.current] >= self._settings.min_confidence - self._settings.margin else UNKNOWN
+        return self.current if probs[self.current] >= self.settings.min_confidence - self.settings.margin else UNKNOWN
 
 
 def _share(step_s: float, time_constant_s: float) -> float:

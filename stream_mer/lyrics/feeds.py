@@ -22,13 +22,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_mer.config import LyricsSettings
+from stream_mer.config import LyricsMode, LyricsSettings
 from stream_mer.errors import LyricsError, SettingError
 from stream_mer.lyrics.files import read_lyrics
 from stream_mer.lyrics.gate import open_gate
 from stream_mer.lyrics.text_features import LineReader, SentenceEncoder
-from stream_mer.lyrics.tracker import DecodeJob, LyricTracker
-from stream_mer.lyrics.transcript import Recogniser, TextEncoder, VocalGate
+from stream_mer.lyrics.tracker import DecodeJob, LanguageSettings, LyricTracker, TrackerSettings
+from stream_mer.lyrics.transcript import LimitedRecogniser, Recogniser, TextEncoder, VocalGate
 from stream_mer.lyrics.whisper import WhisperRecogniser
 from stream_mer.ports import LyricFeed
 from stream_mer.types import (
@@ -671,7 +671,14 @@ class LyricsOpener:
         )
         self._encoder = encoder or SentenceEncoder()
 
-    def open(self, *, live: bool, file: Path | None = None) -> LyricFeed:
+    def open(
+        self,
+        *,
+        live: bool,
+        file: Path | None = None,
+        mode: LyricsMode | None = None,
+        languages: Sequence[str] | None = None,
+    ) -> LyricFeed:
         """Open the feed of one stream.
 
         Missing weights raise nothing here: the feed's state is then ``unavailable``, and the log says why.
@@ -679,20 +686,30 @@ class LyricsOpener:
         Args:
             live: The stream does not wait for recogniser and encoder.
             file: Lyrics file of this stream, in place of the settings.
+            mode: Where its lyrics come from; None for what the settings say.
+            languages: What may be sung in it; None for what the settings say.
 
         Raises:
             LyricsError: The lyrics file is missing or cannot be used.
             SettingError: The settings name an unknown encoding.
         """
         settings = self._settings
-        if file is None and settings.mode == "off":
+        mode = "known" if file is not None else mode or settings.mode
+        if mode == "off":
             return NoLyrics()
-        if file is None and settings.mode == "recognise":
+        if mode == "recognise":
             feed = LiveLyrics if live else OfflineLyrics
-            return feed(self._recogniser, self._encoder, tracker=LyricTracker(gate=self._gate))
+            recogniser, tracker = self._recogniser_of(settings.languages if languages is None else tuple(languages))
+            return feed(recogniser, self._encoder, tracker=tracker)
         file = file or settings.file
         if file is None:
             raise LyricsError("known lyrics were asked for without a file; name one")
         lines = read_lyrics(file, encoding=settings.encoding)
         known = LiveKnownLyrics if live else KnownLyrics
         return known(lines, self._encoder)
+
+    def _recogniser_of(self, languages: Sequence[str]) -> tuple[Recogniser, LyricTracker]:
+        """Return a recogniser for these languages, and its tracker: one is fixed, several are chosen from."""
+        fixed = LanguageSettings(fixed=languages[0]) if len(languages) == 1 else LanguageSettings()
+        recogniser = LimitedRecogniser(self._recogniser, languages) if len(languages) > 1 else self._recogniser
+        return recogniser, LyricTracker(TrackerSettings(language=fixed), gate=self._gate)

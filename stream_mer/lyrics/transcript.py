@@ -7,9 +7,9 @@ time. No list of phrases is used: such lists know one language, and songs do say
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,6 +75,43 @@ class Recogniser(Protocol):
     def transcribe(self, samples: Samples, *, language: str | None = None) -> Transcript:
         """Transcribe mono audio at 16 kHz, shape ``[n]``; ``language`` None detects it."""
         ...
+
+
+@runtime_checkable
+class LanguageDetector(Protocol):
+    """A recogniser that tells how likely each language is."""
+
+    def detect(self, samples: Samples) -> Mapping[str, float]:
+        """Return the probability of each language, by its code; empty for a model of one language."""
+        ...
+
+
+class LimitedRecogniser:
+    """A recogniser that chooses among some languages where it would detect one of all.
+
+    Args:
+        recogniser: Transcribes; also a ``LanguageDetector``, or it detects as it does.
+        languages: ISO 639-1 codes, at least one.
+    """
+
+    def __init__(self, recogniser: Recogniser, languages: Sequence[str]) -> None:
+        self._recogniser = recogniser
+        self._languages = tuple(languages)
+
+    def load(self) -> None:
+        """Load the weights; see ``Recogniser``."""
+        self._recogniser.load()
+
+    def transcribe(self, samples: Samples, *, language: str | None = None) -> Transcript:
+        """Transcribe; ``language`` None detects one of the languages. Its probability is that among them."""
+        if language is not None or not isinstance(self._recogniser, LanguageDetector):
+            return self._recogniser.transcribe(samples, language=language)
+        detected = self._recogniser.detect(samples)
+        among = {code: detected.get(code, 0.0) for code in self._languages}
+        likeliest = max(among, key=lambda code: among[code])
+        transcript = self._recogniser.transcribe(samples, language=likeliest)
+        probability = among[likeliest] / (sum(among.values()) or 1.0)
+        return replace(transcript, language_probability=probability)
 
 
 class TextEncoder(Protocol):

@@ -126,6 +126,18 @@ class WhisperRecogniser:
             language_probability=float(info.language_probability),
         )
 
+    def detect(self, samples: Samples) -> dict[str, float]:
+        """Return how likely each language is, which runs the encoder once; empty for a model of one language.
+
+        Raises:
+            LyricsError: The weights cannot be used.
+        """
+        model = self._loaded()
+        if not model.model.is_multilingual:
+            return {}
+        _, _, probabilities = model.detect_language(samples)
+        return {str(code): float(probability) for code, probability in probabilities}
+
     def _loaded(self) -> WhisperModel:
         with self._loading:
             if self._model is None:

@@ -44,7 +44,7 @@ MAX_WATCH_S = 60.0
 Text: TypeAlias = Annotated[str, Meta(max_length=2000)]
 ShortText: TypeAlias = Annotated[str, Meta(max_length=200)]
 Count: TypeAlias = Annotated[int, Meta(ge=0)]
-Language: TypeAlias = Annotated[str, Meta(max_length=8, description="ISO 639-1 code.")]
+Language: TypeAlias = Annotated[str, Meta(max_length=16, description="ISO 639-1 code.")]
 
 
 class SetupChanges(Struct, kw_only=True, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

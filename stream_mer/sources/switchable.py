@@ -22,8 +22,8 @@ import numpy as np
 
 from stream_mer.errors import DeviceError, SourceError
 from stream_mer.ports import AudioSource, Chunker
+from stream_mer.sources.file import FINE_CHUNK_SAMPLES, set_chunker
 from stream_mer.sources.microphone import MicrophoneSource
-from stream_mer.sources.pacing import FINE_CHUNK_SAMPLES, set_chunker
 from stream_mer.sources.remote import RemoteSource
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, Samples, seconds
 

@@ -6,9 +6,11 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Generic, Literal, TypeVar
+from typing import Generic, Literal, TypeAlias, TypeVar
 
 T = TypeVar("T")
+
+WhenFull: TypeAlias = Literal["drop_oldest", "block"]
 
 
 class MailboxClosed(Exception):  # noqa: N818 - it ends an iteration, as StopIteration does
@@ -32,7 +34,7 @@ class Mailbox(Generic[T]):
         when_full: ``"drop_oldest"`` for live input (the writer never waits), ``"block"`` for files (nothing is lost).
     """
 
-    def __init__(self, *, capacity: int, when_full: Literal["drop_oldest", "block"]) -> None:
+    def __init__(self, *, capacity: int, when_full: WhenFull) -> None:
         if capacity < 1:
             raise ValueError(f"capacity must be at least 1, not {capacity}")
         self._capacity = capacity
@@ -42,6 +44,12 @@ class Mailbox(Generic[T]):
         self._closed = False
         self._accepted = 0
         self._dropped = 0
+
+    def set_when_full(self, when_full: WhenFull) -> None:
+        """Change what happens from now on where the mailbox is full."""
+        with self._changed:
+            self._blocks = when_full == "block"
+            self._changed.notify_all()
 
     def put(self, item: T) -> None:
         """Add an item.

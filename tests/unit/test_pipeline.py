@@ -794,3 +794,138 @@ def test_frames_go_on_through_an_outage_and_say_that_their_audio_was_lost() -> N
     told = [state for state, _ in itertools.groupby(status.source for status in sink.statuses)]
     assert told[-4:] == ["stalled", "reconnecting", "live", "ended"]
     assert sink.statuses[-1].lost_samples == 3 * STEP + 4_000
+
+
+class LyricsOfOneLine(ScriptedLyrics):
+    """Shows a line at once and holds another one back until it is finished."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__([(1, text)], at_end=[f"{text}, the end"])
+
+
+def changed_between(
+    before: list[AudioChunk], change: Callable[[Pipeline], None], after: list[AudioChunk], **parts: object
+) -> tuple[list[StreamEvent], Pipeline]:
+    """The events of a stream that is changed between two chunks."""
+
+    def script() -> Iterator[AudioChunk]:
+        yield from before
+        change(pipeline)
+        yield from after
+
+    collector = Collector()
+    wanted = {
+        "windower": Windower(WINDOW),
+        "lyrics": NoLyrics(),
+        "emotion": ScriptedModel(),
+        "smoother": Smoother(SmoothingSettings()),
+    }
+    pipeline = Pipeline(source=ScriptedSource(script()), sink=collector, **(wanted | parts))
+    pipeline.run()
+    return collector.events, pipeline
+
+
+def frames_of(events: list[StreamEvent]) -> list[EmotionFrame]:
+    return [event for event in events if isinstance(event, EmotionFrame)]
+
+
+@pytest.mark.parametrize("factor", [0.5, 2, 3])
+def test_index_and_time_go_on_where_the_hop_changes(factor):
+    new_hop = round(factor * HOP)
+    events, _ = changed_between(hops(12), lambda pipeline: pipeline.set_hop(new_hop), hops(12, start=12))
+    frames = frames_of(events)
+    assert [frame.index for frame in frames] == list(range(len(frames)))
+    ends = [round(frame.t1 * 16_000) for frame in frames]
+    assert ends == [*range(HOP, 12 * HOP + 1, HOP), *range(12 * HOP + new_hop, 24 * HOP + 1, new_hop)]
+    assert {frame.t0 for frame in frames} == {0.0}, "the context stays"
+
+
+def test_values_go_on_where_the_smoothing_changes():
+    held = SmoothingSettings(attack_s=1e6, release_s=1e6)
+    events, _ = changed_between(
+        hops(10),
+        lambda pipeline: pipeline.set_smoothing(held),
+        hops(15, start=10),
+        smoother=Smoother(SmoothingSettings(attack_s=0, release_s=0)),
+    )
+    frames = frames_of(events)
+    assert frames[3].valence == frames[3].raw.valence
+    assert abs(frames[-1].valence - frames[-10].valence) < 1e-4
+
+
+def test_lines_go_on_counting_where_the_lyrics_change():
+    first, second = LyricsOfOneLine("one"), LyricsOfOneLine("two")
+    events, pipeline = changed_between(
+        hops(3), lambda pipeline: pipeline.set_lyrics(second), hops(3, start=3), lyrics=first
+    )
+    lines = [event for event in events if isinstance(event, LyricLine)]
+    assert [line.text for line in lines] == ["one", "one, the end", "two", "two, the end"]
+    assert [line.segment for line in lines] == [0, 0, 1, 1]
+    assert second.closed
+    deadline = time.monotonic() + PATIENCE_S
+    while not first.closed:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert pipeline._processor.lyrics is second
+
+
+class Reopened:
+    """Opens new parts, and keeps them."""
+
+    def __init__(self) -> None:
+        self.models = []
+        self.feeds = []
+
+    def emotion(self):
+        self.models.append(ScriptedModel())
+        return self.models[-1]
+
+    def lyrics(self):
+        self.feeds.append(ScriptedLyrics([(1, "again")]))
+        return self.feeds[-1]
+
+
+NO_SAMPLES = np.empty(0, np.float32)
+
+
+def of_new_source(at: int, name: str = "second") -> AudioChunk:
+    return AudioChunk(start_sample=at, samples=NO_SAMPLES, new_source=name)
+
+
+def test_another_source_begins_a_context_of_its_own_and_its_gap_is_told():
+    reopen, first = Reopened(), ScriptedModel()
+    gap = HOP // 4
+    second = [replace(chunk, start_sample=chunk.start_sample + gap) for chunk in hops(6, start=12)]
+    events, _ = changed_between(
+        [*hops(12), of_new_source(12 * HOP), *second], lambda _: None, [], emotion=first, reopen=reopen
+    )
+    frames = frames_of(events)
+    assert [frame.index for frame in frames[:18]] == list(range(18))
+    assert len(first.seen) == 12
+    (model,) = reopen.models
+    assert model.seen[0][0].start_sample == 12 * HOP
+    assert AUDIO_LOST in frames[12].raw.degraded
+    statuses = [event for event in events if isinstance(event, StreamStatus)]
+    assert [status.device for status in statuses if status.device == "second"]
+    assert statuses[-1].lost_samples == gap
+    assert not reopen.feeds, "the lyrics go on"
+
+
+def test_a_stream_goes_on_after_the_end_of_a_source():
+    reopen = Reopened()
+    ended = AudioChunk(start_sample=3 * HOP + 100, samples=NO_SAMPLES, source="ended")
+    tail = AudioChunk(start_sample=3 * HOP, samples=noise(100))
+    late = 3 * HOP + 400
+    second = [replace(chunk, start_sample=chunk.start_sample + late) for chunk in hops(4)]
+    events, _ = changed_between(
+        [*hops(3), tail, ended], lambda _: None, [of_new_source(3 * HOP + 100), *second],
+        lyrics=ScriptedLyrics([(1, "first")]), reopen=reopen,
+    )  # fmt: skip
+    frames = frames_of(events)
+    indices = [frame.index for frame in frames]
+    assert indices[:4] == [0, 1, 2, 3]
+    assert round(frames[3].t1 * 16_000) == 3 * HOP + 100
+    assert indices == sorted(set(indices))
+    assert [event.segment for event in events if isinstance(event, LyricLine)] == [0, 1]
+    sources = [event.source for event in events if isinstance(event, StreamStatus)]
+    assert sources.index("ended") < len(sources) - 1

@@ -23,12 +23,15 @@ from tools.docgen import PROTOCOL as GENERATED
 from tools.examples import examples
 
 CONTRACT = {
-    "hello": "protocol server auth_required session streams categories clusters va_range window_s hop_s limits",
+    "hello": "protocol server auth_required session streams categories clusters va_range window_s hop_s limits "
+    "can_setup",
     "identify": "token client subscribe resume",
     "ready": "client_id role granted snapshot resumed",
     "subscribe": "id streams events max_hz",
     "unsubscribe": "id streams events",
-    "result": "id ok error",
+    "result": "id ok error setup",
+    "setup": "id action stream changes output seconds",
+    "setup.update": "state outputs levels",
     "control": "id action streams override",
     "levels": "stream seq t rms_db peak_db onset",
     "emotion": "stream seq index t0 t1 valence arousal raw interval category clusters confidence modalities text_age_s "
@@ -192,9 +195,9 @@ def test_asyncapi_knows_who_says_what():
         return {reference["$ref"].rpartition("/")[2] for reference in document["operations"][operation]["messages"]}
 
     events = {"emotion", "lyrics", "change", "status", "levels"}
-    assert said("tell") == {"hello", "ready", *events, "result", "ping", "pong", "error"}
+    assert said("tell") == {"hello", "ready", *events, "result", "ping", "pong", "error", "setup.update"}
     asks = {"identify", "subscribe", "unsubscribe", "control", "audio.start", "audio.end"}
-    assert said("hear") == {*asks, "ping", "pong"}
+    assert said("hear") == {*asks, "ping", "pong", "setup"}
     for code in wire.CloseCode:
         assert str(code.value) in document["info"]["description"]
 
