@@ -22,7 +22,7 @@ from tolerance import NETWORK
 
 import stream_mer
 from stream_mer.errors import CheckpointError, LyricsError, SettingError, SourceError
-from stream_mer.lyrics import opening
+from stream_mer.lyrics import feeds
 from stream_mer.lyrics.text_features import VECTOR_SIZE
 from stream_mer.outputs.files import COLUMNS
 from stream_mer.types import EmotionFrame, Latency, LyricLine
@@ -183,13 +183,13 @@ def test_a_tagger_that_is_dropped_ends_its_thread_of_lyrics(
     model: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        opening, "SentenceEncoder", lambda: SimpleNamespace(encode=lambda _: np.ones(VECTOR_SIZE, np.float32))
+        feeds, "SentenceEncoder", lambda: SimpleNamespace(encode=lambda _: np.ones(VECTOR_SIZE, np.float32))
     )
     (tmp_path / "song.lrc").write_text("[10:00.00]much later\n")
     tagger = stream_mer.Tagger(lyrics=tmp_path / "song.lrc", live=True, **model)
     tagger.flush()
     tagger.feed(np.zeros(100, np.float32), rate_hz=RATE_HZ)
-    threads = [thread for thread in threading.enumerate() if thread.name == "known lyrics"]
+    threads = [thread for thread in threading.enumerate() if thread.name == "lyrics"]
     assert len(threads) == 1
     del tagger
     gc.collect()
