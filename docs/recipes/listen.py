@@ -1,4 +1,4 @@
-"""Print what the music feels like, and each line when it is sung."""
+"""Print the emotion of the music, and each line of the lyrics."""
 
 import asyncio
 

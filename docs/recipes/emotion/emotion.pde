@@ -52,7 +52,7 @@ void take(JSONObject message) {
 }
 
 class Ear implements WebSocket.Listener {
-  final StringBuilder heard = new StringBuilder();
+  final StringBuilder received = new StringBuilder();
 
   public void onOpen(WebSocket socket) {
     connected = true;
@@ -62,10 +62,10 @@ class Ear implements WebSocket.Listener {
 
   // A long message may come in parts.
   public CompletionStage<?> onText(WebSocket socket, CharSequence part, boolean last) {
-    heard.append(part);
+    received.append(part);
     if (last) {
-      take(parseJSONObject(heard.toString()));
-      heard.setLength(0);
+      take(parseJSONObject(received.toString()));
+      received.setLength(0);
     }
     socket.request(1);
     return null;
