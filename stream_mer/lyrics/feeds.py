@@ -155,10 +155,11 @@ class _LiveFeed:
 
     Args:
         encoder: Encodes lines.
+        name: Of the thread.
         close_s: Longest wait of ``close`` for the work in hand, seconds.
     """
 
-    def __init__(self, encoder: TextEncoder, *, close_s: float) -> None:
+    def __init__(self, encoder: TextEncoder, *, name: str, close_s: float) -> None:
         self._reader = LineReader(encoder)
         self._close_s = close_s
         # Guards the state of the feed, for copies and bookkeeping alone: the worker runs gate, recogniser and encoder
@@ -167,7 +168,7 @@ class _LiveFeed:
         self._loading = True
         self._reason = ""
         self._closed = False
-        self._worker = threading.Thread(target=self._work, name="lyrics", daemon=True)
+        self._worker = threading.Thread(target=self._work, name=name, daemon=True)
 
     @property
     def reason(self) -> str:
@@ -241,7 +242,7 @@ class LiveLyrics(_LiveFeed):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings or LiveSettings()
-        super().__init__(encoder, close_s=self._settings.close_s)
+        super().__init__(encoder, name="lyrics", close_s=self._settings.close_s)
         self._recogniser = recogniser
         self._tracker = tracker or LyricTracker()
         self._memory = LineMemory()
@@ -561,7 +562,7 @@ class LiveKnownLyrics(_LiveFeed):
     """
 
     def __init__(self, lines: Sequence[LyricLine], encoder: TextEncoder, *, close_s: float = CLOSE_S) -> None:
-        super().__init__(encoder, close_s=close_s)
+        super().__init__(encoder, name="known lyrics", close_s=close_s)
         self._score = _Score(lines)
         self._encoded: dict[int, EncodedLine | None] = {}  # by index; None where the encoder failed on a line
         self._styles: list[NDArray[np.float32]] = []  # the worker's
