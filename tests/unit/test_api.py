@@ -132,7 +132,7 @@ def test_after_flush_a_new_stream_begins(model: dict[str, Any], pcm: NDArray[np.
         (np.zeros(10, np.float32), 44_100.5, "whole number"),
     ],
 )
-def test_samples_that_cannot_be_are_told_and_not_taken(
+def test_samples_that_cannot_be_are_errors_and_not_taken(
     samples: Any, rate_hz: Any, said: str, model: dict[str, Any], pcm: NDArray[np.int16]
 ) -> None:
     with stream_mer.Tagger(lyrics=False, **model) as tagger:
@@ -251,7 +251,7 @@ def test_taggers_share_the_models_and_leave_the_process_as_it_is(
     assert len({id(tagger._engine._models.predictor) for tagger in taggers}) == 1
 
 
-def test_taggers_in_several_threads_do_not_hear_each_other(model: dict[str, Any], music: Music) -> None:
+def test_taggers_in_several_threads_do_not_affect_each_other(model: dict[str, Any], music: Music) -> None:
     songs = [music(4.0, seed=seed) for seed in range(3)]
     alone = [run(model, song, block=3_000) for song in songs]
     together: list[list[EmotionFrame]] = [[] for _ in songs]
@@ -273,12 +273,12 @@ def test_taggers_in_several_threads_do_not_hear_each_other(model: dict[str, Any]
 def test_a_file_and_the_same_audio_in_blocks_give_the_same_frames(
     model: dict[str, Any], pcm: NDArray[np.int16], tmp_path: Path, write_wav: Callable[..., Path]
 ) -> None:
-    told: list[object] = []
+    events: list[object] = []
     wav = write_wav(tmp_path / "song.wav", (pcm / 32_767).astype(np.float32))
-    result = stream_mer.tag(wav, lyrics=False, on_event=told.append, **model)
+    result = stream_mer.tag(wav, lyrics=False, on_event=events.append, **model)
     assert result.name == "song.wav"
     assert timeless(result.frames) == run(model, pcm, block=777)
-    assert [event for event in told if isinstance(event, EmotionFrame)] == list(result.frames)
+    assert [event for event in events if isinstance(event, EmotionFrame)] == list(result.frames)
     assert result.summary.duration_s == pytest.approx(len(pcm) / RATE_HZ)
     assert sum(result.summary.probs.values()) == pytest.approx(1.0)
 

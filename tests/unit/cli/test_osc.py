@@ -49,7 +49,7 @@ def test_it_shows_and_so_checks_a_mapping_of_ones_own(stream_mer, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "says"),
     [
         (("osc", "eoss"), "did you mean 'eos'?"),
         (("osc", "--test"), "say WHERE to"),
@@ -61,10 +61,10 @@ def test_it_shows_and_so_checks_a_mapping_of_ones_own(stream_mer, tmp_path):
         (("serve", "--osc-in", "everywhere"), "give a port such as 9001"),
     ],
 )
-def test_what_cannot_be_is_told_and_ends_with_2(stream_mer, arguments, told):
+def test_what_cannot_be_exits_with_2(stream_mer, arguments, says):
     code, _, err = stream_mer(*arguments)
     assert code == 2
-    assert told in err
+    assert says in err
     assert "Traceback" not in err
 
 
@@ -85,7 +85,7 @@ def test_a_test_moves_every_address_once(stream_mer, monkeypatch):
             seen.add(address)
 
 
-def test_a_desk_that_is_not_there_is_told(stream_mer):
+def test_a_desk_that_is_not_there_is_reported(stream_mer):
     with closing(socket.socket()) as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
@@ -94,7 +94,7 @@ def test_a_desk_that_is_not_there_is_told(stream_mer):
     assert err == f"stream-mer: tcp://127.0.0.1:{port} cannot be sent to: Connection refused\n"
 
 
-def test_a_monitor_prints_what_comes_and_lets_nobody_move_the_cursor(stream_mer, monkeypatch):
+def test_a_monitor_prints_what_comes_and_escapes_control_characters(stream_mer, monkeypatch):
     packets = [b"/a\0\0,f\0\0\x3f\x80\0\0", b"garbage", b"/b\0\0,s\0\0\x1b[2J\0\0\0\0"]
 
     class Bound(socket.socket):
@@ -113,7 +113,7 @@ def test_a_monitor_prints_what_comes_and_lets_nobody_move_the_cursor(stream_mer,
     assert err.rstrip() == "10.0.0.1  7 bytes that are not OSC"
 
 
-def test_a_port_in_use_is_told(stream_mer):
+def test_a_port_in_use_is_reported(stream_mer):
     with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as taken:
         taken.bind(("", 0))
         code, _, err = stream_mer("osc", "--monitor", str(taken.getsockname()[1]))

@@ -54,7 +54,7 @@ def test_streams_are_called_as_they_were_named_or_as_their_source_is():
 
 
 @pytest.mark.parametrize(
-    ("sources", "name", "told"),
+    ("sources", "name", "says"),
     [
         (["demo", "demo"], None, "two streams are called 'demo': name them"),
         (["a=demo", "a=remote"], None, "two streams are called 'a'"),
@@ -63,8 +63,8 @@ def test_streams_are_called_as_they_were_named_or_as_their_source_is():
         (["a=dmo"], None, "no source is called 'dmo'"),
     ],
 )
-def test_what_cannot_be_is_refused(sources, name, told):
-    with pytest.raises(SettingError, match=told):
+def test_what_cannot_be_is_refused(sources, name, says):
+    with pytest.raises(SettingError, match=says):
         open_sources(sources, name=name, loop=False, options=NOTHING)
 
 
@@ -75,7 +75,7 @@ def test_an_option_goes_to_the_sources_that_it_fits():
         open_sources(["demo"], name=None, loop=False, options=options)
 
 
-def test_limits_are_read_by_the_names_that_hello_tells():
+def test_limits_are_read_by_the_names_that_hello_has():
     assert parse_limits(["max_clients=7", "stuck_after_s=2.5"]) == {"max_clients": 7, "stuck_after_s": 2.5}
     with pytest.raises(SettingError, match="did you mean 'max_clients'"):
         parse_limits(["max_client=7"])
@@ -124,25 +124,25 @@ def test_outputs_follow_the_stream_that_is_named_or_the_first_one():
 
 
 @pytest.mark.parametrize(
-    ("typed", "told"),
+    ("typed", "says"),
     [
         ("foyr=x", "--water-jet foyr=x: there is no stream 'foyr'; did you mean 'foyer'?"),
         ("z=x", "there is no stream 'z'; choose from main, foyer"),
     ],
 )
-def test_a_stream_that_is_not_there_is_told(typed, told):
+def test_a_stream_that_is_not_there_is_an_error(typed, says):
     with pytest.raises(SettingError) as error:
         opened(water_jet=(typed,))
-    assert told in str(error.value)
+    assert says in str(error.value)
 
 
-def test_the_same_output_twice_is_told():
+def test_the_same_output_twice_is_an_error():
     with pytest.raises(SettingError, match="--smoke main=x: smoke for main in x is driven by --smoke x already"):
         opened(smoke=("x", "main=x"))
 
 
 @pytest.mark.parametrize(
-    ("typed", "told"),
+    ("typed", "says"),
     [
         ({"sacn": ("mood", "foyer=wash")}, "sACN universe 1 at multicast:5568 is driven by --sacn mood already"),
         ({"sacn": ("mood@10.0.0.1", "foyer=wash@10.0.0.9,10.0.0.1")}, "sACN universe 1 at 10.0.0.1:5568 is driven"),
@@ -155,11 +155,11 @@ def test_the_same_output_twice_is_told():
         ),
     ],
 )
-def test_two_outputs_that_would_make_the_same_lamp_flicker_are_told(monkeypatch, typed, told):
+def test_two_outputs_that_would_make_the_same_lamp_flicker_are_an_error(monkeypatch, typed, says):
     monkeypatch.undo()
     with pytest.raises(SettingError) as error:
         open_outputs(dict(typed), ("main", "foyer"))
-    assert told in str(error.value)
+    assert says in str(error.value)
 
 
 def test_streams_that_have_addresses_of_their_own_share_a_receiver(monkeypatch):

@@ -14,14 +14,14 @@ Run = Callable[..., Any]
 Write = Callable[[str], Path]
 
 
-def told(ran: Any) -> Any:
+def document_of(ran: Any) -> Any:
     assert ran.error == ""
     return json.loads(ran.out)
 
 
 def test_each_value_says_where_it_comes_from(toy: Run, write: Write) -> None:
     file = write("gain = 2\n[play]\nport = 1\nlayout = 'tall'\nsong = ['a']\n")
-    document = told(
+    document = document_of(
         toy("config", "--json", "--config", file, "play", "--port", "2", "--no-loop", STREAM_MER_LAYOUT="wide")
     )
     assert document["file"] == str(file)
@@ -37,9 +37,9 @@ def test_each_value_says_where_it_comes_from(toy: Run, write: Write) -> None:
     assert play["url"] == {"value": "ws://here", "from": "default"}
 
 
-def test_it_tells_the_same_that_the_command_gets(toy: Run, write: Write) -> None:
+def test_it_shows_the_same_that_the_command_gets(toy: Run, write: Write) -> None:
     file = write("[play]\nport = 1\nlimit = { a = 1, b = 2 }\nplot = 'x.png'\nwarm = false\n")
-    play = told(toy("config", "--json", "--config", file, "play", STREAM_MER_GAIN="3"))["settings"]["play"]
+    play = document_of(toy("config", "--json", "--config", file, "play", STREAM_MER_GAIN="3"))["settings"]["play"]
     params = toy("play", "--config", file, STREAM_MER_GAIN="3").params
     named = {"title": "heading", "song": "songs", "limit": "limits", "no-words": "no_words"}
     as_json = json.loads(json.dumps(params, default=str))
@@ -71,7 +71,7 @@ def test_secrets_are_stars_wherever_they_come_from(toy: Run, write: Write) -> No
         assert ran.error == ""
         assert secret not in ran.out + ran.err
         assert "***" in ran.out
-    play = told(toy("config", "--config", file, "--json"))["settings"]["play"]
+    play = document_of(toy("config", "--config", file, "--json"))["settings"]["play"]
     assert play["token"]["value"] == "***"
     assert play["url"]["value"] == "nats://***@host/x"
 
@@ -87,7 +87,7 @@ def test_it_checks_all_sections_and_all_variables(toy: Run, write: Write) -> Non
         "stream-mer: STREAM_MER_STOP_AFTRE is no setting; did you mean 'STREAM_MER_STOP_AFTER'?",
         "stream-mer: STREAM_MER_QQQ is no setting",
     ]
-    assert len(told(toy("config", "--json", STREAM_MER_QQQ="1"))["warnings"]) == 1
+    assert len(document_of(toy("config", "--json", STREAM_MER_QQQ="1"))["warnings"]) == 1
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_it_checks_all_sections_and_all_variables(toy: Run, write: Write) -> Non
         (["play", "--port", "x"], "'x' is not a valid integer"),
     ],
 )
-def test_mistakes_are_told(toy: Run, arguments: list[str], says: str) -> None:
+def test_mistakes_are_document_of(toy: Run, arguments: list[str], says: str) -> None:
     assert says in toy("config", *arguments).error
 
 
@@ -113,5 +113,5 @@ def test_the_example_names_everything_and_says_nothing_until_asked(toy: Run, wri
     uncommented = "\n".join(lines)
     assert toy("play", "--config", write(example)).params == toy("play").params
     ran = toy("config", "--json", "--config", write(uncommented))
-    for section, settings in told(ran)["settings"].items():
+    for section, settings in document_of(ran)["settings"].items():
         assert {one["from"] for one in settings.values()} == {"file"}, section

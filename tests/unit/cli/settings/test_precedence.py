@@ -110,9 +110,9 @@ def test_the_users_own_file_is_read_and_said(toy: Run, tmp_path: Path, monkeypat
     ran = toy("play", XDG_CONFIG_HOME=str(tmp_path))
     assert (ran.params["port"], ran.err) == (3, f"Settings: {own}\n")
     ran = toy("play-again", XDG_CONFIG_HOME=str(tmp_path))
-    assert (ran.params["times"], ran.err) == (1, ""), "nothing was taken from it, so nothing is said"
+    assert (ran.params["times"], ran.err) == (1, ""), "no setting is from the file"
     assert toy("play", "--config", "", XDG_CONFIG_HOME=str(tmp_path)).params["port"] == 8765
-    assert toy("play", "--config", own).err == "", "whoever named the file knows"
+    assert toy("play", "--config", own).err == "", "the user named the file"
 
 
 def test_paths_are_relative_to_the_file_and_names_stay_names(
