@@ -196,7 +196,7 @@ def test_a_setting_that_cannot_be_exits_with_2_and_leaves_older_results(
 @pytest.mark.parametrize("name", ["nowhere/song.png", "song.nosuch"])
 def test_a_picture_that_cannot_be_written_exits_with_2(name: str, tag: Command, song: Path, results: Path) -> None:
     pytest.importorskip("matplotlib", reason="matplotlib comes with the extra 'offline'")
-    done = tag(song, "--out", results, "--plot", results.with_name(name))
+    done = tag(song, "--out", results, "--plot", results.parent / name)
     assert done.code == 2
     in_one_line(done, Path(name).name)
     assert results.read_text() == "of a week"
