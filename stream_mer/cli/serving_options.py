@@ -15,6 +15,7 @@ from stream_mer.cli.options import option_group
 from stream_mer.cli.settings import NameOrPath
 from stream_mer.config import SHORTEST_TOKEN, ServeSettings, new_token
 from stream_mer.errors import SettingError, did_you_mean
+from stream_mer.outputs.catalogue import OUTPUT_KINDS, OutputKind
 from stream_mer.outputs.runner import ShowOutput
 from stream_mer.ports import AudioSource
 from stream_mer.runner import Plugin
@@ -234,47 +235,31 @@ def print_addresses(server: Server, outputs: Sequence[ShowOutput], plugins: Sequ
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OutputKind:
-    """One kind of output on the command line.
+class OutputOption:
+    """The option of one kind of output; it may be given more than once.
 
     Attributes:
-        parameter: Name of its option's parameter.
-        option: Adds its option, which may be given more than once, to a command.
-        open: Returns an output for the option's value without ``STREAM=`` and the name of a stream; raises
-            ``SettingError``. Imports the output's module, so that other commands need not.
+        kind: The kind.
+        type: What is typed.
+        metavar: How it is shown in the help.
+        help: Description.
     """
 
-    parameter: str
-    option: Callable[[Any], Any]
-    open: Callable[[str, str], ShowOutput]
+    kind: OutputKind
+    type: click.ParamType
+    metavar: str
+    help: str
 
     @property
     def flag(self) -> str:
-        return "--" + self.parameter.replace("_", "-")
+        return f"--{self.kind.kind}"
 
-
-def _open_osc(spec: str, stream: str) -> ShowOutput:
-    from stream_mer.outputs.osc.targets import find_other, open_other  # noqa: PLC0415 - only where it is used
-
-    other = find_other(spec)
-    if other is not None:
-        return open_other(other, spec, stream=stream)
-    from stream_mer.outputs.osc.output import OscOutput  # noqa: PLC0415 - as above, and python-osc may be missing
-    from stream_mer.outputs.osc.targets import find_target  # noqa: PLC0415 - as above
-
-    return OscOutput(find_target(spec), stream=stream)
-
-
-def _open_sacn(spec: str, stream: str) -> ShowOutput:
-    from stream_mer.outputs.dmx.output import open_sacn  # noqa: PLC0415 - as above
-
-    return open_sacn(spec, stream)
-
-
-def _open_artnet(spec: str, stream: str) -> ShowOutput:
-    from stream_mer.outputs.dmx.output import open_artnet  # noqa: PLC0415 - as above
-
-    return open_artnet(spec, stream)
+    def add(self, function: Any) -> Any:
+        """Add the option to a command."""
+        option = click.option(
+            self.flag, self.kind.kind, type=self.type, multiple=True, metavar=self.metavar, help=self.help
+        )
+        return option(function)
 
 
 class RigOrPath(SourceOrPath):
@@ -286,41 +271,26 @@ class RigOrPath(SourceOrPath):
         return super().relative_to(rig, folder) + at + host if at else super().relative_to(text, folder)
 
 
-_KINDS: tuple[OutputKind, ...] = (
-    OutputKind(
-        parameter="osc",
-        option=click.option(
-            "--osc",
-            type=SourceOrPath(),
-            multiple=True,
-            metavar="[STREAM=]WHERE",
-            help="Send OSC: a preset, with where it is (resolume, eos@192.168.1.5, touchdesigner@desk:7000), any "
-            "HOST:PORT, or a mapping file (.toml). `stream-mer osc` lists the presets. May be repeated.",
-        ),
-        open=_open_osc,
+_OUTPUTS: tuple[OutputOption, ...] = (
+    OutputOption(
+        kind=OUTPUT_KINDS["osc"],
+        type=SourceOrPath(),
+        metavar="[STREAM=]WHERE",
+        help="Send OSC: a preset, with where it is (resolume, eos@192.168.1.5, touchdesigner@desk:7000), any "
+        "HOST:PORT, or a mapping file (.toml). `stream-mer osc` lists the presets. May be repeated.",
     ),
-    OutputKind(
-        parameter="sacn",
-        option=click.option(
-            "--sacn",
-            type=RigOrPath(),
-            multiple=True,
-            metavar="[STREAM=]RIG[@HOST]",
-            help="Drive lamps by sACN: a preset (mood, palette, wash) or a rig file (.toml), by multicast, or to a "
-            "HOST alone. See `stream-mer lights`. May be repeated.",
-        ),
-        open=_open_sacn,
+    OutputOption(
+        kind=OUTPUT_KINDS["sacn"],
+        type=RigOrPath(),
+        metavar="[STREAM=]RIG[@HOST]",
+        help="Drive lamps by sACN: a preset (mood, palette, wash) or a rig file (.toml), by multicast, or to a "
+        "HOST alone. See `stream-mer lights`. May be repeated.",
     ),
-    OutputKind(
-        parameter="artnet",
-        option=click.option(
-            "--artnet",
-            type=RigOrPath(),
-            multiple=True,
-            metavar="[STREAM=]RIG@HOST",
-            help="Drive lamps by Art-Net, at a HOST; 255.255.255.255 for the whole network.",
-        ),
-        open=_open_artnet,
+    OutputOption(
+        kind=OUTPUT_KINDS["artnet"],
+        type=RigOrPath(),
+        metavar="[STREAM=]RIG@HOST",
+        help="Drive lamps by Art-Net, at a HOST; 255.255.255.255 for the whole network.",
     ),
 )
 
@@ -342,7 +312,7 @@ _OSC_IN = click.option(
 
 def output_options(function: F) -> F:
     """Add the options of all outputs and plugins; ``open_outputs`` and ``open_plugins`` read all but ``spread``."""
-    return option_group(*(kind.option for kind in _KINDS), _SPREAD, _OSC_IN)(function)
+    return option_group(*(option.add for option in _OUTPUTS), _SPREAD, _OSC_IN)(function)
 
 
 def open_outputs(options: MutableMapping[str, Any], streams: Sequence[str]) -> list[ShowOutput]:
@@ -355,11 +325,11 @@ def open_outputs(options: MutableMapping[str, Any], streams: Sequence[str]) -> l
     Raises:
         SettingError: A stream, preset or file does not exist, an output is not possible, or two drive the same lamps.
     """
-    typed = [(kind, text) for kind in _KINDS for text in options.pop(kind.parameter, ())]
-    outputs = [_open(kind, text, streams) for kind, text in typed]
+    typed = [(option, text) for option in _OUTPUTS for text in options.pop(option.kind.kind, ())]
+    outputs = [_open(option, text, streams) for option, text in typed]
     driven_by: dict[str, str] = {}
-    for (kind, text), output in zip(typed, outputs, strict=True):
-        said = f"{kind.flag} {text}"
+    for (option, text), output in zip(typed, outputs, strict=True):
+        said = f"{option.flag} {text}"
         for claim in sorted(output.claims):
             if claim in driven_by:
                 raise SettingError(f"{said}: {claim} is driven by {driven_by[claim]} already, and only one can")
@@ -384,8 +354,8 @@ def open_plugins(options: MutableMapping[str, Any]) -> list[Plugin]:
     return [OscInput(*parse_place(place))]
 
 
-def _open(kind: OutputKind, text: str, streams: Sequence[str]) -> ShowOutput:
+def _open(option: OutputOption, text: str, streams: Sequence[str]) -> ShowOutput:
     stream, spec = split_name(text)
     if stream is not None and stream not in streams:
-        raise SettingError(f"{kind.flag} {text}: there is no stream {stream!r}{did_you_mean(stream, streams)}")
-    return kind.open(spec, stream or streams[0])
+        raise SettingError(f"{option.flag} {text}: there is no stream {stream!r}{did_you_mean(stream, streams)}")
+    return option.kind.open(spec, stream or streams[0])

@@ -34,7 +34,7 @@ class ShowOutput(Protocol):
 
     @property
     def name(self) -> str:
-        """Name in logs and metrics, such as ``osc touchdesigner 127.0.0.1:7000``."""
+        """Name in logs and metrics, such as ``osc touchdesigner at udp://127.0.0.1:7000``: kind, what, place."""
 
     @property
     def stream(self) -> str | None:

@@ -143,7 +143,7 @@ def open_sacn(spec: str, stream: str) -> LightOutput:
     link = SacnLink(settings, name=rig.name, universes=show.universes)
     places = settings.to or ("multicast",)
     claims = [f"sACN universe {number} at {place}:{settings.port}" for number in show.universes for place in places]
-    return LightOutput(rig, link, show, name=f"sacn {rig.name} {', '.join(places)}", stream=stream, claims=claims)
+    return LightOutput(rig, link, show, name=f"sacn {rig.name} at {', '.join(places)}", stream=stream, claims=claims)
 
 
 def open_artnet(spec: str, stream: str) -> LightOutput:
@@ -159,7 +159,7 @@ def open_artnet(spec: str, stream: str) -> LightOutput:
     show = LightShow(rig)
     link = ArtnetLink(settings, universes=show.universes)
     claims = [f"Art-Net universe {number} at {settings.to}:{settings.port}" for number in link.port_addresses]
-    return LightOutput(rig, link, show, name=f"artnet {rig.name} {settings.to}", stream=stream, claims=claims)
+    return LightOutput(rig, link, show, name=f"artnet {rig.name} at {settings.to}", stream=stream, claims=claims)
 
 
 def _split(spec: str) -> tuple[Rig, tuple[str, ...]]:

@@ -9,8 +9,9 @@ import pytest
 
 from stream_mer.cli import serving_options
 from stream_mer.cli.serving_options import (
-    OutputKind,
+    OutputOption,
     RigOrPath,
+    SourceOrPath,
     open_outputs,
     open_plugins,
     open_sources,
@@ -18,6 +19,7 @@ from stream_mer.cli.serving_options import (
     split_name,
 )
 from stream_mer.errors import SettingError
+from stream_mer.outputs.catalogue import OutputKind
 from stream_mer.sources.file import demo_song
 
 
@@ -90,22 +92,29 @@ def kinds(monkeypatch):
     """Two kinds of outputs that need nothing."""
     monkeypatch.setattr(
         serving_options,
-        "_KINDS",
+        "_OUTPUTS",
         tuple(
-            OutputKind(
-                parameter=name,
-                option=click.option(f"--{name.replace('_', '-')}", name, multiple=True),
-                open=lambda spec, stream, name=name: SimpleNamespace(
-                    name=f"{name} {spec}", stream=stream, claims={f"{name} for {stream} in {spec}"}
+            OutputOption(
+                kind=OutputKind(
+                    kind=name,
+                    title=name,
+                    hint="",
+                    presets=lambda: (),
+                    open=lambda spec, stream, name=name: SimpleNamespace(
+                        name=f"{name} {spec}", stream=stream, claims={f"{name} for {stream} in {spec}"}
+                    ),
                 ),
+                type=SourceOrPath(),
+                metavar="WHERE",
+                help="",
             )
-            for name in ("smoke", "water_jet")
+            for name in ("smoke", "water")
         ),
     )
 
 
 def opened(streams=("main", "foyer"), **typed):
-    options = {"smoke": (), "water_jet": (), "hop": 0.5} | typed
+    options = {"smoke": (), "water": (), "hop": 0.5} | typed
     outputs = [(output.name, output.stream) for output in open_outputs(options, streams)]
     assert options == {"hop": 0.5}, "the others are left to others"
     return outputs
@@ -116,23 +125,23 @@ def test_nothing_asked_for_is_nothing_made():
 
 
 def test_outputs_follow_the_stream_that_is_named_or_the_first_one():
-    assert opened(smoke=("hall@10.0.0.1", "foyer=hall@10.0.0.1"), water_jet=("x",)) == [
+    assert opened(smoke=("hall@10.0.0.1", "foyer=hall@10.0.0.1"), water=("x",)) == [
         ("smoke hall@10.0.0.1", "main"),
         ("smoke hall@10.0.0.1", "foyer"),
-        ("water_jet x", "main"),
+        ("water x", "main"),
     ]
 
 
 @pytest.mark.parametrize(
     ("typed", "says"),
     [
-        ("foyr=x", "--water-jet foyr=x: there is no stream 'foyr'; did you mean 'foyer'?"),
+        ("foyr=x", "--water foyr=x: there is no stream 'foyr'; did you mean 'foyer'?"),
         ("z=x", "there is no stream 'z'; choose from main, foyer"),
     ],
 )
 def test_a_stream_that_is_not_there_is_an_error(typed, says):
     with pytest.raises(SettingError) as error:
-        opened(water_jet=(typed,))
+        opened(water=(typed,))
     assert says in str(error.value)
 
 
@@ -175,7 +184,7 @@ def test_a_command_gets_all_options():
         click.echo(options)
 
     flags = [flag for parameter in command.params for flag in parameter.opts]
-    assert flags[:2] == ["--smoke", "--water-jet"]
+    assert flags[:2] == ["--smoke", "--water"]
     assert "--osc-in" in flags
 
 
@@ -189,7 +198,7 @@ def test_plugins_are_those_that_were_asked_for():
 
 def test_osc_is_sent_to_what_was_typed(monkeypatch):
     monkeypatch.undo()
-    nothing = {kind.parameter: () for kind in serving_options._KINDS}
+    nothing = {option.kind.kind: () for option in serving_options._OUTPUTS}
     (output,) = open_outputs(nothing | {"osc": ("foyer=eos@desk",)}, ("main", "foyer"))
     assert (output.name, output.stream) == ("osc eos at tcp://desk:3032", "foyer")
 
@@ -199,9 +208,9 @@ def test_lamps_are_driven_by_what_was_typed(monkeypatch):
     typed = {"sacn": ("mood", "foyer=wash@10.0.0.1"), "artnet": ("palette@10.0.0.2",)}
     outputs = open_outputs(typed, ("main", "foyer"))
     assert [(output.name, output.stream) for output in outputs] == [
-        ("sacn stream_mer mood multicast", "main"),
-        ("sacn stream_mer wash 10.0.0.1", "foyer"),
-        ("artnet stream_mer palette 10.0.0.2", "main"),
+        ("sacn stream_mer mood at multicast", "main"),
+        ("sacn stream_mer wash at 10.0.0.1", "foyer"),
+        ("artnet stream_mer palette at 10.0.0.2", "main"),
     ]
 
 

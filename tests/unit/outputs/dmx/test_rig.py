@@ -205,10 +205,10 @@ def test_names_and_places_are_read(tmp_path):
     path = tmp_path / "club@home.toml"
     path.write_text(LAMP)
     assert find_rig(str(path)).name == "club@home"
-    assert open_sacn("mood", "demo").name == "sacn stream_mer mood multicast"
-    assert open_sacn("wash@10.0.0.1, 10.0.0.2", "demo").name == "sacn stream_mer wash 10.0.0.1, 10.0.0.2"
-    assert open_sacn(f"{path}@10.0.0.1", "demo").name == "sacn club@home 10.0.0.1"
-    assert open_sacn(str(path), "demo").name == "sacn club@home multicast"
+    assert open_sacn("mood", "demo").name == "sacn stream_mer mood at multicast"
+    assert open_sacn("wash@10.0.0.1, 10.0.0.2", "demo").name == "sacn stream_mer wash at 10.0.0.1, 10.0.0.2"
+    assert open_sacn(f"{path}@10.0.0.1", "demo").name == "sacn club@home at 10.0.0.1"
+    assert open_sacn(str(path), "demo").name == "sacn club@home at multicast"
     assert open_artnet("palette@10.0.0.1", "demo").stream == "demo"
     for spec, says in (("mod", "did you mean 'mood'"), ("xyz", ", ".join(LOOKS)), ("mood@", "after the @")):
         with pytest.raises(SettingError, match=says):
