@@ -122,7 +122,12 @@ def _monitor(port: int) -> None:
             packet, sender = bound.recvfrom(65_535)
             try:
                 for address, arguments in decode(packet):
-                    line = f"{sender[0]}  {address}  {' '.join(str(each) for each in arguments)}"
+                    line = f"{sender[0]}  {address}  {' '.join(map(_printed, arguments))}"
                     echo(escape(line))
             except BadPacketError as error:
                 echo(escape(f"{sender[0]}  {error}"), err=True)
+
+
+def _printed(argument: object) -> str:
+    """Return an argument for people; numbers travel as 32 bits, which hold about 7 digits."""
+    return f"{argument:.6g}" if isinstance(argument, float) else str(argument)

@@ -95,7 +95,7 @@ def test_a_desk_that_is_not_there_is_reported(stream_mer):
 
 
 def test_a_monitor_prints_what_comes_and_escapes_control_characters(stream_mer, monkeypatch):
-    packets = [b"/a\0\0,f\0\0\x3f\x80\0\0", b"garbage", b"/b\0\0,s\0\0\x1b[2J\0\0\0\0"]
+    packets = [b"/a\0\0,f\0\0\x3f\x80\0\0", b"garbage", b"/b\0\0,s\0\0\x1b[2J\0\0\0\0", b"/c\0\0,f\0\0\x3d\xcc\xcc\xcd"]
 
     class Bound(socket.socket):
         def bind(self, address):
@@ -109,7 +109,7 @@ def test_a_monitor_prints_what_comes_and_escapes_control_characters(stream_mer, 
     monkeypatch.setattr("stream_mer.cli.osc.socket.socket", Bound)
     code, out, err = stream_mer("osc", "--monitor", "9000")
     assert code == 130
-    assert out.splitlines()[1:] == ["10.0.0.1  /a  1.0", r"10.0.0.1  /b  \u001b[2J"]
+    assert out.splitlines()[1:] == ["10.0.0.1  /a  1", r"10.0.0.1  /b  \u001b[2J", "10.0.0.1  /c  0.1"]
     assert err.rstrip() == "10.0.0.1  7 bytes that are not OSC"
 
 
