@@ -415,12 +415,12 @@ class PortAudioBackend:
 
     Args:
         environment: Additional environment variables of these processes.
-        follow_default_output: Keep the capture on the monitor of the default output.
+        kept_source: Keep the capture on this source of the sound server; empty to leave that to the server.
     """
 
-    def __init__(self, *, environment: Mapping[str, str] | None = None, follow_default_output: bool = False) -> None:
+    def __init__(self, *, environment: Mapping[str, str] | None = None, kept_source: str = "") -> None:
         self._environment = dict(environment or {})
-        self._follow_default_output = follow_default_output
+        self._kept_source = kept_source
 
     def devices(self) -> tuple[InputDevice, ...]:
         """Return every input, in the system's order.
@@ -454,8 +454,8 @@ class PortAudioBackend:
             DeviceError: The process cannot start.
         """
         request: dict[str, object] = {"name": device.name, "host_api": device.host_api, "channels": channels}
-        if self._follow_default_output:
-            request["follow"] = True
+        if self._kept_source:
+            request["keep"] = self._kept_source
         return ProcessCapture(request, self._environment)
 
 

@@ -51,7 +51,10 @@ _ALARM_S = 10.0
 """Longer than the parent waits for anything: for a process that hangs after its parent died."""
 
 LOOK_S = 1.0
-"""The default output is checked at least this often; a change that the server reports is seen at once."""
+"""The captured source is checked at least this often; a change that the server reports is seen at once."""
+
+DEFAULT_MONITOR = "@DEFAULT_MONITOR@"
+"""The sound server's name for the monitor of the default output."""
 
 _RETRY_S = 1.0
 
@@ -236,13 +239,17 @@ def _message(error: Exception) -> str:
     return texts[0] if texts else str(error)
 
 
-# The default output (PulseAudio, PipeWire)
+# The source of the sound server (PulseAudio, PipeWire)
 
 
-def follow_default_output() -> NoReturn:
-    """Move what this process captures to the monitor of the default output, at every change; for its own thread.
+def keep_source(name: str) -> NoReturn:
+    """Keep what this process captures on a source, whatever the default output is; for its own thread.
 
-    The sound servers leave a stream that records a monitor where it is when the default output changes.
+    PulseAudio leaves a stream that records a monitor where it is when the default output changes. WirePlumber moves it
+    with the default output, from the moment when that is the output of the monitor, even if the monitor was named.
+
+    Args:
+        name: As ``move_to_source`` takes it.
 
     Raises:
         ImportError: pulsectl is not installed.
@@ -259,26 +266,30 @@ def follow_default_output() -> NoReturn:
                 pulse.event_mask_set("server")
                 pulse.event_callback_set(stop_listening)
                 while True:
-                    move_to_default_output(pulse, os.getpid())
+                    move_to_source(pulse, os.getpid(), name)
                     pulse.event_listen(timeout=LOOK_S)
         except pulsectl.PulseError:  # the server went away; the capture ends with it, and is started again
             time.sleep(_RETRY_S)
 
 
-def move_to_default_output(pulse: Any, process_id: int) -> None:
-    """Move what a process captures to the monitor of the current default output, if it is elsewhere.
+def move_to_source(pulse: Any, process_id: int, name: str) -> None:
+    """Move what a process captures to a source, if it is elsewhere.
 
     Args:
         pulse: A connection: ``pulsectl.Pulse``.
         process_id: Whose streams are moved.
+        name: A source of the sound server; ``@DEFAULT_MONITOR@`` for the monitor of the current default output.
     """
-    default = pulse.server_info().default_sink_name
-    monitor = next((sink.monitor_source for sink in pulse.sink_list() if sink.name == default), None)
-    if monitor is None:  # there is no output now
+    if name == DEFAULT_MONITOR:
+        default = pulse.server_info().default_sink_name
+        source = next((sink.monitor_source for sink in pulse.sink_list() if sink.name == default), None)
+    else:
+        source = next((one.index for one in pulse.source_list() if one.name == name), None)
+    if source is None:  # there is no such source now
         return
     for stream in pulse.source_output_list():
-        if stream.proplist.get("application.process.id") == str(process_id) and stream.source != monitor:
-            pulse.source_output_move(stream.index, monitor)
+        if stream.proplist.get("application.process.id") == str(process_id) and stream.source != source:
+            pulse.source_output_move(stream.index, source)
 
 
 # The process
@@ -289,7 +300,7 @@ def main(arguments: list[str]) -> NoReturn:
 
     Args:
         arguments: One argument of JSON: ``{}`` to list the devices, ``{"name", "host_api", "channels"}`` to capture,
-            with ``"follow": true`` from the monitor of the default output.
+            with ``"keep"`` from this source of the sound server.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
     out = _take_stdout()
@@ -298,8 +309,8 @@ def main(arguments: list[str]) -> NoReturn:
     request = json.loads(arguments[0])
     try:
         if request:
-            if request.get("follow"):
-                threading.Thread(target=_follow_default_output, name="follow", daemon=True).start()
+            if request.get("keep"):
+                threading.Thread(target=_keep_source, args=(request["keep"],), name="keep", daemon=True).start()
             _capture(out, request["name"], request["host_api"], request["channels"])
         else:
             devices = [asdict(device) for device in PortAudioInput().devices()]
@@ -341,9 +352,9 @@ def _capture(out: BinaryIO, name: str, host_api: str, channels: int) -> None:
             _send(out, Packet(kind=Kind.BEAT, time=now))
 
 
-def _follow_default_output() -> None:
-    with contextlib.suppress(ImportError, OSError):  # without it, the first default output is captured throughout
-        follow_default_output()
+def _keep_source(name: str) -> None:
+    with contextlib.suppress(ImportError, OSError):  # without it, the sound server decides where the capture stays
+        keep_source(name)
 
 
 def _send(out: BinaryIO, packet: Packet) -> None:

@@ -24,6 +24,7 @@ from stream_mer.sources.capture import (
     capture_chunks,
     channels_to_open,
 )
+from stream_mer.sources.capture_child import DEFAULT_MONITOR
 from stream_mer.sources.devices import InputDevice, choose_device, require_channels
 from stream_mer.types import AudioChunk
 from stream_mer.utils.mailbox import MailboxClosed
@@ -123,9 +124,6 @@ PULSE_DEVICE = "pulse"
 PULSE_VARIABLE = "PULSE_SOURCE"
 """...but this environment variable makes the device capture the source that it names."""
 
-DEFAULT_MONITOR = "@DEFAULT_MONITOR@"
-"""The sound server's name for the monitor of the default output."""
-
 NAME = "monitor"
 """Name of the stream."""
 
@@ -157,9 +155,8 @@ def open_monitor(
         named = os.environ.get(PULSE_VARIABLE)
         if not named and find_spec("pulsectl") is None:
             _LOG.warning("the output that is the default now is captured, also after a change: pip install pulsectl")
-        backend = PortAudioBackend(
-            environment={PULSE_VARIABLE: named or DEFAULT_MONITOR}, follow_default_output=not named
-        )
+        wanted = named or DEFAULT_MONITOR
+        backend = PortAudioBackend(environment={PULSE_VARIABLE: wanted}, kept_source=wanted)
         source = MicrophoneSource(PULSE_DEVICE, channels=channels, gain_db=gain_db, backend=backend)
     else:
         loopback = next((device for device in found if device.is_monitor), None)

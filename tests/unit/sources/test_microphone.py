@@ -19,7 +19,7 @@ from stream_mer.cli.devices import show_meter, verdict
 from stream_mer.errors import DeviceError, SettingError
 from stream_mer.sources import microphone
 from stream_mer.sources.capture import Health
-from stream_mer.sources.capture_child import move_to_default_output
+from stream_mer.sources.capture_child import DEFAULT_MONITOR, move_to_source
 from stream_mer.sources.devices import InputDevice
 from stream_mer.sources.microphone import ChannelLevel, MicrophoneSource, Reading, read_meter
 from stream_mer.sources.timeline import CapturedBlock
@@ -147,21 +147,21 @@ def device(name: str, *, is_monitor: bool = False) -> InputDevice:
 @pytest.mark.parametrize(
     ("names", "asked", "wanted"),
     [
-        # Which device, which source of the sound server, and whether it follows the default output.
-        (("USB", "pulse"), None, ("pulse", "@DEFAULT_MONITOR@", True)),
-        (("USB", "pulse"), "desk.monitor", ("pulse", "desk.monitor", False)),
-        (("USB", "BlackHole 2ch"), None, ("BlackHole 2ch", None, False)),
+        # Which device, which source of the sound server, and on which one it is kept.
+        (("USB", "pulse"), None, ("pulse", "@DEFAULT_MONITOR@", "@DEFAULT_MONITOR@")),
+        (("USB", "pulse"), "desk.monitor", ("pulse", "desk.monitor", "desk.monitor")),
+        (("USB", "BlackHole 2ch"), None, ("BlackHole 2ch", None, "")),
     ],
 )
 def test_the_sound_servers_own_way_first_then_a_loopback_by_name(
-    monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...], asked: str | None, wanted: tuple[str, str | None, bool]
+    monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...], asked: str | None, wanted: tuple[str, str | None, str]
 ) -> None:
     there = tuple(device(name, is_monitor=name.startswith("Black")) for name in names)
     opened = []
 
     class Backend:
-        def __init__(self, *, environment: dict[str, str] | None = None, follow_default_output: bool = False) -> None:
-            opened.append(((environment or {}).get("PULSE_SOURCE"), follow_default_output))
+        def __init__(self, *, environment: dict[str, str] | None = None, kept_source: str = "") -> None:
+            opened.append(((environment or {}).get("PULSE_SOURCE"), kept_source))
 
         def devices(self) -> tuple[InputDevice, ...]:
             return there
@@ -206,6 +206,9 @@ class Pulse:
     def sink_list(self) -> list[SimpleNamespace]:
         return [SimpleNamespace(name="desk", monitor_source=10), SimpleNamespace(name="hdmi", monitor_source=20)]
 
+    def source_list(self) -> list[SimpleNamespace]:
+        return [SimpleNamespace(name=f"{sink.name}.monitor", index=sink.monitor_source) for sink in self.sink_list()]
+
     def source_output_list(self) -> list[SimpleNamespace]:
         return [
             SimpleNamespace(index=index, source=source, proplist={"application.process.id": str(process)})
@@ -218,11 +221,19 @@ class Pulse:
 
 def test_only_the_streams_of_the_process_move_to_the_default_output() -> None:
     pulse = Pulse("hdmi", {1: (7, 10), 2: (8, 10), 3: (7, 20)})
-    move_to_default_output(pulse, 7)
+    move_to_source(pulse, 7, DEFAULT_MONITOR)
     assert pulse.streams == {1: (7, 20), 2: (8, 10), 3: (7, 20)}
     pulse.default = "gone"
-    move_to_default_output(pulse, 7)
+    move_to_source(pulse, 7, DEFAULT_MONITOR)
     assert pulse.streams == {1: (7, 20), 2: (8, 10), 3: (7, 20)}
+
+
+def test_the_streams_of_the_process_stay_on_a_named_source_whatever_is_the_default() -> None:
+    pulse = Pulse("hdmi", {1: (7, 20), 2: (8, 20), 3: (7, 10)})
+    move_to_source(pulse, 7, "desk.monitor")
+    assert pulse.streams == {1: (7, 10), 2: (8, 20), 3: (7, 10)}
+    move_to_source(pulse, 7, "unplugged.monitor")
+    assert pulse.streams == {1: (7, 10), 2: (8, 20), 3: (7, 10)}
 
 
 RATE_HZ = 48_000
