@@ -4,9 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 SYSTEM_PACKAGES := portaudio19-dev pulseaudio pulseaudio-utils libasound2-plugins ffmpeg espeak-ng chromium
 
+# What `make interop` starts; a test says which of them it wants.
+INTEROP_PACKAGES := dbus icecast2 iproute2 liblo-tools liquidsoap mixxx nginx obs-studio ola pipewire pipewire-pulse \
+	pulseaudio-utils puredata-core qlcplus wireplumber xdotool xvfb
+
 LOWEST := .venv-lowest
 
-.PHONY: run setup test lint coverage test-lowest docs clean
+.PHONY: run setup test interop interop-packages lint coverage test-lowest docs clean
 
 run: $(VENV)/.installed  ## Install for users into .venv, then serve the built-in demo song.
 	$(BIN)/stream-mer serve --source demo
@@ -23,6 +27,12 @@ COVER := $(if $(COVERAGE),--cov --cov-report=)
 test: setup lint  ## Lint and all tests.
 	$(BIN)/python -m pytest $(PARALLEL) $(COVER) $(OFFLINE) tests/unit; offline=$$?; \
 	$(BIN)/python -m pytest tests/integration --ignore=$(OFFLINE) && exit $$offline
+
+interop: setup  ## Real programs at the other end (OLA, QLC+, Icecast, Mixxx, OBS, ...): slow, once a day in CI is enough.
+	$(BIN)/python -m pytest tests/interop
+
+interop-packages:  ## Install the programs of `make interop`. Debian starts some of them as daemons: for a machine of CI.
+	.ci/system-packages $(INTEROP_PACKAGES)
 
 lint: setup
 	$(BIN)/ruff check .
