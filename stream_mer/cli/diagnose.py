@@ -38,9 +38,9 @@ from stream_mer.lyrics.text_features import SentenceEncoder
 from stream_mer.lyrics.tracker import TrackerSettings
 from stream_mer.lyrics.vocals import find_shipped, load_detector
 from stream_mer.lyrics.whisper import WhisperRecogniser, cache_folder
-from stream_mer.sources.devices import InputDevice
+from stream_mer.sources.devices import PULSE_DEVICE, InputDevice
 from stream_mer.sources.file import FileSource
-from stream_mer.sources.microphone import PULSE_DEVICE, list_devices, open_monitor
+from stream_mer.sources.microphone import list_devices, open_monitor
 from stream_mer.types import NO_LYRICS, SAMPLE_RATE_HZ, AudioChunk, Samples
 from stream_mer.utils.escaping_console import EscapingConsole
 from stream_mer.version import __version__

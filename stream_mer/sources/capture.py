@@ -24,7 +24,7 @@ import numpy as np
 
 from stream_mer.errors import DeviceError
 from stream_mer.sources.capture_child import Kind, Packet, read_packet
-from stream_mer.sources.devices import InputDevice
+from stream_mer.sources.devices import PULSE_DEVICE, PULSE_VARIABLE, InputDevice
 from stream_mer.sources.timeline import CapturedBlock, Timeline
 from stream_mer.types import AudioChunk, SourceState
 from stream_mer.utils.mailbox import Mailbox, MailboxClosed
@@ -454,9 +454,14 @@ class PortAudioBackend:
             DeviceError: The process cannot start.
         """
         request: dict[str, object] = {"name": device.name, "host_api": device.host_api, "channels": channels}
-        if self._kept_source:
-            request["keep"] = self._kept_source
-        return ProcessCapture(request, self._environment)
+        environment, kept = self._environment, self._kept_source
+        if device.server_name:
+            request |= {"name": PULSE_DEVICE, "host_api": "ALSA"}
+            environment = environment | {PULSE_VARIABLE: device.server_name}
+            kept = device.server_name
+        if kept:
+            request["keep"] = kept
+        return ProcessCapture(request, environment)
 
 
 class ProcessCapture:

@@ -35,7 +35,7 @@ from dataclasses import asdict, dataclass
 from enum import IntEnum
 from typing import Any, BinaryIO, NoReturn, Protocol
 
-from stream_mer.sources.devices import InputDevice, is_monitor_name
+from stream_mer.sources.devices import PULSE_DEVICE, InputDevice, is_monitor_name
 from stream_mer.utils.mailbox import Mailbox
 
 BEAT_S = 0.2
@@ -239,7 +239,53 @@ def _message(error: Exception) -> str:
     return texts[0] if texts else str(error)
 
 
-# The source of the sound server (PulseAudio, PipeWire)
+# The sound server (PulseAudio, PipeWire)
+
+_CONNECT_S = 2.0
+
+
+def all_devices(devices: list[InputDevice]) -> list[InputDevice]:
+    """Return PortAudio's devices, and behind them the sources of the sound server, which PortAudio may not list."""
+    if not any(device.name == PULSE_DEVICE for device in devices):  # there is no way to capture from the server
+        return devices
+    names = {device.name for device in devices}
+    with contextlib.suppress(ImportError, OSError):  # pulsectl, or the server's library, is not installed
+        return devices + [source for source in server_sources() if source.name not in names]
+    return devices
+
+
+def server_sources() -> list[InputDevice]:
+    """Return the sources of the sound server; none where it does not answer.
+
+    Raises:
+        ImportError: pulsectl is not installed.
+        OSError: The sound server's library is not installed.
+    """
+    import pulsectl  # noqa: PLC0415 - an extra
+
+    try:
+        with pulsectl.Pulse("stream_mer", connect=False) as pulse:
+            pulse.connect(timeout=_CONNECT_S)
+            server, sources = pulse.server_info(), pulse.source_list()
+    except pulsectl.PulseError:
+        return []
+    described = [source.description for source in sources]
+    return [
+        InputDevice(
+            # Two devices of one model have the same description.
+            name=source.description if described.count(source.description) == 1 else source.name,
+            host_api="PipeWire" if "PipeWire" in server.server_name else "PulseAudio",
+            channels=int(source.channel_count),
+            rate_hz=int(source.sample_spec.rate),
+            is_default=source.name == server.default_source_name,
+            is_monitor=bool(source.monitor_of_sink_name),
+            server_name=source.name,
+        )
+        for source in sources
+    ]
+
+
+# The source that is captured
 
 
 def keep_source(name: str) -> NoReturn:
@@ -313,7 +359,7 @@ def main(arguments: list[str]) -> NoReturn:
                 threading.Thread(target=_keep_source, args=(request["keep"],), name="keep", daemon=True).start()
             _capture(out, request["name"], request["host_api"], request["channels"])
         else:
-            devices = [asdict(device) for device in PortAudioInput().devices()]
+            devices = [asdict(device) for device in all_devices(PortAudioInput().devices())]
             _send(out, Packet(kind=Kind.DEVICES, payload=json.dumps(devices).encode()))
     except InputFailure as failure:
         _send_failure(out, failure.reason, str(failure))

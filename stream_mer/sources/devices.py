@@ -18,7 +18,9 @@ class InputDevice:
         channels: Number of channels.
         rate_hz: Native sample rate.
         is_default: Whether it is the system's default input.
-        is_monitor: Whether its name looks like a monitor of what the computer plays.
+        is_monitor: Whether it is a monitor of what the computer plays, or its name looks like one.
+        server_name: For a source of the sound server (PulseAudio, PipeWire), the server's name of it; ``name`` is what
+            the server calls it for people. Else empty.
     """
 
     name: str
@@ -27,6 +29,14 @@ class InputDevice:
     rate_hz: int
     is_default: bool = False
     is_monitor: bool = False
+    server_name: str = ""
+
+
+PULSE_DEVICE = "pulse"
+"""ALSA's device for PulseAudio and PipeWire, which PortAudio lists in place of their sources..."""
+
+PULSE_VARIABLE = "PULSE_SOURCE"
+"""...but this environment variable makes the device capture the source that it names."""
 
 
 _MONITOR_MARKS = (
@@ -78,6 +88,8 @@ def require_channels(device: InputDevice, channels: Sequence[int]) -> None:
 def choose_device(wanted: str | None, devices: Sequence[InputDevice]) -> InputDevice:
     """Find a device by its name.
 
+    A device that PortAudio lists wins over a source of the sound server.
+
     Args:
         wanted: Whole name, or a part in any case that fits one device alone; None or empty for the default. A whole
             name wins over parts.
@@ -93,9 +105,7 @@ def choose_device(wanted: str | None, devices: Sequence[InputDevice]) -> InputDe
         if default is None:
             raise DeviceError(f"there is no default sound input; choose one by name: {_names(devices)}")
         return default
-    matches = [device for device in devices if device.name == wanted]
-    if not matches:
-        matches = [device for device in devices if wanted.casefold() in device.name.casefold()]
+    matches = _matches(wanted, [device for device in devices if not device.server_name]) or _matches(wanted, devices)
     if not matches:
         raise DeviceError(f"no sound input is called {wanted!r}; there are: {_names(devices)}")
     if len({device.name for device in matches}) > 1:
@@ -110,6 +120,11 @@ def choose_device(wanted: str | None, devices: Sequence[InputDevice]) -> InputDe
             "unplug or rename one, or make one the default input"
         )
     return preferred[0]
+
+
+def _matches(wanted: str, devices: Sequence[InputDevice]) -> list[InputDevice]:
+    whole = [device for device in devices if wanted in (device.name, device.server_name)]
+    return whole or [device for device in devices if wanted.casefold() in device.name.casefold()]
 
 
 def _names(devices: Sequence[InputDevice]) -> str:

@@ -25,7 +25,7 @@ from stream_mer.sources.capture import (
     channels_to_open,
 )
 from stream_mer.sources.capture_child import DEFAULT_MONITOR
-from stream_mer.sources.devices import InputDevice, choose_device, require_channels
+from stream_mer.sources.devices import PULSE_DEVICE, PULSE_VARIABLE, InputDevice, choose_device, require_channels
 from stream_mer.types import AudioChunk
 from stream_mer.utils.mailbox import MailboxClosed
 
@@ -118,11 +118,6 @@ def list_devices() -> tuple[InputDevice, ...]:
 
 # The monitor: what this machine plays.
 
-PULSE_DEVICE = "pulse"
-"""ALSA's device for PulseAudio and PipeWire. Their outputs have monitors, which PortAudio does not list..."""
-
-PULSE_VARIABLE = "PULSE_SOURCE"
-"""...but this environment variable makes the device capture the source that it names."""
 
 NAME = "monitor"
 """Name of the stream."""

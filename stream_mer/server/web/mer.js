@@ -14,6 +14,7 @@ const PING_INTERVAL_MS = 5000;
 const PONG_TIMEOUT_MS = 7000;
 const TOKEN_REQUIRED = new Set([4401, 4408]);
 const PERMANENT = new Set([4400, 4403, 4404]);
+const ONCE = new Set(["control", "setup"]); // requests that are not repeated on another connection
 
 /**
  * @typedef {{streams?: string[], events?: string[], max_hz?: number | null}} Subscription Empty means all
@@ -28,6 +29,9 @@ const PERMANENT = new Set([4400, 4403, 4404]);
  * @property {(action: "freeze" | "blackout" | "override" | "resume", more?: object) => Promise<Result>} control Override
  *   values: `control("override", {override: {valence: 0.8, arousal: 0.6, ttl_s: 30}, streams: ["main"]})`. Not ok, with
  *   the code 0, without a connection; so are the other two once the client is closed.
+ * @property {(action: string, more?: object) => Promise<Result & {setup?: object}>} setup Read or change the set-up of
+ *   the server, as an operator: `setup("apply", {stream: "main", changes: {hop_s: 0.25}})`. Changes of it come as
+ *   "setup.update" after `setup("get")`, which is to be asked again after each "ready". Not ok without a connection.
  * @property {(token: string) => void} offer Connect with this token from now on.
  * @property {() => void} close Close the connection for good.
  */
@@ -113,7 +117,7 @@ export function connect(
         again = setTimeout(open, Math.max(retryMs, delayMs * (0.5 + Math.random() / 2)));
         delayMs = Math.min(delayMs * 2, MAX_DELAY_MS);
       }
-      refuse((request) => final || request.type === "control");
+      refuse((request) => final || ONCE.has(request.type));
       emit("link", { up: false, why, final });
       if (needsToken) emit("token", { why });
     }
@@ -202,7 +206,7 @@ export function connect(
     return new Promise((resolve) => {
       asked.set(id, { request, resolve });
       if (link?.ready) link.send({ id, ...request });
-      else if (request.type === "control" || closed) refuse((other) => other === request);
+      else if (ONCE.has(request.type) || closed) refuse((other) => other === request);
     });
   }
 
@@ -210,7 +214,7 @@ export function connect(
     const answered = asked.get(result.id);
     if (answered === undefined) return;
     asked.delete(result.id);
-    if (result.ok && answered.request.type !== "control") remember(answered.request);
+    if (result.ok && !ONCE.has(answered.request.type)) remember(answered.request);
     answered.resolve(result);
   }
 
@@ -247,6 +251,7 @@ export function connect(
     subscribe: (subscription = {}) => ask({ type: "subscribe", ...subscription }),
     unsubscribe: ({ streams = [], events = [] } = {}) => ask({ type: "unsubscribe", streams, events }),
     control: (action, more = {}) => ask({ type: "control", action, ...more }),
+    setup: (action, more = {}) => ask({ type: "setup", action, ...more }),
     offer(offered) {
       stop();
       closed = false;
