@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 from stream_mer.config import ServeSettings
 from stream_mer.errors import StreamMerError
 from stream_mer.outputs.runner import ShowOutput, ShowRunner
-from stream_mer.pipeline import Pipeline
-from stream_mer.ports import AudioSource
+from stream_mer.pipeline import Pipeline, Reopener
+from stream_mer.ports import AudioSource, EventHub
 from stream_mer.server.hub import Hub
 from stream_mer.server.listener import raise_file_limit
 from stream_mer.server.server import Server
 from stream_mer.server.session import ServerInfo
+from stream_mer.server.setup import SetupHandler
 from stream_mer.sources.remote import RemoteSource
 from stream_mer.utils.stopping import EXIT_WITHIN_S, stop_signals
 from stream_mer.utils.threads import call_all, in_thread
@@ -69,6 +70,24 @@ class Plugin(Protocol):
         """End, after everything was published; may take a few seconds, and is called from another thread."""
 
 
+class Configurator(SetupHandler, Protocol):
+    """Lets operators change what runs."""
+
+    def build(
+        self,
+        engine: Engine,
+        name: str,
+        source: AudioSource,
+        *,
+        levels_wanted: Callable[[], bool],
+        build: Callable[[AudioSource, Reopener | None], Pipeline],
+    ) -> Pipeline:
+        """Build a stream that can be changed, with the source and the reopener that ``build`` takes."""
+
+    def bind(self, *, hub: EventHub, show: ShowRunner, server: Server, inlets: dict[str, RemoteSource]) -> None:
+        """Begin to take requests, once everything runs."""
+
+
 async def host(
     hub: Hub,
     producers: Mapping[str, EventProducer],
@@ -76,10 +95,11 @@ async def host(
     *,
     info: ServerInfo,
     on_ready: Callable[[Server], None],
-    inlets: Mapping[str, RemoteSource] | None = None,
+    inlets: dict[str, RemoteSource] | None = None,
     outputs: Sequence[ShowOutput] = (),
     spread: bool = True,
     plugins: Sequence[Plugin] = (),
+    setup: Configurator | None = None,
 ) -> None:
     """Serve what producers publish until SIGINT or SIGTERM; one that ends by itself leaves the server up.
 
@@ -89,10 +109,11 @@ async def host(
         settings: Where to listen.
         info: What clients learn of the process.
         on_ready: Called once the server listens.
-        inlets: Streams that take audio from clients.
+        inlets: Streams that take audio from clients; may change.
         outputs: What else the streams are sent to, such as desks and lights.
         spread: Map valence and arousal to the raters' range for outputs.
         plugins: What else runs beside the server.
+        setup: Lets operators change what runs; None where they cannot.
 
     Raises:
         ServeError: The server cannot start.
@@ -107,9 +128,11 @@ async def host(
 
         with stop_signals(close_files) as stopping:
             async with (
-                Server(hub, settings, info, inlets=inlets, outputs=show.statistics) as server,
+                Server(hub, settings, info, inlets=inlets, outputs=show.statistics, setup=setup) as server,
                 _running_plugins(hub, [*plugins, show]),
             ):
+                if setup is not None:
+                    setup.bind(hub=hub, show=show, server=server, inlets={} if inlets is None else inlets)
                 on_ready(server)
                 await _run_producers(producers, stopping)
     finally:
@@ -128,6 +151,7 @@ async def serve(
     spread: bool = True,
     plugins: Sequence[Plugin] = (),
     tap: Callable[[str, AudioSource], AudioSource] | None = None,
+    setup: Configurator | None = None,
 ) -> None:
     """Compute and serve streams until SIGINT or SIGTERM; a source that ends by itself leaves the server up.
 
@@ -141,13 +165,14 @@ async def serve(
         spread: Map valence and arousal to the raters' range for outputs.
         plugins: What else runs beside the server.
         tap: Returns the source to use in place of each one, such as one that records what passes through it.
+        setup: Lets operators change what runs; None where they cannot.
 
     Raises:
         ServeError: The server cannot start.
         SourceError: The source of a server with a single stream failed. Where there are several, the others go on.
     """
     hub = Hub(history_messages=settings.history_messages)
-    pipelines = _pipelines(engine, sources, hub, tap=tap)
+    pipelines = _pipelines(engine, sources, hub, tap=tap, setup=setup)
     inlets = {name: source for name, source in sources.items() if isinstance(source, RemoteSource)}
     await host(
         hub,
@@ -159,6 +184,7 @@ async def serve(
         outputs=outputs,
         spread=spread,
         plugins=plugins,
+        setup=setup,
     )
 
 
@@ -168,6 +194,7 @@ def _pipelines(
     hub: Hub,
     *,
     tap: Callable[[str, AudioSource], AudioSource] | None,
+    setup: Configurator | None,
 ) -> dict[str, Pipeline]:
     """Build a pipeline for each source, which publishes to the hub. If one fails, all sources are closed."""
     pipelines: dict[str, Pipeline] = {}
@@ -175,15 +202,34 @@ def _pipelines(
         for source in sources.values():
             built.callback(source.close)
         for name, source in sources.items():
-            pipelines[name] = engine.pipeline(
-                source if tap is None else tap(name, source),
-                hub.sink(name),
-                in_real_time=True,
-                levels_wanted=functools.partial(hub.is_wanted, name, "levels"),
-            )
+            levels_wanted = functools.partial(hub.is_wanted, name, "levels")
+            build = functools.partial(_pipeline, engine, name, hub, levels_wanted=levels_wanted, tap=tap)
+            if setup is None:
+                pipelines[name] = build(source, None)
+            else:
+                pipelines[name] = setup.build(engine, name, source, levels_wanted=levels_wanted, build=build)
             built.callback(pipelines[name].close)
         built.pop_all()  # from here on the host closes them
     return pipelines
+
+
+def _pipeline(
+    engine: Engine,
+    name: str,
+    hub: Hub,
+    source: AudioSource,
+    reopen: Reopener | None,
+    *,
+    levels_wanted: Callable[[], bool],
+    tap: Callable[[str, AudioSource], AudioSource] | None,
+) -> Pipeline:
+    return engine.pipeline(
+        source if tap is None else tap(name, source),
+        hub.sink(name),
+        in_real_time=True,
+        levels_wanted=levels_wanted,
+        reopen=reopen,
+    )
 
 
 async def _run_producers(producers: Mapping[str, EventProducer], stopping: asyncio.Event) -> None:

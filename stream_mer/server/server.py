@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import ipaddress
 import logging
 import socket
 import ssl
@@ -13,6 +14,7 @@ from dataclasses import replace
 from http import HTTPStatus
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, cast
+from urllib.parse import quote
 
 from websockets.asyncio.server import Server as WebsocketServer
 from websockets.asyncio.server import ServerConnection, serve
@@ -42,6 +44,7 @@ from stream_mer.server.outbox import Dispatcher
 from stream_mer.server.session import Senders, ServerInfo, Session, hello
 from stream_mer.server.setup import SetupHandler
 from stream_mer.types import OutputStatistics
+from stream_mer.utils.local_addresses import local_addresses
 from stream_mer.utils.log_limit import LimitedLog
 
 if TYPE_CHECKING:  # it loads the libraries that decode audio
@@ -103,7 +106,7 @@ class Server:
     ) -> None:
         self._hub = hub
         self._settings = settings or ServeSettings()
-        self._senders = Senders(inlets or {}, guarded=self._settings.is_guarded)
+        self._senders = Senders({} if inlets is None else inlets, guarded=self._settings.is_guarded)
         self._setup = setup
         self._info = replace(info or ServerInfo(), can_setup=setup is not None)
         self._metrics = Metrics(hub, outputs=outputs)
@@ -138,10 +141,24 @@ class Server:
         """URL of the websocket, as a browser on this machine can open it."""
         return self._url("ws", wire.STREAM_PATH)
 
-    def _url(self, scheme: str, path: str) -> str:
+    def network_urls(self) -> tuple[str, ...]:
+        """URLs of the page for other devices, with the token that they need; none where they cannot reach it."""
+        if self._settings.is_private:
+            return ()
+        bound, _ = self._bound_address()
+        is_open = ipaddress.ip_address(bound.partition("%")[0]).is_unspecified
+        hosts = local_addresses() if is_open else [reachable_host(self._settings.host, bound)]
+        token = "" if self._settings.token is None else f"#token={quote(self._settings.token, safe='')}"
+        return tuple(self._url("http", f"/{token}", host=host) for host in hosts)
+
+    def set_hop(self, hop_s: float) -> None:
+        """Change the time between frames in ``hello``, seconds."""
+        self._info = replace(self._info, hop_s=hop_s)
+
+    def _url(self, scheme: str, path: str, *, host: str | None = None) -> str:
         secure = "" if self._settings.tls_certificate is None else "s"
-        host, port = self._bound_address()
-        return f"{scheme}{secure}://{reachable_host(self._settings.host, host)}:{port}{path}"
+        bound, port = self._bound_address()
+        return f"{scheme}{secure}://{host or reachable_host(self._settings.host, bound)}:{port}{path}"
 
     def _bound_address(self) -> tuple[str, int]:
         if not self._servers:

@@ -203,6 +203,7 @@ class SetupPart(Struct, kw_only=True, frozen=True, omit_defaults=True):
 
     state: SetupStatePart | None = None
     inputs: tuple[InputPart, ...] | None = None
+    note: Annotated[str | None, Meta(description="Why sound inputs are missing.")] = None
     preview: PreviewPart | None = None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 
 _QUIET_ZONE = 2
@@ -17,6 +18,7 @@ def qr_terminal(text: str) -> str:
     return out.getvalue()
 
 
+@functools.lru_cache(maxsize=4)
 def qr_svg(text: str) -> str:
     """Return a QR code as one ``<svg>`` element without size, dark on light."""
     import segno  # noqa: PLC0415 - as above
