@@ -476,6 +476,7 @@ class Pipeline:
         )
         self._reopen = reopen
         self._has_ended = False  # the source; another one may follow
+        self._closing: list[threading.Thread] = []  # former lyrics
         # Held while a chunk is processed, so that settings change between two chunks.
         self._processing = threading.Lock()
         # A file loses no line: those that wait are bounded by the windows that wait, and known lyrics by the size that
@@ -506,6 +507,8 @@ class Pipeline:
             if capture.is_alive():
                 log.warning("%s: the source did not end within %g s; abandoned", self._source.name, END_WITHIN_S)
             self._processor.lyrics.close()
+            for closing in self._closing:
+                closing.join()
             self._status.report(self._processor.lyrics.state(), "ended")
         if self._failure is not None:
             raise self._failure
@@ -538,8 +541,10 @@ class Pipeline:
     def _replace_lyrics(self, lyrics: LyricFeed) -> None:
         former = self._processor.lyrics
         self._lines.extend(self._processor.set_lyrics(lyrics))
-        # A running decode ends first, which may take seconds.
-        threading.Thread(target=former.close, name="close lyrics", daemon=True).start()
+        # A running decode ends first, which may take seconds; the process must not end before.
+        closing = threading.Thread(target=former.close, name="close lyrics", daemon=True)
+        closing.start()
+        self._closing = [thread for thread in self._closing if thread.is_alive()] + [closing]
 
     def _capture_loop(self) -> None:
         try:

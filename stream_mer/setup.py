@@ -21,6 +21,7 @@ from msgspec import UNSET
 
 from stream_mer.config import LANGUAGES, LyricsMode, LyricsSettings, SmoothingSettings, WindowSettings
 from stream_mer.errors import ServeError, SettingError, did_you_mean
+from stream_mer.outputs.catalogue import OUTPUT_KINDS, open_output
 from stream_mer.outputs.runner import ShowOutput, ShowRunner
 from stream_mer.pipeline import Pipeline, Reopener
 from stream_mer.ports import AudioSource, EmotionStream, EventHub, LyricFeed
@@ -105,25 +106,6 @@ class Snapshot:
 
     streams: Mapping[str, StreamSettings]
     outputs: tuple[OutputSettings, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutputFactory:
-    """A kind of output.
-
-    Attributes:
-        kind: Its name.
-        title: Its name for people.
-        hint: How the text for it is written.
-        presets: Returns the names of what it knows.
-        open: Returns an output for a text and the name of a stream; raises ``SettingError``.
-    """
-
-    kind: str
-    title: str
-    hint: str
-    presets: Callable[[], Sequence[str]]
-    open: Callable[[str, str], ShowOutput]
 
 
 class SettingsStore(Protocol):
@@ -254,7 +236,6 @@ class ServeSetup:
     Args:
         snapshot: What was given at the start; streams by name.
         outputs: The outputs of ``snapshot``, in the same order.
-        kinds: Kinds of outputs that can be added.
         store: Where the set-up is saved; None where it cannot be.
         first_start: Whether nothing was ever set up.
         inputs: Lists what can be listened to.
@@ -265,7 +246,6 @@ class ServeSetup:
         snapshot: Snapshot,
         outputs: Sequence[ShowOutput] = (),
         *,
-        kinds: Sequence[OutputFactory] = (),
         store: SettingsStore | None = None,
         first_start: bool = False,
         inputs: Callable[[], tuple[list[Input], str]] = list_inputs,
@@ -274,7 +254,6 @@ class ServeSetup:
         self._streams: dict[str, LiveStream] = {}
         self._numbers = itertools.count(1)
         self._outputs = [self._numbered(one, output) for one, output in zip(snapshot.outputs, outputs, strict=True)]
-        self._kinds = {kind.kind: kind for kind in kinds}
         self._store = store
         self._first_start = first_start
         self._saved = snapshot
@@ -364,7 +343,7 @@ class ServeSetup:
             languages=LANGUAGES,
             output_kinds=tuple(
                 wire.OutputKindPart(kind=one.kind, title=one.title, presets=tuple(one.presets()), hint=one.hint)
-                for one in self._kinds.values()
+                for one in OUTPUT_KINDS.values()
             ),
             outputs=self._output_parts(),
             addresses=addresses,
@@ -428,11 +407,8 @@ class ServeSetup:
 
     def _add_output(self, settings: OutputSettings) -> None:
         running = self._require_running()
-        kind = self._kinds.get(settings.kind)
-        if kind is None:
-            raise SettingError(f"there is no output {settings.kind[:80]!r}{did_you_mean(settings.kind, self._kinds)}")
         stream = self._stream_name(settings.stream or next(iter(self._streams)))
-        added = self._numbered(settings, kind.open(settings.spec, stream))
+        added = self._numbered(settings, open_output(settings.kind, settings.spec, stream))
         running.show.add(added.output, spread=self._streams[stream].settings.spread)
         self._outputs.append(added)
 

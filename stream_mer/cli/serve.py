@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +20,24 @@ from stream_mer.cli.serving_options import (
     open_plugins,
     open_sources,
     output_options,
+    output_settings,
     print_addresses,
     server_options,
     server_settings,
+    split_name,
+    typed_sources,
 )
-from stream_mer.config import NatsSettings, ServeSettings
+from stream_mer.cli.settings import CONFIG, SAVED_TO
+from stream_mer.cli.setup_file import SetupFile
+from stream_mer.config import EngineSettings, NatsSettings, ServeSettings, SmoothingSettings
 from stream_mer.errors import SettingError
 from stream_mer.outputs.recording.recorder import Recorder
+from stream_mer.outputs.runner import ShowOutput
 from stream_mer.ports import AudioSource
 from stream_mer.runner import host, serve
 from stream_mer.server.server import Server
 from stream_mer.server.session import ServerInfo, hello
+from stream_mer.setup import ServeSetup, Snapshot, StreamSettings
 
 _OF_SOURCES = {
     "rate_hz": "rate",
@@ -70,6 +78,12 @@ _OF_SOURCES = {
 @click.option("--gain", type=float, help="Microphone: amplification in dB.  [default: 0]")
 @click.option(
     "--record", type=click.Path(path_type=Path), metavar="DIR", help="Record the show, in a new folder in this one."
+)
+@click.option(
+    "--setup/--no-setup",
+    default=True,
+    show_default=True,
+    help="Let operators change sources, outputs and settings from the page (docs/SETUP.md).",
 )
 @click.option("--record-audio", is_flag=True, help="Also record the audio, as FLAC.")
 @server_options
@@ -120,7 +134,8 @@ def command(
         raise SettingError("--only chooses among the channels of --from: give that too, or leave it out")
     given = {key: options.pop(parameter) for key, parameter in _OF_SOURCES.items()}
     streams = open_sources(sources, name=name, loop=loop, options=given)
-    _serve_sources(streams, settings, options, record=record, record_audio=record_audio)
+    typed = typed_sources(sources, streams, loop=loop, options=given)
+    _serve_sources(streams, settings, options, typed=typed, record=record, record_audio=record_audio)
 
 
 def _serve_sources(
@@ -128,9 +143,11 @@ def _serve_sources(
     settings: ServeSettings,
     options: MutableMapping[str, Any],
     *,
+    typed: Mapping[str, StreamSettings],
     record: Path | None,
     record_audio: bool,
 ) -> None:
+    may_set_up, given_outputs = options.pop("setup"), output_settings(options)
     outputs, plugins = open_outputs(options, tuple(streams)), open_plugins(options)
     spread = options.pop("spread")
     wanted = engine_settings(**options)
@@ -146,6 +163,9 @@ def _serve_sources(
 
     configure_torch()
     loaded = Engine(wanted)
+    started = functools.partial(_as_started, wanted, loaded.smoothing, spread=spread)
+    running = Snapshot(streams={name: started(one) for name, one in typed.items()}, outputs=given_outputs)
+    setup = _setup(running, outputs) if may_set_up else None
 
     def announce(server: Server) -> None:
         for stream, audio in streams.items():
@@ -153,7 +173,7 @@ def _serve_sources(
         print_addresses(server, outputs, plugins, several=len(streams) > 1)
 
     tap = None if recorder is None else recorder.tap
-    running = serve(
+    serving = serve(
         loaded,
         streams,
         settings,
@@ -163,8 +183,34 @@ def _serve_sources(
         spread=spread,
         plugins=plugins,
         tap=tap,
+        setup=setup,
     )
-    asyncio.run(running)
+    asyncio.run(serving)
+
+
+def _as_started(
+    wanted: EngineSettings, smoothing: SmoothingSettings, typed: StreamSettings, *, spread: bool
+) -> StreamSettings:
+    """Return the settings with which a stream starts."""
+    return replace(
+        typed,
+        lyrics=wanted.lyrics.mode,
+        languages=wanted.lyrics.languages,
+        hop_s=wanted.window.hop_s,
+        smoothing=smoothing,
+        spread=spread,
+    )
+
+
+def _setup(running: Snapshot, outputs: Sequence[ShowOutput]) -> ServeSetup:
+    """Return what lets operators change and save what runs."""
+    context = click.get_current_context()
+    path: Path | None = context.meta.get(SAVED_TO)
+    named = [name for name, _ in map(split_name, context.params["sources"]) if name is not None]
+    store = None if path is None else SetupFile(context, path, named=named, initial=running.streams)
+    is_default = context.get_parameter_source("sources") is ParameterSource.DEFAULT
+    first_start = is_default and not outputs and context.meta.get(CONFIG) is None
+    return ServeSetup(running, outputs, store=store, first_start=first_start)
 
 
 def _serve_from(
@@ -184,6 +230,7 @@ def _serve_from(
     if unknown:
         there = ", ".join(existing)[:200] or "none"
         raise SettingError(f"there is no channel {unknown[0][:80]!r}; there is {there}")
+    options.pop("setup")
     outputs, plugins = open_outputs(options, channels or ("",)), open_plugins(options)
     spread = options.pop("spread")
     if outputs and not channels:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,8 +22,11 @@ from stream_mer.ports import AudioSource
 from stream_mer.runner import Plugin
 from stream_mer.server.messages import LimitsPart
 from stream_mer.server.server import Server
+from stream_mer.setup import OutputSettings, StreamSettings
 from stream_mer.sources.catalogue import has_tracks, open_source
 from stream_mer.utils.files import as_text
+from stream_mer.utils.qr_code import qr_terminal
+from stream_mer.utils.sanitise import MASK
 
 _NAMED = re.compile(r"(?P<name>[\w][\w .-]{0,63})=(?P<spec>.+)", re.DOTALL)
 
@@ -89,6 +93,18 @@ def open_sources(
             raise SettingError(f"two streams are called {stream!r}: name them with --source NAME=SOURCE")
         streams[stream] = audio
     return streams
+
+
+def typed_sources(
+    sources: Sequence[str], streams: Iterable[str], *, loop: bool, options: Mapping[str, Any]
+) -> dict[str, StreamSettings]:
+    """Return what was typed for each stream; the arguments are those of ``open_sources`` and the names it returned."""
+    typed = {}
+    for name, source in zip(streams, sources, strict=True):
+        _, spec = split_name(source)
+        fitting = {key: options[key] for key in ("channels", "gain_db", "track") if _FITS[key](spec)}
+        typed[name] = StreamSettings(source=spec, loop=loop, **fitting)
+    return typed
 
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -226,12 +242,27 @@ def print_addresses(server: Server, outputs: Sequence[ShowOutput], plugins: Sequ
         plugins: The plugins.
         several: Whether there are several streams; then each output's stream is printed.
     """
+    addresses = server.network_urls()
     echo(f"  page       {server.page_url}\n  websocket  {server.stream_url}")
+    _print_network(addresses)
     for output in outputs:
         echo(f"  sent to    {output.name}" + (f" ({output.stream})" if several else ""))
     for plugin in plugins:
         echo(f"  {plugin.notice}")
     echo("Stop with Ctrl-C.")
+
+
+def _print_network(addresses: Sequence[str]) -> None:
+    """Print the addresses for other devices, and on a terminal the first one as a QR code.
+
+    They hold the token, which is for a terminal alone: other output is kept in logs.
+    """
+    is_terminal = sys.stdout.isatty()
+    for address in addresses:
+        page, mark, token = address.partition("#token=")
+        echo(f"  network    {page}{mark}{token if is_terminal or not token else MASK}")
+    if addresses and is_terminal:
+        echo(qr_terminal(addresses[0]), nl=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -335,6 +366,12 @@ def open_outputs(options: MutableMapping[str, Any], streams: Sequence[str]) -> l
                 raise SettingError(f"{said}: {claim} is driven by {driven_by[claim]} already, and only one can")
             driven_by[claim] = said
     return outputs
+
+
+def output_settings(options: Mapping[str, Any]) -> tuple[OutputSettings, ...]:
+    """Return what was typed for outputs, in the order of ``open_outputs``, which has to come after."""
+    typed = [(option, *split_name(text)) for option in _OUTPUTS for text in options.get(option.kind.kind, ())]
+    return tuple(OutputSettings(kind=option.kind.kind, spec=spec, stream=stream) for option, stream, spec in typed)
 
 
 def open_plugins(options: MutableMapping[str, Any]) -> list[Plugin]:

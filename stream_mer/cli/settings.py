@@ -43,6 +43,9 @@ OTHER_VARIABLES = frozenset(
 
 MAX_FILE_BYTES = 1 << 20
 CONFIG = "config_file"
+SAVED_TO = "stream_mer.saved_to"
+"""Key of ``Context.meta``: the path of the file that settings are saved to; None where no file is wanted."""
+
 QUIET = "stream_mer.quiet"
 """Key of ``Context.meta``: the callback of ``--config`` prints nothing."""
 
@@ -266,6 +269,10 @@ def _read_config(context: click.Context, _param: click.Parameter, given: str | N
         check_keys(file, command, options, sections, others)
         values = {str(options[name].name): value for name, value in _values_of(file, command, options, sections)}
     context.meta[CONFIG] = file
+    named = os.environ.get(FILE_VARIABLE) if given is None else given
+    context.meta[SAVED_TO] = (
+        file.path.absolute() if file is not None else default_path(os.environ) if named != "" else None
+    )
     context.default_map = values
     if context.meta.get(QUIET):
         return

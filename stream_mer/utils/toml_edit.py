@@ -16,6 +16,8 @@ _TABLE = re.compile(rf"\s*\[\s*({_PART})\s*\]\s*(?:#.*)?")
 _OTHER_TABLE = re.compile(r"\s*\[")
 _ENTRY = re.compile(rf"\s*({_PART})\s*=")
 
+_MISSING: Any = object()
+
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
@@ -27,13 +29,13 @@ class _Entry:
     last: int
 
 
-def set_values(text: str, table: str, values: Mapping[str, str]) -> str:
+def set_values(text: str, table: str, values: Mapping[str, str | None]) -> str:
     """Return a TOML text with these values in a table.
 
     Args:
         text: The file.
         table: Name of the table, which is added at the end if it is missing.
-        values: TOML of each value, by its key.
+        values: TOML of each value, by its key; None removes the key from the table.
 
     Raises:
         BadTomlError: The text is no TOML, or is written so that this cannot change it, such as with an inline table.
@@ -41,17 +43,21 @@ def set_values(text: str, table: str, values: Mapping[str, str]) -> str:
     before = parse_toml(text)
     if not values:
         return text
-    wanted = {key: parse_toml(f"value = {value}")["value"] for key, value in values.items()}
+    wanted = {
+        key: _MISSING if value is None else parse_toml(f"value = {value}")["value"] for key, value in values.items()
+    }
     break_ = "\r\n" if "\r\n" in text else "\n"
     lines = text.splitlines()
     left = dict(values)
     entries = list(_entries(lines))
     for entry in reversed(entries):  # from the end, so that the numbers of lines stay right
         if entry.table == table and entry.key is not None and entry.key in left:
-            old = "\n".join(lines[entry.first : entry.last + 1])
-            lines[entry.first : entry.last + 1] = [f"{entry.key} = {left.pop(entry.key)}{_comment(old)}"]
-    if left:
-        _add(lines, table, left)
+            value = left.pop(entry.key)
+            comment = _comment("\n".join(lines[entry.first : entry.last + 1]))
+            lines[entry.first : entry.last + 1] = [] if value is None else [f"{entry.key} = {value}{comment}"]
+    new = [f"{key} = {value}" for key, value in left.items() if value is not None]
+    if new:
+        _add(lines, table, new)
     after = break_.join([*lines, ""]) if lines else ""
     _verify(before, after, table, wanted)
     return after
@@ -64,9 +70,8 @@ def difference(before: str, after: str) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def _add(lines: list[str], table: str, values: Mapping[str, str]) -> None:
-    """Add values below the last one of a table, or in a new table at the end."""
-    new = [f"{key} = {value}" for key, value in values.items()]
+def _add(lines: list[str], table: str, new: list[str]) -> None:
+    """Add assignments below the last one of a table, or in a new table at the end."""
     last = max((entry.last for entry in _entries(lines) if entry.table == table), default=None)
     if last is None:
         lines += [*([""] if lines else []), f"[{table}]", *new]
@@ -128,6 +133,8 @@ def _verify(before: dict[str, Any], after: str, table: str, wanted: Mapping[str,
     except BadTomlError:
         now = {}
     old = before.get(table, {})
-    expected = before | {table: (old if isinstance(old, dict) else {}) | dict(wanted)}
+    inside = (old if isinstance(old, dict) else {}) | dict(wanted)
+    inside = {key: value for key, value in inside.items() if value is not _MISSING}
+    expected = before | ({table: inside} if inside or table in now else {})
     if now != expected:
         raise BadTomlError(f"is written so that [{table}] cannot be changed here; edit it by hand")

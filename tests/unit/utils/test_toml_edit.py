@@ -41,6 +41,13 @@ def test_a_list_over_several_lines_is_replaced_whole() -> None:
     assert '\nsource = ["mic"]\n\n[serve.more]' in after
 
 
+def test_a_value_is_removed_with_its_line() -> None:
+    after = set_values(FILE, "serve", {"hop": None, "missing": None})
+    assert after == FILE.replace("hop = 0.5   # seconds\n", "")
+    assert set_values("[serve]\nhop = 1\n", "serve", {"hop": None}) == "[serve]\n"
+    assert set_values("", "serve", {"hop": None}) == ""
+
+
 def test_new_values_follow_those_of_the_table() -> None:
     after = set_values(FILE, "serve", {"dwell": "2", "spread": "false"})
     assert "]\ndwell = 2\nspread = false\n\n[serve.more]" in after
