@@ -10,7 +10,7 @@ INTEROP_PACKAGES := dbus icecast2 iproute2 liblo-tools liquidsoap mixxx nginx ob
 
 LOWEST := .venv-lowest
 
-.PHONY: run setup test interop interop-packages lint coverage test-lowest docs clean
+.PHONY: run setup test interop interop-packages lint coverage test-lowest docs screenshots clean
 
 run: $(VENV)/.installed  ## Install for users into .venv, then serve the built-in demo song.
 	$(BIN)/stream-mer serve --source demo
@@ -54,6 +54,9 @@ test-lowest: $(LOWEST)/.installed  ## The unit tests with the lowest versions th
 docs: setup  ## The documentation as a site, in build/site; `stream-mer serve` offers it at /docs.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+screenshots: setup  ## Take the pictures of the page in docs/images anew; wants Chromium.
+	$(BIN)/python -m tools.screenshots
 
 clean:  ## Remove the virtual environments, all caches, and what was built.
 	rm -rf $(VENV) $(LOWEST) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
