@@ -297,7 +297,8 @@ _QLCPLUS = OscPreset(
         ),
     ),
     about="QLC+: inputs 0-1 of universe 1, for sliders and buttons of the virtual console.",
-    setup="Inputs/Outputs: tick Input of the plugin OSC for universe 1 (port 7700; universe 2 is 7701 and so on). "
+    setup="Inputs/Outputs: tick Input of the plugin OSC for universe 1 (port 7700; universe 2 is 7701 and so on), "
+    "in the line of the address that is sent to: 127.0.0.1 for QLC+ on this machine. "
     "Then Auto Detect at a widget while `stream-mer osc qlcplus --test` moves one address after another.",
 )
 
