@@ -27,6 +27,7 @@ COMMANDS = {
     "replay": "Serve a recorded show again.",
     "listen": "Follow a server in the terminal.",
     "osc": "List OSC presets, show their addresses, test a connection.",
+    "midi": "List MIDI presets and ports, show what is sent, test a connection.",
     "lights": "List presets for lamps, check a rig, preview a show.",
     "devices": "List the sound inputs of this machine.",
     "config": "Print the effective settings and where each is from.",

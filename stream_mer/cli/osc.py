@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import click
@@ -12,6 +12,8 @@ from rich.table import Table
 
 from stream_mer.cli.echo import echo
 from stream_mer.errors import ServeError, SettingError
+from stream_mer.outputs.osc.composer import OscMessage, Sweep
+from stream_mer.outputs.osc.mapping import OscField
 from stream_mer.outputs.osc.targets import OTHER_RECEIVERS, PRESETS, OscTarget, find_other, find_target
 from stream_mer.utils.escaping_console import EscapingConsole
 from stream_mer.utils.sanitise import escape
@@ -82,23 +84,53 @@ def _show(target: OscTarget, *, stream: str) -> None:
 
 
 def _test(target: OscTarget, *, stream: str, once: bool) -> None:
-    from stream_mer.outputs.osc.output import Sweep  # noqa: PLC0415 - python-osc may be missing
     from stream_mer.outputs.osc.transport import encode, open_link  # noqa: PLC0415 - as above
 
-    sweep = Sweep(target.mapping, stream=stream)
-    shown = None
     try:
         with closing(open_link(target.transport, target.host, target.port)) as link:
-            echo(f"Sending to {target.place}: {sweep.duration_s:g} s a round. Stop with Ctrl-C.")
-            for t in _moments(target.rate_hz, until=sweep.duration_s if once else float("inf")):
-                step = sweep.update(t)
-                if step.field is not shown:
-                    shown = step.field
-                    echo(f"  {shown.address_of(stream):<40} {shown.values}")
-                if step.message is not None:
-                    link.send(encode(step.message.address, step.message.argument))
+            run_sweep(
+                Sweep(target.mapping, stream=stream),
+                place=target.place,
+                rate_hz=target.rate_hz,
+                once=once,
+                send=lambda message: link.send(encode(message.address, message.argument)),
+                title=lambda field: field.address_of(stream),
+            )
     except OSError as error:
         raise ServeError(f"{target.place} cannot be sent to: {error.strerror or error}") from error
+
+
+def run_sweep(
+    sweep: Sweep,
+    *,
+    place: str,
+    rate_hz: float,
+    once: bool,
+    send: Callable[[OscMessage], object],
+    title: Callable[[OscField], str],
+) -> None:
+    """Move one address after another, and print which one moves.
+
+    Args:
+        sweep: What moves.
+        place: Where it is sent, for people.
+        rate_hz: Messages per second.
+        once: Stop after one round.
+        send: Sends a message.
+        title: Returns the name of a field.
+
+    Raises:
+        OSError: By ``send``.
+    """
+    echo(f"Sending to {place}: {sweep.duration_s:g} s a round. Stop with Ctrl-C.")
+    shown = None
+    for t in _moments(rate_hz, until=sweep.duration_s if once else float("inf")):
+        step = sweep.update(t)
+        if step.field is not shown:
+            shown = step.field
+            echo(f"  {title(shown):<40} {shown.values}")
+        if step.message is not None:
+            send(step.message)
 
 
 def _moments(rate_hz: float, *, until: float) -> Iterator[float]:

@@ -277,7 +277,7 @@ class OutputOption:
     """
 
     kind: OutputKind
-    type: click.ParamType
+    type: click.types.StringParamType
     metavar: str
     help: str
 
@@ -294,10 +294,10 @@ class OutputOption:
 
 
 class RigOrPath(SourceOrPath):
-    """``[STREAM=]RIG[@HOST]``: in a settings file, the path of a rig file is relative to that file."""
+    """``[STREAM=]FILE[@PLACE]``: in a settings file, the path of a rig or mapping is relative to that file."""
 
     def relative_to(self, text: str, folder: Path) -> str:
-        """Return the same with the path, if the rig is one, from the folder."""
+        """Return the same with the path, if there is one, from the folder."""
         rig, at, host = text.rpartition("@")
         return super().relative_to(rig, folder) + at + host if at else super().relative_to(text, folder)
 
@@ -322,6 +322,13 @@ _OUTPUTS: tuple[OutputOption, ...] = (
         type=RigOrPath(),
         metavar="[STREAM=]RIG@HOST",
         help="Drive lamps by Art-Net, at a HOST; 255.255.255.255 for the whole network.",
+    ),
+    OutputOption(
+        kind=OUTPUT_KINDS["midi"],
+        type=RigOrPath(),
+        metavar="[STREAM=]WHAT[@PORT][#CHANNEL]",
+        help="Send MIDI: a preset (generic, synth, light) or a mapping file (.toml), to a port by a part of its name; "
+        "without one, by a virtual port. `stream-mer midi` lists both. May be repeated.",
     ),
 )
 

@@ -83,6 +83,18 @@ def _rigs() -> Sequence[str]:
     return LOOKS
 
 
+def _open_midi(spec: str, stream: str) -> ShowOutput:
+    from stream_mer.outputs.midi import open_midi  # noqa: PLC0415 - as above
+
+    return open_midi(spec, stream)
+
+
+def _midi_presets() -> Sequence[str]:
+    from stream_mer.outputs.midi import PRESETS  # noqa: PLC0415 - as above
+
+    return tuple(PRESETS)
+
+
 OUTPUT_KINDS: Mapping[str, OutputKind] = {
     kind.kind: kind
     for kind in (
@@ -102,6 +114,13 @@ OUTPUT_KINDS: Mapping[str, OutputKind] = {
             hint="RIG@HOST, such as mood@2.255.255.255",
             presets=_rigs,
             open=_open_artnet,
+        ),
+        OutputKind(
+            kind="midi",
+            title="MIDI",
+            hint="PRESET or FILE.toml for a virtual port, PRESET@PORT#CHANNEL for another",
+            presets=_midi_presets,
+            open=_open_midi,
         ),
     )
 }

@@ -89,6 +89,7 @@ OPTIONS = {
     "replay": ["--speed", "--loop", "--from", "--host", "--port", "--token", "DIR"],
     "listen": ["--stream", "--token", "--json", "URL"],
     "lights": ["--example", "--tags", "--demo", "--picture", "[RIG]"],
+    "midi": ["--test", "--once", "[WHERE]"],
     "osc": ["--test", "--once", "--stream", "--monitor", "[WHERE]"],
     "devices": ["--meter", "--seconds", "--channels"],
     "config": ["--config", "--json", "--example", "[COMMAND"],

@@ -9,7 +9,7 @@ from contextlib import closing
 import pytest
 
 from stream_mer.cli import osc
-from stream_mer.outputs.osc import output
+from stream_mer.outputs.osc import composer
 from stream_mer.outputs.osc.targets import OTHER_RECEIVERS, PRESETS
 from stream_mer.outputs.osc.transport import decode
 
@@ -69,7 +69,7 @@ def test_what_cannot_be_exits_with_2(stream_mer, arguments, says):
 
 
 def test_a_test_moves_every_address_once(stream_mer, monkeypatch):
-    monkeypatch.setattr(output, "STEP_S", 0.1)
+    monkeypatch.setattr(composer, "STEP_S", 0.1)
     monkeypatch.setattr(osc, "_moments", lambda _, until: (i / 50 for i in range(round(50 * until))))
     with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as receiver:
         receiver.bind(("127.0.0.1", 0))

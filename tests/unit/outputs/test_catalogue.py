@@ -13,6 +13,7 @@ from stream_mer.outputs.catalogue import OUTPUT_KINDS, open_output
         ("osc", "wled@10.0.0.1", "wled"),
         ("sacn", "mood", "sacn"),
         ("artnet", "wash@10.0.0.1", "artnet"),
+        ("midi", "generic@desk", "midi generic at desk"),
     ],
 )
 def test_a_line_makes_an_output(kind, spec, begins):

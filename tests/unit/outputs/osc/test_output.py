@@ -17,8 +17,9 @@ from pythonosc.dispatcher import Dispatcher
 from pythonosc.osc_server import BlockingOSCUDPServer
 from pythonosc.osc_tcp_server import ThreadingOSCTCPServer
 
+from stream_mer.outputs.osc.composer import STEP_S, TRIGGER_REST_S, OscComposer, Sweep
 from stream_mer.outputs.osc.mapping import FIELDS, PERCENT, SLEW_PER_S, OscField, OscMapping
-from stream_mer.outputs.osc.output import STEP_S, TRIGGER_REST_S, OscComposer, OscOutput, Sweep
+from stream_mer.outputs.osc.output import OscOutput
 from stream_mer.outputs.osc.targets import PRESETS, OscTarget
 from stream_mer.outputs.osc.transport import encode, open_link
 from stream_mer.outputs.values import ShowValues
