@@ -245,8 +245,8 @@ class ServeSettings:
         max_audio_bytes: Size of one binary message with audio, 1,024..1,048,576.
         max_audio_messages_per_s: Binary messages that a client may send in one second, 1..10,000.
         handshake_timeout_s: Time for a connection to become a websocket or to request a page, 0.05..3,600 seconds.
-        identify_timeout_s: Time for a client to identify, 0.05..3,600 seconds; then it gets the default events, or is
-            closed where a token is required.
+        identify_timeout_s: Time for a client to identify, 0.05..3,600 seconds; then it is closed where a token is
+            required. Where none is, a silent client gets the default events much sooner.
         max_subscriptions: Rules kept of one client, 1..1,000.
         history_messages: Messages of each stream and kind that a client may resume over, 1..100,000.
         queued_messages: Ordered messages that may wait for one client, 1..10,000.

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:  # a client of a server needs the names of this module, and no arrays
+    import numpy as np
+    from numpy.typing import NDArray
 
 SAMPLE_RATE_HZ = 16_000
 """Rate of all audio inside stream_mer; sources resample to it."""
@@ -29,7 +30,7 @@ UNKNOWN = "unknown"
 MAX_SECONDS = 1e9
 """Largest time in any message or command, seconds (31 years): sums of times stay exact to a microsecond."""
 
-Samples: TypeAlias = NDArray[np.float32]
+Samples: TypeAlias = "NDArray[np.float32]"
 """Mono audio, shape ``[n]``, nominal range -1..1, at ``SAMPLE_RATE_HZ``."""
 
 SourceState: TypeAlias = Literal["live", "silent", "stalled", "reconnecting", "ended"]

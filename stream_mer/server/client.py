@@ -153,6 +153,8 @@ def connect(
     for one in subscribe or ():
         if not isinstance(one, wire.Subscription):
             raise SettingError(f"subscribe takes a list like [messages.Subscription(events=('levels',))], not {one!r}")
+        if one.max_hz is not None and not one.max_hz > 0:
+            raise SettingError(f"max_hz is a rate above 0, or None for all messages, not {one.max_hz!r}")
     identify = wire.Identify(token=token, client=wire.ClientPart(name=name, kind=kind))
     desired = DesiredSubscriptions(subscribe)
     return Client(complete_url(url), identify=identify, desired=desired, reconnect=reconnect, tls=tls)
@@ -210,8 +212,9 @@ def batches(messages: Sequence[wire.ClientMessage], *, per_s: int) -> list[Seque
 class Client:
     """Yields the server's messages, ``hello`` first, each as its struct.
 
-    Messages of a type that this version does not know are skipped. After a reconnection ``hello`` and ``ready`` come
-    again, then what was missed, as far as the server keeps it.
+    Messages of a type that this version does not know are skipped; words that it does not know, such as a new
+    ``status.source``, are passed on. After a reconnection ``hello`` and ``ready`` come again, then what was missed, as
+    far as the server keeps it.
 
     Attributes:
         connected: True from entering until the connection is lost or left.
@@ -234,6 +237,7 @@ class Client:
         self._reconnect = reconnect
         self._tls = tls
         self._entered = False
+        self._is_ready = False
         self._socket: ClientConnection | None = None
         self._pending_hello: wire.Hello | None = None
         self._last_error: wire.Error | None = None
@@ -350,7 +354,7 @@ class Client:
 
     async def _join(self) -> None:
         """Connect, and answer the server's ``hello``, which is yielded later."""
-        self._last_error = None
+        self._last_error, self._is_ready = None, False
         socket = await self._open()
         try:
             async with asyncio.timeout(OPEN_TIMEOUT_S):
@@ -419,10 +423,15 @@ class Client:
             while True:
                 message = decode_server(await socket.recv())
                 match message:
+                    case wire.Ready():
+                        self._is_ready = True
                     case wire.Error():
                         self._last_error = message
+                        self._check_identify(message)
                     case wire.Result(ok=False):
                         self._desired.discard(message.id)
+                    case wire.Emotion() | wire.Lyrics() | wire.Change() | wire.Status() if not self._is_ready:
+                        continue  # the default of one that has not identified; what is subscribed to comes after ready
                 self._resume_point.on_message(message)
                 if message is not None:
                     yield message
@@ -444,6 +453,11 @@ class Client:
             for message in messages:
                 await socket.send(encode(message), text=True)
         self.connected = True
+
+    def _check_identify(self, error: wire.Error) -> None:
+        """Raise ServeError if the server did not accept ``identify``, which is the first message of a connection."""
+        if not (self._is_ready or error.fatal) and error.code == wire.CloseCode.BAD_MESSAGE:
+            raise ServeError(f"{self._shown_url} refused what this client asks for: {error.message}")
 
     def _check_close(self, closed: ConnectionClosed) -> None:
         """Return if the server closed normally.

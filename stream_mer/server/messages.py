@@ -47,6 +47,7 @@ from stream_mer.event_json import (  # noqa: F401 - part of the protocol
     encode,
     kind_of,
 )
+from stream_mer.server import lenient
 from stream_mer.server.setup_messages import (  # noqa: F401 - likewise
     Id,
     InputLevelPart,
@@ -337,27 +338,33 @@ MESSAGE_TYPES = tuple(dict.fromkeys((*SERVER_TYPES, *CLIENT_TYPES)))
 _server_decoder: msgspec.json.Decoder[ServerMessage] = msgspec.json.Decoder(ServerMessage)
 _client_decoder: msgspec.json.Decoder[ClientMessage] = msgspec.json.Decoder(ClientMessage)
 _event_decoder: msgspec.json.Decoder[EventMessage] = msgspec.json.Decoder(EventMessage)
-_SERVER_TAGS = tuple(map(kind_of, SERVER_TYPES))
 _CLIENT_TAGS = tuple(map(kind_of, CLIENT_TYPES))
 
 _TOO_DEEP = "objects and lists are nested too deeply"
 
 
-ANSWERED = frozenset({"setup"})
-"""Requests that are answered where they are malformed; the connection stays open."""
+REQUESTS = frozenset({"subscribe", "unsubscribe", "control", "setup"})
+"""Messages of clients that are answered with a ``result``."""
 
 
 class BadRequestError(ServeError):
-    """A malformed request that is to be answered.
+    """A message of a client that cannot be carried out, but shows what it is: the connection stays open.
 
     Args:
         message: What is wrong.
-        request_id: The id of the request.
+        kind: The type of the message, known or not.
+        request_id: Its id; None if it has none.
     """
 
-    def __init__(self, message: str, request_id: Id) -> None:
+    def __init__(self, message: str, *, kind: str, request_id: Id) -> None:
         super().__init__(message)
+        self.kind = kind
         self.request_id = request_id
+
+    @property
+    def wants_result(self) -> bool:
+        """Whether the answer is a ``result``: to a request, and to an id of a type that is newer than this server."""
+        return self.kind in REQUESTS or (self.kind not in _CLIENT_TAGS and self.request_id is not None)
 
 
 class _Tagged(msgspec.Struct):
@@ -368,14 +375,15 @@ class _Tagged(msgspec.Struct):
 
 
 _tag_decoder = msgspec.json.Decoder(_Tagged)
+_id_decoder: msgspec.json.Decoder[Id] = msgspec.json.Decoder(Id)
 
 
 def decode_client(data: str | bytes) -> ClientMessage:
     """Decode a message from a client; unknown fields are ignored.
 
     Raises:
-        BadRequestError: It is a request of ``ANSWERED``, and a field is missing or wrong.
-        ServeError: It is not JSON, not an object, of unknown type, or has a field of the wrong type.
+        BadRequestError: It is of unknown type, or a field is missing or wrong.
+        ServeError: It is not JSON, not an object with a type, or nested too deeply.
     """
     try:
         return _client_decoder.decode(data)
@@ -386,51 +394,57 @@ def decode_client(data: str | bytes) -> ClientMessage:
 
 
 def decode_server(data: str | bytes) -> ServerMessage | None:
-    """Decode a message from a server; return None for a type that is newer than this client.
+    """Decode a message from a server that may be newer than this client.
+
+    A word that is not among those of today, such as a new ``status.source``, is passed on as it is. Return None for a
+    message of an unknown type.
 
     Raises:
         ServeError: It is not a message of ``mer.v1``.
     """
     try:
         return _server_decoder.decode(data)
+    except (msgspec.MsgspecError, RecursionError):
+        return _decode_newer(data)
+
+
+def _decode_newer(data: str | bytes) -> ServerMessage | None:
+    try:
+        fields = msgspec.json.decode(data)
+        kind = _tag_decoder.decode(data).type
+        known = next((one for one in SERVER_TYPES if kind_of(one) == kind), None)
+        return None if known is None else lenient.convert(fields, known)
     except msgspec.MsgspecError as exc:
-        try:
-            kind = _tag_decoder.decode(data).type
-        except (msgspec.MsgspecError, RecursionError):
-            kind = None
-        if kind is not None and kind not in _SERVER_TAGS:
-            return None
         raise ServeError(f"the server sent something that is not {PROTOCOL}: {exc}") from None
     except RecursionError:
         raise ServeError(f"the server sent something that is not {PROTOCOL}: {_TOO_DEEP}") from None
 
 
 def _bad_message(data: str | bytes, exc: msgspec.MsgspecError) -> ServeError:
-    why = _why_bad(data, exc)
     try:
         tagged = _tag_decoder.decode(data)
-        if tagged.type in ANSWERED:
-            return BadRequestError(why, msgspec.json.decode(tagged.id, type=Id))
-    except (msgspec.MsgspecError, RecursionError):
-        pass
-    return ServeError(why)
-
-
-def _why_bad(data: str | bytes, exc: msgspec.MsgspecError) -> str:
-    try:
-        kind = _tag_decoder.decode(data).type
     except msgspec.ValidationError:
-        return (
+        return ServeError(
             f'a message must be a JSON object with a "type", one of {", ".join(_CLIENT_TAGS)}; '
             'for example {"type":"ping","id":1}'
         )
     except msgspec.MsgspecError as malformed:
-        return f"a message must be JSON, and this is not: {malformed}"
+        return ServeError(f"a message must be JSON, and this is not: {malformed}")
     except RecursionError:
-        return _TOO_DEEP
-    if kind not in _CLIENT_TAGS:
-        return f'"{kind[:40]}" is not a message that clients send; send one of {", ".join(_CLIENT_TAGS)}'
-    return f'"{kind}" is malformed: {exc}; see docs/PROTOCOL.md for an example'
+        return ServeError(_TOO_DEEP)
+    kind = tagged.type
+    if kind in _CLIENT_TAGS:
+        why = f'"{kind}" is malformed: {exc}; see docs/PROTOCOL.md for an example'
+    else:
+        why = f'"{kind[:40]}" is not a message that clients send; send one of {", ".join(_CLIENT_TAGS)}'
+    return BadRequestError(why, kind=kind, request_id=_id_of(tagged.id))
+
+
+def _id_of(raw: msgspec.Raw) -> Id:
+    try:
+        return _id_decoder.decode(raw)
+    except msgspec.MsgspecError:  # it is the id that is wrong
+        return None
 
 
 def check_event(event: StreamEvent) -> None:
@@ -457,7 +471,7 @@ CLOSE_REASONS = {
     CloseCode.INTERNAL_ERROR: "the server failed; its log says how",
     CloseCode.RESTART: "the server restarts; reconnect at once",
     CloseCode.FULL: "no place is free",
-    CloseCode.BAD_MESSAGE: "a message was not JSON, too large, or of no known type",
+    CloseCode.BAD_MESSAGE: "a message was not JSON, too large, or binary without `audio.start`",
     CloseCode.BAD_TOKEN: "the token is missing or wrong",
     CloseCode.FORBIDDEN: "the page's origin or the client's role does not allow it",
     CloseCode.NO_STREAM: "no stream has this name",

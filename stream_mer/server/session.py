@@ -35,6 +35,13 @@ if TYPE_CHECKING:  # it loads the libraries that decode audio
 
 logger = logging.getLogger(__name__)
 
+MAX_SILENT_S = 0.25
+"""A client that need not identify, and has not this long after ``hello``, gets the default events, seconds.
+
+After half a hop if that is shorter, so that its first frame comes within a hop. It is longer than most round trips: a
+client that identifies right away gets nothing that it did not ask for.
+"""
+
 SILENT_S = 1.0
 """Without tokens, a sender that has sent nothing for this long may be replaced, seconds."""
 
@@ -197,6 +204,11 @@ def hello(hub: EventHub, settings: ServeSettings, info: ServerInfo) -> wire.Hell
     )
 
 
+def silence_s(settings: ServeSettings, *, hop_s: float, must_identify: bool) -> float:
+    """Return how long a client may be silent: then it is closed if it must identify, else gets the default events."""
+    return settings.identify_timeout_s if must_identify else min(settings.identify_timeout_s, MAX_SILENT_S, hop_s / 2)
+
+
 class RateLimit:
     """Counts the messages of a client in each second.
 
@@ -270,7 +282,7 @@ class Session:
             clock=loop.time,
         )
         self._subscriptions = SubscriptionSet()
-        self._has_subscribed = False  # until then it may get the default
+        self._has_subscribed = False  # until then it may have the default
         self._checks_token = False
         self._is_blocked = asyncio.Event()
         self._is_flushed = asyncio.Event()
@@ -312,9 +324,8 @@ class Session:
     async def _exchange(self) -> None:
         self._answer(self._hello)
         self._flush()
-        identify_timer = asyncio.get_running_loop().call_later(
-            self._settings.identify_timeout_s, self._on_identify_timeout
-        )
+        silent_s = silence_s(self._settings, hop_s=self._hello.hop_s, must_identify=self._role is None)
+        identify_timer = asyncio.get_running_loop().call_later(silent_s, self._on_silence)
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
@@ -365,6 +376,9 @@ class Session:
         error = None if refused is None else wire.RefusalPart(code=refused, message=why)
         self._answer(wire.Result(id=request_id, ok=error is None, error=error))
 
+    def _warn(self, code: wire.CloseCode, why: str) -> None:
+        self._answer(wire.Error(code=code, message=why, fatal=False))
+
     # Reading
 
     async def _read(self) -> None:
@@ -385,9 +399,22 @@ class Session:
         try:
             message = self._decode(data)
         except wire.BadRequestError as exc:
-            self._answer_request(exc.request_id, wire.CloseCode.BAD_MESSAGE, str(exc))
+            self._refuse(exc)
             return True
         return await self._handle(message)
+
+    def _refuse(self, error: wire.BadRequestError) -> None:
+        """Answer a message that makes no sense.
+
+        Raises:
+            CloseConnection: The client has no role yet, and this is not how to get one.
+        """
+        if self._role is None and error.kind != "identify":
+            raise CloseConnection(wire.CloseCode.BAD_MESSAGE, str(error))
+        if error.wants_result:
+            self._answer_request(error.request_id, wire.CloseCode.BAD_MESSAGE, str(error))
+        else:
+            self._warn(wire.CloseCode.BAD_MESSAGE, str(error))
 
     def _decode(self, data: str) -> wire.ClientMessage:
         size, limit = len(data.encode()), self._settings.max_message_bytes
@@ -409,8 +436,7 @@ class Session:
             case wire.Subscribe():
                 self._subscribe(message)
             case wire.Unsubscribe():
-                self._require_role()
-                self._change_subscriptions(message.id, Rule.of(message))
+                self._unsubscribe(message)
             case wire.Control():
                 self._control(message)
             case wire.Setup():
@@ -451,9 +477,7 @@ class Session:
             granted=granted,
             resume=message.resume,
         )
-        ignored = [kind for one in message.subscribe or () if not grant([one]) for kind in one.events]
-        if ignored:
-            self._answer(wire.Error(code=wire.CloseCode.BAD_MESSAGE, message=_unknown_events(ignored), fatal=False))
+        self._warn_of_unknown_events(kind for one in message.subscribe or () for kind in one.events)
         logger.debug("client %s is %.40r (%.40r)", self._client_id, message.client.name, message.client.kind)
 
     def _subscribe(self, message: wire.Subscribe) -> None:
@@ -465,16 +489,31 @@ class Session:
         elif not granted:
             self._answer_request(message.id, wire.CloseCode.BAD_MESSAGE, _unknown_events(message.events))
         else:
-            self._change_subscriptions(message.id, Rule.of(granted[0]))
+            before = self._subscriptions if self._has_subscribed else SubscriptionSet()  # not the default as well
+            self._change_subscriptions(message.id, before.with_rule(Rule.of(granted[0])))
+            self._warn_of_unknown_events(message.events)
 
-    def _change_subscriptions(self, request_id: wire.Id, rule: Rule) -> None:
-        subscriptions = self._subscriptions.with_rule(rule)
+    def _unsubscribe(self, message: wire.Unsubscribe) -> None:
+        self._require_role()
+        if message.events and not set(message.events) & set(wire.EVENT_KINDS):
+            self._answer_request(message.id, wire.CloseCode.BAD_MESSAGE, _unknown_events(message.events))
+        else:
+            before = self._subscriptions if self._has_subscribed else DEFAULT_SUBSCRIPTIONS
+            self._change_subscriptions(message.id, before.with_rule(Rule.of(message)))
+            self._warn_of_unknown_events(message.events)
+
+    def _change_subscriptions(self, request_id: wire.Id, subscriptions: SubscriptionSet) -> None:
         if len(subscriptions.rules) > self._settings.max_subscriptions:
             self._answer_request(request_id, wire.CloseCode.BAD_MESSAGE, self._too_many_subscriptions())
             return
         self._subscriptions, self._has_subscribed = subscriptions, True
         self._answer_request(request_id)
         self._hub.attach(self._outbox, subscriptions)
+
+    def _warn_of_unknown_events(self, kinds: Iterable[str]) -> None:
+        unknown = [kind for kind in kinds if kind not in wire.EVENT_KINDS]
+        if unknown:
+            self._warn(wire.CloseCode.BAD_MESSAGE, _unknown_events(unknown))
 
     def _control(self, message: wire.Control) -> None:
         role, unknown = self._require_role(), self._unknown_stream(message.streams)
@@ -523,7 +562,7 @@ class Session:
         if self._require_role() == "operator":
             return self._ingest.start(message)
         why = "only operators may send audio to this server; identify with the operator's token"
-        self._answer(wire.Error(code=wire.CloseCode.FORBIDDEN, message=why, fatal=False))
+        self._warn(wire.CloseCode.FORBIDDEN, why)
         return True
 
     def _take_audio(self, data: bytes) -> bool:
@@ -539,14 +578,15 @@ class Session:
 
     # Conditions
 
-    def _on_identify_timeout(self) -> None:
+    def _on_silence(self) -> None:
+        """Close a client that had to identify; send the default events to one that did not."""
         if self._has_subscribed or self._checks_token:
             return
         if self._role is None:
             why = f"no identify within {self._settings.identify_timeout_s:g} seconds; this server requires a token"
             self.end(CloseConnection(wire.CloseCode.IDENTIFY_TIMEOUT, why, retry_after_s=0.0))
             return
-        self._subscriptions, self._has_subscribed = DEFAULT_SUBSCRIPTIONS, True
+        self._subscriptions = DEFAULT_SUBSCRIPTIONS
         self._hub.attach(self._outbox, self._subscriptions)
 
     def _require_role(self) -> wire.Role:
@@ -569,4 +609,4 @@ class Session:
 
 
 def _unknown_events(names: Iterable[str]) -> str:
-    return f"none of {', '.join(names)[:80]} exists; choose from {', '.join(wire.EVENT_KINDS)}"
+    return f"there is no event {', '.join(dict.fromkeys(names))[:80]}; choose from {', '.join(wire.EVENT_KINDS)}"

@@ -119,7 +119,7 @@ def render(view: View, *, now: float, connected: bool) -> RenderableType:
     return Panel(
         Group(head, Text(), Columns([plane, _bars(view.emotion)], padding=(0, 3)), Text(), _words(view)),
         title=Text(f"stream_mer · {printable(view.stream or '')}"),
-        border_style="bright_black" if stale else COLOURS[view.emotion.category.top],
+        border_style="bright_black" if stale else COLOURS.get(view.emotion.category.top, "white"),
     )
 
 
@@ -133,7 +133,7 @@ def plain_line(view: View) -> str:
         f"{clock(frame.t1)}",
         f"valence {frame.valence:+.2f}",
         f"arousal {frame.arousal:+.2f}",
-        f"{frame.category.top} {frame.confidence:.0%}",
+        f"{printable(frame.category.top)} {frame.confidence:.0%}",
         "+".join(frame.modalities),
     ]
     if frame.degraded:
@@ -226,7 +226,7 @@ def _plane(view: View, *, dim: bool) -> Text:
     if view.emotion is not None:
         row, column = _cell(view.emotion.valence, view.emotion.arousal)
         at = row * (PLANE_COLUMNS + 1) + column
-        colour = "bright_black" if dim else COLOURS[view.emotion.category.top]
+        colour = "bright_black" if dim else COLOURS.get(view.emotion.category.top, "white")
         text = Text.assemble(text[:at], ("●", f"bold {colour} not dim"), text[at + 1 :])
     return text
 

@@ -13,7 +13,7 @@ from stream_mer import connect, messages
 from stream_mer.errors import ServeError
 from stream_mer.server import client as client_module
 from stream_mer.server.hub import Hub
-from tools.examples import FRAME, LINE
+from tools.examples import FRAME, LEVELS, LINE, STATUS
 
 
 async def until(client, kind):
@@ -204,3 +204,35 @@ async def test_the_client_does_not_come_back_where_it_is_not_wanted(hub, serving
 async def test_where_nothing_answers_the_client_says_so():
     with pytest.raises(ServeError, match="is stream-mer serve running there"):
         await connect(f"127.0.0.1:{free_port()}").__aenter__()
+
+
+async def test_a_client_gets_nothing_that_it_did_not_ask_for_however_slow_the_way(hub, serving, monkeypatch):
+    """Its ``identify`` comes so late that the server takes it for a silent client."""
+    sink = hub.sink("main")
+    sink.publish(STATUS)
+    send = client_module.Client._send_identify
+
+    async def send_late(self, socket, hello):
+        await wait_until(lambda: hub.statistics().clients == 1)
+        sink.publish(FRAME)
+        await send(self, socket, hello)
+
+    monkeypatch.setattr(client_module.Client, "_send_identify", send_late)
+    levels = messages.Subscription(events=("levels",))
+    async with serving(hub) as server, connect(server.stream_url, subscribe=[levels]) as client:
+        got = []
+        async with asyncio.timeout(PATIENCE_S):
+            async for message in client:
+                got.append(type(message))
+                if isinstance(message, messages.Ready):
+                    sink.publish(LEVELS)
+                if isinstance(message, messages.Levels):
+                    break
+    assert got == [messages.Hello, messages.Ready, messages.Levels]
+
+
+async def test_what_the_server_refuses_of_identify_is_an_error(hub, serving):
+    subscription = messages.Subscription(streams=(7,))  # no type checker would let it pass
+    async with serving(hub) as server, connect(server.stream_url, subscribe=[subscription]) as client:
+        with pytest.raises(ServeError, match=r"refused what this client asks for: .*streams"):
+            await until(client, messages.Ready)

@@ -192,9 +192,18 @@ async def test_mer_js_controls_where_it_may(scripts, hub, serving):
         assert (await client.answer("control", "override", by_hand))["ok"] is True
         held = await client.message("emotion")
         assert (held["valence"], held["arousal"], held["hold"]) == (-0.5, -0.25, "override")
-        assert (await client.answer("control", "dance"))["error"]["code"] == 0, "the server hung up on such a word"
+        assert (await client.answer("control", "dance"))["error"]["code"] == 4400
+        too_far = {"override": {"valence": 7, "arousal": 0}}
+        assert "valence" in (await client.answer("control", "override", too_far))["error"]["message"]
+        assert (await client.answer("control", "resume"))["ok"] is True
+
+
+async def test_mer_js_says_what_the_server_refuses_of_its_options(scripts, hub, serving):
+    async with serving(hub) as server, mer_client(scripts, server, subscribe=[{"max_hz": 0}]) as client:
+        assert (await client.message("error"))["fatal"] is False
         down = await client.link_down()
         assert down["final"] is True
+        assert "max_hz" in down["why"]
 
 
 async def test_mer_js_asks_for_a_token_and_takes_the_right_one(scripts, hub, serving):

@@ -62,6 +62,49 @@ async def test_a_client_that_never_identifies_gets_the_newest_and_then_every_eve
     ]
 
 
+async def test_a_silent_client_does_not_wait_for_the_time_to_identify(hub, serving):
+    hub.sink("main").publish(FRAME)
+    async with serving(hub, identify_timeout_s=3600.0) as server, talking(server) as client:
+        assert (await client.read())["type"] == "hello"
+        assert (await client.read())["type"] == "emotion"
+        hub.sink("main").publish(CHANGE)
+        assert (await client.read())["type"] == "change"
+
+
+async def test_identifying_later_changes_what_a_client_gets(hub, serving):
+    sink = hub.sink("main")
+    sink.publish(STATUS)
+    async with serving(hub, identify_timeout_s=0.05) as server, talking(server) as client:
+        await client.until("status")
+        ready = await client.ask("identify", subscribe=[{"events": ["lyrics"]}])
+        assert [granted["events"] for granted in ready["granted"]] == [["lyrics"]]
+        for event in (FRAME, CHANGE, LINE, STATUS):
+            sink.publish(event)
+        assert [message["type"] for message in await client.all_so_far()] == ["lyrics"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "gets"),
+    [
+        ({"kind": "subscribe", "events": ["change"]}, ["change"]),
+        ({"kind": "unsubscribe", "events": ["emotion"]}, ["change", "lyrics", "status"]),
+        ({"kind": "unsubscribe"}, []),
+    ],
+)
+@pytest.mark.parametrize("waits", [False, True])
+async def test_the_first_request_of_a_silent_client_means_the_same_early_and_late(hub, serving, asked, gets, waits):
+    sink = hub.sink("main")
+    sink.publish(STATUS)
+    async with serving(hub, identify_timeout_s=0.05 if waits else 5.0) as server, talking(server) as client:
+        if waits:
+            await client.until("status")
+        assert (await client.ask(**asked))["ok"]
+        await client.all_so_far()
+        for event in (FRAME, CHANGE, LINE, STATUS):
+            sink.publish(event)
+        assert [message["type"] for message in await client.all_so_far()] == gets
+
+
 async def test_identify_is_answered_with_ready_and_its_snapshot_and_then_events(hub, serving):
     sink = hub.sink("main")
     sink.publish(STATUS)
@@ -90,13 +133,11 @@ async def test_an_id_is_whatever_the_client_counts_with(hub, serving, number):
     [
         ("not json", "must be JSON"),
         ("[]", "JSON object"),
-        ('{"type":"dance"}', '"dance" is not a message'),
-        ('{"type":"identify","subscribe":4}', "malformed"),
         (b"\x00\x01", "binary"),
         ('{"type":"ping","id":"' + "x" * 5000 + '"}', "too large"),
         ('{"type":"ping","x":' + "[" * 1500 + "]" * 1500 + "}", "nested too deeply"),
     ],
-    ids=["no json", "no object", "unknown type", "bad field", "binary", "oversize", "bottomless"],
+    ids=["no json", "no object", "binary", "oversize", "bottomless"],
 )
 async def test_a_bad_message_is_explained_and_ends_its_connection_alone(hub, serving, bad, words):
     async with serving(hub) as server, talking(server) as client, talking(server) as good:
@@ -107,6 +148,60 @@ async def test_a_bad_message_is_explained_and_ends_its_connection_alone(hub, ser
         await good.until("emotion")
     assert (code, error["type"], error["code"], error["fatal"]) == (4400, "error", 4400, True)
     assert words in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        ('{"type":"subscribe","id":7,"events":"dance"}', "events"),
+        ('{"type":"subscribe","id":7,"max_hz":-1}', "max_hz"),
+        ('{"type":"unsubscribe","id":7,"streams":[1]}', "streams"),
+        ('{"type":"unsubscribe","id":7,"events":["dance"]}', "no event dance"),
+        ('{"type":"control","id":7,"action":"dance"}', "dance"),
+        ('{"type":"control","id":7}', "action"),
+        ('{"type":"control","id":7,"action":"override","override":{"valence":1.5,"arousal":0}}', "valence"),
+        ('{"type":"control","id":7,"action":"override","override":{"valence":1e999,"arousal":0}}', "out of range"),
+        ('{"type":"dance","id":7}', '"dance" is not a message'),
+    ],
+)
+async def test_a_request_that_cannot_be_understood_is_answered_by_its_result(hub, serving, bad, words):
+    async with serving(hub) as server, talking(server) as client:
+        await client.ask("identify")
+        await client.send(bad)
+        result = await client.until("result")
+        assert (result["id"], result["ok"], result["error"]["code"]) == (7, False, 4400)
+        assert words in result["error"]["message"]
+        assert await client.all_so_far() == []
+        assert (await client.ask("control", id=8, action="resume"))["ok"]
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        ('{"type":"dance"}', '"dance" is not a message'),
+        ('{"type":"identify","subscribe":4}', "malformed"),
+        ('{"type":"ping","t":"now"}', "malformed"),
+        ('{"type":"audio.start","stream":"main","format":"mp3","rate_hz":1}', "malformed"),
+    ],
+)
+async def test_what_has_no_result_is_answered_by_an_error_that_ends_nothing(hub, serving, bad, words):
+    async with serving(hub) as server, talking(server) as client:
+        await client.send(bad)
+        error = await client.until("error")
+        assert (error["code"], error["fatal"]) == (4400, False)
+        assert words in error["message"]
+        assert (await client.ask("identify"))["role"] == "operator"
+
+
+async def test_who_has_shown_no_token_may_be_wrong_about_nothing_but_identify(hub, serving):
+    async with serving(hub, token=TOKEN) as server:
+        async with talking(server) as stranger:
+            await stranger.send('{"type":"control","id":7,"action":"dance"}')
+            assert (await stranger.closed_with())[1] == 4400
+        async with talking(server) as clumsy:
+            await clumsy.say("identify", token=TOKEN, client="me")
+            assert (await clumsy.until("error"))["fatal"] is False
+            assert (await clumsy.ask("identify", token=TOKEN))["role"] == "operator"
 
 
 async def test_a_huge_message_is_cut_off_unread_and_too_many_end_with_4429(hub, serving):
@@ -275,6 +370,8 @@ async def test_no_log_holds_a_token_however_much_is_logged(hub, serving, caplog)
             await client.ask("identify", token=TOKEN)
         async with talking(server) as client:
             await client.send(json.dumps({"type": "identify", "token": TOKEN, "subscribe": 7}))
+            await client.until("error")
+            await client.send(json.dumps({"type": "identify", "token": TOKEN})[:-1])
             await client.closed_with()
         async with connect(server.stream_url, token=TOKEN, reconnect=False) as client:
             async for message in client:
@@ -537,7 +634,7 @@ async def test_who_subscribes_without_a_word_before_gets_no_more_than_that(hub, 
     ("fields", "code", "told"),
     [
         ({"streams": ["foyer"]}, 4404, "there is no stream 'foyer'; there is main"),
-        ({"events": ["dance"]}, 4400, "none of dance exists; choose from emotion"),
+        ({"events": ["dance"]}, 4400, "there is no event dance; choose from emotion"),
     ],
 )
 async def test_what_cannot_be_granted_is_told_and_changes_nothing(hub, serving, fields, code, told):
@@ -711,7 +808,11 @@ async def test_a_subscription_of_nothing_that_is_here_is_not_met_with_silence(hu
         assert [granted["events"] for granted in ready["granted"]] == [["emotion"]]
         (told,) = await client.all_so_far()
         assert (told["type"], told["code"], told["fatal"]) == ("error", 4400, False)
-        assert told["message"] == "none of emotions, mood exists; choose from emotion, lyrics, change, status, levels"
+        choices = "emotion, lyrics, change, status, levels"
+        assert told["message"] == f"there is no event emotions, mood, beats; choose from {choices}"
+        assert (await client.ask("subscribe", events=["levels", "beats"]))["ok"]
+        (told,) = await client.all_so_far()
+        assert told["message"] == f"there is no event beats; choose from {choices}"
 
 
 async def test_no_answer_is_ever_dropped_however_late_it_is_read(hub, serving):
@@ -782,7 +883,7 @@ async def test_metrics_tell_of_the_clients_and_how_they_went(hub, serving):
             hub.sink("main").publish(FRAME)
             await client.until("emotion")
         async with talking(server) as client:
-            await client.say("dance")
+            await client.send("no JSON")
             await client.closed_with()
 
         told = ""

@@ -176,7 +176,14 @@ export function connect(
       else if (message.type === "error" && message.fatal) {
         why = message.message;
         retryMs = 1000 * (message.retry_after_s ?? 0);
-      } else if (message.stream !== undefined) noteSeq(message.stream, message.type, message.seq);
+      } else if (message.type === "error" && message.code === 4400 && !current.ready) {
+        // `identify` was refused, and would be again.
+        why = message.message;
+        emit("error", message);
+        onClose(4400);
+        return;
+      } else if (message.stream !== undefined && !current.ready) return; // the default of one that has not identified
+      else if (message.stream !== undefined) noteSeq(message.stream, message.type, message.seq);
       emit(message.type, message);
       if (message.type === "hello" && link === current) onHello();
       if (message.type !== "ready") return;

@@ -123,3 +123,6 @@ def test_arguments_of_another_type_are_errors_of_ours():
             connect(url)
     with pytest.raises(SettingError, match="subscribe takes a list"):
         connect(subscribe=5)
+    for max_hz in (0, -1, float("nan")):
+        with pytest.raises(SettingError, match="a rate above 0"):
+            connect(subscribe=[wire.Subscription(max_hz=max_hz)])

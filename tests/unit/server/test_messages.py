@@ -112,6 +112,52 @@ def test_a_client_skips_types_that_are_newer_than_itself():
     assert decode_server('{"type":"tempo","stream":"main","bpm":120}') is None
 
 
+def changed(kind, **fields):
+    return json.dumps(plain(examples()[kind]) | fields)
+
+
+def test_a_client_passes_on_words_that_are_newer_than_itself():
+    probs = plain(examples()["emotion"])["category"]["probs"]
+    emotion = decode_server(
+        changed(
+            "emotion",
+            category={"top": "tender", "probs": probs},
+            modalities=["audio", "video"],
+            hold="fade",
+            audio_state={"state": "applause", "prob": 0.5},
+        )
+    )
+    assert isinstance(emotion, wire.Emotion)
+    assert (emotion.category.top, emotion.modalities, emotion.hold) == ("tender", ("audio", "video"), "fade")
+    assert emotion.audio_state == wire.AudioStatePart(state="applause", prob=0.5)
+    known = decode_server(changed("emotion"))
+    for name in ("valence", "interval", "clusters", "latency_ms", "degraded", "t1"):
+        assert getattr(emotion, name) == getattr(known, name)
+    assert json.loads(encode(emotion))["hold"] == "fade"
+    assert decode_server(changed("status", source="warming")).source == "warming"
+    assert decode_server(changed("ready", role="director")).role == "director"
+    assert decode_server(changed("change", to="tender")).to == "tender"
+    assert decode_server(changed("setup.update", state=None, outputs=None, levels=[])) == wire.SetupUpdate(levels=())
+
+
+def test_a_snapshot_is_read_without_the_messages_of_newer_types():
+    ready = plain(examples()["ready"])
+    status = plain(examples()["status"]) | {"source": "warming"}
+    entries = [{"age_s": 1.0, "message": status}, {"age_s": 2.0, "message": {"type": "tempo", "bpm": 120}}]
+    newer = decode_server(json.dumps(ready | {"snapshot": ready["snapshot"] + entries}))
+    *same, entry = newer.snapshot
+    assert tuple(same) == examples()["ready"].snapshot
+    assert (entry.message.source, entry.message.device) == ("warming", status["device"])
+
+
+@pytest.mark.parametrize(
+    "fields", [{"valence": 1.5}, {"hold": 7}, {"modalities": [1]}, {"category": "happy"}, {"category": {"top": "new"}}]
+)
+def test_what_is_wrong_is_refused_beside_a_new_word(fields):
+    with pytest.raises(ServeError, match=r"not mer\.v1"):
+        decode_server(changed("emotion", **({"hold": "fade"} | fields)))
+
+
 @pytest.mark.parametrize("data", ['{"type":"emotion"}', "[]", "what", "{}"])
 def test_a_client_refuses_what_is_no_message(data):
     with pytest.raises(ServeError, match=r"not mer\.v1"):
@@ -136,6 +182,32 @@ def test_a_client_refuses_what_is_no_message(data):
 def test_a_bad_message_is_refused_with_the_reason(data, words):
     with pytest.raises(ServeError, match=words):
         decode_client(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "kind", "request_id", "wants_result"),
+    [
+        ('{"type":"control","id":7,"action":"dance"}', "control", 7, True),
+        ('{"type":"control","id":"x","override":4}', "control", "x", True),
+        ('{"type":"control","id":[1],"action":"freeze"}', "control", None, True),
+        ('{"type":"subscribe","events":"emotion"}', "subscribe", None, True),
+        ('{"type":"tempo","id":7}', "tempo", 7, True),
+        ('{"type":"tempo"}', "tempo", None, False),
+        ('{"type":"identify","id":7,"token":7}', "identify", 7, False),
+        ('{"type":"ping","id":7,"t":"now"}', "ping", 7, False),
+    ],
+)
+def test_a_bad_message_that_shows_what_it_is_can_be_answered(data, kind, request_id, wants_result):
+    with pytest.raises(wire.BadRequestError) as caught:
+        decode_client(data)
+    assert (caught.value.kind, caught.value.request_id, caught.value.wants_result) == (kind, request_id, wants_result)
+
+
+@pytest.mark.parametrize("data", ["{", "[]", "7", "{}", '{"type":7}', '{"type":"ping","t":NaN}', "[" * 4000])
+def test_what_shows_nothing_cannot(data):
+    with pytest.raises(ServeError) as caught:
+        decode_client(data)
+    assert not isinstance(caught.value, wire.BadRequestError)
 
 
 @pytest.mark.parametrize("decode", [decode_client, decode_server])

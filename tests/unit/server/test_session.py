@@ -9,7 +9,7 @@ from stream_mer.config import ServeSettings
 from stream_mer.server import messages as wire
 from stream_mer.server.hub import Hub
 from stream_mer.server.messages import LimitsPart
-from stream_mer.server.session import SILENT_S, Ingest, Senders, ServerInfo, hello
+from stream_mer.server.session import SILENT_S, Ingest, Senders, ServerInfo, hello, silence_s
 from stream_mer.sources.remote import RemoteSource
 
 NO_LIMITS = {"port", "close_timeout_s"}
@@ -36,6 +36,14 @@ def test_every_limit_is_a_setting_whose_value_is_told():
         assert getattr(told, name) == getattr(settings, name)
         others = limits - {name}
         assert all(getattr(told, other) == getattr(ServeSettings(), other) for other in others)
+
+
+def test_the_first_frame_of_a_silent_client_comes_within_a_hop():
+    settings = ServeSettings(identify_timeout_s=30.0)
+    for hop_s in (0.1, 0.5, 2.0):
+        assert silence_s(settings, hop_s=hop_s, must_identify=False) <= min(hop_s / 2, 0.25)
+    assert silence_s(settings, hop_s=0.1, must_identify=True) == 30.0
+    assert silence_s(replace(settings, identify_timeout_s=0.05), hop_s=2.0, must_identify=False) == 0.05
 
 
 START = wire.AudioStart(stream="desk", format="s16le", rate_hz=16_000, channels=1)
