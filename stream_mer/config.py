@@ -128,6 +128,8 @@ class LyricsSettings:
         allow_download: Whether weights that are not on this machine may be downloaded.
         vocal_gate: Whether the recogniser gets only passages with vocals; else everything but silence.
         languages: The languages that may be sung, of ``LANGUAGES``; empty for all of them.
+        recheck_s: The language of a song is detected again after this time, and for passages that are not understood,
+            5..3,600 seconds. 0 keeps a detected language until nothing is understood for some time.
     """
 
     mode: LyricsMode = "recognise"
@@ -139,6 +141,7 @@ class LyricsSettings:
     allow_download: bool = True
     vocal_gate: bool = True
     languages: tuple[str, ...] = ()
+    recheck_s: float = 30.0
 
     def __post_init__(self) -> None:
         known = self.device in {"cpu", "cuda", "auto"}
@@ -146,6 +149,8 @@ class LyricsSettings:
         for language in self.languages:
             hint = "give a code of ISO 639-1, such as en, fr or ja"
             _require(language in LANGUAGES, f"the recogniser knows no language {brief(repr(language))}: {hint}")
+        rare = self.recheck_s == 0 or 5 <= self.recheck_s <= 3600
+        _require(rare, f"the language can be looked for again every 5 to 3600 seconds, or 0, not {self.recheck_s:g}")
         _require(self.cpu_threads >= 1, f"the recogniser needs at least 1 thread, not {self.cpu_threads}")
 
 

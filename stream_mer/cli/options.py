@@ -71,6 +71,12 @@ engine_options = option_group(
         help="Language that is sung, such as en or ja; may be repeated, for one of several.  [default: detected]",
     ),
     click.option(
+        "--recheck",
+        default=LyricsSettings().recheck_s,
+        show_default=True,
+        help="Seconds after which the language is looked for again within a song. 0 keeps the first one.",
+    ),
+    click.option(
         "--asr-model",
         type=NameOrPath(),
         default="base",
@@ -127,6 +133,7 @@ def engine_settings(
     lyrics_encoding: str | None,
     no_lyrics: bool,
     languages: Sequence[str],
+    recheck: float,
     asr_model: str,
     asr_device: str,
     min_confidence: float,
@@ -161,6 +168,7 @@ def engine_settings(
             model=asr_model,
             device=asr_device,
             languages=tuple(languages),
+            recheck_s=recheck,
         ),
     )
 

@@ -711,6 +711,11 @@ class LyricsOpener:
 
     def _recogniser_of(self, languages: Sequence[str]) -> tuple[Recogniser, LyricTracker]:
         """Return a recogniser for these languages, and its tracker: one is fixed, several are chosen from."""
-        fixed = LanguageSettings(fixed=languages[0]) if len(languages) == 1 else LanguageSettings()
+        language = LanguageSettings(fixed=languages[0] if len(languages) == 1 else "")
+        recheck_s = self._settings.recheck_s
+        if not recheck_s:
+            language = replace(language, recheck_s=float("inf"), doubt_s=float("inf"))
+        else:
+            language = replace(language, recheck_s=recheck_s)
         recogniser = LimitedRecogniser(self._recogniser, languages) if len(languages) > 1 else self._recogniser
-        return recogniser, LyricTracker(TrackerSettings(language=fixed), gate=self._gate)
+        return recogniser, LyricTracker(TrackerSettings(language=language), gate=self._gate)

@@ -38,8 +38,8 @@ from stream_mer.lyrics.feeds import (
 from stream_mer.lyrics.files import parse_lyrics
 from stream_mer.lyrics.text_features import LINE_FEATURES, LineReader
 from stream_mer.lyrics.tracker import LyricTracker, TrackerSettings
-from stream_mer.lyrics.transcript import Passage
-from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, EncodedLine, LyricLine
+from stream_mer.lyrics.transcript import Passage, Segment, Transcript
+from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, EncodedLine, LyricLine, LyricWord
 
 SECOND = SAMPLE_RATE_HZ
 PATIENCE_S = 30.0
@@ -745,3 +745,51 @@ def test_the_gate_can_be_left_out(oracle: Any, encoder: Any, audio: Any) -> None
         feed.feed(audio(0, 10 * 16_000))
         asked.append(bool(recogniser.calls))
     assert asked == [True, False]  # the tests' audio has no vocals
+
+
+def test_several_languages_limit_the_detection_and_one_makes_it_needless(encoder: Any, audio: Any) -> None:
+    class Detecting:
+        """Detects Welsh where it may, else the likelier of English and French."""
+
+        def __init__(self) -> None:
+            self.told: list[str | None] = []
+
+        def load(self) -> None:
+            pass
+
+        def transcribe(self, samples: Any, *, language: str | None = None) -> Transcript:  # noqa: ARG002 - of the protocol
+            self.told.append(language)
+            return Transcript(language=language or "cy", language_probability=0.5 if language is None else 1.0)
+
+        def detect(self, samples: Any) -> dict[str, float]:  # noqa: ARG002 - likewise
+            return {"cy": 0.5, "fr": 0.4, "en": 0.1}
+
+    told = {}
+    for languages in ((), ("en", "fr"), ("ja",)):
+        recogniser = Detecting()
+        limits = LyricsSettings(vocal_gate=False, languages=languages)
+        feed = LyricsOpener(limits, recogniser=recogniser, encoder=encoder).open(live=False)
+        feed.feed(audio(0, 5 * 16_000))
+        told[languages] = set(recogniser.told)
+    assert told == {(): {None}, ("en", "fr"): {"fr"}, ("ja",): {"ja"}}
+
+
+@pytest.mark.parametrize(("recheck_s", "checks"), [(30.0, True), (0.0, False)])
+def test_a_detected_language_is_looked_for_again_unless_that_is_off(
+    encoder: Any, audio: Any, recheck_s: float, *, checks: bool
+) -> None:
+    told: list[str | None] = []
+
+    class English:
+        def load(self) -> None:
+            pass
+
+        def transcribe(self, samples: Any, *, language: str | None = None) -> Transcript:
+            told.append(language)
+            said = LyricWord(t0=len(samples) / 16_000 - 0.9, t1=len(samples) / 16_000 - 0.1, text="la", probability=0.9)
+            return Transcript(segments=(Segment(words=(said,)),), language="en", language_probability=0.9)
+
+    limits = LyricsSettings(vocal_gate=False, recheck_s=recheck_s)
+    feed = LyricsOpener(limits, recogniser=English(), encoder=encoder).open(live=False)
+    feed.feed(audio(0, 50 * 16_000))
+    assert (None in told[told.index("en") :]) is checks
