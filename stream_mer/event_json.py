@@ -240,6 +240,13 @@ class Status(Message, tag="status", kw_only=True, frozen=True):
         ),
     ] = None
     rms_db: Annotated[float | None, Meta(description="Root mean square of the same 3 s, dBFS.")] = None
+    title: Annotated[
+        str | None,
+        Meta(description="Title of what plays, as a radio station sends it or a file states it; null if unknown."),
+    ] = None
+    artist: Annotated[
+        str | None, Meta(description="Its artist, where that is stated apart from the title; else null.")
+    ] = None
 
 
 class Levels(Message, tag="levels", kw_only=True, frozen=True):
@@ -331,6 +338,8 @@ class MessageEncoder:
                     clipping=event.clipping,
                     peak_db=event.peak_db,
                     rms_db=event.rms_db,
+                    title=event.title,
+                    artist=event.artist,
                 )
             case InputLevels():
                 return Levels(

@@ -42,6 +42,7 @@ from stream_mer.types import (
     SourceState,
     Spread,
     StreamStatus,
+    TrackTitle,
     Window,
     seconds,
 )
@@ -78,13 +79,15 @@ LAG_STEP_S = 1.0
 class PendingWindow:
     """A window on its way to the model, with the lyrics that were known when it was cut.
 
-    ``emotion`` computes it; another one than before begins with another source.
+    ``emotion`` computes it; another one than before begins with another source. The song that plays in it began at
+    ``song_since_s``, as far as titles say so.
     """
 
     window: Window
     lyrics: LyricState
     emotion: EmotionStream
     cut_at: float
+    song_since_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +113,8 @@ class ChunkProcessor:
         self._emotion = emotion
         self._next_segment = 0
         self._segments_before = 0  # lines of former feeds
+        self._title: TrackTitle | None = None
+        self._song_since_s = 0.0
         self.lyrics = lyrics
 
     def process(self, chunk: AudioChunk) -> Iterator[PendingWindow | PendingLine]:
@@ -119,6 +124,7 @@ class ChunkProcessor:
             SourceError: The chunk starts before the end of the one before it.
         """
         hop_samples = self._windower.hop_samples
+        self._follow_title(chunk)
         for run in self._gap_filler.fill(chunk):
             start = run.start_sample
             while start < run.end_sample:  # to the next cut at most, so that a window's lyrics are never newer than it
@@ -139,6 +145,7 @@ class ChunkProcessor:
         """Begin a new context with the next audio, which is from another source; the clock goes on."""
         self._windower.restart()
         self._emotion = emotion
+        self._title = None
 
     def set_hop(self, hop_samples: int) -> None:
         """Cut the windows at another hop from now on."""
@@ -150,6 +157,14 @@ class ChunkProcessor:
         self.lyrics.finish()
         yield from self._lines(known_at=0)
         self.lyrics, self._segments_before = lyrics, self._next_segment
+
+    def _follow_title(self, chunk: AudioChunk) -> None:
+        """Another title ends a song. The first one that a source states does not: the song may have begun before."""
+        if chunk.title is None:
+            return
+        if self._title not in {None, chunk.title}:
+            self._song_since_s = seconds(chunk.start_sample)
+        self._title = chunk.title
 
     def _process_hop(self, chunk: AudioChunk) -> Iterator[PendingWindow | PendingLine]:
         self.lyrics.feed(chunk)
@@ -163,7 +178,13 @@ class ChunkProcessor:
             yield PendingLine(line=replace(line, segment=segment) if self._segments_before else line, known_at=known_at)
 
     def _pending(self, window: Window) -> PendingWindow:
-        return PendingWindow(window=window, lyrics=self.lyrics.state(), emotion=self._emotion, cut_at=time.monotonic())
+        return PendingWindow(
+            window=window,
+            lyrics=self.lyrics.state(),
+            emotion=self._emotion,
+            cut_at=time.monotonic(),
+            song_since_s=self._song_since_s,
+        )
 
 
 class FrameBuilder:
@@ -191,6 +212,7 @@ class FrameBuilder:
         window, silent = pending.window, not self._words_alone and is_silent(pending.window)
         if self._emotion is not pending.emotion:
             self._begin_source(pending)
+        self._song_since_s = max(self._song_since_s, pending.song_since_s)
         lyrics = self._lyrics_of_this_song(pending.lyrics, silent=silent)
         estimate = pending.emotion.predict(window, lyrics)
         # The model may have been busy with windows of other streams: that counts as waiting too.
@@ -331,6 +353,7 @@ class StatusReporter:
         self._lost_samples = 0
         self._silent_samples = 0
         self._source: SourceState = "live"
+        self._title = TrackTitle()
         self._recent: deque[_Passage] = deque()
         self._lock = threading.Lock()
 
@@ -345,7 +368,7 @@ class StatusReporter:
         """Measure a chunk: lost samples, silence, level and clipping.
 
         Returns:
-            True if the source or its state changed, which is to be reported immediately.
+            True if the source, its state or the title changed, which is to be reported immediately.
         """
         with self._lock:
             if chunk.new_source is not None:
@@ -354,7 +377,9 @@ class StatusReporter:
             if self._next_sample is not None:
                 self._lost_samples += max(0, chunk.start_sample - self._next_sample)
             self._next_sample = chunk.end_sample
-            changed, self._source = chunk.source != self._source, chunk.source
+            title = chunk.title or self._title
+            changed = (chunk.source, title) != (self._source, self._title)
+            self._source, self._title = chunk.source, title
             if chunk.lost:
                 self._lost_samples += len(chunk.samples)
                 self._silent_samples = 0
@@ -379,6 +404,8 @@ class StatusReporter:
                 lag_s=round(lyrics.lag_s, 1),
                 lost_samples=self._lost_samples,
                 clipping=any(passage.clipped for passage in self._recent),
+                title=self._title.title or None,
+                artist=self._title.artist or None,
                 spread=self._spread,
             )
             if self._differs(status):
@@ -395,6 +422,7 @@ class StatusReporter:
     def _begin_source(self, chunk: AudioChunk) -> None:
         self._device, self._source = chunk.new_source or self._device, chunk.source
         self._silent_samples = 0
+        self._title = TrackTitle()
         self._recent.clear()
 
     def _add(self, chunk: AudioChunk) -> None:

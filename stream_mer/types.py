@@ -45,6 +45,17 @@ def seconds(samples: int) -> float:
     return samples / SAMPLE_RATE_HZ
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrackTitle:
+    """Title and artist of a song, as its sender or its file states them; empty where it states none.
+
+    A radio station often sends both in one: ``Artist - Title``.
+    """
+
+    title: str = ""
+    artist: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class AudioChunk:
     """Audio as a source delivers it: of any length, in order, possibly after a gap.
@@ -58,6 +69,7 @@ class AudioChunk:
             chunk without samples reports this state alone; ``ended`` stands on such a chunk only.
         clipped_samples: How many samples of the input, of all channels, were clipped.
         new_source: Name of the source on a chunk without samples: what follows is from another source than before.
+        title: What these samples are of; None where nothing is said of it, which changes nothing.
     """
 
     start_sample: int
@@ -66,6 +78,7 @@ class AudioChunk:
     source: SourceState = "live"
     clipped_samples: int = 0
     new_source: str | None = None
+    title: TrackTitle | None = None
 
     @property
     def end_sample(self) -> int:
@@ -316,6 +329,8 @@ class StreamStatus:
         clipping: Whether the input clipped in the last seconds.
         peak_db: Largest sample of the last seconds, dBFS; None before any audio.
         rms_db: Root mean square of the last seconds, likewise.
+        title: Title of what plays; None where it is unknown.
+        artist: Its artist, where that is stated apart from the title; else None.
         spread: Maps of the model for outputs; None leaves them unchanged. Not part of the messages of ``mer.v1``.
     """
 
@@ -327,6 +342,8 @@ class StreamStatus:
     clipping: bool = False
     peak_db: float | None = None
     rms_db: float | None = None
+    title: str | None = None
+    artist: str | None = None
     spread: Spread | None = None
 
 

@@ -75,7 +75,15 @@ LINE = LyricLine(
 CHANGE = CategoryChange(t=41.0, before="relaxed", after="happy", dwell_s=18.5)
 
 STATUS = StreamStatus(
-    source="live", device="USB Audio CODEC", lyrics="ok", lag_s=2.8, lost_samples=0, peak_db=-4.1, rms_db=-17.6
+    source="live",
+    device="USB Audio CODEC",
+    lyrics="ok",
+    lag_s=2.8,
+    lost_samples=0,
+    peak_db=-4.1,
+    rms_db=-17.6,
+    title="Jóga",
+    artist="Björk",
 )
 
 LEVELS = InputLevels(t=42.52, rms_db=-17.31, peak_db=-5.02, onset=0.83)

@@ -17,6 +17,8 @@ from stream_mer.errors import SourceError, brief
 from stream_mer.sources.containers import has_frame_count, wrong_length
 from stream_mer.sources.media import Media, open_address, open_file
 from stream_mer.sources.resampling import MIN_RATE_HZ, to_float32, to_stereo
+from stream_mer.sources.titles import tag_text, title_of_tags
+from stream_mer.types import TrackTitle
 from stream_mer.utils.sanitise import looks_like_login, redact_address, redact_argument
 
 if TYPE_CHECKING:
@@ -84,11 +86,13 @@ class DecodedAudio:
         samples: Shape ``[n, channels]``, nominal range -1..1.
         rate_hz: Sample rate, which may differ from that of the run before.
         gap_s: Audio missing before it by the time stamps, seconds; normally 0.
+        title: What it is of; None where its sender has not said yet.
     """
 
     samples: NDArray[np.float32]
     rate_hz: int
     gap_s: float
+    title: TrackTitle | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -99,6 +103,7 @@ class _Block:
     rate_hz: int
     gap_s: float
     channel_names: tuple[str, ...]
+    title: TrackTitle | None
 
     @property
     def length_s(self) -> float:
@@ -106,7 +111,7 @@ class _Block:
 
     def follows(self, other: _Block) -> bool:
         """Return whether both can be one run."""
-        like = self.rate_hz == other.rate_hz and self.channel_names == other.channel_names
+        like = (self.rate_hz, self.channel_names, self.title) == (other.rate_hz, other.channel_names, other.title)
         return like and self.samples.dtype == other.samples.dtype and not self.gap_s
 
 
@@ -254,6 +259,8 @@ class _Decoding:
         self._after_damage = False
         self._expected_s: float | None = None
         self._lead_s = 0.0 if self._sent else _lead_s(self._stream, self._start_s)
+        # What a station says comes later, and after a reconnection again.
+        self._title = None if self._media.has_titles else _title_of(container, self._stream)
 
     def run(self, *, at_least_s: float = 0.0) -> Iterator[DecodedAudio]:
         """Yield runs of at least ``at_least_s`` seconds, shorter before a gap; single packets for 0."""
@@ -279,7 +286,8 @@ class _Decoding:
         samples = to_float32(np.concatenate([block.samples for block in blocks]))
         self._no_numbers += samples.size - int(np.count_nonzero(np.isfinite(samples)))
         stereo = to_stereo(samples, blocks[0].channel_names)
-        return DecodedAudio(samples=stereo, rate_hz=blocks[0].rate_hz, gap_s=blocks[0].gap_s)
+        first = blocks[0]
+        return DecodedAudio(samples=stereo, rate_hz=first.rate_hz, gap_s=first.gap_s, title=first.title)
 
     def _blocks(self) -> Iterator[_Block]:
         """Yield what can be decoded, once it is certain to be audio."""
@@ -375,6 +383,7 @@ class _Decoding:
         """Decode one packet; nothing if it is damaged."""
         import av.error  # noqa: PLC0415  # as above
 
+        self._title = self._media.title_at(packet.pos) or self._title
         try:
             frames = self._follow_extradata(packet) + self._decoder.decode(packet if packet.size else None)
             blocks = [frame for frame in frames if frame.samples]
@@ -455,7 +464,7 @@ class _Decoding:
         self._decoded_s += gap_s + len(channels) / rate_hz
         self._link_s += len(channels) / rate_hz
         names = tuple(channel.name for channel in frame.layout.channels)
-        return _Block(samples=channels, rate_hz=rate_hz, gap_s=gap_s, channel_names=names)
+        return _Block(samples=channels, rate_hz=rate_hz, gap_s=gap_s, channel_names=names, title=self._title)
 
     def _gap_s(self, frame: Any) -> float:
         """Return how much audio is missing before a frame by its time stamp, seconds."""
@@ -496,6 +505,12 @@ def _may_read_on(error: Exception, *, sent: bool) -> bool:
         return False
     damaged = isinstance(error, (av.error.InvalidDataError, av.error.PatchWelcomeError, av.error.ArgumentError))
     return damaged or (not sent and isinstance(error, (av.error.FFmpegError, OSError)))
+
+
+def _title_of(container: InputContainer, stream: AudioStream) -> TrackTitle:
+    """Return the title in the tags; those of a stream name the track, except in Ogg, which has no others."""
+    of_stream = stream.metadata if container.format.name == "ogg" else {}
+    return title_of_tags({**of_stream, **container.metadata})
 
 
 def _lead_s(stream: AudioStream, start_s: float) -> float:
@@ -550,7 +565,7 @@ def _named_track(tracks: list[Any], where: str, track: str) -> Any:
         return tracks[int(track) - 1]
     wanted = track.strip().casefold()
     for key in ("title", "handler_name", "language"):
-        found = [stream for stream in tracks if (stream.metadata.get(key) or "").strip().casefold() == wanted]
+        found = [stream for stream in tracks if tag_text(stream.metadata.get(key) or "").strip().casefold() == wanted]
         if found:
             return found[0]
     raise SourceError(f"{where} has no audio track {track!r}; it has {_listing(tracks)}: give a number or a title")
@@ -558,5 +573,5 @@ def _named_track(tracks: list[Any], where: str, track: str) -> Any:
 
 def _listing(tracks: list[Any]) -> str:
     """Return number and title of each track, for a message."""
-    titles = [stream.metadata.get("title") or stream.metadata.get("language") or "" for stream in tracks]
+    titles = [tag_text(stream.metadata.get("title") or stream.metadata.get("language") or "") for stream in tracks]
     return ", ".join(f"{number} {title}".strip() for number, title in enumerate(titles, 1))

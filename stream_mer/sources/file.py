@@ -15,7 +15,7 @@ from stream_mer.errors import SourceError
 from stream_mer.ports import AudioSource, ChunkableSource, Chunker
 from stream_mer.sources.decoding import DecodedAudio, check_file, decode_file, duration_s
 from stream_mer.sources.resampling import MonoResampler, Polarity
-from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, Samples, seconds
+from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, Samples, TrackTitle, seconds
 from stream_mer.utils.files import as_text
 
 CHUNK_SAMPLES = SAMPLE_RATE_HZ // 10
@@ -86,7 +86,9 @@ class FileSource:
         for start_sample, samples in self._joined(joiner):
             if self._closed.is_set() or (self._paced and not pacer.hold(start_sample + len(samples))):
                 return
-            yield AudioChunk(start_sample=start_sample, samples=samples, captured_at=time.monotonic())
+            yield AudioChunk(
+                start_sample=start_sample, samples=samples, captured_at=time.monotonic(), title=joiner.title
+            )
 
     def close(self) -> None:
         """End the iteration soon; idempotent."""
@@ -114,6 +116,8 @@ class _Joiner:
         self._pending: list[Samples] = []
         self._n_pending = 0
         self._position = 0
+        self.title: TrackTitle | None = None
+        """Of the newest audio."""
 
     def feed(self, decoded: DecodedAudio) -> Iterator[tuple[int, Samples]]:
         """Take the next audio; yield (first sample, samples)."""
@@ -123,6 +127,7 @@ class _Joiner:
             self._position += round(decoded.gap_s * SAMPLE_RATE_HZ)
         if self._resampler is None:
             self._resampler = MonoResampler(decoded.rate_hz, self._polarity)
+        self.title = decoded.title
         yield from self._cut(self._resampler.feed(decoded.samples))
 
     def finish(self) -> Iterator[tuple[int, Samples]]:

@@ -32,6 +32,8 @@ from stream_mer.sources.containers import (
     may_be_playlist,
     parse_playlist,
 )
+from stream_mer.sources.titles import StationReader, open_station
+from stream_mer.types import TrackTitle
 from stream_mer.utils.sanitise import redact_address
 
 if TYPE_CHECKING:
@@ -368,6 +370,19 @@ class Media:
         self._reader = reader
         self._chain = chain
 
+    @property
+    def has_titles(self) -> bool:
+        """Whether it is a radio station that sends titles between its audio."""
+        return isinstance(self._reader, StationReader)
+
+    def title_at(self, position: int | None) -> TrackTitle | None:
+        """Return what a radio station says between its audio; None from other senders, and before it says anything.
+
+        Args:
+            position: Of the audio, bytes from the start; None for the newest title.
+        """
+        return self._reader.title_at(position) if isinstance(self._reader, StationReader) else None
+
     def next_link(self) -> bool:
         """Open the next link of a chained stream. Returns whether there is one.
 
@@ -445,7 +460,11 @@ def _open_local(path: Path, reader: FileReader, budget: OpeningBudget, *, as_cha
 
 
 def _open_media(
-    reader: FileReader | ProtocolReader, hook: Callable[..., Reader], budget: OpeningBudget, *, as_chain: bool = True
+    reader: FileReader | ProtocolReader | StationReader,
+    hook: Callable[..., Reader],
+    budget: OpeningBudget,
+    *,
+    as_chain: bool = True,
 ) -> Media:
     """Open bytes that are no playlist: an RTP session, a chained Ogg stream, or a container."""
     head = reader.head()
@@ -457,8 +476,9 @@ def _open_media(
         chain = ChainedOgg(reader.read)
         return Media(_open_container(chain, format="ogg", budget=budget), reader, chain)
     mpeg_format = None
-    if isinstance(reader, ProtocolReader) and reader.size is None and not head.startswith(b"ID3"):  # a station
-        mpeg_format = _mpeg_format(reader)
+    is_station = isinstance(reader, StationReader) or (isinstance(reader, ProtocolReader) and reader.size is None)
+    if is_station and not head.startswith(b"ID3"):
+        mpeg_format = _mpeg_format(reader)  # type: ignore[arg-type]  # no file
     return Media(_open_container(reader, format=mpeg_format, io_open=hook, budget=budget), reader)
 
 
@@ -501,7 +521,7 @@ def _open_remote(url: str, timeout_s: float, budget: OpeningBudget, *, depth: in
         with _closed_on_error(reader):
             if not may_be_playlist(reader.head()):
                 hook = _nested_opener(_URL_PROTOCOLS, budget, timeout_s)
-                return _open_media(reader, hook, budget)
+                return _open_media(_with_titles(reader, scheme, timeout_s, budget) or reader, hook, budget)
             text = _whole(reader)
         reader.close()
         return _open_playlist(url, text, timeout_s, budget, depth)
@@ -512,7 +532,20 @@ def _open_remote(url: str, timeout_s: float, budget: OpeningBudget, *, depth: in
         raise SourceError(f"cannot open {redact_address(url)}: it is not an address") from error
 
 
-def _mpeg_format(reader: ProtocolReader) -> str | None:
+def _with_titles(reader: ProtocolReader, scheme: str, timeout_s: float, budget: OpeningBudget) -> StationReader | None:
+    """Return another reader of a radio station, if that sends titles between its audio; the first one is closed then.
+
+    Ogg has titles of its own, at the start of each link.
+    """
+    if reader.size is not None or scheme not in {"http", "https"} or reader.head().startswith(OGG_CAPTURE_PATTERN):
+        return None
+    station = open_station(reader.name, timeout_s=min(timeout_s, budget.left_s), spend=budget.spend)
+    if station is not None:
+        reader.close()
+    return station
+
+
+def _mpeg_format(reader: ProtocolReader | StationReader) -> str | None:
     """Return the format of a station that sends MP3 or AAC, from as few bytes as possible."""
     searched = 0
     while (framing := find_mpeg_frames(reader.head())) is None and searched < MPEG_SEARCH_BYTES:
@@ -586,7 +619,7 @@ def _open_protocol(url: str, timeout_s: float) -> InputContainer:
     av.logging.set_level(None)
     # RTSP over TCP, which loses nothing; and no local files.
     options = {"rtsp_transport": "tcp", "user_agent": "stream_mer", "protocol_whitelist": ",".join(_URL_PROTOCOLS)}
-    return av.open(url, options=options, timeout=(timeout_s, timeout_s), metadata_errors="replace")
+    return av.open(url, options=options, timeout=(timeout_s, timeout_s), metadata_errors="surrogateescape")
 
 
 def _open_container(
@@ -612,7 +645,7 @@ def _open_container(
         "r",
         format=format,
         container_options=options,
-        metadata_errors="replace",  # titles in any encoding; not used
+        metadata_errors="surrogateescape",  # titles in any encoding; see ``titles.tag_text``
         timeout=(wait_s, MAX_OPENING_S),
         io_open=io_open or _refuse_nested,
     )

@@ -20,7 +20,7 @@ from stream_mer.sources.file import FINE_CHUNK_SAMPLES
 from stream_mer.sources.media import URL_SCHEMES, url_schemes
 from stream_mer.sources.resampling import MonoResampler, Polarity
 from stream_mer.sources.timeline import FILL_AFTER_S
-from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, Samples, SourceState, seconds
+from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, Samples, SourceState, TrackTitle, seconds
 from stream_mer.utils.mailbox import Mailbox, MailboxClosed
 from stream_mer.utils.sanitise import public_address, redact_address
 
@@ -148,7 +148,7 @@ class ArrivalClock:
             self._began_at = now
         if self._resampler is None or self._resampler.rate_hz != decoded.rate_hz:
             self._resampler = MonoResampler(decoded.rate_hz, self._polarity)
-        return self._append(self._resampler.feed(decoded.samples), now, "live")
+        return self._append(self._resampler.feed(decoded.samples), now, "live", decoded.title)
 
     def fill(self, now: float, state: SourceState) -> AudioChunk | None:
         """Return silence for overdue audio; None if nothing is overdue."""
@@ -158,10 +158,10 @@ class ArrivalClock:
         self._resampler = None  # drops a few milliseconds from before the gap
         return self._append(np.zeros(overdue, np.float32), now, state)
 
-    def _append(self, samples: Samples, now: float, state: SourceState) -> AudioChunk:
+    def _append(self, samples: Samples, now: float, state: SourceState, title: TrackTitle | None = None) -> AudioChunk:
         start = self._end
         self._end += len(samples)
-        return AudioChunk(start_sample=start, samples=samples, captured_at=now, source=state)
+        return AudioChunk(start_sample=start, samples=samples, captured_at=now, source=state, title=title)
 
 
 class _Receiver:
@@ -242,7 +242,9 @@ def _in_real_time(
 
 
 def _joined(blocks: list[DecodedAudio]) -> Iterator[DecodedAudio]:
-    """Join neighbours of the same rate and number of channels."""
-    for (rate_hz, _), alike in itertools.groupby(blocks, lambda block: (block.rate_hz, block.samples.shape[1])):
+    """Join neighbours of the same rate, number of channels and title."""
+    for (rate_hz, _, title), alike in itertools.groupby(
+        blocks, lambda block: (block.rate_hz, block.samples.shape[1], block.title)
+    ):
         samples = np.concatenate([block.samples for block in alike])
-        yield DecodedAudio(samples=samples, rate_hz=rate_hz, gap_s=0.0)
+        yield DecodedAudio(samples=samples, rate_hz=rate_hz, gap_s=0.0, title=title)

@@ -133,6 +133,12 @@ def _mask_pairs(text: str) -> str:
     return _SECRET_PAIR.sub(rf"\g<1>{MASK}", text)
 
 
+def one_line(text: str, max_characters: int) -> str:
+    """Return text of others as one line to show: without control and bidirectional characters, and not too long."""
+    line = " ".join(_UNSAFE.sub(" ", text).split())
+    return line if len(line) <= max_characters else line[: max_characters - 1].rstrip() + "…"
+
+
 def escape(text: str, *, keep_lines: bool = False) -> str:
     r"""Return text with control, C1, bidirectional and line-separator characters escaped.
 

@@ -44,14 +44,22 @@ class Station:
     Args:
         answer: Ends the headers and writes the body.
         port: Where to listen; 0 for any.
+        has_status: Begin with the status line of HTTP.
     """
 
-    def __init__(self, answer: Callable[[BaseHTTPRequestHandler, threading.Event], None], *, port: int = 0) -> None:
+    def __init__(
+        self,
+        answer: Callable[[BaseHTTPRequestHandler, threading.Event], None],
+        *,
+        port: int = 0,
+        has_status: bool = True,
+    ) -> None:
         stopping = self._stopping = threading.Event()
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                self.send_response(200)
+                if has_status:
+                    self.send_response(200)
                 with contextlib.suppress(OSError):  # nobody listens any more
                     answer(self, stopping)
 
@@ -346,3 +354,63 @@ def test_a_described_session_is_heard(tmp_path: Path) -> None:
     with sending(*audio, "-f", "rtp", f"rtp://127.0.0.1:{port}"):
         heard = first_second(SessionSource(description))
     assert loudness(heard[SAMPLE_RATE_HZ // 2 :]) > 0.05
+
+
+def with_titles(audio: bytes, titles: list[bytes], *, interval: int) -> bytes:
+    """Audio as a station sends it to who asks for titles: one after every so many bytes."""
+    sent = b""
+    for i, at in enumerate(range(0, len(audio), interval)):
+        text = titles[i] if i < len(titles) else b""
+        units = -(-len(text) // 16)
+        piece = audio[at : at + interval]
+        sent += piece + (bytes([units]) + text.ljust(16 * units, b"\0") if len(piece) == interval else b"")
+    return sent
+
+
+@pytest.mark.parametrize("status_line", [b"HTTP/1.0 200 OK", b"ICY 200 OK"], ids=["icecast", "shoutcast"])
+def test_a_station_says_what_plays_and_each_title_begins_with_its_audio(tone: Path, status_line: bytes) -> None:
+    titles = [b"StreamTitle='first';", b"", b"", b"StreamTitle='Bj\xf6rk - J\xf3ga';StreamUrl='';"]
+    interval = BIT_RATE // 8  # a second
+    sent = with_titles(tone.read_bytes(), titles, interval=interval)
+    asked: list[str] = []
+
+    def answer(handler: BaseHTTPRequestHandler, stopping: threading.Event) -> None:
+        asked.append(handler.headers["Authorization"] or "")
+        wants = handler.headers["Icy-MetaData"] == "1"
+        handler.wfile.write(status_line + b"\r\nContent-Type: audio/mpeg\r\nicy-name: x\r\n")
+        handler.wfile.write(b"icy-metaint: %d\r\n\r\n" % interval if wants else b"\r\n")
+        handler.wfile.write(sent if wants else tone.read_bytes())
+        stopping.wait(20)
+
+    station = Station(answer, has_status=False)
+    try:
+        begun: dict[str | None, float] = {}
+        heard_s = 0.0
+        source = UrlSource(f"http://me:secret@127.0.0.1:{station.port}/live")
+        for run in decode_url(source._url, timeout_s=2.0):
+            begun.setdefault(run.title and run.title.title, heard_s)
+            heard_s += len(run.samples) / run.rate_hz
+            if heard_s > 8:
+                break
+    finally:
+        station.stop()
+    assert list(begun) == [None, "first", "Björk - Jóga"]
+    assert begun["first"] == pytest.approx(1.0, abs=0.15)
+    assert begun["Björk - Jóga"] == pytest.approx(4.0, abs=0.15)
+    assert heard_s > 8  # no title was taken for audio
+    assert asked[-1] == "Basic bWU6c2VjcmV0"
+
+
+def test_each_song_of_an_ogg_station_has_its_title(tmp_path: Path) -> None:
+    links = [
+        make(
+            tmp_path / f"{title}.ogg",
+            *("-metadata", f"title={title}", "-metadata", "artist=Björk"),
+            *("-c:a", "libvorbis"),
+        )
+        for title in ("one", "two")
+    ]
+    with sent(*links) as url:
+        runs, _ = decoded(url)
+    titles = [run.title and (run.title.title, run.title.artist) for run in runs]
+    assert [title for title, _ in itertools.groupby(titles)] == [("one", "Björk"), ("two", "Björk")]

@@ -118,6 +118,8 @@ def test_emotion_carries_every_field():
                 "clipping": False,
                 "peak_db": -4.1,
                 "rms_db": -17.6,
+                "title": "Jóga",
+                "artist": "Björk",
             },
         ),
         (LEVELS, {"type": "levels", "t": 12.34, "rms_db": -20.5, "peak_db": -3.2, "onset": 0.75}),

@@ -41,6 +41,7 @@ from stream_mer.types import (
     SourceState,
     StreamEvent,
     StreamStatus,
+    TrackTitle,
     Window,
     seconds,
 )
@@ -672,6 +673,21 @@ def test_words_of_a_song_that_ended_do_not_count_for_the_next_one() -> None:
     assert {model.given[t1] for t1 in (1.0, 4.0, 5.0, 6.0)} == {(0.0, 1.0, 9.0)}
     # Two seconds without music, from 4 s on, end the song.
     assert {model.given[t1] for t1 in (6.5, 8.0, 8.5, 12.0)} == {(0.0, 9.0)}
+
+
+def test_another_title_ends_a_song_for_its_words_and_shows_in_the_status_at_once() -> None:
+    def titled(t0: int, t1: int, title: TrackTitle | None) -> AudioChunk:
+        return AudioChunk(start_sample=t0 * 16_000, samples=noise((t1 - t0) * 16_000, seed=t0), title=title)
+
+    first, second = TrackTitle(title="Jóga", artist="Björk"), TrackTitle(title="second")
+    script = [titled(0, 2, None), titled(2, 4, first), titled(4, 5, None), titled(5, 6, first), titled(6, 9, second)]
+    model = ScriptedModel()
+    sink = run(script, window=WindowSettings(hop_s=0.5, context_s=3.0), model=model, lyrics=SingingTwice())
+    given = {seconds(window.end_sample): tuple(line.t1 for line in lyrics.lines) for window, lyrics in model.seen}
+    assert {given[t1] for t1 in (2.0, 2.5, 4.0)} == {(0.0, 1.0, 9.0)}  # the first title ends nothing
+    assert {given[t1] for t1 in (6.5, 9.0)} == {(0.0, 9.0)}
+    said = [(status.title, status.artist) for status in sink.statuses]
+    assert [one for one, _ in itertools.groupby(said)] == [(None, None), ("Jóga", "Björk"), ("second", None)]
 
 
 def test_a_gap_longer_than_the_context_ends_a_song() -> None:

@@ -38,7 +38,7 @@ CONTRACT = {
     "degraded audio_state held hold hold_left_s latency_ms dropped",
     "lyrics": "stream seq segment revision t0 t1 text committed language words settled_words",
     "change": "stream seq t from to dwell_s",
-    "status": "stream seq source device lyrics lag_s lost_samples clipping peak_db rms_db",
+    "status": "stream seq source device lyrics lag_s lost_samples clipping peak_db rms_db title artist",
     "audio.start": "stream format rate_hz channels",
     "audio.end": "",
     "ping": "id t",
