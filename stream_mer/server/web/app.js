@@ -9,7 +9,7 @@ import { Streams } from "./streams.js";
 import { Timeline, spanInWords } from "./timeline.js";
 import {
   $, Bars, CATEGORY_NAMES, CLUSTER_NAMES, Lines, age, banner, isStale, light, now, say, showAges, showEmotion, showHealth,
-  showLevel, showNothing, showStatus, startDrawing, write,
+  showLevel, showLookBack, showNothing, showStatus, startDrawing, write,
 } from "./view.js";
 
 const AGES_EVERY_S = 0.2;
@@ -24,7 +24,7 @@ const MANY_STREAMS = 8; // the levels of more are too many messages for one ligh
 
 const parameters = new URLSearchParams(location.search);
 const plane = new Plane($("plane"));
-const timeline = new Timeline($("timeline"), 60 * (firstSpan() || 2), $("span"));
+const timeline = new Timeline($("timeline"), 60 * (firstSpan() || 2), { corner: $("span"), tip: $("tip") });
 const bars = { categories: new Bars($("categories"), CATEGORY_NAMES), clusters: new Bars($("clusters"), CLUSTER_NAMES) };
 const lines = new Lines($("lines"), $("wordless"), LINES_SHOWN);
 const keys = new Keys();
@@ -44,6 +44,7 @@ let link = { up: false, why: "", final: false, since_s: now() };
 let everLinked = false;
 let complaint = { text: "", until_s: 0 };
 let hasLevels = false;
+let canSetup = false;
 let announceFrom_s = 0;
 
 function complain(text) {
@@ -52,6 +53,8 @@ function complain(text) {
 
 function onHello(hello) {
   hop_s = hello.hop_s;
+  canSetup = hello.can_setup === true;
+  showLookBack(hello.window_s);
   if (session !== null && session !== hello.session) streams.forget(); // `seq` and time start anew
   session = hello.session;
   hello.streams.forEach((name) => streams.of(name));
@@ -60,7 +63,10 @@ function onHello(hello) {
 function onEvent(message, age_s) {
   const past = streams.of(message.stream);
   past.add(message, now() - age_s);
-  if (message.type === "emotion") streams.mark();
+  if (message.type === "emotion") {
+    streams.mark();
+    operator.onOthers();
+  }
   if (message.stream === streams.chosen && !document.hidden) show(message, past);
 }
 
@@ -77,6 +83,7 @@ function show(message, past) {
     if (message.committed && now() > announceFrom_s) say(message.text);
   } else if (message.type === "status") {
     showStatus(message);
+    timeline.showWords(message.lyrics !== "off");
   } else if (now() > announceFrom_s) {
     say(`now ${message.to}`);
   }
@@ -93,6 +100,7 @@ function refresh() {
   for (const id of ["source", "lyrics", "text-age", "latency"]) light(id, "off", "–");
   if (!past?.emotion) showNothing(bars);
   operator.leave();
+  if (!past?.status) timeline.showWords(true);
   for (const message of [past?.status, past?.emotion]) if (message) show(message, past);
   for (const line of past?.lastLines(LINES_SHOWN) ?? []) lines.show(line);
   lines.age(past?.end_s ?? 0);
@@ -162,9 +170,20 @@ function keepInAddress(name, value) {
   history.replaceState(null, "", `${location.pathname}${parameters.size ? `?${parameters}` : ""}${location.hash}`);
 }
 
-function toggleFullscreen() {
-  if (document.fullscreenElement) document.exitFullscreen();
-  else document.documentElement.requestFullscreen().catch(() => {}); // refused by the browser
+/** The stage view: category, point and words alone, in fullscreen where the browser allows it. */
+function showStage(on) {
+  const root = document.documentElement;
+  if (on) root.dataset.view = "stage";
+  else delete root.dataset.view;
+  $("stage").setAttribute("aria-pressed", String(on));
+  keepInAddress("view", on ? "stage" : null);
+}
+
+function toggleStage() {
+  const on = document.documentElement.dataset.view !== "stage";
+  showStage(on);
+  if (!on && document.fullscreenElement) document.exitFullscreen();
+  if (on) document.documentElement.requestFullscreen?.().catch(() => {}); // refused by the browser
 }
 
 /** Keep the screen on while the page is visible. Browsers allow it on this machine and over https. */
@@ -196,13 +215,15 @@ function showHelp() {
 
 keys.add(
   { key: "?", what: "this list", run: showHelp },
-  { key: "f", what: "fullscreen, and back", run: toggleFullscreen },
+  { key: "f", what: "stage view: category, point and words alone; and back", run: toggleStage },
   { key: "t", what: "more or fewer minutes in the timeline", run: stretch },
   { key: "s", what: "the next stream", when: () => streams.names.length > 1, run: () => streams.next() },
 );
 $("help-open").addEventListener("click", showHelp);
 $("keys-on").addEventListener("change", () => keys.turn($("keys-on").checked));
-$("fullscreen").addEventListener("click", toggleFullscreen);
+$("stage").addEventListener("click", toggleStage);
+document.addEventListener("fullscreenchange", () => document.fullscreenElement || showStage(false)); // left with Esc
+showStage(parameters.get("view") === "stage");
 $("span").addEventListener("click", stretch);
 write($("span"), `last ${spanInWords(timeline.span_s)}`);
 
@@ -210,6 +231,7 @@ mer.on("hello", onHello);
 mer.on("ready", ({ role }) => {
   announceFrom_s = now() + CATCH_UP_S;
   operator.allow(role === "operator" && parameters.get("tools") !== "off");
+  $("setup-open").hidden = !canSetup;
   auth.onAccepted(role);
   subscribeLevels();
 });

@@ -11,6 +11,7 @@ const MEANS = {
   override: "override: choose the values on the plane",
   resume: "live: back to the values of the music",
 };
+const SCOPES = ["shown", "all"];
 const ARROWS = {
   ArrowLeft: ["←", "less pleasant", -NUDGE, 0],
   ArrowRight: ["→", "more pleasant", NUDGE, 0],
@@ -41,11 +42,13 @@ export class Operator {
     for (const button of this.buttons) button.addEventListener("click", () => this.#press(button.dataset.action));
     // A time chosen after the values applies too, as long as the plane is active.
     $("ttl").addEventListener("change", () => this.aim && this.#override(...this.aim));
+    $("scope").addEventListener("change", () => this.#mark());
     this.#listen($("plane"));
     const allowed = () => this.allowed;
     for (const [action, key] of Object.entries(LETTERS)) {
       keys.add({ key, what: MEANS[action], when: allowed, run: () => this.#press(action) });
     }
+    keys.add({ key: "a", what: "act on this stream, or on all streams", when: allowed, run: () => this.#turnScope() });
     const aiming = () => this.aiming;
     for (const [key, [shown, what, right, up]] of Object.entries(ARROWS)) {
       keys.add({ key, shown, what, when: aiming, run: () => this.#nudge(right, up) });
@@ -60,6 +63,11 @@ export class Operator {
     if (!allowed) this.#target(false);
   }
 
+  /** Whether commands go to all streams, and not to the shown one alone. */
+  get actsOnAll() {
+    return $("scope").value === "all";
+  }
+
   /** Show the override in force. @param {object | null} frame */
   show(frame) {
     const hold = frame?.hold ?? null;
@@ -71,9 +79,15 @@ export class Operator {
     const said = hold ? (SAID[hold] ?? "Held") : "";
     if ($("held-how").textContent !== said) say(said || "Live again");
     write($("held-how"), said);
+    this.#mark();
+  }
+
+  #mark() {
+    const hold = this.streams.past?.emotion?.hold ?? null;
     for (const button of this.buttons) {
       const { action } = button.dataset;
-      if (action === "resume") button.disabled = !hold;
+      if (action === undefined) continue;
+      if (action === "resume") button.disabled = !(hold || (this.actsOnAll && this.streams.anyHeld));
       else button.setAttribute("aria-pressed", String(action === hold || (action === "override" && this.aiming)));
     }
   }
@@ -83,6 +97,11 @@ export class Operator {
     const left_s = frame?.hold_left_s;
     const counts = left_s !== null && left_s !== undefined;
     write($("held-left"), counts ? countdown(left_s - since_s) : "");
+  }
+
+  /** Another stream is held, or no longer. */
+  onOthers() {
+    if (this.actsOnAll) this.#mark();
   }
 
   /** Another stream was chosen: leave the plane. */
@@ -95,9 +114,15 @@ export class Operator {
     else {
       this.#target(false);
       const held = this.streams.past?.emotion?.hold;
-      if (action === "resume" && !held) return;
+      if (action === "resume" && !held && !(this.actsOnAll && this.streams.anyHeld)) return;
       this.#send(action === held ? "resume" : action);
     }
+  }
+
+  #turnScope() {
+    $("scope").value = SCOPES.find((scope) => scope !== $("scope").value);
+    say($("scope").selectedOptions[0].text);
+    this.#mark();
   }
 
   #target(on) {
@@ -152,7 +177,7 @@ export class Operator {
   async #send(action, more = {}) {
     const stream = this.streams.chosen;
     if (stream === null) return;
-    const { ok, error } = await this.mer.control(action, { streams: [stream], ...more });
+    const { ok, error } = await this.mer.control(action, { streams: this.actsOnAll ? [] : [stream], ...more });
     if (!ok) this.refused(error.message);
   }
 }

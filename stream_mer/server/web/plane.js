@@ -153,13 +153,13 @@ export class Plane {
       c.fillRect(left, top, right - left, bottom - top);
     }
     c.restore();
+    this.labels = [];
     this.#paintAxes(c, left, right, top, bottom);
     c.font = `600 ${5.4 * unit}px ${FONT}`;
     for (const [name, { x, y, rgb }] of Object.entries(CORNERS)) {
       c.fillStyle = `rgb(${rgb})`;
-      c.textAlign = x < 0 ? "left" : "right";
-      c.textBaseline = y > 0 ? "top" : "bottom";
-      c.fillText(name, this.#x(x) - x * 3 * unit, this.#y(y) + y * 3 * unit);
+      const [align, baseline] = [x < 0 ? "left" : "right", y > 0 ? "top" : "bottom"];
+      this.#label(c, name, this.#x(x) - x * 3 * unit, this.#y(y) + y * 3 * unit, align, baseline, 5.4 * unit);
     }
   }
 
@@ -173,17 +173,24 @@ export class Plane {
     c.moveTo(this.#x(0), top);
     c.lineTo(this.#x(0), bottom);
     c.stroke();
-    c.font = `400 ${Math.max(3.1 * unit, SMALLEST_TEXT_PX * this.scale)}px ${FONT}`;
+    const px = Math.max(3.1 * unit, SMALLEST_TEXT_PX * this.scale);
+    c.font = `400 ${px}px ${FONT}`;
     c.fillStyle = "rgb(255 255 255 / 0.62)";
-    c.textAlign = "right";
-    c.textBaseline = "bottom";
-    c.fillText("pleasant", right - 2 * unit, this.#y(0) - unit);
-    c.textAlign = "left";
-    c.fillText("unpleasant", left + 2 * unit, this.#y(0) - unit);
-    c.textBaseline = "top";
-    c.fillText("excited", this.#x(0) + 1.4 * unit, top + 2 * unit);
-    c.textBaseline = "bottom";
-    c.fillText("calm", this.#x(0) + 1.4 * unit, bottom - 2 * unit);
+    this.#label(c, "pleasant", right - 2 * unit, this.#y(0) - unit, "right", "bottom", px);
+    this.#label(c, "unpleasant", left + 2 * unit, this.#y(0) - unit, "left", "bottom", px);
+    this.#label(c, "excited", this.#x(0) + 1.4 * unit, top + 2 * unit, "left", "top", px);
+    this.#label(c, "calm", this.#x(0) + 1.4 * unit, bottom - 2 * unit, "left", "bottom", px);
+  }
+
+  /** Write on the ground, and keep where: other words must not cover it. */
+  #label(c, text, x, y, align, baseline, px) {
+    c.textAlign = align;
+    c.textBaseline = baseline;
+    c.fillText(text, x, y);
+    const { width } = c.measureText(text);
+    const left = align === "right" ? x - width : x;
+    const top = baseline === "bottom" ? y - px : y;
+    this.labels.push([left, top, left + width, top + px]);
   }
 
   /** The intervals hold for each axis separately; an ellipse inside the box claims no more than that. */
@@ -248,11 +255,27 @@ export class Plane {
     c.lineWidth = 0.4 * unit;
     this.#disc(x, y, 1.7 * unit);
     c.stroke();
-    c.font = `400 ${Math.max(2.8 * unit, SMALLEST_TEXT_PX * this.scale)}px ${FONT}`;
+    const px = Math.max(2.8 * unit, SMALLEST_TEXT_PX * this.scale);
+    c.font = `400 ${px}px ${FONT}`;
     c.fillStyle = "rgb(255 255 255 / 0.75)";
     c.textAlign = "left";
-    c.textBaseline = "middle";
-    c.fillText("music", x + 2.6 * unit, y);
+    c.textBaseline = "top";
+    c.fillText("music", ...this.#freePlace(x, y, c.measureText("music").width, px));
+  }
+
+  /** Where a word beside a point covers neither a label nor the edge: right, left, below or above. */
+  #freePlace(x, y, width, height) {
+    const away = 2.6 * this.unit;
+    const [left, right, top, bottom] = [this.#x(-1), this.#x(1), this.#y(1), this.#y(-1)];
+    const places = [];
+    for (const row of [y - height / 2, y + away, y - away - height]) {
+      for (const column of [x + away, x - away - width, x - width / 2]) places.push([column, row]);
+    }
+    const covers = ([column, row]) =>
+      column < left || row < top || column + width > right || row + height > bottom ||
+      (column < x + away / 2 && column + width > x - away / 2 && row < y + away / 2 && row + height > y - away / 2) ||
+      this.labels.some(([x0, y0, x1, y1]) => column < x1 && column + width > x0 && row < y1 && row + height > y0);
+    return places.find((place) => !covers(place)) ?? places[0];
   }
 
   #disc(x, y, radius) {

@@ -102,6 +102,11 @@ export class Streams {
     return [...this.pasts.keys()];
   }
 
+  /** Whether an operator overrides any stream. */
+  get anyHeld() {
+    return [...this.pasts.values()].some((past) => past.emotion?.hold);
+  }
+
   /** History of a stream. */
   of(name) {
     if (!this.pasts.has(name)) {

@@ -7,17 +7,29 @@ const GAP_S = 3; // gaps longer than this are left empty
 const FIRST_S = 0.5; // duration of the first frame
 const MINUTE_S = 60;
 const SMALLEST_TEXT_PX = 11;
+const READABLE_LETTERS = 6; // a line with room for fewer is a tick, and its words are shown on hover or tap
+const TIP_STAYS_MS = 5000;
+/** In the band, a letter and a pattern at the lower edge say the category, too. */
+const INITIALS = { happy: "H", angry: "A", sad: "S", relaxed: "R", unknown: "?" };
+const PATTERNS = { angry: { dash: [2, 2] }, sad: { dash: [] }, relaxed: { dash: [1, 5] } };
+const INK = "#0c0d12";
+const HOLLOW = "#2b2f3b";
 const CURVES = { valence: { colour: "#f2f3f7", dash: [] }, arousal: { colour: "#c9a0ff", dash: [7, 5] } };
 
 export class Timeline {
   /**
    * @param {HTMLCanvasElement} canvas
    * @param {number} span_s Its length, seconds.
-   * @param {HTMLElement | null} corner Element over its left end; the time labels leave room for it.
+   * @param {object} [parts]
+   * @param {HTMLElement | null} [parts.corner] Element over its left end; the time labels leave room for it.
+   * @param {HTMLElement | null} [parts.tip] Shows what is under the pointer.
    */
-  constructor(canvas, span_s, corner = null) {
+  constructor(canvas, span_s, { corner = null, tip = null } = {}) {
     this.canvas = canvas;
     this.corner = corner;
+    this.wordRows = WORD_ROWS;
+    this.drawnLines = []; // of the words: where each is, and all of its text
+    if (tip) this.#listen(tip);
     this.context = canvas.getContext("2d");
     this.span_s = span_s;
     this.past = null;
@@ -35,6 +47,14 @@ export class Timeline {
   stretch(span_s) {
     this.span_s = span_s;
     this.dirty = true;
+  }
+
+  /** Keep room for words, or give it to the curves. @param {boolean} on */
+  showWords(on) {
+    const rows = on ? WORD_ROWS : 0;
+    if (rows === this.wordRows) return;
+    this.wordRows = rows;
+    this.#fit();
   }
 
   /** Mark as changed. */
@@ -78,12 +98,14 @@ export class Timeline {
     this.canvas.height = Math.max(1, Math.round(height * this.scale));
     this.pen = Math.max(this.scale, this.canvas.height / 240);
     this.text_px = Math.max(SMALLEST_TEXT_PX * this.scale, this.canvas.height * 0.082);
+    const end = (100 * this.#rows().curve[1]) / this.canvas.height;
+    this.corner?.style.setProperty("--curve-end", `${end.toFixed(1)}%`);
     this.dirty = true;
   }
 
   #rows() {
     const { height } = this.canvas;
-    const words = height - 1.3 * WORD_ROWS * this.text_px;
+    const words = height - 1.3 * this.wordRows * this.text_px;
     return { band: [0.025 * height, 0.13 * height], curve: [0.17 * height, words - 0.05 * height], words };
   }
 
@@ -122,14 +144,43 @@ export class Timeline {
       const broken = next && next.t - t > GAP_S;
       if (next && !broken && next.top === category && next.hold === hold) return;
       const x = this.#x(from);
-      c.fillStyle = `rgb(${COLOURS[category] ?? COLOURS.unknown})`;
-      c.fillRect(x, top, this.#x(t) - x + 0.5, bottom - top);
+      this.#stripe(category, x, this.#x(t) - x + 0.5, top, bottom);
       if (hold) {
         c.fillStyle = HELD;
         c.fillRect(x, 0, this.#x(t) - x + 0.5, 0.6 * top);
       }
       from = broken ? next.t - FIRST_S : t;
     });
+  }
+
+  /** A run in its colour, with its letter and its pattern; an unknown one is hollow. */
+  #stripe(category, x, width, top, bottom) {
+    const { context: c } = this;
+    const height = bottom - top;
+    const known = category in INITIALS && category !== "unknown";
+    c.fillStyle = known ? `rgb(${COLOURS[category]})` : HOLLOW;
+    c.fillRect(x, top, width, height);
+    const pattern = PATTERNS[category];
+    if (pattern) {
+      const thick = 0.2 * height;
+      c.setLineDash(pattern.dash.map((length) => length * thick));
+      c.strokeStyle = INK;
+      c.lineWidth = thick;
+      c.beginPath();
+      c.moveTo(x, bottom - 1.2 * thick);
+      c.lineTo(x + width, bottom - 1.2 * thick);
+      c.stroke();
+      c.setLineDash([]);
+    }
+    const from = Math.max(x, 0) + 0.5 * height;
+    if (x + width - from < 1.2 * height) return;
+    c.font = `700 ${0.85 * height}px ${FONT}`;
+    c.textAlign = "left";
+    c.textBaseline = "middle";
+    c.fillStyle = known ? `rgb(${COLOURS[category]})` : HOLLOW;
+    c.fillRect(from - 0.15 * height, top, 0.95 * height, height); // no pattern behind the letter
+    c.fillStyle = known ? INK : "rgb(255 255 255 / 0.8)";
+    c.fillText(INITIALS[category] ?? INITIALS.unknown, from, top + 0.55 * height);
   }
 
   #curve({ curve }, points, name, { colour, dash }) {
@@ -151,14 +202,14 @@ export class Timeline {
   }
 
   /** A tick for each cue, in the colour of the new category. */
-  #marks({ band, curve }) {
+  #marks({ curve }) {
     const { context: c } = this;
     const size = 7 * this.pen;
     for (const { t, to } of this.past.cues) {
       if (t < this.end_s - this.span_s) continue;
       c.fillStyle = `rgb(${COLOURS[to] ?? COLOURS.unknown})`;
       const x = this.#x(t);
-      c.fillRect(x - this.pen, band[0], 2 * this.pen, curve[1] - band[0]);
+      c.fillRect(x - this.pen, curve[0], 2 * this.pen, curve[1] - curve[0]);
       c.beginPath();
       c.moveTo(x - size, curve[1]);
       c.lineTo(x + size, curve[1]);
@@ -167,25 +218,32 @@ export class Timeline {
     }
   }
 
-  /** Each line at its time, in alternating rows; a line without room before the next one of its row is cut. */
+  /** Each line at its time, in alternating rows, cut where the next one of its row begins. */
   #words({ words }) {
     const { context: c, canvas } = this;
+    this.drawnLines = [];
+    if (this.wordRows === 0) return;
     c.font = `400 ${this.text_px}px ${FONT}`;
     c.textBaseline = "top";
     c.textAlign = "left";
-    const ends = Array(WORD_ROWS).fill(canvas.width);
-    for (const { segment, t0, text, committed } of this.past.lastLines(Infinity).reverse()) {
-      const row = segment % WORD_ROWS;
-      const from = this.#x(t0);
+    const ends = Array(this.wordRows).fill(canvas.width);
+    for (const line of this.past.lastLines(Infinity).reverse()) {
+      const row = line.segment % this.wordRows;
+      const from = this.#x(line.t0);
       const room = ends[row] - from;
       ends[row] = from - this.text_px;
       if (from + room <= 0) break;
-      c.fillStyle = committed ? "rgb(255 255 255 / 0.8)" : "rgb(255 255 255 / 0.6)";
-      c.fillText(this.#cut(text, room), from, words + row * 1.3 * this.text_px);
+      c.fillStyle = line.committed ? "rgb(255 255 255 / 0.8)" : "rgb(255 255 255 / 0.6)";
+      const top = words + row * 1.3 * this.text_px;
+      const shown = this.#cut(line.text, room);
+      if (shown) c.fillText(shown, from, top);
+      else c.fillRect(from, top + 0.2 * this.text_px, 2 * this.pen, 0.7 * this.text_px);
+      const width = shown ? c.measureText(shown).width : 0;
+      this.drawnLines.push({ left: from, right: from + width, top, bottom: top + 1.3 * this.text_px, line });
     }
   }
 
-  /** A text, cut to the available width. */
+  /** A text, cut to the available width; none where too few letters would be left to read. */
   #cut(text, room) {
     const { context: c } = this;
     if (c.measureText(text).width <= room) return text;
@@ -195,7 +253,37 @@ export class Timeline {
       if (c.measureText(`${text.slice(0, middle)}…`).width <= room) fits = middle;
       else over = middle;
     }
-    return fits > 0 ? `${text.slice(0, fits).trimEnd()}…` : "";
+    return fits >= READABLE_LETTERS ? `${text.slice(0, fits).trimEnd()}…` : "";
+  }
+
+  /** Show the whole line, or the category, at the place of the pointer. */
+  #listen(tip) {
+    let timer = 0;
+    const hide = () => (tip.hidden = true);
+    const show = ({ clientX, clientY }) => {
+      const box = this.canvas.getBoundingClientRect();
+      const text = this.#at((clientX - box.left) * this.scale, (clientY - box.top) * this.scale);
+      tip.hidden = text === "";
+      if (tip.textContent !== text) tip.textContent = text;
+      tip.style.setProperty("--at", `${Math.round(clientX - box.left)}px`);
+      clearTimeout(timer);
+      timer = setTimeout(hide, TIP_STAYS_MS);
+    };
+    for (const kind of ["pointermove", "pointerdown"]) this.canvas.addEventListener(kind, show);
+    this.canvas.addEventListener("pointerleave", ({ pointerType }) => pointerType === "mouse" && hide());
+  }
+
+  /** What is drawn at a place: a sung line, or the category. */
+  #at(x, y) {
+    const near = 6 * this.scale; // a tick is narrow
+    const hit = this.drawnLines.find(
+      ({ left, right, top, bottom }) => x >= left - near && x <= right + near && y >= top && y < bottom,
+    );
+    if (hit) return `${clock(hit.line.t0)} ${hit.line.text}`;
+    if (y >= this.#rows().words) return "";
+    const t = this.end_s - this.span_s * (1 - x / this.canvas.width);
+    const point = this.past?.points.find((one) => one.t >= t);
+    return point && point.t - t <= GAP_S ? `${clock(t)} ${point.top}` : "";
   }
 
   #inWords(points) {

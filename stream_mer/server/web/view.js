@@ -24,6 +24,15 @@ const LEVELS = {
   source: { live: "good", ended: "off", silent: "warn", stalled: "bad", reconnecting: "bad" },
   lyrics: { ok: "good", lagging: "warn", unavailable: "bad", off: "off" },
 };
+/** Why values are less accurate, and what to do about it; other codes are shown as they are. */
+const REASONS = {
+  lyrics_loading: "lyrics start: the recogniser is loading",
+  lyrics_lagging: "lyrics lag behind: use a smaller --asr-model, or --no-lyrics",
+  lyrics_unavailable: "lyrics failed: see the server's log",
+  warming_up: "warming up",
+  no_music: "no music: the values go to neutral",
+  audio_lost: "audio was lost: see source",
+};
 const SLOW_MS = 500;
 const VERY_SLOW_MS = 2000;
 const FLOOR_DB = -60;
@@ -175,11 +184,23 @@ export function light(id, level, text) {
 
 export function showStatus(status) {
   const clips = status.clipping && status.source === "live";
-  light("source", clips ? "warn" : (LEVELS.source[status.source] ?? "off"), clips ? "too loud, clips" : status.source);
+  light("source", clips ? "warn" : (LEVELS.source[status.source] ?? "off"), clips ? "too loud" : status.source);
+  $("level").toggleAttribute("data-clips", Boolean(clips));
   const lost_s = (status.lost_samples ?? 0) / 16000;
-  $("source").title = lost_s > 0 ? `${status.device}, ${lost_s.toFixed(1)} s lost so far` : status.device;
-  light("lyrics", LEVELS.lyrics[status.lyrics] ?? "off", status.lyrics);
+  const notes = [status.device];
+  if (clips) notes.push("it clips: turn it down until loud passages peak between -6 and -1 dBFS");
+  if (lost_s > 0) notes.push(`${lost_s.toFixed(1)} s lost so far`);
+  $("source").title = notes.join(", ");
+  const lags = status.lyrics === "lagging" && status.lag_s > 0;
+  light("lyrics", LEVELS.lyrics[status.lyrics] ?? "off", lags ? `lagging ${age(status.lag_s)}` : status.lyrics);
+  document.documentElement.dataset.lyrics = status.lyrics;
   write($("wordless"), status.lyrics === "off" ? "Lyrics are off" : "No words yet");
+}
+
+/** Show how much audio before it a frame reads: no latency is the whole delay. @param {number} window_s */
+export function showLookBack(window_s) {
+  write($("look-back"), `looks back ${Math.round(window_s)} s`);
+  $("look-back").title = `A frame sums up the last ${Math.round(window_s)} s of music, so a hard cut shows after some seconds`;
 }
 
 /** Show the input level beside the light of the source. @param {number} peak_db dBFS */
@@ -191,7 +212,7 @@ export function showEmotion(frame, bars) {
   const { top, probs } = frame.category;
   document.documentElement.dataset.category = top;
   write($("category"), top);
-  write($("confidence"), top in probs ? `${Math.round(100 * probs[top])}%` : "not sure enough");
+  write($("confidence"), top in probs ? `${Math.round(100 * probs[top])}%` : whyUnknown(frame));
   bars.categories.show(probs, top);
   bars.clusters.show(frame.clusters, likeliest(frame.clusters));
   write($("valence"), signed(frame.valence));
@@ -200,6 +221,12 @@ export function showEmotion(frame, bars) {
     "aria-label",
     `Valence ${signed(frame.valence)}, arousal ${signed(frame.arousal)}: ${top}`,
   );
+}
+
+function whyUnknown(frame) {
+  if (!frame.degraded.includes("no_music")) return "not sure enough";
+  const state = frame.audio_state?.state;
+  return state && state !== "music" ? `${state}, no music` : "no music";
 }
 
 /** Show that there is no frame yet, and nothing of another stream. */
@@ -218,9 +245,9 @@ export function showHealth(frame) {
   light("latency", total > VERY_SLOW_MS ? "bad" : total > SLOW_MS ? "warn" : "good", `${Math.round(total)} ms`);
   const parts = Object.entries({ capture, queue, features, model }).map(([name, ms]) => `${name} ${Math.round(ms)}`);
   $("latency").title = `${parts.join(" + ")} ms; ${frame.dropped} dropped`;
-  const reasons = frame.degraded.map((reason) => reason.replaceAll("_", " "));
+  const reasons = frame.degraded.map((reason) => REASONS[reason] ?? reason.replaceAll("_", " "));
   write($("degraded"), reasons.join(" · "));
-  $("degraded").hidden = reasons.length === 0;
+  $("degraded").title = reasons.join("\n"); // its place has two lines
 }
 
 /** @param {object | null} frame @param {number} since_s Seconds since it came. */
@@ -236,6 +263,7 @@ export function banner(text, counting = "", level = "bad") {
   write(element.querySelector("span"), text);
   write(element.querySelector("i"), counting);
   element.dataset.level = level;
+  element.title = text;
   element.hidden = text === "";
 }
 
