@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import contextlib
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Literal
 
 import click
 from rich.style import Style
@@ -15,9 +19,12 @@ from stream_mer.cli.settings import NameOrPath
 from stream_mer.config import EngineSettings, LyricsSettings
 from stream_mer.errors import ServeError, SettingError
 from stream_mer.event_json import EventMessage, event_of
+from stream_mer.outputs.dmx.links import LightLink
 from stream_mer.outputs.dmx.look import Colour, hex_of
+from stream_mer.outputs.dmx.output import open_test
 from stream_mer.outputs.dmx.render import Moment, preview
 from stream_mer.outputs.dmx.rig import ABOUT, EXAMPLES, LOOKS, Lamp, Rig, find_rig, lamps_of, used_channels
+from stream_mer.outputs.dmx.sweep import ChannelSweep, SweepStep
 from stream_mer.outputs.plot import check_picture, save_figure
 from stream_mer.server.messages import decode_server
 from stream_mer.types import StreamEvent
@@ -28,6 +35,8 @@ _ROWS = 40
 """Number of moments of a show that are printed."""
 
 _SHOWN_LAMPS = 32
+
+_TEST_RATE_HZ = 25.0
 
 
 @click.command("lights")
@@ -46,14 +55,29 @@ _SHOWN_LAMPS = 32
     metavar="PNG",
     help="Also draw the preview: lamps over time.",
 )
-def command(*, rig: str | None, example: str | None, tags: str | None, demo: bool, picture: Path | None) -> None:
-    """List the presets for lamps, check a rig and show its channels, or preview a show.
+@click.option("--test", is_flag=True, help="Move each channel of each lamp slowly, one after another.")
+@click.option("--artnet", is_flag=True, help="With --test: over Art-Net, not sACN.")
+@click.option("--once", is_flag=True, help="With --test: stop after one round.")
+def command(
+    *,
+    rig: str | None,
+    example: str | None,
+    tags: str | None,
+    demo: bool,
+    picture: Path | None,
+    test: bool,
+    artnet: bool,
+    once: bool,
+) -> None:
+    """List the presets for lamps, check a rig and show its channels, test the lamps, or preview a show.
 
     \b
     Examples:
       stream-mer lights                                the presets
       stream-mer lights --example rig > rig.toml       a rig file to start from; wled for a strip on WLED
       stream-mer lights rig.toml                       check it, and list every lamp with its channels
+      stream-mer lights rig.toml --test                move each channel on the lamps, to see that it is the right one
+      stream-mer lights rig.toml@10.0.0.5 --test --artnet
       stream-mer lights mood --demo                    a preview with the demo song
       stream-mer tag song.mp3 --out tags.jsonl && stream-mer lights rig.toml --tags tags.jsonl --picture rig.png
 
@@ -62,17 +86,21 @@ def command(*, rig: str | None, example: str | None, tags: str | None, demo: boo
     if example is not None:
         echo(EXAMPLES[example], nl=False)
         return
-    if tags is not None and demo:
-        raise click.UsageError("--tags and --demo are two shows: give one")
-    if picture is not None and tags is None and not demo:
-        raise click.UsageError("--picture draws a show: give --tags or --demo with it")
+    _check_combination(
+        test=test, only_test=artnet or once, show=tags is not None or demo, both=tags is not None and demo
+    )
     if picture is not None:
+        if tags is None and not demo:
+            raise click.UsageError("--picture draws a show: give --tags or --demo with it")
         check_picture(picture, "--picture")
         check_targets([picture], inputs=[Path(one) for one in (rig, tags) if one is not None])
     if rig is None:
-        if tags is not None or demo:
-            raise click.UsageError("say which RIG to show: mood, palette, wash or a rig file")
+        if test or tags is not None or demo:
+            raise click.UsageError("say which RIG: mood, palette, wash or a rig file")
         _list_presets()
+        return
+    if test:
+        _test(rig, "artnet" if artnet else "sacn", once=once)
         return
     found = find_rig(rig)
     if tags is None and not demo:
@@ -84,6 +112,15 @@ def command(*, rig: str | None, example: str | None, tags: str | None, demo: boo
     _print(found, moments)
     if picture is not None:
         _draw(moments, lamps_of(found.fixtures), picture, f"{found.name}: what the lamps look like")
+
+
+def _check_combination(*, test: bool, only_test: bool, show: bool, both: bool) -> None:
+    if both:
+        raise click.UsageError("--tags and --demo are two shows: give one")
+    if test and show:
+        raise click.UsageError("--test moves lamps, --tags and --demo preview a show: give one")
+    if only_test and not test:
+        raise click.UsageError("--artnet and --once go with --test")
 
 
 def _list_presets() -> None:
@@ -111,6 +148,52 @@ def _show_patch(rig: Rig) -> None:
     console.print(table, width=None if console.is_terminal else 200)
     used = ", ".join(f"{count} channels of universe {number}" for number, count in sorted(used_channels(lamps).items()))
     echo(f"\n{rig.name} uses {used}. No conflicts.")
+
+
+def _test(spec: str, protocol: Literal["sacn", "artnet"], *, once: bool) -> None:
+    rig, link = open_test(spec, protocol)
+    sweep = ChannelSweep(rig)
+    if not sweep.duration_s:
+        raise SettingError(f"{rig.name} has no channel that can be moved")
+    shown: object = None
+    try:
+        with contextlib.closing(link):
+            link.open()
+            try:
+                echo(f"Sending {rig.name}: {sweep.duration_s:g} s a round. Stop with Ctrl-C.")
+                for t in _moments(_TEST_RATE_HZ, until=sweep.duration_s if once else math.inf):
+                    step = sweep.update(t)
+                    if shown != (step.lamp, step.channel):
+                        shown = (step.lamp, step.channel)
+                        slot = step.lamp.slots[0]
+                        place = f"universe {slot.universe}, channel {_place(step)}"
+                        echo(f"  {step.lamp.fixture.name} {step.number:<4} {step.channel:<10} {place}")
+                    _send(link, t, step.universes)
+            finally:
+                _send(link, math.inf, sweep.dark())
+                link.terminate()
+    except OSError as error:
+        raise ServeError(f"{rig.name} cannot be sent: {error.strerror or error}") from error
+
+
+def _moments(rate_hz: float, *, until: float) -> Iterator[float]:
+    """Seconds since the first one, at a steady rate."""
+    start = time.monotonic()
+    while (t := time.monotonic() - start) < until:
+        yield t
+        time.sleep(1 / rate_hz)
+
+
+def _place(step: SweepStep) -> int:
+    """Return the channel that moves, as desks count: from 1."""
+    return step.lamp.slots[0].start + step.lamp.fixture.channels.index(step.channel) + 1
+
+
+def _send(link: LightLink, t: float, universes: Mapping[int, bytes]) -> None:
+    link.refresh(t)
+    for number, channels in universes.items():
+        link.send(number, channels)
+    link.synchronise()
 
 
 def _tagged(path: str) -> Iterator[tuple[str, StreamEvent]]:

@@ -14,10 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from interop.programs import Cable, Listener, PipeWire, Program, Serve, need
+from interop.programs import ROOT, Cable, Listener, PipeWire, Program, Serve, need
 from websockets.sync.client import connect
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from helpers import wait_for
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+ROOT = Path(__file__).parents[2]
 LAMPS = "10.77.0.1"
 """Address of the end of the cable where stream_mer is."""
 DESK = "10.77.0.2"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 from helpers import wait_for
-from interop.programs import Cable, Program, Serve, give, need, ordinary
+from interop.programs import ROOT, Cable, Program, Serve, give, need, ordinary
 
 HTTP = "http://127.0.0.1:9090"
 UNUSED = "dummy espnet ftdidmx gpio karate kinet milinst opendmx openpixelcontrol osc pathport renard sandnet shownet"
@@ -148,6 +149,33 @@ def test_sacn_to_this_machine_alone(ola: Ola, cable: Cable, serve: Callable[...,
     path.write_text(path.read_text().replace('interface = "10.77.0.1"', ""))
     serve("--sacn", f"{path}@127.0.0.1", at=cable.desk)
     wait_for(lambda: lit(ola.dmx(1)) and ola.dmx(1)[511] == 7, "light")
+
+
+def test_a_rig_that_is_synchronised_arrives_too(
+    ola: Ola, cable: Cable, serve: Callable[..., Serve], home: Path
+) -> None:
+    ola.patch("E1.31", 1)
+    path = rig(home, "club")
+    path.write_text(path.read_text().replace("[safety]", "sync = 7962\n[safety]"))
+    serve("--sacn", str(path), at=cable.lamps)
+    wait_for(lambda: lit(ola.dmx(1)) and ola.dmx(1)[511] == 7, "light")
+    before = ola.dmx(1)[:4]
+    wait_for(lambda: ola.dmx(1)[:4] != before, "colours that wander")
+
+
+@pytest.mark.parametrize("device", ["E1.31", "ArtNet"])
+def test_a_test_of_the_lamps_moves_their_channels_one_after_another(
+    ola: Ola, cable: Cable, start: Callable[..., Program], home: Path, device: str
+) -> None:
+    universe = 1 if device == "E1.31" else 0
+    ola.patch(device, universe)
+    to = [f"{rig(home, 'club')}@10.77.0.2", "--artnet"] if device == "ArtNet" else [str(rig(home, "club"))]
+    tested = start("lights", cable.lamps(sys.executable, "-m", "stream_mer", "lights", *to, "--test"), cwd=ROOT)
+    for place, name in enumerate(("dimmer", "red", "green", "blue")):
+        wait_for(lambda place=place: len(ola.dmx(universe)) == 512 and ola.dmx(universe)[place] > 128, name)
+    tested.find("channel 4")
+    tested.stop(signal.SIGINT)
+    wait_for(lambda: not any(ola.dmx(universe)[:4]), "darkness at the end")
 
 
 @pytest.mark.parametrize("first_universe", [0, 1])

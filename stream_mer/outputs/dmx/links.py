@@ -53,6 +53,16 @@ class LightLink(ABC):
         del t
         return 0
 
+    def synchronise(self) -> int:
+        """Tell the receivers to show all universes that were sent since; return how many packets that were.
+
+        Nothing by default: receivers show each universe when it arrives.
+
+        Raises:
+            OSError: Sending failed.
+        """
+        return 0
+
     def terminate(self) -> None:  # noqa: B027 - optional
         """Tell the receivers that nothing follows, if the protocol can.
 
@@ -77,7 +87,7 @@ class LightLink(ABC):
         self._socket.sendto(packet, (host, port))
 
 
-_OP_DMX = 0x5000
+_OP_DMX, _OP_SYNC = 0x5000, 0x5200
 _PROTOCOL_VERSION = 14
 _LAST_PORT_ADDRESS = 0x7FFF
 
@@ -92,6 +102,11 @@ def art_dmx(port_address: int, sequence: int, channels: bytes) -> bytes:
     """
     header = struct.pack("<8sH", b"Art-Net\0", _OP_DMX) + struct.pack(">HBB", _PROTOCOL_VERSION, sequence, 0)
     return header + struct.pack("<H", port_address) + struct.pack(">H", len(channels)) + channels
+
+
+def art_sync() -> bytes:
+    """Return the packet that makes nodes show all universes that they got."""
+    return struct.pack("<8sH", b"Art-Net\0", _OP_SYNC) + struct.pack(">HBB", _PROTOCOL_VERSION, 0, 0)
 
 
 class ArtnetLink(LightLink):
@@ -135,6 +150,13 @@ class ArtnetLink(LightLink):
         self._sequences[universe] = sequence = self._sequences[universe] % 255 + 1
         packet = art_dmx(self._port_addresses[universe], sequence, channels)
         self._send_to(self._address, self._settings.port, packet)
+        return 1
+
+    def synchronise(self) -> int:
+        """Send ArtSync, where the rig asks for it."""
+        if not self._settings.sync:
+            return 0
+        self._send_to(self._address, self._settings.port, art_sync())
         return 1
 
 

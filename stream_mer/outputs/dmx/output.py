@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable
+from typing import Literal
 
 import msgspec
 
@@ -20,7 +21,7 @@ from stream_mer.outputs.dmx.links import (
 )
 from stream_mer.outputs.dmx.look import Look
 from stream_mer.outputs.dmx.render import LightShow
-from stream_mer.outputs.dmx.rig import MAX_RATE_HZ, Fixture, Rig, find_rig
+from stream_mer.outputs.dmx.rig import MAX_RATE_HZ, Fixture, Rig, find_rig, lamps_of, universes_of
 from stream_mer.outputs.dmx.sacn import SacnLink
 from stream_mer.outputs.values import ShowValues
 from stream_mer.utils.hosts import check_host
@@ -86,10 +87,10 @@ class LightOutput:
         if not universes:
             return 0
         sent = self._link.refresh(t)
-        for number, channels in universes.items():
-            if self._pacings[number].due(t, channels):
-                sent += self._link.send(number, channels)
-        return sent
+        due = {number: channels for number, channels in universes.items() if self._pacings[number].due(t, channels)}
+        for number, channels in due.items():
+            sent += self._link.send(number, channels)
+        return sent + (self._link.synchronise() if due else 0)
 
     def finish(self) -> None:
         """Fade to the final look of the rig, then tell the receivers that nothing follows."""
@@ -137,8 +138,8 @@ def open_sacn(spec: str, stream: str) -> LightOutput:
     Raises:
         SettingError: The rig is not valid, or the library is missing.
     """
-    rig, hosts = _split(spec)
-    settings = msgspec.structs.replace(rig.sacn, to=hosts) if hosts else rig.sacn
+    rig = _rig_for_sacn(spec)
+    settings = rig.sacn
     show = LightShow(rig)
     link = SacnLink(settings, name=rig.name, universes=show.universes)
     places = settings.to or ("multicast",)
@@ -152,14 +153,39 @@ def open_artnet(spec: str, stream: str) -> LightOutput:
     Raises:
         SettingError: The rig is not valid, or has no address to send to.
     """
-    rig, hosts = _split(spec)
-    if len(hosts) > 1:
-        raise SettingError(f"Art-Net is sent to one address, not to {len(hosts)}: give --artnet once for each")
-    settings = msgspec.structs.replace(rig.artnet, to=hosts[0]) if hosts else rig.artnet
+    rig = _rig_for_artnet(spec)
+    settings = rig.artnet
     show = LightShow(rig)
     link = ArtnetLink(settings, universes=show.universes)
     claims = [f"Art-Net universe {number} at {settings.to}:{settings.port}" for number in link.port_addresses]
     return LightOutput(rig, link, show, name=f"artnet {rig.name} at {settings.to}", stream=stream, claims=claims)
+
+
+def open_test(spec: str, protocol: Literal["sacn", "artnet"]) -> tuple[Rig, LightLink]:
+    """Return the rig of ``RIG[@HOST]`` and a link that is not open, for a sweep of its channels.
+
+    As sACN it is a source of its own: one with the identity of the show would contradict it.
+
+    Raises:
+        SettingError: As of ``open_sacn`` and ``open_artnet``.
+    """
+    if protocol == "artnet":
+        rig = _rig_for_artnet(spec)
+        return rig, ArtnetLink(rig.artnet, universes=universes_of(lamps_of(rig.fixtures)))
+    rig = _rig_for_sacn(spec)
+    return rig, SacnLink(rig.sacn, name=f"test of {rig.name}"[:40], universes=universes_of(lamps_of(rig.fixtures)))
+
+
+def _rig_for_sacn(spec: str) -> Rig:
+    rig, hosts = _split(spec)
+    return msgspec.structs.replace(rig, sacn=msgspec.structs.replace(rig.sacn, to=hosts)) if hosts else rig
+
+
+def _rig_for_artnet(spec: str) -> Rig:
+    rig, hosts = _split(spec)
+    if len(hosts) > 1:
+        raise SettingError(f"Art-Net is sent to one address, not to {len(hosts)}: give --artnet once for each")
+    return msgspec.structs.replace(rig, artnet=msgspec.structs.replace(rig.artnet, to=hosts[0])) if hosts else rig
 
 
 def _split(spec: str) -> tuple[Rig, tuple[str, ...]]:

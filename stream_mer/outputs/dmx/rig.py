@@ -148,12 +148,15 @@ class SacnSettings(Struct, frozen=True, kw_only=True):
         priority: 0..200; among several sources of a universe, receivers follow the highest.
         interface: Address of the network card to send multicast from; empty for the system's choice.
         port: UDP port; 5568 by the standard.
+        sync: Universe of synchronisation packets, 1..63999, best one without lamps: receivers that know them show all
+            universes of the rig at the same moment. 0 for none.
     """
 
     to: tuple[str, ...] = ()
     priority: Annotated[int, Meta(ge=0, le=200)] = 100
     interface: str = ""
     port: _Port = 5568
+    sync: Annotated[int, Meta(ge=0, le=MAX_UNIVERSE)] = 0
 
     def __post_init__(self) -> None:
         if not all(self.to):
@@ -178,11 +181,13 @@ class ArtnetSettings(Struct, frozen=True, kw_only=True):
         to: Address of a receiver, or a broadcast address such as 255.255.255.255 or 2.255.255.255.
         first_universe: The Art-Net universe (port address, 0..32767) that universe 1 of the rig is sent to.
         port: UDP port; 6454 by the standard.
+        sync: Send ArtSync after each change: nodes then show all universes at the same moment.
     """
 
     to: str = ""
     first_universe: Annotated[int, Meta(ge=0, le=32_767)] = 0
     port: _Port = 6454
+    sync: bool = False
 
     def __post_init__(self) -> None:
         if self.to:

@@ -68,17 +68,23 @@ class SacnLink(LightLink):
         self, settings: SacnSettings, *, name: str, universes: Sequence[int], cid: bytes | None = None
     ) -> None:
         super().__init__()
-        data, discovery = _library()
+        data, discovery, sync = _library()
         self._settings = settings
         self._places: tuple[str, ...] = ()
         # The same CID after a restart: receivers follow it at once, and do not merge two sources until one times out.
         identity = tuple(source_id(name) if cid is None else cid)
         self._packets = {
             number: data.DataPacket(
-                cid=identity, sourceName=name, universe=number, dmxData=(0,) * 512, priority=settings.priority
+                cid=identity,
+                sourceName=name,
+                universe=number,
+                dmxData=(0,) * 512,
+                priority=settings.priority,
+                sync_universe=settings.sync,
             )
             for number in universes
         }
+        self._sync = sync.SyncPacket(cid=identity, syncAddr=settings.sync) if settings.sync else None
         self._discovery: list[Any] = discovery.UniverseDiscoveryPacket.make_multiple_uni_disc_packets(
             cid=identity, sourceName=name, universes=list(universes)
         )
@@ -108,6 +114,10 @@ class SacnLink(LightLink):
         packet.dmxData = tuple(channels)
         return self._send(packet)
 
+    def synchronise(self) -> int:
+        """Send a synchronisation packet, where the rig names a universe for them."""
+        return 0 if self._sync is None else self._send_from(self._sync, self._settings.sync)
+
     def refresh(self, t: float) -> int:
         """Send universe discovery by multicast every ten seconds, and look for other sources with this CID."""
         self._watch.check()
@@ -132,20 +142,24 @@ class SacnLink(LightLink):
         super().close()
 
     def _send(self, packet: Any) -> int:
+        return self._send_from(packet, packet.universe)
+
+    def _send_from(self, packet: Any, universe: int) -> int:
+        """Send a packet to every receiver, or to the multicast group of a universe."""
         data = bytes(packet.getBytes())
         packet.sequence_increase()
-        places = self._places or (self._group_of(packet.universe),)
+        places = self._places or (self._group_of(universe),)
         for place in places:
             self._send_to(place, self._settings.port, data)
         return len(places)
 
 
-def _library() -> tuple[Any, Any]:
+def _library() -> tuple[Any, Any, Any]:
     try:
-        from sacn.messages import data_packet, universe_discovery  # noqa: PLC0415 - an extra: who does without pays nothing
+        from sacn.messages import data_packet, sync_packet, universe_discovery  # noqa: PLC0415 - an extra
     except ImportError as error:
         raise SettingError("sACN needs the library sacn: pip install 'stream-mer[dmx]'") from error
-    return data_packet, universe_discovery
+    return data_packet, universe_discovery, sync_packet
 
 
 def cid_of(packet: bytes) -> bytes | None:

@@ -1,5 +1,7 @@
 """``stream-mer lights``: what people see before they have a lamp."""
 
+import contextlib
+import socket
 from dataclasses import replace
 
 import pytest
@@ -95,12 +97,58 @@ def test_a_file_that_is_no_recording_is_an_error(content, says, tmp_path):
         (["--demo"], "say which RIG"),
         (["mood", "--picture", "x.png"], "give --tags or --demo"),
         (["mood", "--demo", "--tags", "x.jsonl"], "two shows"),
+        (["--test"], "say which RIG"),
+        (["mood", "--test", "--demo"], "give one"),
+        (["mood", "--once"], "go with --test"),
     ],
 )
 def test_options_that_do_not_fit_together_exit_with_2(arguments, says):
     found = run(*arguments)
     assert found.exit_code == 2
     assert says in found.output
+
+
+ONE_LAMP = """\
+name = "club"
+[sacn]
+port = {port}
+[artnet]
+port = {port}
+[[fixtures]]
+name = "par"
+address = 7
+channels = ["red", 42]
+"""
+
+
+@pytest.mark.parametrize("options", [[], ["--artnet"]])
+def test_a_test_moves_the_lamps_and_leaves_them_dark(options, tmp_path):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("127.0.0.1", 0))
+        receiver.settimeout(5)
+        rig = tmp_path / "rig.toml"
+        rig.write_text(ONE_LAMP.format(port=receiver.getsockname()[1]))
+        done = run(f"{rig}@127.0.0.1", "--test", "--once", *options)
+        packets = []
+        with contextlib.suppress(TimeoutError):
+            receiver.settimeout(0.5)
+            while True:
+                packets.append(receiver.recv(2048))
+    assert done.exit_code == 0, done.output
+    assert "par 1" in done.output
+    assert "universe 1, channel 7" in done.output
+    start = (18 if options else 126) + 6
+    reds = [packet[start] for packet in packets]
+    assert max(reds) > 200
+    assert reds[-1] == 0
+    assert {packet[start + 1] for packet in packets} == {42}
+
+
+def test_a_rig_that_cannot_be_moved_or_reached_is_an_error(tmp_path):
+    rig = tmp_path / "rig.toml"
+    rig.write_text('[[fixtures]]\nchannels = ["strobe", 255]\n')
+    assert "no channel that can be moved" in str(run(rig, "--test").exception)
+    assert "sent to an address" in str(run("mood", "--test", "--artnet").exception)
 
 
 def test_an_unknown_rig_is_an_error_with_the_nearest_name():

@@ -241,6 +241,21 @@ def test_art_net_counts_from_1_to_255_and_numbers_universes_from_the_first_one(r
     link.close()
 
 
+@pytest.mark.parametrize("sync", [False, True])
+def test_art_net_synchronises_where_the_rig_asks_for_it(receiver, sync):
+    link = ArtnetLink(ArtnetSettings(to="127.0.0.1", port=receiver.getsockname()[1], sync=sync), universes=(1, 2))
+    link.open()
+    link.send(1, ONE)
+    assert link.synchronise() == sync
+    link.send(2, ONE)
+    link.close()
+    packets = [receiver.recv(2048) for _ in range(2 + sync)]
+    opcodes = [struct.unpack("<H", packet[8:10])[0] for packet in packets]
+    assert opcodes == ([0x5000, 0x5200, 0x5000] if sync else [0x5000, 0x5000])
+    if sync:
+        assert packets[1] == b"Art-Net\0\x00\x52\x00\x0e\x00\x00", "ArtSync, version 14, two spare bytes"
+
+
 def test_a_real_art_net_receiver_takes_it(monkeypatch):
     threads = []
 

@@ -1,6 +1,7 @@
 """When lamps are sent to, and how they are left."""
 
 import itertools
+from dataclasses import replace
 
 import msgspec
 from helpers import FakeClock
@@ -20,6 +21,7 @@ class ScriptedLink:
         self.clock = clock
         self.sent: list[tuple[float, bytes]] = []
         self.ended: list[float] = []
+        self.synchronised: list[tuple[float, int]] = []
 
     def open(self): ...
 
@@ -32,6 +34,10 @@ class ScriptedLink:
     def send(self, universe, channels):
         assert universe == 1
         self.sent.append((self.clock(), channels))
+        return 1
+
+    def synchronise(self):
+        self.synchronised.append((self.clock(), len(self.sent)))
         return 1
 
     def terminate(self):
@@ -48,6 +54,17 @@ def output(safety: Safety | None = None) -> tuple[LightOutput, ScriptedLink, Fak
     link = ScriptedLink(clock)
     made = LightOutput(rig, link, LightShow(rig), name="x", stream=None, claims=(), clock=clock, sleep=sleep)
     return made, link, clock
+
+
+def test_receivers_are_synchronised_after_what_was_sent_and_only_then():
+    made, link, clock = output()
+    for _ in range(200):
+        made.send(clock.now, MUSIC if clock.now < 102 else replace(MUSIC, hold="freeze"))
+        clock.now += 1 / 40
+    times = [t for t, _ in link.sent]
+    assert [t for t, _ in link.synchronised] == times
+    assert [count for _, count in link.synchronised] == list(range(1, len(times) + 1))
+    assert len(times) < 150, "an unchanged universe is not sent each time"
 
 
 @settings(max_examples=100, deadline=None)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from helpers import free_port, wait_for
 from sacn.messages.data_packet import DataPacket
+from sacn.messages.sync_packet import SyncPacket
 from sacn.receiver import sACNreceiver
 
 from stream_mer.outputs.dmx.links import ArtnetLink
@@ -60,6 +61,28 @@ def test_sacn_ends_every_universe_with_three_packets_that_say_so(receiver):
     ends = [DataPacket.make_data_packet(tuple(receiver.recv(2048))) for _ in range(6)]
     assert [packet.universe for packet in ends] == [1, 1, 1, 7, 7, 7]
     assert all(packet.option_StreamTerminated for packet in ends)
+
+
+def test_sacn_synchronises_what_was_sent_where_the_rig_asks_for_it(receiver):
+    link = sacn_to(receiver.getsockname()[1], sync=7962)
+    link.send(1, ONE)
+    link.send(7, ONE)
+    assert [link.synchronise(), link.synchronise()] == [1, 1]
+    link.close()
+    data = [DataPacket.make_data_packet(tuple(receiver.recv(2048))) for _ in range(2)]
+    assert {packet.syncAddr for packet in data} == {7962}
+    syncs = [SyncPacket.make_sync_packet(tuple(receiver.recv(2048))) for _ in range(2)]
+    assert [packet.syncAddr for packet in syncs] == [7962, 7962]
+    assert (syncs[0].sequence + 1) % 256 == syncs[1].sequence
+    assert syncs[0]._cid == data[0]._cid
+
+
+def test_without_a_universe_for_it_nothing_is_synchronised(receiver):
+    link = sacn_to(receiver.getsockname()[1])
+    link.send(1, ONE)
+    assert link.synchronise() == 0
+    link.close()
+    assert DataPacket.make_data_packet(tuple(receiver.recv(2048))).syncAddr == 0
 
 
 @pytest.mark.parametrize("multicast", [False, True])
