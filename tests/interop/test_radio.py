@@ -141,6 +141,9 @@ def test_a_station_is_heard_through_its_changes_of_track(
     states = {(one["stream"], one["source"]) for one in messages if one["type"] == "status"}
     assert not [state for state in states if state[1] == "reconnecting"]
     for name in FORMATS:
+        told = [one for one in messages if one["type"] == "status" and one["stream"] == name and one.get("title")]
+        titles = {f"{one['artist']} - {one['title']}" if one.get("artist") else one["title"] for one in told}
+        assert titles == {f"Zoë - {title}" for title in TITLES}, name
         heard = pitches(folder / f"{name}.flac")
         begun = heard[next(i for i, hz in enumerate(heard) if hz) :]
         tracks = [hz for hz, _ in itertools.groupby(hz for hz in begun if hz in TONES_HZ)]
