@@ -5,8 +5,8 @@ BIN := $(VENV)/bin
 SYSTEM_PACKAGES := portaudio19-dev pulseaudio pulseaudio-utils libasound2-plugins ffmpeg espeak-ng chromium
 
 # What `make interop` starts; a test says which of them it wants.
-INTEROP_PACKAGES := dbus icecast2 iproute2 liblo-tools liquidsoap mixxx nginx obs-studio ola pipewire pipewire-pulse \
-	pulseaudio-utils puredata-core qlcplus wireplumber xdotool xvfb
+INTEROP_PACKAGES := dbus icecast2 iproute2 jackd2 liblo-tools liquidsoap mixxx mosquitto mosquitto-clients nginx \
+	obs-studio ola pipewire pipewire-pulse pulseaudio-utils puredata-core qlcplus wireplumber xdotool xvfb
 
 LOWEST := .venv-lowest
 

@@ -330,6 +330,13 @@ _OUTPUTS: tuple[OutputOption, ...] = (
         help="Send MIDI: a preset (generic, synth, light) or a mapping file (.toml), to a port by a part of its name; "
         "without one, by a virtual port. `stream-mer midi` lists both. May be repeated.",
     ),
+    OutputOption(
+        kind=OUTPUT_KINDS["mqtt"],
+        type=click.types.StringParamType(),
+        metavar="[STREAM=]URL",
+        help="Publish to an MQTT broker, such as Home Assistant's: mqtt://[USER:PASSWORD@]HOST[:PORT][/PREFIX], or "
+        "mqtts:// for TLS. May be repeated.",
+    ),
 )
 
 _SPREAD = click.option(

@@ -95,6 +95,12 @@ def _midi_presets() -> Sequence[str]:
     return tuple(PRESETS)
 
 
+def _open_mqtt(spec: str, stream: str) -> ShowOutput:
+    from stream_mer.outputs.mqtt import open_mqtt  # noqa: PLC0415 - as above
+
+    return open_mqtt(spec, stream)
+
+
 OUTPUT_KINDS: Mapping[str, OutputKind] = {
     kind.kind: kind
     for kind in (
@@ -121,6 +127,13 @@ OUTPUT_KINDS: Mapping[str, OutputKind] = {
             hint="PRESET or FILE.toml for a virtual port, PRESET@PORT#CHANNEL for another",
             presets=_midi_presets,
             open=_open_midi,
+        ),
+        OutputKind(
+            kind="mqtt",
+            title="MQTT",
+            hint="mqtt://USER:PASSWORD@HOST/PREFIX, or mqtts:// for TLS",
+            presets=tuple,
+            open=_open_mqtt,
         ),
     )
 }

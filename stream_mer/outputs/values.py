@@ -46,6 +46,7 @@ class ShowValues:
         hold: The operator's override in force; None for live values.
         alive: False while audio or model are gone and the values are stale.
         changes: Counts category changes: a cue fires when it grows.
+        change: The newest one; None before the first.
     """
 
     valence: float = 0.0
@@ -62,6 +63,7 @@ class ShowValues:
     hold: HoldKind | None = None
     alive: bool = False
     changes: int = 0
+    change: CategoryChange | None = None
 
 
 class ShowState:
@@ -135,7 +137,7 @@ class ShowState:
             case LyricLine():
                 self._values = replace(self._values, line=event.text)
             case CategoryChange():
-                self._values = replace(self._values, changes=self._values.changes + 1)
+                self._values = replace(self._values, changes=self._values.changes + 1, change=event)
             case StreamStatus():
                 self._source = event.source
                 self._spread = event.spread or self._spread

@@ -34,6 +34,7 @@ def test_values_are_those_of_the_newest_events(state):
     assert values.probs["happy"] == 0.6127
     assert values.clusters["C2"] == 0.42
     assert (values.line, values.changes, values.hold, values.alive) == ("and the morning comes again", 1, None, True)
+    assert values.change == CHANGE
     assert (values.rms_db, values.peak_db, values.onset) == (-17.31, -5.02, 0.83)
 
 
