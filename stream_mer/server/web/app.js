@@ -20,6 +20,7 @@ const CATCH_UP_S = 1; // at first come messages from the server's history, which
 const SPANS_MIN = [1, 2, 5, 10];
 const LEVELS = { events: ["levels"], max_hz: 10 };
 const NAMES_SHOWN = 12;
+const GUIDE_KEPT_AS = "stream_mer.guide";
 const MANY_STREAMS = 8; // the levels of more are too many messages for one light
 
 const parameters = new URLSearchParams(location.search);
@@ -45,6 +46,7 @@ let everLinked = false;
 let complaint = { text: "", until_s: 0 };
 let hasLevels = false;
 let canSetup = false;
+let panel = null; // of set-up, once it was opened
 let announceFrom_s = 0;
 
 function complain(text) {
@@ -206,6 +208,31 @@ function hidePointer() {
   });
 }
 
+/** Open the set-up panel, which is loaded when it is needed first. */
+async function openSetup(how) {
+  panel ??= import("./setup.js").then(({ SetupPanel }) => new SetupPanel({ mer, streams, onGuideEnd: endGuide }));
+  (await panel).open(how);
+}
+
+/** Guide an operator through the first start, once. */
+async function offerGuide() {
+  try {
+    if (localStorage.getItem(GUIDE_KEPT_AS) !== null) return;
+  } catch {
+    // without storage, it comes back after a reload
+  }
+  const { ok, setup } = await mer.setup("get");
+  if (ok && setup.state.first_start) openSetup({ guide: true });
+}
+
+function endGuide() {
+  try {
+    localStorage.setItem(GUIDE_KEPT_AS, "ended");
+  } catch {
+    // likewise
+  }
+}
+
 function showHelp() {
   keys.list($("keys"));
   $("keys-on").checked = keys.on;
@@ -224,14 +251,17 @@ $("keys-on").addEventListener("change", () => keys.turn($("keys-on").checked));
 $("stage").addEventListener("click", toggleStage);
 document.addEventListener("fullscreenchange", () => document.fullscreenElement || showStage(false)); // left with Esc
 showStage(parameters.get("view") === "stage");
+$("setup-open").addEventListener("click", () => openSetup());
 $("span").addEventListener("click", stretch);
 write($("span"), `last ${spanInWords(timeline.span_s)}`);
 
 mer.on("hello", onHello);
 mer.on("ready", ({ role }) => {
   announceFrom_s = now() + CATCH_UP_S;
-  operator.allow(role === "operator" && parameters.get("tools") !== "off");
+  const isOperator = role === "operator" && parameters.get("tools") !== "off";
+  operator.allow(isOperator);
   $("setup-open").hidden = !canSetup;
+  if (isOperator && canSetup) offerGuide();
   auth.onAccepted(role);
   subscribeLevels();
 });

@@ -38,7 +38,7 @@ export class Operator {
     this.aiming = false;
     this.aim = null; // the values of the override that was requested last
     this.sending = false;
-    this.buttons = [...$("operator").querySelectorAll("button")];
+    this.buttons = [...$("operator").querySelectorAll("[data-action]")];
     for (const button of this.buttons) button.addEventListener("click", () => this.#press(button.dataset.action));
     // A time chosen after the values applies too, as long as the plane is active.
     $("ttl").addEventListener("change", () => this.aim && this.#override(...this.aim));
