@@ -47,6 +47,7 @@ let complaint = { text: "", until_s: 0 };
 let hasLevels = false;
 let canSetup = false;
 let panel = null; // of set-up, once it was opened
+let guideEnded = false;
 let announceFrom_s = 0;
 
 function complain(text) {
@@ -217,15 +218,17 @@ async function openSetup(how) {
 /** Guide an operator through the first start, once. */
 async function offerGuide() {
   try {
-    if (localStorage.getItem(GUIDE_KEPT_AS) !== null) return;
+    guideEnded ||= localStorage.getItem(GUIDE_KEPT_AS) !== null;
   } catch {
     // without storage, it comes back after a reload
   }
+  if (guideEnded) return;
   const { ok, setup } = await mer.setup("get");
   if (ok && setup.state.first_start) openSetup({ guide: true });
 }
 
 function endGuide() {
+  guideEnded = true;
   try {
     localStorage.setItem(GUIDE_KEPT_AS, "ended");
   } catch {

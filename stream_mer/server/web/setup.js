@@ -39,7 +39,8 @@ export class SetupPanel {
   }
 
   /** Open it. @param {{guide?: boolean}} [how] */
-  open({ guide = false } = {}) {
+  async open({ guide = false } = {}) {
+    await this.styled;
     if (this.root.open) return;
     this.guide = guide;
     this.root.toggleAttribute("data-guide", guide);
@@ -78,7 +79,9 @@ export class SetupPanel {
       h("header", {}, this.title, this.stream, this.tablist, close),
       h("div", { className: "body" }, ...Object.values(this.sections).map(({ root }) => root)),
       h("footer", {}, this.status, this.undo, this.save, this.back, this.next));
-    document.head.append(h("link", { rel: "stylesheet", href: new URL("setup.css", import.meta.url).href }));
+    const style = h("link", { rel: "stylesheet", href: new URL("setup.css", import.meta.url).href });
+    this.styled = new Promise((resolve) => (style.onload = style.onerror = resolve));
+    document.head.append(style);
     document.body.append(this.root);
   }
 
