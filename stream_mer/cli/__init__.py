@@ -25,6 +25,7 @@ COMMANDS = {
     "channels": "List, add or remove the channels that workers compute.",
     "tag": "Tag files: frames, lyrics and a summary as JSON lines or CSV.",
     "replay": "Serve a recorded show again.",
+    "send": "Send audio to a server on another machine.",
     "listen": "Follow a server in the terminal.",
     "osc": "List OSC presets, show their addresses, test a connection.",
     "midi": "List MIDI presets and ports, show what is sent, test a connection.",

@@ -278,6 +278,19 @@ class Client:
         except ConnectionClosed:
             raise ServeError(f"the connection to {self._shown_url} was lost; wait for the next hello") from None
 
+    async def send_audio(self, data: bytes) -> None:
+        """Send audio, after ``AudioStart``.
+
+        Raises:
+            ServeError: There is no connection now.
+        """
+        if self._socket is None or not self.connected:
+            raise ServeError(f"there is no connection to {self._shown_url} now; wait for the next hello")
+        try:
+            await self._socket.send(data)
+        except ConnectionClosed:
+            raise ServeError(f"the connection to {self._shown_url} was lost; wait for the next hello") from None
+
     async def subscribe(self, *events: str, streams: Sequence[str] = (), max_hz: float | None = None) -> int:
         """Subscribe to more; kept after a reconnection.
 

@@ -198,6 +198,7 @@ class Hello(Message, tag="hello", kw_only=True, frozen=True):
     hop_s: Annotated[float, Meta(ge=0.001, le=3600, description="Time between frames, seconds.")]
     limits: LimitsPart
     can_setup: Annotated[bool, Meta(description="Whether operators may send `setup`.")] = False
+    remote_streams: Annotated[tuple[str, ...], Meta(description="Streams that take audio from clients.")] = ()
 
 
 class Identify(Message, tag="identify", kw_only=True, frozen=True):

@@ -325,7 +325,7 @@ class Server:
             connection=connection,
             hub=self._hub,
             settings=self._settings,
-            hello=hello(self._hub, self._settings, self._info),
+            hello=hello(self._hub, self._settings, self._info, remote_streams=self._senders.inlets),
             dispatcher=dispatcher,
             role=role,
             senders=self._senders,

@@ -186,7 +186,9 @@ class ServerInfo:
     name: str = f"stream-mer/{__version__}"
 
 
-def hello(hub: EventHub, settings: ServeSettings, info: ServerInfo) -> wire.Hello:
+def hello(
+    hub: EventHub, settings: ServeSettings, info: ServerInfo, *, remote_streams: Iterable[str] = ()
+) -> wire.Hello:
     """Return the first message to a client that connects now."""
     return wire.Hello(
         protocol=wire.PROTOCOL,
@@ -201,6 +203,7 @@ def hello(hub: EventHub, settings: ServeSettings, info: ServerInfo) -> wire.Hell
         hop_s=info.hop_s,
         limits=wire.LimitsPart(**{name: getattr(settings, name) for name in wire.LimitsPart.__struct_fields__}),
         can_setup=info.can_setup,
+        remote_streams=tuple(remote_streams),
     )
 
 

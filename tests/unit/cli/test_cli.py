@@ -87,6 +87,7 @@ OPTIONS = {
         *["--asr-model", "--min-confidence", "--min-accuracy", "--srt", "--lrc", "FILE..."],
     ],
     "replay": ["--speed", "--loop", "--from", "--host", "--port", "--token", "DIR"],
+    "send": ["--to", "--stream", "--token", "--ca", "--channels", "--gain", "--loop", "SOURCE"],
     "listen": ["--stream", "--token", "--json", "URL"],
     "lights": ["--example", "--tags", "--demo", "--picture", "[RIG]"],
     "midi": ["--test", "--once", "[WHERE]"],

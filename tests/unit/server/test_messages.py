@@ -24,7 +24,7 @@ from tools.examples import examples
 
 CONTRACT = {
     "hello": "protocol server auth_required session streams categories clusters va_range window_s hop_s limits "
-    "can_setup",
+    "can_setup remote_streams",
     "identify": "token client subscribe resume",
     "ready": "client_id role granted snapshot resumed",
     "subscribe": "id streams events max_hz",
