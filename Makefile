@@ -10,7 +10,7 @@ INTEROP_PACKAGES := dbus icecast2 iproute2 jackd2 liblo-tools liquidsoap mixxx m
 
 LOWEST := .venv-lowest
 
-.PHONY: run setup test interop interop-packages lint coverage test-lowest docs screenshots clean
+.PHONY: run setup test interop interop-packages lint coverage test-lowest docs packages screenshots clean
 
 run: $(VENV)/.installed  ## Install for users into .venv, then serve the built-in demo song.
 	$(BIN)/stream-mer serve --source demo
@@ -57,6 +57,9 @@ docs: setup  ## The documentation as a site, in build/site; `stream-mer serve` o
 
 screenshots: setup  ## Take the pictures of the page in docs/images anew; wants Chromium.
 	$(BIN)/python -m tools.screenshots
+
+packages: setup  ## The clients for pip and npm, in dist: stream-mer-client without models, and mer.js with types.
+	$(BIN)/python -m tools.packages dist
 
 clean:  ## Remove the virtual environments, all caches, and what was built.
 	rm -rf $(VENV) $(LOWEST) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

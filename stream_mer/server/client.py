@@ -31,10 +31,10 @@ from websockets.typing import Subprotocol
 from stream_mer.errors import ServeError, SettingError
 from stream_mer.event_json import encode, kind_of
 from stream_mer.server import messages as wire
-from stream_mer.server.connection import websockets_logger
 from stream_mer.server.messages import decode_server
 from stream_mer.server.subscriptions import DesiredSubscriptions
 from stream_mer.types import ControlAction
+from stream_mer.utils.quiet_logger import websockets_logger
 from stream_mer.utils.sanitise import redact_address
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any
@@ -23,17 +22,6 @@ from stream_mer.server import messages as wire
 
 MAX_REASON_BYTES = 120
 """A close frame holds 123 bytes beside its code (RFC 6455, 5.5)."""
-
-
-class _QuietLogger(logging.LoggerAdapter[logging.Logger]):
-    """A logger that never logs at DEBUG: there websockets would log every frame and header, including tokens."""
-
-    def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - the name is that of logging
-        return level > logging.DEBUG and super().isEnabledFor(level)
-
-
-websockets_logger = _QuietLogger(logging.getLogger("stream_mer.server.websockets"), {})
-"""For ``websockets.serve`` and ``websockets.connect``."""
 
 
 class CloseConnection(Exception):  # noqa: N818 - it ends a connection; usually nothing is wrong

@@ -27,7 +27,7 @@ from stream_mer.config import ServeSettings
 from stream_mer.errors import ServeError
 from stream_mer.server import messages as wire
 from stream_mer.server.auth import Authenticator, GuessLimit, check_places, check_request, client_address, shown_token
-from stream_mer.server.connection import CloseConnection, Connection, Websocket, websockets_logger
+from stream_mer.server.connection import CloseConnection, Connection, Websocket
 from stream_mer.server.http import Pages, malformed_header
 from stream_mer.server.hub import Hub
 from stream_mer.server.listener import (
@@ -46,6 +46,7 @@ from stream_mer.server.setup import SetupHandler
 from stream_mer.types import OutputStatistics
 from stream_mer.utils.local_addresses import local_addresses
 from stream_mer.utils.log_limit import LimitedLog
+from stream_mer.utils.quiet_logger import websockets_logger
 
 if TYPE_CHECKING:  # it loads the libraries that decode audio
     from stream_mer.sources.remote import RemoteSource
