@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import colorsys
 import functools
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta, Struct
@@ -80,11 +81,15 @@ class Target:
         colour: At its brightest.
         intensity: As seen, 0..1.
         speed: 0..1.
+        swing: Where moving heads are on their way from side to side, -1..1.
+        lift: How high they point, 0..1.
     """
 
     colour: Colour
     intensity: float
     speed: float
+    swing: float = 0.0
+    lift: float = 0.5
 
 
 def target(look: Look, values: ShowValues, position: float) -> Target:
@@ -101,12 +106,19 @@ def target(look: Look, values: ShowValues, position: float) -> Target:
     else:
         hue = _at(look.hue, _share(values.valence)) + look.wander * _triangle(position)
         colour = of_hue(hue, _at(look.saturation, arousal))
-    return Target(colour=colour, intensity=_at(look.intensity, arousal), speed=_at(look.speed, arousal))
+    return Target(
+        colour=colour,
+        intensity=_at(look.intensity, arousal),
+        speed=_at(look.speed, arousal),
+        swing=math.sin(2 * math.pi * position),
+        lift=_share(values.valence),
+    )
 
 
 def blend(one: Target, other: Target, share: float) -> Target:
-    """Return the mixture of two targets, with ``share`` (0..1) of the other one."""
-    return Target(
+    """Return the mixture of two targets, with ``share`` (0..1) of the other one, but for moving heads."""
+    return replace(
+        one,
         colour=mix(one.colour, other.colour, share),
         intensity=one.intensity + share * (other.intensity - one.intensity),
         speed=one.speed + share * (other.speed - one.speed),

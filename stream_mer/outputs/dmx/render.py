@@ -13,15 +13,23 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from stream_mer.outputs.dmx.look import GAMMA, Colour, Target, as_light, as_seen, blend, parse_colour, target
-from stream_mer.outputs.dmx.rig import UNIVERSE_LENGTH, Fixture, Lamp, Rig, lamps_of, universes_of
+from stream_mer.outputs.dmx.rig import EMITTERS, FILTERS, UNIVERSE_LENGTH, Fixture, Lamp, Rig, lamps_of, universes_of
 from stream_mer.outputs.safety import FailSafe, FlashLimit, Rgb
 from stream_mer.outputs.values import ShowState, ShowValues
 from stream_mer.types import CategoryChange, EmotionFrame, InputLevels, StreamEvent
 
 _COLOURS = ("red", "green", "blue")
 
+AMBER: Rgb = (1.0, 0.4, 0.0)
+"""Light of an amber channel."""
+
+UV: Rgb = (0.1, 0.1, 1.0)
+"""Light that a UV channel counts as: what is seen of it, and of white clothes in it."""
+
 LONGEST_STEP_S = 0.1
 """Longest time step, seconds: a longer pause counts as this."""
+
+_SMALLEST_WAY = 1e-6
 
 
 class LightShow:
@@ -119,7 +127,10 @@ class LightShow:
         if self._ending and safety.at_end == "look":
             return _Pace(colour_per_s=end_per_s, intensity_per_s=end_per_s, speed_per_s=end_per_s)
         return _Pace(
-            colour_per_s=safety.colour_per_s, intensity_per_s=safety.intensity_per_s, speed_per_s=safety.speed_per_s
+            colour_per_s=safety.colour_per_s,
+            intensity_per_s=safety.intensity_per_s,
+            speed_per_s=safety.speed_per_s,
+            move_per_s=safety.move_per_s,
         )
 
     def _wander(self, t: float, values: ShowValues) -> None:
@@ -135,11 +146,12 @@ class LightShow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Pace:
-    """How fast a lamp may move, and whether it goes dark: an operator's blackout, or the end."""
+    """How fast a lamp may change, and whether it goes dark: an operator's blackout, or the end. Heads rest then."""
 
     colour_per_s: float
     intensity_per_s: float
     speed_per_s: float
+    move_per_s: float = 0.0
     dark: bool = False
 
 
@@ -155,6 +167,9 @@ class _Driver:
         self._shown: Target | None = None
         self._shown_t = 0.0
         self.data = self._profile.encode((0.0, 0.0, 0.0), 0.0, 0.0, strobe=False)
+        # One whole way of a head is 2 of swing, and 1 of lift.
+        self._swing_way = 2 / max(_SMALLEST_WAY, abs(lamp.fixture.pan[1] - lamp.fixture.pan[0]))
+        self._lift_way = 1 / max(_SMALLEST_WAY, abs(lamp.fixture.tilt[1] - lamp.fixture.tilt[0]))
 
     @property
     def light(self) -> Rgb:
@@ -188,17 +203,21 @@ class _Driver:
             if at_once
             else _towards(shown.intensity, wanted.intensity, pace.intensity_per_s * step_s),
             speed=_towards(shown.speed, wanted.speed, pace.speed_per_s * step_s),
+            swing=_towards(shown.swing, wanted.swing, pace.move_per_s * step_s * self._swing_way),
+            lift=_towards(shown.lift, wanted.lift, pace.move_per_s * step_s * self._lift_way),
         )
 
     def _encode(self, shown: Target, pace: _Pace) -> bytes:
         intensity = (shown.intensity * self._fixture.intensity) ** GAMMA
-        return self._profile.encode(as_light(shown.colour), intensity, shown.speed, strobe=not pace.dark)
+        colour, strobe = as_light(shown.colour), not pace.dark
+        return self._profile.encode(colour, intensity, shown.speed, strobe=strobe, swing=shown.swing, lift=shown.lift)
 
 
 def _key(lamp: Lamp) -> object:
     """Equal for lamps that always show the same."""
     fixture = lamp.fixture
-    return (fixture.channels, fixture.intensity, fixture.response, fixture.strobe, lamp.offset % 1.0)
+    settings = (fixture.intensity, fixture.response, fixture.strobe, fixture.pan, fixture.tilt)
+    return (fixture.channels, settings, lamp.offset % 1.0)
 
 
 def _towards(value: float, wanted: float, most: float) -> float:
@@ -209,7 +228,8 @@ class FixtureProfile:
     """Converts between light and the bytes of one kind of lamp.
 
     Intensity goes to the dimmer if the lamp has one, else into the colours. The common part of
-    red, green and blue goes to the white channel if the lamp has one.
+    red, green and blue goes to the white channel if the lamp has one, and then that of red and green to amber. UV is
+    added where blue exceeds green. Cyan, magenta and yellow take away what red, green and blue are not.
 
     Args:
         fixture: The functions of the channels.
@@ -229,8 +249,18 @@ class FixtureProfile:
         self._has_dimmer = "dimmer" in places
         self._has_white = "white" in places
         self._has_colours = any(name in places for name in _COLOURS)
+        self._has_filters = FILTERS[0] in places
 
-    def encode(self, colour: Rgb, intensity: float, speed: float, *, strobe: bool = True) -> bytes:
+    def encode(
+        self,
+        colour: Rgb,
+        intensity: float,
+        speed: float,
+        *,
+        strobe: bool = True,
+        swing: float = 0.0,
+        lift: float = 0.5,
+    ) -> bytes:
         """Return the bytes of one lamp or pixel.
 
         Args:
@@ -238,28 +268,50 @@ class FixtureProfile:
             intensity: Share of that light, 0..1.
             speed: 0..1.
             strobe: Send the fixture's value to strobe channels; else 0.
+            swing: Where a moving head is between its ends of pan, -1..1.
+            lift: Where it is between its ends of tilt, 0..1.
         """
         left = 1.0 if self._has_dimmer else intensity
         red, green, blue = (part * left for part in colour)
-        white = 0.0
-        if self._has_white:
-            white = min(red, green, blue) if self._has_colours else left
-            red, green, blue = red - white, green - white, blue - white
         data = bytearray(self._fixed)
-        for name, share in (("dimmer", intensity), ("red", red), ("green", green), ("blue", blue), ("white", white)):
+        for name, share in {"dimmer": intensity, **self._mixed(red, green, blue, left)}.items():
             self._put(data, name, max(0.0, share) ** (1 / self._fixture.response))
+        if self._has_filters:
+            for name, part in zip(FILTERS, (red, green, blue), strict=True):
+                self._put(data, name, 1.0 - part ** (1 / self._fixture.response))
         self._put(data, "speed", speed)
+        self._put(data, "pan", _between(self._fixture.pan, (swing + 1) / 2))
+        self._put(data, "tilt", _between(self._fixture.tilt, lift))
         if self._strobe is not None and strobe:
             data[self._strobe] = self._fixture.strobe
         return bytes(data)
+
+    def _mixed(self, red: float, green: float, blue: float, left: float) -> Mapping[str, float]:
+        """Return the light of each emitter that makes a colour; ``left`` is what the dimmer leaves to do."""
+        uv = max(0.0, blue - green)
+        white = amber = 0.0
+        if self._has_white:
+            white = min(red, green, blue) if self._has_colours else left
+            red, green, blue = red - white, green - white, blue - white
+        if "amber" in self._places:
+            amber = min(red / AMBER[0], green / AMBER[1])
+            red, green = red - amber * AMBER[0], green - amber * AMBER[1]
+        return {"red": red, "green": green, "blue": blue, "white": white, "amber": amber, "uv": uv}
 
     def light(self, data: bytes) -> Rgb:
         """Return the linear light that these bytes make, with white and dimmer; black for a lamp without light."""
         dimmer = self._emitted(data, "dimmer") if self._has_dimmer else 1.0
         white = self._emitted(data, "white")
-        if not self._has_colours and not self._has_white:
+        if self._has_filters:
+            red, green, blue = (dimmer * self._passed(data, name) for name in FILTERS)
+            return red, green, blue
+        if not any(name in self._places for name in EMITTERS):
             white = 1.0 if self._has_dimmer else 0.0
-        red, green, blue = (min(1.0, dimmer * (self._emitted(data, name) + white)) for name in _COLOURS)
+        amber, uv = self._emitted(data, "amber"), self._emitted(data, "uv")
+        red, green, blue = (
+            min(1.0, dimmer * (self._emitted(data, name) + white + amber * of_amber + uv * of_uv))
+            for name, of_amber, of_uv in zip(_COLOURS, AMBER, UV, strict=True)
+        )
         return red, green, blue
 
     def _put(self, data: bytearray, name: str, share: float) -> None:
@@ -275,9 +327,19 @@ class FixtureProfile:
     def _emitted(self, data: bytes, name: str) -> float:
         if name not in self._places:
             return 0.0
+        return float(self._share(data, name) ** self._fixture.response)
+
+    def _passed(self, data: bytes, name: str) -> float:
+        """Return the light that a filter lets through."""
+        return float((1.0 - self._share(data, name)) ** self._fixture.response)
+
+    def _share(self, data: bytes, name: str) -> float:
         coarse, fine = self._places[name]
-        share = data[coarse] / 255 if fine is None else (256 * data[coarse] + data[fine]) / 65535
-        return float(share**self._fixture.response)
+        return data[coarse] / 255 if fine is None else (256 * data[coarse] + data[fine]) / 65535
+
+
+def _between(ends: tuple[float, float], share: float) -> float:
+    return ends[0] + share * (ends[1] - ends[0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

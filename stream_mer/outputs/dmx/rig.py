@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, get_args
@@ -36,9 +36,36 @@ MAX_LAMPS, MAX_PIXELS = 4096, 32_768
 MAX_RECEIVERS = 64
 """Limit of unicast receivers: each gets every packet."""
 
-ChannelName: TypeAlias = Literal["dimmer", "red", "green", "blue", "white", "speed", "strobe"]
+ChannelName: TypeAlias = Literal[
+    "dimmer",
+    "red",
+    "green",
+    "blue",
+    "white",
+    "amber",
+    "uv",
+    "cyan",
+    "magenta",
+    "yellow",
+    "pan",
+    "tilt",
+    "speed",
+    "strobe",
+]
 FineChannel: TypeAlias = Literal[
-    "dimmer fine", "red fine", "green fine", "blue fine", "white fine", "speed fine"
+    "dimmer fine",
+    "red fine",
+    "green fine",
+    "blue fine",
+    "white fine",
+    "amber fine",
+    "uv fine",
+    "cyan fine",
+    "magenta fine",
+    "yellow fine",
+    "pan fine",
+    "tilt fine",
+    "speed fine",
 ]  # the low byte of a channel of 16 bits
 Channel: TypeAlias = ChannelName | FineChannel | Annotated[int, Meta(ge=0, le=255)]
 """The function of a channel; a number is sent unchanged."""
@@ -46,8 +73,17 @@ Channel: TypeAlias = ChannelName | FineChannel | Annotated[int, Meta(ge=0, le=25
 CHANNELS: tuple[str, ...] = get_args(ChannelName)
 FINE: tuple[str, ...] = get_args(FineChannel)
 
+FILTERS = ("cyan", "magenta", "yellow")
+"""Channels that take colour away from white light."""
+
+EMITTERS = ("red", "green", "blue", "white", "amber", "uv")
+"""Channels that add light."""
+
 _Rate: TypeAlias = Annotated[float, Meta(ge=10, le=MAX_RATE_HZ)]
 _Share: TypeAlias = Annotated[float, Meta(ge=0, le=1)]
+_Shares: TypeAlias = Annotated[
+    tuple[_Share, _Share], Meta(description="two numbers from 0 to 1 in brackets, such as [0.4, 0.6]")
+]
 _PerSecond: TypeAlias = Annotated[float, Meta(gt=0, le=1e6)]
 _Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=1e6)]
 _Rounds: TypeAlias = Annotated[float, Meta(ge=-1000, le=1000)]
@@ -72,6 +108,9 @@ class Fixture(Struct, frozen=True, kw_only=True):
         response: The light of a channel is its share of 255 to this power: 1 for most lamps, 2.2 or more for those
             with a dimmer curve of their own. 0.2..5.
         strobe: Value of strobe channels, 0..255. The flash limit does not know its effect.
+        pan: Of moving heads: where they swing between, shares of the whole range of pan, 0..1. The higher arousal, the
+            faster. The first number may be the higher one.
+        tilt: Where they point at valence -1 and 1, likewise.
     """
 
     channels: tuple[Channel, ...]
@@ -86,6 +125,8 @@ class Fixture(Struct, frozen=True, kw_only=True):
     intensity: _Share = 1.0
     response: Annotated[float, Meta(ge=0.2, le=5)] = 1.0
     strobe: Annotated[int, Meta(ge=0, le=255)] = 0
+    pan: _Shares = (0.42, 0.58)
+    tilt: _Shares = (0.4, 0.55)
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.channels) <= UNIVERSE_LENGTH:
@@ -99,6 +140,7 @@ class Fixture(Struct, frozen=True, kw_only=True):
                 )
             if coarse not in names:
                 raise SettingError(f"{self.name}: {name!r} goes with {coarse!r}, which is not there")
+        self._check_colours(names)
         if 0 < self.spacing < len(self.channels):
             raise SettingError(f"{self.name}: spacing is at least the {len(self.channels)} channels of a lamp")
         if self.address - 1 + len(self.channels) > UNIVERSE_LENGTH:
@@ -108,6 +150,15 @@ class Fixture(Struct, frozen=True, kw_only=True):
         if self.count * self.pixels > MAX_LAMPS:
             raise SettingError(f"{self.name}: at most {MAX_LAMPS} pixels, not {self.count * self.pixels}")
 
+    def _check_colours(self, names: Sequence[str]) -> None:
+        filters = [name for name in FILTERS if name in names]
+        if filters and len(filters) < len(FILTERS):
+            raise SettingError(f"{self.name}: cyan, magenta and yellow go together")
+        if filters and "dimmer" not in names:
+            raise SettingError(f"{self.name}: cyan needs a dimmer, as no filters make a lamp dark")
+        if filters and (emitter := next((name for name in EMITTERS if name in names), None)):
+            raise SettingError(f"{self.name}: a lamp mixes colours with {emitter} or with cyan, not with both")
+
 
 class Safety(Struct, frozen=True, kw_only=True):
     """Limits of the light, and the look without music. The flash limit is in ``outputs.safety``.
@@ -116,6 +167,7 @@ class Safety(Struct, frozen=True, kw_only=True):
         colour_per_s: So far each part of a colour moves in a second, as seen, above 0.
         intensity_per_s: So far intensity moves in a second, as seen, above 0.
         speed_per_s: So far speed moves in a second, above 0.
+        move_per_s: So far moving heads turn in a second, as a share of their whole range, 0.001..0.5.
         blackout_s: How long an operator's blackout takes from full intensity, 0..1.
         hold_s: Without audio or model: how long the last values stay.
         fade_s: How long the way to the look of ``lost_...`` takes, above 0.
@@ -130,6 +182,7 @@ class Safety(Struct, frozen=True, kw_only=True):
     colour_per_s: _PerSecond = 0.5
     intensity_per_s: _PerSecond = 0.5
     speed_per_s: _PerSecond = 0.5
+    move_per_s: Annotated[float, Meta(ge=0.001, le=0.5)] = 0.08
     blackout_s: _Share = 0.25
     hold_s: Annotated[float, Meta(ge=0, le=3600)] = 10.0
     fade_s: _Seconds = 5.0
@@ -461,6 +514,16 @@ universe = 1
 address = 101
 channels = ["dimmer", "dimmer fine", "red", "green", "blue", "speed", 255]    # 255: a shutter, held open
 count = 2
+
+[[fixtures]]
+name = "spots"                  # moving heads; amber and uv are possible, too
+universe = 1
+address = 201
+channels = ["pan", "pan fine", "tilt", "tilt fine", "dimmer", "cyan", "magenta", "yellow"]
+count = 2
+offset_step = 0.5               # they swing in opposite directions
+pan = [0.42, 0.58]              # they swing between these shares of their range,
+tilt = [0.40, 0.55]             # and point here at the least and at the most pleasant
 """,
     "wled": """\
 # A strip of 300 pixels on a WLED controller, for `stream-mer serve --sacn wled.toml@WLED-ADDRESS`.

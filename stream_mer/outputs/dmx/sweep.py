@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from stream_mer.outputs.dmx.rig import UNIVERSE_LENGTH, Fixture, Lamp, Rig, lamps_of, universes_of
+from stream_mer.outputs.dmx.rig import EMITTERS, UNIVERSE_LENGTH, Fixture, Lamp, Rig, lamps_of, universes_of
 
 STEP_S = 2.0
 """How long a channel takes to rise and fall, seconds."""
@@ -15,8 +15,12 @@ _TOP = 0.45
 
 _DARK_SHARE = 0.1
 
-_LIGHT = frozenset({"dimmer", "red", "green", "blue", "white", "amber", "uv"})
+_LIGHT = frozenset({"dimmer", *EMITTERS})
 """Channels that are full while another one moves, so that its effect is seen."""
+
+_HEAD = ("pan", "tilt")
+_HEAD_REST, _HEAD_WAY = 0.5, 0.1
+"""Moving heads stand in the middle, and move so far from there: a whole way would be too fast in one step."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +43,8 @@ class SweepStep:
 class ChannelSweep:
     """Every lamp in turn, and of each lamp every function; all other lamps are dark.
 
-    A colour moves at full intensity, any other function in white light. Numbers are sent as the rig gives them. Strobe
-    channels stay at 0. A channel of 16 bits moves both of its bytes.
+    A colour moves at full intensity, any other function in white light; moving heads turn a little from the middle.
+    Numbers are sent as the rig gives them. Strobe channels stay at 0. A channel of 16 bits moves both of its bytes.
 
     Args:
         rig: The lamps.
@@ -89,10 +93,11 @@ def moving_channels(fixture: Fixture) -> list[str]:
 def _shares(channel: str, level: float) -> dict[str, float]:
     """Return how far each function is open, 0..1, while one of them moves."""
     lit = {"dimmer"} if channel in _LIGHT - {"dimmer"} else _LIGHT
-    return dict.fromkeys(lit, 1.0) | {channel: level}
+    return dict.fromkeys(lit, 1.0) | {channel: _HEAD_REST + _HEAD_WAY * level if channel in _HEAD else level}
 
 
 def _encode(fixture: Fixture, shares: Mapping[str, float]) -> bytes:
+    shares = dict.fromkeys(_HEAD, _HEAD_REST) | dict(shares)
     data = bytearray(len(fixture.channels))
     for i, channel in enumerate(fixture.channels):
         if isinstance(channel, int):

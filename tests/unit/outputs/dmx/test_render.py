@@ -24,6 +24,10 @@ LAYOUTS = {
     "16 bit": ("dimmer", "dimmer fine", "red", "red fine", "green", "green fine", "blue", "blue fine", "white"),
     "par": ("dimmer",),
     "warm": ("white", "speed"),
+    "amber and uv": ("red", "green", "blue", "amber", "uv"),
+    "six colours": ("red", "green", "blue", "white", "amber", "uv", "dimmer"),
+    "filters": ("pan", "pan fine", "tilt", "dimmer", "cyan", "magenta", "yellow"),
+    "16 bit filters": ("cyan", "magenta", "magenta fine", "yellow", "dimmer"),
     "head": (255, "blue", "speed", "strobe", "red", "dimmer", "white", "green"),
 }
 
@@ -33,6 +37,8 @@ WILD = Safety(colour_per_s=1000, intensity_per_s=1000, speed_per_s=1000, hold_s=
 
 def light_of(channels: tuple, data: bytes, response: float) -> tuple[float, float, float]:
     """What a lamp makes of its bytes, by its manual: fine channels add to coarse ones, white to all three colours."""
+    if "cyan" in channels:
+        return filtered_light(channels, data, response)
     share = {}
     for name, byte in zip(channels, data, strict=True):
         if isinstance(name, str) and not name.endswith(" fine"):
@@ -45,7 +51,23 @@ def light_of(channels: tuple, data: bytes, response: float) -> tuple[float, floa
     white = emitted.get("white", 0.0)
     if not {"red", "green", "blue", "white"} & emitted.keys():
         white = 1.0 if "dimmer" in emitted else 0.0
-    return tuple(min(1.0, dimmer * (colour + white)) for colour in colours)
+    amber, uv = emitted.get("amber", 0.0), emitted.get("uv", 0.0)
+    others = (amber + 0.1 * uv, 0.4 * amber + 0.1 * uv, uv)
+    return tuple(min(1.0, dimmer * (colour + white + other)) for colour, other in zip(colours, others, strict=True))
+
+
+def filtered_light(channels: tuple, data: bytes, response: float) -> tuple[float, float, float]:
+    """White light through cyan, magenta and yellow, each of which takes one colour away."""
+    dimmer = (data[channels.index("dimmer")] / 255) ** response
+
+    def passed(name):
+        place = channels.index(name)
+        taken = data[place] / 255
+        if f"{name} fine" in channels:
+            taken = (256 * data[place] + data[channels.index(f"{name} fine")]) / 65535
+        return (1 - taken) ** response
+
+    return tuple(dimmer * passed(name) for name in ("cyan", "magenta", "yellow"))
 
 
 signed = st.floats(-1, 1)
@@ -245,6 +267,9 @@ def test_at_the_end_it_shows_what_was_chosen(at_end, last):
         ("red", "green", "blue", "white"),
         ("white", "dimmer", "dimmer fine", "blue", "green", "red"),
         ("red", "red fine", "green", "green fine", "blue", "blue fine"),
+        ("red", "green", "blue", "amber"),
+        ("amber", "white", "blue", "green", "red"),
+        ("yellow", "dimmer", "cyan", "magenta"),
     ],
 )
 def test_the_bytes_make_the_light_that_was_meant(channels, colour, intensity, response):
@@ -258,5 +283,49 @@ def test_bytes_are_those_of_the_manual():
     head = FixtureProfile(Fixture(channels=("dimmer", "dimmer fine", 255, "red", "speed", "strobe"), strobe=9))
     assert head.encode((0.5, 0, 0), 0.5, 1.0) == bytes([128, 0, 255, 128, 255, 9])
     assert head.encode((0.5, 0, 0), 0.5, 1.0, strobe=False)[5] == 0
+    six = FixtureProfile(Fixture(channels=("red", "green", "blue", "white", "amber", "uv")))
+    assert six.encode((1.0, 0.4, 0.0), 1.0, 0.0) == bytes([0, 0, 0, 0, 255, 0])
+    assert six.encode((0.6, 0.2, 1.0), 1.0, 0.0) == bytes([102, 0, 204, 51, 0, 204])
+    spot = FixtureProfile(Fixture(channels=("cyan", "magenta", "yellow", "dimmer", "pan", "tilt", "tilt fine")))
+    assert spot.encode((1.0, 0.6, 0.0), 0.2, 0.0) == bytes([0, 102, 255, 51, 128, 121, 153])
     rgbw = FixtureProfile(Fixture(channels=("red", "green", "blue", "white")))
     assert rgbw.encode((1.0, 0.6, 0.2), 1.0, 0.0) == bytes([204, 102, 0, 51])
+
+
+HEADS = Fixture(channels=("pan", "pan fine", "tilt", "tilt fine", "dimmer"), pan=(0.8, 0.2), tilt=(0.3, 0.7))
+
+
+def heads(sent: list[tuple[float, bytes]]) -> list[tuple[float, float]]:
+    return [((256 * data[0] + data[1]) / 65535, (256 * data[2] + data[3]) / 65535) for _, data in sent]
+
+
+@settings(max_examples=40, deadline=None)
+@given(shows, st.floats(0.001, 0.5), st.floats(10, 40))
+def test_heads_turn_no_faster_than_they_may_and_stay_between_their_ends(show, move_per_s, rate_hz):
+    rig = Rig(fixtures=(HEADS,), look=Look(rounds_per_min=60.0, speed=(1.0, 1.0)), safety=Safety(move_per_s=move_per_s))
+    seen = heads(rendered(rig, moments(show), rate_hz=rate_hz)[1:])
+    for before, after in itertools.pairwise(seen):
+        for a, b in zip(before, after, strict=True):
+            assert abs(b - a) <= move_per_s / 10 + 2 / 65535, "no call counts for more than a tenth of a second"
+    assert all(0.1999 <= pan <= 0.8001 and 0.2999 <= tilt <= 0.7001 for pan, tilt in seen)
+
+
+def test_heads_swing_with_arousal_and_rise_with_valence():
+    rig = Rig(fixtures=(HEADS,))
+
+    def way(arousal):
+        seen = heads(rendered(rig, [ShowValues(alive=True, arousal=arousal, valence=1.0)] * 400)[1:])
+        return sum(abs(b[0] - a[0]) for a, b in itertools.pairwise(seen)), seen[-1][1]
+
+    (calm, high), (excited, _) = way(-1.0), way(1.0)
+    assert excited > 3 * calm
+    assert high == pytest.approx(0.7, abs=0.001)
+    (_, low) = heads(rendered(rig, [ShowValues(alive=True, valence=-1.0)] * 3))[-1]
+    assert low == pytest.approx(0.3, abs=0.001)
+
+
+def test_heads_rest_in_a_blackout_and_when_the_music_is_gone():
+    music = ShowValues(alive=True, arousal=1.0)
+    for still in (replace(music, hold="blackout"), replace(music, hold="freeze"), ShowValues(alive=False, arousal=1.0)):
+        seen = heads(rendered(Rig(fixtures=(HEADS,)), [music] * 200 + [still] * 900))
+        assert len(set(seen[-300:])) == 1

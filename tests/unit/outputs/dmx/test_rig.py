@@ -98,7 +98,7 @@ def test_everything_can_be_said():
         '[artnet]\nto = "10.0.0.1"\nfirst_universe = 1\nport = 6455\n'
         '[[fixtures]]\nname = "a"\nuniverse = 2\naddress = 3\nchannels = ["dimmer", "dimmer fine", "strobe", 9]\n'
         "count = 2\npixels = 3\nspacing = 8\noffset = 0.5\noffset_step = 0.25\nintensity = 0.5\nresponse = 2.2\n"
-        "strobe = 10\n"
+        "strobe = 10\npan = [0.1, 0.2]\ntilt = [0.4, 0.3]\n"
     )
     table, made = tomllib.loads(text), plain(rig(text))
     assert (made["name"], made["rate_hz"]) == ("all", 25)
@@ -148,6 +148,10 @@ def test_everything_can_be_said():
         ("[[fixtures]]\nchannels = []", "a lamp has 1 to 512 channels"),
         ('[[fixtures]]\nchannels = ["red", "red"]', "is there twice"),
         ('[[fixtures]]\nchannels = ["red fine"]', "goes with 'red'"),
+        ('[[fixtures]]\nchannels = ["dimmer", "cyan", "yellow"]', "cyan, magenta and yellow go together"),
+        ('[[fixtures]]\nchannels = ["cyan", "magenta", "yellow"]', "cyan needs a dimmer"),
+        ('[[fixtures]]\nchannels = ["dimmer", "cyan", "magenta", "yellow", "amber"]', "with amber or with cyan"),
+        ('[[fixtures]]\nchannels = ["pan"]\npan = [0, 1.5]', "two numbers from 0 to 1"),
         ('[[fixtures]]\nchannels = ["red"]\naddress = 513', "address is 1 to 512"),
         ('[[fixtures]]\nchannels = ["red"]\noffset = 1e308', "offset is -1000 to 1000, not 1e+308"),
         ('[[fixtures]]\nchannels = ["red"]\noffset_step = inf', "is a number, not inf"),

@@ -69,6 +69,18 @@ def test_all_pixels_of_a_lamp_move_together_and_dark_is_dark() -> None:
     assert not any(any(channels) for channels in ChannelSweep(Rig(fixtures=(PAR,))).dark().values())
 
 
+def test_heads_turn_a_little_from_the_middle_and_light_is_white_but_for_one_filter() -> None:
+    spot = Fixture(channels=("pan", "tilt", "tilt fine", "dimmer", "cyan", "magenta", "yellow"))
+    sweep = ChannelSweep(Rig(fixtures=(spot,)))
+    assert sweep.dark()[1][:7] == bytes([128, 128, 0, 0, 0, 0, 0])
+    for step in moments(sweep):
+        pan, tilt, _, dimmer, *filters = step.universes[1][:7]
+        assert 128 <= pan <= (154 if step.channel == "pan" else 128)
+        assert 128 <= tilt <= (154 if step.channel == "tilt" else 128)
+        assert dimmer == 255 or step.channel == "dimmer"
+        assert sum(map(bool, filters)) <= (step.channel in {"cyan", "magenta", "yellow"})
+
+
 @pytest.mark.parametrize("channels", [(255, 0), ("strobe",)])
 def test_a_lamp_with_nothing_to_move_makes_no_round(channels) -> None:
     assert ChannelSweep(Rig(fixtures=(Fixture(channels=channels),))).duration_s == 0
