@@ -58,8 +58,9 @@ async def test_a_device_is_chosen_by_its_level_and_the_stream_goes_on(
 ) -> None:
     process = started("-m", "stream_mer", "serve", "--model", tiny_model, "--no-lyrics", "--port", "0", "--config", "")
     address = process.word_after("websocket")
-    async with talking(address) as client:
-        await client.ask("identify", subscribe=[{"events": ["emotion", "status"]}])
+    async with talking(address) as client, talking(address) as audience:
+        await client.ask("identify", subscribe=[])
+        await audience.ask("identify", subscribe=[{"events": ["emotion", "status"]}])
         answer = (await client.ask("setup", action="inputs"))["setup"]
         listed = {one["source"]: one for one in answer["inputs"]}
         assert listed[DESK]["kind"] == listed[SILENT]["kind"] == "monitor"
@@ -70,14 +71,14 @@ async def test_a_device_is_chosen_by_its_level_and_the_stream_goes_on(
         assert levels[SILENT]["rms_db"] < -80
         await client.ask("setup", action="watch_inputs", seconds=0)
 
-        before = await client.until("emotion")
+        before = await audience.until("emotion")
         result = await client.ask("setup", action="apply", changes={"source": DESK, "hop_s": 0.25})
         assert result["ok"], result
         assert result["setup"]["state"]["streams"][0]["device"] == DESK.removeprefix("mic:")
-        status = await client.until("status", device=DESK.removeprefix("mic:"), source="live")
+        status = await audience.until("status", device=DESK.removeprefix("mic:"), source="live")
         while status["lost_samples"] == 0:
-            status = await client.until("status")
-        frame = await client.until("emotion")
+            status = await audience.until("status")
+        frame = await audience.until("emotion")
         assert frame["index"] > before["index"]
         assert frame["t1"] > before["t1"]
 
@@ -88,10 +89,10 @@ async def test_a_device_is_chosen_by_its_level_and_the_stream_goes_on(
         assert result["ok"], result
         refused = await client.ask("setup", action="apply", changes={"channels": "7"})
         assert "channel 7" in refused["error"]["message"]
-        after = await client.until("emotion")
+        after = await audience.until("emotion")
         assert after["index"] > frame["index"]
         result = await client.ask("setup", action="apply", changes={"source": "monitor"})
         assert result["ok"], result
-        await client.until("status", device="monitor")
+        await audience.until("status", device="monitor")
     code, text = process.end()
     assert code == 0, text
