@@ -221,3 +221,19 @@ def test_in_a_settings_file_a_rig_file_is_relative_to_that_file(tmp_path):
     assert place("foyer=rig.toml@10.0.0.1", tmp_path) == f"foyer={tmp_path / 'rig.toml'}@10.0.0.1"
     assert place("mood@10.0.0.1", tmp_path) == "mood@10.0.0.1"
     assert place("mood", tmp_path) == "mood"
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_other_devices_get_an_address_and_a_log_gets_no_token(is_terminal, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(serving_options.sys.stdout, "isatty", lambda: is_terminal)
+    serving_options._print_network(["http://192.168.1.20:8765/#token=a-secret", "http://10.0.0.2:8765/"])
+    printed = capsys.readouterr().out
+    assert ("http://192.168.1.20:8765/#token=a-secret" in printed) is is_terminal
+    assert ("http://192.168.1.20:8765/#token=***" in printed) is not is_terminal
+    assert "  network    http://10.0.0.2:8765/\n" in printed
+    assert ("█" in printed) is is_terminal
+
+
+def test_on_this_machine_alone_nothing_is_printed_for_others(capsys) -> None:
+    serving_options._print_network(())
+    assert capsys.readouterr().out == ""
