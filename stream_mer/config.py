@@ -114,6 +114,25 @@ class SmoothingSettings:
         _require(0 <= self.min_confidence <= 1, f"minimum confidence must be 0 to 1, not {self.min_confidence:g}")
 
 
+DEFAULT_WORDS = "default"
+"""Stands for the default list of ``MaskSettings.words``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaskSettings:
+    """Which words of lyrics an audience does not see.
+
+    Attributes:
+        words: Files with one word or phrase a line, and ``default`` for the default list; empty masks nothing.
+        page: Whether they are masked on the page and in captions, too, and not in the overlay alone.
+        everywhere: Whether they are masked in messages, files and outputs, too.
+    """
+
+    words: tuple[str, ...] = (DEFAULT_WORDS,)
+    page: bool = False
+    everywhere: bool = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LyricsSettings:
     """Where the lyrics come from.
@@ -130,6 +149,7 @@ class LyricsSettings:
         languages: The languages that may be sung, of ``LANGUAGES``; empty for all of them.
         recheck_s: The language of a song is detected again after this time, and for passages that are not understood,
             5..3,600 seconds. 0 keeps a detected language until nothing is understood for some time.
+        mask: Which words an audience does not see.
     """
 
     mode: LyricsMode = "recognise"
@@ -142,6 +162,7 @@ class LyricsSettings:
     vocal_gate: bool = True
     languages: tuple[str, ...] = ()
     recheck_s: float = 30.0
+    mask: MaskSettings = field(default_factory=MaskSettings)
 
     def __post_init__(self) -> None:
         known = self.device in {"cpu", "cuda", "auto"}

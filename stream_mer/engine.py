@@ -21,6 +21,7 @@ from stream_mer.emotion.smoothing import Smoother
 from stream_mer.errors import SourceError
 from stream_mer.lyrics.feeds import LyricsOpener
 from stream_mer.lyrics.files import is_lyrics_file, words_duration_s
+from stream_mer.lyrics.masking import MaskingSink, open_mask
 from stream_mer.pipeline import Pipeline, Reopener, SyncStream
 from stream_mer.ports import AudioSource, EmotionStream, EventSink, LyricFeed
 from stream_mer.sources.decoding import load_decoder
@@ -108,13 +109,15 @@ class Engine:
 
     Raises:
         CheckpointError: The checkpoint is missing, damaged or does not match.
-        SettingError: The device is not available, or the checkpoint nowhere reaches ``min_accuracy``.
+        SettingError: The device is not available, the checkpoint nowhere reaches ``min_accuracy``, or a list of words
+            to mask cannot be read.
     """
 
     def __init__(self, settings: EngineSettings, models: Models | None = None) -> None:
         self.settings = settings
         self._models = models or Models.load(settings)
         self._smoothing = settings.smoothing
+        self._mask = open_mask(settings.lyrics.mask)
         if settings.min_accuracy is not None:
             calibration = self._models.predictor.checkpoint.calibration
             confidence = calibration.confidence_for(settings.min_accuracy)
@@ -144,8 +147,8 @@ class Engine:
         Args:
             source: Its audio.
             sink: Takes its events.
-            in_real_time: True for a live audience: lyrics are recognised beside the stream. False to tag a file: they
-                are recognised on the sample clock, so that the result does not depend on speed.
+            in_real_time: True for a live audience: lyrics are recognised beside the stream, and masked. False to tag a
+                file: they are recognised on the sample clock, so that the result does not depend on speed.
             lyrics: A file with the lyrics of this stream, instead of what the settings say.
             levels_wanted: Returns whether a subscriber needs ``InputLevels`` now; None for never.
             words_alone: The source is silent, and only the lyrics of the file count.
@@ -161,12 +164,16 @@ class Engine:
         calibration = self._models.predictor.checkpoint.calibration
         return Pipeline(
             source=source,
-            sink=sink,
+            sink=self._masking(sink) if in_real_time else sink,
             measure_levels=None if levels_wanted is None else LevelMeter(wanted=levels_wanted).feed,
             spread=Spread(valence=calibration.valence_spread, arousal=calibration.arousal_spread),
             reopen=reopen,
             **self._parts(in_real_time=in_real_time, lyrics=lyrics, words_alone=words_alone),
         )
+
+    def _masking(self, sink: EventSink) -> EventSink:
+        everywhere = self.settings.lyrics.mask.everywhere
+        return sink if self._mask is None else MaskingSink(sink, self._mask, everywhere=everywhere)
 
     @property
     def smoothing(self) -> SmoothingSettings:

@@ -196,6 +196,10 @@ class Lyrics(Message, tag="lyrics", kw_only=True, frozen=True):
     settled_words: Annotated[
         Count, Meta(description="How many of the words, from the first, will not change any more.")
     ] = 0
+    masked: Annotated[
+        str | None,
+        Meta(description="The text with the words of the server's list masked, for an audience; null where none are."),
+    ] = None
 
 
 class Change(Message, tag="change", kw_only=True, frozen=True):
@@ -498,6 +502,7 @@ def _lyrics(line: LyricLine, stream: str, seq: int) -> Lyrics:
         language=line.language,
         words=tuple(WordPart(t0=_rounded(w.t0), t1=_rounded(w.t1), text=w.text) for w in line.words),
         settled_words=line.settled_words,
+        masked=line.masked,
     )
 
 

@@ -138,6 +138,7 @@ class LyricLine:
         language: ISO 639-1 code, or empty where unknown.
         words: Its words with their times; empty where only the line's times are known.
         settled_words: How many of ``words``, from the first, are final; all of them once committed.
+        masked: The text for an audience, where words of it are masked; None where none are.
     """
 
     segment: int
@@ -149,6 +150,7 @@ class LyricLine:
     language: str = ""
     words: tuple[LyricWord, ...] = ()
     settled_words: int = 0
+    masked: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

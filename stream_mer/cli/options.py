@@ -13,6 +13,7 @@ from stream_mer.config import (
     DEFAULT_LEASE_S,
     EngineSettings,
     LyricsSettings,
+    MaskSettings,
     NatsSettings,
     SmoothingSettings,
     WindowSettings,
@@ -77,6 +78,15 @@ engine_options = option_group(
         help="Seconds after which the language is looked for again within a song. 0 keeps the first one.",
     ),
     click.option(
+        "--mask-words",
+        type=NameOrPath(),
+        multiple=True,
+        metavar="LIST",
+        help="Mask words of lyrics in the overlay, on the page and in captions: default for the list that comes with "
+        "stream-mer, or a FILE with a word a line; off masks nothing.  [default: that list, in the overlay alone]",
+    ),
+    click.option("--mask-all", is_flag=True, help="Mask them in messages, JSON, outputs and recordings, too."),
+    click.option(
         "--asr-model",
         type=NameOrPath(),
         default="base",
@@ -134,6 +144,8 @@ def engine_settings(
     no_lyrics: bool,
     languages: Sequence[str],
     recheck: float,
+    mask_words: Sequence[str],
+    mask_all: bool,
     asr_model: str,
     asr_device: str,
     min_confidence: float,
@@ -169,8 +181,23 @@ def engine_settings(
             device=asr_device,
             languages=tuple(languages),
             recheck_s=recheck,
+            mask=mask_settings(mask_words, everywhere=mask_all),
         ),
     )
+
+
+def mask_settings(words: Sequence[str], *, everywhere: bool) -> MaskSettings:
+    """Return the settings that ``--mask-words`` and ``--mask-all`` give.
+
+    Raises:
+        SettingError: They contradict each other.
+    """
+    if "off" in words and (len(words) > 1 or everywhere):
+        raise SettingError("--mask-words off masks nothing: leave the other lists and --mask-all out, or off")
+    if "off" in words:
+        return MaskSettings(words=())
+    page = bool(words) or everywhere
+    return MaskSettings(words=tuple(words) or MaskSettings().words, page=page, everywhere=everywhere)
 
 
 DEFAULT_URL = "nats://127.0.0.1:4222"

@@ -13,7 +13,7 @@ import click
 from click.core import ParameterSource
 
 from stream_mer.cli.echo import echo
-from stream_mer.cli.options import engine_options, engine_settings, nats_identity_options
+from stream_mer.cli.options import engine_options, engine_settings, mask_settings, nats_identity_options
 from stream_mer.cli.serving_options import (
     SourceOrPath,
     open_outputs,
@@ -155,7 +155,7 @@ def _serve_sources(
         raise SettingError("--lyrics belongs to one song: give a single --source with it, or leave it out")
     if record_audio and record is None:
         raise SettingError("--record-audio goes with --record DIR: give the folder, too")
-    info = ServerInfo(window_s=wanted.window.context_s, hop_s=wanted.window.hop_s)
+    info = ServerInfo(window_s=wanted.window.context_s, hop_s=wanted.window.hop_s, masks_page=wanted.lyrics.mask.page)
     greet = functools.partial(hello, settings=settings, info=info)
     recorder = None if record is None else Recorder(record, hello=greet, audio=record_audio)
     plugins = [*plugins, *([] if recorder is None else [recorder])]
@@ -235,7 +235,10 @@ def _serve_from(
     spread = options.pop("spread")
     if outputs and not channels:
         raise SettingError("there is no channel yet to send anywhere; add one: stream-mer channels add NAME SOURCE")
-    info = ServerInfo() if found.window is None else ServerInfo(window_s=found.window[0], hop_s=found.window[1])
+    mask = mask_settings(options["mask_words"], everywhere=options["mask_all"])  # the workers do it
+    info = ServerInfo(masks_page=mask.page)
+    if found.window is not None:
+        info = replace(info, window_s=found.window[0], hop_s=found.window[1])
     if record is not None:
         plugins.append(Recorder(record, hello=functools.partial(hello, settings=settings, info=info), audio=False))
     hub = SharedHub(history_messages=settings.history_messages)

@@ -212,16 +212,22 @@ class LyricsWriter:
 
     Args:
         render: ``srt`` or ``lrc``.
+        shown: Returns a line as it is to be shown, with words masked for example.
     """
 
-    def __init__(self, render: Callable[[Sequence[LyricLine]], str]) -> None:
+    def __init__(
+        self,
+        render: Callable[[Sequence[LyricLine]], str],
+        shown: Callable[[LyricLine], LyricLine] = lambda line: line,
+    ) -> None:
         self._render = render
+        self._shown = shown
         self._lines: dict[int, LyricLine] = {}
 
     def publish(self, event: StreamEvent) -> None:
         """Take one event."""
         if isinstance(event, LyricLine) and event.committed:
-            self._lines[event.segment] = event
+            self._lines[event.segment] = self._shown(event)
 
     def text(self) -> str:
         """Return the content of the file."""

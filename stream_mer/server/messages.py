@@ -198,6 +198,9 @@ class Hello(Message, tag="hello", kw_only=True, frozen=True):
     hop_s: Annotated[float, Meta(ge=0.001, le=3600, description="Time between frames, seconds.")]
     limits: LimitsPart
     can_setup: Annotated[bool, Meta(description="Whether operators may send `setup`.")] = False
+    masks_page: Annotated[
+        bool, Meta(description="Whether the page shows `lyrics.masked`, as the overlay does in any case.")
+    ] = False
     remote_streams: Annotated[tuple[str, ...], Meta(description="Streams that take audio from clients.")] = ()
 
 

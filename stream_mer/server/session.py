@@ -177,12 +177,14 @@ class ServerInfo:
         window_s: Length of the audio that one frame is computed from, seconds.
         hop_s: Time between frames, seconds.
         can_setup: Whether operators can set it up while it runs.
+        masks_page: Whether the page masks words of lyrics.
         name: Name and version of the server.
     """
 
     window_s: float = WindowSettings().context_s
     hop_s: float = WindowSettings().hop_s
     can_setup: bool = False
+    masks_page: bool = False
     name: str = f"stream-mer/{__version__}"
 
 
@@ -203,6 +205,7 @@ def hello(
         hop_s=info.hop_s,
         limits=wire.LimitsPart(**{name: getattr(settings, name) for name in wire.LimitsPart.__struct_fields__}),
         can_setup=info.can_setup,
+        masks_page=info.masks_page,
         remote_streams=tuple(remote_streams),
     )
 

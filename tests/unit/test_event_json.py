@@ -103,6 +103,7 @@ def test_emotion_carries_every_field():
                 "language": "en",
                 "words": [{"t0": 36.9, "t1": 37.18, "text": "and"}],
                 "settled_words": 5,
+                "masked": None,
             },
         ),
         (CHANGE, {"type": "change", "t": 41.0, "from": "relaxed", "to": "happy", "dwell_s": 18.5}),

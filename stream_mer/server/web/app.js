@@ -8,8 +8,8 @@ import { Plane } from "./plane.js";
 import { Streams } from "./streams.js";
 import { Timeline, spanInWords } from "./timeline.js";
 import {
-  $, Bars, CATEGORY_NAMES, CLUSTER_NAMES, Lines, age, banner, isStale, light, now, say, showAges, showEmotion, showHealth,
-  showLevel, showLookBack, showNothing, showStatus, startDrawing, write,
+  $, Bars, CATEGORY_NAMES, CLUSTER_NAMES, Lines, age, banner, isStale, light, maskedLine, now, say, showAges, showEmotion,
+  showHealth, showLevel, showLookBack, showNothing, showStatus, startDrawing, write,
 } from "./view.js";
 
 const AGES_EVERY_S = 0.2;
@@ -46,6 +46,7 @@ let everLinked = false;
 let complaint = { text: "", until_s: 0 };
 let hasLevels = false;
 let canSetup = false;
+let masksLines = false;
 let panel = null; // of set-up, once it was opened
 let guideEnded = false;
 let announceFrom_s = 0;
@@ -57,13 +58,15 @@ function complain(text) {
 function onHello(hello) {
   hop_s = hello.hop_s;
   canSetup = hello.can_setup === true;
+  masksLines = hello.masks_page === true;
   showLookBack(hello.window_s);
   if (session !== null && session !== hello.session) streams.forget(); // `seq` and time start anew
   session = hello.session;
   hello.streams.forEach((name) => streams.of(name));
 }
 
-function onEvent(message, age_s) {
+function onEvent(event, age_s) {
+  const message = event.type === "lyrics" && masksLines ? maskedLine(event) : event;
   const past = streams.of(message.stream);
   past.add(message, now() - age_s);
   if (message.type === "emotion") {
@@ -100,6 +103,7 @@ function refresh() {
   plane.follow(past);
   timeline.follow(past);
   lines.clear();
+  write($("song"), "");
   for (const id of ["source", "lyrics", "text-age", "latency"]) light(id, "off", "–");
   if (!past?.emotion) showNothing(bars);
   operator.leave();

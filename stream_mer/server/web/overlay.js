@@ -20,7 +20,7 @@ import { Plane } from "./plane.js";
 import { StreamHistory } from "./streams.js";
 import { Timeline } from "./timeline.js";
 import {
-  $, Bars, CATEGORY_NAMES, CLUSTER_NAMES, HOLDS, Lines, isStale, now, showEmotion, startDrawing, write,
+  $, Bars, CATEGORY_NAMES, CLUSTER_NAMES, HOLDS, Lines, isStale, maskedLine, now, showEmotion, startDrawing, write,
 } from "./view.js";
 
 const PARTS = ["category", "values", "bars", "clusters", "plane", "timeline", "lyrics", "held"];
@@ -116,7 +116,8 @@ function onHello(hello) {
   } else report("stream", "");
 }
 
-function onEvent(message, age_s) {
+function onEvent(event, age_s) {
+  const message = event.type === "lyrics" ? maskedLine(event) : event;
   stream ??= message.stream;
   if (message.stream !== stream) return;
   past.add(message, now() - age_s);

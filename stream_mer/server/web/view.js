@@ -119,6 +119,24 @@ function settledLength(text, words, settled) {
   return end;
 }
 
+/** A `lyrics` message as an audience may see it: with the masked text, where words of it are masked. */
+export function maskedLine(message) {
+  if (!message.masked) return message;
+  let end = 0;
+  const words = (message.words ?? []).map((word) => {
+    const at = message.text.indexOf(word.text, end);
+    if (at < 0) return { ...word, text: "*".repeat(word.text.length) };
+    end = at + word.text.length;
+    return { ...word, text: message.masked.slice(at, end) };
+  });
+  return { ...message, text: message.masked, words };
+}
+
+/** Title and artist of a `status` in one line; empty where nothing is known. */
+export function songOf({ title, artist }) {
+  return [artist, title].filter(Boolean).join(" – ");
+}
+
 /** The last sung lines, the newest largest; words that may still change are marked. */
 export class Lines {
   /**
@@ -187,7 +205,8 @@ export function showStatus(status) {
   light("source", clips ? "warn" : (LEVELS.source[status.source] ?? "off"), clips ? "too loud" : status.source);
   $("level").toggleAttribute("data-clips", Boolean(clips));
   const lost_s = (status.lost_samples ?? 0) / 16000;
-  const notes = [status.device];
+  const song = songOf(status);
+  const notes = [status.device, ...(song ? [song] : [])];
   if (clips) notes.push("it clips: turn it down until loud passages peak between -6 and -1 dBFS");
   if (lost_s > 0) notes.push(`${lost_s.toFixed(1)} s lost so far`);
   $("source").title = notes.join(", ");
@@ -195,6 +214,7 @@ export function showStatus(status) {
   light("lyrics", LEVELS.lyrics[status.lyrics] ?? "off", lags ? `lagging ${age(status.lag_s)}` : status.lyrics);
   document.documentElement.dataset.lyrics = status.lyrics;
   write($("wordless"), status.lyrics === "off" ? "Lyrics are off" : "No words yet");
+  write($("song"), song);
 }
 
 /** Show how much audio before it a frame reads: no latency is the whole delay. @param {number} window_s */

@@ -5,7 +5,10 @@ from dataclasses import replace
 import pytest
 from helpers import until
 
+from stream_mer.config import ServeSettings
 from stream_mer.server.hub import Hub
+from stream_mer.server.server import Server
+from stream_mer.server.session import ServerInfo
 from tools.examples import FRAME, LEVELS, LINE, STATUS
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
@@ -274,3 +277,26 @@ async def test_a_hidden_page_does_nothing_and_catches_up(look, hub, frame):
     await screen.text_is("#lines", "sung unseen")
     await screen.point_is_at(-0.5, -0.5)
     assert screen.complaints == []
+
+
+async def test_words_are_masked_in_the_overlay_and_on_a_page_that_is_to_and_the_title_shows(look, hub):
+    said = replace(LINE, text="oh shit, no", words=(), masked="oh s***, no")
+    async with (
+        Server(hub, ServeSettings(port=0, close_timeout_s=0.5), ServerInfo(masks_page=True)) as masking,
+        Server(hub, ServeSettings(port=0, close_timeout_s=0.5)) as plain,
+    ):
+        for server, path, text in (
+            (masking, "", "oh s***, no"),
+            (masking, "overlay?show=lyrics", "oh s***, no"),
+            (plain, "", "oh shit, no"),
+            (plain, "overlay?show=lyrics", "oh s***, no"),
+        ):
+            screen = await look(path, at=server)
+            hub.sink("main").publish(FRAME)
+            hub.sink("main").publish(said)
+            await screen.text_is("#lines", text)
+            if not path:
+                hub.sink("main").publish(STATUS)
+                await screen.text_is("#song", "Björk – Jóga")
+            assert screen.complaints == []
+            await screen.page.close()

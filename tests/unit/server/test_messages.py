@@ -24,7 +24,7 @@ from tools.examples import examples
 
 CONTRACT = {
     "hello": "protocol server auth_required session streams categories clusters va_range window_s hop_s limits "
-    "can_setup remote_streams",
+    "can_setup masks_page remote_streams",
     "identify": "token client subscribe resume",
     "ready": "client_id role granted snapshot resumed",
     "subscribe": "id streams events max_hz",
@@ -36,7 +36,7 @@ CONTRACT = {
     "levels": "stream seq t rms_db peak_db onset",
     "emotion": "stream seq index t0 t1 valence arousal raw interval category clusters confidence modalities text_age_s "
     "degraded audio_state held hold hold_left_s latency_ms dropped",
-    "lyrics": "stream seq segment revision t0 t1 text committed language words settled_words",
+    "lyrics": "stream seq segment revision t0 t1 text committed language words settled_words masked",
     "change": "stream seq t from to dwell_s",
     "status": "stream seq source device lyrics lag_s lost_samples clipping peak_db rms_db title artist",
     "audio.start": "stream format rate_hz channels",
