@@ -3,6 +3,7 @@
 import { Auth } from "./auth.js";
 import { Keys } from "./keys.js";
 import { connect } from "./mer.js";
+import { Microphone } from "./microphone.js";
 import { Operator } from "./operator.js";
 import { Plane } from "./plane.js";
 import { Streams } from "./streams.js";
@@ -39,6 +40,8 @@ const auth = new Auth({ offer: (token) => mer.offer(token) });
 const mer = connect(undefined, { token: auth.token, name: "page", history: true });
 const operator = new Operator({ mer, streams, plane, keys, refused: complain });
 
+const microphone = new Microphone({ mer });
+
 let session = null;
 let hop_s = 0.5;
 let link = { up: false, why: "", final: false, since_s: now() };
@@ -47,6 +50,7 @@ let complaint = { text: "", until_s: 0 };
 let hasLevels = false;
 let canSetup = false;
 let masksLines = false;
+let remoteStreams = [];
 let panel = null; // of set-up, once it was opened
 let guideEnded = false;
 let announceFrom_s = 0;
@@ -59,6 +63,7 @@ function onHello(hello) {
   hop_s = hello.hop_s;
   canSetup = hello.can_setup === true;
   masksLines = hello.masks_page === true;
+  remoteStreams = hello.remote_streams ?? [];
   showLookBack(hello.window_s);
   if (session !== null && session !== hello.session) streams.forget(); // `seq` and time start anew
   session = hello.session;
@@ -267,6 +272,7 @@ mer.on("ready", ({ role }) => {
   announceFrom_s = now() + CATCH_UP_S;
   const isOperator = role === "operator" && parameters.get("tools") !== "off";
   operator.allow(isOperator);
+  microphone.offer(remoteStreams, isOperator);
   $("setup-open").hidden = !canSetup;
   if (isOperator && canSetup) offerGuide();
   auth.onAccepted(role);

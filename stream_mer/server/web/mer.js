@@ -12,6 +12,7 @@ const FIRST_DELAY_MS = 500;
 const MAX_DELAY_MS = 8000;
 const PING_INTERVAL_MS = 5000;
 const PONG_TIMEOUT_MS = 7000;
+const MOST_BUFFERED_BYTES = 200_000; // two seconds of 48 kHz
 const TOKEN_REQUIRED = new Set([4401, 4408]);
 const PERMANENT = new Set([4400, 4403, 4404]);
 const ONCE = new Set(["control", "setup"]); // requests that are not repeated on another connection
@@ -32,6 +33,10 @@ const ONCE = new Set(["control", "setup"]); // requests that are not repeated on
  * @property {(action: string, more?: object) => Promise<Result & {setup?: object}>} setup Read or change the set-up of
  *   the server, as an operator: `setup("apply", {stream: "main", changes: {hop_s: 0.25}})`. Changes of it come as
  *   "setup.update" after `setup("get")`, which is to be asked again after each "ready". Not ok without a connection.
+ * @property {(what: {stream: string, format: "s16le" | "f32le", rate_hz: number, channels?: number} | ArrayBuffer |
+ *   ArrayBufferView | null) => boolean} audio Send audio to a stream of `hello.remote_streams`, as an operator: first what
+ *   it is, then blocks of 20 to 100 ms in real time, null at the end. False where it was not sent: without a connection,
+ *   or over one that is too slow. Begin anew after each "ready"; a refusal comes as "error".
  * @property {(token: string) => void} offer Connect with this token from now on.
  * @property {() => void} close Close the connection for good.
  */
@@ -84,7 +89,7 @@ export function connect(
 
   function open() {
     const socket = new Socket(address, "mer.v1.json");
-    const current = { send: (message) => socket.send(JSON.stringify(message)), ready: false, leave };
+    const current = { socket, send: (message) => socket.send(JSON.stringify(message)), ready: false, leave };
     let why = "";
     let retryMs = 0;
     let hello = null;
@@ -243,6 +248,15 @@ export function connect(
     for (const [id, { request }] of [...asked]) if (concerns(request)) onResult({ type: "result", id, ok: false, error });
   }
 
+  function audio(what) {
+    if (!link?.ready || link.socket.readyState !== 1) return false;
+    if (what === null) link.send({ type: "audio.end" });
+    else if (!(what instanceof ArrayBuffer || ArrayBuffer.isView(what))) link.send({ type: "audio.start", ...what });
+    else if (link.socket.bufferedAmount > MOST_BUFFERED_BYTES) return false;
+    else link.socket.send(what);
+    return true;
+  }
+
   function stop() {
     clearTimeout(again);
     link?.leave();
@@ -259,6 +273,7 @@ export function connect(
     unsubscribe: ({ streams = [], events = [] } = {}) => ask({ type: "unsubscribe", streams, events }),
     control: (action, more = {}) => ask({ type: "control", action, ...more }),
     setup: (action, more = {}) => ask({ type: "setup", action, ...more }),
+    audio,
     offer(offered) {
       stop();
       closed = false;
