@@ -73,7 +73,10 @@ def list_inputs(devices: Callable[[], Sequence[InputDevice]] = list_devices) -> 
     except DeviceError as error:
         found, why = (), str(error)
     has_server = any(device.server_name for device in found)
-    shown = [device for device in found if not (has_server and device.name in _ALIASES)]
+    first: dict[str, InputDevice] = {}
+    for device in found:  # Windows lists a device once for each sound interface; its name opens the first one
+        first.setdefault(device.name, device)
+    shown = [device for device in first.values() if not (has_server and device.name in _ALIASES)]
     shown.sort(key=lambda device: (not device.is_default, not device.server_name))
     has_default = False
     inputs = []

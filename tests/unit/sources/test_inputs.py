@@ -56,6 +56,12 @@ def test_sources_of_the_sound_server_stand_for_its_aliases() -> None:
     assert why == ""
 
 
+def test_a_device_under_several_sound_interfaces_is_listed_once() -> None:
+    found = [device("Mic", host_api="MME"), device("Line"), device("Mic", host_api="WASAPI", channels=8)]
+    inputs, _ = list_inputs(lambda: found)
+    assert [(one.source, one.channels) for one in inputs[:2]] == [("mic:Mic", 2), ("mic:Line", 2)]
+
+
 def test_without_a_sound_server_the_default_device_is_first_and_there_is_no_monitor() -> None:
     inputs, _ = list_inputs(lambda: [device("Line"), device("Mic", is_default=True)])
     assert [one.source for one in inputs] == ["mic:Mic", "mic:Line", "demo", "remote"]
