@@ -244,6 +244,21 @@ async def test_the_source_changes_and_the_stream_goes_on(show, tmp_path) -> None
         assert after["t1"] > before["t1"]
 
 
+async def test_a_stream_goes_on_with_another_source_after_the_end_of_a_file(show, tmp_path) -> None:
+    short = str(write_tone(tmp_path / "short.wav", 1.0))
+    async with operator(show) as client, operator(show) as audience:
+        await state_of(client, action="apply", stream="hall", changes={"source": short})
+        await audience.until("status", device="short.wav", source="ended")
+        await asyncio.sleep(0.5)
+        last = [one for one in await audience.all_so_far() if one["type"] == "emotion"]
+        await state_of(client, action="apply", stream="hall", changes={"source": show.files["hall"]})
+        await audience.until("status", device="hall.wav", source="live")
+        frames = [await audience.until("emotion") for _ in range(3)]
+        indices = [frame["index"] for frame in [*last, *frames]]
+        assert indices == sorted(set(indices))
+        assert frames[0]["t1"] > 1.4, "the time without audio has passed, too"
+
+
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
