@@ -231,7 +231,7 @@ async function offerGuide() {
   } catch {
     // without storage, it comes back after a reload
   }
-  if (guideEnded) return;
+  if (guideEnded || parameters.get("view") === "stage") return;
   const { ok, setup } = await mer.setup("get");
   if (ok && setup.state.first_start) openSetup({ guide: true });
 }

@@ -94,7 +94,8 @@ export class Hear {
     const rows = [...this.rows.values()].map(({ root }) => root);
     if (inputs === null) rows.push(...[1, 2, 3].map(() => h("div", { className: "input waiting" })));
     this.list.replaceChildren(...rows, this.typedRow.root);
-    this.source.help = note ?? "";
+    const hasSound = this.inputs.some(({ kind }) => kind === "mic" || kind === "monitor");
+    this.source.help = note ?? (hasSound || inputs === null ? "" : "The server's computer has no sound input that can be used.");
     if (inputs !== null && !this.source.note.textContent) this.source.clear();
     if (chosen !== null) this.#choose(chosen);
     this.#mark();
