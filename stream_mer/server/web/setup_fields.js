@@ -53,6 +53,7 @@ export class Field {
   fail(text) {
     this.#say("bad", text);
     this.note.scrollTop = 0;
+    this.note.scrollIntoView({ block: "nearest" });
   }
 
   busy(text) {
@@ -115,6 +116,11 @@ export class NumberField extends Field {
   /** Show a value, unless another one is being typed. */
   show(value) {
     if (!this.edited) this.control.value = value === null ? "" : String(Number(value.toFixed(4)));
+  }
+
+  /** The value was taken; what was typed since then stays. */
+  settle(value) {
+    if (this.control.valueAsNumber === value) this.edited = false;
   }
 
   /** Forget what was typed. */

@@ -38,8 +38,6 @@ export class Hear {
     this.list.addEventListener("dblclick", ({ target }) => target.closest(".input") && this.#listen());
     this.again = h("button", { type: "button", onclick: () => this.listInputs() }, "Look again");
     this.source = new Field({ label: "Input", control: this.list, group: true });
-    this.source.root.firstChild.after(this.again);
-    this.source.root.classList.add("with-button");
     this.typed = h("input", { type: "text", autocomplete: "off", spellcheck: false, placeholder: "/music/set.flac, http://radio.example/live" });
     this.typed.setAttribute("aria-label", "File on the server's computer, or address");
     this.typed.addEventListener("focus", () => this.#choose(TYPED));
@@ -50,7 +48,7 @@ export class Hear {
     this.#makeOptions();
     this.go = h("button", { type: "button", className: "main", onclick: () => this.#listen() }, "Listen to it");
     const options = h("div", { className: "pair" }, this.channels.root, this.gain.root, this.track.root, this.loop.root);
-    this.root = h("section", {}, h("p", { className: "lead" }, "Choose what the music comes from. Play some, and watch the levels: loud passages belong into the marked part."), this.source.root, options, h("div", { className: "actions" }, this.go));
+    this.root = h("section", {}, h("p", { className: "lead" }, "Choose what the music comes from. Play some, and watch the levels: loud passages belong into the marked part."), this.source.root, options, h("div", { className: "actions" }, this.again, this.go));
     this.showInputs(null);
   }
 
@@ -243,7 +241,7 @@ export class See {
     this.lyrics = new ChoiceField({
       label: "Sung lyrics",
       help: "It takes most of the computing.",
-      choices: { recognise: "Recognise", known: "From the file", off: "Off" },
+      choices: { recognise: "Recognise", known: "File", off: "Off" },
       onChange: (lyrics) => this.#apply(this.lyrics, { lyrics }),
     });
     this.#makeLanguages();
@@ -278,7 +276,10 @@ export class See {
   }
 
   show(state, stream) {
-    if (stream.name !== this.stream?.name) for (const field of Object.values(this.numbers)) field.reset();
+    if (stream.name !== this.stream?.name) {
+      for (const field of Object.values(this.numbers)) field.reset();
+      write(this.live, "No frame yet");
+    }
     this.stream = stream;
     this.lyrics.show(stream.lyrics, stream.lyrics === "known" ? undefined : ["recognise", "off"]);
     this.lyrics.inputs[1].parentElement.hidden = stream.lyrics !== "known";
@@ -315,7 +316,7 @@ export class See {
   async #number(name, value) {
     const field = this.numbers[name];
     if (value === this.stream[name]) field.reset();
-    else if (await this.#apply(field, { [name]: value })) field.edited = false;
+    else if (await this.#apply(field, { [name]: value })) field.settle(value);
   }
 
   async #apply(field, changes) {
@@ -368,10 +369,13 @@ export class Send {
     this.root = h("section", {}, lead, this.none, this.list, h("h3", {}, "Add an output"), form, h("div", { className: "actions" }, this.go));
   }
 
-  show(state) {
+  show(state, stream) {
+    const isOther = stream.name !== this.stream?.name;
     this.state = state;
+    this.stream = stream;
     fillSelect(this.kind, state.output_kinds.map(({ kind, title }) => [kind, title]));
     fillSelect(this.follow, state.streams.map(({ name }) => [name, name]));
+    if (isOther) this.follow.value = stream.name;
     this.fields.stream.root.hidden = state.streams.length < 2;
     this.go.disabled = state.output_kinds.length === 0;
     this.#explain();
