@@ -80,6 +80,14 @@ class ServeError(StreamMerError):
     """The server cannot start or be reached, or a side broke the protocol."""
 
 
+class UnreachableError(ServeError):
+    """Nothing answers at the server's address; another attempt may succeed."""
+
+
+class TokenError(ServeError):
+    """The server requires a token, or another one than was given."""
+
+
 class ClusterError(StreamMerError):
     """NATS cannot be reached, refuses, or holds unreadable records."""
 

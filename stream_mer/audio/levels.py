@@ -14,6 +14,9 @@ FULL_SCALE = 0.999
 OVERLOAD_RUN = 3
 """This many samples at full scale in a row are clipped; a single one is a peak that just fits."""
 
+AIM_DBFS = (-6.0, -1.0)
+"""Where loud passages should peak. Too loud, in the meter and on the page, is what clips (``OverloadCounter``)."""
+
 FLOOR_DBFS = -120.0
 """The level of digital silence."""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from stream_mer.cli.echo import echo
+from stream_mer.errors import TokenError
 from stream_mer.server.client import DEFAULT_URL, client_tls_context
 from stream_mer.server.messages import asyncapi, json_schema
 from stream_mer.server.terminal import listen
@@ -26,15 +27,21 @@ from stream_mer.server.terminal import listen
     help="CA certificates (PEM) for a wss server.  [default: those of this machine]",
 )
 @click.option("--json", "json_lines", is_flag=True, help="Print every message as a line of JSON.")
+@click.option("--wait/--no-wait", default=True, show_default=True, help="Wait for a server that does not run yet.")
 def listen_command(
-    *, url: str, stream: str | None, token: str | None, authorities: Path | None, json_lines: bool
+    *, url: str, stream: str | None, token: str | None, authorities: Path | None, json_lines: bool, wait: bool
 ) -> None:
     """Follow a server in the terminal: live values, category and lyrics.
 
-    It reconnects by itself. If the output is not a terminal, it prints one plain line a second.
+    It waits for the server, and reconnects by itself. If the output is not a terminal, it prints one plain line a
+    second.
     """
     tls = None if authorities is None else client_tls_context(authorities)
-    asyncio.run(listen(url, stream=stream, token=token, json_lines=json_lines, tls=tls))
+    try:
+        asyncio.run(listen(url, stream=stream, token=token, json_lines=json_lines, wait=wait, tls=tls))
+    except TokenError:
+        why = "this server requires a token" if token is None else "wrong token"
+        raise TokenError(f"{why}, use --token with that of the server") from None
 
 
 @click.command("protocol")

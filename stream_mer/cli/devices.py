@@ -10,6 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from stream_mer.audio.levels import AIM_DBFS
 from stream_mer.cli.echo import echo
 from stream_mer.errors import SettingError
 from stream_mer.sources.devices import InputDevice, parse_channels
@@ -19,11 +20,10 @@ from stream_mer.utils.escaping_console import EscapingConsole
 
 _LOWEST_DBFS = -60.0
 _BAR_CELLS = 40
-_LOUD_DBFS = -6.0
 _QUIET_DBFS = -45.0
 """Music below this level is close to the hum of an open input."""
 
-_LOW_DBFS, _AIM_DBFS = -10.0, -3.0
+_LOW_DBFS, _GAIN_TO_DBFS = -10.0, -3.0
 """The model is trained on music at the level of records: 12 dB lower, one clip in eight changes its category."""
 
 
@@ -52,27 +52,27 @@ def show_meter(readings: Iterable[Reading], *, name: str, console: Console) -> N
 def verdict(measured: ChannelLevel) -> str:
     """Return advice on this level."""
     if measured.clipped_samples:
-        return "clips: turn the input down"
+        return "too loud, it clips: turn the input down"
     if measured.level.peak_dbfs <= _LOWEST_DBFS:
         return "silent: no signal"
     if measured.level.peak_dbfs < _QUIET_DBFS:
         return "very quiet: turn the input up"
     if measured.level.peak_dbfs < _LOW_DBFS:
-        more_db = _AIM_DBFS - measured.level.peak_dbfs
+        more_db = _GAIN_TO_DBFS - measured.level.peak_dbfs
         return f"low: if this was a loud passage, turn the input up or add --gain {more_db:.0f}"
     return "good"
 
 
 def _bar(measured: ChannelLevel) -> Text:
     cells, peak = _cells(measured.level.rms_dbfs), _cells(measured.level.peak_dbfs)
-    loud = _cells(_LOUD_DBFS)
+    loud = _cells(AIM_DBFS[1])
     text = Text(f"{measured.channel:>3} ")
     for cell in range(_BAR_CELLS):
         filled = "█" if cell < cells else "│" if cell == peak - 1 else "·"
         text.append(filled, style="red" if measured.clipped_samples else "yellow" if cell >= loud else "green")
     text.append(f"  {_numbers(measured)}")
     if measured.clipped_samples:
-        text.append("  CLIP", style="bold red")
+        text.append("  TOO LOUD", style="bold red")
     return text
 
 

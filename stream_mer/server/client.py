@@ -28,7 +28,7 @@ from websockets.asyncio.client import connect as websocket_connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidStatus, InvalidURI
 from websockets.typing import Subprotocol
 
-from stream_mer.errors import ServeError, SettingError
+from stream_mer.errors import ServeError, SettingError, TokenError, UnreachableError
 from stream_mer.event_json import encode, kind_of
 from stream_mer.server import messages as wire
 from stream_mer.server.messages import decode_server
@@ -66,6 +66,8 @@ _PERMANENT = frozenset(
     }
 )
 """Close codes that another attempt would only repeat."""
+
+_OF_TOKENS = frozenset({wire.CloseCode.BAD_TOKEN, wire.CloseCode.IDENTIFY_TIMEOUT})
 
 _SCHEMES = {"": "ws", "ws": "ws", "http": "ws", "wss": "wss", "https": "wss"}
 
@@ -250,7 +252,8 @@ class Client:
         try:
             await self._join()
         except _LostError as lost:
-            raise ServeError(str(lost)) from None
+            kind = UnreachableError if isinstance(lost, _NoAnswerError) else ServeError
+            raise kind(str(lost)) from None
         self._entered = True
         return self
 
@@ -422,7 +425,7 @@ class Client:
             ) from None
         except (OSError, TimeoutError, InvalidHandshake, EOFError) as exc:
             why = str(exc) or type(exc).__name__
-            raise _LostError(
+            raise _NoAnswerError(
                 f"nothing answers at {self._shown_url} ({why}); is stream-mer serve running there?"
             ) from None
 
@@ -482,7 +485,8 @@ class Client:
         if code in {1000, wire.CloseCode.GOING_AWAY, wire.CloseCode.RESTART}:
             return
         if code in _PERMANENT:
-            raise ServeError(f"{self._shown_url} closed the connection: {self._why(closed)}")
+            refused = TokenError if code in _OF_TOKENS else ServeError
+            raise refused(f"{self._shown_url} closed the connection: {self._why(closed)}")
         raise _LostError(f"the connection to {self._shown_url} was lost: {self._why(closed)}")
 
     def _why(self, closed: ConnectionClosed) -> str:
@@ -492,3 +496,7 @@ class Client:
 
 class _LostError(ServeError):
     """Another attempt may help."""
+
+
+class _NoAnswerError(_LostError):
+    """Nothing answers at the address."""

@@ -289,7 +289,7 @@ class Session:
         )
         self._subscriptions = SubscriptionSet()
         self._has_subscribed = False  # until then it may have the default
-        self._checks_token = False
+        self._checks_token = self._gave_token = False
         self._is_blocked = asyncio.Event()
         self._is_flushed = asyncio.Event()
         self._alarm: asyncio.TimerHandle | None = None
@@ -460,7 +460,7 @@ class Session:
 
     async def _identify(self, message: wire.Identify) -> None:
         if message.token is not None:
-            self._checks_token = True
+            self._checks_token = self._gave_token = True
             self._role = await self._role_of(message.token)
             self._checks_token = False
         # An answer to something else may have been flushed in the meantime.
@@ -598,7 +598,8 @@ class Session:
     def _require_role(self) -> wire.Role:
         """Return the client's role; raises CloseConnection where it has none."""
         if self._role is None:
-            why = "the token is missing or wrong; send the server's token in identify"
+            wrong = "wrong token; ask those who run the server for the right one"
+            why = wrong if self._gave_token else "this server requires a token; send it in identify"
             raise CloseConnection(wire.CloseCode.BAD_TOKEN, why)
         return self._role
 

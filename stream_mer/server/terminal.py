@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 import sys
 import time
@@ -15,6 +16,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from stream_mer.errors import UnreachableError
 from stream_mer.event_json import encode
 from stream_mer.server import messages as wire
 from stream_mer.server.client import Client, connect
@@ -36,6 +38,9 @@ MAX_TEXT = 500
 
 MAX_STREAMS = 1024
 """Number of names of streams that are kept."""
+
+RETRY_S = 1.0
+"""Time between two attempts to reach a server that does not run yet."""
 
 STALE_AFTER_S = 3.0
 """Without a frame for this long, the values are shown as stale."""
@@ -297,6 +302,7 @@ async def listen(
     stream: str | None = None,
     token: str | None = None,
     reconnect: bool = True,
+    wait: bool = False,
     tls: ssl.SSLContext | None = None,
 ) -> None:
     """Show a server's stream until interrupted: drawn live on a terminal, else one line per second.
@@ -308,6 +314,7 @@ async def listen(
         stream: The stream to show; None for the first, and for all with ``json_lines``.
         token: The server's token, if it has one.
         reconnect: Reconnect when the connection is lost, instead of ending.
+        wait: If nothing answers at first, say so on stderr and try again until something does.
         tls: How to check the certificate of a ``wss`` address; None for the authorities that this machine trusts.
 
     Raises:
@@ -319,7 +326,8 @@ async def listen(
     joined = connect(
         url, token=token, subscribe=subscribe, name="stream-mer listen", kind="terminal", reconnect=reconnect, tls=tls
     )
-    async with joined as client:
+    async with contextlib.AsyncExitStack() as stack:
+        client = await _enter(stack, joined, wait=wait)
         if json_lines:
             async for message in client:
                 # In JSON the escaped characters stand for the same ones.
@@ -329,6 +337,20 @@ async def listen(
             await _draw(client, console, View(stream=stream))
         else:
             await _print(client, console, View(stream=stream))
+
+
+async def _enter(stack: contextlib.AsyncExitStack, client: Client, *, wait: bool) -> Client:
+    told = False
+    while True:
+        try:
+            return await stack.enter_async_context(client)
+        except UnreachableError as error:
+            if not wait:
+                raise
+            if not told:
+                EscapingConsole(stderr=True).print(Text(f"{error} Waiting for it; stop with Ctrl-C."), soft_wrap=True)
+            told = True
+            await asyncio.sleep(RETRY_S)
 
 
 class _PipeConsole(EscapingConsole):

@@ -10,7 +10,7 @@ from helpers import PATIENCE_S, free_port
 from helpers import until as wait_until
 
 from stream_mer import connect, messages
-from stream_mer.errors import ServeError
+from stream_mer.errors import ServeError, TokenError
 from stream_mer.server import client as client_module
 from stream_mer.server.hub import Hub
 from tools.examples import FRAME, LEVELS, LINE, STATUS
@@ -196,7 +196,7 @@ async def test_the_client_does_not_come_back_where_it_is_not_wanted(hub, serving
         serving(hub, token="open sesame, open") as server,  # noqa: S106
         connect(server.stream_url, token="no") as client,  # noqa: S106
     ):
-        with pytest.raises(ServeError, match="token is missing or wrong"):
+        with pytest.raises(TokenError, match="wrong token"):
             async for _ in client:
                 pass
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from helpers import free_port
 
 import stream_mer.server
 from stream_mer.server.hub import Hub
@@ -80,16 +81,33 @@ async def test_the_document_lists_what_the_overlay_reads():
             assert f"`{value}`" in TEXT
 
 
+def saved(folder: Path, name: str, port: int) -> str:
+    """Save a page of the document for this port, and return its address."""
+    text = (DOCS / "recipes" / name).read_text()
+    (folder / name).write_text(text.replace("127.0.0.1:8765", f"127.0.0.1:{port}"))
+    return (folder / name).as_uri()
+
+
+async def test_an_overlay_that_is_opened_before_the_server_comes_to_life_with_it(browser, hub, serving, tmp_path):
+    port = free_port()
+    page = await browser.new_page()
+    await page.goto(saved(tmp_path, "obs_overlay.html", port))
+    await page.wait_for_timeout(1500)  # the first attempt has failed
+    async with serving(hub, port=port):
+        await page.wait_for_selector('html[data-state="live"]', timeout=PATIENCE_MS)
+        assert page.url.startswith(f"http://127.0.0.1:{port}/overlay")
+
+
 async def test_scenes_follow_the_music(browser, hub, serving, tmp_path):
     hub.sink("main").publish(CHANGE)
-    async with serving(hub, allowed_origins=("null",)) as server:
-        recipe = (DOCS / "recipes" / "obs_scenes.html").read_text()
-        (tmp_path / "scenes.html").write_text(recipe.replace("127.0.0.1:8765", f"127.0.0.1:{server.port}"))
-        page = await browser.new_page()
-        await page.add_init_script(
-            "window.switched = []; window.obsstudio = { setCurrentScene: (n) => switched.push(n) };"
-        )
-        await page.goto((tmp_path / "scenes.html").as_uri())
+    port = free_port()
+    page = await browser.new_page()
+    await page.add_init_script("window.switched = []; window.obsstudio = { setCurrentScene: (n) => switched.push(n) };")
+    await page.goto(saved(tmp_path, "obs_scenes.html", port))
+    await page.wait_for_function(
+        "document.getElementById('trouble').textContent === 'no cues: the server does not run yet'", timeout=PATIENCE_MS
+    )
+    async with serving(hub, port=port, allowed_origins=("null",)) as server:
         async with asyncio.timeout(PATIENCE_MS / 1000):
             while hub.statistics().clients == 0:  # noqa: ASYNC110 - counted from the moment that it is to get something
                 await asyncio.sleep(0.01)

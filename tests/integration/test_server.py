@@ -16,7 +16,7 @@ from dataclasses import replace
 import pytest
 import trustme
 import websockets.asyncio.client
-from helpers import PATIENCE_S, until
+from helpers import PATIENCE_S, free_port, until
 from rich.console import Console
 from talking import Talk, talking
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -576,6 +576,37 @@ async def test_listen_into_a_pipe_that_is_closed_is_no_failure(hub, serving, how
                 sink.publish(FRAME)
                 await asyncio.sleep(0.05)
         assert (process.returncode, await process.stderr.read()) == (0, b"")
+
+
+async def test_listen_waits_for_a_server_that_does_not_run_yet(hub, serving, capsys):
+    port = free_port()
+    console = Console(file=io.StringIO(), width=100)
+    listening = asyncio.create_task(listen(f"127.0.0.1:{port}", console=console, reconnect=False, wait=True))
+    said = ""
+
+    def waits() -> bool:
+        nonlocal said
+        said += capsys.readouterr().err
+        return "Waiting for it" in said
+
+    await until(waits)
+    async with serving(hub, port=port) as server:
+        await until(lambda: hub.statistics().clients == 1)
+        await server.stop()
+        async with asyncio.timeout(PATIENCE_S):
+            await listening
+    assert said.count("Waiting") == 1
+
+
+@pytest.mark.parametrize(("given", "says"), [(["--token", "a guess"], "wrong token, use --token"), ([], "requires")])
+async def test_listen_says_what_is_wrong_with_the_token(hub, serving, given, says):
+    async with serving(hub, token="open sesame, open") as server:  # noqa: S106
+        command = [sys.executable, "-m", "stream_mer", "listen", server.stream_url, *given]
+        process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
+        _, complaint = await process.communicate()
+    assert process.returncode == 1
+    assert says in complaint.decode()
+    assert "identify" not in complaint.decode()
 
 
 async def test_listen_writes_json_lines(hub, serving, capfdbinary):

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from helpers import PATIENCE_S
+from helpers import PATIENCE_S, free_port
 
 from tools.examples import FRAME, LEVELS
 
@@ -32,18 +32,20 @@ def address(libraries, served_folder):
 
 @pytest.fixture
 def sketch(browser, libraries, address, serving, hub):
-    """Opens a sketch of the document that listens to the hub of the test, and fails where it complains."""
+    """Opens a sketch of the document before there is a server for it, and fails where it complains."""
 
     @contextlib.asynccontextmanager
     async def opened(name):
-        async with serving(hub) as server:
-            text = (RECIPES / name).read_text()
-            assert "127.0.0.1:8765" in text
-            (libraries / name).write_text(text.replace("127.0.0.1:8765", f"127.0.0.1:{server.port}"))
-            page = await browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
-            complaints = []
-            page.on("pageerror", lambda error: complaints.append(str(error)))
-            await page.goto(f"{address}/{name}")
+        port = free_port()
+        text = (RECIPES / name).read_text()
+        assert "127.0.0.1:8765" in text
+        (libraries / name).write_text(text.replace("127.0.0.1:8765", f"127.0.0.1:{port}"))
+        page = await browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
+        complaints = []
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        await page.goto(f"{address}/{name}")
+        await page.wait_for_selector("canvas", timeout=1000 * PATIENCE_S)
+        async with serving(hub, port=port):
             yield page
             assert complaints == []
 

@@ -31,7 +31,7 @@ export class Auth {
   ask(why) {
     storeToken(null);
     $("help").close();
-    write($("auth-why"), why);
+    write($("auth-why"), why && `${why[0].toUpperCase()}${why.slice(1)}.`);
     $("auth-cancel").hidden = this.accepted === undefined;
     $("auth").hidden = false;
     $("token").focus();

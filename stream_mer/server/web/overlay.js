@@ -11,7 +11,8 @@
 //   text     colour of all text, as fff or ffffff (white, the category in its own)
 //   back     colour behind each part, as 000000 or 00000080 (none)
 //
-// Errors in the address are shown in a strip at the bottom, with the possible values. A stream that has ended, or that has
+// While the model is not sure, the last category stays for a moment, and then fades out: nobody in the audience has to read
+// "unknown". Errors in the address are shown in a strip at the bottom, with the possible values. A stream that has ended, or that has
 // sent nothing for a few hops, is not shown, and neither is a blackout. That an operator overrides the values is for the
 // desk and not for the audience, so `held` is shown only on request.
 
@@ -20,7 +21,8 @@ import { Plane } from "./plane.js";
 import { StreamHistory } from "./streams.js";
 import { Timeline } from "./timeline.js";
 import {
-  $, Bars, CATEGORY_NAMES, CLUSTER_NAMES, HOLDS, Lines, isStale, maskedLine, now, showEmotion, startDrawing, write,
+  $, Bars, CATEGORY_NAMES, CLUSTER_NAMES, HOLDS, Lines, isStale, maskedLine, now, showEmotion, showValues,
+  startDrawing, write,
 } from "./view.js";
 
 const PARTS = ["category", "values", "bars", "clusters", "plane", "timeline", "lyrics", "held"];
@@ -28,6 +30,7 @@ const SHOWN = "category,lyrics";
 const PLACES = ["top-left", "top-middle", "top-right", "middle", "bottom-left", "bottom-middle", "bottom-right"];
 const KNOWN = ["show", "at", "zoom", "stream", "lines", "minutes", "text", "back"];
 const LINE_STAYS_S = 8;
+const CATEGORY_STAYS_S = 8;
 
 const asked = new URLSearchParams(location.search);
 const root = document.documentElement;
@@ -92,6 +95,7 @@ let stream = asked.get("stream");
 let session = null;
 let hop_s = 0.5;
 let sungAt_s = 0;
+let sureAt_s = -Infinity;
 let linked = false;
 
 const mer = connect(undefined, {
@@ -101,6 +105,7 @@ const mer = connect(undefined, {
 });
 
 function reset() {
+  sureAt_s = -Infinity;
   past = new StreamHistory();
   plane.follow(past);
   timeline.follow(past);
@@ -133,7 +138,12 @@ function show(frame) {
   $("held").hidden = !hold;
   write($("held"), hold ? (HOLDS[hold] ?? "held") : "");
   plane.move();
-  showEmotion(frame, bars);
+  if (frame.category.top in CATEGORY_NAMES) {
+    sureAt_s = now();
+    showEmotion(frame, bars);
+  } else {
+    showValues(frame, bars);
+  }
 }
 
 /** Show a line while it is being sung; the server's history may hold older ones. */
@@ -149,6 +159,7 @@ function updateState() {
   const live = linked && fresh && past.status?.source !== "ended";
   root.dataset.state = past.emotion === null ? "connecting" : live ? "live" : "stale";
   if (now() - sungAt_s > LINE_STAYS_S) lines.clear();
+  root.toggleAttribute("data-unsure", now() - sureAt_s > CATEGORY_STAYS_S);
 }
 
 mer.on("hello", onHello);
@@ -158,7 +169,10 @@ mer.on("link", ({ up, why, final }) => {
   report("link", final ? `The server refuses this page: ${why}` : "");
   if (up) report("token", "");
 });
-mer.on("token", () => report("token", "This server requires a token: add #token=SECRET to the address"));
+mer.on("token", ({ why }) => {
+  const told = why ? `The server refuses this page: ${why}. The` : "This server requires a token: the";
+  report("token", `${told} address ends with #token=SECRET`);
+});
 reset();
 startDrawing(plane, timeline);
 setInterval(updateState, 200);

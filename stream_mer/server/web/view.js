@@ -207,7 +207,7 @@ export function showStatus(status) {
   const lost_s = (status.lost_samples ?? 0) / 16000;
   const song = songOf(status);
   const notes = [status.device, ...(song ? [song] : [])];
-  if (clips) notes.push("it clips: turn it down until loud passages peak between -6 and -1 dBFS");
+  if (clips) notes.push("it clips: turn the input down until loud passages peak between -6 and -1 dBFS");
   if (lost_s > 0) notes.push(`${lost_s.toFixed(1)} s lost so far`);
   $("source").title = notes.join(", ");
   const lags = status.lyrics === "lagging" && status.lag_s > 0;
@@ -228,11 +228,18 @@ export function showLevel(peak_db) {
   $("level").style.setProperty("--share", Math.max(0, Math.min(1, 1 - peak_db / FLOOR_DB)).toFixed(2));
 }
 
+/** Show a frame: its category, and its values. */
 export function showEmotion(frame, bars) {
   const { top, probs } = frame.category;
   document.documentElement.dataset.category = top;
   write($("category"), top);
   write($("confidence"), top in probs ? `${Math.round(100 * probs[top])}%` : whyUnknown(frame));
+  showValues(frame, bars);
+}
+
+/** Show all of a frame but its category. */
+export function showValues(frame, bars) {
+  const { top, probs } = frame.category;
   bars.categories.show(probs, top);
   bars.clusters.show(frame.clusters, likeliest(frame.clusters));
   write($("valence"), signed(frame.valence));

@@ -124,6 +124,32 @@ async def test_nothing_old_is_shown(look, hub, flow, server):
         await screen.until(DARK)
 
 
+async def test_unknown_is_never_on_air(look, hub, frame):
+    screen = await look()  # any page of the server, to set its clock before the overlay starts
+    await screen.page.clock.install()
+    await screen.page.goto(screen.page.url + "overlay?show=category,values")
+    opacity = "() => Number(getComputedStyle(document.querySelector('.category')).opacity)"
+    sink = hub.sink("main")
+    sink.publish(frame(0.0, 0.0, category="unknown"))
+    await screen.text_is("#valence", "+0.00")
+    assert await screen.page.locator("#category").text_content() == "…"
+    await screen.page.clock.run_for(1000)
+    await screen.until(f"() => ({opacity})() === 0")
+    sink.publish(frame(0.5, 0.4, category="happy"))
+    await screen.text_is("#category", "happy")
+    sink.publish(frame(0.1, 0.0, category="unknown"))
+    await screen.text_is("#valence", "+0.10")
+    assert await screen.page.locator("#category").text_content() == "happy"
+    await screen.page.clock.run_for(1000)
+    await screen.until(f"() => ({opacity})() === 1")
+    await screen.page.clock.run_for(9000)
+    await screen.until(f"() => ({opacity})() === 0")
+    sink.publish(frame(-0.5, -0.4, category="sad"))
+    await screen.text_is("#category", "sad")
+    await screen.page.clock.run_for(1000)
+    await screen.until(f"() => ({opacity})() === 1")
+
+
 async def test_a_sung_line_leaves_when_it_is_over(look, hub):
     screen = await look()  # any page of the server, to set its clock before the overlay starts
     await screen.page.clock.install()

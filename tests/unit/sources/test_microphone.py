@@ -322,4 +322,4 @@ def test_the_meter_ends_with_one_line_for_each_channel(terminal: bool) -> None:
     lines = out.getvalue().splitlines()
     assert lines[0] == "Desk [2]"
     assert lines[-1].endswith("channel 3   peak   -3.0 dBFS  rms  -15.0 dBFS  good")
-    assert any("█" in line and "CLIP" in line for line in lines) is terminal
+    assert any("█" in line and "TOO LOUD" in line for line in lines) is terminal

@@ -161,7 +161,7 @@ NATS = ADDRESS.replace("http", "nats")
         ["serve", "--source", "demo", "--osc", ADDRESS],
         ["serve", "--source", "demo", "--sacn", ADDRESS],
         ["replay", ADDRESS],
-        ["listen", ADDRESS],
+        ["listen", ADDRESS, "--no-wait"],
         ["listen", ADDRESS.replace("http", "ftp")],
         ["listen", ADDRESS, "extra"],
         ["worker", "--nats", ADDRESS],
