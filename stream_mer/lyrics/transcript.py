@@ -107,6 +107,8 @@ class LimitedRecogniser:
         if language is not None or not isinstance(self._recogniser, LanguageDetector):
             return self._recogniser.transcribe(samples, language=language)
         detected = self._recogniser.detect(samples)
+        if not detected:  # a model of one language
+            return self._recogniser.transcribe(samples)
         among = {code: detected.get(code, 0.0) for code in self._languages}
         likeliest = max(among, key=lambda code: among[code])
         transcript = self._recogniser.transcribe(samples, language=likeliest)

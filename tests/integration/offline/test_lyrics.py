@@ -15,11 +15,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from stream_mer.config import LANGUAGES
 from stream_mer.errors import LyricsError
 from stream_mer.lyrics import whisper
 from stream_mer.lyrics.feeds import LiveLyrics, OfflineLyrics
 from stream_mer.lyrics.text_features import SentenceEncoder
 from stream_mer.lyrics.tracker import LyricTracker
+from stream_mer.lyrics.transcript import LimitedRecogniser
 from stream_mer.lyrics.whisper import WhisperRecogniser
 from stream_mer.sources.file import demo_song
 from stream_mer.training.corpus import Clip, Corpus
@@ -228,3 +230,14 @@ def test_words_of_the_song_are_heard_once_and_kept(
     lines = recognised_lines(found, tmp_path / "cache")
     assert len(lines["sung"]) >= 2
     assert len(lines["silent"]) == 0
+
+
+def test_among_some_languages_the_one_that_is_sung_is_chosen(recogniser, speak) -> None:
+    samples = speak(" ".join(VERSE[:2]))
+    detected = recogniser.detect(samples)
+    assert max(detected, key=lambda code: detected[code]) == "en"
+    assert set(detected) == set(LANGUAGES) - {"yue"}  # that one is known since large-v3
+    among = LimitedRecogniser(recogniser, ["de", "en"]).transcribe(samples)
+    assert among.language == "en"
+    assert among.language_probability > 0.8
+    assert LimitedRecogniser(recogniser, ["de", "fr"]).transcribe(samples).language in {"de", "fr"}

@@ -1,18 +1,20 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stream_mer.lyrics.transcript import (
     FilterSettings,
+    LimitedRecogniser,
     Segment,
     Transcript,
     cut_loops,
     filter_transcript,
     is_believable,
 )
-from stream_mer.types import LyricWord
+from stream_mer.types import LyricWord, Samples
 
 SETTINGS = FilterSettings()
 
@@ -71,3 +73,52 @@ def test_no_run_of_words_is_left_more_often_than_allowed(names: list[str]) -> No
     for size in range(1, SETTINGS.max_repeat_words + 1):
         for start in range(len(kept) - size * rounds + 1):
             assert kept[start : start + size * rounds] != kept[start : start + size] * rounds
+
+
+class Detects:
+    """Implements ``Recogniser`` and ``LanguageDetector``; transcribes nothing."""
+
+    def __init__(self, probabilities: dict[str, float]) -> None:
+        self._probabilities = probabilities
+        self.asked: list[str | None] = []
+
+    def load(self) -> None:
+        """Do nothing."""
+
+    def detect(self, samples: Samples) -> dict[str, float]:
+        del samples
+        return self._probabilities
+
+    def transcribe(self, samples: Samples, *, language: str | None = None) -> Transcript:
+        del samples
+        self.asked.append(language)
+        return Transcript(language=language or "cy")
+
+
+SILENCE = np.zeros(16_000, np.float32)
+
+
+def test_the_likeliest_of_the_languages_is_chosen_and_is_as_likely_as_among_them() -> None:
+    inner = Detects({"cy": 0.6, "de": 0.3, "en": 0.1})
+    transcript = LimitedRecogniser(inner, ["en", "de"]).transcribe(SILENCE)
+    assert inner.asked == ["de"]
+    assert transcript.language == "de"
+    assert transcript.language_probability == pytest.approx(0.75)
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "language", "asked"),
+    [
+        pytest.param({"cy": 1.0}, "fr", "fr", id="given"),
+        pytest.param({}, None, None, id="a model of one language"),
+    ],
+)
+def test_a_language_that_is_given_or_cannot_be_detected_is_left(probabilities, language, asked) -> None:
+    inner = Detects(probabilities)
+    LimitedRecogniser(inner, ["en", "de"]).transcribe(SILENCE, language=language)
+    assert inner.asked == [asked]
+
+
+def test_where_none_of_the_languages_is_likely_the_transcript_is_not_believed() -> None:
+    transcript = LimitedRecogniser(Detects({"cy": 1.0}), ["en", "de"]).transcribe(SILENCE)
+    assert (transcript.language, transcript.language_probability) == ("en", 0.0)
