@@ -34,6 +34,9 @@ HELD_S = 2.0
 MAX_FILLED_S = 10.0
 """Of a longer gap in the source, only this much silence is sent; the server fills the rest itself."""
 
+ANSWERED_S = 1.0
+"""A refusal comes this soon after the claim."""
+
 CLAIM_AGAIN_S, MAX_CLAIMS = 1.5, 8
 """After a reconnection the server may take a moment to notice that the former connection is gone."""
 
@@ -186,6 +189,7 @@ class AudioSender:
         self._chosen = ""
         self._accepted = asyncio.Event()
         self._claims = 0
+        self._claimed_at = 0.0
         self._sent = 0
 
     async def run(self) -> Progress:
@@ -245,6 +249,7 @@ class AudioSender:
         async for message in self._client:
             match message:
                 case wire.Hello():
+                    self._claims = 0
                     self._set_accepted(on=False)
                     self._chosen = choose_stream(message, self._stream)
                 case wire.Ready(role="operator"):
@@ -257,15 +262,18 @@ class AudioSender:
 
     async def _claim(self) -> None:
         start = wire.AudioStart(stream=self._chosen, format="s16le", rate_hz=SAMPLE_RATE_HZ)
+        self._claimed_at = asyncio.get_running_loop().time()
         with contextlib.suppress(ServeError):  # the next ``ready`` tries again
             await self._client.send(start)
             self._set_accepted(on=True)
 
     async def _on_refused(self, error: wire.Error) -> None:
-        was_sending = self._accepted.is_set() and self._sent > 0
+        # An answer to a claim comes soon; a sender that is replaced later does not fight for its place.
+        answers_claim = asyncio.get_running_loop().time() - self._claimed_at < ANSWERED_S
+        may_claim = error.code == wire.CloseCode.FORBIDDEN and answers_claim and self._sent > 0
         self._set_accepted(on=False)
         self._claims += 1
-        if error.code != wire.CloseCode.FORBIDDEN or not was_sending or self._claims > MAX_CLAIMS:
+        if not may_claim or self._claims > MAX_CLAIMS:
             raise ServeError(error.message)
         await asyncio.sleep(CLAIM_AGAIN_S)
         await self._claim()

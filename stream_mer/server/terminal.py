@@ -194,6 +194,8 @@ def _head(view: View, *, now: float, connected: bool) -> Text:
         good = status.source in {"live", "ended"}
         head.append(f"● {status.source}", style="green" if good else "yellow")
         head.append(f"  {printable(status.device)}  ", style="dim")
+        if song := " – ".join(filter(None, (status.artist, status.title))):
+            head.append(f"♪ {printable(song)}  ")
         head.append(f"lyrics {status.lyrics}", style="dim" if status.lyrics in {"ok", "off"} else "yellow")
         for problem in input_problems(status):
             head.append(f"  {problem}", style="yellow")

@@ -19,7 +19,7 @@ from helpers import PATIENCE_S, free_port, until
 from stream_mer.config import ServeSettings
 from stream_mer.errors import ServeError, SettingError
 from stream_mer.server.hub import Hub
-from stream_mer.server.sending import AudioSender, Progress
+from stream_mer.server.sending import ANSWERED_S, AudioSender, Progress
 from stream_mer.server.server import Server
 from stream_mer.sources.remote import RemoteSource
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk
@@ -148,6 +148,17 @@ async def test_another_sender_is_not_pushed_aside() -> None:
         with pytest.raises(ServeError, match="from another client"):
             await AudioSender(Playing(1.0), server.page_url).run()
         assert (await first).sent_s == 2.0
+
+
+async def test_a_sender_that_is_replaced_does_not_fight_for_its_place() -> None:
+    heard = Heard()
+    async with serving(heard, token=TOKEN) as server:
+        first = asyncio.create_task(AudioSender(Playing(6.0), server.page_url, token=TOKEN).run())
+        await until(lambda: heard.loud_s() > ANSWERED_S + 0.2)
+        second = asyncio.create_task(AudioSender(Playing(1.0), server.page_url, token=TOKEN).run())
+        with pytest.raises(ServeError, match="another client sends to desk now"):
+            await first
+        assert (await second).sent_s == 1.0
 
 
 async def test_without_a_server_the_error_says_so() -> None:

@@ -1,9 +1,10 @@
 // Sends the microphone of this device to a stream of `--source remote`. For operators; a browser gives a page the
 // microphone only over https, or on the server's own machine.
 
-import { $, say, write } from "./view.js";
+import { $, now, say, write } from "./view.js";
 
 const FORBIDDEN = 4403;
+const ANSWERED_S = 1; // a refusal comes this soon; one that is replaced later does not fight for its place
 const AGAIN_MS = 1500; // after a reconnection, the server may take a moment to notice that the former one is gone
 const MOST_TRIES = 8;
 const RAW = { echoCancellation: false, noiseSuppression: false, autoGainControl: false }; // music, not a telephone call
@@ -24,7 +25,10 @@ export class Microphone {
     this.allowed = false;
     this.peak = 0;
     $("microphone-on").addEventListener("click", () => (this.open ? this.#stop("") : this.#start()));
-    mer.on("ready", () => this.#claim());
+    mer.on("ready", () => {
+      if (this.open) this.open.tries = 0;
+      this.#claim();
+    });
     mer.on("error", (error) => this.#onError(error));
     mer.on("link", ({ up }) => this.open && !up && this.#say("no connection: trying again"));
   }
@@ -76,6 +80,7 @@ export class Microphone {
     const { open } = this;
     if (!open?.node) return;
     const { stream, context } = open;
+    open.claimedAt_s = now();
     open.sending = this.mer.audio({ stream, format: "s16le", rate_hz: Math.round(context.sampleRate), channels: 1 });
     if (open.sending) this.#say(`sending to ${stream}`);
   }
@@ -91,7 +96,8 @@ export class Microphone {
     const { open } = this;
     if (!open?.node || fatal) return;
     open.sending = false;
-    if (code === FORBIDDEN && open.sent > 0 && open.tries < MOST_TRIES) {
+    const answersClaim = now() - open.claimedAt_s < ANSWERED_S;
+    if (code === FORBIDDEN && answersClaim && open.sent > 0 && open.tries < MOST_TRIES) {
       open.tries += 1;
       setTimeout(() => this.open === open && this.#claim(), AGAIN_MS);
     } else this.#stop(message);

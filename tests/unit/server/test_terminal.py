@@ -36,7 +36,7 @@ DEGRADED = replace(FRAME, hold="freeze", category="unknown", raw=replace(FRAME.r
         (
             (STATUS, FRAME, LINE),
             {},
-            ("live", "USB Audio CODEC", "+0.42", "+0.30", "happy", "61%", LINE.text, "0:42.5"),
+            ("live", "USB Audio CODEC", "Björk – Jóga", "+0.42", "+0.30", "happy", "61%", LINE.text, "0:42.5"),
         ),
         ((DEGRADED,), {}, ("degraded: no_lyrics", "frozen by an operator", "below the confidence threshold")),
         ((FRAME,), {"now": 30.0}, ("stale: 20 s",)),
