@@ -616,4 +616,5 @@ class Session:
 
 
 def _unknown_events(names: Iterable[str]) -> str:
-    return f"there is no event {', '.join(dict.fromkeys(names))[:80]}; choose from {', '.join(wire.EVENT_KINDS)}"
+    shown = ", ".join(map(repr, dict.fromkeys(names)))[:80]
+    return f"there is no event {shown}; choose from {', '.join(wire.EVENT_KINDS)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from stream_mer.errors import SettingError
+from stream_mer.errors import SettingError, brief
 from stream_mer.ports import AudioSource
 from stream_mer.sources.devices import parse_channels
 from stream_mer.sources.file import DemoSource, FileSource, demo_song
@@ -100,6 +100,10 @@ def _open_stored(spec: str, *, paced: bool, loop: bool, track: str | None) -> Au
     path = spec.removeprefix("file:")
     if not path:
         raise SettingError(f"{spec!r} names no file; {POSSIBLE}")
+    try:
+        Path(path).exists()
+    except OSError as exc:  # the name is too long, or lies in a folder that may not be read
+        raise SettingError(f"cannot open {brief(path)}: {exc.strerror}") from None
     if path == spec and _is_bare_word(path):
         raise SettingError(f"no source is called {spec!r}; {POSSIBLE}")
     if paced and is_session(Path(path)):

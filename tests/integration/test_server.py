@@ -156,7 +156,7 @@ async def test_a_bad_message_is_explained_and_ends_its_connection_alone(hub, ser
         ('{"type":"subscribe","id":7,"events":"dance"}', "events"),
         ('{"type":"subscribe","id":7,"max_hz":-1}', "max_hz"),
         ('{"type":"unsubscribe","id":7,"streams":[1]}', "streams"),
-        ('{"type":"unsubscribe","id":7,"events":["dance"]}', "no event dance"),
+        ('{"type":"unsubscribe","id":7,"events":["dance"]}', "no event 'dance'"),
         ('{"type":"control","id":7,"action":"dance"}', "dance"),
         ('{"type":"control","id":7}', "action"),
         ('{"type":"control","id":7,"action":"override","override":{"valence":1.5,"arousal":0}}', "valence"),
@@ -191,6 +191,32 @@ async def test_what_has_no_result_is_answered_by_an_error_that_ends_nothing(hub,
         assert (error["code"], error["fatal"]) == (4400, False)
         assert words in error["message"]
         assert (await client.ask("identify"))["role"] == "operator"
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        '{"type":"ping","id":-' + "9" * 3900 + "}",
+        '{"type":"ping","id":"\\u0000\\u202e"}',
+        '{"type":"subscribe","max_hz":5e-324}',
+        '{"type":"subscribe","max_hz":1e308}',
+        '{"type":"control","action":"override","override":{"valence":1,"arousal":0,"ttl_s":5e-324}}',
+        '{"type":"identify","resume":{"session":"x","last_seq":{"__proto__":{"emotion":-' + "9" * 999 + "}}}}",
+        '{"type":"setup","action":"apply","changes":' + '{"a":' * 600 + "1" + "}" * 601,
+        '{"type":"\\u001b[2J","id":"' + "x" * 3000 + '"}',
+    ],
+    ids=["huge id", "control signs", "rarely", "often", "short", "far behind", "deep", "unknown"],
+)
+async def test_what_is_odd_and_yet_a_message_disturbs_nobody(hub, serving, odd):
+    hub.sink("main").publish(FRAME)
+    async with serving(hub) as server, talking(server) as client, talking(server) as other:
+        await other.ask("identify", subscribe=[{"events": ["lyrics"]}])
+        await client.ask("identify", subscribe=[])
+        await client.send(odd)
+        assert (await client.read())["type"] in {"pong", "result", "ready"}
+        hub.sink("main").publish(FRAME)
+        hub.sink("main").publish(LINE)
+        assert [message["type"] for message in await other.all_so_far()] == ["lyrics"]
 
 
 async def test_who_has_shown_no_token_may_be_wrong_about_nothing_but_identify(hub, serving):
@@ -665,7 +691,7 @@ async def test_who_subscribes_without_a_word_before_gets_no_more_than_that(hub, 
     ("fields", "code", "told"),
     [
         ({"streams": ["foyer"]}, 4404, "there is no stream 'foyer'; there is main"),
-        ({"events": ["dance"]}, 4400, "there is no event dance; choose from emotion"),
+        ({"events": ["dance"]}, 4400, "there is no event 'dance'; choose from emotion"),
     ],
 )
 async def test_what_cannot_be_granted_is_told_and_changes_nothing(hub, serving, fields, code, told):
@@ -840,10 +866,10 @@ async def test_a_subscription_of_nothing_that_is_here_is_not_met_with_silence(hu
         (told,) = await client.all_so_far()
         assert (told["type"], told["code"], told["fatal"]) == ("error", 4400, False)
         choices = "emotion, lyrics, change, status, levels"
-        assert told["message"] == f"there is no event emotions, mood, beats; choose from {choices}"
+        assert told["message"] == f"there is no event 'emotions', 'mood', 'beats'; choose from {choices}"
         assert (await client.ask("subscribe", events=["levels", "beats"]))["ok"]
         (told,) = await client.all_so_far()
-        assert told["message"] == f"there is no event beats; choose from {choices}"
+        assert told["message"] == f"there is no event 'beats'; choose from {choices}"
 
 
 async def test_no_answer_is_ever_dropped_however_late_it_is_read(hub, serving):

@@ -87,7 +87,7 @@ class OscTarget:
         found = _PLACE.fullmatch(place)
         if found is None or not place:
             raise SettingError(
-                f"{brief(repr(place))} is not a place: write HOST, HOST:PORT, HOST:PORT/PREFIX or tcp://HOST:PORT"
+                f"{brief(repr(place))} is not a place: write HOST, HOST:PORT, HOST:PORT/PREFIX or tcp://HOST:9000"
             )
         transport = found["transport"] or self.transport
         if transport not in TRANSPORTS:

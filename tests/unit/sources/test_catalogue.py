@@ -168,3 +168,9 @@ def test_a_described_session_is_live(tmp_path: Path) -> None:
 def test_only_files_and_addresses_have_tracks(spec: str) -> None:
     with pytest.raises(SettingError, match="a track can be chosen in files and addresses, not in"):
         open_source(spec, track="2")
+
+
+@pytest.mark.parametrize("spec", ["x" * 1999, "file:" + "x" * 1999])
+def test_a_name_that_no_file_can_have(spec: str) -> None:
+    with pytest.raises(SettingError, match="too long"):
+        open_source(spec)
