@@ -317,8 +317,8 @@ class ServeSetup:
                 running.show.test(self._output(request).output)
                 self._tell_outputs()
             case _:
-                await in_thread(lambda: self._change(request), name=f"setup {request.action}")
-                self._tell_state()
+                # A client that leaves meanwhile stops nothing, and the others are told.
+                await asyncio.shield(asyncio.ensure_future(self._change_and_tell(request)))
         return wire.SetupPart(state=await in_thread(self.state, name="state"))
 
     def leave(self, client: SetupClient) -> None:
@@ -357,6 +357,10 @@ class ServeSetup:
             streams={name: stream.settings for name, stream in self._streams.items()},
             outputs=tuple(one.settings for one in self._outputs),
         )
+
+    async def _change_and_tell(self, request: wire.Setup) -> None:
+        await in_thread(lambda: self._change(request), name=f"setup {request.action}")
+        self._tell_state()
 
     # Changes, in threads
 

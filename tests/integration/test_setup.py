@@ -510,3 +510,21 @@ def test_outputs_given_at_the_start_have_ids(tmp_path) -> None:
     given = OutputSettings(kind="osc", spec="resolume")
     setup = ServeSetup(Snapshot(streams={}, outputs=(given,)), [Output()])  # type: ignore[list-item]
     assert setup.snapshot().outputs == (given,)
+
+
+async def test_a_change_of_a_client_that_leaves_is_carried_out_and_told(show, monkeypatch) -> None:
+    may_go_on = threading.Event()
+    change = show.setup._change
+
+    def late(request: wire.Setup) -> None:
+        may_go_on.wait(PATIENCE_S)
+        change(request)
+
+    monkeypatch.setattr(show.setup, "_change", late)
+    async with operator(show) as other:
+        await state_of(other, action="get")
+        async with operator(show) as client:
+            await client.say("setup", action="apply", stream="hall", changes={"hop_s": 0.2})
+            await client.all_so_far()
+        may_go_on.set()
+        assert (await other.until("setup.update"))["state"]["streams"][0]["hop_s"] == 0.2
