@@ -54,6 +54,8 @@ class TaggingOptions(TypedDict, total=False):
         hop_s: Time between frames, 0.1 to 2 s.
         context_s: Audio that a frame may use, from its end backwards, 3 to 60 s.
         lyrics_encoding: Character encoding of lyrics files; detected where not given.
+        languages: ISO 639-1 codes of the languages that may be sung; empty for all of them.
+        recheck_s: The language is looked for again after this time, 5 to 3,600 s; 0 keeps the first one.
         asr_model: Whisper model: ``base``, ``tiny.en``, another name, or a folder.
         asr_device: Device of the recogniser: ``cpu`` or ``cuda``.
         min_confidence: Below this probability the category is ``unknown``, 0 to 1.
@@ -69,6 +71,8 @@ class TaggingOptions(TypedDict, total=False):
     hop_s: float
     context_s: float
     lyrics_encoding: str | None
+    languages: tuple[str, ...]
+    recheck_s: float
     asr_model: str
     asr_device: str
     min_confidence: float
@@ -419,7 +423,13 @@ def _path(value: object, what: str) -> str:
 # Options, and the fields that they set.
 _ENGINE = {"model": "model", "device": "device", "min_accuracy": "min_accuracy"}
 _WINDOW = {"hop_s": "hop_s", "context_s": "context_s"}
-_LYRICS = {"lyrics_encoding": "encoding", "asr_model": "model", "asr_device": "device"}
+_LYRICS = {
+    "lyrics_encoding": "encoding",
+    "languages": "languages",
+    "recheck_s": "recheck_s",
+    "asr_model": "model",
+    "asr_device": "device",
+}
 _SMOOTHING = {
     "attack_s": "attack_s",
     "release_s": "release_s",

@@ -156,6 +156,8 @@ def test_what_is_not_finite_is_silence(model: dict[str, Any]) -> None:
         ({"lyrics_encoding": "klingon"}, SettingError, "encoding"),
         ({"device": "tpu"}, SettingError, "tpu"),
         ({"asr_device": "tpu"}, SettingError, "recogniser must be cpu or cuda, not 'tpu'"),
+        ({"languages": ["xx"]}, SettingError, "knows no language 'xx'"),
+        ({"recheck_s": 1}, SettingError, "every 5 to 3600 seconds, or 0, not 1"),
         ({"model": "joint-v0"}, CheckpointError, "joint-v0"),
         ({"lyrics": "missing.lrc"}, LyricsError, "missing"),
         ({"lyrics": None}, SettingError, "lyrics must be a path, True or False, not None"),
