@@ -102,9 +102,13 @@ class SacnLink(LightLink):
         opened = self._open_udp()
         self._places = tuple(socket.gethostbyname(host) for host in self._settings.to)
         opened.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, _TTL)
-        if self._settings.interface:
-            card = socket.inet_aton(self._settings.interface)
-            opened.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, card)
+        if self._settings.interface and not self._places:
+            try:
+                card = socket.inet_aton(self._settings.interface)
+                opened.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, card)
+            except OSError as error:
+                message = f"no network card has the address {self._settings.interface} of sacn.interface"
+                raise OSError(error.errno, message) from error
         opened.bind(("", 0))
         self._watch.open(opened.getsockname()[1])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 import threading
@@ -83,6 +84,17 @@ def test_without_a_universe_for_it_nothing_is_synchronised(receiver):
     assert link.synchronise() == 0
     link.close()
     assert DataPacket.make_data_packet(tuple(receiver.recv(2048))).syncAddr == 0
+
+
+def test_a_network_card_that_is_not_there_is_named_and_matters_to_multicast_alone(receiver):
+    elsewhere = "203.0.113.77"
+    link = SacnLink(SacnSettings(interface=elsewhere), name="the rig", universes=(1,))
+    with contextlib.closing(link), pytest.raises(OSError, match=f"no network card has the address {elsewhere}"):
+        link.open()
+    link = sacn_to(receiver.getsockname()[1], interface=elsewhere)
+    link.send(1, ONE)
+    link.close()
+    assert receiver.recv(2048)
 
 
 @pytest.mark.parametrize("multicast", [False, True])
