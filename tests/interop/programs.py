@@ -98,7 +98,7 @@ class Cable:
     """Two network namespaces with a virtual cable between them, each with its own loopback."""
 
     def __init__(self) -> None:
-        user = [] if os.geteuid() == 0 else ["--user", "--map-current-user", "--keep-caps"]
+        user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
         self._lamps = self._hold(["unshare", *user, "--net", "cat"])
         self._desk = self._hold(self.lamps("unshare", "--net", "cat"))
         for command in (
@@ -133,6 +133,12 @@ class Cable:
     def desk(self, *command: str) -> list[str]:
         """The command at the other program's end."""
         return self._in(self._desk, command)
+
+    def desk_as_user(self, *command: str) -> list[str]:
+        """The command at the other program's end, as an ordinary user: some programs refuse to run as root."""
+        # Who is not root is so within the namespaces, and becomes another user in one more of them.
+        mapped = ["unshare", "--user", "--map-user=65534", "--map-group=65534", *command]
+        return self.desk(*(ordinary(*command) if os.geteuid() == 0 else mapped))
 
     def fetch(self, url: str, data: str | None = None) -> str:
         """GET, or POST of a form, at the other program's end."""

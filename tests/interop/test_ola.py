@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from helpers import wait_for
-from interop.programs import ROOT, Cable, Program, Serve, give, need, ordinary
+from interop.programs import ROOT, Cable, Program, Serve, give, need
 
 HTTP = "http://127.0.0.1:9090"
 UNUSED = "dummy espnet ftdidmx gpio karate kinet milinst opendmx openpixelcontrol osc pathport renard sandnet shownet"
@@ -79,8 +79,8 @@ def ola(cable: Cable, start: Callable[..., Program], home: Path) -> Ola:
     for plugin in UNUSED.split():
         (config / f"ola-{plugin}.conf").write_text("enabled = false\n")
     give(config)
-    command = ordinary("olad", "--config-dir", str(config), "--no-register-with-dns-sd", "--log-level", "3")
-    daemon = start("olad", cable.desk(*command))
+    command = cable.desk_as_user("olad", "--config-dir", str(config), "--no-register-with-dns-sd", "--log-level", "3")
+    daemon = start("olad", command)
     daemon.find("Started E1.31")
     started = Ola(cable, daemon)
     deadline = time.monotonic() + 60

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from helpers import wait_for
-from interop.programs import DESK, Cable, Program, Serve, give, need, ordinary
+from interop.programs import DESK, Cable, Program, Serve, give, need
 
 # With debug messages QLC+ prints each value that a passthrough universe is given: "write CHANNEL VALUE".
 WORKSPACE = """\
@@ -51,8 +51,8 @@ def qlcplus(cable: Cable, start: Callable[..., Program], home: Path, display: st
         give(folder)
         env = {key: value for key, value in os.environ.items() if not key.startswith(("XDG_", "PULSE_", "QT_"))}
         env |= {"HOME": str(folder), "XDG_RUNTIME_DIR": str(folder), "DISPLAY": display}
-        command = ordinary("qlcplus", "--debug", "0", "--open", str(workspace), "--operate")
-        program = start("qlcplus", cable.desk(*command), env=env, cwd=folder)
+        command = cable.desk_as_user("qlcplus", "--debug", "0", "--open", str(workspace), "--operate")
+        program = start("qlcplus", command, env=env, cwd=folder)
         program.find(rf'InputPatch::set - plugin: "{re.escape(plugin)}"')
         return program
 
