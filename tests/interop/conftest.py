@@ -17,6 +17,9 @@ import pytest
 from interop.programs import ROOT, Cable, Listener, PipeWire, Program, Serve, need
 from websockets.sync.client import connect
 
+# Where Debian has nginx and ip, and no ordinary user looks.
+os.environ["PATH"] += os.pathsep + os.pathsep.join(("/usr/sbin", "/sbin"))
+
 
 @pytest.fixture
 def home() -> Iterator[Path]:
