@@ -20,7 +20,7 @@ from stream_mer.server.server import Server
 from stream_mer.server.session import ServerInfo
 from stream_mer.server.setup import SetupHandler
 from stream_mer.sources.remote import RemoteSource
-from stream_mer.utils.stopping import EXIT_WITHIN_S, stop_signals
+from stream_mer.utils.stopping import EXIT_WITHIN_S, abandoned, stop_signals
 from stream_mer.utils.threads import call_all, in_thread
 
 if TYPE_CHECKING:  # it loads the libraries of the models, and a recording needs none
@@ -247,6 +247,7 @@ async def _run_producers(producers: Mapping[str, EventProducer], stopping: async
             stream.exception()  # retrieved, so that asyncio does not log it
         for stream in hanging:
             log.error("%s does not end within %g s; abandoned", running[stream], PRODUCERS_END_WITHIN_S)
+            abandoned.set()
 
 
 @contextlib.asynccontextmanager
@@ -264,6 +265,7 @@ async def _stop(plugin: Plugin | ShowRunner) -> None:
     await asyncio.wait([stopped], timeout=PLUGIN_ENDS_WITHIN_S)
     if not stopped.done():
         log.error("%s does not end within %g s; abandoned", type(plugin).__name__, PLUGIN_ENDS_WITHIN_S)
+        abandoned.set()
     else:
         stopped.result()
 

@@ -17,6 +17,7 @@ import click
 from stream_mer.cli.settings import add_settings, explain, explain_bad_parameter
 from stream_mer.errors import StreamMerError
 from stream_mer.utils.sanitise import escape, redact
+from stream_mer.utils.stopping import abandoned, exit_process
 from stream_mer.version import __version__
 
 COMMANDS = {
@@ -113,26 +114,27 @@ class _RedactingFormatter(logging.Formatter):
 def main() -> None:
     """Run the command line. An expected error is one line on stderr, never a traceback."""
     sys.excepthook = _print_redacted
+    abandoned.clear()  # in a process that has done something else before
     # Read by prometheus_client when it is imported: a creation time beside each counter is of no use here.
     os.environ.setdefault("PROMETHEUS_DISABLE_CREATED_SERIES", "true")
     threading.excepthook = lambda failed: _print_redacted(failed.exc_type, failed.exc_value, failed.exc_traceback)
     try:
-        sys.exit(cli.main(standalone_mode=False))
+        exit_process(cli.main(standalone_mode=False) or 0)
     except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
+        exit_process(stop.exit_code)
     except click.Abort:
-        sys.exit(130)
+        exit_process(130)
     except click.ClickException as error:
         text = io.StringIO()
         error.show(text)
         click.echo(redact(escape(text.getvalue(), keep_lines=True)), err=True, nl=False)
-        sys.exit(error.exit_code)
+        exit_process(error.exit_code)
     except StreamMerError as error:
         line = " ".join([f"stream-mer: {error}", *getattr(error, "__notes__", [])])
         click.echo(redact(escape(line)), err=True)
-        sys.exit(error.exit_code)
+        exit_process(error.exit_code)
     except KeyboardInterrupt:
-        sys.exit(130)
+        exit_process(130)
 
 
 def _print_redacted(kind: type[BaseException], error: BaseException | None, where: TracebackType | None) -> None:

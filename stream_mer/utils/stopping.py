@@ -1,4 +1,7 @@
-"""SIGINT and SIGTERM: the first one asks for an orderly end, the second one ends the process immediately."""
+"""How a process ends.
+
+The first SIGINT or SIGTERM asks for an orderly end, the second one ends the process immediately.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,29 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
+from typing import NoReturn
 
 log = logging.getLogger(__name__)
 
 EXIT_WITHIN_S = 2.0
 """Time limit for closing files after a second signal; usually it takes milliseconds."""
+
+
+abandoned = threading.Event()
+"""Set where a thread that does not end is left behind; for ``exit_process``."""
+
+
+def exit_process(code: int) -> NoReturn:
+    """End the process: as usual, but at once if a thread was abandoned.
+
+    A thread that returns from native code (PyTorch, FFmpeg) while the interpreter shuts down aborts the process.
+    """
+    if abandoned.is_set():
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
+                stream.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 @contextlib.contextmanager

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -74,6 +76,23 @@ def test_sigterm_unwinds_what_is_being_written_and_a_second_one_kills() -> None:
         with pytest.raises(SystemExit):
             handler(signal.SIGTERM, None)
         assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+RETURNS_LATE = """
+import atexit, sys
+from stream_mer.utils import stopping
+atexit.register(print, "regular end")
+if sys.argv[1] == "abandoned":
+    stopping.abandoned.set()
+print("printed")
+stopping.exit_process(3)
+"""
+
+
+@pytest.mark.parametrize(("how", "said"), [("ended", ["printed", "regular end"]), ("abandoned", ["printed"])])
+def test_a_process_with_an_abandoned_thread_ends_without_the_interpreters_own_end(how: str, said: list[str]) -> None:
+    done = subprocess.run([sys.executable, "-c", RETURNS_LATE, how], check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.split("\n")[:-1], done.stderr) == (3, said, "")
 
 
 def test_files_are_closed_before_the_process_ends() -> None:
