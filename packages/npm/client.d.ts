@@ -91,6 +91,12 @@ export interface Client {
   control(action: Control["action"], more?: ControlRequest): Promise<Result>;
   /** Read or change the set-up of the server; for operators. Not ok, with the code 0, without a connection. */
   setup(action: Setup["action"], more?: SetupRequest): Promise<Result>;
+  /**
+   * Send audio to a stream of `hello.remote_streams`; for operators. First what it is, then blocks of 20 to 100 ms in real
+   * time, null at the end. False where it was not sent: without a connection, or over one that is too slow. Begin anew
+   * after each `ready`; a refusal comes as `error`.
+   */
+  audio(what: Omit<AudioStart, "type"> | ArrayBuffer | ArrayBufferView | null): boolean;
   /** Connect with this token from now on. */
   offer(token: string): void;
   /** Close the connection for good. */

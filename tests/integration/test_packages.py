@@ -157,6 +157,8 @@ mer.control("override", { override: { valence: 0.5, arousal: 0.2, ttl_s: 30 } })
   if (!result.ok) console.log(result.error?.code);
 });
 mer.setup("apply", { stream: "main", changes: { hop_s: 0.25 } }).then((result) => result.setup?.state);
+const sent: boolean = mer.audio({ stream: "desk", format: "s16le", rate_hz: 48000 }) && mer.audio(new Int16Array(2400));
+console.log(sent);
 stop();
 // @ts-expect-error an unknown event
 mer.on("emotions", () => {});

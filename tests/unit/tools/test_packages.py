@@ -62,7 +62,7 @@ def test_the_types_have_every_option_and_method_of_mer_js():
     source = (packages.PACKAGE / "server" / "web" / "mer.js").read_text()
     (options,) = re.findall(r"export function connect\(\s*url,\s*\{(.*?)\} = \{\}", source, flags=re.DOTALL)
     (client,) = re.findall(r"^  return \{(.*?)^  \};", source, flags=re.DOTALL | re.MULTILINE)
-    methods = set(re.findall(r"^    (\w+)(?=[(:])", client, flags=re.MULTILINE))
+    methods = set(re.findall(r"^    (\w+)(?=[(:,])", client, flags=re.MULTILINE))
     typed = {
         name: set(re.findall(r"^  (\w+)[?(<:]", body, flags=re.MULTILINE))
         for name, body in re.findall(r"export interface (\w+) \{(.*?)^\}", types, flags=re.DOTALL | re.MULTILINE)
