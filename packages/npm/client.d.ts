@@ -68,16 +68,7 @@ export interface Options {
   WebSocket?: new (url: string, protocol: string) => object;
 }
 
-/** What audio is sent. */
-export type AudioFormat = Omit<AudioStart, "type">;
-
 export interface Client {
-  /**
-   * Send audio to a stream of `hello.remote_streams`, as an operator: first what it is, then blocks of 20 to 100 ms in real
-   * time, null at the end. False where it was not sent: without a connection, or over one that is too slow. Begin anew
-   * after each "ready"; a refusal comes as "error".
-   */
-  audio(what: AudioFormat | ArrayBuffer | ArrayBufferView | null): boolean;
   /**
    * Call a function with every message of a kind, and its age in seconds, which is not 0 for messages of the snapshot.
    * Returns a function that removes the listener.
