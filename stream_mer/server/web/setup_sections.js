@@ -35,7 +35,6 @@ export class Hear {
       this.source.clear();
       this.#chosen();
     });
-    this.list.addEventListener("dblclick", ({ target }) => target.closest(".input") && this.#listen());
     this.again = h("button", { type: "button", onclick: () => this.listInputs() }, "Look again");
     this.source = new Field({ label: "Input", control: this.list, group: true });
     this.typed = h("input", { type: "text", autocomplete: "off", spellcheck: false, placeholder: "/music/set.flac, http://radio.example/live" });
@@ -68,10 +67,6 @@ export class Hear {
     const moved = stream.source !== this.stream?.source || stream.device !== this.stream?.device;
     this.stream = stream;
     this.gain.range = state.ranges.gain_db ?? this.gain.range;
-    for (const [field, value] of [[this.channels, stream.channels], [this.track, stream.track]]) {
-      if (!("edited" in field.control.dataset)) field.control.value = value ?? "";
-    }
-    this.gain.show(stream.gain_db);
     if (!this.loopEdited) this.loop.show(stream.loop ? "loop" : "stop");
     if (moved && this.inputs.length > 0) this.listInputs(true);
     this.#mark();
@@ -142,6 +137,12 @@ export class Hear {
     this.track.root.hidden = !["file", "address"].includes(kind);
     this.loop.root.hidden = kind !== "file";
     for (const { root, radio } of [...this.rows.values(), this.typedRow]) root.toggleAttribute("data-chosen", radio.checked);
+    // Another input starts with the defaults.
+    const own = this.#value !== null && this.#value === this.#current()?.source ? this.stream : null;
+    for (const [field, value] of [[this.channels, own?.channels], [this.track, own?.track]]) {
+      if (!("edited" in field.control.dataset)) field.control.value = value ?? "";
+    }
+    this.gain.show(own?.gain_db ?? null);
   }
 
   #kind() {

@@ -236,6 +236,10 @@ async def test_an_input_is_chosen_and_a_refusal_is_shown_where_it_belongs(opened
     last = [one for one in desk.requests if one.action == "apply"][-1]
     changes = msgspec.to_builtins(last.changes)
     assert changes == {"source": "mic:USB Audio", "channels": "3,4", "gain_db": -3}
+    await page.locator(".input", has_text="HDMI").click()
+    assert await page.get_by_role("textbox", name="Channels").input_value() == "", "another one starts anew"
+    await page.locator(".input", has_text="USB Audio").click()
+    assert await page.get_by_role("textbox", name="Channels").input_value() == "3,4"
     await page.get_by_role("textbox", name="File on the server").fill("/nowhere.flac")
     await page.get_by_role("button", name="Listen to it").click()
     await says(screen, "Input", "There is no file /nowhere.flac")
@@ -412,6 +416,21 @@ async def test_nothing_moves_and_a_finger_hits_everything(opened, desk, size):
     await page.get_by_role("button", name="Remove Japanese").wait_for()
     assert await page.evaluate(MOVED) == places, "nor does a state"
     assert screen.complaints == []
+
+
+async def test_a_lost_connection_is_said_and_made_good(hub, desk, look):
+    async with served(hub, desk) as server:
+        screen = await look(at=server)
+        await screen.page.click("#setup-open")
+        await screen.page.locator(".input .name", has_text="USB Audio").wait_for()
+        port = server.port
+    await screen.text_is("#setup .status", "No connection to the server")
+    await chosen(screen, "See")
+    await screen.page.get_by_role("button", name="Dwell: more").click()
+    await says(screen, "Dwell", "There is no connection")
+    desk.state = msgspec.structs.replace(STATE, dirty=True)
+    async with Server(hub, ServeSettings(port=port, close_timeout_s=1.0), setup=desk):
+        await screen.text_is("#setup .status", "Not saved")
 
 
 async def test_it_is_used_by_keys_alone(opened, desk):
