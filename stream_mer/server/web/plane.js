@@ -268,7 +268,8 @@ export class Plane {
     const away = 2.6 * this.unit;
     const [left, right, top, bottom] = [this.#x(-1), this.#x(1), this.#y(1), this.#y(-1)];
     const places = [];
-    for (const row of [y - height / 2, y + away, y - away - height]) {
+    const rows = [1, 2, 3].flatMap((far) => [y + far * away, y - far * away - height]);
+    for (const row of [y - height / 2, ...rows]) {
       for (const column of [x + away, x - away - width, x - width / 2]) places.push([column, row]);
     }
     const covers = ([column, row]) =>

@@ -9,6 +9,20 @@ from tools.examples import FRAME
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
 
+NOTE_BOXES = """() => {
+  // Take down where each word was last written on the plane.
+  window.boxes = {};
+  const fillText = CanvasRenderingContext2D.prototype.fillText;
+  CanvasRenderingContext2D.prototype.fillText = function (text, x, y) {
+    const { actualBoundingBoxLeft: left, actualBoundingBoxRight: right, actualBoundingBoxAscent: up,
+      actualBoundingBoxDescent: down } = this.measureText(text);
+    if (text.length > 2 && !/[0-9]/.test(text)) window.boxes[text] = [x - left, y - up, x + right, y + down];
+    fillText.call(this, text, x, y);
+  };
+  document.getElementById("plane").style.width = "99%"; // so that its labels are written anew
+}"""
+
+
 class Published:
     """The newest frame that the hub published."""
 
@@ -255,6 +269,61 @@ async def test_what_is_held_elsewhere_is_told_here(look, hub, published):
     assert published.stream == "main", "a hand on what is shown, and on nothing else"
     hub.control(ControlCommand(action="resume"))
     await screen.until("() => document.getElementById('elsewhere').textContent === ''")
+
+
+async def test_commands_act_on_the_shown_stream_or_by_choice_on_all(look, hub):
+    for stream in ("main", "foyer"):
+        hub.sink(stream).publish(FRAME)
+    holds = {}
+    hub.subscribe(lambda stream, event: isinstance(event, EmotionFrame) and holds.update({stream: event.hold}))
+    screen = await look("?stream=main")
+    await screen.page.wait_for_selector("#operator", state="visible")
+    await screen.page.keyboard.press("b")
+    await screen.text_is("#held", "Blackout")
+    assert holds == {"main": "blackout"}
+    await screen.page.keyboard.press("l")
+    await screen.page.wait_for_selector("#held", state="hidden")
+    await screen.page.keyboard.press("a")
+    assert await screen.page.locator("#scope option:checked").text_content() == "on all streams"
+    await screen.page.click("[data-action=freeze]")
+    await screen.text_is("#elsewhere", "foyer")
+    assert holds == {"main": "freeze", "foyer": "freeze"}
+    await screen.page.select_option("#scope", "shown")
+    await screen.page.click("[data-action=resume]")
+    await screen.page.wait_for_selector("#held", state="hidden")
+    assert holds == {"main": None, "foyer": "freeze"}
+    assert await screen.page.locator("[data-action=resume]").is_disabled()
+    await screen.page.select_option("#scope", "all")
+    await screen.page.click("[data-action=resume]", timeout=10_000)
+    await screen.until("() => document.getElementById('elsewhere').textContent === ''")
+    assert holds == {"main": None, "foyer": None}
+
+
+async def test_the_word_beside_the_live_point_covers_no_label(look, hub, frame):
+    hub.sink("main").publish(FRAME)
+    screen = await look()
+    await screen.page.evaluate(NOTE_BOXES)
+    hub.control(ControlCommand(action="override", override=OverrideValues(valence=-0.5, arousal=-0.5)))
+    for values in ((0.6, 0.04), (0.95, 0.05), (0.0, 0.95), (-0.9, 0.9)):
+        hub.sink("main").publish(frame(*values))
+        await screen.until("() => 'music' in window.boxes")
+        await screen.page.wait_for_timeout(2000)  # the point glides there
+        await screen.page.evaluate("() => dispatchEvent(new Event('resize'))")
+        boxes = await screen.page.evaluate("() => window.boxes")
+        left, top, right, bottom = boxes.pop("music")
+        for name, (left_, top_, right_, bottom_) in boxes.items():
+            apart = left >= right_ or left_ >= right or top >= bottom_ or top_ >= bottom
+            assert apart, (name, values)
+
+
+async def test_on_a_phone_nobody_is_told_of_keys(look):
+    phone = await look(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    await phone.page.wait_for_selector("#operator", state="visible")
+    await phone.page.click("[data-action=override]")
+    told = await phone.page.locator("#aim").inner_text()
+    assert told.startswith("Touch the plane")
+    assert "Esc" not in told
+    assert "keys" not in told
 
 
 async def test_a_command_that_the_server_refuses_is_said(look, published, monkeypatch):

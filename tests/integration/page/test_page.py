@@ -165,8 +165,9 @@ async def test_with_a_token_it_asks_at_the_door(look, hub, serving, how):
             screen = await look("#token=open-sesame-open", at=server)
         else:
             screen = await look(at=server)
-            for attempt in ("wrong", "open-sesame-open"):
+            for attempt, told in (("wrong", ""), ("open-sesame-open", "Wrong token")):
                 await screen.page.wait_for_selector("#auth", state="visible")
+                await screen.text_is("#auth-why", told)
                 await screen.page.fill("#token", attempt)
                 await screen.page.press("#token", "Enter")
         await screen.text_is("#category", "happy")

@@ -13,6 +13,17 @@ BAND_Y = 0.08
 SAD, ANGRY, HELD = (108, 155, 245), (238, 93, 88), (255, 196, 107)
 
 
+NOTE_TEXTS = """() => {
+  // Take down what is written on canvases, with where it begins and ends.
+  window.written = [];
+  const fillText = CanvasRenderingContext2D.prototype.fillText;
+  CanvasRenderingContext2D.prototype.fillText = function (text, x, y) {
+    window.written.push([text, x, x + this.measureText(text).width]);
+    fillText.call(this, text, x, y);
+  };
+}"""
+
+
 def publish_minutes(sink, frame, *, until_s=100, hold_from_s=1000):
     """A frame a second: sad first, then angry from 60 s on."""
     for t in range(1, until_s + 1):
@@ -95,6 +106,48 @@ async def test_words_stand_where_they_were_sung(look, hub, frame):
     assert not await screen.page.evaluate(ink, places[1])
 
 
+async def test_a_line_without_room_is_a_tick_and_shown_on_hover(look, hub, frame):
+    sink = hub.sink("main")
+    publish_minutes(sink, frame)
+    screen = await look()
+    await screen.label_has("timeline", "angry")
+    await screen.page.evaluate(NOTE_TEXTS)
+    sink.publish(replace(LINE, segment=7, t0=51.0, t1=54.0, text="here is room for a line"))
+    await screen.until("() => window.written.some(([text]) => text.startsWith('here is room'))")
+    sink.publish(replace(LINE, segment=4, t0=50.0, t1=51.0, text="no room for these words"))
+    box = await screen.page.locator("#timeline").bounding_box()
+    text_px = max(11, box["height"] * 0.082)
+    row = box["y"] + box["height"] - 1.3 * text_px * 1.5  # segments 4 and 7 are in the second of three
+    place = (box["x"] + (1 - 50 / SPAN_S) * box["width"], row)
+    while await screen.page.locator("#tip").text_content() != "0:50 no room for these words":  # until it is drawn
+        await screen.page.mouse.move(*place)
+        await screen.page.mouse.move(place[0] + 2, place[1])
+    assert not await screen.page.evaluate("() => window.written.some(([text]) => text.startsWith('no'))")
+    await screen.page.mouse.move(box["x"] + (1 - 20 / SPAN_S) * box["width"], box["y"] + BAND_Y * box["height"])
+    await screen.text_is("#tip", "1:20 angry")
+    await screen.page.mouse.move(5, 5)
+    await screen.page.wait_for_selector("#tip", state="hidden")
+
+
+async def test_the_band_can_be_read_without_colour(look, hub, frame):
+    for t in range(1, 101):
+        category = ("sad", "angry", "unknown", "happy", "relaxed")[(t - 1) // 20]
+        hub.sink("main").publish(frame(0.0, 0.0, category=category, index=t, t1=float(t)))
+    screen = await look()
+    await screen.page.evaluate(NOTE_TEXTS)
+    hub.sink("main").publish(frame(0.0, 0.0, category="relaxed", index=101, t1=101.0))
+    await screen.until("() => window.written.some(([text]) => text === 'R')")
+    written = await screen.page.evaluate("() => window.written.map(([text]) => text)")
+    assert {"S", "A", "?", "H", "R"} <= set(written)
+
+    def luminance(colour):
+        linear = [part / 3294.6 if part <= 10 else ((part / 255 + 0.055) / 1.055) ** 2.4 for part in colour]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    angry, unknown = [await colour_at(screen, t, 0.05, end_s=101) for t in (38, 58)]
+    assert (luminance(angry) + 0.05) / (luminance(unknown) + 0.05) > 3
+
+
 async def test_what_is_remembered_has_a_bound(look):
     """Three hours at 10 Hz, and a song every few seconds."""
     screen = await look()
@@ -127,17 +180,6 @@ async def test_a_stream_that_begins_anew_leaves_nothing_of_before(look, hub, fra
     await screen.label_has("timeline", "angry")
     sink.publish(replace(FRAME, t0=0.0, t1=0.5))
     await screen.until("() => document.getElementById('timeline').ariaLabel.endsWith('minutes: happy 100%')")
-
-
-NOTE_TEXTS = """() => {
-  // Take down what is written on canvases, with where it begins and ends.
-  window.written = [];
-  const fillText = CanvasRenderingContext2D.prototype.fillText;
-  CanvasRenderingContext2D.prototype.fillText = function (text, x, y) {
-    window.written.push([text, x, x + this.measureText(text).width]);
-    fillText.call(this, text, x, y);
-  };
-}"""
 
 
 async def test_no_time_is_cut_or_stands_behind_the_button(look, hub, frame):
