@@ -12,11 +12,12 @@ from websockets.exceptions import ConnectionClosed
 
 from stream_mer.config import ServeSettings
 from stream_mer.event_json import kind_of
+from stream_mer.server import messages as wire
 from stream_mer.server.hub import Hub
 from stream_mer.server.messages import CLIENT_TYPES, SERVER_TYPES, asyncapi, json_schema
 from stream_mer.server.server import Server
 from stream_mer.sources.remote import RemoteSource
-from tools.examples import CHANGE, FRAME, LEVELS, LINE, STATUS
+from tools.examples import CHANGE, FRAME, LEVELS, LINE, STATUS, examples
 
 SAID = [
     {"type": "identify", "client": {"name": "recorder", "kind": "test"}, "resume": {"session": "x", "last_seq": {}}},
@@ -26,6 +27,7 @@ SAID = [
     {"type": "subscribe", "id": 4, "events": ["levels"]},
     {"type": "control", "id": 5, "action": "override", "override": {"valence": -0.2, "arousal": 0.4, "ttl_s": 5}},
     {"type": "control", "id": 6, "action": "resume"},
+    {"type": "setup", "id": 9, "action": "get"},
     {"type": "audio.start", "stream": "desk", "format": "s16le", "rate_hz": 16000, "channels": 1},
     {"type": "audio.end"},
     {"type": "ping", "id": 7, "t": 1.5},
@@ -35,14 +37,26 @@ SAID = [
 """What the client of the recorded session says; the last is refused with an ``error``."""
 
 
+class SetUp:
+    """Answers every request, and says what changed."""
+
+    async def handle(self, _request, client):
+        update = examples()["setup.update"]
+        client.send(update)
+        return wire.SetupPart(state=update.state)
+
+    def leave(self, _client):
+        pass
+
+
 async def record() -> list[dict]:
     """Hold a session in which everything happens; return what the server sent."""
     hub = Hub()
     main = hub.sink("main")
     hub.sink("desk")
-    heard = []
+    heard, is_over = [], False
     async with (
-        Server(hub, ServeSettings(port=0), inlets={"desk": RemoteSource("desk")}) as server,
+        Server(hub, ServeSettings(port=0), inlets={"desk": RemoteSource("desk")}, setup=SetUp()) as server,
         websockets.asyncio.client.connect(server.stream_url) as client,
         asyncio.timeout(PATIENCE_S),
     ):
@@ -56,7 +70,8 @@ async def record() -> list[dict]:
                         main.publish(event)
                 elif heard[-1].get("id") == 4:
                     main.publish(LEVELS)
-                elif heard[-1]["type"] == "error" and not heard[-1]["fatal"]:
+                if {"error", "setup.update"} <= {message["type"] for message in heard} and not is_over:
+                    is_over = True
                     await client.send('{"type":"ping"}')
                     await client.send("rubbish")
     return heard
