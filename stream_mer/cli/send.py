@@ -81,7 +81,7 @@ def command(
     tls = None if authorities is None else client_tls_context(authorities)
 
     async def run() -> Progress:
-        return await AudioSender(source, url, stream=stream, token=token, tls=tls, report=shown.show).run()
+        return await AudioSender(source, url, stream=stream, token=token, tls=tls, wait=True, report=shown.show).run()
 
     try:
         done = asyncio.run(run())

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from stream_mer.audio.levels import dbfs
-from stream_mer.errors import ServeError, SettingError, did_you_mean
+from stream_mer.errors import ServeError, SettingError, UnreachableError, did_you_mean
 from stream_mer.ports import AudioSource
 from stream_mer.server import messages as wire
 from stream_mer.server.client import Client, connect
@@ -33,6 +33,9 @@ HELD_S = 2.0
 
 MAX_FILLED_S = 10.0
 """Of a longer gap in the source, only this much silence is sent; the server fills the rest itself."""
+
+RETRY_S = 1.0
+"""Time between two attempts to reach a server that is not there yet."""
 
 ANSWERED_S = 1.0
 """A refusal comes this soon after the claim."""
@@ -167,6 +170,7 @@ class AudioSender:
         stream: Name of the stream; None for the only one that takes audio.
         token: The operator's token, if the server has one.
         tls: As of ``client.connect``.
+        wait: If nothing answers at first, try again until something does.
         report: Called with the progress, in the event loop, twice a second and whenever the connection changes.
     """
 
@@ -180,10 +184,12 @@ class AudioSender:
         stream: str | None = None,
         token: str | None = None,
         tls: ssl.SSLContext | None = None,
+        wait: bool = False,
         report: Callable[[Progress], None] = lambda _: None,
     ) -> None:
         self._source = source
         self._stream = stream
+        self._wait = wait
         self._report = report
         self._client: Client = connect(url, token=token, subscribe=(), name="send", kind="source", tls=tls)
         self._chosen = ""
@@ -200,15 +206,29 @@ class AudioSender:
 
         Raises:
             SourceError: The source failed.
-            ServeError: Nothing answers at first, or the server refuses.
+            UnreachableError: Nothing answers at first, without ``wait``.
+            ServeError: The server refuses.
             SettingError: No stream, or none of this name, takes audio.
         """
         try:
-            async with self._client:
-                self._blocks = _Blocks()
+            self._blocks = _Blocks()
+            async with contextlib.AsyncExitStack() as stack:
+                await self._enter(stack)
                 return await self._run()
         finally:
             self._source.close()
+
+    async def _enter(self, stack: contextlib.AsyncExitStack) -> None:
+        while True:
+            try:
+                await stack.enter_async_context(self._client)
+            except UnreachableError:
+                if not self._wait:
+                    raise
+                self._report(self._progress())
+                await asyncio.sleep(RETRY_S)
+            else:
+                return
 
     async def _run(self) -> Progress:
         tasks = [asyncio.create_task(work) for work in (self._listen(), self._send(), self._report_progress())]

@@ -161,6 +161,15 @@ async def test_a_sender_that_is_replaced_does_not_fight_for_its_place() -> None:
         assert (await second).sent_s == 1.0
 
 
+async def test_a_server_that_comes_later_is_waited_for() -> None:
+    port, heard, told = free_port(), Heard(), list[Progress]()
+    sender = AudioSender(Playing(0.5), f"127.0.0.1:{port}", wait=True, report=told.append)
+    sending = asyncio.create_task(sender.run())
+    await until(lambda: told and not told[0].sending)
+    async with serving(heard, port=port):
+        assert (await sending).sent_s == 0.5
+
+
 async def test_without_a_server_the_error_says_so() -> None:
     with pytest.raises(ServeError, match="is stream-mer serve running there"):
         await AudioSender(Playing(1.0), f"127.0.0.1:{free_port()}").run()
