@@ -32,6 +32,7 @@ from stream_mer.lyrics.feeds import LyricsOpener
 from stream_mer.lyrics.files import check_encoding, is_lyrics_file
 from stream_mer.outputs.files import FileSummary, Summary, row_of
 from stream_mer.pipeline import SyncStream
+from stream_mer.sources.file import Excerpt
 from stream_mer.sources.resampling import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ, MonoResampler, Polarity, to_float32
 from stream_mer.types import AudioChunk, CategoryChange, EmotionFrame, LyricLine, Samples, StreamEvent
 from stream_mer.utils.files import as_text
@@ -125,6 +126,8 @@ def tag(
     *,
     lyrics: Lyrics = True,
     track: str | None = None,
+    start_s: float = 0.0,
+    duration_s: float | None = None,
     on_event: Callable[[StreamEvent], None] | None = None,
     **options: Unpack[TaggingOptions],
 ) -> TagResult:
@@ -136,6 +139,8 @@ def tag(
         path: The file.
         lyrics: True recognises the vocals, False uses audio alone, a path names a lyrics file.
         track: Audio track by number (from 1) or title; None for the best one.
+        start_s: Start in the file, seconds, for audio; the times of the result are those of the whole file.
+        duration_s: How much of it to tag, seconds; None for all.
         on_event: Called with every event as it is computed, in this thread or the one that reads the file.
         **options: See ``TaggingOptions``.
 
@@ -153,8 +158,9 @@ def tag(
     if is_lyrics_file(file) and lyrics is not True:
         raise SettingError(f"{file} is a lyrics file, so lyrics={lyrics!r} contradicts it: leave lyrics out")
     engine = _engine(lyrics, options)
+    excerpt = Excerpt(start_s=start_s, duration_s=duration_s)
     collector = _Collector(on_event, words_alone=is_lyrics_file(file))
-    pipeline, _ = engine.file_pipeline(file, collector, track=track)
+    pipeline, _ = engine.file_pipeline(file, collector, track=track, excerpt=excerpt)
     with one_torch_thread():
         pipeline.run()
     return collector.result(as_text(Path(file).name))

@@ -18,7 +18,7 @@ from stream_mer.config import EngineSettings, LyricsMode, SmoothingSettings
 from stream_mer.emotion.checkpoint import find_model
 from stream_mer.emotion.predictor import EmotionPredictor
 from stream_mer.emotion.smoothing import Smoother
-from stream_mer.errors import SourceError
+from stream_mer.errors import SettingError, SourceError
 from stream_mer.lyrics.feeds import LyricsOpener
 from stream_mer.lyrics.files import is_lyrics_file, words_duration_s
 from stream_mer.lyrics.masking import MaskingSink, open_mask
@@ -28,12 +28,14 @@ from stream_mer.sources.decoding import load_decoder
 from stream_mer.sources.file import (
     COARSE_CHUNK_SAMPLES,
     LYRICS_CHUNK_SAMPLES,
+    WHOLE,
+    Excerpt,
     FileSource,
     HopChunker,
     SilenceSource,
     set_chunker,
 )
-from stream_mer.types import NO_LYRICS, AudioChunk, Spread
+from stream_mer.types import NO_LYRICS, AudioChunk, CategoryChange, EmotionFrame, LyricLine, Spread, StreamEvent
 from stream_mer.utils.sanitise import redact_address
 
 log = logging.getLogger(__name__)
@@ -141,6 +143,7 @@ class Engine:
         levels_wanted: Callable[[], bool] | None = None,
         words_alone: bool = False,
         reopen: Reopener | None = None,
+        start_s: float = 0.0,
     ) -> Pipeline:
         """Build a stream that runs in threads.
 
@@ -153,6 +156,7 @@ class Engine:
             levels_wanted: Returns whether a subscriber needs ``InputLevels`` now; None for never.
             words_alone: The source is silent, and only the lyrics of the file count.
             reopen: As of ``Pipeline``.
+            start_s: Where the source starts in the times of a lyrics file, seconds.
 
         Raises:
             LyricsError: The lyrics file cannot be used.
@@ -168,7 +172,7 @@ class Engine:
             measure_levels=None if levels_wanted is None else LevelMeter(wanted=levels_wanted).feed,
             spread=Spread(valence=calibration.valence_spread, arousal=calibration.arousal_spread),
             reopen=reopen,
-            **self._parts(in_real_time=in_real_time, lyrics=lyrics, words_alone=words_alone),
+            **self._parts(in_real_time=in_real_time, lyrics=lyrics, words_alone=words_alone, start_s=start_s),
         )
 
     def _masking(self, sink: EventSink) -> EventSink:
@@ -192,41 +196,66 @@ class Engine:
         """Build a stream that its caller feeds; arguments and errors as for ``pipeline``."""
         return SyncStream(**self._parts(in_real_time=in_real_time, lyrics=lyrics, words_alone=False))
 
-    def file_pipeline(self, path: str, sink: EventSink, *, track: str | None = None) -> tuple[Pipeline, float | None]:
+    def file_pipeline(
+        self, path: str, sink: EventSink, *, track: str | None = None, excerpt: Excerpt | None = None
+    ) -> tuple[Pipeline, float | None]:
         """Build a stream for a file of audio, video or lyrics, as fast as it can be computed.
 
         Args:
             path: The file; lyrics files are recognised by their suffix.
             sink: Takes its events.
             track: Audio track by number (from 1) or title; None for the best one.
+            excerpt: The part of an audio file to tag; its events have the times of the whole file.
 
         Returns:
-            The pipeline, and the duration in seconds that the file states; None if it does not.
+            The pipeline, and the duration in seconds by what the file states; None if it states none.
 
         Raises:
             SourceError: The file is missing, a folder, empty or an address.
             LyricsError: The lyrics file cannot be used.
-            SettingError: The encoding of lyrics files is unknown.
+            SettingError: The encoding of lyrics files is unknown, or an excerpt of a lyrics file is wanted.
         """
         if "://" in path:
             raise SourceError(f"{redact_address(path)} is an address, not a file; serve it, or download it first")
         if not is_lyrics_file(path):
-            file = FileSource(path, track=track)
-            return self.pipeline(file, sink, in_real_time=False), file.duration_s()
+            start_s = 0.0 if excerpt is None else excerpt.start_s
+            file = FileSource(path, track=track, excerpt=excerpt)
+            placed = _Placed(sink, start_s) if start_s else sink
+            return self.pipeline(file, placed, in_real_time=False, start_s=start_s), file.duration_s()
+        if excerpt not in (None, WHOLE):
+            raise SettingError(f"{path} is a lyrics file: a start and a duration are for audio")
         duration_s = words_duration_s(Path(path), encoding=self.settings.lyrics.encoding)
         silence = SilenceSource(path, duration_s)
         pipeline = self.pipeline(silence, sink, in_real_time=False, lyrics=Path(path), words_alone=True)
         return pipeline, duration_s
 
-    def _parts(self, *, in_real_time: bool, lyrics: Path | None, words_alone: bool) -> _Parts:
+    def _parts(self, *, in_real_time: bool, lyrics: Path | None, words_alone: bool, start_s: float = 0.0) -> _Parts:
         window = self.settings.window
         return _Parts(
             windower=Windower(window),
-            lyrics=self._models.lyrics.open(live=in_real_time, file=lyrics),
+            lyrics=self._models.lyrics.open(live=in_real_time, file=lyrics, start_s=start_s),
             emotion=self._models.predictor.open_stream(window, words_alone=words_alone),
             smoother=Smoother(self._smoothing),
             words_alone=words_alone,
         )
+
+
+class _Placed:
+    """Moves the times of events by the start of an excerpt; implements ``ports.EventSink``."""
+
+    def __init__(self, sink: EventSink, start_s: float) -> None:
+        self._sink = sink
+        self._start_s = start_s
+
+    def publish(self, event: StreamEvent) -> None:
+        match event:
+            case EmotionFrame():
+                event = replace(event, t0=event.t0 + self._start_s, t1=event.t1 + self._start_s)
+            case LyricLine():
+                event = event.shifted(self._start_s)
+            case CategoryChange():
+                event = replace(event, t=event.t + self._start_s)
+        self._sink.publish(event)
 
 
 def chunker(*, hop_samples: int, recognises: bool, levels_wanted: Callable[[], bool] | None) -> HopChunker:

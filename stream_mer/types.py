@@ -8,7 +8,7 @@ monotonic clock, from which the age of a result is computed.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:  # a client of a server needs the names of this module, and no arrays
@@ -151,6 +151,11 @@ class LyricLine:
     words: tuple[LyricWord, ...] = ()
     settled_words: int = 0
     masked: str | None = None
+
+    def shifted(self, by_s: float) -> LyricLine:
+        """Return the same line with all times moved by so many seconds."""
+        words = tuple(replace(word, t0=word.t0 + by_s, t1=word.t1 + by_s) for word in self.words)
+        return replace(self, t0=self.t0 + by_s, t1=self.t1 + by_s, words=words)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

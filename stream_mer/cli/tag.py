@@ -3,118 +3,52 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import functools
 import io
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import click
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from click.core import ParameterSource
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from stream_mer.cli.echo import EscapingFile
+from stream_mer.batch import (
+    FoundFile,
+    Result,
+    Task,
+    TaskSettings,
+    Wanted,
+    WorkerPool,
+    find_files,
+    places,
+    run_here,
+)
+from stream_mer.cli.echo import EscapingFile, echo
 from stream_mer.cli.options import engine_options, engine_settings
 from stream_mer.config import EngineSettings
-from stream_mer.errors import LyricsError, SettingError, SourceError, StreamMerError
+from stream_mer.errors import SettingError, SourceError, StreamMerError
 from stream_mer.lyrics.files import is_lyrics_file, words_duration_s
-from stream_mer.outputs.files import CsvWriter, FileSummary, JsonlWriter, LyricsWriter, lrc, srt
-from stream_mer.outputs.plot import Timeline, check_picture, draw_timeline
-from stream_mer.outputs.recording.format import Recording, is_recording, open_recording
-from stream_mer.ports import EventSink
+from stream_mer.outputs.files import COLUMNS
+from stream_mer.outputs.plot import check_picture
+from stream_mer.outputs.recording.format import is_recording, open_recording
+from stream_mer.outputs.summary_table import FileRow, SummaryTable, check_table, readable
 from stream_mer.sources.decoding import check_file
-from stream_mer.types import EmotionFrame, StreamEvent
+from stream_mer.sources.file import WHOLE, Excerpt, FileSource
 from stream_mer.utils.escaping_console import EscapingConsole
-from stream_mer.utils.files import as_text, check_targets, file_names, replace_text, replacing
+from stream_mer.utils.files import as_text, check_folder, check_targets, file_names, replacing
 from stream_mer.utils.sanitise import redact_address, redact_argument
 from stream_mer.utils.stopping import orderly_exit
 
 if TYPE_CHECKING:
     from stream_mer.engine import Engine
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """Which outputs are written for each file.
-
-    Attributes:
-        output_format: ``jsonl`` or ``csv``.
-        plot: Where the timeline is drawn.
-        srt: Where the lyrics go as subtitles.
-        lrc: Where they go as LRC.
-    """
-
-    output_format: str
-    plot: Path | None = None
-    srt: Path | None = None
-    lrc: Path | None = None
-
-    def of(self, name: str) -> Wanted:
-        """Return the same with the name of one of several files in all paths."""
-
-        def own(path: Path | None) -> Path | None:
-            return path and path.with_name(f"{path.stem}-{name}{path.suffix}")
-
-        return Wanted(output_format=self.output_format, plot=own(self.plot), srt=own(self.srt), lrc=own(self.lrc))
-
-    def paths(self) -> list[Path]:
-        """Return the files that are written."""
-        return [path for path in (self.plot, self.srt, self.lrc) if path is not None]
-
-
-class FileOutputs:
-    """Writes all outputs of one file.
-
-    Args:
-        file: Gets lines or rows, open for writing; the caller closes it.
-        wanted: Which outputs.
-        name: Name of the stream in the outputs.
-        words_alone: The input is a lyrics file.
-        header: Write the column names first.
-    """
-
-    def __init__(self, file: BinaryIO, wanted: Wanted, name: str, *, words_alone: bool, header: bool) -> None:
-        self._name = name
-        self._file = file
-        self._summary = FileSummary(words_alone=words_alone)
-        self._jsonl = JsonlWriter(file, name) if wanted.output_format == "jsonl" else None
-        self._text = None if self._jsonl else io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
-        self._csv = CsvWriter(self._text, name, header=header) if self._text else None
-        self._picture = (Timeline(), wanted.plot) if wanted.plot else None
-        kinds: tuple[tuple[Path | None, Callable[..., str]], ...] = ((wanted.srt, srt), (wanted.lrc, lrc))
-        self._lyrics = [(LyricsWriter(render), path) for path, render in kinds if path is not None]
-
-    def publish(self, event: StreamEvent) -> None:
-        """Take one event."""
-        for sink in self._sinks():
-            sink.publish(event)
-
-    def _sinks(self) -> Sequence[EventSink]:
-        drawn = [] if self._picture is None else [self._picture[0]]
-        written = [sink for sink in (self._jsonl, self._csv) if sink is not None]
-        return [*written, self._summary, *drawn, *(writer for writer, _ in self._lyrics)]
-
-    def finish(self) -> None:
-        """Write the summary, the lyrics files and the picture.
-
-        Raises:
-            SettingError: A file cannot be written.
-        """
-        if self._jsonl is not None:
-            self._jsonl.finish(self._summary.summary())
-        self._file.flush()
-        for writer, path in self._lyrics:
-            replace_text(path, writer.text())
-        if self._picture is not None:
-            timeline, path = self._picture
-            draw_timeline(timeline, path, self._name)
-
-    def close(self) -> None:
-        """Detach from the file, finished or not, so that the caller can write the next outputs to it."""
-        if self._text is not None:
-            self._text.detach()  # otherwise it closes the file with itself
-            self._text = None
+_USUAL_S = 200.0
+"""Duration of a file that states none, for the overall bar, seconds."""
 
 
 @click.command("tag")
@@ -127,7 +61,36 @@ class FileOutputs:
     show_default=True,
     help="JSON lines: messages and a summary. CSV: one row a frame.",
 )
-@click.option("--out", type=click.Path(path_type=Path), metavar="PATH", help="Write to this file instead of stdout.")
+@click.option(
+    "--out",
+    type=click.Path(),
+    metavar="PATH",
+    help="Write to this file instead of stdout. A folder (one that exists, or a name that ends with /) gets a file for "
+    "each input.",
+)
+@click.option(
+    "--summary",
+    type=click.Path(path_type=Path),
+    metavar="TABLE",
+    help="Also write a table with a row a file: .csv, or .parquet (needs the extra 'parquet').",
+)
+@click.option("--json", "as_json", is_flag=True, help="JSON lines also where the output is a terminal.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Processes side by side, each with the models in its memory (some 0.5 GB, 0.8 GB with recognition).",
+)
+@click.option(
+    "--skip-existing",
+    is_flag=True,
+    help="Leave out files whose results are there: to go on after an interruption. For --out FOLDER and --summary.",
+)
+@click.option("--start", type=click.FloatRange(0), default=0.0, show_default=True, help="Seconds into each file.")
+@click.option(
+    "--duration", type=click.FloatRange(0, min_open=True), help="Seconds of each file to tag.  [default: to the end]"
+)
 @click.option(
     "--plot",
     type=click.Path(path_type=Path),
@@ -141,97 +104,285 @@ class FileOutputs:
 def command(
     *,
     files: tuple[str, ...],
+    out: str | None,
+    summary: Path | None,
+    as_json: bool,
+    jobs: int,
+    skip_existing: bool,
+    start: float,
+    duration: float | None,
+    track: str | None,
     output_format: str,
-    out: Path | None,
     plot: Path | None,
     srt: Path | None,
     lrc: Path | None,
-    track: str | None,
     **engine: Any,
 ) -> None:
     """Tag audio files, lyrics files or recordings: the messages of a live listener, then a summary of each file.
 
-    A frame at t1 uses nothing later than t1. Results do not depend on the speed of the machine. Exit code 1 means that
-    some files failed: each is named with its reason, and the others are tagged. A recording (`stream-mer serve
-    --record`) is exported without computing it again.
+    Folders are searched for audio at any depth; patterns such as "**/*.flac" may be quoted. A frame at t1 uses nothing
+    later than t1. Results do not depend on the speed of the machine, nor on --jobs. On a terminal a short text stands
+    for the messages (--json: the messages). Exit code 1 means that some files failed: each is named with its reason,
+    and the others are tagged. A recording (`stream-mer serve --record`) is exported without computing it again.
 
     \b
     Examples:
-      stream-mer tag song.mp3                      JSON lines on stdout
+      stream-mer tag song.mp3                      what it is like; JSON lines if piped
       stream-mer tag *.flac --out tags.jsonl       many files through one loaded model
+      stream-mer tag music --out tags/ --summary tags.csv --jobs 4 --skip-existing
       stream-mer tag song.mp3 --format csv --plot song.png
+      stream-mer tag song.mp3 --start 60 --duration 30
       stream-mer tag song.mp3 --srt song.srt       the recognised lyrics as subtitles; --lrc likewise
       stream-mer tag song.mp3 --lyrics song.lrc    known lyrics instead of recognition
       stream-mer tag song.lrc                      lyrics alone (.lrc, .srt, .vtt, .txt)
       stream-mer tag shows --plot show.png         the newest recording in this folder
     """  # noqa: D301 - \b is click's mark for text that is not to be wrapped
-    _refuse_other_words(files, engine["lyrics_file"], no_lyrics=engine["no_lyrics"])
-    settings = engine_settings(**engine)
-    load = functools.cache(lambda: _load(settings))
-    wanted = Wanted(output_format=output_format, plot=plot, srt=srt, lrc=lrc)
+    settings = TaskSettings(
+        engine=engine_settings(**engine), track=track, excerpt=Excerpt(start_s=start, duration_s=duration)
+    )
+    place = _place(out, output_format, summary, as_json=as_json, skip_existing=skip_existing)
     if plot is not None:
         check_picture(plot, "--plot")
-    inputs = [Path(file) for file in files] + [one for one in (engine["lyrics_file"],) if one is not None]
+    wanted = Wanted(output_format=output_format, plot=plot, srt=srt, lrc=lrc)
     with _progress() as progress:
-        tasks, failed = _tasks(files, progress, encoding=engine["lyrics_encoding"])
-        own = _outputs_of(tasks, wanted)
-        check_targets([*([] if out is None else [out]), *(path for one in own for path in one.paths())], inputs=inputs)
-        if any(task.recording is None for task in tasks):
-            load()  # before anything is written: without a model nothing can be
-        with orderly_exit(), _open_output(out) as file:
-            tagged = 0
-            for i, (task, each) in enumerate(zip(tasks, own, strict=True)):
-                outputs = FileOutputs(file, each, task.stream, words_alone=is_lyrics_file(task.file), header=i == 0)
-                tagged += _perform(task, load, outputs, progress, track)
-            if not tagged:
-                raise click.exceptions.Exit(1)  # an existing output file stays as it is
-    if failed or tagged < len(tasks):
+        batch = _Batch(files, settings, wanted, place, progress)
+        try:
+            batch.run(jobs)
+        except (KeyboardInterrupt, SystemExit, StreamMerError):
+            if batch.began:
+                batch.report_end()
+            raise
+        batch.report_end()
+    if batch.failed:
         raise click.exceptions.Exit(1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Task:
-    """One file, or one stream of a recording.
+class _Place:
+    """Where results go.
 
     Attributes:
-        file: As given.
-        stream: Name of the stream in the outputs.
-        recording: None for a file.
+        folder: Gets lines or rows, a file for each input.
+        file: Gets those of all inputs. Without either, stdout does.
+        readable: On stdout, text for people stands for them.
+        table: Gets the summary.
+        skip_existing: Leave out what has results there.
     """
 
-    file: str
-    stream: str
-    recording: Recording | None = None
+    folder: Path | None = None
+    file: Path | None = None
+    readable: bool = False
+    table: Path | None = None
+    skip_existing: bool = False
 
 
-def _tasks(files: Sequence[str], progress: Progress, *, encoding: str | None) -> tuple[list[_Task], int]:
-    """Return the tasks, and the number of files that cannot be used; each of those is reported.
+def _place(out: str | None, output_format: str, table: Path | None, *, as_json: bool, skip_existing: bool) -> _Place:
+    """Return where results go.
+
+    Raises:
+        SettingError: Something cannot be written, or options contradict each other.
+    """
+    if table is not None:
+        check_table(table)
+    if as_json and output_format != "jsonl":
+        raise SettingError(f"--json and --format {output_format} contradict each other: give one of them")
+    is_folder = out is not None and (out.endswith(("/", "\\")) or Path(out).is_dir())
+    if out is not None and is_folder:
+        check_folder(Path(out))
+        return _Place(folder=Path(out), table=table, skip_existing=skip_existing)
+    if skip_existing and out is not None:
+        raise SettingError("--skip-existing needs a file for each input: end the name of --out with /, or leave it out")
+    if skip_existing and table is None:
+        raise SettingError("--skip-existing looks for results: give --out FOLDER/ or --summary, too")
+    source = click.get_current_context().get_parameter_source("output_format")
+    asked = as_json or source is not ParameterSource.DEFAULT
+    return _Place(
+        file=None if out is None else Path(out),
+        readable=out is None and not asked and sys.stdout.isatty(),
+        table=table,
+        skip_existing=skip_existing,
+    )
+
+
+class _NothingTaggedError(Exception):
+    """Ends a run before its output takes the place of an older one."""
+
+
+class _Batch:
+    """All files of one call.
+
+    Args:
+        arguments: Files, folders and patterns.
+        settings: What the tasks have in common.
+        wanted: Which outputs; those of several tasks get names of their own.
+        place: Where results go.
+        progress: Shows bars and errors.
+
+    Raises:
+        SettingError: Something cannot be written, or contradicts something else.
+    """
+
+    def __init__(
+        self, arguments: Sequence[str], settings: TaskSettings, wanted: Wanted, place: _Place, progress: Progress
+    ) -> None:
+        self._settings = settings
+        self._place = place
+        self._progress = progress
+        self._wanted = wanted
+        self.failed = self._tagged = self._n_ended = 0
+        found = find_files(arguments)
+        paths = [one.path for one in found if isinstance(one, FoundFile)]
+        _refuse_other_words(paths, settings)
+        items = list(_items(found, settings, wanted, place))
+        self._is_many = len(items) > 1
+        self._table = None
+        if place.table is not None:
+            names = [one.file if isinstance(one, FileRow) else one.name for one in items]
+            self._table = SummaryTable(place.table, names, keep=place.skip_existing)
+        tasks = {i: one for i, one in enumerate(items) if isinstance(one, Task)}
+        self._tasks = {i: task for i, task in tasks.items() if not (place.skip_existing and self._is_done(task))}
+        self._n_skipped = len(tasks) - len(self._tasks)
+        self._check_targets(paths)
+        for i, one in enumerate(items):
+            if isinstance(one, FileRow):
+                self._end(i, Result(row=one))
+
+    def run(self, jobs: int) -> None:
+        """Tag everything.
+
+        Raises:
+            SettingError: No other task would succeed either; LyricsError and CheckpointError likewise.
+        """
+        tasks, indices = list(self._tasks.values()), list(self._tasks)
+        n_computed = sum(task.recording is None for task in tasks)
+        load = functools.cache(lambda: _load(self._settings.engine))
+        with orderly_exit(), contextlib.suppress(_NothingTaggedError), contextlib.ExitStack() as stack:
+            # The models come first, before anything is written: without them nothing can be.
+            n_workers = min(jobs, n_computed)
+            pool = stack.enter_context(WorkerPool(self._settings, n_workers)) if n_workers > 1 else None
+            if pool is None and n_computed:
+                load()
+            if self._table is not None:
+                stack.callback(self._table.write)
+            file = stack.enter_context(_open_output(self._place))
+            if file is not None and tasks and self._wanted.output_format == "csv":
+                _write_header(file)
+            bars = _Bars(self._progress, tasks, self._settings.excerpt)
+            if pool is not None:
+                results = pool.run(tasks, file, bars.update)
+            else:
+                results = run_here(tasks, self._settings, load, file, bars.update)
+            for i, result in results:
+                bars.end(i)
+                self._n_ended += 1
+                self._end(indices[i], result)
+            if not self._tagged and self._place.file is not None:
+                raise _NothingTaggedError  # an existing output file stays as it is
+
+    def report_end(self) -> None:
+        """Say what became of the files, if there were several."""
+        n_left = len(self._tasks) - self._n_ended
+        counts = {"tagged": self._tagged, "failed": self.failed, "skipped": self._n_skipped, "left": n_left}
+        if self._is_many:
+            echo(", ".join(f"{n} {what}" for what, n in counts.items() if n or what == "tagged"), err=True)
+            if n_left and (self._place.folder is not None or self._table is not None):
+                echo("What is finished is kept: the same command with --skip-existing does the rest.", err=True)
+
+    @property
+    def began(self) -> bool:
+        """Whether a file was tagged, or failed to be."""
+        return self._n_ended > 0
+
+    def _check_targets(self, paths: Sequence[str]) -> None:
+        """Raise ``SettingError`` if an output cannot be written, or would take the place of an input or another."""
+        words = self._settings.engine.lyrics.file
+        own = [path for task in self._tasks.values() for path in task.paths()]
+        shared = [path for path in (self._place.file, self._place.table) if path is not None]
+        # Folders below the one for results are made when they are needed.
+        fresh = [path for path in own if self._place.folder in path.parents and not path.parent.exists()]
+        twice = next((path for path, n in Counter(fresh).items() if n > 1), None)
+        if twice is not None:
+            raise SettingError(f"{twice} would be written twice: name each file once")
+        there = [path for path in own if path.parent.exists() or self._place.folder not in path.parents]
+        check_targets([*shared, *there], inputs=[*map(Path, paths), *([] if words is None else [words])])
+
+    def _is_done(self, task: Task) -> bool:
+        """Return whether all that a task would write is there."""
+        in_table = self._table is None or self._table.has(task.name)
+        return in_table and all(path.exists() for path in task.paths())
+
+    def _end(self, index: int, result: Result) -> None:
+        """Count, show and keep the result of an item."""
+        error = result.row.error
+        if error is None:
+            self._tagged += 1
+        else:
+            self.failed += 1
+            name = result.row.file
+            text = error if name in error else f"{name}: {error}"
+            self._progress.console.print(
+                f"stream-mer: {text}", style="red", markup=False, highlight=False, soft_wrap=True
+            )
+        if self._table is not None:
+            self._table.set(index, result.row)
+        if error is None and self._place.readable:
+            echo(readable(result.row, result.changes))
+
+
+def _items(
+    found: Sequence[FoundFile | FileRow], settings: TaskSettings, wanted: Wanted, place: _Place
+) -> Iterator[Task | FileRow]:
+    """Yield the tasks, and a row for each file that cannot be used.
 
     A stream is named after its file; files of the same name in several folders, after their paths as given. Streams of
     a recording keep their names.
     """
-    names = [as_text(Path(file).name) for file in files]
-    tasks, failed = [], 0
-    for file, name in zip(files, names, strict=True):
+    files = [one for one in found if isinstance(one, FoundFile)]
+    names = Counter(as_text(Path(file.path).name) for file in files)
+    at = dict(zip(map(id, files), places(files), strict=True))
+    made: list[Task | FileRow] = []
+    for one in found:
+        if isinstance(one, FileRow):
+            made.append(one)
+            continue
+        name = as_text(Path(one.path).name)
         try:
-            if is_recording(Path(file)):
-                recording = open_recording(Path(file))
-                tasks += [_Task(file=file, stream=stream, recording=recording) for stream in recording.streams]
-            else:
-                _check_input(file, encoding=encoding)
-                tasks.append(_Task(file=file, stream=name if names.count(name) == 1 else as_text(file)))
+            made += _tasks_of(one.path, name if names[name] == 1 else as_text(one.path), at[id(one)], settings, wanted)
         except StreamMerError as error:
-            failed += 1
-            _report(error, file, progress)
-    return tasks, failed
+            made.append(FileRow(file=redact_argument(one.path), error=str(error)))
+    tasks = [one for one in made if isinstance(one, Task)]
+    stems = file_names(Path(task.file).stem if task.recording is None else task.stream for task in tasks)
+    own = dict(zip(map(id, tasks), stems, strict=True))
+    suffix = f".{wanted.output_format}"
+    for item in made:
+        if isinstance(item, FileRow):
+            yield item
+            continue
+        target = None if place.folder is None or item.target is None else place.folder / f"{item.target}{suffix}"
+        yield replace(item, outputs=wanted if len(tasks) < 2 else wanted.of(own[id(item)]), target=target)
 
 
-def _outputs_of(tasks: Sequence[_Task], wanted: Wanted) -> list[Wanted]:
-    """Return the outputs of each task; those of several tasks have names of their own."""
-    if len(tasks) < 2:
-        return [wanted] * len(tasks)
-    names = file_names(Path(task.file).stem if task.recording is None else task.stream for task in tasks)
-    return [wanted.of(name) for name in names]
+def _tasks_of(path: str, stream: str, target: Path, settings: TaskSettings, wanted: Wanted) -> list[Task]:
+    """Return the tasks of a file; their targets have no folder and no suffix yet.
+
+    Raises:
+        SourceError: It cannot be used; LyricsError and RecordingError likewise.
+        SettingError: It is no audio, and an excerpt is wanted.
+    """
+    is_excerpt = settings.excerpt != WHOLE
+    if is_recording(Path(path)):
+        if is_excerpt:
+            raise SettingError(f"{path} is a recording: --start and --duration are for audio")
+        recording = open_recording(Path(path))
+        at = dict(zip(recording.streams, file_names(recording.streams), strict=True))
+        return [
+            Task(file=path, stream=one, outputs=wanted, target=target / at[one], recording=recording)
+            for one in recording.streams
+        ]
+    if is_excerpt and is_lyrics_file(path):
+        raise SettingError(f"{path} is a lyrics file: --start and --duration are for audio")
+    _check_input(path, encoding=settings.engine.lyrics.encoding)
+    return [Task(file=path, stream=stream, outputs=wanted, target=target)]
 
 
 def _check_input(name: str, *, encoding: str | None) -> None:
@@ -251,12 +402,6 @@ def _check_input(name: str, *, encoding: str | None) -> None:
         check_file(Path(name))
 
 
-def _report(error: StreamMerError, file: str, progress: Progress) -> None:
-    name = redact_argument(file)
-    reason = str(error) if name in str(error) else f"{name}: {error}"
-    progress.console.print(f"stream-mer: {reason}", style="red", markup=False, highlight=False, soft_wrap=True)
-
-
 def _load(settings: EngineSettings) -> Engine:
     from stream_mer.engine import Engine, configure_torch  # noqa: PLC0415 - loads torch: recordings want none
 
@@ -264,68 +409,92 @@ def _load(settings: EngineSettings) -> Engine:
     return Engine(settings)
 
 
-def _perform(
-    task: _Task, load: Callable[[], Engine], outputs: FileOutputs, progress: Progress, track: str | None
-) -> bool:
-    """Write all outputs of one task; return False if it failed, which is reported.
-
-    Raises:
-        SettingError: No other task would succeed either.
-        LyricsError: Likewise: the file of ``--lyrics`` cannot be used.
-    """
-    try:
-        with contextlib.closing(outputs):
-            if task.recording is None:
-                _tag(load(), task.file, outputs, progress, track)
-            else:
-                for one in task.recording.events():
-                    if one.stream == task.stream:
-                        outputs.publish(one.event)
-            outputs.finish()
-    except (SettingError, LyricsError):
-        raise
-    except StreamMerError as error:
-        _report(error, task.file, progress)
-        return False
-    return True
-
-
-def _tag(engine: Engine, name: str, outputs: FileOutputs, progress: Progress, track: str | None) -> None:
-    task = progress.add_task(Path(name).name, total=None)
-
-    class Watched:
-        def publish(self, event: StreamEvent) -> None:
-            outputs.publish(event)
-            if isinstance(event, EmotionFrame):
-                progress.update(task, completed=event.t1)
-
-    try:
-        pipeline, duration_s = engine.file_pipeline(name, Watched(), track=track)
-        progress.update(task, total=duration_s)
-        pipeline.run()
-    finally:
-        progress.remove_task(task)
-
-
-def _refuse_other_words(files: tuple[str, ...], lyrics_file: Path | None, *, no_lyrics: bool) -> None:
-    """Refuse options that give a lyrics file other lyrics, or none."""
-    option = "--lyrics" if lyrics_file is not None else "--no-lyrics" if no_lyrics else None
+def _refuse_other_words(files: Sequence[str], settings: TaskSettings) -> None:
+    """Refuse options that give a lyrics file other lyrics, or none; and one song's lyrics for several."""
+    mode = settings.engine.lyrics.mode
+    option = {"known": "--lyrics", "off": "--no-lyrics"}.get(mode)
     words = next(filter(is_lyrics_file, files), None)
     if option is not None and words is not None:
         raise SettingError(f"{words} is a lyrics file, so {option} contradicts it: leave {option} out, or give audio")
 
 
 @contextlib.contextmanager
-def _open_output(path: Path | None) -> Iterator[BinaryIO]:
-    if path is None:
+def _open_output(place: _Place) -> Iterator[BinaryIO | None]:
+    """Yield what takes the lines or rows of all files; None if each has a file of its own, or none are written."""
+    if place.folder is not None or place.readable:
+        yield None
+    elif place.file is None:
         yield cast("BinaryIO", EscapingFile(sys.stdout.buffer)) if sys.stdout.isatty() else sys.stdout.buffer
-        return
-    with replacing(path) as file:
-        yield file
+    else:
+        with replacing(place.file) as file:
+            yield file
+
+
+def _write_header(file: BinaryIO) -> None:
+    text = io.StringIO(newline="")
+    csv.writer(text).writerow(COLUMNS)
+    file.write(text.getvalue().encode())
+
+
+class _Bars:
+    """A bar for each file that is being tagged, and one for all of them; nothing where stderr is no terminal.
+
+    Args:
+        progress: Shows them.
+        tasks: The files.
+        excerpt: The part of each that is tagged.
+    """
+
+    def __init__(self, progress: Progress, tasks: Sequence[Task], excerpt: Excerpt) -> None:
+        self._progress = progress
+        self._tasks = tasks
+        self._bars: dict[int, TaskID] = {}
+        self._lengths_s: list[float] = []
+        self._done_s = dict[int, float]()
+        self._ended = 0
+        self._overall: TaskID | None = None
+        if not progress.disable and len(tasks) > 1:
+            self._lengths_s = [_length_s(task, excerpt) for task in tasks]
+            self._overall = progress.add_task(self._title(0), total=sum(self._lengths_s))
+
+    def update(self, index: int, done_s: float, duration_s: float | None) -> None:
+        """Show how far a file is."""
+        if index not in self._bars:
+            self._bars[index] = self._progress.add_task(Path(self._tasks[index].file).name, total=duration_s)
+        self._progress.update(self._bars[index], completed=done_s, total=duration_s)
+        if self._overall is not None:
+            self._done_s[index] = min(done_s, self._lengths_s[index])
+            self._progress.update(self._overall, completed=sum(self._done_s.values()))
+
+    def end(self, index: int) -> None:
+        """Remove the bar of a file, tagged or not."""
+        bar = self._bars.pop(index, None)
+        if bar is not None:
+            self._progress.remove_task(bar)
+        if self._overall is not None:
+            self._done_s[index] = self._lengths_s[index]
+            self._ended += 1
+            self._progress.update(
+                self._overall, completed=sum(self._done_s.values()), description=self._title(self._ended)
+            )
+
+    def _title(self, n_ended: int) -> str:
+        return f"{n_ended} of {len(self._tasks)} files"
+
+
+def _length_s(task: Task, excerpt: Excerpt) -> float:
+    """Return the duration that a file states, or a usual one, seconds."""
+    if task.recording is not None:
+        return 1.0  # it is not computed
+    try:
+        stated_s = None if is_lyrics_file(task.file) else FileSource(task.file, excerpt=excerpt).duration_s()
+    except StreamMerError:
+        return 1.0  # it will fail
+    return _USUAL_S if stated_s is None else stated_s
 
 
 def _progress() -> Progress:
-    """A bar on stderr, and nothing where stderr is no terminal."""
+    """Bars on stderr, and nothing where stderr is no terminal."""
     console = EscapingConsole(stderr=True)
     return Progress(
         TextColumn("{task.description}"),
@@ -334,5 +503,6 @@ def _progress() -> Progress:
         TimeRemainingColumn(),
         console=console,
         transient=True,
+        speed_estimate_period=120.0,
         disable=not console.is_terminal,
     )

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from stream_mer.config import LyricsMode, LyricsSettings
 from stream_mer.errors import LyricsError, SettingError
-from stream_mer.lyrics.files import read_lyrics
+from stream_mer.lyrics.files import lines_from, read_lyrics
 from stream_mer.lyrics.gate import open_gate
 from stream_mer.lyrics.text_features import LineReader, SentenceEncoder
 from stream_mer.lyrics.tracker import DecodeJob, LanguageSettings, LyricTracker, TrackerSettings
@@ -679,6 +679,7 @@ class LyricsOpener:
         file: Path | None = None,
         mode: LyricsMode | None = None,
         languages: Sequence[str] | None = None,
+        start_s: float = 0.0,
     ) -> LyricFeed:
         """Open the feed of one stream.
 
@@ -689,6 +690,7 @@ class LyricsOpener:
             file: Lyrics file of this stream, in place of the settings.
             mode: Where its lyrics come from; None for what the settings say.
             languages: What may be sung in it; None for what the settings say.
+            start_s: Where the stream starts in the times of a lyrics file, seconds.
 
         Raises:
             LyricsError: The lyrics file is missing or cannot be used.
@@ -705,7 +707,7 @@ class LyricsOpener:
         file = file or settings.file
         if file is None:
             raise LyricsError("known lyrics were asked for without a file; name one")
-        lines = read_lyrics(file, encoding=settings.encoding)
+        lines = lines_from(read_lyrics(file, encoding=settings.encoding), start_s)
         known = LiveKnownLyrics if live else KnownLyrics
         return known(lines, self._encoder)
 

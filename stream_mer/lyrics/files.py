@@ -110,6 +110,11 @@ def read_lyrics(path: Path, *, encoding: str | None = None) -> list[LyricLine]:
     return lines
 
 
+def lines_from(lines: Sequence[LyricLine], start_s: float) -> list[LyricLine]:
+    """Return the lines that begin at ``start_s`` seconds or later, with that as time 0."""
+    return [line.shifted(-start_s) for line in lines if line.t0 >= start_s] if start_s else list(lines)
+
+
 def parse_lyrics(text: str) -> list[LyricLine]:
     """Parse the text of a lyrics file: SRT or WebVTT if it has cues, LRC if any line has a time, else plain text.
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -158,6 +159,48 @@ def duration_s(path: Path) -> float | None:
         if stream.duration is not None and stream.time_base is not None:
             return float(stream.duration * stream.time_base)
         return None if media.container.duration is None else media.container.duration / 1_000_000
+
+
+def read_tags(path: Path) -> dict[str, str]:
+    """Return a file's own tags by lower-case name, such as ``title`` and ``artist``; empty if it cannot be read.
+
+    Tags of the audio track, as in Ogg files, complete those of the container.
+    """
+    import av.error  # noqa: PLC0415 - takes 0.1 s: only who decodes pays
+
+    try:
+        if not path.is_file():
+            return {}
+        with closing(open_file(path, as_chain=False)) as media:
+            streams = media.container.streams.audio
+            found = {**(dict(streams[0].metadata) if streams else {}), **media.container.metadata}
+    except (SourceError, av.error.FFmpegError, OSError):
+        return {}
+    return {name.casefold(): " ".join(value.split()) for name, value in found.items() if value.strip()}
+
+
+def cut_out(
+    runs: Iterable[DecodedAudio], *, start_s: float = 0.0, duration_s: float | None = None
+) -> Iterator[DecodedAudio]:
+    """Yield the part of decoded audio that starts at ``start_s``; None for ``duration_s`` goes to the end.
+
+    Time 0 of what is yielded is ``start_s``; nothing is decoded beyond its end.
+    """
+    position_s, emitted_to_s = 0.0, start_s
+    end_s = math.inf if duration_s is None else start_s + duration_s
+    for run in runs:
+        position_s += run.gap_s
+        first = max(0, round((start_s - position_s) * run.rate_hz))
+        last = len(run.samples) if math.isinf(end_s) else max(0, round((end_s - position_s) * run.rate_hz))
+        samples = run.samples[first:last]
+        begin_s = max(start_s, position_s)
+        if len(samples):
+            gap_s = begin_s - emitted_to_s if run.gap_s else 0.0
+            yield replace(run, samples=samples, gap_s=max(0.0, gap_s))
+        position_s += len(run.samples) / run.rate_hz
+        emitted_to_s = max(start_s, position_s)
+        if position_s >= end_s:
+            return
 
 
 def decode_file(

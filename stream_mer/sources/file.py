@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
 import numpy as np
 
-from stream_mer.errors import SourceError
+from stream_mer.errors import SettingError, SourceError
 from stream_mer.ports import AudioSource, ChunkableSource, Chunker
-from stream_mer.sources.decoding import DecodedAudio, check_file, decode_file, duration_s
+from stream_mer.sources.decoding import DecodedAudio, check_file, cut_out, decode_file, duration_s
 from stream_mer.sources.resampling import MonoResampler, Polarity
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, Samples, TrackTitle, seconds
 from stream_mer.utils.files import as_text
@@ -31,6 +33,36 @@ COARSE_CHUNK_SAMPLES = SAMPLE_RATE_HZ // 4
 """With windows alone: a new reader of levels waits this long for the first ones."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Excerpt:
+    """A part of a file; the default is all of it.
+
+    Attributes:
+        start_s: Where it starts in the file, seconds.
+        duration_s: Its length, seconds; None goes to the end of the file.
+
+    Raises:
+        SettingError: The start is negative, or the duration is not positive.
+    """
+
+    start_s: float = 0.0
+    duration_s: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start_s < math.inf:
+            raise SettingError(f"the start must be 0 or more seconds, not {self.start_s:g}")
+        if self.duration_s is not None and not 0 < self.duration_s < math.inf:
+            raise SettingError(f"the duration must be more than 0 seconds, not {self.duration_s:g}")
+
+    def of(self, length_s: float) -> float:
+        """Return its duration within a file of this length, seconds."""
+        rest_s = max(0.0, length_s - self.start_s)
+        return rest_s if self.duration_s is None else min(self.duration_s, rest_s)
+
+
+WHOLE = Excerpt()
+
+
 class FileSource:
     """An audio file, or the best audio stream of a video file: whatever PyAV decodes.
 
@@ -43,6 +75,7 @@ class FileSource:
         paced: Deliver in real time, never ahead of the clock; else as fast as the reader takes it.
         loop: Start again at the end, without a seam: the sample index goes on.
         track: Number (from 1) or title of the audio track; None for FFmpeg's choice.
+        excerpt: Deliver only this part of the file; its start is time 0.
 
     Raises:
         SourceError: The file is missing, a folder or empty.
@@ -51,9 +84,16 @@ class FileSource:
     live = False
 
     def __init__(
-        self, path: str | os.PathLike[str], *, paced: bool = False, loop: bool = False, track: str | None = None
+        self,
+        path: str | os.PathLike[str],
+        *,
+        paced: bool = False,
+        loop: bool = False,
+        track: str | None = None,
+        excerpt: Excerpt | None = None,
     ) -> None:
         self._track = track
+        self._excerpt = excerpt or WHOLE
         self._path = Path(path)
         check_file(self._path)
         self.name = as_text(self._path.name)
@@ -69,18 +109,19 @@ class FileSource:
             self._chunker = chunker
 
     def duration_s(self) -> float | None:
-        """Return the stated duration of one pass, seconds; None if the file states none.
+        """Return the duration of one pass by what the file states, seconds; None if it states none.
 
         Raises:
             SourceError: The file cannot be opened, or has no audio.
         """
-        return duration_s(self._path)
+        stated_s = duration_s(self._path)
+        return None if stated_s is None else self._excerpt.of(stated_s)
 
     def chunks(self) -> Iterator[AudioChunk]:
         """Yield chunks of 0.1 s, or 20 ms for a paced file without a chunker; shorter before a gap and at the end.
 
         Raises:
-            SourceError: The file cannot be opened or decoded, or has no audio stream.
+            SourceError: The file cannot be opened or decoded, has no audio stream, or ends before the excerpt starts.
         """
         pacer, joiner = Pacer(self._closed), _Joiner(self._chunker)
         for start_sample, samples in self._joined(joiner):
@@ -95,9 +136,15 @@ class FileSource:
         self._closed.set()
 
     def _joined(self, joiner: _Joiner) -> Iterator[tuple[int, Samples]]:
+        part = self._excerpt
         while not self._closed.is_set():
-            for decoded in decode_file(self._path, track=self._track, stopped=self._closed.is_set):
+            decoding = decode_file(self._path, track=self._track, stopped=self._closed.is_set)
+            empty = True
+            for decoded in cut_out(decoding, start_s=part.start_s, duration_s=part.duration_s):
+                empty = False
                 yield from joiner.feed(decoded)
+            if empty and part.start_s and not self._closed.is_set():
+                raise SourceError(f"{self._path} ends before {part.start_s:g} s, where the excerpt starts")
             if not self._loop:
                 break
         yield from joiner.finish()

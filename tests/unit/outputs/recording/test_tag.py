@@ -59,7 +59,7 @@ def test_each_stream_of_a_show_has_files_of_its_own(write: Any, show: Any, tag: 
         *(recording.folder.parent / "show", "--format", "csv", "--out", out / "rows.csv"),
         *("--plot", out / "a.png", "--srt", out / "a.srt", "--lrc", out / "a.lrc"),
     )
-    assert done == (0, "", "")
+    assert done == (0, "", "2 tagged\n")
     labels = ("main floor", "bar_left")
     assert {path.name for path in out.iterdir()} == {"rows.csv"} | {
         f"a-{label}.{suffix}" for label in labels for suffix in ("png", "srt", "lrc")
