@@ -33,7 +33,6 @@ from stream_mer.outputs.plot import Timeline, draw_timeline
 from stream_mer.outputs.recording.format import Recording, is_recording
 from stream_mer.outputs.summary_table import FileRow, RowCollector
 from stream_mer.ports import EventSink
-from stream_mer.sources.decoding import read_tags
 from stream_mer.sources.file import WHOLE, Excerpt
 from stream_mer.types import CategoryChange, EmotionFrame, StreamEvent
 from stream_mer.utils.files import as_text, replace_text, replacing
@@ -369,9 +368,7 @@ def _write(
                 if one.stream == task.stream:
                     outputs.publish(one.event)
         outputs.finish()
-    tags = {} if task.recording is not None or is_lyrics_file(task.file) else read_tags(Path(task.file))
-    row = outputs.collector.row(task.name, tags)
-    return Result(row=row, changes=tuple(outputs.collector.changes))
+    return Result(row=outputs.collector.row(task.name), changes=tuple(outputs.collector.changes))
 
 
 def _tag(task: Task, settings: TaskSettings, engine: Engine, outputs: FileOutputs, report: Report) -> None:

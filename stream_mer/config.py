@@ -133,6 +133,14 @@ class MaskSettings:
     everywhere: bool = False
 
 
+ASR_MODELS = (
+    "tiny", "tiny.en", "base", "base.en", "small", "small.en", "medium", "medium.en", "large", "large-v1", "large-v2",
+    "large-v3", "large-v3-turbo", "turbo", "distil-small.en", "distil-medium.en", "distil-large-v2", "distil-large-v3",
+    "distil-large-v3.5",
+)  # fmt: skip
+"""Names of Whisper models that faster-whisper knows; a folder, or a name of the model hub with a /, will do, too."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LyricsSettings:
     """Where the lyrics come from.

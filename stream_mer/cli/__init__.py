@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from stream_mer.cli.settings import add_settings, explain, explain_bad_parameter
-from stream_mer.errors import StreamMerError
+from stream_mer.errors import StreamMerError, brief, did_you_mean
 from stream_mer.utils.sanitise import escape, redact
 from stream_mer.utils.stopping import abandoned, exit_process
 from stream_mer.version import __version__
@@ -65,6 +65,13 @@ class _LazyGroup(click.Group):
         commands = (one for one in vars(module).values() if isinstance(one, click.Command))
         return add_settings(next(command for command in commands if command.name == cmd_name))
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            ctx.fail(f"There is no command {brief(args[0])!r}{_meant(args[0])}")
+        return super().resolve_command(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
@@ -81,6 +88,14 @@ class _LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+
+
+def _meant(word: str) -> str:
+    """Return the end of a message about a word that is no command: a near one, or what to do with a file."""
+    if os.path.exists(word) or "://" in word:  # noqa: PTH110 - Path.exists raises where a name is too long
+        verb, use = ("hear", "serve --source") if "://" in word else ("tag", "tag")
+        return f"; to {verb} it: stream-mer {use} {word}"
+    return did_you_mean(word, COMMANDS)
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

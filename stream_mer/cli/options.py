@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,6 +11,7 @@ import click
 
 from stream_mer.cli.settings import NameOrPath
 from stream_mer.config import (
+    ASR_MODELS,
     DEFAULT_LEASE_S,
     EngineSettings,
     LyricsSettings,
@@ -18,7 +20,7 @@ from stream_mer.config import (
     SmoothingSettings,
     WindowSettings,
 )
-from stream_mer.errors import SettingError
+from stream_mer.errors import SettingError, brief, did_you_mean
 from stream_mer.lyrics.files import check_encoding
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -164,6 +166,7 @@ def engine_settings(
         raise SettingError("--lyrics and --no-lyrics contradict each other: give one of them")
     if lyrics_encoding is not None:
         check_encoding(lyrics_encoding)
+    _check_asr_model(asr_model)
     known = lyrics_file is not None
     return EngineSettings(
         model=model,
@@ -198,6 +201,21 @@ def mask_settings(words: Sequence[str], *, everywhere: bool) -> MaskSettings:
         return MaskSettings(words=())
     page = bool(words) or everywhere
     return MaskSettings(words=tuple(words) or MaskSettings().words, page=page, everywhere=everywhere)
+
+
+def _check_asr_model(name: str) -> None:
+    """Refuse a name that is no model, before a stream runs without lyrics because of it.
+
+    Raises:
+        SettingError: It is neither a known name, a name of the model hub nor a folder.
+    """
+    if name in ASR_MODELS or "/" in name or os.path.isdir(os.path.expanduser(name)):  # noqa: PTH111, PTH112 - Path raises where a name is too long
+        return
+    near = did_you_mean(name, ASR_MODELS, or_all=False)
+    known = ", ".join(ASR_MODELS)
+    raise SettingError(
+        f"--asr-model: there is no Whisper model {brief(name)!r}{near}; choose a folder, or from {known}"
+    )
 
 
 DEFAULT_URL = "nats://127.0.0.1:4222"

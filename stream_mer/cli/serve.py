@@ -30,7 +30,7 @@ from stream_mer.cli.serving_options import (
 from stream_mer.cli.settings import CONFIG, SAVED_TO
 from stream_mer.cli.setup_file import SetupFile
 from stream_mer.config import EngineSettings, NatsSettings, ServeSettings, SmoothingSettings
-from stream_mer.errors import SettingError
+from stream_mer.errors import SettingError, brief
 from stream_mer.outputs.recording.recorder import Recorder
 from stream_mer.outputs.runner import ShowOutput
 from stream_mer.ports import AudioSource
@@ -38,6 +38,7 @@ from stream_mer.runner import host, serve
 from stream_mer.server.server import Server
 from stream_mer.server.session import ServerInfo, hello
 from stream_mer.setup import ServeSetup, Snapshot, StreamSettings
+from stream_mer.utils.sanitise import redact_argument
 
 _OF_SOURCES = {
     "rate_hz": "rate",
@@ -49,7 +50,7 @@ _OF_SOURCES = {
 """Options of ``open_sources``, and the parameters of the command that set them."""
 
 
-@click.command("serve")
+@click.command("serve", context_settings={"allow_extra_args": True})
 @click.option(
     "--source",
     "sources",
@@ -123,6 +124,7 @@ def command(
     Open the printed address in a browser, or connect any websocket client. It gets every emotion, lyrics, change and
     status message without sending anything.
     """  # noqa: D301 - \b is click's mark for text that is not to be wrapped
+    _refuse_words(click.get_current_context().args)
     settings = server_settings(options)
     if nats_url is not None:
         if click.get_current_context().get_parameter_source("sources") is ParameterSource.COMMANDLINE or record_audio:
@@ -136,6 +138,18 @@ def command(
     streams = open_sources(sources, name=name, loop=loop, options=given)
     typed = typed_sources(sources, streams, loop=loop, options=given)
     _serve_sources(streams, settings, options, typed=typed, record=record, record_audio=record_audio)
+
+
+def _refuse_words(words: Sequence[str]) -> None:
+    """Refuse what is no option, and say how a source is given.
+
+    Raises:
+        SettingError: There is such a word.
+    """
+    if words:
+        shown = redact_argument(brief(words[0]))
+        source = f'"{shown}"' if " " in shown else shown
+        raise SettingError(f"serve takes no {shown!r}; did you mean stream-mer serve --source {source}?")
 
 
 def _serve_sources(

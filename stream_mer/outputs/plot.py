@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 import math
+import unicodedata
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -17,6 +21,8 @@ from stream_mer.utils.files import replacing
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+log = logging.getLogger(__name__)
 
 GAP_S = 3.0
 """Curves are interrupted after this time without a frame, as on the page, seconds."""
@@ -51,7 +57,15 @@ _FONTS = (
     "DejaVu Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Zen Hei", "PingFang SC", "Hiragino Sans",
     "Microsoft YaHei", "Malgun Gothic", "Arial Unicode MS",
 )  # fmt: skip
-"""Fonts for lyrics in any script: each character is drawn with the first installed one that has it."""
+"""Fonts for lyrics in any script: each character is drawn with the first installed one that has it. For characters that
+none of these has, any other installed font is looked for."""
+
+_MIN_CHARACTERS = 8
+"""A line of lyrics is left out where there is only room for fewer characters of it."""
+
+_MISSING = "□"
+_SCRIPTS_SHOWN = 3
+_PLACEHOLDERS = "LastResort"  # a font with a box for every character
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,14 +150,15 @@ class Timeline:
             values.append(value(frame))
         return times, values
 
-    def placed(self, width_s: Callable[[str], float]) -> list[PlacedText]:
+    def placed(self, width_s: Callable[[str], float], *, without: Set[str] = frozenset()) -> list[PlacedText]:
         """Lay out the lines in alternating rows, each cut where the next line of its row starts.
 
         Args:
             width_s: Returns the width of a text, in seconds of the time axis.
+            without: Lines with one of these characters are left out.
         """
         placed, ends, apart_s = [], [self.span_s[1]] * WORD_ROWS, width_s("n")
-        for i, line in reversed(list(enumerate(self.lines))):
+        for i, line in reversed(list(enumerate(line for line in self.lines if without.isdisjoint(line.text)))):
             row = i % WORD_ROWS
             text = _cut(line.text, ends[row] - line.t0, width_s)
             ends[row] = min(ends[row], line.t0 - apart_s)
@@ -157,8 +172,9 @@ def _look(frame: EmotionFrame) -> tuple[str, bool]:
 
 
 def _cut(text: str, room_s: float, width_s: Callable[[str], float]) -> str:
-    """Return as much of a text as fits; empty where hardly anything fits."""
-    candidates: Sequence[str] = [text, *(f"{text[:n].rstrip()}…" for n in range(len(text) - 1, 2, -1))]
+    """Return as many whole words of a text as fit, without spaces as many characters; empty where that says nothing."""
+    ends = [n for n in range(len(text) - 1, _MIN_CHARACTERS - 1, -1) if " " not in text or text[n] == " "]
+    candidates: Sequence[str] = [text, *(f"{text[:n].rstrip()}…" for n in ends)]
     low, high = 0, len(candidates)
     while low < high:  # the first one that fits: they grow shorter
         middle = (low + high) // 2
@@ -212,22 +228,67 @@ def draw_timeline(timeline: Timeline, path: Path, title: str) -> None:
         SettingError: matplotlib is not installed or does not know the format, or the file cannot be written.
     """
     check_picture(path, "--plot")
-    from matplotlib import font_manager, rc_context  # noqa: PLC0415 - slow to import, wanted by --plot alone
+    from matplotlib import rc_context  # noqa: PLC0415 - slow to import, wanted by --plot alone
 
-    installed = set(font_manager.get_font_names())
+    fonts, missing = _fonts_for(title + "".join(line.text for line in timeline.lines))
+    if missing:
+        scripts = _scripts_of(missing)
+        log.warning(
+            "%s: no installed font has %s: install one, such as Noto Sans; lyrics in it are left out", path, scripts
+        )
+        title = "".join(_MISSING if char in missing else char for char in title)
     # Names and lyrics are plain text: a dollar sign does not start a formula.
-    fonts = [font for font in _FONTS if font in installed]
     look: dict[Any, Any] = {
         "font.family": fonts, "text.parse_math": False, "text.color": _INK, "xtick.color": _QUIET,
         "ytick.color": _QUIET, "axes.labelcolor": _QUIET, "axes.facecolor": _GROUND, "axes.edgecolor": "#262a35",
     }  # fmt: skip
     with rc_context(look), warnings.catch_warnings():
-        # A character that no font has is drawn as a box; a warning for each would not help.
+        # Of what no font has, one warning says enough.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        save_figure(_figure(timeline, title), path)
+        save_figure(_figure(timeline, title, missing), path)
 
 
-def _figure(timeline: Timeline, title: str) -> Figure:
+def _fonts_for(text: str) -> tuple[list[str], frozenset[str]]:
+    """Return installed fonts for the characters of a text, preferred ones first, and the characters that none has."""
+    from matplotlib import font_manager  # noqa: PLC0415 - as in draw_timeline
+
+    regular: dict[str, str] = {}
+    for entry in font_manager.fontManager.ttflist:
+        is_drawn = _PLACEHOLDERS not in entry.name.replace(" ", "")
+        if is_drawn and entry.style == "normal" and entry.weight in (400, "normal", "regular", "book"):
+            regular.setdefault(entry.name, entry.fname)
+    fonts = [font for font in _FONTS if font in regular]
+    missing = {char for char in text if char.isprintable() and not char.isspace()}
+    for font in fonts:
+        missing -= _characters_of(regular[font])
+    for font in sorted(regular.keys() - set(fonts)):
+        if not missing:
+            break
+        found = missing & _characters_of(regular[font])
+        if found:
+            fonts.append(font)
+            missing -= found
+    return fonts, frozenset(missing)
+
+
+@functools.cache
+def _characters_of(font_file: str) -> frozenset[str]:
+    from matplotlib.ft2font import FT2Font  # noqa: PLC0415 - as in draw_timeline
+
+    try:
+        return frozenset(map(chr, FT2Font(font_file).get_charmap()))
+    except (OSError, RuntimeError, ValueError):  # a font that FreeType cannot read
+        return frozenset()
+
+
+def _scripts_of(characters: Iterable[str]) -> str:
+    """Return the names of scripts, such as ``Thai and Hangul``, those of most characters first."""
+    names = Counter(unicodedata.name(char, "UNKNOWN").split()[0] for char in characters)
+    listed = [{"CJK": "Chinese characters"}.get(name, name.capitalize()) for name, _ in names.most_common()]
+    return " and ".join(listed[:_SCRIPTS_SHOWN])
+
+
+def _figure(timeline: Timeline, title: str, missing: frozenset[str] = frozenset()) -> Figure:
     from matplotlib.figure import Figure  # noqa: PLC0415 - as in draw_timeline
 
     begin, end = timeline.span_s
@@ -242,7 +303,7 @@ def _figure(timeline: Timeline, title: str) -> Figure:
     words.set_xticks(_round_times(begin, end, most=round(_TIMES_PER_IN * width)))
     words.xaxis.set_major_formatter(_clock)
     figure.draw_without_rendering()  # to know how wide a second is
-    _draw_words(words, timeline)
+    _draw_words(words, timeline, missing)
     return figure
 
 
@@ -281,7 +342,7 @@ def _interval_end(name: str, end: int) -> Callable[[EmotionFrame], float]:
     return lambda frame: float(getattr(frame.raw.interval, name)[end])
 
 
-def _draw_words(words: Axes, timeline: Timeline) -> None:
+def _draw_words(words: Axes, timeline: Timeline, missing: frozenset[str]) -> None:
     def width_s(text: str) -> float:
         """Return the width of a text, in seconds."""
         drawn = words.text(0, 0, text, fontsize=_WORDS_PT)
@@ -290,7 +351,7 @@ def _draw_words(words: Axes, timeline: Timeline) -> None:
         left, right = (words.transData.inverted().transform((x, 0))[0] for x in (pixels.x0, pixels.x1))
         return float(right - left)
 
-    for one in timeline.placed(width_s):
+    for one in timeline.placed(width_s, without=missing):
         words.text(one.t0, WORD_ROWS - one.row - 0.5, one.text, fontsize=_WORDS_PT, va="center", clip_on=True)
 
 

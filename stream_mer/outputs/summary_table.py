@@ -7,7 +7,7 @@ import io
 import statistics
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import msgspec
 from stream_mer.audio.audio_state import has_emotion
 from stream_mer.errors import SettingError
 from stream_mer.outputs.files import FileSummary
-from stream_mer.types import CATEGORIES, UNKNOWN, CategoryChange, EmotionFrame, LyricLine, StreamEvent
+from stream_mer.types import CATEGORIES, UNKNOWN, CategoryChange, EmotionFrame, LyricLine, StreamEvent, StreamStatus
 from stream_mer.utils.files import replacing
 
 SUFFIXES = (".csv", ".parquet")
@@ -31,7 +31,7 @@ class FileRow:
 
     Attributes:
         file: The file, as it was found.
-        title: From the file's own tags.
+        title: From the file's own tags; of several songs in a file, the first.
         artist: Likewise.
         duration_s: Time that was tagged, seconds.
         category: The most probable category of the whole file, or ``unknown``.
@@ -90,6 +90,8 @@ class RowCollector:
         self._begin_s: float | None = None
         self._end_s = 0.0
         self._lines: dict[int, LyricLine] = {}
+        self._title: str | None = None
+        self._artist: str | None = None
         self.changes: list[CategoryChange] = []
 
     def publish(self, event: StreamEvent) -> None:
@@ -102,14 +104,12 @@ class RowCollector:
                 self._lines[event.segment] = event
             case CategoryChange():
                 self.changes.append(event)
+            case StreamStatus():
+                self._title = self._title or event.title
+                self._artist = self._artist or event.artist
 
-    def row(self, file: str, tags: Mapping[str, str]) -> FileRow:
-        """Return the row of all events so far.
-
-        Args:
-            file: Name of the file.
-            tags: What the file says of itself, such as its ``title``.
-        """
+    def row(self, file: str) -> FileRow:
+        """Return the row of all events so far, for a file of this name."""
         summary = self._summary.summary()
         total_s = sum(self._durations_s.values())
         shares = {name: self._durations_s[name] / total_s if total_s else 0.0 for name in (*CATEGORIES, UNKNOWN)}
@@ -119,8 +119,8 @@ class RowCollector:
         spoken = [language for language, _ in words.most_common() if language]
         return FileRow(
             file=file,
-            title=tags.get("title"),
-            artist=tags.get("artist") or tags.get("album_artist"),
+            title=self._title,
+            artist=self._artist,
             duration_s=self._end_s - (self._begin_s or 0.0),
             category=summary.category,
             **_figures("valence", [valence for valence, _ in self._points]),

@@ -161,24 +161,6 @@ def duration_s(path: Path) -> float | None:
         return None if media.container.duration is None else media.container.duration / 1_000_000
 
 
-def read_tags(path: Path) -> dict[str, str]:
-    """Return a file's own tags by lower-case name, such as ``title`` and ``artist``; empty if it cannot be read.
-
-    Tags of the audio track, as in Ogg files, complete those of the container.
-    """
-    import av.error  # noqa: PLC0415 - takes 0.1 s: only who decodes pays
-
-    try:
-        if not path.is_file():
-            return {}
-        with closing(open_file(path, as_chain=False)) as media:
-            streams = media.container.streams.audio
-            found = {**(dict(streams[0].metadata) if streams else {}), **media.container.metadata}
-    except (SourceError, av.error.FFmpegError, OSError):
-        return {}
-    return {name.casefold(): " ".join(value.split()) for name, value in found.items() if value.strip()}
-
-
 def cut_out(
     runs: Iterable[DecodedAudio], *, start_s: float = 0.0, duration_s: float | None = None
 ) -> Iterator[DecodedAudio]:

@@ -13,6 +13,7 @@ them. Public data sets in their own layouts are read by ``training.corpora``.
 from __future__ import annotations
 
 import csv
+import difflib
 import hashlib
 import itertools
 import json
@@ -25,7 +26,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias, cast, get_args
 
-from stream_mer.errors import CorpusError
+from stream_mer.errors import CorpusError, brief
 from stream_mer.types import CATEGORIES, CLUSTERS
 
 N_FOLDS = 5
@@ -150,6 +151,24 @@ def _tidy(row: Mapping[str, object], *, decimal_comma: bool) -> dict[str, str]:
 REQUIRED_COLUMNS = ("clip_id", "audio", "artist")
 """For training; to measure a model that is trained already, ``audio`` is enough."""
 
+COLUMNS = (
+    *REQUIRED_COLUMNS, "fold", "quadrant", "cluster", "valence", "arousal", "rated_by", "valence_sd", "arousal_sd",
+    "lyrics",
+)  # fmt: skip
+"""All columns of a manifest that are read; a note names others, such as a label by another name."""
+
+_WITHOUT_LABELS = frozenset({
+    "", "album", "dataset", "duration", "duration_s", "genre", "genres", "license", "raters", "song_id", "source",
+    "start_s", "tags", "title", "url", "year",
+})  # fmt: skip
+"""Columns that a note would only repeat."""
+
+_OTHER_NAMES = {
+    "quadrant": {"mood", "emotion", "label", "class", "category", "tag", "quad", "mood label", "emotion label"},
+    "valence": {"v", "valence mean", "mean valence", "pleasure"},
+    "arousal": {"a", "arousal mean", "mean arousal", "energy"},
+}
+
 RatedBy: TypeAlias = Literal["tags", "listeners"]
 """Where valence and arousal come from: mood words (tags), or listeners' ratings of the recording."""
 
@@ -224,12 +243,14 @@ def load_corpus(root: Path, *, folds: bool = True) -> Corpus:
     manifest = root / "manifest.csv"
     if not manifest.is_file():
         raise CorpusError(f"no corpus at {root}: there is no manifest.csv in it (see docs/TRAINING.md for its columns)")
-    clips, has_folds = _read_manifest(manifest, folds=folds)
+    clips, has_folds, unread = _read_manifest(manifest, folds=folds)
     if not clips:
         raise CorpusError(f"{manifest} has no rows")
     different = tuple(dict.fromkeys(clips))
     repeated = len(clips) - len(different)
     notes = [f"{manifest}: {repeated} rows repeat another one; they count once"] if repeated else []
+    if unread:
+        notes.append(f"{manifest}: not read: {', '.join(map(_with_meant, unread))}")
     clips = different
     check_ids(clips, manifest)
     _check_files(clips, manifest)
@@ -310,13 +331,23 @@ def _strata(clips: Sequence[Clip]) -> list[Hashable]:
     return [stratum(clip) for clip in clips]
 
 
-def _read_manifest(manifest: Path, *, folds: bool) -> tuple[tuple[Clip, ...], bool]:
-    """The clips, and whether they have folds: a column without a single entry counts as none."""
+def _read_manifest(manifest: Path, *, folds: bool) -> tuple[tuple[Clip, ...], bool, list[str]]:
+    """The clips, whether they have folds (a column without an entry counts as none), and columns that are not read."""
     rows = _read_table(manifest, REQUIRED_COLUMNS if folds else ("audio",))
     has_folds = folds and any(row.get("fold") for _, row in rows)
     if not folds:
         rows = [(line, _with_defaults(row)) for line, row in rows]
-    return tuple(_read_clip(manifest.parent, row, line, has_folds=has_folds) for line, row in rows), has_folds
+    unread = [name for name in (rows[0][1] if rows else ()) if name not in COLUMNS and name not in _WITHOUT_LABELS]
+    clips = tuple(_read_clip(manifest.parent, row, line, has_folds=has_folds) for line, row in rows)
+    return clips, has_folds, unread
+
+
+def _with_meant(column: str) -> str:
+    """Return an unknown column, with the known one that is probably meant."""
+    folded = column.replace("_", " ")
+    meant = next((name for name, words in _OTHER_NAMES.items() if folded in words), "")
+    near = difflib.get_close_matches(column, COLUMNS, n=1)
+    return f"the column {brief(column)!r}" + (f" (is it {meant or near[0]!r}?)" if meant or near else "")
 
 
 def _with_defaults(row: dict[str, str]) -> dict[str, str]:

@@ -77,7 +77,7 @@ def test_many_threads_may_be_the_first_to_ask(monkeypatch: pytest.MonkeyPatch) -
 
 def test_librosa_says_the_same() -> None:
     """librosa's filters over numpy's transform, which is what its ``melspectrogram`` computes; that takes seconds."""
-    filters = pytest.importorskip("librosa.filters", reason="librosa comes with the extra 'offline'")
+    filters = pytest.importorskip("librosa.filters", reason="librosa comes with the extra 'dev'")
     t = np.arange(16_000) / SAMPLE_RATE_HZ
     chirp = 0.5 * np.sin(2 * np.pi * (50 * t + 3700 * t**2))
     samples = (chirp + noise(len(t)) * np.linspace(0, 1, len(t))).astype(np.float32)

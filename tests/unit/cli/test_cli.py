@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from stream_mer import cli
 from stream_mer.cli import COMMANDS
 from stream_mer.cli.diagnose import demo_song
+from stream_mer.config import ASR_MODELS
 from stream_mer.errors import CheckpointError, SettingError, SourceError
 from stream_mer.lyrics import feeds
 from stream_mer.lyrics.text_features import VECTOR_SIZE
@@ -89,6 +90,7 @@ OPTIONS = {
     "tag": [
         *["--format", "--out", "--plot", "--lyrics", "--no-lyrics", "--hop", "--device", "--model", "--context"],
         *["--asr-model", "--min-confidence", "--min-accuracy", "--srt", "--lrc", "FILE..."],
+        *["--jobs", "--summary", "--skip-existing", "--json", "--start", "--duration"],
     ],
     "replay": ["--speed", "--loop", "--from", "--host", "--port", "--token", "DIR"],
     "send": ["--to", "--stream", "--token", "--ca", "--channels", "--gain", "--loop", "SOURCE"],
@@ -127,6 +129,37 @@ def test_the_version_is_reported(stream_mer: Command) -> None:
 
 
 # --- what main makes of errors
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["sreve"], "There is no command 'sreve'; did you mean 'serve'?"),
+        (["song.wav"], "to tag it: stream-mer tag song.wav"),
+        (["http://radio.example/live"], "to hear it: stream-mer serve --source http://radio.example/live"),
+        (["serve", "song.wav"], "did you mean stream-mer serve --source song.wav?"),
+        (["serve", "--port", "0", "my song.wav"], 'did you mean stream-mer serve --source "my song.wav"?'),
+        (
+            ["tag", "song.wav", "--asr-model", "huge"],
+            "there is no Whisper model 'huge'; choose a folder, or from tiny,",
+        ),
+        (["tag", "song.wav", "--asr-model", "bse"], "there is no Whisper model 'bse'; did you mean 'base'?"),
+        (["serve", "--asr-model", "huge"], "large-v3-turbo"),
+    ],
+)
+def test_what_was_meant_is_suggested(
+    args: list[str], says: str, stream_mer: Command, song: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(song.parent)
+    done = stream_mer(*args)
+    assert (done.code, done.out) == (2, "")
+    assert says in done.err
+    assert "Traceback" not in done.err
+
+
+def test_the_models_of_the_recogniser_are_those_that_it_knows() -> None:
+    utils = pytest.importorskip("faster_whisper.utils")
+    assert sorted(ASR_MODELS) == sorted(utils.available_models())
 
 
 @pytest.mark.parametrize(

@@ -145,6 +145,44 @@ def test_words_are_cut_before_they_touch_one_another_or_the_edge(
         assert all(end <= begin for (_, end), (begin, _) in itertools.pairwise(row))
 
 
+@pytest.mark.usefixtures("matplotlib")
+def test_lyrics_that_no_font_has_are_left_out_and_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    import matplotlib as mpl  # noqa: PLC0415 - an extra
+
+    made = plot(40)
+    made.publish(words(0, 0.0, "words with letters"))
+    made.publish(words(1, 5.0, "\U0001e900\U0001e901 \U00012000"))  # Adlam and cuneiform
+    with mpl.rc_context({"svg.fonttype": "none"}):
+        draw_timeline(made, tmp_path / "a.svg", "a \U0001e900 song")
+    drawn = (tmp_path / "a.svg").read_text(encoding="utf-8")
+    assert ">words with letters</text>" in drawn
+    assert ">a □ song</text>" in drawn
+    assert not {"\U0001e901", "\U00012000"}.intersection(drawn)
+    (record,) = caplog.records
+    assert record.message == (
+        f"{tmp_path / 'a.svg'}: no installed font has Adlam and Cuneiform: install one, such as Noto Sans; "
+        "lyrics in it are left out"
+    )
+
+
+@pytest.mark.usefixtures("matplotlib")
+def test_any_installed_font_with_the_script_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plot_module, "_FONTS", ("STIXGeneral",))  # both come with matplotlib
+    fonts, missing = plot_module._fonts_for("a ש")
+    assert fonts[0] == "STIXGeneral"
+    assert len(fonts) == 2
+    assert not missing
+
+
+def test_words_without_room_are_hidden_and_cut_ones_are_whole_words() -> None:
+    made = timeline((60.0, "sad"))
+    for segment, (t0, text) in enumerate([(0.0, "hello there my darling"), (1.0, "b"), (2.0, "c"), (3.0, "d")]):
+        made.publish(words(segment, t0, text))
+    assert [one.text for one in made.placed(lambda text: len(text) / 2)] == ["b", "c", "d"]
+    assert [one.text for one in made.placed(lambda text: len(text) / 8)] == ["hello there my darling", "b", "c", "d"]
+    assert made.placed(lambda text: len(text) / 6)[0].text == "hello there my…"
+
+
 def timeline(*frames: tuple[float, str], held: frozenset[float] = frozenset()) -> Timeline:
     made = Timeline()
     for t1, category in frames:

@@ -115,6 +115,20 @@ def other_corpus(root, rows, writer, target, **changes):
     return load_corpus(target)
 
 
+@pytest.mark.parametrize(
+    ("column", "says"),
+    [
+        ("mood", "the column 'mood' (is it 'quadrant'?)"),
+        ("valance", "the column 'valance' (is it 'valence'?)"),
+        ("Shoe Size", "the column 'shoe size'"),
+    ],
+)
+def test_a_column_that_is_not_read_is_named(column, says, root, manifest_rows, manifest_writer):
+    manifest_writer(root, [row | {column: "Q1", "title": "a title"} for row in manifest_rows])
+    (note,) = (note for note in load_corpus(root).notes if "not read" in note)
+    assert note == f"{root / 'manifest.csv'}: not read: {says}"
+
+
 def test_several_corpora_are_read_as_one(root, tmp_path, manifest_rows, manifest_writer):
     first, second = load_corpus(root), other_corpus(root, manifest_rows, manifest_writer, tmp_path / "second")
     found = together([first, replace(second, notes=("a note",))])
