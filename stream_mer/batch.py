@@ -54,7 +54,7 @@ AUDIO_SUFFIXES = frozenset({
 
 _PATTERN = frozenset("*?[")
 _PROGRESS_EVERY_S = 0.2
-_END_WITHIN_S = 3.0
+_END_WITHIN_S = 10.0
 
 
 # --- Which files
@@ -262,8 +262,9 @@ class FileOutputs:
         self.collector = RowCollector(words_alone=words_alone)
         is_jsonl = task.outputs.output_format == "jsonl"
         self._jsonl = JsonlWriter(file, self._name) if is_jsonl and file is not None else None
-        is_csv = file is not None and not is_jsonl
-        self._text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True) if is_csv else None  # type: ignore[arg-type] # it is not None
+        self._text: io.TextIOWrapper | None = None
+        if file is not None and not is_jsonl:
+            self._text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
         self._csv = CsvWriter(self._text, self._name, header=header) if self._text else None
         self._picture = (Timeline(), task.outputs.plot) if task.outputs.plot else None
         kinds: tuple[tuple[Path | None, Callable[..., str]], ...] = ((task.outputs.srt, srt), (task.outputs.lrc, lrc))
@@ -425,7 +426,6 @@ class _Worker:
 
     def stop(self) -> None:
         """End the process; its unfinished files are removed."""
-        self.connection.close()
         self.process.terminate()
 
     def join(self) -> None:
@@ -434,6 +434,7 @@ class _Worker:
         if self.process.is_alive():
             self.process.kill()
             self.process.join()
+        self.connection.close()
 
 
 class WorkerPool:

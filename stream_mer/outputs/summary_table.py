@@ -86,7 +86,7 @@ class RowCollector:
         self._words_alone = words_alone
         self._summary = FileSummary(words_alone=words_alone)
         self._points: list[tuple[float, float]] = []
-        self._durations_s: Counter[str] = Counter()
+        self._durations_s = dict.fromkeys((*CATEGORIES, UNKNOWN), 0.0)
         self._begin_s: float | None = None
         self._end_s = 0.0
         self._lines: dict[int, LyricLine] = {}
@@ -112,7 +112,9 @@ class RowCollector:
         """Return the row of all events so far, for a file of this name."""
         summary = self._summary.summary()
         total_s = sum(self._durations_s.values())
-        shares = {name: self._durations_s[name] / total_s if total_s else 0.0 for name in (*CATEGORIES, UNKNOWN)}
+        shares: dict[str, Any] = {
+            f"{name}_share": length_s / total_s if total_s else 0.0 for name, length_s in self._durations_s.items()
+        }
         words = Counter[str]()
         for line in self._lines.values():
             words[line.language] += len(line.words) or len(line.text.split())
@@ -125,7 +127,7 @@ class RowCollector:
             category=summary.category,
             **_figures("valence", [valence for valence, _ in self._points]),
             **_figures("arousal", [arousal for _, arousal in self._points]),
-            **{f"{name}_share": share for name, share in shares.items()},
+            **shares,
             words=words.total(),
             language=spoken[0] if spoken else None,
         )
