@@ -492,12 +492,22 @@ def _client() -> Any:
     """Return a client of the first MIDI system that works."""
     rtmidi = _rtmidi()
     for api in rtmidi.get_compiled_api():
-        if api == rtmidi.API_LINUX_ALSA and not os.path.exists("/dev/snd/seq"):  # noqa: PTH110 - ALSA would print errors
+        if sys.platform == "linux" and not _may_work(api, rtmidi):
             continue
         with contextlib.suppress(rtmidi.SystemError):
             return rtmidi.MidiOut(rtapi=api, name=CLIENT)
     hint = ": load the module snd-seq for ALSA, or start JACK or PipeWire" if sys.platform == "linux" else ""
     raise OSError(f"this machine has no MIDI{hint}")
+
+
+def _may_work(api: int, rtmidi: Any) -> bool:
+    """Return whether a system of MIDI may be there: the libraries of those that are not print errors at each try."""
+    if api == rtmidi.API_LINUX_ALSA:
+        return Path("/dev/snd/seq").exists()
+    if api == rtmidi.API_UNIX_JACK:
+        pipewire = Path(os.environ.get("XDG_RUNTIME_DIR", "/run"), "pipewire-0")
+        return pipewire.exists() or any(Path("/dev/shm").glob("jack-[0-9]*"))  # noqa: S108 - where jackd has its state
+    return True
 
 
 _INSTALL = "MIDI needs mido and python-rtmidi: pip install 'stream-mer[midi]'"

@@ -27,7 +27,7 @@ from stream_mer.version import __version__
 PORTS: Mapping[str, int] = {"mqtt": 1883, "mqtts": 8883}
 """Default ports, by scheme."""
 
-EXAMPLE = "mqtt://user:password@192.168.1.2/mer"
+EXAMPLE = "mqtt://192.168.1.2/mer"
 
 RATE_HZ = 2.0
 """Default rate of values. Home Assistant keeps each one in its history."""
@@ -101,11 +101,13 @@ def parse_mqtt(spec: str) -> MqttTarget:
             "# as %23 and @ as %40"
         ) from None
     if url.scheme not in PORTS or not url.hostname:
-        raise SettingError(f"an MQTT broker is written as {EXAMPLE}, or with mqtts:// for TLS")
+        raise SettingError(
+            f"an MQTT broker is written as {EXAMPLE}, with mqtts:// for TLS, and with USER:PASSWORD@ before the host"
+        )
     if port == 0:
         raise SettingError(f"{url.hostname}: a port is 1 to 65535, not 0")
     if url.password and not url.username:
-        raise SettingError(f"{url.hostname}: a password goes with a user: {EXAMPLE}")
+        raise SettingError(f"{url.hostname}: a password goes with a user: USER:PASSWORD@HOST")
     prefix = unquote(url.path).strip("/") or "mer"
     check_topic(prefix, "the prefix")
     return MqttTarget(

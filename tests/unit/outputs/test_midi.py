@@ -30,7 +30,7 @@ LIVE = ShowValues(
 class Machine:
     """Stands in for ``rtmidi``: a machine with these ports. The first system of two does not work."""
 
-    API_LINUX_ALSA = 2
+    API_LINUX_ALSA, API_UNIX_JACK = 2, 3
 
     class SystemError(OSError):  # noqa: A001 - rtmidi's name
         pass
@@ -230,6 +230,21 @@ def test_without_any_midi_it_says_so(machine):
     machine.apis = [4]
     with pytest.raises(OSError, match="this machine has no MIDI"):
         list_ports()
+
+
+def test_on_linux_a_system_that_is_not_there_is_not_asked(machine, monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    monkeypatch.setattr(midi, "Path", lambda *parts: tmp_path.joinpath(*(part.lstrip("/") for part in parts[-1:])))
+    for api, sign in ((2, "dev/snd/seq"), (3, "pipewire-0"), (3, "dev/shm/jack-0-0")):
+        machine.apis = [api]
+        with pytest.raises(OSError, match="this machine has no MIDI"):
+            list_ports()
+        path = tmp_path / sign
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        assert list_ports() == machine.ports
+        path.unlink()
 
 
 def test_without_the_packages_it_says_what_to_install(monkeypatch):
