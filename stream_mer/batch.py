@@ -25,16 +25,17 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from stream_mer.config import EngineSettings
+from stream_mer.config import EngineSettings, MaskSettings
 from stream_mer.errors import LyricsError, SettingError, SourceError, StreamMerError
 from stream_mer.lyrics.files import is_lyrics_file
+from stream_mer.lyrics.masking import open_mask
 from stream_mer.outputs.files import CsvWriter, FileSummary, JsonlWriter, LyricsWriter, lrc, srt
 from stream_mer.outputs.plot import Timeline, draw_timeline
 from stream_mer.outputs.recording.format import Recording, is_recording
 from stream_mer.outputs.summary_table import FileRow, RowCollector
 from stream_mer.ports import EventSink
 from stream_mer.sources.file import WHOLE, Excerpt
-from stream_mer.types import CategoryChange, EmotionFrame, StreamEvent
+from stream_mer.types import CategoryChange, EmotionFrame, LyricLine, StreamEvent
 from stream_mer.utils.files import as_text, replace_text, replacing
 from stream_mer.utils.sanitise import redact_argument
 
@@ -251,9 +252,13 @@ class FileOutputs:
         file: Gets lines or rows, open for writing; the caller closes it. None writes none.
         task: What is written.
         header: Write the column names first.
+        mask: Which words are masked, and where.
+
+    Raises:
+        SettingError: A list of words cannot be read.
     """
 
-    def __init__(self, file: BinaryIO | None, task: Task, *, header: bool) -> None:
+    def __init__(self, file: BinaryIO | None, task: Task, *, header: bool, mask: MaskSettings) -> None:
         self._name = task.stream
         self._task = task
         self._file = file
@@ -268,10 +273,15 @@ class FileOutputs:
         self._csv = CsvWriter(self._text, self._name, header=header) if self._text else None
         self._picture = (Timeline(), task.outputs.plot) if task.outputs.plot else None
         kinds: tuple[tuple[Path | None, Callable[..., str]], ...] = ((task.outputs.srt, srt), (task.outputs.lrc, lrc))
-        self._lyrics = [(LyricsWriter(render), path) for path, render in kinds if path is not None]
+        words = open_mask(mask) if mask.page else None
+        self._mask = words if mask.everywhere else None
+        shown = (lambda line: line) if words is None else words.masked_line
+        self._lyrics = [(LyricsWriter(render, shown), path) for path, render in kinds if path is not None]
 
     def publish(self, event: StreamEvent) -> None:
         """Take one event."""
+        if self._mask is not None and isinstance(event, LyricLine):
+            event = self._mask.masked_line(event)
         for sink in self._sinks():
             sink.publish(event)
 
@@ -360,7 +370,7 @@ def _write(
     *,
     header: bool,
 ) -> Result:
-    outputs = FileOutputs(file, task, header=header)
+    outputs = FileOutputs(file, task, header=header, mask=settings.engine.lyrics.mask)
     with contextlib.closing(outputs):
         if task.recording is None:
             _tag(task, settings, load(), outputs, report)

@@ -81,6 +81,10 @@ class WordMask:
         """Return a line whose ``masked`` says what to show."""
         return replace(line, masked=self.mask(line.text, line.language))
 
+    def masked_line(self, line: LyricLine) -> LyricLine:
+        """Return a line with its words masked in the text itself."""
+        return masked_text(self.line(line))
+
     def _compile(self, language: str) -> re.Pattern[str] | None:
         words = {entry.strip().casefold() for key in (_ANY_LANGUAGE, language) for entry in self._entries(key)}
         wanted = sorted(words - self._kept - {""}, key=lambda word: (-len(word), word))
@@ -135,8 +139,7 @@ class MaskingSink:
     def publish(self, event: StreamEvent) -> None:
         """Take one event."""
         if isinstance(event, LyricLine):
-            event = self._mask.line(event)
-            event = masked_text(event) if self._everywhere else event
+            event = self._mask.masked_line(event) if self._everywhere else self._mask.line(event)
         self._sink.publish(event)
 
 

@@ -50,6 +50,45 @@ def test_the_messages_of_a_show_are_written_as_of_a_file(write: Any, show: Any, 
     assert summary["lyrics"] == "and the morning comes again"
 
 
+@pytest.mark.parametrize(
+    ("options", "caption", "message"),
+    [
+        ((), "the morning comes", "the morning comes"),
+        (("--mask-words", "words.txt"), "the m****** comes", "the morning comes"),
+        (("--mask-words", "words.txt", "--mask-all"), "the m****** comes", "the m****** comes"),
+        (("--mask-words", "off"), "the morning comes", "the morning comes"),
+    ],
+)
+def test_words_are_masked_in_captions_and_where_it_is_asked_for_in_messages(
+    *,
+    write: Any,
+    show: Any,
+    tag: Tag,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, ...],
+    caption: str,
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    recording = write(show(6))
+    (tmp_path / "words.txt").write_text("morning\n", encoding="utf-8")
+    code, out, err = tag(recording.folder, "--srt", "a.srt", *options)
+    assert (code, err) == (0, "")
+    assert caption in (tmp_path / "a.srt").read_text(encoding="utf-8")
+    *messages, summary = map(json.loads, out.splitlines())
+    (line,) = (one for one in messages if one["type"] == "lyrics")
+    assert message in line["text"]
+    assert message in summary["lyrics"]
+    assert [word["text"] for word in line["words"]] == line["text"].split()
+
+
+def test_a_list_of_words_that_is_missing_ends_it(write: Any, show: Any, tag: Tag) -> None:
+    code, _, err = tag(write(show(6)).folder, "--mask-words", "no/list.txt")
+    assert code == 2
+    assert "cannot read the list of words no/list.txt" in err
+
+
 def test_each_stream_of_a_show_has_files_of_its_own(write: Any, show: Any, tag: Tag, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="matplotlib comes with the extra 'offline'")
     recording = write([*show(6, "main floor"), *show(3, "bar/left")])
