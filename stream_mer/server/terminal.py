@@ -139,7 +139,7 @@ def plain_line(view: View) -> str:
         f"valence {frame.valence:+.2f}",
         f"arousal {frame.arousal:+.2f}",
         f"{printable(frame.category.top)} {frame.confidence:.0%}",
-        "+".join(frame.modalities),
+        printable("+".join(frame.modalities)),
     ]
     if frame.degraded:
         parts.append("degraded: " + printable(", ".join(frame.degraded)))
@@ -208,7 +208,7 @@ def _head(view: View, *, now: float, connected: bool) -> Text:
         if frame.degraded:
             head.append(f"  degraded: {printable(', '.join(frame.degraded))}", style="yellow")
         if frame.held:
-            head.append(f"  {HOLDS[frame.hold or 'freeze']} by an operator", style="bold magenta")
+            head.append(f"  {HOLDS.get(frame.hold or 'freeze', 'held')} by an operator", style="bold magenta")
     return head
 
 

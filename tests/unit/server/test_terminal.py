@@ -120,6 +120,21 @@ def test_escape_codes_in_lyrics_do_not_reach_the_terminal():
     assert "[bold]not markup[/bold]" in text
 
 
+def test_words_of_a_newer_server_are_shown_and_harmless():
+    view = seen(STATUS, FRAME)
+    new = msgspec.structs.replace(view.emotion.category, top="tender\x1b[2J")
+    modalities = ("audio", "\x1b]0;video")
+    emotion = msgspec.structs.replace(view.emotion, category=new, modalities=modalities, held=True, hold="fade")
+    status = msgspec.structs.replace(view.status, source="warm\x1b[31m", lyrics="fresh")
+    newer = replace(view, emotion=emotion, status=status)
+    line = plain_line(newer)
+    assert "tender" in line
+    assert "audio+" in line
+    assert "\x1b" not in line
+    assert "warm" in drawn(newer)
+    assert "held by an operator" in drawn(newer)
+
+
 def test_a_narrow_terminal_is_wide_enough():
     assert max(len(line) for line in drawn(seen(STATUS, FRAME, LINE), width=44).splitlines()) <= 44
 
