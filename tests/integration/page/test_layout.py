@@ -58,7 +58,15 @@ FAULTS = """(target) => {
     const box = one.getBoundingClientRect();
     if (Math.min(box.width, box.height) < target) faults.push(`${name} is ${box.width} x ${box.height}`);
     if (box.left < 0 || box.right > innerWidth + 0.5) faults.push(`${name} is beyond the edge`);
-    if (one.scrollWidth > one.clientWidth + 1) faults.push(`${name} is too narrow for its text`);
+    let room = one.clientWidth - one.scrollWidth;
+    if (one.matches("#operator select")) {
+      const pen = new OffscreenCanvas(1, 1).getContext("2d");
+      const style = getComputedStyle(one);
+      pen.font = style.font;
+      const longest = Math.max(...[...one.options].map((option) => pen.measureText(option.text).width));
+      room = one.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight) - longest;
+    }
+    if (room < -1) faults.push(`${name} is too narrow for its text by ${-room}`);
     for (const other of controls.slice(0, i)) {
       const together = one.closest("#operator") === other.closest("#operator"); // the page scrolls below the tools
       if (together && meet(box, other.getBoundingClientRect())) faults.push(`${name} covers ${other.id}`);
@@ -117,8 +125,10 @@ async def enter(state, screen, hub, server):
             hub.control(ControlCommand(action="override", override=OverrideValues(valence=-1, arousal=-1, ttl_s=600)))
             await screen.text_is("#held-left", "left")
         case "long words":
-            sink.publish(replace(LINE, revision=3, text="supercalifragilisticexpialidocious in the morning " * 4))
-            await screen.text_is("#lines", "supercali")
+            for segment in range(8, 12):
+                words = "supercalifragilisticexpialidocious in the morning " * segment
+                sink.publish(replace(LINE, segment=segment, text=words))
+            await screen.text_is("#lines li:last-child", words)
         case "no connection":
             await server.stop()
             await screen.text_is("#banner", "Connection lost")
