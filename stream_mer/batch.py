@@ -93,7 +93,7 @@ def find_files(arguments: Sequence[str]) -> list[FoundFile | FileRow]:
                     found.append(file)
                 seen.add(real)
         except SourceError as error:
-            found.append(FileRow(file=redact_argument(argument), error=str(error)))
+            found.append(FileRow(file=as_text(redact_argument(argument)), error=str(error)))
     return found
 
 
@@ -210,7 +210,7 @@ class Task:
     @property
     def name(self) -> str:
         """Its name in tables and errors: the file, with the stream of a recording."""
-        return redact_argument(self.file) + ("" if self.recording is None else f": {self.stream}")
+        return as_text(redact_argument(self.file)) + ("" if self.recording is None else f": {self.stream}")
 
     def paths(self) -> list[Path]:
         """Return the files that only this task writes."""
@@ -598,6 +598,7 @@ class _Answers(logging.handlers.QueueHandler):
 
     def __init__(self, connection: Connection[Any, Any]) -> None:
         super().__init__(None)  # type: ignore[arg-type]  # records go to the connection
+        self.setFormatter(logging.Formatter("%(message)s"))  # the parent adds the rest
         self._connection = connection
         self._sending = threading.Lock()
 

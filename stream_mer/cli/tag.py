@@ -349,7 +349,7 @@ def _items(
         try:
             made += _tasks_of(one.path, name if names[name] == 1 else as_text(one.path), at[id(one)], settings, wanted)
         except StreamMerError as error:
-            made.append(FileRow(file=redact_argument(one.path), error=str(error)))
+            made.append(FileRow(file=as_text(redact_argument(one.path)), error=str(error)))
     tasks = [one for one in made if isinstance(one, Task)]
     stems = file_names(Path(task.file).stem if task.recording is None else task.stream for task in tasks)
     own = dict(zip(map(id, tasks), stems, strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -60,6 +61,19 @@ def test_a_folder_gives_a_file_each_and_a_table(tag: Command, music: Path, tmp_p
     assert rows[0].valence_mean is not None
     shares = (rows[0].happy_share, rows[0].angry_share, rows[0].sad_share, rows[0].relaxed_share, rows[0].unknown_share)
     assert sum(share or 0 for share in shares) == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.skipif(sys.platform in {"darwin", "win32"}, reason="names of files are text there")
+def test_a_name_that_is_no_utf_8_stands_in_the_table(tag: Command, one_song: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "music"
+    folder.mkdir()
+    shutil.copy(one_song, os.fsdecode(bytes(folder) + b"/n\xff.wav"))
+    options = ("--out", f"{tmp_path}/tags/", "--summary", tmp_path / "t.csv", "--skip-existing")
+    assert tag(folder, *options).code == 0
+    (row,) = read_table(tmp_path / "t.csv")
+    assert row.file.endswith(r"n\xff.wav")
+    assert row.error is None
+    assert len(list(tmp_path.glob("tags/*.jsonl"))) == 1
 
 
 def test_what_is_there_is_skipped_and_what_is_missing_or_failed_is_done(
