@@ -18,9 +18,6 @@ _DARK_SHARE = 0.1
 _LIGHT = frozenset({"dimmer", *EMITTERS})
 """Channels that are full while another one moves, so that its effect is seen."""
 
-_FILTERS = ("cyan", "magenta", "yellow")
-"""They take light away: a lamp without a dimmer is dark where they are full."""
-
 _HEAD = ("pan", "tilt")
 _HEAD_REST, _HEAD_WAY = 0.5, 0.1
 """Moving heads stand in the middle, and move so far from there: a whole way would be too fast in one step."""
@@ -80,7 +77,7 @@ class ChannelSweep:
     def _universes(self, moving: Lamp | None, channel: str, level: float) -> dict[int, bytes]:
         universes = {number: bytearray(UNIVERSE_LENGTH) for number in universes_of(self._lamps)}
         for lamp in self._lamps:
-            shares = _shares(channel, level) if lamp is moving else _dark(lamp.fixture)
+            shares = _shares(channel, level) if lamp is moving else {}
             data = _encode(lamp.fixture, shares)
             for slot in lamp.slots:
                 universes[slot.universe][slot.start : slot.start + len(data)] = data
@@ -97,11 +94,6 @@ def _shares(channel: str, level: float) -> dict[str, float]:
     """Return how far each function is open, 0..1, while one of them moves."""
     lit = {"dimmer"} if channel in _LIGHT - {"dimmer"} else _LIGHT
     return dict.fromkeys(lit, 1.0) | {channel: _HEAD_REST + _HEAD_WAY * level if channel in _HEAD else level}
-
-
-def _dark(fixture: Fixture) -> dict[str, float]:
-    """Return how far the functions of a lamp without light are open."""
-    return {} if "dimmer" in fixture.channels else dict.fromkeys(_FILTERS, 1.0)
 
 
 def _encode(fixture: Fixture, shares: Mapping[str, float]) -> bytes:

@@ -81,14 +81,6 @@ def test_heads_turn_a_little_from_the_middle_and_light_is_white_but_for_one_filt
         assert sum(map(bool, filters)) <= (step.channel in {"cyan", "magenta", "yellow"})
 
 
-def test_filters_without_a_dimmer_are_closed_in_the_dark_and_one_moves_in_white_light() -> None:
-    sweep = ChannelSweep(Rig(fixtures=(Fixture(channels=("cyan", "magenta", "yellow")),)))
-    assert sweep.dark()[1][:3] == b"\xff\xff\xff"
-    for step in moments(sweep):
-        moving = ("cyan", "magenta", "yellow").index(step.channel)
-        assert not any(value for i, value in enumerate(step.universes[1][:3]) if i != moving)
-
-
 @pytest.mark.parametrize("channels", [(255, 0), ("strobe",)])
 def test_a_lamp_with_nothing_to_move_makes_no_round(channels) -> None:
     assert ChannelSweep(Rig(fixtures=(Fixture(channels=channels),))).duration_s == 0
