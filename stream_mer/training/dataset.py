@@ -112,7 +112,7 @@ class Sampling:
     """
 
     tokens_kept: int = 8
-    degraded_share: float = 0.4
+    degraded_share: float = 0.15
     static_scale: float = 0.9
     text: TextSampling = field(default_factory=TextSampling)
 
