@@ -202,8 +202,9 @@ def _kept_promises(report: CalibrationReport, pictures: Sequence[str]) -> str:
 
 
 def _stage(report: StageReport, copies: int) -> str:
+    noun = "copy" if copies == 1 else "copies"
     taught = (
-        f"It also learned from {copies} copies of each clip, degraded at random (`docs/TRAINING.md`)."
+        f"The model was also trained on {copies} degraded {noun} of each clip (`docs/TRAINING.md`)."
         if copies
         else "It learned from the clips as recorded alone."
     )
