@@ -108,7 +108,7 @@ def test_it_tells_how_far_the_model_holds_on_a_stage(tmp_path, checkpoint):
     stage = StageReport(sounds={AS_RECORDED: cells(0.7, 0.0), "level -20 dB": cells(0.6, -0.1)})
     write_card(tmp_path, checkpoint, TABLE, origin="", stage=stage)
     card = (tmp_path / "CARD.md").read_text(encoding="utf-8")
-    assert "It also learned from 2 copies of each clip" in card
+    assert "trained on 2 degraded copies of each clip" in card
     assert "| as recorded | 0.700 [0.400, 0.600] |" in card
     assert "| level -20 dB | 0.600 (-0.100 [-0.200, +0.000]) |" in card
     write_card(tmp_path, checkpoint, TABLE, origin="", stage=StageReport(sounds={AS_RECORDED: cells(0.7, 0.0)}))
