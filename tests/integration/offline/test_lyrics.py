@@ -8,17 +8,17 @@ import shutil
 import subprocess
 import time
 import wave
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from stream_mer.config import LANGUAGES
+from stream_mer.config import LANGUAGES, LyricsSettings
 from stream_mer.errors import LyricsError
 from stream_mer.lyrics import whisper
-from stream_mer.lyrics.feeds import LiveLyrics, OfflineLyrics
+from stream_mer.lyrics.feeds import LiveLyrics, LyricsOpener, OfflineLyrics
 from stream_mer.lyrics.text_features import SentenceEncoder
 from stream_mer.lyrics.tracker import LyricTracker
 from stream_mer.lyrics.transcript import LimitedRecogniser
@@ -172,6 +172,31 @@ def test_another_language_is_heard_as_what_it_is_and_its_lines_say_so(
     assert {line.language for line in committed} == {"es"}
     heard = {word.strip(".,").lower() for line in committed for word in line.text.split()}
     assert {"luz", "está", "río", "montaña"} <= heard
+
+
+@pytest.mark.parametrize(("languages", "heard"), [(("en", "fr"), {"en", "fr"}), (("en",), {"en"})])
+def test_lines_in_turn_are_heard_in_the_languages_that_are_allowed(
+    recogniser: WhisperRecogniser, speak: Callable[..., Samples], languages: tuple[str, ...], heard: set[str]
+) -> None:
+    pause = np.zeros(SAMPLE_RATE_HZ // 2, np.float32)
+    song = [speak("I walk alone in the rain tonight."), pause, speak("My heart is broken and I cry."), pause]
+    song += [speak("Je t'aime mon amour.", voice="fr"), pause, speak("La vie est douce et belle.", voice="fr")]
+    settings = LyricsSettings(languages=languages)
+    feed = LyricsOpener(settings, recogniser=recogniser, encoder=SentenceEncoder()).open(live=False)
+    for start, samples in with_starts(np.concatenate([*song, pause, pause])):
+        feed.feed(AudioChunk(start_sample=start, samples=samples))
+    feed.finish()
+    committed = [line for line in feed.take_lines() if line.committed]
+    assert {line.language for line in committed} == heard
+    words = words_of(" ".join(line.text for line in committed))
+    assert {"alone", "rain", "heart", "broken"} <= set(words)
+    assert ("amour" in words) is ("fr" in languages)
+
+
+def with_starts(samples: Samples) -> Iterator[tuple[int, Samples]]:
+    """Half seconds of audio, with the index of their first sample."""
+    for start in range(0, len(samples), SAMPLE_RATE_HZ // 2):
+        yield start, samples[start : start + SAMPLE_RATE_HZ // 2]
 
 
 def test_the_real_packages_join_to_the_official_weights(whisper_package: whisper.SplitPackage, tmp_path: Path) -> None:
