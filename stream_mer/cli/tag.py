@@ -144,15 +144,16 @@ def command(
     if plot is not None:
         check_picture(plot, "--plot")
     wanted = Wanted(output_format=output_format, plot=plot, srt=srt, lrc=lrc)
-    with _progress() as progress:
-        batch = _Batch(files, settings, wanted, place, progress)
-        try:
+    batch = None
+    try:
+        with _progress(place) as progress:
+            batch = _Batch(files, settings, wanted, place, progress)
             batch.run(jobs)
-        except (KeyboardInterrupt, SystemExit, StreamMerError):
-            if batch.began:
-                batch.report_end()
-            raise
-        batch.report_end()
+    except (KeyboardInterrupt, SystemExit, StreamMerError):
+        if batch is not None and batch.began:
+            batch.report_end()
+        raise
+    batch.report_end()
     if batch.failed:
         raise click.exceptions.Exit(1)
 
@@ -326,7 +327,16 @@ class _Batch:
         if self._table is not None:
             self._table.set(index, result.row)
         if error is None and self._place.readable:
-            echo(readable(result.row, result.changes))
+            self._print(readable(result.row, result.changes))
+
+    def _print(self, text: str) -> None:
+        """Print to stdout, above the bars of a terminal."""
+        if self._progress.disable:
+            echo(text)
+            return
+        self._progress.stop()
+        echo(text)
+        self._progress.start()
 
 
 def _items(
@@ -493,9 +503,10 @@ def _length_s(task: Task, excerpt: Excerpt) -> float:
     return _USUAL_S if stated_s is None else stated_s
 
 
-def _progress() -> Progress:
-    """Bars on stderr, and nothing where stderr is no terminal."""
+def _progress(place: _Place) -> Progress:
+    """Bars on stderr; none where stderr is no terminal, or where messages go to the terminal."""
     console = EscapingConsole(stderr=True)
+    is_mixed = place.folder is None and place.file is None and not place.readable and sys.stdout.isatty()
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -504,5 +515,5 @@ def _progress() -> Progress:
         console=console,
         transient=True,
         speed_estimate_period=120.0,
-        disable=not console.is_terminal,
+        disable=is_mixed or not console.is_terminal,
     )

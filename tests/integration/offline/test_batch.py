@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -116,3 +117,25 @@ def test_ctrl_c_keeps_what_is_finished_and_ends_all_processes(music: Path, tmp_p
     while running(process.pid) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not running(process.pid)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are of Unix")
+def test_text_on_a_terminal_is_not_wiped_by_the_bars(music: Path, tiny_model: Path) -> None:
+    import pty  # noqa: PLC0415 - of Unix
+
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "stream_mer", "tag", str(music / "0.wav"), str(music / "1.wav"), "--no-lyrics"]
+    command += ["--model", str(tiny_model)]
+    environment = os.environ | {"TERM": "xterm", "COLUMNS": "100"}
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as process:
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # how a terminal says that all is said
+            while block := os.read(ours, 65536):
+                shown += block
+        assert process.wait(timeout=60) == 0
+    os.close(ours)
+    last_lines = rb"0\.wav  0:09\r\n.*1\.wav  0:03\r\n.*\x1b\[2K2 tagged\r\n$"
+    assert re.search(last_lines, shown, re.DOTALL)
+    assert all(re.search(rb"\x1b\[2K[^\x1b\r\n]*" + name, shown) for name in (rb"/0\.wav  0:09", rb"/1\.wav  0:03"))
+    assert b"2 of 2 files" in shown
