@@ -157,6 +157,9 @@ COLUMNS = (
 )  # fmt: skip
 """All columns of a manifest that are read; a note names others, such as a label by another name."""
 
+UNREAD = "not read"
+"""In the note on columns that are not read."""
+
 _WITHOUT_LABELS = frozenset({
     "", "album", "dataset", "duration", "duration_s", "genre", "genres", "license", "raters", "song_id", "source",
     "start_s", "tags", "title", "url", "year",
@@ -250,7 +253,7 @@ def load_corpus(root: Path, *, folds: bool = True) -> Corpus:
     repeated = len(clips) - len(different)
     notes = [f"{manifest}: {repeated} rows repeat another one; they count once"] if repeated else []
     if unread:
-        notes.append(f"{manifest}: not read: {', '.join(map(_with_meant, unread))}")
+        notes.append(f"{manifest}: {UNREAD}: {', '.join(map(_with_meant, unread))}")
     clips = different
     check_ids(clips, manifest)
     _check_files(clips, manifest)

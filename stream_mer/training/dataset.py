@@ -24,7 +24,7 @@ from stream_mer.emotion.musicnn import Backbone, living_channels, load_musicnn, 
 from stream_mer.errors import CorpusError
 from stream_mer.lyrics.text_features import LINE_FEATURES
 from stream_mer.training.corpora import AUTO, open_corpus
-from stream_mer.training.corpus import Clip, Corpus, together
+from stream_mer.training.corpus import UNREAD, Clip, Corpus, together
 from stream_mer.training.losses import Labels
 from stream_mer.training.lyrics import (
     NO_LINES,
@@ -515,7 +515,8 @@ def prepare_to_measure(
     found = together([open_corpus(corpus, corpus_format, folds=False) for corpus in corpora], folds=False)
     if not any(_labelled(clip) for clip in found.clips):
         where = " and ".join(map(str, corpora))
-        raise CorpusError(f"no clip of {where} has a quadrant, a cluster, or valence and arousal to compare with")
+        hint = next((f"; {note}" for note in found.notes if UNREAD in note), "")
+        raise CorpusError(f"no clip of {where} has a quadrant, a cluster, or valence and arousal to compare with{hint}")
     _announce_all(found.notes)
     tokens = cached_tokens(found.clips, checkpoint.backbone, cache)
     lines = _read_lines(_transcribed(found, cache, transcripts=transcripts), cache, ())

@@ -263,6 +263,12 @@ def test_clips_without_any_label_are_refused(root, tiny_model, tmp_path, manifes
     assert CorpusError.exit_code == 2
 
 
+def test_a_label_by_another_name_is_named(root, tiny_model, tmp_path, manifest_rows, manifest_writer):
+    manifest_writer(root, [{"audio": row["audio"], "mood": "happy"} for row in manifest_rows])
+    with pytest.raises(CorpusError, match=r"not read: the column 'mood' \(is it 'quadrant'\?\)"):
+        prepare_to_measure([root], load_checkpoint(tiny_model), tmp_path / "cache")
+
+
 @pytest.mark.usefixtures("jobs", "quick_encoder")
 def test_clips_are_heard_as_in_a_live_stream(corpus_folder, tiny_model, tmp_path):
     """Audio to tokens to components to outputs gives what the predictor of a live stream gives at the same times."""
