@@ -83,7 +83,7 @@ def command(*, recording: Path, speed: float, loop: bool, from_s: float, **optio
         print_addresses(server, outputs, plugins, several=len(opened.streams) > 1)
 
     hello = opened.header.hello
-    info = ServerInfo(window_s=hello.window_s, hop_s=hello.hop_s)
+    info = ServerInfo(window_s=hello.window_s, hop_s=hello.hop_s, masks_page=hello.masks_page)
     producers = {"the recording": player}
     running = host(
         hub, producers, settings, info=info, on_ready=announce, outputs=outputs, spread=spread, plugins=plugins
