@@ -42,11 +42,13 @@ class Hello(msgspec.Struct, kw_only=True, frozen=True):
         streams: Names of the streams when the recording began.
         window_s: How much audio one frame may know, seconds.
         hop_s: Time between frames, seconds.
+        masks_page: Whether the page masked words of lyrics.
     """
 
     streams: tuple[str, ...]
     window_s: Annotated[float, Meta(ge=0.001, le=3600)]
     hop_s: Annotated[float, Meta(ge=0.001, le=3600)]
+    masks_page: bool = False
 
 
 class Header(msgspec.Struct, tag_field="type", tag="recording", kw_only=True, frozen=True):
