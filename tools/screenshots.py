@@ -111,7 +111,7 @@ async def take(folder: Path, *, after_s: float, names: Sequence[str]) -> None:
             await asyncio.sleep(after_s)
             for shot, page in zip(shots, pages, strict=True):
                 await page.bring_to_front()
-                await asyncio.sleep(1)
+                await asyncio.sleep(2.5)  # colours fade slowly
                 await page.screenshot(path=folder / f"{shot.name}.png", omit_background=shot.path == "overlay")
                 click.echo(f"{folder / shot.name}.png")
     finally:
