@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stream_mer.errors import LyricsError, SettingError
-from stream_mer.lyrics.files import MAX_FILE_BYTES, decode, parse_lyrics, read_lyrics, words_duration_s
+from stream_mer.lyrics.files import MAX_FILE_BYTES, decode, lines_from, parse_lyrics, read_lyrics, words_duration_s
 from stream_mer.lyrics.text_features import surprise
 from stream_mer.types import LyricLine
 
@@ -355,3 +355,11 @@ def test_a_named_encoding_is_believed_and_checked() -> None:
 def test_what_is_no_text_is_refused(data: bytes) -> None:
     with pytest.raises(LyricsError, match="is not a text file"):
         decode(data, encoding=None, surprise=surprise)
+
+
+def test_lines_of_an_excerpt_begin_at_its_start() -> None:
+    lines = parse_lyrics("[00:01.00]before\n[00:05.00]<00:05.00>in <00:06.00>it\n[00:09.00]later\n")
+    first, second = lines_from(lines, 4.0)
+    assert (first.text, first.t0, [word.t0 for word in first.words]) == ("in it", 1.0, [1.0, 2.0])
+    assert (second.text, second.t0) == ("later", 5.0)
+    assert lines_from(lines, 0.0) == lines

@@ -20,6 +20,7 @@ from stream_mer.engine import Engine
 from stream_mer.errors import SourceError
 from stream_mer.ports import ChunkableSource
 from stream_mer.sources import decoding, file
+from stream_mer.sources.decoding import DecodedAudio, cut_out
 from stream_mer.sources.file import (
     CHUNK_SAMPLES,
     COARSE_CHUNK_SAMPLES,
@@ -390,3 +391,20 @@ def test_an_engine_asks_for_what_its_stream_needs(
 @pytest.fixture
 def never_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stream_mer.sources.file.Pacer.hold", lambda _self, _end_sample: True)
+
+
+def test_an_excerpt_is_cut_to_the_sample_and_shortens_gaps() -> None:
+    def run(start: int, n: int, gap_s: float = 0.0) -> DecodedAudio:
+        samples = np.arange(start, start + n, dtype=np.float32).reshape(-1, 1)
+        return DecodedAudio(samples=samples, rate_hz=10, gap_s=gap_s)
+
+    runs = [run(0, 10), run(10, 10), run(20, 10, gap_s=2.0), run(30, 10)]  # 0..2 s, 4..6 s
+    parts = list(cut_out(runs, start_s=1.5, duration_s=3.0))
+    assert [(part.samples[:, 0].tolist(), part.gap_s) for part in parts] == [
+        ([15, 16, 17, 18, 19], 0.0),
+        ([20, 21, 22, 23, 24], 2.0),
+    ]
+    (late, last) = cut_out(runs, start_s=3.0)
+    assert (late.gap_s, len(late.samples), len(last.samples)) == (1.0, 10, 10)
+    assert list(cut_out(runs, start_s=7.0)) == []
+    assert sum(len(part.samples) for part in cut_out(runs)) == 40
