@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 DEMO = ROOT / "stream_mer" / "demo"
+WORDS_SHOWN = "() => /[a-z] [a-z]+ [a-z]/.test(document.getElementById('lines').innerText)"
 READY = re.compile(rb"http://127\.0\.0\.1:\d+/")
 
 
@@ -111,6 +112,7 @@ async def take(folder: Path, *, after_s: float, names: Sequence[str]) -> None:
             await asyncio.sleep(after_s)
             for shot, page in zip(shots, pages, strict=True):
                 await page.bring_to_front()
+                await page.wait_for_function(WORDS_SHOWN)
                 await asyncio.sleep(2.5)  # colours fade slowly
                 await page.screenshot(path=folder / f"{shot.name}.png", omit_background=shot.path == "overlay")
                 click.echo(f"{folder / shot.name}.png")
@@ -122,7 +124,7 @@ async def take(folder: Path, *, after_s: float, names: Sequence[str]) -> None:
 @click.command(help=__doc__.partition("\n")[0] if __doc__ else None)
 @click.argument("names", nargs=-1)
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=ROOT / "docs" / "images")
-@click.option("--after", "after_s", type=click.FloatRange(min=0), default=80.0, show_default=True, help="Seconds.")
+@click.option("--after", "after_s", type=click.FloatRange(min=0), default=62.0, show_default=True, help="Seconds.")
 def main(names: tuple[str, ...], out: Path, after_s: float) -> None:
     """Take the screenshots."""
     unknown = set(names) - {shot.name for shot in SHOTS}
