@@ -11,6 +11,7 @@ import functools
 import importlib.util
 import json
 import re
+import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -61,7 +62,7 @@ class WordMask:
 
     def __init__(self, entries: Callable[[str], Iterable[str]], kept: Iterable[str] = ()) -> None:
         self._entries = entries
-        self._kept = frozenset(word.casefold() for word in kept)
+        self._kept = frozenset(map(_folded, kept))
         self._pattern_of = functools.cache(self._compile)
 
     def mask(self, text: str, language: str = "") -> str | None:
@@ -86,7 +87,7 @@ class WordMask:
         return masked_text(self.line(line))
 
     def _compile(self, language: str) -> re.Pattern[str] | None:
-        words = {entry.strip().casefold() for key in (_ANY_LANGUAGE, language) for entry in self._entries(key)}
+        words = {_folded(entry) for key in (_ANY_LANGUAGE, language) for entry in self._entries(key)}
         wanted = sorted(words - self._kept - {""}, key=lambda word: (-len(word), word))
         if not wanted:
             return None
@@ -94,14 +95,26 @@ class WordMask:
         return re.compile("|".join(_expression(word, anywhere=anywhere) for word in wanted), re.IGNORECASE)
 
 
+def _folded(entry: str) -> str:
+    """Return an entry in the form in which entries are compared. ``casefold`` would change the letter ß."""
+    return unicodedata.normalize("NFC", entry.strip().lower())
+
+
 def _expression(entry: str, *, anywhere: bool) -> str:
     bare = entry.strip("*")
-    inner = r"\s+".join(map(re.escape, bare.split()))
+    inner = _any_form(r"\s+".join(map(re.escape, bare.split())))
     if anywhere and not bare.isascii():
         return inner
     before = r"\w*" if entry.startswith("*") else ""
     after = r"\w*" if entry.endswith("*") else "s?" if bare[-1:].isalpha() else ""
     return rf"(?<!\w){before}{inner}{after}(?!\w)"
+
+
+def _any_form(expression: str) -> str:
+    """Return an expression that also finds letters with their accents apart, and ß in capitals."""
+    apart = unicodedata.normalize("NFD", expression)
+    both = expression if apart == expression else f"(?:{expression}|{apart})"
+    return both.replace("ß", "(?:ß|ss)")
 
 
 def _starred(word: str) -> str:

@@ -61,6 +61,16 @@ def test_a_list_of_ones_own_counts_in_every_language_with_endings_and_exceptions
     assert both.mask("wine, fuck, ass", "en") == "w***, f***, ass"
 
 
+def test_sharp_s_and_accents_are_found_however_they_are_written(tmp_path: Path) -> None:
+    mask = own(tmp_path, "Scheiße\ncaf\u00e9\nne\u0301e\n")
+    assert mask.mask("so eine Scheiße, SCHEISSE", "de") == "so eine S******, S*******"
+    assert mask.mask("caf\u00e9, caf\u00e9s", "fr") == "c***, c****"
+    assert mask.mask("ma cafe\u0301", "fr") == "ma c***\u0301"
+    assert mask.mask("n\u00e9e", "fr") == "n**"
+    kept = own(tmp_path, "Scheiße\n-SCHEIßE\nx\n")
+    assert kept.mask("Scheiße", "de") is None
+
+
 @given(st.text(), st.lists(st.text(min_size=1, max_size=5), max_size=4))
 def test_no_text_and_no_list_breaks_it_and_the_length_stays(text: str, words: list[str]) -> None:
     masked = WordMask(lambda _: words).mask(text)
