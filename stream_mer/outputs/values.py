@@ -38,6 +38,7 @@ class ShowValues:
         probs: Probability of each category, 0..1.
         clusters: Probability of each MIREX cluster, 0..1.
         category: A category or ``UNKNOWN``.
+        live_category: That of the stream while a test pattern shows another one; else None.
         rms_db: Level of the input, dBFS; -120 where it is not measured.
         peak_db: Largest sample since the last call of ``ShowState.values``, dBFS.
         onset: Strongest onset since then, 0..1.
@@ -55,6 +56,7 @@ class ShowValues:
     probs: dict[str, float] = field(default_factory=lambda: dict.fromkeys(CATEGORIES, 0.0))
     clusters: dict[str, float] = field(default_factory=lambda: dict.fromkeys(CLUSTERS, 0.0))
     category: str = UNKNOWN
+    live_category: str | None = None
     rms_db: float = -120.0
     peak_db: float = -120.0
     onset: float = 0.0
@@ -64,6 +66,11 @@ class ShowValues:
     alive: bool = False
     changes: int = 0
     change: CategoryChange | None = None
+
+    @property
+    def cue_category(self) -> str:
+        """The category by which cues fire: a test pattern has none."""
+        return self.category if self.live_category is None else self.live_category
 
 
 class ShowState:
@@ -168,6 +175,7 @@ def pattern_values(elapsed_s: float, live: ShowValues) -> ShowValues:
         confidence=1.0,
         probs={name: float(name == category) for name in CATEGORIES},
         category=category,
+        live_category=live.category,
         rms_db=-6.0 - 12.0 * (1.0 - fades),
         peak_db=-3.0 - 12.0 * (1.0 - fades),
         onset=fades,

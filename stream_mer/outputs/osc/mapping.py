@@ -87,7 +87,7 @@ def _flag(about: str, read: Callable[[ShowValues], bool]) -> FieldSource:
 
 def _entry(name: str) -> FieldSource:
     about = f"sent whenever the category becomes {name}"
-    return FieldSource(kind="trigger", about=about, read=lambda values: float(values.category == name))
+    return FieldSource(kind="trigger", about=about, read=lambda values: float(values.cue_category == name))
 
 
 def _choices(names: tuple[str, ...]) -> str:

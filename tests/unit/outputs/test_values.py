@@ -7,7 +7,9 @@ from helpers import FakeClock
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream_mer.outputs.values import STALE_AFTER_S, ShowState, ShowValues, spread_point
+from stream_mer.outputs.osc.composer import OscComposer
+from stream_mer.outputs.osc.mapping import FIELDS, OscField, OscMapping
+from stream_mer.outputs.values import STALE_AFTER_S, ShowState, ShowValues, pattern_values, spread_point
 from stream_mer.types import Spread
 from tools.examples import CHANGE, FRAME, LEVELS, LINE, STATUS
 
@@ -24,6 +26,17 @@ def state(clock):
 
 def test_before_anything_came_it_is_not_alive(state):
     assert state.values() == ShowValues()
+
+
+@pytest.mark.parametrize("live", ["happy", "sad", "unknown"])
+def test_a_test_pattern_fires_no_trigger_neither_while_it_runs_nor_after_it(live):
+    mapping = OscMapping(fields=tuple(OscField(name=name) for name, field in FIELDS.items() if field.kind == "trigger"))
+    composer = OscComposer(mapping, stream="main")
+    values = ShowValues(category=live, alive=True)
+    pattern = [pattern_values(0.1 * step, values) for step in range(20)]
+    sent = [composer.update(step / 10, now) for step, now in enumerate([values, *pattern, values])]
+    assert sent == [[]] * 22
+    assert {one.category for one in pattern} == {"happy", "angry", "sad", "relaxed"}
 
 
 def test_values_are_those_of_the_newest_events(state):
