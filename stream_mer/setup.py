@@ -46,6 +46,9 @@ if TYPE_CHECKING:  # it loads the libraries of the models
 log = logging.getLogger(__name__)
 
 MAX_UNDO = 100
+MAX_OUTPUTS = 64
+"""Outputs that operators can add up to; each has a thread and a connection."""
+
 LEVELS_EVERY_S = 0.2
 OUTPUTS_EVERY_S = 1.0
 INPUTS_KEPT_S = 10.0
@@ -163,10 +166,18 @@ class LiveStream(Reopener):
             SourceError: The source cannot be opened.
         """
         old = self.settings
-        if not new.opens_like(old):
-            self._switch(new)
-        if new.lyrics != old.lyrics or (new.lyrics == "recognise" and new.languages != old.languages):
-            self.pipeline.set_lyrics(self._open_lyrics(new))
+        # All that may fail comes first, so that a failure changes nothing.
+        others = new.lyrics != old.lyrics or (new.lyrics == "recognise" and new.languages != old.languages)
+        lyrics = self._open_lyrics(new) if others else None
+        try:
+            if not new.opens_like(old):
+                self._switch(new)
+        except BaseException:
+            if lyrics is not None:
+                lyrics.close()
+            raise
+        if lyrics is not None:
+            self.pipeline.set_lyrics(lyrics)
         if (new.hop_s, new.lyrics) != (old.hop_s, old.lyrics):
             from stream_mer.engine import chunker  # noqa: PLC0415 - loads torch, which runs already
 
@@ -204,7 +215,9 @@ def changed(settings: StreamSettings, changes: wire.SetupChanges) -> StreamSetti
         given = {"channels": None, "gain_db": None, "track": None} | given
         if settings.lyrics == "known":  # its lyrics file is that of the former source
             given = {"lyrics": "recognise"} | given
-    LyricsSettings(languages=tuple(given.get("languages", ())))
+    if "languages" in given:
+        given["languages"] = tuple(dict.fromkeys(given["languages"]))
+        LyricsSettings(languages=given["languages"])
     names = {"attack_s": "attack_s", "release_s": "release_s", "dwell_s": "dwell_s", "hysteresis": "margin"}
     names["min_confidence"] = "min_confidence"
     smoothing: dict[str, Any] = {field: given.pop(name) for name, field in names.items() if name in given}
@@ -371,6 +384,7 @@ class ServeSetup:
                 case "apply":
                     self._remembering(lambda: self._apply(request))
                 case "add_output":
+                    self._require_room()
                     self._remembering(lambda: self._add_output(_new_output(request)))
                 case "remove_output":
                     self._remembering(lambda: self._remove_output(self._output(request)))
@@ -521,6 +535,12 @@ class ServeSetup:
         if self._running is None:
             raise ServeError("the server is still starting; ask again")
         return self._running
+
+    def _require_room(self) -> None:
+        if len(self._outputs) >= MAX_OUTPUTS:
+            raise SettingError(
+                f"there are {len(self._outputs)} outputs, and {MAX_OUTPUTS} is the most: remove one first"
+            )
 
     def _require_store(self) -> SettingsStore:
         if self._store is None:

@@ -280,6 +280,37 @@ async def test_what_cannot_be_changed_leaves_the_stream_as_it_is(show, changes, 
         await client.until("emotion")
 
 
+async def test_a_change_of_which_one_part_fails_changes_nothing(show, tmp_path, monkeypatch) -> None:
+    other = str(write_tone(tmp_path / "other.wav"))
+    closed = threading.Event()
+
+    class Recogniser(Lyrics):
+        def close(self) -> None:
+            closed.set()
+
+    async with operator(show) as client:
+        before = await state_of(client, action="get")
+        monkeypatch.setattr(show.engine, "open_lyrics", lambda *_: Recogniser())
+        gone = {"source": "/nowhere/song.flac", "languages": ["en"]}
+        assert "no such file" in await why_refused(client, action="apply", stream="hall", changes=gone)
+        assert closed.is_set()
+
+        def fail(*_: object) -> Lyrics:
+            raise SettingError("no weights")
+
+        monkeypatch.setattr(show.engine, "open_lyrics", fail)
+        changes = {"source": other, "languages": ["en"]}
+        assert "no weights" in await why_refused(client, action="apply", stream="hall", changes=changes)
+        assert await state_of(client, action="get") == before
+
+
+async def test_languages_count_once(show) -> None:
+    async with operator(show) as client:
+        state = await state_of(client, action="apply", stream="hall", changes={"languages": ["en", "fr"] * 10})
+        assert state["streams"][0]["languages"] == ["en", "fr"]
+    assert show.engine.opened == [("recognise", ("en", "fr"))]
+
+
 async def test_lyrics_go_off_and_on_in_a_language(show) -> None:
     async with operator(show) as client, operator(show) as audience:
         assert (await audience.until("status"))["lyrics"] == "ok"
@@ -355,6 +386,18 @@ async def test_an_output_is_added_tested_and_removed(show, receiver) -> None:
 async def test_an_output_that_cannot_be_is_refused(show, output, why) -> None:
     async with operator(show) as client:
         assert why in await why_refused(client, action="add_output", **({"output": output} if output else {}))
+
+
+async def test_outputs_have_a_limit(show, monkeypatch) -> None:
+    monkeypatch.setattr("stream_mer.setup.MAX_OUTPUTS", 2)
+    async with operator(show) as client:
+        for port in (9997, 9998):
+            added = await state_of(client, action="add_output", output={"kind": "osc", "spec": f"127.0.0.1:{port}"})
+        another = {"kind": "osc", "spec": "127.0.0.1:9999"}
+        why = await why_refused(client, action="add_output", output=another)
+        assert why == "there are 2 outputs, and 2 is the most: remove one first"
+        await state_of(client, action="remove_output", output={"id": added["outputs"][0]["id"]})
+        assert len((await state_of(client, action="add_output", output=another))["outputs"]) == 2
 
 
 async def test_changes_are_undone_one_by_one(show, tmp_path) -> None:
