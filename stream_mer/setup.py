@@ -205,7 +205,7 @@ def changed(settings: StreamSettings, changes: wire.SetupChanges) -> StreamSetti
     Raises:
         SettingError: A value is out of range.
     """
-    given = {name: getattr(changes, name) for name in changes.__struct_fields__}
+    given: dict[str, Any] = {name: getattr(changes, name) for name in changes.__struct_fields__}
     given = {name: value for name, value in given.items() if value is not UNSET}
     if given.get("source") == redact_argument(settings.source):  # as it was shown
         given["source"] = settings.source
