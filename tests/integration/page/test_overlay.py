@@ -87,6 +87,19 @@ async def test_all_of_it_is_in_the_picture_and_stands_still_while_words_come_and
     assert [(left, right) for left, _, right, _ in before] == [(left, right) for left, _, right, _ in after]
 
 
+@pytest.mark.parametrize("size", [(1280, 360), (640, 200), (1920, 1080), (400, 800)])
+async def test_category_and_words_are_in_the_picture_of_any_size(look, hub, size):
+    screen = await look("overlay", viewport={"width": size[0], "height": size[1]})
+    hub.sink("main").publish(FRAME)
+    hub.sink("main").publish(LINE)
+    await screen.text_is("#lines", LINE.text)
+    for part in ("#category", "#lines .settled"):
+        box = await screen.page.locator(part).bounding_box()
+        assert min(box["width"], box["height"]) > 10, part
+        assert 0 <= box["x"] < box["x"] + box["width"] <= size[0], part
+        assert 0 <= box["y"] < box["y"] + box["height"] <= size[1], part
+
+
 async def test_what_it_does_not_understand_it_says_with_what_is_possible(look):
     screen = await look("overlay?show=banana&at=nowhere&zoom=fat&lines=&color=red&text=reddish&stream=hall")
     for told in (
