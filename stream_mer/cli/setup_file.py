@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from stream_mer.outputs.catalogue import OUTPUT_KINDS
 from stream_mer.server.messages import PreviewPart
 from stream_mer.setup import OutputSettings, Snapshot, StreamSettings
 from stream_mer.utils.files import replace_text
-from stream_mer.utils.sanitise import redact
+from stream_mer.utils.sanitise import redact, redact_argument
 from stream_mer.utils.toml_edit import difference, set_values
 from stream_mer.utils.toml_file import BadTomlError, parse_toml, read_text
 
@@ -61,7 +61,11 @@ class SetupFile:
         """Implement ``SettingsStore``; secrets are masked."""
         before = self._text()
         after, notes = self._edited(before, snapshot)
-        return PreviewPart(path=self.path, diff=redact(difference(before, after)), notes=tuple(notes))
+        diff = difference(before, after)
+        for text in {*_texts(self._wanted(snapshot)[0]), *_texts(self._in_file(before))}:
+            # A value as a whole, because an address in a text ends at white space.
+            diff = diff.replace(to_toml(text)[1:-1], to_toml(redact_argument(text))[1:-1])
+        return PreviewPart(path=self.path, diff=redact(diff), notes=tuple(notes))
 
     def save(self, snapshot: Snapshot) -> None:
         """Implement ``SettingsStore``."""
@@ -190,6 +194,14 @@ def _add_common(wanted: dict[str, Any], notes: list[str], name: str, values: Seq
         wanted[name] = values[0]
     else:
         notes.append(f"{name} differs between streams, and the file has it once: it is not saved")
+
+
+def _texts(values: Mapping[str, Any]) -> Iterator[str]:
+    """Yield all values that are text, also in lists."""
+    for value in values.values():
+        yield from (
+            one for one in (value if isinstance(value, list | tuple) else [value]) if isinstance(one, str) and one
+        )
 
 
 def _as_toml(value: Any) -> str | None:

@@ -120,6 +120,15 @@ hop = 1
 """
 
 
+def test_a_password_with_a_space_is_not_shown_either(tmp_path) -> None:
+    path = tmp_path / "show.toml"
+    path.write_text('[serve]\nsource = "demo"\nmqtt = "mqtt://me:old word@host"\n', encoding="utf-8")
+    context = start(path)
+    outputs = (OutputSettings(kind="mqtt", spec='mqtt://me:new "word@host'),)
+    preview = store_of(context, path).preview(replace(snapshot_of(context), outputs=outputs))
+    assert preview.diff == '- mqtt = "mqtt://***@host"\n+ mqtt = "mqtt://***@host"\n'
+
+
 def test_lines_change_in_their_place_and_no_secret_is_shown(tmp_path) -> None:
     path = tmp_path / "show.toml"
     path.write_text(FILE, encoding="utf-8")
