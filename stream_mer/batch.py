@@ -108,7 +108,7 @@ def _expand(argument: str) -> Iterator[tuple[FoundFile, bool]]:
             raise SourceError(f"no file matches {argument!r}; check the pattern")
         root = _fixed_part(argument)
         for match in matches:
-            for path in _files_in(match) if _is_folder(match) else [match]:
+            for path in _files_in(match) if _is_folder(match) else [match] if _is_stored(match) else []:
                 yield FoundFile(path=path, root=root), False
     else:
         yield FoundFile(path=argument, root=os.path.dirname(argument)), True  # noqa: PTH120 - keeps the text as given
@@ -118,20 +118,26 @@ def _is_folder(path: str) -> bool:
     return os.path.isdir(path) and not is_recording(Path(path))  # noqa: PTH112 - Path.is_dir raises where a name is too long
 
 
+def _is_stored(path: str) -> bool:
+    """Tell whether it is no pipe, socket or device, which would be waited for; a broken link is named later."""
+    return os.path.isfile(path) or not os.path.exists(path)  # noqa: PTH110, PTH113 - as in _is_folder
+
+
 def _files_in(folder: str) -> list[str]:
     """Return the audio files of a folder.
 
     Raises:
         SourceError: There are none.
     """
-    found = []
+    found: list[str] = []
     for parent, folders, names in os.walk(folder, followlinks=False):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [
+        paths = [
             os.path.join(parent, name)  # noqa: PTH118 - keeps the text as given
             for name in sorted(names)
             if not name.startswith(".") and os.path.splitext(name)[1].lower() in AUDIO_SUFFIXES  # noqa: PTH122 - faster
         ]
+        found += filter(_is_stored, paths)
     if not found:
         raise SourceError(f"{as_text(folder)} is a folder without audio files; name another, or files")
     return found
@@ -348,7 +354,11 @@ def carry_out(
     try:
         if task.target is None:
             return _write(task, settings, load, file, report, header=header)
-        task.target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            task.target.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            why = f"cannot write to {task.target.parent}: {error.strerror or error}"
+            return Result(row=FileRow(file=task.name, error=why))
         with replacing(task.target) as own:
             return _write(task, settings, load, own, report, header=True)
     except (SettingError, LyricsError):

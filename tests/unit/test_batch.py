@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,14 @@ def test_a_folder_is_searched_for_audio_at_any_depth_in_order() -> None:
 )
 def test_a_quoted_pattern_is_expanded(pattern: str, names: list[str]) -> None:
     assert found(pattern) == [f"music/{name}" for name in names]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_a_pipe_in_a_folder_is_not_waited_for_and_a_broken_link_is_named(music: Path) -> None:
+    os.mkfifo(music / "pipe.wav")
+    (music / "z.mp3").symlink_to(music / "nothing.mp3")
+    assert found("music") == [f"music/{name}" for name in (*ALL[:2], "z.mp3", *ALL[2:])]
+    assert found("music/*.wav", "music/b*") == ["music/b.mp3"]
 
 
 @pytest.mark.usefixtures("music")

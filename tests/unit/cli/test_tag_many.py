@@ -122,6 +122,13 @@ def test_an_existing_folder_takes_the_results_of_one_file_too(tag: Command, one_
     assert len((tmp_path / "song.wav.csv").read_text().splitlines()) == 1 + 6
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="a folder in which even root can make none")
+def test_a_folder_for_results_that_cannot_be_made_is_named(tag: Command, one_song: Path) -> None:
+    done = tag(one_song, "--out", "/proc/more/")
+    assert done.code == 1
+    assert "cannot write to /proc/more: No such file or directory" in done.err
+
+
 def test_a_folder_without_audio_fails_and_writes_nothing(tag: Command, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     done = tag(tmp_path / "empty", "--out", tmp_path / "tags.jsonl")
