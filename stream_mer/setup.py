@@ -207,6 +207,8 @@ def changed(settings: StreamSettings, changes: wire.SetupChanges) -> StreamSetti
     """
     given: dict[str, Any] = {name: getattr(changes, name) for name in changes.__struct_fields__}
     given = {name: value for name, value in given.items() if value is not UNSET}
+    if "languages" in given:
+        given["languages"] = tuple(dict.fromkeys(given["languages"]))
     if given.get("source") == redact_argument(settings.source):  # as it was shown
         given["source"] = settings.source
     if not str(given.get("source", "-")).strip():
@@ -215,9 +217,7 @@ def changed(settings: StreamSettings, changes: wire.SetupChanges) -> StreamSetti
         given = {"channels": None, "gain_db": None, "track": None} | given
         if settings.lyrics == "known":  # its lyrics file is that of the former source
             given = {"lyrics": "recognise"} | given
-    if "languages" in given:
-        given["languages"] = tuple(dict.fromkeys(given["languages"]))
-        LyricsSettings(languages=given["languages"])
+    LyricsSettings(languages=tuple(given.get("languages", ())))
     names = {"attack_s": "attack_s", "release_s": "release_s", "dwell_s": "dwell_s", "hysteresis": "margin"}
     names["min_confidence"] = "min_confidence"
     smoothing: dict[str, Any] = {field: given.pop(name) for name, field in names.items() if name in given}
