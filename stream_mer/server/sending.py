@@ -151,8 +151,7 @@ def choose_stream(hello: wire.Hello, wanted: str | None) -> str:
     takers = hello.remote_streams
     if wanted is not None:
         if wanted not in takers and (takers or wanted not in hello.streams):
-            there = f"; there is {', '.join(takers)}" if takers else ""
-            raise SettingError(f"no stream {wanted!r} takes audio{did_you_mean(wanted, takers)}{there}")
+            raise SettingError(f"no stream {wanted!r} takes audio{did_you_mean(wanted, takers)}")
         return wanted
     if not takers:
         raise SettingError("no stream of this server takes audio: start it with stream-mer serve --source remote")
