@@ -93,7 +93,7 @@ def list_inputs(devices: Callable[[], Sequence[InputDevice]] = list_devices) -> 
         )
         inputs.insert(0, monitor)
     inputs.append(Input(source="demo", name="Demo song", kind="demo"))
-    inputs.append(Input(source="remote", name="Audio that a client sends", kind="remote"))
+    inputs.append(Input(source="remote", name="Another device", kind="remote"))
     return inputs, why
 
 
