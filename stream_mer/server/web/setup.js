@@ -24,6 +24,7 @@ export class SetupPanel {
     this.state = null;
     this.tab = "hear";
     this.guide = false;
+    this.isSaved = false; // nothing has changed since the last save
     this.up = true;
     this.asking = 0;
     const ask = (...request) => this.#ask(...request);
@@ -177,7 +178,8 @@ export class SetupPanel {
     const { state, guide, tab } = this;
     const dirty = state?.dirty ?? false;
     const can_save = state?.can_save ?? false;
-    let text = dirty ? "Not saved" : "Nothing to save";
+    if (dirty) this.isSaved = false;
+    let text = dirty ? "Not saved" : this.isSaved ? "Saved" : "Nothing to save";
     if (state && !can_save) text = "Lasts until the server stops: it has no settings file";
     if (!state) text = "";
     if (this.refusal) text = this.refusal;
@@ -234,6 +236,7 @@ export class SetupPanel {
   }
 
   #saved() {
+    this.isSaved = true;
     if (this.guide) this.root.close();
     else this.#choose(this.before);
   }

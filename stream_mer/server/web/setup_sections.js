@@ -14,7 +14,7 @@ const KINDS = {
   mic: "microphone or line in",
   monitor: "what this computer plays",
   demo: "the demo song",
-  remote: "sent from another device",
+  remote: "a client sends audio",
   file: "file",
   address: "address",
   stdin: "standard input",
@@ -331,10 +331,12 @@ export class See {
 }
 
 const languageNames = new Intl.DisplayNames(["en"], { type: "language" });
+const MISSING_NAMES = { ba: "Bashkir", bo: "Tibetan" }; // of Whisper's languages, those that Chromium cannot name
 
 function languageName(code) {
   try {
-    return languageNames.of(code) ?? code;
+    const name = languageNames.of(code) ?? code;
+    return name === code ? (MISSING_NAMES[code] ?? code) : name;
   } catch {
     return code; // not a code that the browser knows
   }
@@ -404,7 +406,7 @@ export class Send {
     const light = h("i", { "aria-hidden": "true" });
     const test = h("button", { type: "button", "aria-label": `Test ${name}` }, "Test");
     const remove = h("button", { type: "button", "aria-label": `Remove ${name}` }, "Remove");
-    const counts = h("p", { className: "counts" });
+    const counts = h("p", { className: "counts", title: "Packets that were sent, that could not be sent, and updates that were left out because the computer was busy" });
     const note = h("p", { className: "note" });
     const root = h("li", { className: "output" }, light, h("span", { className: "name", title: name }, name), counts, note, test, remove);
     let refusal = "";
@@ -419,6 +421,7 @@ export class Send {
       if (several && stream) parts.unshift(stream);
       write(counts, parts.join(" · "));
       write(note, refusal || (last_error ? `${up ? "Last error: " : ""}${last_error}` : ""));
+      note.title = note.textContent;
     };
     return { root, show };
   }
@@ -428,14 +431,17 @@ export class Send {
     const kind = this.#chosenKind();
     if (!kind) return;
     const before = this.preset.value;
-    const none = kind.presets.length > 0 ? "Another one" : "–";
+    const none = kind.presets.length > 0 ? "Choose one" : "–";
     fillSelect(this.preset, [["", none], ...kind.presets.map((one) => [one, one])]);
     if (kind.kind !== this.explained && kind.presets.includes(before)) this.preset.value = before;
     this.explained = kind.kind;
     this.preset.disabled = kind.presets.length === 0;
     const place = /(?:PRESET|RIG)@([^\s,]+)/.exec(kind.hint); // what follows a preset
-    this.where.placeholder = this.preset.value && place ? `${place[1]}, or nothing for the usual place` : kind.hint;
-    if (!this.fields.where.failed) this.fields.where.clear(`On the command line: ${kind.hint}`);
+    const preset = place && this.preset.value;
+    const isOptional = kind.kind !== "artnet"; // the only one without a usual place
+    this.where.placeholder = !preset ? kind.hint : isOptional ? `${place[1]}, or nothing for the usual place` : place[1];
+    const spec = preset ? `--${kind.kind} ${preset}${isOptional ? `, or ${preset}@${place[1]}` : `@${place[1]}`}` : kind.hint;
+    if (!this.fields.where.failed) this.fields.where.clear(`On the command line: ${spec}`);
   }
 
   #chosenKind() {
@@ -446,7 +452,8 @@ export class Send {
     const kind = this.#chosenKind();
     const { where: field } = this.fields;
     const place = this.where.value.trim();
-    const spec = [this.preset.value, place].filter(Boolean).join("@");
+    const preset = this.preset.value;
+    const spec = place.startsWith(`${preset}@`) ? place : [preset, place].filter(Boolean).join("@"); // also as on the command line
     if (!kind) return;
     if (!spec) {
       field.fail(`Type where to send it: ${kind.hint}`);

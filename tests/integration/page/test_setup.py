@@ -289,7 +289,7 @@ async def test_outputs_are_added_tested_and_removed_and_their_health_is_shown(op
     await page.get_by_label("Where to").press("Enter")
     await says(screen, "Where to", "No preset is called")
     await page.get_by_label("Preset").select_option("resolume")
-    await page.get_by_label("Where to").fill("192.168.1.5:7000")
+    await page.get_by_label("Where to").fill("resolume@192.168.1.5:7000")  # the preset counts once
     await page.get_by_label("Where to").press("Enter")
     row = page.locator(".output", has_text="resolume@192.168.1.5:7000")
     await row.wait_for()
@@ -319,6 +319,7 @@ async def test_the_change_of_the_file_is_shown_before_it_is_saved(opened, desk):
     await page.locator("#setup-save").get_by_role("button", name="Save").click()
     await page.locator("#setup-hear").wait_for()
     assert "save" in desk.actions
+    await screen.text_is("#setup .status", "Saved")
     await chosen(screen, "Other devices")
     await page.get_by_text("http://192.168.1.20:8765/#token=secret").wait_for()
     loaded = "() => document.querySelector('#setup .code').naturalWidth > 0"
