@@ -19,6 +19,7 @@ const KINDS = {
   address: "address",
   stdin: "standard input",
 };
+const MASTERED = ["demo", "file"]; // they may peak at full scale, and nobody can turn them down
 const TYPED = "\0typed"; // the value of the row where a file or an address is typed
 
 const percent = (db) => `${(100 * Math.max(0, Math.min(1, 1 - db / FLOOR_DB))).toFixed(1)}%`;
@@ -83,7 +84,7 @@ export class Hear {
   showInputs(inputs, note) {
     const chosen = this.#value;
     this.inputs = inputs ?? [];
-    this.rows = new Map(this.inputs.map((one) => [one.source, this.#row(one.source, one.name, about(one))]));
+    this.rows = new Map(this.inputs.map((one) => [one.source, this.#row(one.source, one.name, about(one), MASTERED.includes(one.kind))]));
     const rows = [...this.rows.values()].map(({ root }) => root);
     if (inputs === null) rows.push(...[1, 2, 3].map(() => h("div", { className: "input waiting" })));
     this.list.replaceChildren(...rows, this.typedRow.root);
@@ -101,7 +102,7 @@ export class Hear {
     }
   }
 
-  #row(value, name, what) {
+  #row(value, name, what, isMastered = false) {
     const radio = h("input", { type: "radio", name: "setup-input", value });
     const kind = h("span", { className: "what" }, what);
     const meter = h("span", { className: "meter", role: "meter", "aria-label": `level of ${name}`, "aria-valuemin": FLOOR_DB, "aria-valuemax": 0 }, h("i"));
@@ -111,7 +112,7 @@ export class Hear {
     const level = ({ rms_db, peak_db, error }) => {
       write(kind, error ?? what);
       root.toggleAttribute("data-failed", Boolean(error));
-      const high = peak_db !== null && peak_db > AIM_DB[1];
+      const high = !isMastered && peak_db !== null && peak_db > AIM_DB[1];
       meter.dataset.level = high ? "bad" : "good";
       meter.style.setProperty("--rms", percent(rms_db ?? FLOOR_DB));
       meter.style.setProperty("--peak", percent(peak_db ?? FLOOR_DB));

@@ -209,6 +209,9 @@ async def test_inputs_are_listed_with_their_levels(opened, desk):
     assert await meter.get_attribute("aria-valuenow") == "-12.2"
     assert await meter.evaluate("(one) => one.style.getPropertyValue('--peak')") == "79.7%"
     await screen.page.locator(".input", has_text="HDMI").get_by_text("too loud").wait_for()
+    song = screen.page.locator(".input[data-current]")
+    desk.tell(levels=(wire.InputLevelPart(source="demo", rms_db=-9.0, peak_db=-0.7),))
+    await song.get_by_text("-1 dB", exact=True).wait_for()  # a mastered song is not too loud
     assert "busy" in await screen.page.locator(".input[data-failed]").inner_text()
     assert await screen.page.locator(".input[data-current] .name").inner_text() == "demo"
     assert await screen.page.locator(".input input:checked").input_value() == "demo"
