@@ -158,8 +158,12 @@ class LiveStream(Reopener):
         """Implement ``Reopener``."""
         return self._open_lyrics(self.settings)
 
-    def change(self, new: StreamSettings) -> None:
+    def change(self, new: StreamSettings, *, again: bool = False) -> None:
         """Make the stream run with these settings. A source that cannot be opened changes nothing.
+
+        Args:
+            new: The settings.
+            again: Open a source that has ended again.
 
         Raises:
             SettingError: There is no such source.
@@ -170,7 +174,7 @@ class LiveStream(Reopener):
         others = new.lyrics != old.lyrics or (new.lyrics == "recognise" and new.languages != old.languages)
         lyrics = self._open_lyrics(new) if others else None
         try:
-            if not new.opens_like(old):
+            if not new.opens_like(old) or (again and self.source.has_ended):
                 self._switch(new)
         except BaseException:
             if lyrics is not None:
@@ -407,12 +411,13 @@ class ServeSetup:
         name = self._stream_name(request.stream)
         if request.changes is None:
             raise SettingError('there are no changes: give some, such as "changes":{"hop_s":0.25}')
-        self._change_stream(name, changed(self._streams[name].settings, request.changes))
+        new = changed(self._streams[name].settings, request.changes)
+        self._change_stream(name, new, again=request.changes.source is not UNSET)
 
-    def _change_stream(self, name: str, new: StreamSettings) -> None:
+    def _change_stream(self, name: str, new: StreamSettings, *, again: bool = False) -> None:
         running, stream = self._require_running(), self._streams[name]
         old = stream.settings
-        stream.change(new)
+        stream.change(new, again=again)
         current = stream.source.current
         if isinstance(current, RemoteSource):
             running.inlets[name] = current

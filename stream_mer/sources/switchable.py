@@ -90,6 +90,7 @@ class SwitchableSource:
         self._next: _Playing | None = None
         self._pausing = False
         self._paused = False
+        self._ended = False
         self._closed = False
         # Of the iterating thread alone.
         self._offset = 0
@@ -100,6 +101,11 @@ class SwitchableSource:
     def current(self) -> AudioSource:
         """The source that is iterated now."""
         return self._current
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the stream waits for another source, after the end of the current one."""
+        return self._ended
 
     @property
     def name(self) -> str:
@@ -200,8 +206,8 @@ class SwitchableSource:
         if self._pausing:
             yield from self._pause()
         with self._changed:
-            has_ended = self._next is None and not self._closed
-        if has_ended:
+            self._ended = self._next is None and not self._closed
+        if self._ended:
             _LOG.info("%s has ended; still serving its last values, stop with Ctrl-C", self.name)
             yield self._empty("ended")
         with self._changed:
@@ -210,7 +216,7 @@ class SwitchableSource:
             if following is None or self._closed:
                 return None
             self._current = following.source
-            self._pausing = False
+            self._pausing = self._ended = False
             self._changed.notify_all()
         return following
 

@@ -259,6 +259,21 @@ async def test_a_stream_goes_on_with_another_source_after_the_end_of_a_file(show
         assert frames[0]["t1"] > 1.4, "the time without audio has passed, too"
 
 
+async def test_a_file_that_has_ended_is_played_again_on_request(show, tmp_path) -> None:
+    short = write_tone(tmp_path / "short.wav", 1.0)
+    async with operator(show) as client, operator(show) as audience:
+        await state_of(client, action="apply", stream="hall", changes={"source": str(short)})
+        await audience.until("status", device="short.wav", source="ended")
+        await state_of(client, action="apply", stream="hall", changes={"hop_s": 0.25})
+        assert show.setup._streams["hall"].source.has_ended, "only who names the source wants it"
+        await state_of(client, action="apply", stream="hall", changes={"source": str(short)})
+        await audience.until("status", device="short.wav", source="live")
+        await audience.until("status", device="short.wav", source="ended")
+        short.unlink()
+        request = {"action": "apply", "stream": "hall", "changes": {"source": str(short)}}
+        assert "no such file" in await why_refused(client, **request)
+
+
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
