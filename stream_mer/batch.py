@@ -105,7 +105,7 @@ def _expand(argument: str) -> Iterator[tuple[FoundFile, bool]]:
     elif _PATTERN.intersection(argument) and "://" not in argument and not os.path.exists(argument):  # noqa: PTH110 - Path.exists raises where a name is too long
         matches = sorted(glob.glob(argument, recursive=True))  # noqa: PTH207 - takes absolute patterns, too
         if not matches:
-            raise SourceError(f"no file matches {argument!r}; check the pattern")
+            raise SourceError(f"no file matches {redact_argument(argument)!r}; check the pattern")
         root = _fixed_part(argument)
         for match in matches:
             for path in _files_in(match) if _is_folder(match) else [match] if _is_stored(match) else []:

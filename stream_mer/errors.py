@@ -10,7 +10,9 @@
     ├── LyricsError             exit code 2: recogniser or lyrics file is not usable
     ├── CheckpointError         exit code 2: model weights are missing, damaged or do not match
     ├── CorpusError             exit code 2: training data is missing or malformed
-    ├── ServeError              the server cannot start or be reached, or a side broke the protocol
+    ├── ServeError              the server cannot start, or a side broke the protocol
+    │   ├── UnreachableError    no server answers
+    │   └── TokenError          the token is missing or wrong
     └── ClusterError            NATS cannot be reached, refuses, or holds unreadable records
 
 A message says what happened, to what, and what to do; the command line prints it as one line, without a traceback.

@@ -24,6 +24,11 @@ def echo(text: str = "", *, err: bool = False, nl: bool = True) -> None:
     click.echo(escape(text, keep_lines=True), err=err, nl=nl)
 
 
+def rewrite_line(text: str) -> None:
+    """Print text over the current line of the terminal on stderr, escaped, and stay on that line."""
+    click.echo("\r" + escape(text), err=True, nl=False)
+
+
 class EscapingFile(io.BufferedIOBase):
     """Results on their way to a terminal; what goes to a file or a pipe is left as it is.
 

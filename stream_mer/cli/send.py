@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from stream_mer.cli.echo import echo
+from stream_mer.cli.echo import echo, rewrite_line
 from stream_mer.errors import SettingError
 from stream_mer.server.client import DEFAULT_URL, client_tls_context
 from stream_mer.server.sending import AudioSender, Progress
@@ -112,7 +112,7 @@ class Shown:
         line = progress_line(progress, self._name, self._where)
         now = time.monotonic()
         if self._is_terminal:
-            click.echo("\r" + line.ljust(self._width), nl=False, err=True)
+            rewrite_line(line.ljust(self._width))
             self._width = len(line)
         elif turned or now - self._printed_at >= PLAIN_EVERY_S:
             self._printed_at = now
@@ -121,7 +121,8 @@ class Shown:
     def clear(self) -> None:
         """Remove the line from a terminal."""
         if self._is_terminal and self._width:
-            click.echo("\r" + " " * self._width + "\r", nl=False, err=True)
+            rewrite_line(" " * self._width)
+            rewrite_line("")
 
 
 def progress_line(progress: Progress, name: str, where: str) -> str:

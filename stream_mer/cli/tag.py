@@ -6,6 +6,7 @@ import contextlib
 import csv
 import functools
 import io
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -51,6 +52,10 @@ _USUAL_S = 200.0
 """Duration of a file that states none, for the overall bar, seconds."""
 
 
+_MOST_JOBS = 2 * (os.cpu_count() or 1)
+"""More processes than this only take memory."""
+
+
 @click.command("tag")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option(
@@ -80,7 +85,8 @@ _USUAL_S = 200.0
     type=click.IntRange(1),
     default=1,
     show_default=True,
-    help="Processes side by side, each with the models in its memory (some 0.5 GB, 0.8 GB with recognition).",
+    help="Processes side by side, each with the models in its memory (some 0.5 GB, 0.8 GB with recognition); at "
+    "most two for each processor.",
 )
 @click.option(
     "--skip-existing",
@@ -259,7 +265,7 @@ class _Batch:
         load = functools.cache(lambda: _load(self._settings.engine))
         with orderly_exit(), contextlib.suppress(_NothingTaggedError), contextlib.ExitStack() as stack:
             # The models come first, before anything is written: without them nothing can be.
-            n_workers = min(jobs, n_computed)
+            n_workers = min(jobs, n_computed, _MOST_JOBS)
             pool = stack.enter_context(WorkerPool(self._settings, n_workers)) if n_workers > 1 else None
             if pool is None and n_computed:
                 load()

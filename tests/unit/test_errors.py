@@ -13,7 +13,7 @@ TREE = [error for _, error in inspect.getmembers(errors, inspect.isclass) if iss
 
 
 def test_every_error_of_the_module_is_in_the_tree_and_in_its_drawing() -> None:
-    assert len(TREE) == 10
+    assert len(TREE) == 12
     for error in TREE:
         assert issubclass(error, StreamMerError)
         assert error.__name__ in (errors.__doc__ or "")
