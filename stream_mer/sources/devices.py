@@ -17,7 +17,7 @@ class InputDevice:
         host_api: The system's sound interface that leads to it (ALSA, Core Audio, Windows WASAPI...).
         channels: Number of channels.
         rate_hz: Native sample rate.
-        is_default: Whether it is the system's default input.
+        is_default: Whether it is the default input of PortAudio, or of the sound server that it is a source of.
         is_monitor: Whether it is a monitor of what the computer plays, or its name looks like one.
         server_name: For a source of the sound server (PulseAudio, PipeWire), the server's name of it; ``name`` is what
             the server calls it for people. Else empty.
