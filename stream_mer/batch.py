@@ -673,7 +673,7 @@ def run_here(
     """Carry tasks out in this process; arguments and results as for ``WorkerPool.run`` and ``carry_out``."""
     for index, task in enumerate(tasks):
 
-        def told(done_s: float, duration_s: float | None, index: int = index) -> None:
+        def on_progress(done_s: float, duration_s: float | None, index: int = index) -> None:
             report(index, done_s, duration_s)
 
-        yield index, carry_out(task, settings, load, file, told)
+        yield index, carry_out(task, settings, load, file, on_progress)

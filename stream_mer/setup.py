@@ -334,7 +334,7 @@ class ServeSetup:
                 running.show.test(self._output(request).output)
                 self._tell_outputs()
             case _:
-                # A client that leaves meanwhile stops nothing, and the others are told.
+                # A client that leaves meanwhile stops nothing, and the others get the new state.
                 await asyncio.shield(asyncio.ensure_future(self._change_and_tell(request)))
         return wire.SetupPart(state=await in_thread(self.state, name="state"))
 
@@ -465,7 +465,7 @@ class ServeSetup:
         with self._changing:
             return self._require_store().preview(self.snapshot())
 
-    # What is told
+    # What operators get
 
     def _follow(self, client: SetupClient) -> None:
         self._clients.add(client)

@@ -180,8 +180,8 @@ def _requests() -> dict[str, wire.Message]:
     }
 
 
-def _setup() -> dict[str, wire.Message]:
-    """An operator changes a stream, and what all operators get afterwards."""
+def _setup_state() -> wire.SetupStatePart:
+    """What is set up: a stream and an output."""
     stream = wire.StreamSetupPart(
         name=STREAM,
         source="mic:USB Audio CODEC",
@@ -213,6 +213,24 @@ def _setup() -> dict[str, wire.Message]:
         skipped=0,
         last_error=None,
     )
+    return wire.SetupStatePart(
+        can_save=True,
+        path="/home/vj/.config/stream_mer/config.toml",
+        dirty=True,
+        can_undo=True,
+        streams=(stream,),
+        ranges={"hop_s": (0.1, 2.0)},
+        languages=("de", "en", "fr"),
+        output_kinds=(wire.OutputKindPart(kind="osc", title="OSC", presets=("resolume",), hint="PRESET@HOST:PORT"),),
+        outputs=(output,),
+        addresses=("http://192.168.1.20:8765/",),
+        qr_svg=None,
+        first_start=False,
+    )
+
+
+def _setup() -> dict[str, wire.Message]:
+    """An operator changes a stream, and what all operators get afterwards."""
     return {
         "setup": wire.Setup(
             id=4,
@@ -221,22 +239,7 @@ def _setup() -> dict[str, wire.Message]:
             changes=wire.SetupChanges(source="mic:USB Audio CODEC", channels="3,4", gain_db=6.0, hop_s=0.25),
         ),
         "setup.update": wire.SetupUpdate(
-            state=wire.SetupStatePart(
-                can_save=True,
-                path="/home/vj/.config/stream_mer/config.toml",
-                dirty=True,
-                can_undo=True,
-                streams=(stream,),
-                ranges={"hop_s": (0.1, 2.0)},
-                languages=("de", "en", "fr"),
-                output_kinds=(
-                    wire.OutputKindPart(kind="osc", title="OSC", presets=("resolume",), hint="PRESET@HOST:PORT"),
-                ),
-                outputs=(output,),
-                addresses=("http://192.168.1.20:8765/",),
-                qr_svg=None,
-                first_start=False,
-            )
+            state=_setup_state(),
         ),
     }
 

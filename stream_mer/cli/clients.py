@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from stream_mer.cli.echo import echo
+from stream_mer.cli.options import ca_option
 from stream_mer.errors import TokenError
 from stream_mer.server.client import DEFAULT_URL, client_tls_context
 from stream_mer.server.messages import asyncapi, json_schema
@@ -19,13 +20,7 @@ from stream_mer.server.terminal import listen
 @click.argument("url", default=DEFAULT_URL)
 @click.option("--stream", help="The stream to show.  [default: the first; with --json all]")
 @click.option("--token", help="The server's token, if it has one.")
-@click.option(
-    "--ca",
-    "authorities",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="CA certificates (PEM) for a wss server.  [default: those of this machine]",
-)
+@ca_option
 @click.option("--json", "json_lines", is_flag=True, help="Print every message as a line of JSON.")
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait for a server that does not run yet.")
 def listen_command(

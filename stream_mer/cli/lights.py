@@ -86,16 +86,12 @@ def command(
     if example is not None:
         echo(EXAMPLES[example], nl=False)
         return
-    _check_combination(
-        test=test, only_test=artnet or once, show=tags is not None or demo, both=tags is not None and demo
-    )
+    show = tags is not None or demo
+    _check_combination(test=test, only_test=artnet or once, show=show, both=tags is not None and demo)
     if picture is not None:
-        if tags is None and not demo:
-            raise click.UsageError("--picture draws a show: give --tags or --demo with it")
-        check_picture(picture, "--picture")
-        check_targets([picture], inputs=[Path(one) for one in (rig, tags) if one is not None])
+        _check_picture(picture, rig, tags, show=show)
     if rig is None:
-        if test or tags is not None or demo:
+        if test or show:
             raise click.UsageError("say which RIG: mood, palette, wash or a rig file")
         _list_presets()
         return
@@ -103,7 +99,7 @@ def command(
         _test(rig, "artnet" if artnet else "sacn", once=once)
         return
     found = find_rig(rig)
-    if tags is None and not demo:
+    if not show:
         _show_patch(found)
         return
     moments = list(preview(found, _tagged(tags) if tags is not None else _demo_events()))
@@ -121,6 +117,13 @@ def _check_combination(*, test: bool, only_test: bool, show: bool, both: bool) -
         raise click.UsageError("--test moves lamps, --tags and --demo preview a show: give one")
     if only_test and not test:
         raise click.UsageError("--artnet and --once go with --test")
+
+
+def _check_picture(picture: Path, rig: str | None, tags: str | None, *, show: bool) -> None:
+    if not show:
+        raise click.UsageError("--picture draws a show: give --tags or --demo with it")
+    check_picture(picture, "--picture")
+    check_targets([picture], inputs=[Path(one) for one in (rig, tags) if one is not None])
 
 
 def _list_presets() -> None:

@@ -37,6 +37,15 @@ def option_group(*options: Callable[[Any], Any]) -> Callable[[F], F]:
     return add
 
 
+ca_option = click.option(
+    "--ca",
+    "authorities",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="CA certificates (PEM) for a wss server.  [default: those of this machine]",
+)
+"""Of commands that connect to a server."""
+
 engine_options = option_group(
     click.option(
         "--model",
@@ -162,11 +171,7 @@ def engine_settings(
     Raises:
         SettingError: A value is out of range, or two options contradict each other.
     """
-    if lyrics_file is not None and no_lyrics:
-        raise SettingError("--lyrics and --no-lyrics contradict each other: give one of them")
-    if lyrics_encoding is not None:
-        check_encoding(lyrics_encoding)
-    _check_asr_model(asr_model)
+    _check_lyrics_options(lyrics_file, lyrics_encoding, asr_model, no_lyrics=no_lyrics)
     known = lyrics_file is not None
     return EngineSettings(
         model=model,
@@ -201,6 +206,14 @@ def mask_settings(words: Sequence[str], *, everywhere: bool) -> MaskSettings:
         return MaskSettings(words=())
     page = bool(words) or everywhere
     return MaskSettings(words=tuple(words) or MaskSettings().words, page=page, everywhere=everywhere)
+
+
+def _check_lyrics_options(file: Path | None, encoding: str | None, asr_model: str, *, no_lyrics: bool) -> None:
+    if file is not None and no_lyrics:
+        raise SettingError("--lyrics and --no-lyrics contradict each other: give one of them")
+    if encoding is not None:
+        check_encoding(encoding)
+    _check_asr_model(asr_model)
 
 
 def _check_asr_model(name: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from stream_mer.cli.echo import echo, rewrite_line
+from stream_mer.cli.options import ca_option
 from stream_mer.errors import SettingError
 from stream_mer.server.client import DEFAULT_URL, client_tls_context
 from stream_mer.server.sending import AudioSender, Progress
@@ -26,13 +27,7 @@ PLAIN_EVERY_S = 10.0
 @click.option("--to", "url", default=DEFAULT_URL, show_default=True, metavar="URL", help="The server.")
 @click.option("--stream", help="Its stream that takes the audio.  [default: the only one]")
 @click.option("--token", help="The operator's token; the server's token where there is no other.")
-@click.option(
-    "--ca",
-    "authorities",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="CA certificates (PEM) for a wss server.  [default: those of this machine]",
-)
+@ca_option
 @click.option("--channels", help="Microphone: channels to use, such as 3,4. Raw PCM: their number.  [default: 1,2; 1]")
 @click.option("--gain", type=float, help="Microphone: amplification in dB.  [default: 0]")
 @click.option("--rate", type=int, help="Raw PCM: samples per second.  [default: 44100]")

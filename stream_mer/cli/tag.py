@@ -150,6 +150,12 @@ def command(
     if plot is not None:
         check_picture(plot, "--plot")
     wanted = Wanted(output_format=output_format, plot=plot, srt=srt, lrc=lrc)
+    if not _tag(files, settings, wanted, place, jobs=jobs):
+        raise click.exceptions.Exit(1)
+
+
+def _tag(files: Sequence[str], settings: TaskSettings, wanted: Wanted, place: _Place, *, jobs: int) -> bool:
+    """Tag all files and report how it ended, also where it was interrupted; return whether none failed."""
     batch = None
     try:
         with _progress(place) as progress:
@@ -160,8 +166,7 @@ def command(
             batch.report_end()
         raise
     batch.report_end()
-    if batch.failed:
-        raise click.exceptions.Exit(1)
+    return not batch.failed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ T was fed, nothing shows that a live listener could not have had at T.
 
 from __future__ import annotations
 
+import abc
 import logging
 import os
 import sys
@@ -150,7 +151,7 @@ class LiveSettings:
         return decode_s * (1.0 / self.max_cpu_share - 1.0)
 
 
-class _LiveFeed:
+class _LiveFeed(abc.ABC):
     """What the live feeds share: a thread that loads, then does one piece of work after another until ``close``.
 
     Args:
@@ -186,9 +187,9 @@ class _LiveFeed:
     def _load(self) -> None:
         self._reader.prepare()
 
+    @abc.abstractmethod
     def _run_once(self) -> bool:
         """Wait for work and do one piece of it; False when closed, or after a permanent failure."""
-        raise NotImplementedError
 
     def _work(self) -> None:
         """Run the worker thread."""

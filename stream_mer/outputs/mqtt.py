@@ -412,9 +412,9 @@ class MqttLink:
     def end(self) -> None:
         """Say that this program is gone."""
         self._ending = True
-        told = self._client.publish(self._availability, OFFLINE, qos=1, retain=True)
+        sent = self._client.publish(self._availability, OFFLINE, qos=1, retain=True)
         with contextlib.suppress(RuntimeError, ValueError):  # the connection is lost: the broker says it
-            told.wait_for_publish(1.0)
+            sent.wait_for_publish(1.0)
 
     def close(self) -> None:
         """Disconnect; idempotent."""

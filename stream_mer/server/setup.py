@@ -1,4 +1,4 @@
-"""Set-up over the websocket: what a server needs of whoever sets it up, and the requests of one operator."""
+"""Set-up over the websocket: what a server needs of the program that sets it up, and the requests of one operator."""
 
 from __future__ import annotations
 

@@ -342,16 +342,16 @@ async def listen(
 
 
 async def _enter(stack: contextlib.AsyncExitStack, client: Client, *, wait: bool) -> Client:
-    told = False
+    reported = False
     while True:
         try:
             return await stack.enter_async_context(client)
         except UnreachableError as error:
             if not wait:
                 raise
-            if not told:
+            if not reported:
                 EscapingConsole(stderr=True).print(Text(f"{error} Waiting for it; stop with Ctrl-C."), soft_wrap=True)
-            told = True
+            reported = True
             await asyncio.sleep(RETRY_S)
 
 

@@ -264,7 +264,7 @@ class SwitchableSource:
         with self._changed:
             self._candidate = source
         try:
-            if isinstance(source, RemoteSource):  # nobody may send yet
+            if isinstance(source, RemoteSource):  # it has no sender yet
                 return _Playing(source, source.chunks())
             return _first_audio(source, within_s)
         except BaseException:

@@ -464,7 +464,6 @@ def prepare(
     network = load_backbone(backbone, found.clips, cache)
     tokens = cached_tokens(found.clips, network, cache)
     degraded = degraded_tokens(found.clips, network, cache, copies=copies) if copies else {}
-    troubled = {name: conditioned_tokens(found.clips, network, cache, name) for name in sounds}
     lines = _read_lines(_transcribed(found, cache, transcripts=transcripts), cache, corrupted)
     lines["printed"] = lines["printed"] | _songs_without_audio(word_sets, cache)
     components = audio_components(list(tokens.values()), cache)
@@ -474,7 +473,7 @@ def prepare(
         lines,
         {word_set.name: word_set.songs for word_set in word_sets},
         degraded={name: [reduce(copy, components) for copy in of_clip] for name, of_clip in degraded.items()},
-        sounds={name: _reduced(of_sound, components) for name, of_sound in troubled.items()},
+        sounds={one: _reduced(conditioned_tokens(found.clips, network, cache, one), components) for one in sounds},
         components=components,
     )
     return Prepared(data=data, backbone=network)

@@ -27,7 +27,6 @@ def track(items: Iterable[T], title: str, *, total: int) -> Iterator[T]:
 
 
 def announce(text: str) -> None:
-    """Tell on stderr, terminal or not, what is about to take minutes."""
-    print(
-        escape(text, keep_lines=True), file=sys.stderr
-    )  # plainly: a bar that is being shown takes it in and stays below it
+    """Print on stderr, terminal or not, what is about to take minutes."""
+    # Plainly: a bar that is being shown takes it in and stays below it.
+    print(escape(text, keep_lines=True), file=sys.stderr)

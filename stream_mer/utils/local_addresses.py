@@ -1,15 +1,12 @@
-"""Addresses of this machine in its networks."""
+"""Addresses of this machine in its networks; ifaddr is imported here alone. Does I/O, unlike ``utils.hosts``."""
 
 from __future__ import annotations
 
-import contextlib
 import ipaddress
 import socket
-import struct
-import sys
 
-_SIOCGIFADDR = 0x8915
-_NAME_BYTES = 15
+import ifaddr
+
 _TEST_NET = "192.0.2.1"
 """An address of documentation (RFC 5737). Nothing is sent to it: it only makes the system choose a way out."""
 
@@ -30,20 +27,7 @@ def _of_default_route() -> list[str]:
 
 
 def _of_interfaces() -> list[str]:
-    if sys.platform != "linux":
-        with contextlib.suppress(OSError):
-            return [str(one[4][0]) for one in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)]
-        return []
-    import fcntl  # noqa: PLC0415 - not on Windows
-
-    addresses = []
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
-        for _, name in socket.if_nameindex():
-            with contextlib.suppress(OSError):  # an interface without an address
-                request = struct.pack("256s", name.encode()[:_NAME_BYTES])
-                answer = fcntl.ioctl(asking.fileno(), _SIOCGIFADDR, request)
-                addresses.append(socket.inet_ntoa(answer[20:24]))
-    return addresses
+    return [str(ip.ip) for adapter in ifaddr.get_adapters() for ip in adapter.ips if ip.is_IPv4]
 
 
 def _is_useless(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:

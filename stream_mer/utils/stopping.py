@@ -33,7 +33,7 @@ def exit_process(code: int) -> NoReturn:
     """
     if abandoned.is_set():
         for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
+            with contextlib.suppress(OSError, ValueError):  # its reader has gone
                 stream.flush()
         os._exit(code)
     sys.exit(code)

@@ -11,8 +11,8 @@
 //   text     colour of all text, as fff or ffffff (white, the category in its own)
 //   back     colour behind each part, as 000000 or 00000080 (none)
 //
-// While the model is not sure, the last category stays for a moment, and then fades out: nobody in the audience has to read
-// "unknown". Errors in the address are shown in a strip at the bottom, with the possible values. A stream that has ended, or that has
+// While the model is not sure, the last category stays for a moment, and then fades out: "unknown" is never
+// shown. Errors in the address are shown in a strip at the bottom, with the possible values. A stream that has ended, or that has
 // sent nothing for a few hops, is not shown, and neither is a blackout. That an operator overrides the values is for the
 // desk and not for the audience, so `held` is shown only on request.
 
@@ -170,8 +170,8 @@ mer.on("link", ({ up, why, final }) => {
   if (up) report("token", "");
 });
 mer.on("token", ({ why }) => {
-  const told = why ? `The server refuses this page: ${why}. The` : "This server requires a token: the";
-  report("token", `${told} address ends with #token=SECRET`);
+  const problem = why ? `The server refuses this page: ${why}. The` : "This server requires a token: the";
+  report("token", `${problem} address ends with #token=SECRET`);
 });
 reset();
 startDrawing(plane, timeline);

@@ -19,7 +19,7 @@ const KINDS = {
   address: "address",
   stdin: "standard input",
 };
-const MASTERED = ["demo", "file"]; // they may peak at full scale, and nobody can turn them down
+const MASTERED = ["demo", "file"]; // they may peak at full scale, and cannot be turned down
 const TYPED = "\0typed"; // the value of the row where a file or an address is typed
 
 const percent = (db) => `${(100 * Math.max(0, Math.min(1, 1 - db / FLOOR_DB))).toFixed(1)}%`;
@@ -503,7 +503,7 @@ export class Devices {
   show({ addresses, qr_svg }) {
     const reachable = addresses.length > 0;
     write(this.lead, reachable
-      ? "Scan the code with a phone or a tablet in the same network, or type an address. It holds the token: whoever has it may do what it allows."
+      ? "Scan the code with a phone or a tablet in the same network, or type an address. It holds the token: anyone who has it may do what it allows."
       : "Only this computer reaches the page. For others, start the server with --host 0.0.0.0 and a token.");
     this.code.hidden = !qr_svg;
     const image = qr_svg ? `data:image/svg+xml;charset=utf-8,${encodeURIComponent(standalone(qr_svg))}` : "";

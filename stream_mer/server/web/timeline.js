@@ -289,8 +289,8 @@ export class Timeline {
   #inWords(points) {
     const shares = new Map();
     for (const { top } of points) shares.set(top, (shares.get(top) ?? 0) + 1);
-    const told = [...shares].sort((a, b) => b[1] - a[1]).map(([top, n]) => `${top} ${Math.round((100 * n) / points.length)}%`);
-    return `The last ${spanInWords(this.span_s)}: ${told.join(", ")}`;
+    const parts = [...shares].sort((a, b) => b[1] - a[1]).map(([top, n]) => `${top} ${Math.round((100 * n) / points.length)}%`);
+    return `The last ${spanInWords(this.span_s)}: ${parts.join(", ")}`;
   }
 }
 
