@@ -5,8 +5,6 @@ from __future__ import annotations
 import ipaddress
 import socket
 
-import ifaddr
-
 _TEST_NET = "192.0.2.1"
 """An address of documentation (RFC 5737). Nothing is sent to it: it only makes the system choose a way out."""
 
@@ -27,6 +25,8 @@ def _of_default_route() -> list[str]:
 
 
 def _of_interfaces() -> list[str]:
+    import ifaddr  # noqa: PLC0415 - only servers in a network need it
+
     return [str(ip.ip) for adapter in ifaddr.get_adapters() for ip in adapter.ips if ip.is_IPv4]
 
 
