@@ -218,7 +218,7 @@ class NatsSettings:
             needed; several, separated by commas, for a NATS cluster.
         credentials: File with a user's JWT and key (``.creds``).
         authorities: File with the certificates (PEM) of trusted authorities; None for those of the machine.
-        lease_s: A worker that is silent for so long loses its channels, 1..60 s. Used when the buckets are created.
+        lease_s: A worker that is silent for this long loses its channels, 1..60 s. Used when the buckets are created.
         replicas: Number of NATS servers that keep the buckets, 1..5; likewise.
 
     Raises:

@@ -49,11 +49,11 @@ FIRST_CONNECT_TIMEOUT_S = 6.0
 RETRY_S = 0.25
 POLL_S = 0.25
 INACTIVE_S = 5.0
-"""Consumers without a reader expire after so long; the default is five minutes, and a server allows not many."""
+"""Consumers without a reader expire after this long; the default is five minutes, and a server allows not many."""
 
 CANCEL_AGAIN_S = 0.25
 PING_S, PINGS_MISSED = 1.0, 2
-"""A server that answers no ping for so long is lost; the library's default is two minutes."""
+"""A server that answers no ping for this long is lost; the library's default is two minutes."""
 
 PENDING_OUT_BYTES = 1 << 20
 PENDING_IN_MESSAGES, PENDING_IN_BYTES = 8192, 16 << 20

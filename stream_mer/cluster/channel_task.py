@@ -29,7 +29,7 @@ FIRST_RETRY_S, LONGEST_RETRY_S = 2.0, 60.0
 """Delay before a failed channel is tried again: doubled each time."""
 
 HANGS_AFTER_S = 30.0
-"""A pipeline without progress for so long hangs; without audio it still makes progress every 3 s."""
+"""A pipeline without progress for this long hangs; without audio it still makes progress every 3 s."""
 
 END_WITHIN_S = 3.0
 """A pipeline that takes longer to end is abandoned."""

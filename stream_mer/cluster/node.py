@@ -285,7 +285,7 @@ class ChannelView:
         self._ahead_since: float | None = None
 
     def is_ahead_of(self, revision: int, *, now: float, for_s: float) -> bool:
-        """Return whether the fence's epoch has been ahead of the channel's claim for so long."""
+        """Return whether the fence's epoch has been ahead of the channel's claim for this long."""
         if self.fence.epoch <= revision:
             self._ahead_since = None
         elif self._ahead_since is None:

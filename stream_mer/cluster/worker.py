@@ -178,20 +178,20 @@ TICK_S = 0.25
 PLAN_EVERY_S = 1.0
 RELEASE_EVERY_S = 1.0
 OVERDUE_S = 1.0
-"""A channel that was not claimed for so long goes to any worker with room."""
+"""A channel that was not claimed for this long goes to any worker with room."""
 
 GIVE_UP_AFTER_S = 30.0
-"""A worker that is cut off for so long stops its pipelines: other workers have its channels by then."""
+"""A worker that is cut off for this long stops its pipelines: other workers have its channels by then."""
 
 WANTED_S = 3.0
-"""A node's request for an event kind is valid for so long."""
+"""A node's request for an event kind is valid for this long."""
 
 DRAIN_S = 5.0
 OPEN_WITHIN_S = 15.0
 """Time limit for opening a source: a file on a server that is gone would block forever."""
 
 STUCK_AFTER_S = 60.0
-"""A worker that has not maintained any channel for so long hangs: it stops renewing its lease."""
+"""A worker that has not maintained any channel for this long hangs: it stops renewing its lease."""
 
 POLL_S = 0.05
 FLUSH_WITHIN_S = 0.5

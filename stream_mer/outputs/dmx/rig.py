@@ -494,7 +494,7 @@ intensity = [0.3, 1.0]          # at the calmest and at the most excited
 hue = [240, 400]                # degrees, at the least and at the most pleasant
 
 [safety]
-hold_s = 10                     # without audio or model: hold for so long,
+hold_s = 10                     # without audio or model: hold for this long,
 fade_s = 5                      # then fade so slowly
 lost_colour = "#ff9a4d"         # to this colour
 lost_intensity = 0.4

@@ -82,7 +82,7 @@ class World(threading.Event):
         return self.captures[-1]
 
     def listen(self, duration_s: float, *, channels: tuple[int, ...] = (1, 2), gain: float = 1.0) -> list[AudioChunk]:
-        """Iterate for so long of the world's time."""
+        """Iterate for this long of the world's time."""
         end, chunks = self.now + duration_s, []
         for chunk in capture_chunks(self, DEVICE, channels=channels, gain=gain, stop=self, clock=self.clock):
             chunks.append(chunk)
