@@ -59,12 +59,15 @@ class _Playing:
     def all_chunks(self) -> Iterable[AudioChunk]:
         return self.chunks if self.first is None else itertools.chain([self.first], self.chunks)
 
-    def end(self) -> None:
-        """Close the source, and release what it holds without waiting for that."""
+    def end(self) -> threading.Thread | None:
+        """Close the source, and release what it holds without waiting for that; returns the thread that does."""
         self.source.close()
         release = getattr(self.chunks, "close", None)
-        if release is not None:
-            threading.Thread(target=release, name=f"close {self.source.name}", daemon=True).start()
+        if release is None:
+            return None
+        releasing = threading.Thread(target=release, name=f"close {self.source.name}", daemon=True)
+        releasing.start()
+        return releasing
 
 
 class SwitchableSource:
@@ -88,6 +91,7 @@ class SwitchableSource:
         self._reopen = reopen
         self._candidate: AudioSource | None = None
         self._next: _Playing | None = None
+        self._releasing: threading.Thread | None = None  # the source before
         self._pausing = False
         self._paused = False
         self._ended = False
@@ -139,7 +143,7 @@ class SwitchableSource:
                     raise
                 _LOG.error("%s has failed: %s", playing.source.name, error)
             finally:
-                playing.end()
+                self._releasing = playing.end()
             playing, has_switched = (yield from self._following()), True
 
     def switch(self, opener: Opener, *, within_s: float = OPEN_WITHIN_S) -> None:
@@ -222,10 +226,11 @@ class SwitchableSource:
 
     def _pause(self) -> Iterator[AudioChunk]:
         """Yield silence in real time while the device is closed, until another source or the same one is open."""
+        began_at, began = self._clock(), self._end_sample
         with self._changed:
             self._paused = True
             self._changed.notify_all()
-        began_at, began = self._clock(), self._end_sample
+        yield self._empty("reconnecting")
         while True:
             with self._changed:
                 if self._changed.wait_for(lambda: self._next is not None or self._closed, _FILL_S):
@@ -286,6 +291,9 @@ class SwitchableSource:
         former.close()
         with self._changed:
             self._changed.wait_for(lambda: self._paused or self._closed, TAKE_OVER_WITHIN_S)
+            releasing = self._releasing
+        if releasing is not None:
+            releasing.join(TAKE_OVER_WITHIN_S)
         time.sleep(_RELEASED_AFTER_S)
         try:
             return self._open(opener(), within_s)

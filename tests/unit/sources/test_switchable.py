@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -80,6 +81,11 @@ class Listener:
 
     def wait_for_value(self, value: float) -> None:
         wait_for(lambda: any(len(one.samples) and one.samples[0] == value for one in list(self.chunks)[-3:]))
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch) -> None:
+    monkeypatch.setattr(switchable, "TAKE_OVER_WITHIN_S", PATIENCE_S)
 
 
 @pytest.fixture
@@ -288,9 +294,12 @@ class OneAtATime(CaptureBackend):
 
 
 class HeldMicrophone(MicrophoneSource):
-    def __init__(self, backend: OneAtATime, value: float, *, broken: bool = False) -> None:
+    def __init__(
+        self, backend: OneAtATime, value: float, *, broken: bool = False, released_after_s: float = 0.0
+    ) -> None:
         super().__init__(None, backend=backend)
         self.backend, self.value, self.broken = backend, value, broken
+        self._released_after_s = released_after_s
 
     def chunks(self) -> Iterator[AudioChunk]:
         if self.backend.held is not None or self.broken:
@@ -303,11 +312,19 @@ class HeldMicrophone(MicrophoneSource):
                 yield AudioChunk(start_sample=start, samples=samples, captured_at=CLOCK())
                 start += LENGTH
         finally:
+            time.sleep(self._released_after_s)
             self.backend.held = None
 
 
-def test_a_device_that_only_one_may_open_is_closed_first(listening, monkeypatch) -> None:
-    monkeypatch.setattr(switchable, "_RELEASED_AFTER_S", 0.1)
+@pytest.fixture
+def no_silence_in_time(monkeypatch) -> None:
+    """The next source is always there before the first silence is due."""
+    monkeypatch.setattr(switchable, "_FILL_S", 10 * PATIENCE_S)
+    monkeypatch.setattr(switchable, "_RELEASED_AFTER_S", 0.0)
+
+
+@pytest.mark.usefixtures("no_silence_in_time")
+def test_a_device_that_only_one_may_open_is_closed_first(listening) -> None:
     backend = OneAtATime()
     source = SwitchableSource(HeldMicrophone(backend, 0.1), reopen=lambda: HeldMicrophone(backend, 0.1), clock=CLOCK)
     listener = listening(source)
@@ -320,3 +337,33 @@ def test_a_device_that_only_one_may_open_is_closed_first(listening, monkeypatch)
         source.switch(lambda: HeldMicrophone(backend, 0.3, broken=True))
     n = len(listener.chunks)
     wait_for(lambda: any(len(chunk.samples) and chunk.samples[0] == np.float32(0.2) for chunk in listener.chunks[n:]))
+
+
+@pytest.mark.usefixtures("no_silence_in_time")
+def test_a_device_that_takes_long_to_close_is_waited_for(listening) -> None:
+    backend = OneAtATime()
+    source = SwitchableSource(HeldMicrophone(backend, 0.1, released_after_s=0.3), clock=CLOCK)
+    listener = listening(source)
+    listener.wait_for_value(np.float32(0.1))
+    source.switch(lambda: HeldMicrophone(backend, 0.2))
+    listener.wait_for_value(np.float32(0.2))
+
+
+def test_a_device_that_takes_long_to_open_is_replaced_by_silence(listening, monkeypatch) -> None:
+    monkeypatch.setattr(switchable, "_RELEASED_AFTER_S", 0.0)
+    clock, backend = FakeClock(), OneAtATime()
+    source = SwitchableSource(HeldMicrophone(backend, 0.1), clock=clock)
+    listener = listening(source)
+    listener.wait_for_value(np.float32(0.1))
+
+    def open_late() -> HeldMicrophone:
+        if source._paused:
+            clock.now += 2.0
+            wait_for(lambda: listener.values() >= {np.float32(0.0)})
+        return HeldMicrophone(backend, 0.2)
+
+    source.switch(open_late)
+    listener.wait_for_value(np.float32(0.2))
+    silence = [chunk for chunk in listener.chunks if len(chunk.samples) and chunk.samples[0] == 0.0]
+    assert {chunk.source for chunk in silence} == {"reconnecting"}
+    assert sum(len(chunk.samples) for chunk in silence) == 2 * SAMPLE_RATE_HZ
