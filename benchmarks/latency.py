@@ -4,7 +4,7 @@ For each hop length, context and number of lyric lines a real stream is opened (
 YAMNet, joint model), filled with one context of audio, and then timed hop by hop. For comparison, the same run times:
 
 floor        the log-mel spectrogram of the new hop alone, which every method needs;
-naive        the spectrogram and one pass of our backbone over the whole last 3 s: the same network without streaming;
+naive        a new stream over the whole last 3 s: the same networks without keeping anything;
 MSD-MusiCNN  the published network, the origin of ours, on a window of 3 s (--musicnn);
 VibeNet      0.1.0 on a window of 3 s, spectrogram included, in a process of its own (--vibenet-python).
 
@@ -14,7 +14,7 @@ Times are CPU times of the one thread that computes, so that other work on the m
 from __future__ import annotations
 
 import contextlib
-import copy
+import functools
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -38,15 +38,15 @@ from benchmarks.harness import (
     path_option,
     percentile,
 )
+from benchmarks.parts import MODEL_SEAMS, PartTimers, time_parts
 from benchmarks.taggers import MUSICNN, VIBENET, WINDOW_S, open_musicnn, open_vibenet
 from stream_mer.audio.features import LogMelStream
 from stream_mer.audio.windowing import Windower
 from stream_mer.config import WindowSettings
-from stream_mer.emotion.musicnn import Backbone, BackboneStream, StreamingBackbone
 from stream_mer.emotion.predictor import EmotionPredictor
 from stream_mer.engine import configure_torch
 from stream_mer.lyrics.text_features import LINE_FEATURES
-from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, EncodedLine, LyricState, Window, seconds
+from stream_mer.types import NO_LYRICS, SAMPLE_RATE_HZ, AudioChunk, EncodedLine, LyricState, Window, seconds
 
 LINES_AGE_S = 4.0  # between two lines of lyrics
 PEER_WINDOW_S = 3.0  # what VibeNet and the naive way get at every hop
@@ -74,13 +74,12 @@ OPTIONS = (
 
 _NOTES = (
     "A token comes every 0.5 s, whatever the hop. Features: cutting, both log-mel spectrograms.",
-    "Joint: principal components, private and shared layers of audio. Text: those of the lyrics.",
-    "Fusion: self-attention and the heads. Total: all of these and what surrounds them.",
+    "Fusion: the joint model, with the lyrics. Total: all of these, and handing the window over.",
     f"Naive, {VIBENET}: {PEER_WINDOW_S:g} s at every hop; {MUSICNN}: {WINDOW_S:.0f} s.",
 )
 
 
-class _Point(NamedTuple):
+class Point(NamedTuple):
     """One point of the grid."""
 
     settings: WindowSettings
@@ -88,10 +87,10 @@ class _Point(NamedTuple):
 
 
 @dataclass(slots=True, kw_only=True)
-class _Timings:
-    """One point of the grid: means of each run, ms, by stage; ratios to the peers by name; and every single hop."""
+class Timings:
+    """One point of the grid: means of each run, ms, by part; ratios to the peers by name; and every single hop."""
 
-    stages: dict[str, list[float]] = field(default_factory=dict)
+    parts: dict[str, list[float]] = field(default_factory=dict)
     ratios: dict[str, list[float]] = field(default_factory=dict)
     total_ms: list[float] = field(default_factory=list)
     each_ms: list[float] = field(default_factory=list)
@@ -110,7 +109,7 @@ def measure(
 ) -> Measurement:
     """Time the grid ``runs`` times, and what it is compared with as often."""
     grid = [
-        _Point(WindowSettings(hop_s=hop_s, context_s=context_s), n_lines)
+        Point(WindowSettings(hop_s=hop_s, context_s=context_s), n_lines)
         for hop_s in hops_s
         for n_lines in line_counts
         for context_s in contexts_s
@@ -120,9 +119,9 @@ def measure(
     predictor = EmotionPredictor.load(found.folder)
     with contextlib.ExitStack() as stack:
         ways = {_floor_name(hop_s): _floor(hop_s) for hop_s in hops_s}
-        ways[NAIVE] = _naive(predictor.checkpoint.backbone)
+        ways[NAIVE] = _naive(predictor)
         missing = _add_peers(ways, stack, musicnn, vibenet_python)
-        timings, costs = _time_grid(grid, ways, Stages(predictor), runs, repeats)
+        timings, costs = time_grid(predictor, grid, ways, runs=runs, repeats=repeats)
     peers: list[Row] = [{"what": name, "cpu_ms": median(all_costs)} for name, all_costs in costs.items()]
     return Measurement(
         tables=(
@@ -139,94 +138,46 @@ def measure(
     )
 
 
-def _time_grid(
-    grid: Sequence[_Point], ways: Mapping[str, Callable[[], float]], stages: Stages, runs: int, repeats: int
-) -> tuple[list[_Timings], dict[str, list[float]]]:
+def time_grid(
+    predictor: EmotionPredictor,
+    grid: Sequence[Point],
+    ways: Mapping[str, Callable[[], float]],
+    *,
+    runs: int,
+    repeats: int,
+) -> tuple[list[Timings], dict[str, list[float]]]:
     """Return the timings of each point, and the costs of the other ways, CPU ms, one a run."""
-    timings = [_Timings() for _ in grid]
+    timings = [Timings() for _ in grid]
     costs: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(runs):
-        run = {name: way() for name, way in ways.items()}
-        for name, cost in run.items():
-            costs[name].append(cost)
-        for point, timing in zip(grid, timings, strict=True):
-            _time_stream(stages, point, repeats, run, timing)
+    with time_parts(MODEL_SEAMS) as timers:
+        for _ in range(runs):
+            run = {name: way() for name, way in ways.items()}
+            for name, cost in run.items():
+                costs[name].append(cost)
+            for point, timing in zip(grid, timings, strict=True):
+                _time_stream(predictor, timers, point, repeats, timing)
+                for name, cost in run.items():
+                    timing.ratios.setdefault(name, []).append(timing.total_ms[-1] / cost)
     return timings, costs
 
 
-class Stages:
-    """Clocks around the parts of a predictor.
-
-    Args:
-        predictor: Its parts are replaced by clocked ones.
-    """
-
-    NAMES = ("features", "musicnn", "yamnet", "joint", "text", "fusion")
-    _NETWORKS = ("musicnn", "yamnet")
-
-    def __init__(self, predictor: EmotionPredictor) -> None:
-        self.predictor = predictor
-        self._spent_s = dict.fromkeys(self.NAMES, 0.0)
-        audio, joint = predictor.audio, predictor.joint
-        audio.yamnet.load()
-        audio.yamnet = copy.copy(audio.yamnet)  # others share the original
-        for part, method, stage in (
-            (audio, "feed", "features"),
-            (audio.backbone, "feed", "musicnn"),
-            (audio.backbone, "tokens", "musicnn"),
-            (audio.yamnet, "run", "yamnet"),
-            (joint.components, "forward", "joint"),
-            (joint, "encode_audio", "joint"),
-            (joint, "pool_audio", "joint"),
-            (joint, "encode_text", "text"),
-            (joint, "combine", "fusion"),
-        ):
-            setattr(part, method, self._clocked(getattr(part, method), stage))
-
-    def _clocked(self, run: Callable[..., object], stage: str) -> Callable[..., object]:
-        def clocked(*args: object) -> object:
-            networks_s, started = self._networks_s(), time.thread_time()
-            result = run(*args)
-            spent_s = time.thread_time() - started
-            if stage == "features":  # what the audio branch spends apart from its networks
-                spent_s -= self._networks_s() - networks_s
-            self._spent_s[stage] += spent_s
-            return result
-
-        return clocked
-
-    def _networks_s(self) -> float:
-        return sum(self._spent_s[name] for name in self._NETWORKS)
-
-    def take_ms(self) -> dict[str, float]:
-        """Return the cost of each stage since the last call."""
-        spent_ms = {name: 1e3 * self._spent_s[name] for name in self.NAMES}
-        self._spent_s = dict.fromkeys(self._spent_s, 0.0)
-        return spent_ms
-
-
-def _time_stream(stages: Stages, point: _Point, repeats: int, costs: dict[str, float], timing: _Timings) -> None:
+def _time_stream(predictor: EmotionPredictor, timers: PartTimers, point: Point, repeats: int, timing: Timings) -> None:
     """Run one stream and add its means to ``timing``."""
     settings, n_lines = point
-    stream = stages.predictor.open_stream(settings)
+    stream = predictor.open_stream(settings)
     each_ms: list[float] = []
-    of_stages: dict[str, list[float]] = {name: [] for name in Stages.NAMES}
+    before: Mapping[str, float] = {}
     for i, window in enumerate(_windows(settings, repeats)):
         lyrics = _lyrics(n_lines, seconds(window.end_sample))
-        stages.take_ms()
         started = time.thread_time()
         stream.predict(window, lyrics)
         if i == 0:  # this one filled the context
-            continue
-        each_ms.append(1e3 * (time.thread_time() - started))
-        for name, cost in stages.take_ms().items():
-            of_stages[name].append(cost)
-    total_ms = fmean(each_ms)
-    for name, all_costs in of_stages.items():
-        timing.stages.setdefault(name, []).append(fmean(all_costs))
-    for name, cost in {**costs, FLOOR: costs[_floor_name(settings.hop_s)]}.items():
-        timing.ratios.setdefault(name, []).append(total_ms / cost)
-    timing.total_ms.append(total_ms)
+            before = timers.read_ms()
+        else:
+            each_ms.append(1e3 * (time.thread_time() - started))
+    for part, spent_ms in timers.read_ms().items():
+        timing.parts.setdefault(part, []).append((spent_ms - before[part]) / repeats)
+    timing.total_ms.append(fmean(each_ms))
     timing.each_ms.extend(each_ms)
 
 
@@ -283,20 +234,12 @@ def _floor(hop_s: float) -> Callable[[], float]:
     return lambda: median(_cpu_ms(lambda: streaming.feed(hop)) for _ in range(20))
 
 
-def _naive(backbone: Backbone) -> Callable[[], float]:
-    """One token from scratch. Building the filter bank and the matrices is not included."""
-    net, samples = StreamingBackbone(backbone), noisy_chord(PEER_WINDOW_S)
-
-    def run() -> float:
-        log_mel, stream = LogMelStream(), BackboneStream(net)
-
-        def compute() -> None:
-            net.feed([stream], [log_mel.feed(samples)])
-            net.tokens([stream])
-
-        return _cpu_ms(compute)
-
-    return lambda: median(run() for _ in range(10))
+def _naive(predictor: EmotionPredictor) -> Callable[[], float]:
+    settings = WindowSettings(context_s=PEER_WINDOW_S)
+    (window,) = _windows(settings, repeats=0)
+    return lambda: median(
+        _cpu_ms(functools.partial(predictor.open_stream(settings).predict, window, NO_LYRICS)) for _ in range(5)
+    )
 
 
 def _cpu_ms(run: Callable[[], object]) -> float:
@@ -305,17 +248,17 @@ def _cpu_ms(run: Callable[[], object]) -> float:
     return 1e3 * (time.thread_time() - started)
 
 
-def _grid_rows(grid: Sequence[_Point], timings: Sequence[_Timings]) -> list[Row]:
+def _grid_rows(grid: Sequence[Point], timings: Sequence[Timings]) -> list[Row]:
     return [
         {
             "hop_s": float(settings.hop_s),
             "context_s": float(settings.context_s),
             "lines": n_lines,
-            **{f"{name}_ms": median(costs) for name, costs in timing.stages.items()},
+            **{f"{name}_ms": median(costs) for name, costs in timing.parts.items()},
             "total_ms": median(timing.total_ms),
             "total_p95_ms": percentile(timing.each_ms, 95),
             "real_time_percent": median(timing.total_ms) / settings.hop_s / 10,
-            "total_over_floor": _ratio(timing, FLOOR),
+            "total_over_floor": _ratio(timing, _floor_name(settings.hop_s)),
             "total_of_vibenet": _ratio(timing, VIBENET),
             "total_of_musicnn": _ratio(timing, MUSICNN),
         }
@@ -323,11 +266,11 @@ def _grid_rows(grid: Sequence[_Point], timings: Sequence[_Timings]) -> list[Row]
     ]
 
 
-def _ratio(timing: _Timings, peer: str) -> Cell:
+def _ratio(timing: Timings, peer: str) -> Cell:
     return median(timing.ratios[peer]) if peer in timing.ratios else None
 
 
-def _context_rows(grid: Sequence[_Point], timings: Sequence[_Timings]) -> list[Row]:
+def _context_rows(grid: Sequence[Point], timings: Sequence[Timings]) -> list[Row]:
     """The ratio of the longest context to the shortest, within each run."""
     contexts = [point.settings.context_s for point in grid]
     short, long = min(contexts), max(contexts)

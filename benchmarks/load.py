@@ -11,6 +11,7 @@ Stuck clients connect, subscribe to everything and never read a byte. The peer m
 from __future__ import annotations
 
 import asyncio
+import json
 import selectors
 import socket
 import sys
@@ -57,7 +58,6 @@ SETTLE_S = 0.3
 LAST_CALL_S = 1.0  # what was published last is waited for so long
 MOST_CLIENTS = 100_000
 _CAPTURED = b'"t1":'
-_IDENTIFY = client_frame(b'{"type":"identify","subscribe":[{"events":["emotion"]}]}')
 
 OPTIONS = (
     click.Option(
@@ -149,7 +149,7 @@ def run_one(server: str, point: Point, *, stuck: int, duration_s: float) -> Run:
     with open_child("-m", "benchmarks.load", server, str(point.rate_hz)) as child:
         port = int(child.receive()["port"])
         alone = child.ask("state")
-        crowd = Crowd(port, clients=point.clients, stuck=stuck, identifies=server == "ours")
+        crowd = Crowd(port, clients=point.clients, stuck=stuck, events=("emotion",) if server == "ours" else ())
         try:
             crowd.read(time.monotonic() + SETTLE_S)
             connected = child.ask("start")
@@ -211,22 +211,23 @@ class Crowd:
         port: Port of the server.
         clients: How many.
         stuck: How many of them never read.
-        identifies: Whether they send ``identify``, as ``mer.v1`` requires.
+        events: What they subscribe to, as ``mer.v1`` requires; nothing is sent where it is empty.
 
     Attributes:
         readers: Clients that read.
         closed: Readers whose connection ended.
     """
 
-    def __init__(self, port: int, *, clients: int, stuck: int = 0, identifies: bool) -> None:
+    def __init__(self, port: int, *, clients: int, stuck: int = 0, events: Sequence[str] = ()) -> None:
         self.readers, self.closed = clients - stuck, 0
         self._captured_s, self._ages_s = array("d"), array("d")
         self._selector = selectors.DefaultSelector()
         self._sockets: list[socket.socket] = []
+        identify = {"type": "identify", "subscribe": [{"events": [*events]}]}
         for i in range(clients):
             connection = open_websocket(port, wire.STREAM_PATH, is_stuck=i < stuck)
-            if identifies:
-                connection.send(_IDENTIFY)
+            if events:
+                connection.send(client_frame(json.dumps(identify).encode()))
             self._sockets.append(connection)
             if i >= stuck:
                 self._selector.register(connection, selectors.EVENT_READ, FrameReader())

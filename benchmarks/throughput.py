@@ -10,13 +10,14 @@ With lyrics, one recogniser serves all channels in turn. Where it cannot keep up
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -39,6 +40,7 @@ from benchmarks.harness import (
 )
 from stream_mer.config import EngineSettings, LyricsSettings, WindowSettings
 from stream_mer.engine import Engine, configure_torch
+from stream_mer.pipeline import Pipeline
 from stream_mer.ports import AudioSource
 from stream_mer.sources.file import FileSource, Pacer
 from stream_mer.training.progress import track
@@ -208,34 +210,48 @@ class Counter:
             self.lines += 1
 
 
-def run_channels(job: Job) -> dict[str, float]:
-    """Run the channels of one row; return its figures."""
+def open_engine(job: Job) -> Engine:
+    """Load the models of a row."""
     lyrics = LyricsSettings(mode="recognise" if job.lyrics else "off", allow_download=False)
     window = WindowSettings(hop_s=job.hop_s, context_s=10.0)
     configure_torch()
-    engine = Engine(EngineSettings(model=job.model, device=job.device, window=window, lyrics=lyrics))
+    return Engine(EngineSettings(model=job.model, device=job.device, window=window, lyrics=lyrics))
+
+
+@contextlib.contextmanager
+def running(pipelines: Sequence[Pipeline], *, warm_s: float) -> Iterator[None]:
+    """Run pipelines, each in its threads; enter after ``warm_s``, and stop them at the end."""
+    threads = [threading.Thread(target=pipeline.run) for pipeline in pipelines]
+    for thread in threads:
+        thread.start()
+    time.sleep(warm_s)
+    try:
+        yield
+    finally:
+        for pipeline in pipelines:
+            pipeline.stop()
+        for thread in threads:
+            thread.join(_JOIN_TIMEOUT_S)
+
+
+def run_channels(job: Job) -> dict[str, float]:
+    """Run the channels of one row; return its figures."""
+    engine = open_engine(job)
     audio = read_song(job.song)
     at_rest_mib = memory_mib("VmRSS")
     counters = [Counter() for _ in range(job.channels)]
     pipelines = [
-        engine.pipeline(_source(job, i, audio), counter, in_real_time=True) for i, counter in enumerate(counters)
+        engine.pipeline(open_source(job, i, audio), counter, in_real_time=True) for i, counter in enumerate(counters)
     ]
-    threads = [threading.Thread(target=pipeline.run) for pipeline in pipelines]
-    for thread in threads:
-        thread.start()
-    time.sleep(job.warm_s + 10.0 * job.lyrics)
-    started, cpu_started = time.monotonic(), time.process_time()
-    for counter in counters:
-        counter.counting = True
-    time.sleep(job.seconds)
-    for counter in counters:
-        counter.counting = False
-    took_s, cpu_s = time.monotonic() - started, time.process_time() - cpu_started
-    n_threads, full_mib = threading.active_count(), memory_mib("VmRSS")
-    for pipeline in pipelines:
-        pipeline.stop()
-    for thread in threads:
-        thread.join(_JOIN_TIMEOUT_S)
+    with running(pipelines, warm_s=job.warm_s + 10.0 * job.lyrics):
+        started, cpu_started = time.monotonic(), time.process_time()
+        for counter in counters:
+            counter.counting = True
+        time.sleep(job.seconds)
+        for counter in counters:
+            counter.counting = False
+        took_s, cpu_s = time.monotonic() - started, time.process_time() - cpu_started
+        n_threads, full_mib = threading.active_count(), memory_mib("VmRSS")
     ages_ms = np.array([age for counter in counters for age in counter.ages_ms] or [np.nan])
     frames = sum(len(counter.ages_ms) for counter in counters)
     return {
@@ -251,7 +267,7 @@ def run_channels(job: Job) -> dict[str, float]:
     }
 
 
-def _source(job: Job, i: int, audio: Samples) -> AudioSource:
+def open_source(job: Job, i: int, audio: Samples) -> AudioSource:
     """Source of one channel, at an own phase of the hop; from memory, at an own position in the song, too."""
     name, delay_s = f"channel {i}", job.hop_s * i / job.channels
     if job.decoded:
