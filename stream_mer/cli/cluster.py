@@ -9,13 +9,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
-from rich.table import Table
-from rich.text import Text
 
 from stream_mer.cli.echo import echo
 from stream_mer.cli.options import engine_options, engine_settings, nats_options, nats_settings
 from stream_mer.errors import SettingError
-from stream_mer.utils.escaping_console import EscapingConsole
 from stream_mer.utils.stopping import stop_signals
 
 if TYPE_CHECKING:  # they import NATS, which may not be installed
@@ -82,6 +79,11 @@ def _show(found: Listing, *, as_json: bool) -> None:
     if as_json:
         echo(json.dumps(asdict(found), indent=2, ensure_ascii=False))
         return
+    from rich.table import Table  # noqa: PLC0415 - slow to import, and few commands draw; likewise the next ones
+    from rich.text import Text  # noqa: PLC0415
+
+    from stream_mer.utils.escaping_console import EscapingConsole  # noqa: PLC0415
+
     console = EscapingConsole()
     if not console.is_terminal:
         console = EscapingConsole(width=PIPE_WIDTH)

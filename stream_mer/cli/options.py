@@ -17,6 +17,7 @@ from stream_mer.config import (
     LyricsSettings,
     MaskSettings,
     NatsSettings,
+    ServeSettings,
     SmoothingSettings,
     WindowSettings,
 )
@@ -36,6 +37,9 @@ def option_group(*options: Callable[[Any], Any]) -> Callable[[F], F]:
 
     return add
 
+
+SERVER_URL = f"ws://{ServeSettings().host}:{ServeSettings().port}/v1/stream"
+"""Where commands connect to by default: that of ``server.client``, which is slow to import."""
 
 ca_option = click.option(
     "--ca",

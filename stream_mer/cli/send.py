@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from stream_mer.cli.echo import echo, rewrite_line
-from stream_mer.cli.options import ca_option
+from stream_mer.cli.options import SERVER_URL, ca_option
 from stream_mer.errors import SettingError
-from stream_mer.server.client import DEFAULT_URL, client_tls_context
-from stream_mer.server.sending import AudioSender, Progress
-from stream_mer.server.terminal import clock
-from stream_mer.sources.catalogue import open_source
+from stream_mer.types import clock
 from stream_mer.utils.sanitise import escape, redact_address
+
+if TYPE_CHECKING:  # slow to import: not for --help
+    from stream_mer.server.sending import Progress
 
 PLAIN_EVERY_S = 10.0
 """Seconds between two lines of progress where the output is no terminal."""
@@ -24,7 +24,7 @@ PLAIN_EVERY_S = 10.0
 
 @click.command("send")
 @click.argument("audio", default="mic", metavar="[SOURCE]")
-@click.option("--to", "url", default=DEFAULT_URL, show_default=True, metavar="URL", help="The server.")
+@click.option("--to", "url", default=SERVER_URL, show_default=True, metavar="URL", help="The server.")
 @click.option("--stream", help="Its stream that takes the audio.  [default: the only one]")
 @click.option("--token", help="The operator's token; the server's token where there is no other.")
 @ca_option
@@ -63,6 +63,12 @@ def command(
     """  # noqa: D301 - \b is click's mark for text that is not to be wrapped
     if audio == "remote":
         raise SettingError("send takes audio of this machine, and remote is that of a client: name a device or a file")
+    import asyncio  # noqa: PLC0415 - slow to import, like the next ones: not for --help
+
+    from stream_mer.server.client import client_tls_context  # noqa: PLC0415
+    from stream_mer.server.sending import AudioSender  # noqa: PLC0415
+    from stream_mer.sources.catalogue import open_source  # noqa: PLC0415
+
     source = open_source(
         audio,
         rate_hz=rate,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -29,16 +29,19 @@ from stream_mer.cli.serving_options import (
 )
 from stream_mer.cli.settings import CONFIG, SAVED_TO
 from stream_mer.cli.setup_file import SetupFile
-from stream_mer.config import EngineSettings, NatsSettings, ServeSettings, SmoothingSettings
+from stream_mer.config import EngineSettings, NatsSettings, ServeSettings, SmoothingSettings, Snapshot, StreamSettings
 from stream_mer.errors import SettingError, brief
-from stream_mer.outputs.recording.recorder import Recorder
 from stream_mer.outputs.runner import ShowOutput
-from stream_mer.ports import AudioSource
+from stream_mer.ports import AudioSource, EventHub
 from stream_mer.runner import host, serve
+from stream_mer.server.messages import Hello
 from stream_mer.server.server import Server
 from stream_mer.server.session import ServerInfo, hello
-from stream_mer.setup import ServeSetup, Snapshot, StreamSettings
 from stream_mer.utils.sanitise import redact_argument
+
+if TYPE_CHECKING:  # they need arrays: not for --help or --from
+    from stream_mer.outputs.recording.recorder import Recorder
+    from stream_mer.setup import ServeSetup
 
 _OF_SOURCES = {
     "rate_hz": "rate",
@@ -171,7 +174,7 @@ def _serve_sources(
         raise SettingError("--record-audio goes with --record DIR: give the folder, too")
     info = ServerInfo(window_s=wanted.window.context_s, hop_s=wanted.window.hop_s, masks_page=wanted.lyrics.mask.page)
     greet = functools.partial(hello, settings=settings, info=info)
-    recorder = None if record is None else Recorder(record, hello=greet, audio=record_audio)
+    recorder = None if record is None else _recorder(record, greet, audio=record_audio)
     plugins = [*plugins, *([] if recorder is None else [recorder])]
     from stream_mer.engine import Engine, configure_torch  # noqa: PLC0415 - loads torch: not for --help or --from
 
@@ -202,6 +205,12 @@ def _serve_sources(
     asyncio.run(serving)
 
 
+def _recorder(folder: Path, greet: Callable[[EventHub], Hello], *, audio: bool) -> Recorder:
+    from stream_mer.outputs.recording.recorder import Recorder  # noqa: PLC0415 - as above
+
+    return Recorder(folder, hello=greet, audio=audio)
+
+
 def _as_started(
     wanted: EngineSettings, smoothing: SmoothingSettings, typed: StreamSettings, *, spread: bool
 ) -> StreamSettings:
@@ -218,6 +227,8 @@ def _as_started(
 
 def _setup(running: Snapshot, outputs: Sequence[ShowOutput]) -> ServeSetup:
     """Return what lets operators change and save what runs."""
+    from stream_mer.setup import ServeSetup  # noqa: PLC0415 - as above
+
     context = click.get_current_context()
     path: Path | None = context.meta.get(SAVED_TO)
     named = [name for name, _ in map(split_name, context.params["sources"]) if name is not None]
@@ -254,7 +265,7 @@ def _serve_from(
     if found.window is not None:
         info = replace(info, window_s=found.window[0], hop_s=found.window[1])
     if record is not None:
-        plugins.append(Recorder(record, hello=functools.partial(hello, settings=settings, info=info), audio=False))
+        plugins.append(_recorder(record, functools.partial(hello, settings=settings, info=info), audio=False))
     hub = SharedHub(history_messages=settings.history_messages)
     producers = {"the cluster": ClusterProducer(nats, hub, only=only)}
 

@@ -14,7 +14,7 @@ import click
 from stream_mer.cli.echo import echo
 from stream_mer.cli.options import option_group
 from stream_mer.cli.settings import NameOrPath
-from stream_mer.config import SHORTEST_TOKEN, ServeSettings, new_token
+from stream_mer.config import SHORTEST_TOKEN, OutputSettings, ServeSettings, StreamSettings, new_token
 from stream_mer.errors import SettingError, did_you_mean
 from stream_mer.outputs.catalogue import OUTPUT_KINDS, OutputKind
 from stream_mer.outputs.runner import ShowOutput
@@ -22,19 +22,24 @@ from stream_mer.ports import AudioSource
 from stream_mer.runner import Plugin
 from stream_mer.server.messages import LimitsPart
 from stream_mer.server.server import Server
-from stream_mer.setup import OutputSettings, StreamSettings
-from stream_mer.sources.catalogue import has_tracks, open_source
 from stream_mer.utils.files import as_text
 from stream_mer.utils.qr_code import qr_terminal
 from stream_mer.utils.sanitise import MASK
 
 _NAMED = re.compile(r"(?P<name>[\w][\w .-]{0,63})=(?P<spec>.+)", re.DOTALL)
 
+
+def _has_tracks(spec: str) -> bool:
+    from stream_mer.sources.catalogue import has_tracks  # noqa: PLC0415 - needs arrays: not for recordings or --from
+
+    return has_tracks(spec)
+
+
 _FITS: Mapping[str, Callable[[str], bool]] = {
     "rate_hz": lambda spec: spec == "-",
     "sample_format": lambda spec: spec == "-",
     "channels": lambda spec: spec in {"-", "mic", "monitor"} or spec.startswith("mic:"),
-    "track": has_tracks,
+    "track": _has_tracks,
     "gain_db": lambda spec: spec in {"mic", "monitor"} or spec.startswith("mic:"),
 }
 """Which sources an option applies to, if there are several."""
@@ -83,6 +88,8 @@ def open_sources(
         raise SettingError("--name is for a single source; name several with --source NAME=SOURCE")
     if sum(split_name(source)[1] == "-" for source in sources) > 1:
         raise SettingError("standard input can be one source only: give - once")
+    from stream_mer.sources.catalogue import open_source  # noqa: PLC0415 - as above
+
     streams: dict[str, AudioSource] = {}
     for source in sources:
         given, spec = split_name(source)

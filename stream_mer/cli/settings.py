@@ -24,7 +24,6 @@ from click.core import ParameterSource
 from stream_mer.cli.echo import echo
 from stream_mer.errors import SettingError, StreamMerError, brief, did_you_mean
 from stream_mer.utils.sanitise import MASK, escape, redact
-from stream_mer.utils.toml_file import BadTomlError, parse_toml, read_text
 
 PREFIX = "STREAM_MER"
 FILE_VARIABLE = "STREAM_MER_CONFIG"
@@ -129,6 +128,8 @@ def read_settings_file(path: Path) -> SettingsFile:
     Raises:
         SettingError: It cannot be read, or is not valid TOML.
     """
+    from stream_mer.utils.toml_file import BadTomlError, parse_toml, read_text  # noqa: PLC0415 - only with such a file
+
     try:
         text = read_text(path, max_bytes=MAX_FILE_BYTES)
         return SettingsFile(path=path, values=parse_toml(text), lines=find_lines(text))
@@ -363,6 +364,8 @@ def _values_from_envvar(param: click.Parameter, context: click.Context) -> Any:
     if text is None or not text.startswith(("[", "{")):
         return None if text is None else [text]
     name = next(one for one in param.envvar or () if os.environ.get(one))
+    from stream_mer.utils.toml_file import BadTomlError, parse_toml  # noqa: PLC0415 - only for such a value
+
     try:
         return from_toml(param, parse_toml(f"value = {text}")["value"], folder=Path())
     except BadTomlError:

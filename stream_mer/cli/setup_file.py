@@ -10,10 +10,10 @@ import click
 
 from stream_mer.cli.config import to_toml
 from stream_mer.cli.settings import HasPath, SettingsFile, WrongTypeError, from_toml, options_of, origin_of, sections_of
+from stream_mer.config import OutputSettings, Snapshot, StreamSettings
 from stream_mer.errors import SettingError
 from stream_mer.outputs.catalogue import OUTPUT_KINDS
 from stream_mer.server.messages import PreviewPart
-from stream_mer.setup import OutputSettings, Snapshot, StreamSettings
 from stream_mer.utils.files import replace_text
 from stream_mer.utils.sanitise import redact, redact_argument
 from stream_mer.utils.toml_edit import difference, set_values

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import TypeAlias
 
 from stream_mer.errors import LyricsError, SettingError
-from stream_mer.lyrics.text_features import surprise
 from stream_mer.types import LyricLine, LyricWord
 
 _log = logging.getLogger(__name__)
@@ -101,13 +100,19 @@ def read_lyrics(path: Path, *, encoding: str | None = None) -> list[LyricLine]:
     except OSError as error:
         raise LyricsError(f"cannot read lyrics from {path}: {error.strerror or error}; check the path") from error
     try:
-        lines = parse_lyrics(decode(data, encoding=encoding, surprise=surprise))
+        lines = parse_lyrics(decode(data, encoding=encoding, surprise=_surprise))
         _check_size(lines)
     except LyricsError as error:
         raise LyricsError(f"{path} {error}") from error
     if not lines:
         raise LyricsError(f"{path} holds no lyrics; give LRC, SRT, WebVTT or plain text with a line of words")
     return lines
+
+
+def _surprise(text: str) -> float:
+    from stream_mer.lyrics.text_features import surprise  # noqa: PLC0415 - needs arrays, and most files are UTF-8
+
+    return surprise(text)
 
 
 def lines_from(lines: Sequence[LyricLine], start_s: float) -> list[LyricLine]:

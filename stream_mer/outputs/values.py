@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import threading
+from bisect import bisect
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-
-import numpy as np
 
 from stream_mer.types import (
     CATEGORIES,
@@ -205,5 +204,7 @@ def spread_point(frame: EmotionFrame, spread: Spread | None) -> tuple[float, flo
 def _mapped(value: float, knots: tuple[tuple[float, float], ...]) -> float:
     if not knots:
         return value
-    published, mapped = zip(*knots, strict=True)
-    return min(1.0, max(-1.0, float(np.interp(value, published, mapped))))
+    above = bisect([published for published, _ in knots], value)
+    (x0, y0), (x1, y1) = knots[max(0, above - 1)], knots[min(above, len(knots) - 1)]
+    mapped = y0 if x0 == x1 else y0 + (y1 - y0) / (x1 - x0) * (value - x0)
+    return min(1.0, max(-1.0, mapped))

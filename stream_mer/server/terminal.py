@@ -20,7 +20,7 @@ from stream_mer.errors import UnreachableError
 from stream_mer.event_json import encode
 from stream_mer.server import messages as wire
 from stream_mer.server.client import Client, connect
-from stream_mer.types import CATEGORIES, SAMPLE_RATE_HZ, UNKNOWN
+from stream_mer.types import CATEGORIES, SAMPLE_RATE_HZ, UNKNOWN, clock
 from stream_mer.utils.escaping_console import EscapingConsole
 from stream_mer.utils.sanitise import escape
 
@@ -168,12 +168,6 @@ def settled_length(line: wire.Lyrics) -> int:
             break
         end = at + len(word.text)
     return end
-
-
-def clock(t_s: float) -> str:
-    """Return seconds as a player shows them: ``1:02.5``."""
-    minutes, rest = divmod(round(max(0.0, t_s), 1), 60)
-    return f"{int(minutes)}:{rest:04.1f}"
 
 
 def printable(text: str) -> str:

@@ -5,7 +5,6 @@ The first SIGINT or SIGTERM asks for an orderly end, the second one ends the pro
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import os
@@ -14,7 +13,10 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    import asyncio
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +52,8 @@ def stop_signals(close_files: Callable[[], object] = lambda: None) -> Iterator[a
         close_files: Called on the second signal, in a thread of its own, before the process ends with 128 and the
             number of the signal; it has ``EXIT_WITHIN_S``.
     """
+    import asyncio  # noqa: PLC0415 - takes 20 ms: every command loads this module, and few have a loop
+
     stopping, loop = asyncio.Event(), asyncio.get_running_loop()
     asked = threading.Event()
 

@@ -19,7 +19,6 @@ from benchmarks.harness import (
     run_and_report,
     run_child,
 )
-from benchmarks.startup import run_probe, write_wav
 from stream_mer.errors import CheckpointError, StreamMerError
 
 ROOT = Path(__file__).parents[3]
@@ -129,13 +128,6 @@ def test_latency_gives_its_figures(tiny_model, tmp_path, monkeypatch):
         assert row["total_over_floor"] > 1
         assert (row["total_of_vibenet"], row["total_of_musicnn"]) == (None, None)
     assert sum("was left out" in note for note in report["notes"]) == 2
-
-
-def test_the_live_path_loads_no_optional_package(tiny_model, tmp_path):
-    write_wav(tmp_path / "two-seconds.wav")
-    found = run_probe(tmp_path / "two-seconds.wav", tiny_model, lyrics=False)
-    assert found["loaded"] == []
-    assert 0 < found["torch_mib"] < found["rest_mib"] <= found["peak_mib"]
 
 
 def test_a_named_model_is_used_or_missing(tiny_model, tmp_path):

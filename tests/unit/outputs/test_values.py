@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from helpers import FakeClock
 from hypothesis import given
@@ -117,6 +118,13 @@ def test_the_map_keeps_the_order_and_the_range(low, high):
     one, other = (spread_point(replace(FRAME, valence=value, arousal=value), SPREAD) for value in (low, high))
     assert -1 <= one[0] <= other[0] + 1e-12 <= 1 + 1e-12
     assert -1 <= one[1] <= other[1] + 1e-12 <= 1 + 1e-12
+
+
+@pytest.mark.parametrize("value", [-1.0, -0.9, -0.21, 0.0, 0.46, 0.7, 0.8, 1.0])
+def test_the_map_is_linear_between_its_knots(value):
+    knots = ((-0.8, -1.0), (-0.2, -0.3), (0.1, 0.2), (0.7, 0.9))
+    mapped, _ = spread_point(replace(FRAME, valence=value), Spread(valence=knots))
+    assert mapped == pytest.approx(np.interp(value, *zip(*knots, strict=True)), abs=1e-12)
 
 
 def test_maps_that_no_model_has_do_no_harm():

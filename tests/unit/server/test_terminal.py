@@ -9,7 +9,8 @@ from rich.console import Console
 
 from stream_mer.event_json import MessageEncoder
 from stream_mer.server import messages as wire
-from stream_mer.server.terminal import View, clock, on_message, plain_line, render, settled_length, signed_bar
+from stream_mer.server.terminal import View, on_message, plain_line, render, settled_length, signed_bar
+from stream_mer.types import clock
 from tools.examples import FRAME, HELLO, LINE, STATUS, examples
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -151,24 +149,3 @@ def test_a_source_in_a_file_is_relative_to_it(tmp_path: Path, text: str, beside:
     (tmp_path / "a.flac").touch()
     (tmp_path / "rig.toml").touch()
     assert SourceOrPath().relative_to(text, tmp_path) == beside.format(folder=tmp_path)
-
-
-def test_help_and_light_commands_load_nothing_heavy(tmp_path: Path) -> None:
-    script = (
-        "import sys; sys.argv = ['stream-mer', *{arguments}]\n"
-        "from stream_mer import cli\n"
-        "try: cli.main()\n"
-        "except SystemExit as stop: code = stop.code\n"
-        "heavy = {{'torch', 'numpy', 'tomllib'}} & set(sys.modules)\n"
-        "assert not code and not heavy, (code, heavy)\n"
-    )
-    for arguments in (["--help"], ["--version"]):
-        subprocess.run([sys.executable, "-c", script.format(arguments=arguments)], check=True, capture_output=True)
-    file = tmp_path / "show.toml"
-    file.write_text("port = 8765\nhop = 1\n[serve]\nhop = 2\n[listen]\njson = true\n", encoding="utf-8")
-    script = script.replace("'numpy', 'tomllib'", "'faster_whisper'")
-    for arguments in (
-        ["protocol", "--schema", "--config", str(file)],
-        *([command, "--help"] for command in ("serve", "tag", "worker", "replay", "listen")),
-    ):
-        subprocess.run([sys.executable, "-c", script.format(arguments=arguments)], check=True, capture_output=True)
