@@ -55,7 +55,7 @@ _SEED = 20260422
 
 OPTIONS = (
     click.Option(["--hop", "hops_s"], type=float, multiple=True, default=(0.1, 0.25, 0.5, 1.0), show_default=True),
-    click.Option(["--context", "contexts_s"], type=float, multiple=True, default=(5, 10, 20, 40), show_default=True),
+    click.Option(["--context", "contexts_s"], type=float, multiple=True, default=(10,), show_default=True),
     click.Option(
         ["--lines", "line_counts"],
         type=click.IntRange(min=0),
@@ -126,7 +126,6 @@ def measure(
     return Measurement(
         tables=(
             Table(key="grid", title="One update on the live path", rows=_grid_rows(grid, timings)),
-            Table(key="contexts", title="The longest context beside the shortest", rows=_context_rows(grid, timings)),
             Table(key="peers", title="For comparison, same runs", rows=peers),
         ),
         notes=(
@@ -268,23 +267,3 @@ def _grid_rows(grid: Sequence[Point], timings: Sequence[Timings]) -> list[Row]:
 
 def _ratio(timing: Timings, peer: str) -> Cell:
     return median(timing.ratios[peer]) if peer in timing.ratios else None
-
-
-def _context_rows(grid: Sequence[Point], timings: Sequence[Timings]) -> list[Row]:
-    """The ratio of the longest context to the shortest, within each run."""
-    contexts = [point.settings.context_s for point in grid]
-    short, long = min(contexts), max(contexts)
-    found = {
-        (p.settings.hop_s, p.n_lines, p.settings.context_s): t.total_ms for p, t in zip(grid, timings, strict=True)
-    }
-    pairs = {(hop_s, n): (found[hop_s, n, long], found[hop_s, n, short]) for hop_s, n, _ in found}
-    return [
-        {
-            "hop_s": float(hop_s),
-            "lines": n_lines,
-            "long_s": float(long),
-            "short_s": float(short),
-            "long_over_short": median(one / other for one, other in zip(*pair, strict=True)),
-        }
-        for (hop_s, n_lines), pair in sorted(pairs.items())
-    ]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 RELIABILITY = "reliability.svg"
-_INK, _FAINT, _PAPER = "#222222", "#999999", "#ffffff"  # an opaque ground reads the same on light and dark pages
+INK, FAINT, PAPER = "#222222", "#999999", "#ffffff"  # an opaque ground reads the same on light and dark pages
 _COLOURS = {"category": "#2a7fb8", "cluster": "#d2691e"}
 NAMES = {"category": CATEGORIES, "cluster": CLUSTERS}
 
@@ -301,11 +301,11 @@ def confusion_svg(counts: Sequence[Sequence[int]], names: Sequence[str], *, titl
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        axes.pcolormesh(shares, cmap="Blues", vmin=0, vmax=1, edgecolors=_PAPER, linewidth=2)
+        axes.pcolormesh(shares, cmap="Blues", vmin=0, vmax=1, edgecolors=PAPER, linewidth=2)
         axes.invert_yaxis()
         for (row, column), share in np.ndenumerate(shares):
             text = f"{matrix[row, column]:.0f}\n{share:.0%}"
-            ink = _PAPER if share > 0.6 else _INK
+            ink = PAPER if share > 0.6 else INK
             axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", color=ink)
         places = np.arange(len(names)) + 0.5
         axes.set_xticks(places, names)
@@ -314,7 +314,7 @@ def confusion_svg(counts: Sequence[Sequence[int]], names: Sequence[str], *, titl
         axes.spines[:].set_visible(False)
         axes.set(xlabel="predicted", ylabel="true", title=title, aspect="equal")
 
-    return _svg(draw, size=(5.0, 5.0))
+    return draw_svg(draw, size=(5.0, 5.0))
 
 
 def reliability_svg(report: CalibrationReport) -> bytes:
@@ -325,11 +325,11 @@ def reliability_svg(report: CalibrationReport) -> bytes:
         _draw_reliability(curve, report)
         _draw_trade(trade, report)
 
-    return _svg(draw, size=(9.0, 4.6))
+    return draw_svg(draw, size=(9.0, 4.6))
 
 
 def _draw_reliability(axes: Axes, report: CalibrationReport) -> None:
-    axes.plot([0, 1], [0, 1], color=_FAINT, linewidth=1, linestyle="--", label="as promised")
+    axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle="--", label="as promised")
     for name, found in (("category", report.category), ("cluster", report.cluster)):
         if not found.bins:
             continue
@@ -354,9 +354,9 @@ def _draw_reliability(axes: Axes, report: CalibrationReport) -> None:
 def _draw_trade(axes: Axes, report: CalibrationReport) -> None:
     confidence = [row.confidence for row in report.unknown]
     lines = (
-        ("kept", [row.share for row in report.unknown], _FAINT, "s"),
+        ("kept", [row.share for row in report.unknown], FAINT, "s"),
         ("right, of those kept", [row.kept.value for row in report.unknown], _COLOURS["category"], "o"),
-        ("expected at this confidence", [row.expected for row in report.unknown], _INK, "^"),
+        ("expected at this confidence", [row.expected for row in report.unknown], INK, "^"),
     )
     for label, values, colour, marker in lines:
         axes.plot(confidence, values, color=colour, marker=marker, markersize=4, linewidth=1.2, label=label)
@@ -364,7 +364,8 @@ def _draw_trade(axes: Axes, report: CalibrationReport) -> None:
     axes.legend(loc="lower left", fontsize=8, frameon=False)
 
 
-def _svg(draw: Callable[[Figure], None], *, size: tuple[float, float]) -> bytes:
+def draw_svg(draw: Callable[[Figure], None], *, size: tuple[float, float]) -> bytes:
+    """Return what ``draw`` draws on a figure of this size, inches, as an SVG; needs matplotlib."""
     from matplotlib import rc_context  # noqa: PLC0415 - slow to import, and an extra
     from matplotlib.figure import Figure  # noqa: PLC0415 - as above
 
@@ -376,7 +377,7 @@ def _svg(draw: Callable[[Figure], None], *, size: tuple[float, float]) -> bytes:
             "svg.hashsalt": "stream_mer",  # the same figures give the same file
         }
     ):
-        figure = Figure(figsize=size, layout="constrained", facecolor=_PAPER)
+        figure = Figure(figsize=size, layout="constrained", facecolor=PAPER)
         draw(figure)
         figure.savefig(target, format="svg", metadata={"Date": None})
     return target.getvalue()

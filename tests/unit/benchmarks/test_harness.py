@@ -72,9 +72,19 @@ def test_every_benchmark_is_listed_with_one_line(capsys):
     assert runner.main(["--help"]) == 0
     assert capsys.readouterr().out == listed
     found = runner.find_benchmarks()
-    assert {"age", "latency", "load", "lyrics", "peers", "profile", "scale", "soak", "startup", "throughput"} == set(
-        found
-    )
+    assert {
+        "age",
+        "curves",
+        "latency",
+        "load",
+        "lyrics",
+        "peers",
+        "profile",
+        "scale",
+        "soak",
+        "startup",
+        "throughput",
+    } == set(found)
     for name, summary in found.items():
         assert any(line.split()[:1] == [name] and line.strip().endswith(summary) for line in listed.splitlines()), name
 
@@ -101,6 +111,7 @@ def test_listing_imports_no_benchmark():
         (["latency", "--runs", "0"], "--runs"),
         (["latency", "--hop", "9"], "hop must be"),
         (["lyrics", "--songs", "/nowhere"], "/nowhere"),
+        (["curves", "--picture", "/nowhere/curves.svg"], "/nowhere"),
         (["soak", "--json", "/nowhere/soak.json"], "/nowhere"),
     ],
 )
@@ -128,6 +139,22 @@ def test_latency_gives_its_figures(tiny_model, tmp_path, monkeypatch):
         assert row["total_over_floor"] > 1
         assert (row["total_of_vibenet"], row["total_of_musicnn"]) == (None, None)
     assert sum("was left out" in note for note in report["notes"]) == 2
+
+
+def test_curves_are_drawn(tiny_model, tmp_path):
+    pytest.importorskip("matplotlib", reason="matplotlib comes with the extra 'train'")
+    file, picture = tmp_path / "curves.json", tmp_path / "curves.svg"
+    points = ["--curve", "hop", "--curve", "lines", "--hop", "0.5", "--hop", "1", "--lines", "0", "--lines", "2"]
+    where = ["--model", str(tiny_model), "--json", str(file), "--picture", str(picture)]
+    assert runner.main(["curves", *points, "--runs", "1", *where]) == 0
+    tables = json.loads(file.read_text())["tables"]
+    assert {name: [next(iter(row.values())) for row in rows] for name, rows in tables.items()} == {
+        "hop": [0.5, 1.0],
+        "lines": [0, 2],
+    }
+    drawn = picture.read_text()
+    for part in ("Hop", "seconds between frames", "Lyrics", "ms of processor time", str(tiny_model.name)):
+        assert part in drawn
 
 
 def test_a_named_model_is_used_or_missing(tiny_model, tmp_path):
