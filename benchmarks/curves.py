@@ -7,16 +7,19 @@ channels             a process's processor time a frame; each channel decodes a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
+from benchmarks import latency
 from benchmarks.frames import raise_file_limit
 from benchmarks.harness import (
+    Cell,
     Measurement,
     Row,
     Table,
@@ -29,22 +32,20 @@ from benchmarks.harness import (
     seconds_option,
     song_option,
 )
-from benchmarks.latency import Point, time_grid
 from benchmarks.load import Point as Load
 from benchmarks.load import run_one
 from benchmarks.throughput import Job, measure_channels
-from stream_mer.config import WindowSettings
-from stream_mer.emotion.predictor import EmotionPredictor
-from stream_mer.engine import configure_torch
-from stream_mer.errors import SettingError
+from stream_mer.errors import SettingError, StreamMerError
 from stream_mer.training.card import FAINT, INK, PAPER, draw_svg
-from stream_mer.training.progress import track
+from stream_mer.training.progress import announce, track
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+HOP_S, CONTEXT_S = 0.5, 10.0
 RATE_HZ = 10.0  # of the frames that clients get
+Result = TypeVar("Result")
 _COLOUR = "#2a7fb8"
 _UPDATE_MS, _FRAME_MS = "an update, ms of processor time", "a frame, ms of processor time"
 
@@ -73,7 +74,9 @@ PANELS = (
 CURVES = tuple(dict.fromkeys(panel.curve for panel in PANELS))
 
 
-def _points(name: str, variable: str, default: tuple[float, ...], text: str, kind: click.ParamType[Any]) -> click.Option:
+def _points(
+    name: str, variable: str, default: tuple[float, ...], text: str, kind: click.ParamType[Any]
+) -> click.Option:
     return click.Option(
         [name, variable], type=kind, multiple=True, default=default, show_default=True, help=f"Points: {text}."
     )
@@ -120,25 +123,16 @@ def measure(
     if picture is not None:
         _check_picture(picture)
     found, load = find_checkpoint(model), load_average()
-    grid = {
-        "hop": [Point(WindowSettings(hop_s=hop_s), 0) for hop_s in sorted(hops_s)],
-        "context": [Point(WindowSettings(context_s=context_s), 0) for context_s in sorted(contexts_s)],
-        "lines": [Point(WindowSettings(), n_lines) for n_lines in sorted(line_counts)],
-    }
-    rows = _update_rows({curve: points for curve, points in grid.items() if curve in curves}, found.folder, runs)
+    rows: dict[str, list[Row]] = {}
+    points = {"hop": hops_s, "context": contexts_s, "lines": line_counts}
+    of_updates = [curve for curve in points if curve in curves]
+    for curve in track(of_updates, "Updates", total=len(of_updates)):
+        rows[curve] = _update_rows(curve, sorted(points[curve]), runs, model)
     if "channels" in curves:
-        jobs = [
-            Job(
-                channels=n,
-                seconds=duration_s,
-                hop_s=0.5,
-                model=str(found.folder),
-                song=str(song.resolve()),
-                decoded=True,
-            )
-            for n in sorted(channel_counts)
-        ]
-        rows["channels"] = _channel_rows(jobs, runs)
+        job = Job(
+            channels=1, seconds=duration_s, hop_s=HOP_S, model=str(found.folder), song=str(song.resolve()), decoded=True
+        )
+        rows["channels"] = _channel_rows(sorted(channel_counts), runs, job)
     if "clients" in curves:
         rows["clients"] = _client_rows(sorted(client_counts), runs, duration_s)
     if picture is not None:
@@ -159,68 +153,64 @@ def _caption(model: str, load: Sequence[float]) -> str:
     return f"{model} on {machine['cores']} cores of {machine['cpu']}, {machine['platform']}, {date}; {before}"
 
 
-def _update_rows(curves: dict[str, list[Point]], folder: Path, runs: int) -> dict[str, list[Row]]:
-    """Time all updates in turn, ``runs`` times."""
-    if not curves:
-        return {}
-    configure_torch()
-    predictor = EmotionPredictor.load(folder)
-    grid = list(dict.fromkeys(point for points in curves.values() for point in points))
-    totals_ms: dict[Point, list[float]] = {point: [] for point in grid}
-    for _ in track(range(runs), "Updates", total=runs):
-        timings, _ = time_grid(predictor, grid, {}, runs=1, repeats=20)
-        for point, timing in zip(grid, timings, strict=True):
-            totals_ms[point] += timing.total_ms
-    costs_ms = {point: median(totals) for point, totals in totals_ms.items()}
-    headings = {"hop": "hop_s", "context": "context_s", "lines": "lines"}
-    return {
-        curve: [
-            {
-                headings[curve]: point.n_lines if curve == "lines" else getattr(point.settings, headings[curve]),
-                "update_ms": costs_ms[point],
-                "core_percent": costs_ms[point] / point.settings.hop_s / 10,
-            }
-            for point in points
-        ]
-        for curve, points in curves.items()
-    }
-
-
-def _channel_rows(jobs: Sequence[Job], runs: int) -> list[Row]:
-    turns = [job for _ in range(runs) for job in jobs]
-    found = [measure_channels(job) for job in track(turns, "Channels", total=len(turns))]
-    columns = {"frame_ms": "cpu_ms_a_frame", "cores": "cores", "age_p99_ms": "age_p99_ms", "in_time": "in_time"}
+def _update_rows(curve: str, points: Sequence[Any], runs: int, model: str | None) -> list[Row]:
+    """Time the updates of one curve; what it does not change has its default."""
+    axes: dict[str, Sequence[Any]] = {"hop": (HOP_S,), "context": (CONTEXT_S,), "lines": (0,), curve: points}
+    measured = latency.measure(
+        hops_s=tuple(axes["hop"]),
+        contexts_s=tuple(axes["context"]),
+        line_counts=tuple(axes["lines"]),
+        runs=runs,
+        repeats=20,
+        model=model,
+    )
+    key = "lines" if curve == "lines" else f"{curve}_s"
+    (grid,) = (table for table in measured.tables if table.key == "grid")
     return [
-        {
-            "channels": job.channels,
-            **{name: _median([row[column] for row in found[i :: len(jobs)]]) for name, column in columns.items()},
-        }
-        for i, job in enumerate(jobs)
+        {key: row[key], "update_ms": row["total_ms"], "core_percent": row["real_time_percent"]} for row in grid.rows
     ]
 
 
-def _median(values: Sequence[str | float | None]) -> float | None:
-    """The median of the figures; None where there are none, as when nothing came in time."""
-    figures = [value for value in values if isinstance(value, int | float)]
-    return median(figures) if figures else None
+def _channel_rows(counts: Sequence[int], runs: int, job: Job) -> list[Row]:
+    found = _in_turn("channels", counts, runs, lambda n: measure_channels(replace(job, channels=n)))
+    columns = {"frame_ms": "cpu_ms_a_frame", "cores": "cores", "age_p99_ms": "age_p99_ms", "in_time": "in_time"}
+    return [
+        {"channels": n, **{name: _median([row[column] for row in rows]) for name, column in columns.items()}}
+        for n, rows in found.items()
+    ]
 
 
 def _client_rows(counts: Sequence[int], runs: int, duration_s: float) -> list[Row]:
     raise_file_limit(max(counts) + 100)
-    turns = [n for _ in range(runs) for n in counts]
-    found = [
-        run_one("ours", Load(n, RATE_HZ), stuck=0, duration_s=duration_s)
-        for n in track(turns, "Clients", total=len(turns))
-    ]
+    found = _in_turn(
+        "clients", counts, runs, lambda n: run_one("ours", Load(n, RATE_HZ), stuck=0, duration_s=duration_s)
+    )
     return [
         {
             "clients": n,
-            "frame_ms": median(10 * run.cpu_percent / RATE_HZ for run in found[i :: len(counts)]),
-            "age_p99_ms": median(run.p99_ms for run in found[i :: len(counts)]),
-            "delivered_percent": median(run.delivered_percent for run in found[i :: len(counts)]),
+            "frame_ms": median(10 * run.cpu_percent / RATE_HZ for run in those),
+            "age_p99_ms": median(run.p99_ms for run in those),
+            "delivered_percent": median(run.delivered_percent for run in those),
         }
-        for i, n in enumerate(counts)
+        for n, those in found.items()
     ]
+
+
+def _in_turn(what: str, counts: Sequence[int], runs: int, run: Callable[[int], Result]) -> dict[int, list[Result]]:
+    """Return the results of all points, measured in turn; a run that fails is announced and left out."""
+    found: dict[int, list[Result]] = {}
+    for n in track([*counts] * runs, what.capitalize(), total=runs * len(counts)):
+        try:
+            found.setdefault(n, []).append(run(n))
+        except StreamMerError as error:
+            announce(f"{n} {what}: {error}")
+    return {n: results for n, results in found.items() if results}
+
+
+def _median(values: Sequence[Cell]) -> float | None:
+    """The median of the figures; None where there are none, as when nothing came in time."""
+    figures = [value for value in values if isinstance(value, int | float)]
+    return median(figures) if figures else None
 
 
 # The picture.
@@ -242,7 +232,7 @@ def _check_picture(path: Path) -> None:
 
 def draw_curves(rows: dict[str, list[Row]], caption: str) -> bytes:
     """Draw one panel for each curve that was measured, as an SVG."""
-    panels = [panel for panel in PANELS if panel.curve in rows]
+    panels = [panel for panel in PANELS if rows.get(panel.curve)]
     columns = min(3, len(panels))
     lines = -(-len(panels) // columns)
 

@@ -324,11 +324,14 @@ def run_child(command: Sequence[str], *, timeout_s: float = _CHILD_TIMEOUT_S) ->
     """Run ``python ARGUMENTS`` from the repository root; return the JSON on the last line of its output.
 
     Raises:
-        StreamMerError: It failed; the message holds the last line of its errors.
+        StreamMerError: It failed or took too long; the message holds the last line of its errors.
     """
-    done = subprocess.run(
-        [sys.executable, *command], capture_output=True, text=True, timeout=timeout_s, check=False, cwd=ROOT
-    )
+    try:
+        done = subprocess.run(
+            [sys.executable, *command], capture_output=True, text=True, timeout=timeout_s, check=False, cwd=ROOT
+        )
+    except subprocess.TimeoutExpired as error:
+        raise StreamMerError(f"python {' '.join(command)} took longer than {timeout_s:g} s") from error
     if done.returncode != 0:
         raise StreamMerError(f"python {' '.join(command)} failed: {last_line(done.stderr)}")
     return json.loads(done.stdout.splitlines()[-1])
