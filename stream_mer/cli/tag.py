@@ -9,14 +9,13 @@ import io
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Self, cast
 
 import click
 from click.core import ParameterSource
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from stream_mer.batch import (
     FoundFile,
@@ -40,9 +39,8 @@ from stream_mer.outputs.recording.format import is_recording, open_recording
 from stream_mer.outputs.summary_table import FileRow, SummaryTable, check_table, readable
 from stream_mer.sources.decoding import check_file
 from stream_mer.sources.file import WHOLE, Excerpt, FileSource
-from stream_mer.utils.escaping_console import EscapingConsole
 from stream_mer.utils.files import as_text, check_folder, check_targets, file_names, replacing
-from stream_mer.utils.sanitise import redact_address, redact_argument
+from stream_mer.utils.sanitise import escape, redact_address, redact_argument
 from stream_mer.utils.stopping import orderly_exit
 
 if TYPE_CHECKING:
@@ -158,8 +156,8 @@ def _tag(files: Sequence[str], settings: TaskSettings, wanted: Wanted, place: _P
     """Tag all files and report how it ended, also where it was interrupted; return whether none failed."""
     batch = None
     try:
-        with _progress(place) as progress:
-            batch = _Batch(files, settings, wanted, place, progress)
+        with _report(place) as report:
+            batch = _Batch(files, settings, wanted, place, report)
             batch.run(jobs)
     except (KeyboardInterrupt, SystemExit, StreamMerError):
         if batch is not None and batch.began:
@@ -228,18 +226,18 @@ class _Batch:
         settings: What the tasks have in common.
         wanted: Which outputs; those of several tasks get names of their own.
         place: Where results go.
-        progress: Shows bars and errors.
+        report: Shows progress and errors.
 
     Raises:
         SettingError: Something cannot be written, or contradicts something else.
     """
 
     def __init__(
-        self, arguments: Sequence[str], settings: TaskSettings, wanted: Wanted, place: _Place, progress: Progress
+        self, arguments: Sequence[str], settings: TaskSettings, wanted: Wanted, place: _Place, report: Report
     ) -> None:
         self._settings = settings
         self._place = place
-        self._progress = progress
+        self._report = report
         self._wanted = wanted
         self.failed = self._tagged = self._n_ended = 0
         found = find_files(arguments)
@@ -279,13 +277,14 @@ class _Batch:
             file = stack.enter_context(_open_output(self._place))
             if file is not None and tasks and self._wanted.output_format == "csv":
                 _write_header(file)
-            bars = _Bars(self._progress, tasks, self._settings.excerpt)
+            lengths_s = (_length_s(task, self._settings.excerpt) for task in tasks)
+            self._report.begin([Path(task.file).name for task in tasks], lengths_s)
             if pool is not None:
-                results = pool.run(tasks, file, bars.update)
+                results = pool.run(tasks, file, self._report.update)
             else:
-                results = run_here(tasks, self._settings, load, file, bars.update)
+                results = run_here(tasks, self._settings, load, file, self._report.update)
             for i, result in results:
-                bars.end(i)
+                self._report.end(i)
                 self._n_ended += 1
                 self._end(indices[i], result)
             if not self._tagged and self._place.file is not None:
@@ -332,22 +331,11 @@ class _Batch:
             self.failed += 1
             name = result.row.file
             text = error if name in error else f"{name}: {error}"
-            self._progress.console.print(
-                f"stream-mer: {text}", style="red", markup=False, highlight=False, soft_wrap=True
-            )
+            self._report.error(f"stream-mer: {text}")
         if self._table is not None:
             self._table.set(index, result.row)
         if error is None and self._place.readable:
-            self._print(readable(result.row, result.changes))
-
-    def _print(self, text: str) -> None:
-        """Print to stdout, above the bars of a terminal."""
-        if self._progress.disable:
-            echo(text)
-            return
-        self._progress.stop()
-        echo(text)
-        self._progress.start()
+            self._report.print(readable(result.row, result.changes))
 
 
 def _items(
@@ -457,50 +445,48 @@ def _write_header(file: BinaryIO) -> None:
     file.write(text.getvalue().encode())
 
 
-class _Bars:
-    """A bar for each file that is being tagged, and one for all of them; nothing where stderr is no terminal.
+class Report(Protocol):
+    """Shows progress and errors on stderr. Files are named by their index."""
 
-    Args:
-        progress: Shows them.
-        tasks: The files.
-        excerpt: The part of each that is tagged.
-    """
+    def __enter__(self) -> Self: ...
 
-    def __init__(self, progress: Progress, tasks: Sequence[Task], excerpt: Excerpt) -> None:
-        self._progress = progress
-        self._tasks = tasks
-        self._bars: dict[int, TaskID] = {}
-        self._lengths_s: list[float] = []
-        self._done_s = dict[int, float]()
-        self._ended = 0
-        self._overall: TaskID | None = None
-        if not progress.disable and len(tasks) > 1:
-            self._lengths_s = [_length_s(task, excerpt) for task in tasks]
-            self._overall = progress.add_task(self._title(0), total=sum(self._lengths_s))
+    def __exit__(self, *_: object) -> None: ...
+
+    def begin(self, names: Sequence[str], lengths_s: Iterable[float]) -> None:
+        """Take the names of all files, and their durations in seconds."""
 
     def update(self, index: int, done_s: float, duration_s: float | None) -> None:
         """Show how far a file is."""
-        if index not in self._bars:
-            self._bars[index] = self._progress.add_task(Path(self._tasks[index].file).name, total=duration_s)
-        self._progress.update(self._bars[index], completed=done_s, total=duration_s)
-        if self._overall is not None:
-            self._done_s[index] = min(done_s, self._lengths_s[index])
-            self._progress.update(self._overall, completed=sum(self._done_s.values()))
 
     def end(self, index: int) -> None:
-        """Remove the bar of a file, tagged or not."""
-        bar = self._bars.pop(index, None)
-        if bar is not None:
-            self._progress.remove_task(bar)
-        if self._overall is not None:
-            self._done_s[index] = self._lengths_s[index]
-            self._ended += 1
-            self._progress.update(
-                self._overall, completed=sum(self._done_s.values()), description=self._title(self._ended)
-            )
+        """Forget a file, tagged or not."""
 
-    def _title(self, n_ended: int) -> str:
-        return f"{n_ended} of {len(self._tasks)} files"
+    def error(self, text: str) -> None:
+        """Show an error."""
+
+    def print(self, text: str) -> None:
+        """Print to stdout."""
+
+
+class _PlainReport:
+    """Errors and texts alone."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def begin(self, names: Sequence[str], lengths_s: Iterable[float]) -> None: ...
+
+    def update(self, index: int, done_s: float, duration_s: float | None) -> None: ...
+
+    def end(self, index: int) -> None: ...
+
+    def error(self, text: str) -> None:
+        click.secho(escape(text, keep_lines=True), fg="red", err=True)
+
+    def print(self, text: str) -> None:
+        echo(text)
 
 
 def _length_s(task: Task, excerpt: Excerpt) -> float:
@@ -514,17 +500,11 @@ def _length_s(task: Task, excerpt: Excerpt) -> float:
     return _USUAL_S if stated_s is None else stated_s
 
 
-def _progress(place: _Place) -> Progress:
+def _report(place: _Place) -> Report:
     """Bars on stderr; none where stderr is no terminal, or where messages go to the terminal."""
-    console = EscapingConsole(stderr=True)
     is_mixed = place.folder is None and place.file is None and not place.readable and sys.stdout.isatty()
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        speed_estimate_period=120.0,
-        disable=is_mixed or not console.is_terminal,
-    )
+    if is_mixed or not sys.stderr.isatty():
+        return _PlainReport()
+    from stream_mer.cli.bars import Bars  # noqa: PLC0415 - slow to import
+
+    return Bars()

@@ -40,7 +40,7 @@ def loaded_by(*arguments: str) -> set[str]:
         ("protocol", {"msgspec"}),
         ("lights", {"msgspec"} | DRAWN),
         ("osc", {"msgspec"} | DRAWN),
-        ("tag --help", {"msgspec", "numpy", "soxr"} | DRAWN),
+        ("tag --help", {"msgspec", "numpy", "soxr"}),
     ],
 )
 def test_a_command_loads_what_it_needs_alone(arguments: str, needed: set[str]) -> None:
@@ -56,7 +56,7 @@ def test_a_settings_file_loads_no_other_command(tmp_path: Path) -> None:
 def test_tagging_without_lyrics_loads_neither_a_recogniser_nor_a_server(tiny_model: Path, tmp_path: Path) -> None:
     write_wav(tmp_path / "two-seconds.wav")
     loaded = loaded_by("tag", "--no-lyrics", "--model", str(tiny_model), str(tmp_path / "two-seconds.wav"))
-    assert loaded <= {"av", "msgspec", "numpy", "onnxruntime", "safetensors", "soxr", "asyncio"} | DRAWN | TORCH
+    assert loaded <= {"av", "msgspec", "numpy", "onnxruntime", "safetensors", "soxr", "asyncio"} | TORCH
 
 
 def test_the_default_server_is_that_of_the_client() -> None:
