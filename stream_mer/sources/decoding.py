@@ -97,23 +97,52 @@ class DecodedAudio:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Block:
-    """One decoded packet: like ``DecodedAudio``, but samples of any type, shape ``[n, channels]``."""
+class _Shape:
+    """What frames have in common that can be joined; the frames of another link have another one."""
 
-    samples: NDArray[Any]
+    key: tuple[int, str, str]
     rate_hz: int
-    gap_s: float
     channel_names: tuple[str, ...]
+    is_planar: bool
+
+
+@dataclass(slots=True, eq=False)
+class _Block:
+    """One decoded frame: like ``DecodedAudio``, but in FFmpeg's memory."""
+
+    frame: Any
+    shape: _Shape
+    gap_s: float
     title: TrackTitle | None
+
+
+class _Run:
+    """Blocks that are joined to one, in FFmpeg's memory, too: half a second are 25 frames of Opus."""
+
+    def __init__(self, first: _Block) -> None:
+        import av  # noqa: PLC0415 - takes 0.1 s: only who decodes pays
+
+        self.shape, self.gap_s, self.title = first.shape, first.gap_s, first.title
+        self._fifo = av.AudioFifo()
+        self.add(first)
 
     @property
     def length_s(self) -> float:
-        return len(self.samples) / self.rate_hz
+        return self._fifo.samples / self.shape.rate_hz
 
-    def follows(self, other: _Block) -> bool:
-        """Return whether both can be one run."""
-        like = (self.rate_hz, self.channel_names, self.title) == (other.rate_hz, other.channel_names, other.title)
-        return like and self.samples.dtype == other.samples.dtype and not self.gap_s
+    def is_followed_by(self, block: _Block) -> bool:
+        """Return whether a block can be part of the run."""
+        return block.shape is self.shape and not block.gap_s and block.title == self.title
+
+    def add(self, block: _Block) -> None:
+        block.frame.pts = None  # read already; the queue wants those that it expects
+        self._fifo.write(block.frame)
+
+    def samples(self) -> NDArray[Any]:
+        """Return the samples in FFmpeg's type, shape ``[n, channels]``."""
+        samples: NDArray[Any] = self._fifo.read().to_ndarray()  # type: ignore[union-attr]  # a run is not empty
+        # Planar formats are [channels, n], packed ones [1, n * channels].
+        return samples.T if self.shape.is_planar else samples.reshape(-1, len(self.shape.channel_names))
 
 
 def load_decoder() -> None:
@@ -284,35 +313,37 @@ class _Decoding:
         self._after_damage = False
         self._expected_s: float | None = None
         self._lead_s = 0.0 if self._sent else _lead_s(self._stream, self._start_s)
+        self._shape: _Shape | None = None
+        self._time_base: tuple[int, int] | None = None  # of its frames
         # What a station says comes later, and after a reconnection again.
         self._title = None if self._media.has_titles else _title_of(container, self._stream)
 
     def run(self, *, at_least_s: float = 0.0) -> Iterator[DecodedAudio]:
         """Yield runs of at least ``at_least_s`` seconds, shorter before a gap; single packets for 0."""
-        waiting: list[_Block] = []
-        length_s = 0.0
+        joined: _Run | None = None
         for block in self._blocks():
-            if waiting and not block.follows(waiting[-1]):
-                yield self._joined(waiting)
-                waiting, length_s = [], 0.0
-            waiting.append(block)
-            length_s += block.length_s
-            if length_s >= at_least_s:
-                yield self._joined(waiting)
-                waiting, length_s = [], 0.0
-        if waiting:
-            yield self._joined(waiting)
+            if joined is not None and joined.is_followed_by(block):
+                joined.add(block)
+            else:
+                if joined is not None:
+                    yield self._decoded(joined)
+                joined = _Run(block)
+            if joined.length_s >= at_least_s:
+                yield self._decoded(joined)
+                joined = None
+        if joined is not None:
+            yield self._decoded(joined)
         if self._damaged_packets > 1:
             _LOG.warning("%s: %d damaged packets skipped in all", self._name, self._damaged_packets)
         if self._no_numbers:
             _LOG.warning("%s: %d samples are not finite, replaced by silence", self._name, self._no_numbers)
 
-    def _joined(self, blocks: list[_Block]) -> DecodedAudio:
-        samples = to_float32(np.concatenate([block.samples for block in blocks]))
-        self._no_numbers += samples.size - int(np.count_nonzero(np.isfinite(samples)))
-        stereo = to_stereo(samples, blocks[0].channel_names)
-        first = blocks[0]
-        return DecodedAudio(samples=stereo, rate_hz=first.rate_hz, gap_s=first.gap_s, title=first.title)
+    def _decoded(self, run: _Run) -> DecodedAudio:
+        samples = to_float32(run.samples())
+        if not np.isfinite((samples.min(), samples.max())).all():
+            self._no_numbers += samples.size - int(np.count_nonzero(np.isfinite(samples)))
+        stereo = to_stereo(samples, run.shape.channel_names)
+        return DecodedAudio(samples=stereo, rate_hz=run.shape.rate_hz, gap_s=run.gap_s, title=run.title)
 
     def _blocks(self) -> Iterator[_Block]:
         """Yield what can be decoded, once it is certain to be audio."""
@@ -426,7 +457,7 @@ class _Decoding:
         """Start a new decoder if the headers change: PyAV's keeps the old ones. Returns the old decoder's rest."""
         import av  # noqa: PLC0415  # as above
 
-        if not packet.has_sidedata("new_extradata"):
+        if not any(True for _ in packet.iter_sidedata()) or not packet.has_sidedata("new_extradata"):
             return []
         extradata = bytes(packet.get_sidedata("new_extradata"))
         if extradata == self._decoder.extradata:
@@ -474,34 +505,43 @@ class _Decoding:
             self._unreported = None
 
     def _block(self, frame: Any) -> _Block:
-        rate_hz = int(frame.sample_rate)
+        key = (frame.sample_rate, frame.format.name, frame.layout.name)
+        if self._shape is None or self._shape.key != key:
+            self._shape = self._shape_of(frame, key)
+        if self._unreported is not None:
+            self._report_damage()
+        gap_s = self._gap_s(frame)
+        self._after_damage = False
+        length_s = frame.samples / self._shape.rate_hz
+        self._decoded_s += gap_s + length_s
+        self._link_s += length_s
+        return _Block(frame, self._shape, gap_s, self._title)
+
+    def _shape_of(self, frame: Any, key: tuple[int, str, str]) -> _Shape:
+        rate_hz = key[0]
         if not MIN_RATE_HZ <= rate_hz <= _MAX_RATE_HZ:
             raise SourceError(
                 f"{self._where} states a sample rate of {rate_hz} Hz, which no music has: "
                 "its header is damaged, or it is not audio; try another copy"
             )
-        self._report_damage()
-        samples = frame.to_ndarray()
-        # Planar formats are [channels, n], packed ones [1, n * channels].
-        channels = samples.T if frame.format.is_planar else samples.reshape(-1, frame.layout.nb_channels)
-        gap_s = self._gap_s(frame)
-        self._after_damage = False
-        self._decoded_s += gap_s + len(channels) / rate_hz
-        self._link_s += len(channels) / rate_hz
         names = tuple(channel.name for channel in frame.layout.channels)
-        return _Block(samples=channels, rate_hz=rate_hz, gap_s=gap_s, channel_names=names, title=self._title)
+        return _Shape(key=key, rate_hz=rate_hz, channel_names=names, is_planar=frame.format.is_planar)
 
     def _gap_s(self, frame: Any) -> float:
         """Return how much audio is missing before a frame by its time stamp, seconds."""
         length_s = frame.samples / frame.sample_rate
         lead_s, self._lead_s = self._lead_s, 0.0
-        if frame.pts is None or frame.time_base is None:
+        if self._time_base is None and frame.time_base is not None:  # a fraction costs as much as all else here
+            self._time_base = frame.time_base.numerator, frame.time_base.denominator
+        if frame.pts is None or self._time_base is None:
             if self._expected_s is not None:
                 self._expected_s += length_s
             return lead_s
-        start_s = frame.pts * frame.time_base.numerator / frame.time_base.denominator
+        start_s = frame.pts * self._time_base[0] / self._time_base[1]
         jump_s = 0.0 if self._expected_s is None else start_s - self._expected_s
         self._expected_s = start_s + length_s
+        if jump_s <= _MIN_GAP_AFTER_DAMAGE_S:  # the usual case
+            return lead_s
         # Sent audio is placed by its arrival. Ogg FLAC that is joined in its middle counts from 0 at first.
         flac = self._media.chained and self._stream.codec_context.name == "flac"
         joined = flac and self._link_s < _FIRST_PAGE_S

@@ -207,15 +207,22 @@ def to_mono(samples: NDArray[np.float32]) -> Samples:
     Returns:
         Shape ``[n]``; always a new array.
     """
-    clean = np.where(np.isfinite(samples), samples, np.float32(0.0))
-    np.clip(clean, -LIMIT, LIMIT, out=clean)
+    clean = _finite(samples)
     if clean.ndim == 1:
-        return clean
+        return clean.copy() if clean is samples else clean
     mono: Samples = clean[:, 0].copy()
     for channel in range(1, clean.shape[1]):  # not ``mean``, whose order of summation depends on the shape
         mono += clean[:, channel]
     mono /= np.float32(clean.shape[1])
     return mono
+
+
+def _finite(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the samples, finite and within ``LIMIT``: the array itself if they are."""
+    if not samples.size or max(samples.max(), -samples.min()) <= LIMIT:  # False if one of them is not a number
+        return samples
+    clean = np.where(np.isfinite(samples), samples, np.float32(0.0))
+    return np.clip(clean, -LIMIT, LIMIT, out=clean)
 
 
 class Polarity:
@@ -232,10 +239,9 @@ class Polarity:
 
     def begin(self, rate_hz: int) -> None:
         """Start a new run of audio."""
-        self._cell = max(1, round(_CELL_S * rate_hz))
+        self._cell = np.empty((2, max(1, round(_CELL_S * rate_hz))), np.float32)
         self._n = 0
         self._cancelling = 0
-        self._power = [0.0, 0.0]  # of the channels, and of their mean, summed over the cell
 
     def mix(self, samples: NDArray[np.float32]) -> Samples:
         """Mix the next samples.
@@ -246,34 +252,34 @@ class Polarity:
         Returns:
             Shape ``[n]``: as of ``to_mono``, except for stereo with an inverted channel.
         """
-        mono = to_mono(samples)
         if samples.ndim == 1 or samples.shape[1] != 2:
-            return mono
+            return to_mono(samples)
+        clean = _finite(samples)
+        mono = to_mono(clean)
+        cell_length = self._cell.shape[1]
         start = 0
         while start < len(mono):
-            stop = min(len(mono), start + self._cell - self._n)
-            part, mean = samples[start:stop], mono[start:stop]
-            self._accumulate(part, mean)
+            stop = min(len(mono), start + cell_length - self._n)
+            part = clean[start:stop]
             if self._inverted:
                 mono[start:stop] = to_mono(part * np.array([1.0, -1.0], np.float32))
+            self._cell[:, self._n : self._n + stop - start] = part.T
             self._n += stop - start
             start = stop
-            if self._n == self._cell:
+            if self._n == cell_length:
                 self._judge_cell()
         return mono
 
-    def _accumulate(self, stereo: NDArray[np.float32], mean: Samples) -> None:
-        both = np.where(np.isfinite(stereo), np.clip(stereo, -LIMIT, LIMIT), 0.0).astype(np.float64)
-        for i, powers in enumerate(((both**2).sum(axis=1) / 2, mean.astype(np.float64) ** 2)):
-            # ``cumsum`` adds one by one: a fixed order of summation.
-            self._power[i] = float(np.cumsum(np.concatenate(([self._power[i]], powers)))[-1])
-
     def _judge_cell(self) -> None:
-        channels, mean = (power / self._cell for power in self._power)
-        self._n, self._power = 0, [0.0, 0.0]
-        if channels < _QUIET_POWER:
+        """Judge a whole cell at once, so that the verdict does not depend on how the audio was cut."""
+        left, right = self._cell
+        energy = float(np.einsum("i,i", left, left) + np.einsum("i,i", right, right))
+        of_mean = (energy + 2.0 * float(np.einsum("i,i", left, right))) / 4
+        self._n = 0
+        channels = energy / 2
+        if channels < _QUIET_POWER * len(left):
             return
-        level_db = 10 * math.log10(max(mean / channels, 1e-12))
+        level_db = 10 * math.log10(max(of_mean / channels, 1e-12))
         self._cancelling = self._cancelling + 1 if level_db < _INVERTED_DB else 0
         if level_db > _UPRIGHT_DB:
             self._inverted = False
