@@ -34,6 +34,7 @@ from stream_mer.sources.file import (
     HopChunker,
     SilenceSource,
     set_chunker,
+    set_preview,
 )
 from stream_mer.types import NO_LYRICS, AudioChunk, CategoryChange, EmotionFrame, LyricLine, Spread, StreamEvent
 from stream_mer.utils.sanitise import redact_address
@@ -164,9 +165,9 @@ class Engine:
         """
         recognises = self.settings.lyrics.mode == "recognise" and lyrics is None
         hop_samples = self.settings.window.hop_samples
-        set_chunker(source, chunker(hop_samples=hop_samples, recognises=recognises, levels_wanted=levels_wanted))
+        set_chunker(source, chunker(hop_samples=hop_samples, recognises=recognises))
         calibration = self._models.predictor.checkpoint.calibration
-        return Pipeline(
+        pipeline = Pipeline(
             source=source,
             sink=self._masking(sink) if in_real_time else sink,
             measure_levels=None if levels_wanted is None else LevelMeter(wanted=levels_wanted).feed,
@@ -174,6 +175,9 @@ class Engine:
             reopen=reopen,
             **self._parts(in_real_time=in_real_time, lyrics=lyrics, words_alone=words_alone, start_s=start_s),
         )
+        if levels_wanted is not None:
+            set_preview(source, pipeline.preview, levels_wanted)
+        return pipeline
 
     def _masking(self, sink: EventSink) -> EventSink:
         everywhere = self.settings.lyrics.mask.everywhere
@@ -258,16 +262,14 @@ class _Placed:
         self._sink.publish(event)
 
 
-def chunker(*, hop_samples: int, recognises: bool, levels_wanted: Callable[[], bool] | None) -> HopChunker:
+def chunker(*, hop_samples: int, recognises: bool) -> HopChunker:
     """Return where stored audio is cut.
 
     Args:
         hop_samples: Hop of the frames.
         recognises: Whether lyrics are recognised.
-        levels_wanted: As of ``Engine.pipeline``.
     """
     return HopChunker(
         hop_samples=hop_samples,
         longest_samples=LYRICS_CHUNK_SAMPLES if recognises else COARSE_CHUNK_SAMPLES,
-        fine=levels_wanted or (lambda: False),
     )

@@ -13,6 +13,7 @@ a file gives the same frames at any speed, and no stage lags behind.
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import threading
@@ -39,6 +40,7 @@ from stream_mer.types import (
     Latency,
     LyricLine,
     LyricState,
+    Samples,
     SourceState,
     Spread,
     StreamStatus,
@@ -473,7 +475,8 @@ class Pipeline:
         emotion: The joint model's stream.
         smoother: Smooths its estimates.
         sink: Takes every event.
-        measure_levels: Returns the levels that a chunk completes; None measures nothing.
+        measure_levels: Returns the levels that a chunk completes, and none of a chunk that it was given before; None
+            measures nothing.
         words_alone: The source has lyrics and no sound: predict from the lyrics alone.
         spread: Maps of the model for outputs; part of each status.
         reopen: Opens what begins anew with another source; None where the source stays the same.
@@ -573,6 +576,12 @@ class Pipeline:
         closing = threading.Thread(target=former.close, name="close lyrics", daemon=True)
         closing.start()
         self._closing = [thread for thread in self._closing if thread.is_alive()] + [closing]
+
+    def preview(self, start_sample: int, samples: Samples) -> Iterator[tuple[int, Callable[[], None]]]:
+        """Implement ``ports.Preview``: measure the levels of a chunk at once, and publish each when it is due."""
+        if self._measure_levels is not None:
+            for levels in self._measure_levels(AudioChunk(start_sample=start_sample, samples=samples)):
+                yield round(levels.t * SAMPLE_RATE_HZ), functools.partial(self._sink.publish, levels)
 
     def _capture_loop(self) -> None:
         try:

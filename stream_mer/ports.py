@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeAlias, runtime_checkable
 
-from stream_mer.types import AudioChunk, ControlCommand, EmotionEstimate, LyricLine, LyricState, StreamEvent, Window
+from stream_mer.types import (
+    AudioChunk,
+    ControlCommand,
+    EmotionEstimate,
+    LyricLine,
+    LyricState,
+    Samples,
+    StreamEvent,
+    Window,
+)
 
 
 class AudioSource(Protocol):
@@ -44,6 +53,25 @@ class ChunkableSource(AudioSource, Protocol):
 
     def set_chunker(self, chunker: Chunker) -> None:
         """Set where ``chunks`` cuts; to be called before it is iterated."""
+        ...
+
+
+Preview: TypeAlias = Callable[[int, Samples], Iterable[tuple[int, Callable[[], None]]]]
+"""Takes the first sample index of a chunk that is not due yet, and its samples. Returns what to do while it is waited
+for: sample indices in order, and functions to call when they are due."""
+
+
+@runtime_checkable
+class PreviewableSource(AudioSource, Protocol):
+    """A source that has audio before it delivers it, at the pace of real time."""
+
+    def set_preview(self, preview: Preview, wanted: Callable[[], bool]) -> None:
+        """Have each chunk looked at before it is delivered; to be called before ``chunks`` is iterated.
+
+        Args:
+            preview: Looks at it.
+            wanted: Returns whether it would do anything now; asked once a chunk.
+        """
         ...
 
 

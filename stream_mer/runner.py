@@ -79,7 +79,6 @@ class Configurator(SetupHandler, Protocol):
         name: str,
         source: AudioSource,
         *,
-        levels_wanted: Callable[[], bool],
         build: Callable[[AudioSource, Reopener | None], Pipeline],
     ) -> Pipeline:
         """Build a stream that can be changed, with the source and the reopener that ``build`` takes."""
@@ -209,7 +208,7 @@ def _pipelines(
             if setup is None:
                 pipelines[name] = build(source, None)
             else:
-                pipelines[name] = setup.build(engine, name, source, levels_wanted=levels_wanted, build=build)
+                pipelines[name] = setup.build(engine, name, source, build=build)
             built.callback(pipelines[name].close)
         built.pop_all()  # from here on the host closes them
     return pipelines

@@ -101,7 +101,6 @@ class LiveStream(Reopener):
         self._engine = engine
         self.source = source
         self.settings = settings
-        self.levels_wanted: Callable[[], bool] | None = None
 
     def emotion(self) -> EmotionStream:
         """Implement ``Reopener``."""
@@ -139,9 +138,7 @@ class LiveStream(Reopener):
             from stream_mer.engine import chunker  # noqa: PLC0415 - loads torch, which runs already
 
             hop_samples = WindowSettings(hop_s=new.hop_s).hop_samples
-            recognises = new.lyrics == "recognise"
-            wanted = self.levels_wanted
-            set_chunker(self.source, chunker(hop_samples=hop_samples, recognises=recognises, levels_wanted=wanted))
+            set_chunker(self.source, chunker(hop_samples=hop_samples, recognises=new.lyrics == "recognise"))
             self.pipeline.set_hop(hop_samples)
         if new.smoothing != old.smoothing:
             self.pipeline.set_smoothing(new.smoothing)
@@ -242,7 +239,6 @@ class ServeSetup:
         name: str,
         source: AudioSource,
         *,
-        levels_wanted: Callable[[], bool],
         build: Callable[[AudioSource, Reopener | None], Pipeline],
     ) -> Pipeline:
         """Build a stream that can be changed.
@@ -251,13 +247,11 @@ class ServeSetup:
             engine: The models.
             name: Name of the stream.
             source: Its first source.
-            levels_wanted: As of ``Engine.pipeline``.
             build: Builds the pipeline for a source and a reopener.
         """
         settings = self._initial.streams[name]
         reopen = None if settings.source == "-" else lambda: open_source(settings.source, **settings.source_options())
         stream = LiveStream(engine, SwitchableSource(source, reopen=reopen), settings)
-        stream.levels_wanted = levels_wanted
         stream.pipeline = build(stream.source, stream)
         self._streams[name] = stream
         return stream.pipeline

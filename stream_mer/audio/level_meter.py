@@ -8,13 +8,13 @@ relative to the strongest of the last seconds, so that quiet music moves a light
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_mer.audio.features import MEL_BANDS, STEP_LENGTH, LogMelStream
-from stream_mer.audio.levels import measure
+from stream_mer.audio.levels import measure_each
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, InputLevels, Samples, seconds
 
 PASSAGE_LENGTH = 320
@@ -31,6 +31,11 @@ USUAL_FLUX = 0.6
 not an onset merely because there is nothing to compare it with."""
 
 
+STEPS_AT_ONCE = 16
+"""Steps of the spectrogram that are computed together: OpenBLAS divides larger products among threads, which wait for
+each other."""
+
+
 class LevelMeter:
     """Measures one stream while the levels are read.
 
@@ -42,32 +47,39 @@ class LevelMeter:
         self._wanted = wanted
         self._onsets: OnsetStream | None = None
         self._pending: Samples = np.empty(0, np.float32)
+        self._start_sample = 0
         self._next_sample = 0
 
     def feed(self, chunk: AudioChunk) -> list[InputLevels]:
-        """Take the next audio; return the levels of every 20 ms that it completes, oldest first."""
+        """Take the next audio; return the levels of every 20 ms that it completes, oldest first.
+
+        A chunk that was measured before, for a preview, is left out.
+        """
         if not self._wanted():
             self._onsets = None
+            return []
+        if self._onsets is not None and (self._start_sample, self._next_sample) == (
+            chunk.start_sample,
+            chunk.end_sample,
+        ):
             return []
         if self._onsets is None or chunk.start_sample != self._next_sample:
             self._onsets = OnsetStream()
             self._pending = self._pending[:0]
-        self._next_sample = chunk.end_sample
-        samples = np.concatenate([self._pending, chunk.samples])
-        levels = []
-        for start in range(0, len(samples) - PASSAGE_LENGTH + 1, PASSAGE_LENGTH):
-            passage = samples[start : start + PASSAGE_LENGTH]
-            level = measure(passage)
-            levels.append(
-                InputLevels(
-                    t=seconds(chunk.end_sample - len(samples) + start + PASSAGE_LENGTH),
-                    rms_db=level.rms_dbfs,
-                    peak_db=level.peak_dbfs,
-                    onset=self._onsets.feed(passage),
-                )
-            )
-        self._pending = samples[len(samples) - len(samples) % PASSAGE_LENGTH :]
-        return levels
+        self._start_sample, self._next_sample = chunk.start_sample, chunk.end_sample
+        samples = np.concatenate([self._pending, chunk.samples]) if len(self._pending) else chunk.samples
+        n_passages = len(samples) // PASSAGE_LENGTH
+        passages, self._pending = samples[: n_passages * PASSAGE_LENGTH], samples[n_passages * PASSAGE_LENGTH :]
+        if not n_passages:
+            return []
+        first_end = chunk.end_sample - len(samples) + PASSAGE_LENGTH
+        levels = measure_each(passages.reshape(n_passages, PASSAGE_LENGTH))
+        onsets = self._onsets.feed(passages, PASSAGE_LENGTH)
+        ends = range(first_end, chunk.end_sample + 1, PASSAGE_LENGTH)
+        return [
+            InputLevels(t=seconds(end), rms_db=level.rms_dbfs, peak_db=level.peak_dbfs, onset=onset)
+            for end, level, onset in zip(ends, levels, onsets, strict=True)
+        ]
 
 
 class OnsetStream:
@@ -75,21 +87,39 @@ class OnsetStream:
 
     def __init__(self) -> None:
         self._log_mel = LogMelStream()
-        self._last: NDArray[np.float32] | None = None
-        self._begun = False
+        self._last: NDArray[np.float32] | None = None  # None until the second step
+        self._n_samples = 0
+        self._n_steps = 0
         self._strongest = USUAL_FLUX
         self._kept_a_step = math.exp(-STEP_LENGTH / (FORGET_S * SAMPLE_RATE_HZ))
 
-    def feed(self, samples: Samples) -> float:
-        """Return the strongest onset in these samples, 0..1."""
-        onset = 0.0
-        for step in self._log_mel.feed_few(samples):
-            if not self._begun:  # half of the first step is silence, which makes the next one an onset
-                self._begun = True
-                continue
-            before = step if self._last is None else self._last
-            flux = float(np.maximum(step - before, 0).sum()) / MEL_BANDS
-            self._last = step
-            self._strongest = max(flux, self._strongest * self._kept_a_step)
-            onset = max(onset, flux / max(self._strongest, FAINT_FLUX))
-        return onset
+    def feed(self, samples: Samples, length: int) -> list[float]:
+        """Take the next passages, ``length`` samples each; return the strongest onset of each, 0..1."""
+        begin = self._n_samples
+        onsets = [0.0] * (len(samples) // length)
+        self._n_samples += len(samples)
+        at_once = STEPS_AT_ONCE * STEP_LENGTH
+        for start in range(0, len(samples), at_once):
+            for flux in self._fluxes(self._log_mel.feed_few(samples[start : start + at_once])):
+                self._strongest = max(flux, self._strongest * self._kept_a_step)
+                # A step is ready with the sample at its end, which is in this passage.
+                passage = (self._n_steps * STEP_LENGTH - 1 - begin) // length
+                onsets[passage] = max(onsets[passage], flux / max(self._strongest, FAINT_FLUX))
+        return onsets
+
+    def _fluxes(self, steps: NDArray[np.float32]) -> Iterator[float]:
+        """Count the next steps, shape ``[n, 96]``; yield the flux of each but the first one of the stream.
+
+        Half of that is silence, which would make the second one an onset.
+        """
+        if not self._n_steps and len(steps):
+            self._n_steps, steps = 1, steps[1:]
+        if not len(steps):
+            return
+        growth = steps.copy()
+        growth[0] -= steps[0] if self._last is None else self._last
+        growth[1:] -= steps[:-1]
+        self._last = steps[-1]
+        for grown in np.maximum(growth, 0, out=growth).sum(axis=1).tolist():
+            self._n_steps += 1
+            yield grown / MEL_BANDS

@@ -50,6 +50,20 @@ def measure(samples: NDArray[np.float32]) -> Level:
     return Level.of(peak=max(float(flat.max()), -float(flat.min())), rms=math.sqrt(energy / len(flat)))
 
 
+def measure_each(passages: NDArray[np.float32]) -> list[Level]:
+    """Measure passages, shape ``[n, length]``, like ``measure``."""
+    if len(passages) == 1:
+        return [measure(passages[0])]
+    samples = passages.astype(np.float64)
+    energies = np.einsum("ij,ij->i", samples, samples)
+    if not np.isfinite(energies).all():
+        samples[~np.isfinite(samples)] = 0.0
+        energies = np.einsum("ij,ij->i", samples, samples)
+    peaks = np.maximum(samples.max(axis=1), -samples.min(axis=1))
+    amplitudes = zip(peaks.tolist(), np.sqrt(energies / samples.shape[1]).tolist(), strict=True)
+    return [Level.of(peak=peak, rms=rms) for peak, rms in amplitudes]
+
+
 def dbfs(amplitude: float) -> float:
     """Convert an amplitude, 1 at full scale, to dBFS."""
     return max(FLOOR_DBFS, 20 * math.log10(max(amplitude, 1e-12)))

@@ -15,9 +15,9 @@ from stream_mer.cluster.bus import LATEST, LINES, Bus, CoalescingQueue
 from stream_mer.cluster.records import FrameEnd, event_subject, kind_of, unseal, unseal_frame_end
 from stream_mer.errors import ClusterError
 from stream_mer.pipeline import Pipeline
-from stream_mer.ports import AudioSource, Chunker
-from stream_mer.sources.file import set_chunker
-from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, EmotionFrame, LyricLine, StreamEvent, StreamStatus
+from stream_mer.ports import AudioSource, Chunker, Preview
+from stream_mer.sources.file import set_chunker, set_preview
+from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, EmotionFrame, LyricLine, Samples, StreamEvent, StreamStatus
 from stream_mer.utils.threads import in_thread
 
 log = logging.getLogger(__name__)
@@ -148,6 +148,16 @@ class ResumedSource:
         """Implements ``ports.ChunkableSource``, on the channel's clock."""
         shift = self._start_sample
         set_chunker(self._source, lambda start_sample: chunker(start_sample + shift) - shift)
+
+    def set_preview(self, preview: Preview, wanted: Callable[[], bool]) -> None:
+        """Implements ``ports.PreviewableSource``, likewise."""
+        shift = self._start_sample
+
+        def shifted(start_sample: int, samples: Samples) -> Iterator[tuple[int, Callable[[], None]]]:
+            for at, act in preview(start_sample + shift, samples):
+                yield at - shift, act
+
+        set_preview(self._source, shifted, wanted)
 
     def chunks(self) -> Iterator[AudioChunk]:
         for chunk in self._source.chunks():

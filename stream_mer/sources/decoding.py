@@ -88,12 +88,24 @@ class DecodedAudio:
         rate_hz: Sample rate, which may differ from that of the run before.
         gap_s: Audio missing before it by the time stamps, seconds; normally 0.
         title: What it is of; None where its sender has not said yet.
+        packet_length: Length of its longest packet, samples; None if it is one.
     """
 
     samples: NDArray[np.float32]
     rate_hz: int
     gap_s: float
     title: TrackTitle | None = None
+    packet_length: int | None = None
+
+    @property
+    def length_s(self) -> float:
+        """Its length, seconds."""
+        return len(self.samples) / self.rate_hz
+
+    @property
+    def packet_s(self) -> float:
+        """Length of its longest packet, seconds."""
+        return self.length_s if self.packet_length is None else self.packet_length / self.rate_hz
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -123,6 +135,7 @@ class _Run:
         import av  # noqa: PLC0415 - takes 0.1 s: only who decodes pays
 
         self.shape, self.gap_s, self.title = first.shape, first.gap_s, first.title
+        self.packet_length = 0
         self._fifo = av.AudioFifo()
         self.add(first)
 
@@ -135,6 +148,7 @@ class _Run:
         return block.shape is self.shape and not block.gap_s and block.title == self.title
 
     def add(self, block: _Block) -> None:
+        self.packet_length = max(self.packet_length, block.frame.samples)
         block.frame.pts = None  # read already; the queue wants those that it expects
         self._fifo.write(block.frame)
 
@@ -235,18 +249,22 @@ def decode_file(
         if wrong:
             _LOG.warning("%s %s", path.name, wrong)
         decoding = _Decoding(media, path.name, os.fspath(path), sent=media.sent, track=track, is_warned=bool(wrong))
-        yield from decoding.run(at_least_s=RUN_S if path.is_file() and not media.sent else 0.0)
+        at_least_s = RUN_S if path.is_file() and not media.sent else 0.0
+        yield from decoding.run(lambda: at_least_s)
     if decoding.failure is not None and media.sent:
         _LOG.warning("%s: nothing arrives any more; taken for its end", path.name)
 
 
-def decode_url(url: str, *, timeout_s: float, track: str | None = None) -> Iterator[DecodedAudio]:
-    """Decode an audio track behind a URL as fast as it arrives, packet by packet.
+def decode_url(
+    url: str, *, timeout_s: float, track: str | None = None, at_least_s: Callable[[], float] = lambda: 0.0
+) -> Iterator[DecodedAudio]:
+    """Decode an audio track behind a URL as fast as it arrives.
 
     Args:
         url: With a scheme of ``media.url_schemes()``; or the path of an SDP file.
         timeout_s: Longest wait for a connection, and then for each piece of data, seconds.
         track: As of ``decode_file``.
+        at_least_s: Returns how much is decoded at a time, seconds; for 0, single packets.
 
     Yields:
         Audio, to the end of a stream with a length, such as a song behind ``https``.
@@ -259,7 +277,7 @@ def decode_url(url: str, *, timeout_s: float, track: str | None = None) -> Itera
     with closing(open_address(url, timeout_s=timeout_s)) as media:
         endless = media.container.duration is None and media.size_bytes is None
         decoding = _Decoding(media, shown, shown, sent=True, track=track)
-        yield from decoding.run()
+        yield from decoding.run(at_least_s)
     if decoding.failure is not None or endless:
         raise SourceError(f"lost {shown}: {getattr(decoding.failure, 'strerror', None) or 'the other side ended it'}")
 
@@ -318,8 +336,8 @@ class _Decoding:
         # What a station says comes later, and after a reconnection again.
         self._title = None if self._media.has_titles else _title_of(container, self._stream)
 
-    def run(self, *, at_least_s: float = 0.0) -> Iterator[DecodedAudio]:
-        """Yield runs of at least ``at_least_s`` seconds, shorter before a gap; single packets for 0."""
+    def run(self, at_least_s: Callable[[], float]) -> Iterator[DecodedAudio]:
+        """Yield runs of at least ``at_least_s()`` seconds, shorter before a gap; single packets for 0."""
         joined: _Run | None = None
         for block in self._blocks():
             if joined is not None and joined.is_followed_by(block):
@@ -328,7 +346,7 @@ class _Decoding:
                 if joined is not None:
                     yield self._decoded(joined)
                 joined = _Run(block)
-            if joined.length_s >= at_least_s:
+            if joined.length_s >= at_least_s():
                 yield self._decoded(joined)
                 joined = None
         if joined is not None:
@@ -343,7 +361,13 @@ class _Decoding:
         if not np.isfinite((samples.min(), samples.max())).all():
             self._no_numbers += samples.size - int(np.count_nonzero(np.isfinite(samples)))
         stereo = to_stereo(samples, run.shape.channel_names)
-        return DecodedAudio(samples=stereo, rate_hz=run.shape.rate_hz, gap_s=run.gap_s, title=run.title)
+        return DecodedAudio(
+            samples=stereo,
+            rate_hz=run.shape.rate_hz,
+            gap_s=run.gap_s,
+            title=run.title,
+            packet_length=run.packet_length,
+        )
 
     def _blocks(self) -> Iterator[_Block]:
         """Yield what can be decoded, once it is certain to be audio."""

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from stream_mer.errors import SettingError, SourceError
-from stream_mer.ports import AudioSource, ChunkableSource, Chunker
+from stream_mer.ports import AudioSource, ChunkableSource, Chunker, Preview, PreviewableSource
 from stream_mer.sources.decoding import DecodedAudio, check_file, cut_out, decode_file, duration_s
 from stream_mer.sources.resampling import MonoResampler, Polarity
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, Samples, TrackTitle, seconds
@@ -24,13 +24,18 @@ CHUNK_SAMPLES = SAMPLE_RATE_HZ // 10
 """Length of an unpaced chunk: 0.1 s."""
 
 FINE_CHUNK_SAMPLES = SAMPLE_RATE_HZ // 50
-"""20 ms, as a sound card delivers: for a smooth level meter."""
+"""20 ms, as a sound card delivers: for who sets no chunker."""
 
 LYRICS_CHUNK_SAMPLES = SAMPLE_RATE_HZ // 10
 """With lyrics recognition: 0.1 s is little beside the 1.5 s between two decodes."""
 
 COARSE_CHUNK_SAMPLES = SAMPLE_RATE_HZ // 4
 """With windows alone: a new reader of levels waits this long for the first ones."""
+
+
+def preview_nothing(_start_sample: int, _samples: Samples) -> tuple[()]:
+    """Implement ``ports.Preview`` for who looks at nothing."""
+    return ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,11 +107,17 @@ class FileSource:
         self._closed = threading.Event()
         length_samples = FINE_CHUNK_SAMPLES if paced else CHUNK_SAMPLES
         self._chunker: Chunker = lambda start_sample: start_sample + length_samples
+        self._preview: Preview = preview_nothing
 
     def set_chunker(self, chunker: Chunker) -> None:
         """Implement ``ports.ChunkableSource``; an unpaced file or a pipe keeps its chunks."""
         if self._paced and self._path.is_file():
             self._chunker = chunker
+
+    def set_preview(self, preview: Preview, wanted: Callable[[], bool]) -> None:  # noqa: ARG002 - it costs nothing
+        """Implement ``ports.PreviewableSource``; an unpaced file or a pipe is not looked at."""
+        if self._paced and self._path.is_file():
+            self._preview = preview
 
     def duration_s(self) -> float | None:
         """Return the duration of one pass by what the file states, seconds; None if it states none.
@@ -125,7 +136,7 @@ class FileSource:
         """
         pacer, joiner = Pacer(self._closed), _Joiner(self._chunker)
         for start_sample, samples in self._joined(joiner):
-            if self._closed.is_set() or (self._paced and not pacer.hold(start_sample + len(samples))):
+            if self._closed.is_set() or (self._paced and not self._wait(pacer, start_sample, samples)):
                 return
             yield AudioChunk(
                 start_sample=start_sample, samples=samples, captured_at=time.monotonic(), title=joiner.title
@@ -134,6 +145,14 @@ class FileSource:
     def close(self) -> None:
         """End the iteration soon; idempotent."""
         self._closed.set()
+
+    def _wait(self, pacer: Pacer, start_sample: int, samples: Samples) -> bool:
+        """Wait until a chunk is due, as ``Pacer.hold`` does."""
+        for at, act in self._preview(start_sample, samples):
+            if not pacer.hold(at):
+                return False
+            act()
+        return pacer.hold(start_sample + len(samples))
 
     def _joined(self, joiner: _Joiner) -> Iterator[tuple[int, Samples]]:
         part = self._excerpt
@@ -263,25 +282,28 @@ class HopChunker:
 
     Args:
         hop_samples: Length of a hop, samples.
-        longest_samples: Length of a chunk while the levels are not read, samples.
-        fine: Returns whether the levels are read; called once a chunk.
+        longest_samples: Length of a chunk, samples.
     """
 
-    def __init__(self, *, hop_samples: int, longest_samples: int, fine: Callable[[], bool]) -> None:
+    def __init__(self, *, hop_samples: int, longest_samples: int) -> None:
         self._hop = hop_samples
         self._longest = longest_samples
-        self._fine = fine
 
     def __call__(self, start_sample: int) -> int:
         """Return the end of the chunk that starts at ``start_sample``."""
-        length = FINE_CHUNK_SAMPLES if self._fine() else self._longest
-        return min(start_sample + length, (start_sample // self._hop + 1) * self._hop)
+        return min(start_sample + self._longest, (start_sample // self._hop + 1) * self._hop)
 
 
 def set_chunker(source: AudioSource, chunker: Chunker) -> None:
     """Set the chunker of a source that accepts one; others keep their chunks."""
     if isinstance(source, ChunkableSource):
         source.set_chunker(chunker)
+
+
+def set_preview(source: AudioSource, preview: Preview, wanted: Callable[[], bool]) -> None:
+    """Set the preview of a source that has audio before it is due; others are not looked at."""
+    if isinstance(source, PreviewableSource):
+        source.set_preview(preview, wanted)
 
 
 class Pacer:

@@ -8,15 +8,16 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
 
 from stream_mer.errors import SettingError, SourceError
-from stream_mer.ports import Chunker
+from stream_mer.ports import Chunker, Preview
 from stream_mer.sources.decoding import DecodedAudio, decode_url
-from stream_mer.sources.file import FINE_CHUNK_SAMPLES
+from stream_mer.sources.file import FINE_CHUNK_SAMPLES, preview_nothing
 from stream_mer.sources.media import URL_SCHEMES, url_schemes
 from stream_mer.sources.resampling import MonoResampler, Polarity
 from stream_mer.sources.timeline import FILL_AFTER_S
@@ -32,10 +33,14 @@ TIMEOUT_S = 10.0
 FIRST_RETRY_S, LONGEST_RETRY_S = 0.5, 10.0
 """Pause before the first reconnection, and at most: it doubles with every failure."""
 
-_WAITING_BLOCKS = 40
-"""Decoded blocks that wait, about 1 s. The rest stays with the sender, which is slowed down."""
+_WAITING_S = 1.0
+"""Decoded audio that waits. The rest stays with the sender, which is slowed down."""
+
+_RUN_S, _RUNS_FROM_S = 0.25, 0.5
+"""While the second or more of audio waits, the first is decoded at a time; else packet by packet, as it arrives."""
 
 _POLL_S = 0.1
+_ROUNDING_S = 1e-6
 
 
 class UrlSource:
@@ -63,10 +68,16 @@ class UrlSource:
         self._timeout_s = timeout_s
         self._closed = threading.Event()
         self._chunker: Chunker = lambda start_sample: start_sample + FINE_CHUNK_SAMPLES
+        self._preview: Preview = preview_nothing
+        self._preview_wanted: Callable[[], bool] = lambda: False
 
     def set_chunker(self, chunker: Chunker) -> None:
         """Implement ``ports.ChunkableSource``, as closely as the sender's blocks allow."""
         self._chunker = chunker
+
+    def set_preview(self, preview: Preview, wanted: Callable[[], bool]) -> None:
+        """Implement ``ports.PreviewableSource``; while it is wanted, audio is taken as soon as it arrives."""
+        self._preview, self._preview_wanted = preview, wanted
 
     def chunks(self) -> Iterator[AudioChunk]:
         """Yield audio, or silence for what does not arrive, until the file ends or ``close`` is called.
@@ -77,7 +88,8 @@ class UrlSource:
         receiver = _Receiver(self._url, self._timeout_s, self._closed, self._track)
         threading.Thread(target=receiver.run, name=f"read {self.name}", daemon=True).start()
         try:
-            yield from _in_real_time(receiver, self._closed, self._chunker)
+            pace = _Pace(receiver, self._closed)
+            yield from pace.chunks(self._chunker, self._preview, self._preview_wanted)
         finally:
             receiver.blocks.close()
         if receiver.failure is not None and not self._closed.is_set():
@@ -138,9 +150,11 @@ class ArrivalClock:
         """Index after the newest placed sample."""
         return self._end
 
-    def ahead_s(self, now: float) -> float:
-        """Return how much of the placed audio lies in the future at ``now`` (monotonic clock), seconds."""
-        return -1.0 if self._began_at is None else seconds(self._end) - (now - self._began_at)
+    def ahead_s(self, now: float, sample: int | None = None) -> float:
+        """Return how far a sample is in the future at ``now`` (monotonic clock), seconds; None for ``end_sample``."""
+        if self._began_at is None:
+            return -1.0
+        return seconds(self._end if sample is None else sample) - (now - self._began_at)
 
     def place(self, decoded: DecodedAudio, now: float) -> AudioChunk:
         """Append audio; the chunk may be empty while the resampler fills."""
@@ -172,7 +186,9 @@ class _Receiver:
         self._track = track
         self._timeout_s = timeout_s
         self._closed = closed
-        self.blocks: Mailbox[DecodedAudio] = Mailbox(capacity=_WAITING_BLOCKS, when_full="block")
+        self.blocks: Mailbox[DecodedAudio] = Mailbox(
+            capacity=_WAITING_S, when_full="block", size=lambda block: block.length_s
+        )
         self.state: SourceState = "stalled"
         """Why nothing arrives, while nothing arrives."""
         self.failure: SourceError | None = None
@@ -186,12 +202,15 @@ class _Receiver:
             MailboxClosed: None will arrive.
         """
         taken = [self.blocks.get(timeout_s=_POLL_S)]
-        while sum(len(block.samples) / block.rate_hz for block in taken) < reach_s:
+        while sum(block.length_s for block in taken) < reach_s - _ROUNDING_S:
             try:
                 taken.append(self.blocks.get(timeout_s=0.0))
             except (TimeoutError, MailboxClosed):
                 break
         return taken
+
+    def _decode_at_least_s(self) -> float:
+        return _RUN_S if self.blocks.waiting >= _RUNS_FROM_S else 0.0
 
     def run(self) -> None:
         """Receive until the file ends or ``closed`` is set; for a thread."""
@@ -199,7 +218,10 @@ class _Receiver:
         while not self._closed.is_set():
             trouble: SourceError | None = None
             try:
-                for decoded in decode_url(self._url, timeout_s=self._timeout_s, track=self._track):
+                decoding = decode_url(
+                    self._url, timeout_s=self._timeout_s, track=self._track, at_least_s=self._decode_at_least_s
+                )
+                for decoded in decoding:
                     self.blocks.put(decoded)
                     self.state, had_audio, retry_s = "stalled", True, FIRST_RETRY_S
             except MailboxClosed:
@@ -218,27 +240,67 @@ class _Receiver:
             retry_s = min(2 * retry_s, LONGEST_RETRY_S)
 
 
-def _in_real_time(
-    receiver: _Receiver, closed: threading.Event, chunker: Chunker, clock: Callable[[], float] = time.monotonic
-) -> Iterator[AudioChunk]:
-    """Yield each chunk when the block that completes it is due; that block is expected to be as long as the last."""
-    timeline, block_s = ArrivalClock(), 0.0
-    while not closed.is_set():
-        reach_s = seconds(chunker(timeline.end_sample) - timeline.end_sample)
-        early_s = timeline.ahead_s(clock()) + max(0.0, reach_s - block_s)
-        if early_s > 0:
-            closed.wait(early_s)
-            continue
-        chunks: list[AudioChunk | None] = []
-        try:
-            taken = receiver.take(reach_s)
-            block_s = len(taken[-1].samples) / taken[-1].rate_hz
-            chunks += [timeline.place(joined, clock()) for joined in _joined(taken)]
-        except TimeoutError:
-            chunks.append(timeline.fill(clock(), receiver.state))
-        except MailboxClosed:
-            return
-        yield from (chunk for chunk in chunks if chunk is not None and len(chunk.samples))
+class _Pace:
+    """Hands received audio over in real time, or as soon as it arrives if that is later.
+
+    Args:
+        receiver: Receives it.
+        closed: Ends every wait.
+        clock: Monotonic clock, seconds.
+    """
+
+    def __init__(
+        self, receiver: _Receiver, closed: threading.Event, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._receiver = receiver
+        self._closed = closed
+        self._clock = clock
+        self._timeline = ArrivalClock()
+        self._packet_samples = 0
+
+    def chunks(
+        self, chunker: Chunker, preview: Preview = preview_nothing, wanted: Callable[[], bool] = lambda: False
+    ) -> Iterator[AudioChunk]:
+        """Yield each chunk when the packet that completes it is due; that is expected to be as long as the last ones.
+
+        While a preview is wanted, packets are taken before.
+        """
+        while not self._closed.is_set():
+            start = self._timeline.end_sample
+            end, is_early = chunker(start), wanted()
+            if not is_early and not self._hold(max(start, end - self._packet_samples)):
+                return
+            try:
+                chunks = self._placed(self._receiver.take(seconds(end - start)))
+            except TimeoutError:
+                silence = self._timeline.fill(self._clock(), self._receiver.state)
+                chunks = [] if silence is None else [silence]
+            except MailboxClosed:
+                return
+            for chunk in chunks:
+                if is_early and not self._show(chunk, preview):
+                    return
+                yield replace(chunk, captured_at=self._clock())
+
+    def _placed(self, taken: list[DecodedAudio]) -> list[AudioChunk]:
+        self._packet_samples = round(max(block.packet_s for block in taken) * SAMPLE_RATE_HZ)
+        chunks = [self._timeline.place(joined, self._clock()) for joined in _joined(taken)]
+        return [chunk for chunk in chunks if len(chunk.samples)]
+
+    def _show(self, chunk: AudioChunk, preview: Preview) -> bool:
+        """Have a chunk looked at, and wait until its last packet is due; return as ``_hold``."""
+        for at, act in preview(chunk.start_sample, chunk.samples):
+            if not self._hold(at - self._packet_samples):
+                return False
+            act()
+        return self._hold(chunk.end_sample - self._packet_samples)
+
+    def _hold(self, sample: int) -> bool:
+        """Wait until a sample is due; return False if the source was closed before."""
+        while (early_s := self._timeline.ahead_s(self._clock(), sample)) > 0:
+            if self._closed.wait(early_s):
+                return False
+        return True
 
 
 def _joined(blocks: list[DecodedAudio]) -> Iterator[DecodedAudio]:

@@ -21,8 +21,8 @@ from typing import TypeAlias
 import numpy as np
 
 from stream_mer.errors import DeviceError, SourceError
-from stream_mer.ports import AudioSource, Chunker
-from stream_mer.sources.file import FINE_CHUNK_SAMPLES, set_chunker
+from stream_mer.ports import AudioSource, Chunker, Preview
+from stream_mer.sources.file import FINE_CHUNK_SAMPLES, preview_nothing, set_chunker, set_preview
 from stream_mer.sources.microphone import MicrophoneSource
 from stream_mer.sources.remote import RemoteSource
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, Samples, seconds
@@ -84,6 +84,8 @@ class SwitchableSource:
     ) -> None:
         self._clock = clock
         self._chunker: Chunker | None = None
+        self._preview: Preview = preview_nothing
+        self._preview_wanted: Callable[[], bool] = lambda: False
         self._switching = threading.Lock()
         # Guards all below.
         self._changed = threading.Condition()
@@ -123,6 +125,11 @@ class SwitchableSource:
         """Set where this source and those that follow it cut stored audio."""
         self._chunker = chunker
         set_chunker(self._current, self._chunk_end)
+
+    def set_preview(self, preview: Preview, wanted: Callable[[], bool]) -> None:
+        """Have the audio of this source and of those that follow it looked at, each while it is the current one."""
+        self._preview, self._preview_wanted = preview, wanted
+        set_preview(self._current, self._preview_of(self._current), wanted)
 
     def chunks(self) -> Iterator[AudioChunk]:
         """Yield the audio of one source after another until ``close`` is called.
@@ -257,6 +264,15 @@ class SwitchableSource:
             return start_sample + FINE_CHUNK_SAMPLES
         return max(start_sample + 1, self._chunker(start_sample + self._offset) - self._offset)
 
+    def _preview_of(self, source: AudioSource) -> Preview:
+        def preview(start_sample: int, samples: Samples) -> Iterator[tuple[int, Callable[[], None]]]:
+            if source is self._current:  # and not a candidate, whose first audio is awaited
+                offset = self._offset
+                for at, act in self._preview(start_sample + offset, samples):
+                    yield at - offset, act
+
+        return preview
+
     # Of the switching thread
 
     def _open(self, source: AudioSource, within_s: float) -> _Playing:
@@ -265,7 +281,7 @@ class SwitchableSource:
         Raises:
             SourceError: It gives none.
         """
-        set_chunker(source, self._chunk_end)
+        self._prepare(source)
         with self._changed:
             self._candidate = source
         try:
@@ -278,6 +294,10 @@ class SwitchableSource:
         finally:
             with self._changed:
                 self._candidate = None
+
+    def _prepare(self, source: AudioSource) -> None:
+        set_chunker(source, self._chunk_end)
+        set_preview(source, self._preview_of(source), self._preview_wanted)
 
     def _open_alone(self, opener: Opener, within_s: float) -> _Playing:
         """Close the running source, then open the next one; if that fails, open the former one again.
@@ -300,7 +320,7 @@ class SwitchableSource:
         except Exception:
             if self._reopen is not None:
                 source = self._reopen()
-                set_chunker(source, self._chunk_end)
+                self._prepare(source)
                 # Not waited for: once it could be opened, so it is awaited without end.
                 self._take_over(_Playing(source, source.chunks()), self._reopen)
             raise

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeAlias, TypeVar
 
@@ -30,14 +30,17 @@ class Mailbox(Generic[T]):
     """A bounded first-in first-out queue that either drops its oldest item or makes the writer wait.
 
     Args:
-        capacity: How many items may wait, at least 1.
+        capacity: How many items may wait, at least 1; with ``size``, no more come while those that wait have this size.
         when_full: ``"drop_oldest"`` for live input (the writer never waits), ``"block"`` for files (nothing is lost).
+        size: Size of an item, above 0; 1 by default.
     """
 
-    def __init__(self, *, capacity: int, when_full: WhenFull) -> None:
+    def __init__(self, *, capacity: float, when_full: WhenFull, size: Callable[[T], float] = lambda _: 1) -> None:
         if capacity < 1:
             raise ValueError(f"capacity must be at least 1, not {capacity}")
         self._capacity = capacity
+        self._size = size
+        self._waiting: float = 0
         self._blocks = when_full == "block"
         self._items: deque[T] = deque()
         self._changed = threading.Condition()
@@ -58,14 +61,15 @@ class Mailbox(Generic[T]):
             MailboxClosed: The mailbox was closed before or while waiting.
         """
         with self._changed:
-            while self._blocks and not self._closed and len(self._items) >= self._capacity:
+            while self._blocks and not self._closed and self._waiting >= self._capacity:
                 self._changed.wait()
             if self._closed:
                 raise MailboxClosed
-            if len(self._items) >= self._capacity:
-                self._items.popleft()
+            if self._waiting >= self._capacity:
+                self._waiting -= self._size(self._items.popleft())
                 self._dropped += 1
             self._items.append(item)
+            self._waiting += self._size(item)
             self._accepted += 1
             self._changed.notify_all()
 
@@ -82,8 +86,14 @@ class Mailbox(Generic[T]):
             if not self._items:
                 raise MailboxClosed
             item = self._items.popleft()
+            self._waiting = self._waiting - self._size(item) if self._items else 0
             self._changed.notify_all()
             return item
+
+    @property
+    def waiting(self) -> float:
+        """Size of what waits."""
+        return self._waiting
 
     def close(self) -> None:
         """Accept no more items; readers still get the queued ones. Idempotent, from any thread."""

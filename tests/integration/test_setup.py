@@ -131,7 +131,7 @@ class Show:
                 reopen=reopen,  # type: ignore[arg-type]
             )
 
-        return self.setup.build(self.engine, name, open_source(path), levels_wanted=wanted, build=build)  # type: ignore[arg-type]
+        return self.setup.build(self.engine, name, open_source(path), build=build)  # type: ignore[arg-type]
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[Show]:

@@ -17,8 +17,8 @@ import numpy as np
 from stream_mer.errors import SettingError
 from stream_mer.event_json import MessageEncoder
 from stream_mer.outputs.recording.format import MESSAGES, Entry, Header, Hello
-from stream_mer.ports import AudioSource, Chunker, EventHub
-from stream_mer.sources.file import set_chunker
+from stream_mer.ports import AudioSource, Chunker, EventHub, Preview
+from stream_mer.sources.file import set_chunker, set_preview
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, Samples, StreamEvent, StreamStatus
 from stream_mer.utils.files import file_names
 from stream_mer.utils.mailbox import Mailbox, MailboxClosed
@@ -162,6 +162,9 @@ class _TappedSource:
 
     def set_chunker(self, chunker: Chunker) -> None:
         set_chunker(self._source, chunker)
+
+    def set_preview(self, preview: Preview, wanted: Callable[[], bool]) -> None:
+        set_preview(self._source, preview, wanted)
 
     def chunks(self) -> Iterator[AudioChunk]:
         for chunk in self._source.chunks():

@@ -6,7 +6,7 @@ import itertools
 import os
 import threading
 import wave
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +31,7 @@ from stream_mer.sources.file import (
     Pacer,
     SilenceSource,
     set_chunker,
+    set_preview,
 )
 from stream_mer.sources.remote import RemoteSource
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, EmotionFrame, InputLevels, StreamEvent, seconds
@@ -276,16 +277,14 @@ HOP = SAMPLE_RATE_HZ // 2
     hop_s=st.floats(0.1, 2.0),
     longest=st.sampled_from([LYRICS_CHUNK_SAMPLES, COARSE_CHUNK_SAMPLES]),
     start=st.integers(0, 10**9),
-    fine=st.lists(st.booleans(), min_size=40, max_size=40),
 )
-def test_every_hop_ends_where_a_piece_does(hop_s: float, longest: int, start: int, fine: list[bool]) -> None:
+def test_every_hop_ends_where_a_piece_does(hop_s: float, longest: int, start: int) -> None:
     hop = WindowSettings(hop_s=hop_s).hop_samples
-    wishes = iter(fine)
-    chunker = HopChunker(hop_samples=hop, longest_samples=longest, fine=lambda: next(wishes))
-    for wanted_finely in fine:
+    chunker = HopChunker(hop_samples=hop, longest_samples=longest)
+    for _ in range(40):
         end = chunker(start)
         assert start < end <= (start // hop + 1) * hop
-        assert end - start <= (FINE_CHUNK_SAMPLES if wanted_finely else longest)
+        assert end - start <= longest
         start = end
 
 
@@ -305,17 +304,27 @@ def test_a_file_that_is_tagged_keeps_its_chunks(song: Path) -> None:
 
 
 @pytest.mark.usefixtures("never_waits")
-def test_pieces_become_short_and_long_again_while_a_file_is_heard(song: Path) -> None:
-    watched = False
+def test_each_piece_is_shown_before_it_is_heard(song: Path) -> None:
     source = FileSource(song, paced=True)
-    set_chunker(source, HopChunker(hop_samples=HOP, longest_samples=COARSE_CHUNK_SAMPLES, fine=lambda: watched))
+    set_chunker(source, HopChunker(hop_samples=HOP, longest_samples=COARSE_CHUNK_SAMPLES))
+    seen: list[tuple[int, np.ndarray]] = []
+    acted: list[int] = []
+
+    def preview(start: int, samples: np.ndarray) -> Iterator[tuple[int, Callable[[], None]]]:
+        seen.append((start, samples))
+        for at in (start + 1, start + len(samples)):
+            yield at, lambda at=at: acted.append(at)  # type: ignore[misc]
+
+    set_preview(source, preview, lambda: True)
     heard = []
     for chunk in source.chunks():
         heard.append(chunk)
-        watched = 0.25 <= seconds(chunk.end_sample) < 0.75
-    lengths = [len(chunk.samples) for chunk in heard]
-    to_the_hop = [*[FINE_CHUNK_SAMPLES] * 12, FINE_CHUNK_SAMPLES // 2]
-    assert lengths == [COARSE_CHUNK_SAMPLES, *to_the_hop, *[FINE_CHUNK_SAMPLES] * 13, 3_840, COARSE_CHUNK_SAMPLES, 800]
+        start, samples = seen.pop()
+        assert start == chunk.start_sample
+        assert samples is chunk.samples
+        assert acted == [chunk.start_sample + 1, chunk.end_sample]
+        acted.clear()
+    assert [len(chunk.samples) for chunk in heard] == [*[COARSE_CHUNK_SAMPLES] * 5, 800]
     assert all(one.end_sample == other.start_sample for one, other in itertools.pairwise(heard))
     whole = np.concatenate([chunk.samples for chunk in FileSource(song).chunks()])
     np.testing.assert_array_equal(np.concatenate([chunk.samples for chunk in heard]), whole)
@@ -324,9 +333,21 @@ def test_pieces_become_short_and_long_again_while_a_file_is_heard(song: Path) ->
 @pytest.mark.usefixtures("never_waits")
 def test_a_continued_channel_is_cut_on_its_own_clock(song: Path) -> None:
     source = ResumedSource(FileSource(song, paced=True), 3 * HOP - 1_000)
-    set_chunker(source, HopChunker(hop_samples=HOP, longest_samples=COARSE_CHUNK_SAMPLES, fine=lambda: False))
+    set_chunker(source, HopChunker(hop_samples=HOP, longest_samples=COARSE_CHUNK_SAMPLES))
     found = [chunk.end_sample for chunk in source.chunks()]
     assert found[:4] == [3 * HOP, 3 * HOP + COARSE_CHUNK_SAMPLES, 4 * HOP, 4 * HOP + COARSE_CHUNK_SAMPLES]
+
+
+@pytest.mark.usefixtures("never_waits")
+def test_a_continued_channel_is_shown_on_its_own_clock(song: Path) -> None:
+    source, shown = ResumedSource(FileSource(song, paced=True), 3 * HOP), []
+
+    def preview(start: int, samples: np.ndarray) -> list[tuple[int, Callable[[], None]]]:
+        return [(start + len(samples), lambda: shown.append((start, start + len(samples))))]
+
+    set_preview(source, preview, lambda: True)
+    assert [(chunk.start_sample, chunk.end_sample) for chunk in source.chunks()] == shown
+    assert shown[0][0] == 3 * HOP
 
 
 def test_what_the_world_paces_is_not_divided() -> None:
@@ -335,6 +356,8 @@ def test_what_the_world_paces_is_not_divided() -> None:
     set_chunker(live, lambda _: pytest.fail("it was asked"))
     continued = ResumedSource(live, 0)
     set_chunker(continued, lambda _: pytest.fail("it was asked"))
+    for source in (live, continued):
+        set_preview(source, lambda _start, _samples: pytest.fail("it was shown"), lambda: True)
 
 
 class Sink:
@@ -365,15 +388,15 @@ def test_levels_begin_and_end_while_a_stream_runs_with_no_gap_in_them(song: Path
     frames = [event.index for event in sink.events if isinstance(event, EmotionFrame)]
     levels = [event.t for event in sink.events if isinstance(event, InputLevels)]
     assert frames == list(range(13))
-    # Wanted when the piece from 0.2 s on had come, and no more when the one before 0.8 s was there.
-    assert levels == pytest.approx([0.22 + 0.02 * i for i in range(29)])
+    # Wanted when the piece from 0.2 s on had come; the one before 0.8 s was shown before it was heard.
+    assert levels == pytest.approx([0.22 + 0.02 * i for i in range(30)])
 
 
 @pytest.mark.parametrize(
     ("lyrics", "wanted", "length"),
     [
         ("off", False, COARSE_CHUNK_SAMPLES),
-        ("off", True, FINE_CHUNK_SAMPLES),
+        ("off", True, COARSE_CHUNK_SAMPLES),
         ("recognise", False, LYRICS_CHUNK_SAMPLES),
     ],
 )

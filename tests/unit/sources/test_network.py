@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
 
 from stream_mer.errors import SettingError
-from stream_mer.ports import ChunkableSource, Chunker
+from stream_mer.ports import ChunkableSource, Chunker, Preview, PreviewableSource
 from stream_mer.sources import media
 from stream_mer.sources.decoding import DecodedAudio
-from stream_mer.sources.file import COARSE_CHUNK_SAMPLES, HopChunker
+from stream_mer.sources.file import COARSE_CHUNK_SAMPLES, FINE_CHUNK_SAMPLES, HopChunker
 from stream_mer.sources.media import url_schemes
-from stream_mer.sources.network import ArrivalClock, UrlSource, _in_real_time, _Receiver
+from stream_mer.sources.network import ArrivalClock, UrlSource, _Pace, _Receiver
 from stream_mer.sources.timeline import FILL_AFTER_S
-from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, seconds
+from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, Samples, seconds
 from stream_mer.utils.mailbox import MailboxClosed
 
 
@@ -133,8 +134,20 @@ class World:
         del self._arrivals[0]
         return block
 
-    def hear(self, chunker: Chunker) -> list[AudioChunk]:
-        return list(_in_real_time(self.reader, self, chunker, self.clock))  # type: ignore[arg-type]
+    def hear(self, chunker: Chunker, preview: Preview | None = None) -> list[AudioChunk]:
+        pace = _Pace(self.reader, self, self.clock)  # type: ignore[arg-type]
+        return list(pace.chunks(chunker) if preview is None else pace.chunks(chunker, preview, lambda: True))
+
+    def watch(self, chunker: Chunker) -> tuple[list[AudioChunk], list[tuple[int, float]]]:
+        """Return the chunks, and when every 20 ms of them was shown before."""
+        shown: list[tuple[int, float]] = []
+
+        def preview(start: int, samples: Samples) -> Iterator[tuple[int, Callable[[], None]]]:
+            first = (start // FINE_CHUNK_SAMPLES + 1) * FINE_CHUNK_SAMPLES
+            for at in range(first, start + len(samples) + 1, FINE_CHUNK_SAMPLES):
+                yield at, lambda at=at: shown.append((at, self.now))  # type: ignore[misc]
+
+        return self.hear(chunker, preview), shown
 
 
 def packets(length_s: float, block_s: float, rate_hz: int = SAMPLE_RATE_HZ) -> list[DecodedAudio]:
@@ -144,8 +157,8 @@ def packets(length_s: float, block_s: float, rate_hz: int = SAMPLE_RATE_HZ) -> l
 
 
 HOP = SAMPLE_RATE_HZ // 2
-COARSE = HopChunker(hop_samples=HOP, longest_samples=COARSE_CHUNK_SAMPLES, fine=lambda: False)
-FINE = HopChunker(hop_samples=HOP, longest_samples=COARSE_CHUNK_SAMPLES, fine=lambda: True)
+COARSE = HopChunker(hop_samples=HOP, longest_samples=COARSE_CHUNK_SAMPLES)
+FINE = HopChunker(hop_samples=HOP, longest_samples=FINE_CHUNK_SAMPLES)
 
 
 def handed_over_at(chunks: list[AudioChunk]) -> dict[int, float]:
@@ -173,6 +186,15 @@ def test_a_hop_is_whole_as_early_in_long_pieces_as_in_short_ones(how: str, block
     early, before = handed_over_at(chunks), handed_over_at(finely)
     assert len(early) == len(before) == 10
     assert all(early[hop] <= before[hop] + 1e-4 for hop in early)
+    watched, shown = World(arrivals).watch(COARSE)
+    np.testing.assert_array_equal(np.concatenate([chunk.samples for chunk in watched]), whole)
+    assert all(at <= before[hop] + 1e-4 for hop, at in handed_over_at(watched).items())
+    # What is shown is shown no later than it would be handed over finely.
+    assert [at for at, _ in shown] == list(range(FINE_CHUNK_SAMPLES, len(whole) + 1, FINE_CHUNK_SAMPLES))
+    times = np.array([shown_at for _, shown_at in shown])
+    ends = np.array([chunk.end_sample for chunk in finely])
+    due = np.array([finely[np.searchsorted(ends, at)].captured_at for at, _ in shown])
+    assert (times <= due + 1e-4).all()
 
 
 def test_long_pieces_wake_a_stream_a_few_times_a_hop_and_short_ones_as_often_as_blocks_come() -> None:
@@ -185,6 +207,27 @@ def test_long_pieces_wake_a_stream_a_few_times_a_hop_and_short_ones_as_often_as_
 
 def test_an_address_is_cut_as_whoever_listens_asks_for() -> None:
     assert isinstance(UrlSource("http://127.0.0.1/a.mp3"), ChunkableSource)
+    assert isinstance(UrlSource("http://127.0.0.1/a.mp3"), PreviewableSource)
+
+
+def test_what_was_sent_at_once_is_shown_evenly_while_long_pieces_are_waited_for() -> None:
+    chunks, shown = World([(0.0, block) for block in packets(2.0, 0.02)]).watch(COARSE)
+    assert len(chunks) <= 9
+    times = np.array([at for _, at in shown])
+    np.testing.assert_allclose(np.diff(times), 0.02, atol=1e-4)
+    assert times[0] == pytest.approx(100.0)
+
+
+def test_a_second_is_decoded_in_runs_and_what_comes_just_in_time_packet_by_packet() -> None:
+    receiver = _Receiver("http://127.0.0.1/", 1.0, threading.Event())
+    (block, *_) = packets(0.02, 0.02)
+    lengths = []
+    for _ in range(30):
+        lengths.append(receiver._decode_at_least_s())
+        receiver.blocks.put(block)
+    assert lengths == [0.0] * 25 + [0.25] * 5
+    receiver.take(0.4)
+    assert receiver._decode_at_least_s() == 0.0
 
 
 def test_silence_stands_in_for_what_does_not_come_in_long_pieces_too() -> None:

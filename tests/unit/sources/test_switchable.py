@@ -12,6 +12,7 @@ import pytest
 from helpers import PATIENCE_S, FakeClock, wait_for
 
 from stream_mer.errors import DeviceError, SettingError, SourceError
+from stream_mer.ports import Preview
 from stream_mer.sources import switchable
 from stream_mer.sources.capture import CaptureBackend
 from stream_mer.sources.devices import InputDevice
@@ -279,6 +280,38 @@ def test_stored_audio_is_cut_at_the_hops_of_the_stream(listening) -> None:
     wait_for(lambda: sum(len(chunk.samples) == 8000 for chunk in list(listener.chunks)) > 3)
     ends = [chunk.end_sample for chunk in listener.chunks if len(chunk.samples) and chunk.samples[0] == np.float32(0.2)]
     assert all(end % 8000 == 0 for end in ends[1:])
+
+
+def test_each_source_is_shown_on_the_clock_of_the_stream_once_it_is_the_current_one(listening) -> None:
+    class Previewable(Scripted):
+        def set_preview(self, preview: Preview, wanted: Callable[[], bool]) -> None:
+            assert wanted()
+            self.preview = preview
+
+        def chunks(self) -> Iterator[AudioChunk]:
+            for chunk in super().chunks():
+                for at, act in self.preview(chunk.start_sample, chunk.samples):
+                    assert chunk.start_sample < at <= chunk.end_sample
+                    act()
+                yield chunk
+
+    shown: list[tuple[int, float]] = []
+
+    def preview(start: int, samples: np.ndarray) -> Iterator[tuple[int, Callable[[], None]]]:
+        yield start + len(samples), lambda: shown.append((start, float(samples[0])))
+
+    source = SwitchableSource(Previewable("first", 0.1), clock=CLOCK)
+    source.set_preview(preview, lambda: True)
+    listener = listening(source)
+    listener.wait_for_value(np.float32(0.1))
+    source.switch(lambda: Previewable("second", 0.2))
+    wait_for(lambda: sum(value == np.float32(0.2) for _, value in list(shown)) > 3)
+    source.close()
+    assert listener.ended.wait(PATIENCE_S)
+    heard = [(chunk.start_sample, float(chunk.samples[0])) for chunk in listener.chunks if len(chunk.samples)]
+    first_of_second = next(one for one in heard if one[1] == np.float32(0.2))
+    assert first_of_second not in shown  # it was awaited while the first source was heard
+    assert [one for one in shown if one in heard] == [one for one in heard if one != first_of_second]
 
 
 class OneAtATime(CaptureBackend):

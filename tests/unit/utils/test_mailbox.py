@@ -51,6 +51,17 @@ def test_a_full_mailbox_drops_the_oldest_and_counts_it() -> None:
     assert mailbox.statistics().waiting == 0
 
 
+def test_items_may_count_by_their_size() -> None:
+    mailbox: Mailbox[float] = Mailbox(capacity=1.0, when_full="drop_oldest", size=lambda length_s: length_s)
+    for length_s in (0.5, 0.4, 0.25):  # the last one comes while less than the capacity waits
+        mailbox.put(length_s)
+    assert mailbox.waiting == pytest.approx(1.15)
+    mailbox.put(0.1)
+    assert mailbox.statistics().dropped == 1
+    assert [mailbox.get() for _ in range(3)] == [0.4, 0.25, 0.1]
+    assert mailbox.waiting == 0
+
+
 def test_a_writer_waits_while_full_and_is_released_by_a_get() -> None:
     mailbox, waits = blocking(capacity=2)
     mailbox.put(0)
