@@ -17,10 +17,10 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 
@@ -58,16 +58,8 @@ OPTIONS = (
 )
 
 
-class Column(NamedTuple):
-    """One column: so many channels, and whether their levels are wanted."""
-
-    channels: int
-    levels: bool
-
-    @property
-    def name(self) -> str:
-        plural = "" if self.channels == 1 else "s"
-        return f"{self.channels}_channel{plural}{'_with_levels' if self.levels else ''}"
+Results = Mapping[Job, tuple[list[dict[str, Any]], list[dict[str, Any]]]]
+"""Figures of the runs of each column, with timers and without."""
 
 
 def measure(
@@ -75,25 +67,23 @@ def measure(
 ) -> Measurement:
     """Run each column with timers and without, ``runs`` times in turn."""
     found = find_checkpoint(model)
-    counts = dict.fromkeys((1, channels))
-    columns = [Column(n, with_levels) for with_levels in ((False, True) if levels else (False,)) for n in counts]
-    turns = [(column, timed) for _ in range(runs) for column in columns for timed in (True, False)]
-    results: dict[tuple[Column, bool], list[dict[str, Any]]] = {}
-    for column, timed in track(turns, "Processes", total=len(turns)):
-        job = Job(
-            channels=column.channels,
-            seconds=duration_s,
-            hop_s=hop_s,
-            model=str(found.folder),
-            song=str(song.resolve()),
-            decoded=True,
-        )
-        results.setdefault((column, timed), []).append(_run(job, column, timed=timed))
-    uncalled = set.intersection(*(set(run["uncalled"]) for column in columns for run in results[column, True]))
+    job = Job(
+        channels=1, seconds=duration_s, hop_s=hop_s, model=str(found.folder), song=str(song.resolve()), decoded=True
+    )
+    columns = [
+        replace(job, channels=n, levels=wanted)
+        for wanted in ((False, True) if levels else (False,))
+        for n in dict.fromkeys((1, channels))
+    ]
+    results: Results = {column: ([], []) for column in columns}
+    for column in track(columns * runs, "Processes", total=len(columns) * runs):
+        for timers, those in zip(("timed", "plain"), results[column], strict=True):
+            those.append(_run(column, timers))
+    uncalled = set.intersection(*(set(run["uncalled"]) for timed, _ in results.values() for run in timed))
     return Measurement(
         tables=(
-            Table(key="parts", title="Processor time of one frame", rows=_part_rows(columns, results)),
-            Table(key="totals", title="Of the whole process", rows=_total_rows(columns, results)),
+            Table(key="parts", title="Processor time of one frame", rows=_part_rows(results)),
+            Table(key="totals", title="Of the whole process", rows=_total_rows(results)),
         ),
         notes=(
             found.note,
@@ -103,11 +93,10 @@ def measure(
     )
 
 
-def _run(job: Job, column: Column, *, timed: bool) -> dict[str, Any]:
-    """Start a process with a client, and return its figures."""
-    timers = "timed" if timed else "plain"
+def _run(job: Job, timers: str) -> dict[str, Any]:
+    """Start a process with a client, and return its figures; ``timers`` are ``timed`` or ``plain``."""
     with open_child("-m", "benchmarks.profile", timers, json.dumps(asdict(job))) as child:
-        events = ("emotion", "levels") if column.levels else ("emotion",)
+        events = ("emotion", "levels") if job.levels else ("emotion",)
         crowd = Crowd(int(child.receive()["port"]), clients=1, events=events)
         try:
             child.send("start")
@@ -117,41 +106,41 @@ def _run(job: Job, column: Column, *, timed: bool) -> dict[str, Any]:
             crowd.close()
 
 
-def _part_rows(columns: Sequence[Column], results: Mapping[tuple[Column, bool], list[dict[str, Any]]]) -> list[Row]:
-    """Parts, the rest, and their sum; the share is that of the last column without levels."""
-    shared = [column for column in columns if not column.levels][-1]
-    costs: dict[Column, dict[str, float]] = {}
-    for column in columns:
-        runs = results[column, True]
-        parts = {part: median(run["parts_ms"][part] for run in runs) for part in runs[0]["parts_ms"]}
-        total = median(run["total_ms"] for run in runs)
-        costs[column] = {**parts, "rest": total - sum(parts.values()), "total": total}
+def _part_rows(results: Results) -> list[Row]:
+    """Parts, the rest, and their sum; the share is that of the most channels without levels."""
+    costs: dict[Job, dict[str, float]] = {}
+    for job, (timed, _) in results.items():
+        parts = {part: median(run["parts_ms"][part] for run in timed) for part in timed[0]["parts_ms"]}
+        total = median(run["total_ms"] for run in timed)
+        costs[job] = {**parts, "rest": total - sum(parts.values()), "total": total}
+    shared = [cost for job, cost in costs.items() if not job.levels][-1]
     return [
         {
             "part": part,
-            **{f"{column.name}_ms": costs[column][part] for column in columns},
-            "share_percent": 100 * costs[shared][part] / costs[shared]["total"],
+            **{f"{_name(job)}_ms": cost[part] for job, cost in costs.items()},
+            "share_percent": 100 * shared[part] / shared["total"],
         }
-        for part in costs[shared]
+        for part in shared
     ]
 
 
-def _total_rows(columns: Sequence[Column], results: Mapping[tuple[Column, bool], list[dict[str, Any]]]) -> list[Row]:
-    rows: list[Row] = []
-    for column in columns:
-        timed, plain = results[column, True], results[column, False]
-        pairs = zip(timed, plain, strict=True)
-        rows.append(
-            {
-                "channels": column.channels,
-                "levels": "wanted" if column.levels else "off",
-                "without_timers_ms": median(run["total_ms"] for run in plain),
-                "timers_cost_percent": 100 * (median(a["total_ms"] / b["total_ms"] for a, b in pairs) - 1),
-                "frames_of_due": median(run["frames_of_due"] for run in plain),
-                "cores": median(run["cores"] for run in plain),
-            }
-        )
-    return rows
+def _name(job: Job) -> str:
+    return f"{job.channels}_channel{'s' * (job.channels > 1)}{'_with_levels' * job.levels}"
+
+
+def _total_rows(results: Results) -> list[Row]:
+    return [
+        {
+            "channels": job.channels,
+            "levels": "wanted" if job.levels else "off",
+            "without_timers_ms": median(run["total_ms"] for run in plain),
+            "timers_cost_percent": 100
+            * (median(a["total_ms"] / b["total_ms"] for a, b in zip(timed, plain, strict=True)) - 1),
+            "frames_of_due": median(run["frames_of_due"] for run in plain),
+            "cores": median(run["cores"] for run in plain),
+        }
+        for job, (timed, plain) in results.items()
+    ]
 
 
 # In the child process.

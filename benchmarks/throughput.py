@@ -84,6 +84,7 @@ class Job:
         device: Device of the model.
         lyrics: Whether lyrics are recognised.
         decoded: Whether every channel decodes the song itself, from its beginning.
+        levels: Whether a client subscribes to the levels of all channels; for ``profile``.
         warm_s: What comes first and does not count, while the recogniser loads.
     """
 
@@ -95,6 +96,7 @@ class Job:
     device: str = "cpu"
     lyrics: bool = False
     decoded: bool = False
+    levels: bool = False
     warm_s: float = 3.0
 
 
