@@ -44,9 +44,9 @@ from stream_mer.audio.features import LogMelStream
 from stream_mer.audio.windowing import Windower
 from stream_mer.config import WindowSettings
 from stream_mer.emotion.predictor import EmotionPredictor
-from stream_mer.engine import configure_torch
 from stream_mer.lyrics.text_features import LINE_FEATURES
 from stream_mer.types import NO_LYRICS, SAMPLE_RATE_HZ, AudioChunk, EncodedLine, LyricState, Window, seconds
+from stream_mer.utils.blas import use_one_thread
 
 LINES_AGE_S = 4.0  # between two lines of lyrics
 PEER_WINDOW_S = 3.0  # what VibeNet and the naive way get at every hop
@@ -115,7 +115,7 @@ def measure(
         for context_s in contexts_s
     ]
     found = find_checkpoint(model)
-    configure_torch()
+    use_one_thread()
     predictor = EmotionPredictor.load(found.folder)
     with contextlib.ExitStack() as stack:
         ways = {_floor_name(hop_s): _floor(hop_s) for hop_s in hops_s}

@@ -47,7 +47,6 @@ from stream_mer.audio.windowing import Windower
 from stream_mer.config import LyricsSettings, SmoothingSettings, WindowSettings
 from stream_mer.emotion.predictor import EmotionPredictor
 from stream_mer.emotion.smoothing import Smoother
-from stream_mer.engine import configure_torch
 from stream_mer.errors import SettingError
 from stream_mer.lyrics.feeds import LineMemory, LiveSettings
 from stream_mer.lyrics.gate import open_gate
@@ -67,6 +66,7 @@ from stream_mer.types import (
     StreamEvent,
     seconds,
 )
+from stream_mer.utils.blas import use_one_thread
 
 WARM_UP_S = 6.0  # of the first song, so that no song includes what is loaded once
 WINDOW_S = 5.0  # of the plain faster-whisper
@@ -202,7 +202,7 @@ class _Models:
         from faster_whisper import WhisperModel  # noqa: PLC0415 - heavy
 
         self._lyrics = lyrics
-        configure_torch()
+        use_one_thread()
         self._predictor = EmotionPredictor.load(folder)
         self._encoder = SentenceEncoder()
         self._recogniser = WhisperRecogniser(lyrics.model, device=lyrics.device, cpu_threads=lyrics.cpu_threads)

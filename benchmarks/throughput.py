@@ -39,12 +39,13 @@ from benchmarks.harness import (
     song_option,
 )
 from stream_mer.config import EngineSettings, LyricsSettings, WindowSettings
-from stream_mer.engine import Engine, configure_torch
+from stream_mer.engine import Engine
 from stream_mer.pipeline import Pipeline
 from stream_mer.ports import AudioSource
 from stream_mer.sources.file import FileSource, Pacer
 from stream_mer.training.progress import track
 from stream_mer.types import AudioChunk, EmotionFrame, LyricLine, Samples, StreamEvent
+from stream_mer.utils.blas import use_one_thread
 
 IN_TIME_SHARE = 0.995
 CHUNK_SAMPLES = 1_600  # 0.1 s at a time
@@ -218,7 +219,7 @@ def open_engine(job: Job) -> Engine:
     """Load the models of a row."""
     lyrics = LyricsSettings(mode="recognise" if job.lyrics else "off", allow_download=False)
     window = WindowSettings(hop_s=job.hop_s, context_s=10.0)
-    configure_torch()
+    use_one_thread()
     return Engine(EngineSettings(model=job.model, device=job.device, window=window, lyrics=lyrics))
 
 

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from stream_mer.config import EngineSettings, LyricsSettings, SmoothingSettings, WindowSettings
 from stream_mer.emotion.checkpoint import find_model
 from stream_mer.emotion.predictor import EmotionPredictor
-from stream_mer.engine import Engine, Models, one_torch_thread
+from stream_mer.engine import Engine, Models
 from stream_mer.errors import SettingError, brief, did_you_mean
 from stream_mer.lyrics.feeds import LyricsOpener
 from stream_mer.lyrics.files import check_encoding, is_lyrics_file
@@ -35,6 +35,7 @@ from stream_mer.pipeline import SyncStream
 from stream_mer.sources.file import Excerpt
 from stream_mer.sources.resampling import MAX_CHANNELS, MAX_RATE_HZ, MIN_RATE_HZ, MonoResampler, Polarity, to_float32
 from stream_mer.types import AudioChunk, CategoryChange, EmotionFrame, LyricLine, Samples, StreamEvent
+from stream_mer.utils.blas import one_thread
 from stream_mer.utils.files import as_text
 
 Lyrics = bool | str | os.PathLike[str]
@@ -161,7 +162,7 @@ def tag(
     excerpt = Excerpt(start_s=start_s, duration_s=duration_s)
     collector = _Collector(on_event, words_alone=is_lyrics_file(file))
     pipeline, _ = engine.file_pipeline(file, collector, track=track, excerpt=excerpt)
-    with one_torch_thread():
+    with one_thread():
         pipeline.run()
     return collector.result(as_text(Path(file).name))
 
@@ -285,7 +286,7 @@ class Tagger:
         Raises:
             SettingError: The tagger is closed, or ``on_event`` made the call.
         """
-        with self._lock, one_torch_thread():
+        with self._lock, one_thread():
             if self._closed:
                 raise SettingError("this Tagger is closed; make a new one, the models stay loaded")
             if self._busy:

@@ -623,7 +623,8 @@ class _Answers(logging.handlers.QueueHandler):
 
 def _work(connection: Connection[Any, Any], settings: TaskSettings, level: int) -> None:
     """Body of a worker: load the models, then carry out what comes, until the other side closes."""
-    from stream_mer.engine import Engine, configure_torch  # noqa: PLC0415 - loads torch: not in the parent
+    from stream_mer.engine import Engine  # noqa: PLC0415 - loads the models' runtime: not in the parent
+    from stream_mer.utils.blas import use_one_thread  # noqa: PLC0415 - loads the models' runtime: not in the parent
     from stream_mer.utils.stopping import orderly_exit  # noqa: PLC0415 - likewise
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes: the parent ends this one
@@ -631,7 +632,7 @@ def _work(connection: Connection[Any, Any], settings: TaskSettings, level: int) 
     logging.basicConfig(level=level, handlers=[answers], force=True)
     with contextlib.suppress(EOFError, OSError), orderly_exit():
         try:
-            configure_torch()
+            use_one_thread()
             engine = Engine(settings.engine)
         except StreamMerError as error:
             answers.send(error)

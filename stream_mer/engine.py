@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypedDict
 
 import numpy as np
-import torch
 
 from stream_mer.audio.level_meter import LevelMeter
 from stream_mer.audio.windowing import Windower
@@ -40,32 +38,6 @@ from stream_mer.types import NO_LYRICS, AudioChunk, CategoryChange, EmotionFrame
 from stream_mer.utils.sanitise import redact_address
 
 log = logging.getLogger(__name__)
-
-
-def configure_torch() -> None:
-    """Set up torch for the whole process: one thread, no oneDNN. For the command line.
-
-    A hop is little work: a second thread costs more than it saves. oneDNN would only compute GELU, slower than torch.
-    """
-    torch.set_num_threads(1)
-    torch.backends.mkldnn.set_flags(_enabled=False)  # type: ignore[no-untyped-call]
-
-
-@contextlib.contextmanager
-def one_torch_thread() -> Iterator[None]:
-    """Limit torch to one thread within the block. For programs that use torch for other work, too.
-
-    On busy cores, a hop that waits for a second thread takes a hundred times longer.
-    """
-    threads = torch.get_num_threads()
-    if threads == 1:
-        yield
-        return
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -33,6 +33,9 @@ MAX_SECONDS = 1e9
 Samples: TypeAlias = "NDArray[np.float32]"
 """Mono audio, shape ``[n]``, nominal range -1..1, at ``SAMPLE_RATE_HZ``."""
 
+Floats: TypeAlias = "NDArray[np.float32]"
+"""An array of any shape; each use says which."""
+
 SourceState: TypeAlias = Literal["live", "silent", "stalled", "reconnecting", "ended"]
 HoldKind: TypeAlias = Literal["freeze", "blackout", "override"]
 ControlAction: TypeAlias = Literal["freeze", "blackout", "override", "resume"]

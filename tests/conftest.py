@@ -64,7 +64,7 @@ def write_wav() -> Callable[[Path, NDArray[np.float32]], Path]:
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint's folder: random weights, an ensemble of two, a slim backbone, a narrow joint model."""
-    import torch  # noqa: PLC0415 - slow to import; most rooms' tests do without
+    from weights import random_backbone, random_joint  # noqa: PLC0415 - most rooms' tests do without
 
     from stream_mer.emotion.audio_branch import token_features  # noqa: PLC0415 - as above
     from stream_mer.emotion.checkpoint import (  # noqa: PLC0415 - as above
@@ -73,13 +73,11 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         PredictionError,
         save_checkpoint,
     )
-    from stream_mer.emotion.joint import JointModel, JointModelConfig  # noqa: PLC0415 - as above
-    from stream_mer.emotion.musicnn import Backbone, BackboneShape  # noqa: PLC0415 - as above
+    from stream_mer.emotion.joint import JointModelConfig  # noqa: PLC0415 - as above
+    from stream_mer.emotion.musicnn import BackboneShape  # noqa: PLC0415 - as above
     from stream_mer.lyrics.text_features import LINE_FEATURES  # noqa: PLC0415 - as above
 
-    torch.manual_seed(7)
-    shape = BackboneShape(filters=(20, 16, 8, 6, 4), pooled=200)
-    backbone = Backbone(shape)
+    backbone = random_backbone(BackboneShape(filters=(20, 16, 8, 6, 4), pooled=200), seed=7)
     config = JointModelConfig(
         audio_features=token_features(backbone),
         text_features=LINE_FEATURES,
@@ -88,9 +86,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         width=16,
         heads=2,
     )
-    joint = JointModel(config)
-    # Random directions, so that what either network hears reaches the result.
-    joint.components.basis.copy_(torch.randn(joint.components.basis.shape) / config.audio_features**0.5)
+    joint = random_joint(config, seed=7)
     checkpoint = Checkpoint(
         name="tiny",
         backbone=backbone,

@@ -18,12 +18,10 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
-from stream_mer.errors import CheckpointError
-from stream_mer.types import SAMPLE_RATE_HZ, Samples
+from stream_mer.audio.features import hann_window, overlapping
+from stream_mer.errors import CheckpointError, SettingError
+from stream_mer.types import SAMPLE_RATE_HZ, Floats, Samples
 from stream_mer.utils.model_files import find_packaged
 
 FRAME_LENGTH = 400  # samples of one step: 25 ms
@@ -47,18 +45,21 @@ _MEL_RANGE_HZ = (125.0, 7500.0)
 _STEPS_AT_ONCE = 2_000  # 20 s; bounds the memory of a long recording
 _MODEL, _NETWORK, _CONFIG = "yamnet-v1", "yamnet.onnx", "yamnet.json"
 _FORMAT = 1
+_CUDA = "CUDAExecutionProvider"
 
 
-@torch.inference_mode()
-def log_mel(frames: Tensor) -> Tensor:
+def log_mel(frames: Floats) -> Floats:
     """Return log-mel steps, shape ``[n, 64]``, of frames, shape ``[n, 400]``: log(mel magnitude + 0.001)."""
     window, filters = _transform()
-    steps: Tensor = torch.fft.rfft(frames * window, FFT_LENGTH).abs() @ filters
-    return steps.add_(_LOG_OFFSET).log_()
+    spectrum = np.fft.rfft(frames * window, FFT_LENGTH)
+    magnitude = np.sqrt(np.square(spectrum.real) + np.square(spectrum.imag))  # a third of the time of np.abs
+    steps = magnitude @ filters
+    steps += np.float32(_LOG_OFFSET)
+    return np.log(steps, out=steps)
 
 
 @functools.cache
-def _transform() -> tuple[Tensor, Tensor]:
+def _transform() -> tuple[Floats, Floats]:
     """Return the periodic Hann window [400] and triangular filters [257, 64], equally wide on 1127 ln(1 + f / 700)."""
     frequencies = np.arange(FFT_LENGTH // 2 + 1) * SAMPLE_RATE_HZ / FFT_LENGTH
     mel = 1127 * np.log1p(frequencies / 700)[:, None]
@@ -67,7 +68,7 @@ def _transform() -> tuple[Tensor, Tensor]:
     rising = (mel - edges[:-2]) / (edges[1:-1] - edges[:-2])
     falling = (edges[2:] - mel) / (edges[2:] - edges[1:-1])
     filters = np.maximum(0, np.minimum(rising, falling)).astype(np.float32)
-    return torch.hann_window(FRAME_LENGTH), torch.from_numpy(filters)
+    return hann_window(FRAME_LENGTH), filters
 
 
 class YamnetPatches:
@@ -90,9 +91,9 @@ class YamnetPatches:
         silent = max(0, at_sample - (self._step * STEP_LENGTH - FRAME_LENGTH))
         self._pending: Samples = np.zeros(silent, np.float32)
         silence = np.full(MEL_BANDS, np.log(_LOG_OFFSET), np.float32)
-        self._steps: NDArray[np.float32] = np.tile(silence, (PATCH_STEPS, 1))
+        self._steps: Floats = np.tile(silence, (PATCH_STEPS, 1))
 
-    def feed(self, samples: Samples) -> NDArray[np.float32]:
+    def feed(self, samples: Samples) -> Floats:
         """Take the next samples; return the patches that they complete, shape ``[n, 96, 64]`` (n may be 0)."""
         pending = np.concatenate([self._pending, samples], dtype=np.float32)
         n_steps = max(0, (len(pending) - FRAME_LENGTH) // STEP_LENGTH + 1)
@@ -101,11 +102,10 @@ class YamnetPatches:
         for start in range(0, n_steps, _STEPS_AT_ONCE):
             stop = min(n_steps, start + _STEPS_AT_ONCE)
             piece = pending[start * STEP_LENGTH : (stop - 1) * STEP_LENGTH + FRAME_LENGTH]
-            frames = torch.from_numpy(piece).unfold(0, FRAME_LENGTH, STEP_LENGTH)
-            patches.append(self._add_steps(log_mel(frames).numpy()))
+            patches.append(self._add_steps(log_mel(overlapping(piece, FRAME_LENGTH, STEP_LENGTH))))
         return np.concatenate(patches) if patches else np.zeros((0, PATCH_STEPS, MEL_BANDS), np.float32)
 
-    def _add_steps(self, steps: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _add_steps(self, steps: Floats) -> Floats:
         """Take the next steps [n, 64] and return the patches that they complete."""
         known = np.concatenate([self._steps, steps])
         first = -self._step % self._hop_steps  # index in ``steps`` of the first one that ends a patch
@@ -125,8 +125,8 @@ class YamnetOutput:
         scores: Score of each AudioSet class before the sigmoid, shape ``[n, 521]``.
     """
 
-    embedding: NDArray[np.float32]
-    scores: NDArray[np.float32]
+    embedding: Floats
+    scores: Floats
 
 
 class Yamnet:
@@ -135,22 +135,26 @@ class Yamnet:
     Args:
         folder: Folder of ``yamnet.onnx`` and ``yamnet.json``; None for the packaged ones.
         blocks: Names from ``BLOCKS``, in their order in ``YamnetOutput.embedding``; may be empty.
+        device: ``"cpu"``, ``"cuda"`` or ``"cuda:N"``. CUDA needs the package ``onnxruntime-gpu``.
 
     Attributes:
         embedding_size: Length of an embedding.
     """
 
-    def __init__(self, folder: Path | None = None, *, blocks: Sequence[str] = ("layer14",)) -> None:
+    def __init__(
+        self, folder: Path | None = None, *, blocks: Sequence[str] = ("layer14",), device: str = "cpu"
+    ) -> None:
         unknown = [block for block in blocks if block not in BLOCKS]
         if unknown:
             raise ValueError(f"YAMNet has no block {unknown[0]!r}; it has {', '.join(BLOCKS)}")
         self.embedding_size = sum(BLOCKS[block] for block in blocks)
         self._folder = folder
+        self._device = device
         self._outputs = [*blocks, "scores"]
         self._lock = threading.Lock()  # held while the file is read
         self._session: onnxruntime.InferenceSession | None = None
 
-    def run(self, patches: NDArray[np.float32]) -> YamnetOutput:
+    def run(self, patches: Floats) -> YamnetOutput:
         """Run patches of one stream or of several.
 
         Args:
@@ -172,10 +176,11 @@ class Yamnet:
 
         Raises:
             CheckpointError: The file is missing or damaged.
+            SettingError: The device is not available.
         """
         with self._lock:
             if self._session is None:
-                self._session = _open(self._folder or find_yamnet())
+                self._session = _open(self._folder or find_yamnet(), _providers(self._device))
             return self._session
 
 
@@ -188,7 +193,26 @@ def find_yamnet() -> Path:
     return find_packaged(_MODEL, _CONFIG)
 
 
-def _open(folder: Path) -> onnxruntime.InferenceSession:
+def _providers(device: str) -> list[str | tuple[str, dict[str, int]]]:
+    """Return what runs the network on a device, by ONNX Runtime's names.
+
+    Raises:
+        SettingError: It is not available.
+    """
+    cpu: list[str | tuple[str, dict[str, int]]] = ["CPUExecutionProvider"]
+    if device == "cpu":
+        return cpu
+    kind, _, number = device.partition(":")
+    available = onnxruntime.get_available_providers()
+    if kind != "cuda" or _CUDA not in available:
+        raise SettingError(
+            f"the device {device!r} is not available: ONNX Runtime has {', '.join(available)}; "
+            "for cuda, pip install onnxruntime-gpu in place of onnxruntime"
+        )
+    return [(_CUDA, {"device_id": int(number or 0)}), *cpu]
+
+
+def _open(folder: Path, providers: list[str | tuple[str, dict[str, int]]]) -> onnxruntime.InferenceSession:
     try:
         config = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
         if config["format"] != _FORMAT or config["outputs"] != {**BLOCKS, "scores": CLASSES}:
@@ -203,7 +227,7 @@ def _open(folder: Path) -> onnxruntime.InferenceSession:
     # Converts the int8 weights to float32 once, at the start. Without it every run does, in three times its own time.
     options.add_session_config_entry("session.disable_quant_qdq", "1")
     try:
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(content, options, providers=providers)
     except Exception as error:  # ONNX Runtime's exceptions have no narrower common base
         reason = str(error).splitlines()[0]
         raise CheckpointError(f"cannot read YAMNet in {folder}: {reason}") from error

@@ -147,9 +147,10 @@ def worker_command(
         raise SettingError("--lyrics belongs to one song, and a worker has many channels: leave it out")
     given = {} if name is None else {"name": name}
     settings = WorkerSettings(max_channels=max_channels, window=wanted.window, **given)
-    from stream_mer.engine import Engine, configure_torch  # noqa: PLC0415 - loads torch: not for --help
+    from stream_mer.engine import Engine  # noqa: PLC0415 - loads the models' runtime: not for --help
+    from stream_mer.utils.blas import use_one_thread  # noqa: PLC0415 - loads the models' runtime: not for --help
 
-    configure_torch()
+    use_one_thread()
     engine_loaded = Engine(wanted)
 
     asyncio.run(_work(engine_loaded, nats, settings))

@@ -31,7 +31,6 @@ from stream_mer.cli.settings import NameOrPath
 from stream_mer.config import DEFAULT_MODEL, LyricsSettings, ServeSettings, WindowSettings
 from stream_mer.emotion.checkpoint import find_model
 from stream_mer.emotion.predictor import EmotionPredictor
-from stream_mer.engine import configure_torch
 from stream_mer.errors import DeviceError, StreamMerError
 from stream_mer.lyrics.gate import VoiceGate
 from stream_mer.lyrics.text_features import SentenceEncoder
@@ -42,6 +41,7 @@ from stream_mer.sources.devices import PULSE_DEVICE, InputDevice
 from stream_mer.sources.file import FileSource
 from stream_mer.sources.microphone import list_devices, open_monitor
 from stream_mer.types import NO_LYRICS, SAMPLE_RATE_HZ, AudioChunk, Samples
+from stream_mer.utils.blas import use_one_thread
 from stream_mer.utils.escaping_console import EscapingConsole
 from stream_mer.version import __version__
 
@@ -245,7 +245,7 @@ def check_decoding() -> Finding:
 
 def check_emotion(model: str) -> Finding:
     """Whether the checkpoint is there, and how fast it is: a real stream over the demo song's first seconds."""
-    configure_torch()
+    use_one_thread()
     window = WindowSettings()
     stream = EmotionPredictor.load(find_model(model)).open_stream(window)
     times_s = []

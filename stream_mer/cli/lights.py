@@ -221,8 +221,9 @@ def _event(line: str, *, where: str) -> tuple[str, StreamEvent] | None:
 
 
 def _demo_events() -> list[tuple[str, StreamEvent]]:
-    from stream_mer.engine import Engine, configure_torch  # noqa: PLC0415 - loads torch: for --demo alone
+    from stream_mer.engine import Engine  # noqa: PLC0415 - loads the models' runtime: for --demo alone
     from stream_mer.sources.file import FileSource, demo_song  # noqa: PLC0415 - as above
+    from stream_mer.utils.blas import use_one_thread  # noqa: PLC0415 - loads the models' runtime: for --demo alone
 
     events: list[tuple[str, StreamEvent]] = []
 
@@ -230,7 +231,7 @@ def _demo_events() -> list[tuple[str, StreamEvent]]:
         def publish(self, event: StreamEvent) -> None:
             events.append(("demo", event))
 
-    configure_torch()
+    use_one_thread()
     engine = Engine(EngineSettings(lyrics=LyricsSettings(mode="off")))
     engine.pipeline(FileSource(demo_song()), Collector(), in_real_time=False).run()
     return events

@@ -176,9 +176,10 @@ def _serve_sources(
     greet = functools.partial(hello, settings=settings, info=info)
     recorder = None if record is None else _recorder(record, greet, audio=record_audio)
     plugins = [*plugins, *([] if recorder is None else [recorder])]
-    from stream_mer.engine import Engine, configure_torch  # noqa: PLC0415 - loads torch: not for --help or --from
+    from stream_mer.engine import Engine  # noqa: PLC0415 - loads the models' runtime: not for --help or --from
+    from stream_mer.utils.blas import use_one_thread  # noqa: PLC0415 - loads the models' runtime: not for --help or --from
 
-    configure_torch()
+    use_one_thread()
     loaded = Engine(wanted)
     started = functools.partial(_as_started, wanted, loaded.smoothing, spread=spread)
     running = Snapshot(streams={name: started(one) for name, one in typed.items()}, outputs=given_outputs)

@@ -412,9 +412,10 @@ def _check_input(name: str, *, encoding: str | None) -> None:
 
 
 def _load(settings: EngineSettings) -> Engine:
-    from stream_mer.engine import Engine, configure_torch  # noqa: PLC0415 - loads torch: recordings want none
+    from stream_mer.engine import Engine  # noqa: PLC0415 - loads the models' runtime: recordings want none
+    from stream_mer.utils.blas import use_one_thread  # noqa: PLC0415 - loads the models' runtime: recordings want none
 
-    configure_torch()
+    use_one_thread()
     return Engine(settings)
 
 

@@ -17,7 +17,7 @@ from stream_mer.cli.echo import echo
 from stream_mer.cli.options import option_group
 from stream_mer.config import DEFAULT_MODEL
 from stream_mer.emotion.checkpoint import find_model, load_checkpoint
-from stream_mer.lyrics.vocals import CONFIG, WEIGHTS, VocalNetwork, save_detector
+from stream_mer.lyrics.vocals import CONFIG, WEIGHTS, save_detector
 from stream_mer.training.ablations import CORRUPTED, run_ablations
 from stream_mer.training.augment import CONDITIONS
 from stream_mer.training.calibrate import with_earned_strength
@@ -27,7 +27,13 @@ from stream_mer.training.dataset import Prepared, prepare, prepare_to_measure
 from stream_mer.training.evaluate import FEW_CLIPS, fold_table, measure, stage_conditions, stage_report
 from stream_mer.training.fit import Recipe
 from stream_mer.training.train import train
-from stream_mer.training.vocals import VocalRecipe, compute_features, find_recordings, train_network
+from stream_mer.training.vocals import (
+    VocalNetwork,
+    VocalRecipe,
+    compute_features,
+    find_recordings,
+    train_network,
+)
 from stream_mer.utils.escaping_console import EscapingConsole
 from stream_mer.utils.files import check_folder, check_target, replace_text
 
@@ -225,7 +231,7 @@ def train_vocals_command(
     loss = train_network(recordings, VocalRecipe(epochs=epochs), seed, network=network)
     hours = sum(one.hours for one in recordings)
     summary = {"recordings": len(recordings), "hours": round(hours, 2), "epochs": epochs, "seed": seed, "loss": loss}
-    save_detector(network, out, training=summary)
+    save_detector(network.shape, network.tensors(), out, training=summary)
     echo(f"Trained on {len(recordings)} recordings ({hours:.1f} h)")
     echo(f"Wrote {out / WEIGHTS} and {CONFIG}")
 

@@ -10,14 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from stream_mer.audio.audio_state import AudioStateDecider
 from stream_mer.audio.features import LogMelStream, log_mel
 from stream_mer.audio.yamnet import PATCH_HOP, Yamnet, YamnetPatches
 from stream_mer.emotion.musicnn import Backbone, BackboneStream, StreamingBackbone
-from stream_mer.types import Samples
+from stream_mer.types import Floats, Samples
 
 TOKEN_HOP = PATCH_HOP
 """Samples from one token to the next: 8,000, which is 0.5 s."""
@@ -33,7 +31,7 @@ class AudioBranch:
     """Both networks, ready for any number of streams.
 
     Args:
-        backbone: MusiCNN's weights; not to be changed any more.
+        backbone: MusiCNN's weights.
         yamnet: The other network, with ``YAMNET_BLOCKS``.
 
     Attributes:
@@ -49,23 +47,24 @@ class AudioBranch:
         """Start a stream at a position of the sample clock; audio before it counts as silence."""
         return AudioStream(self, at_sample=at_sample)
 
-    @torch.inference_mode()
     def feed(self, fed: Sequence[tuple[AudioStream, Samples]]) -> None:
-        """Feed streams their next samples, each [n] (n may be 0); completed tokens are added to ``fresh``."""
-        left = [(stream, samples) for stream, samples in fed if len(samples)]
-        while left:
-            now = [(stream, *_until_token(stream.end_sample, samples)) for stream, samples in left]
-            self._compute([(stream, samples) for stream, samples, _ in now])
-            left = [(stream, later) for stream, _, later in now if len(later)]
+        """Feed streams their next samples, each [n] (n may be 0); completed tokens are added to ``fresh``.
+
+        All that a token needs is computed when its last sample is there: in larger products, and never in vain.
+        """
+        for stream, samples in fed:
+            stream.add(samples)
+        while ready := [(stream, stream.pop_token_samples()) for stream, _ in fed if stream.has_token_samples]:
+            self._compute(ready)
 
     def _compute(self, fed: Sequence[tuple[AudioStream, Samples]]) -> None:
-        """Feed samples that reach no further than the next token."""
+        """Feed samples that end with a token."""
         cuts = [stream.spectrogram.cut(samples) for stream, samples in fed]
-        steps = log_mel(torch.cat(cuts).to(self.backbone.device))
-        self.backbone.feed([stream.backbone for stream, _ in fed], torch.split(steps, [len(cut) for cut in cuts]))
+        steps = log_mel(cuts[0] if len(cuts) == 1 else np.concatenate(cuts))
+        ends = np.cumsum([len(cut) for cut in cuts]).tolist()
+        log_mels = [steps[end - len(cut) : end] for cut, end in zip(cuts, ends, strict=True)]
+        self.backbone.feed([stream.backbone for stream, _ in fed], log_mels)
         patches = [stream.patches.feed(samples) for stream, samples in fed]
-        for stream, samples in fed:
-            stream.end_sample += len(samples)
         ended = [
             (stream, patch)
             for (stream, _), patch in zip(fed, patches, strict=True)
@@ -75,9 +74,9 @@ class AudioBranch:
             return
         output = self.yamnet.run(np.concatenate([patch for _, patch in ended]))
         pooled = self.backbone.tokens([stream.backbone for stream, _ in ended])
-        tokens = torch.cat([pooled, torch.from_numpy(output.embedding).to(pooled.device)], 1)
+        tokens = np.concatenate([pooled, output.embedding], axis=1)
         for i, (stream, _) in enumerate(ended):
-            stream.fresh.append(tokens[i].clone())  # a view would hold on to the tokens of all streams
+            stream.fresh.append(tokens[i].copy())  # a view would hold on to the tokens of all streams
             stream.decider.feed(output.scores[i : i + 1])
 
 
@@ -96,9 +95,29 @@ class AudioStream:
         self.patches = YamnetPatches(at_sample=at_sample)
         self.decider = AudioStateDecider()
         self.end_sample = at_sample
-        self.fresh: list[Tensor] = []
+        self.fresh: list[Floats] = []
+        self._pending: Samples = np.zeros(0, np.float32)  # no token has ended with them yet
 
-    def take(self) -> list[Tensor]:
+    def add(self, samples: Samples) -> None:
+        """Take the next samples, [n]; n may be 0."""
+        self._pending = np.concatenate([self._pending, samples], dtype=np.float32)
+        self.end_sample += len(samples)
+
+    @property
+    def has_token_samples(self) -> bool:
+        """Whether a token ends within the samples that are not computed yet."""
+        return len(self._pending) >= self._until_token()
+
+    def pop_token_samples(self) -> Samples:
+        """Return the samples until the end of the next token; they are computed then."""
+        n = self._until_token()
+        popped, self._pending = self._pending[:n], self._pending[n:]
+        return popped
+
+    def _until_token(self) -> int:
+        return TOKEN_HOP - (self.end_sample - len(self._pending)) % TOKEN_HOP
+
+    def take(self) -> list[Floats]:
         """Return the fresh tokens and clear them."""
         taken, self.fresh = self.fresh, []
         return taken
@@ -107,9 +126,3 @@ class AudioStream:
 def token_features(backbone: Backbone, yamnet: Yamnet = YAMNET) -> int:
     """Return the width of a token."""
     return backbone.shape.token_features + yamnet.embedding_size
-
-
-def _until_token(at_sample: int, samples: Samples) -> tuple[Samples, Samples]:
-    """Split samples at the end of the next token."""
-    n = TOKEN_HOP - at_sample % TOKEN_HOP
-    return samples[:n], samples[n:]

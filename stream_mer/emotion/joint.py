@@ -1,20 +1,21 @@
-"""The joint model: emotion as the main task, emotion category as the auxiliary task, over audio and lyrics.
+"""The joint model as it runs: emotion as the main task, emotion category as the auxiliary task, over audio and lyrics.
 
 The method is that of Liu Lingyao, "Joint learning for multi-modal music emotion recognition fusing audio and text",
-Journal of Anhui University (Natural Science) 50(2), 2026, 25-33. Its four parts are the names to look for:
+Journal of Anhui University (Natural Science) 50(2), 2026, 25-33. ``training.network`` has the same network as it is
+trained, part by part under the names of the paper; a test holds both to the same numbers. Here are its four parts:
 
-1. *Private layers* (``private_audio``, ``private_text``): one ``ModalityEncoder`` each, specific to that modality.
-2. *Shared layers* (``shared``): one ``ModalityEncoder`` that reads both modalities and serves both tasks.
-3. ``combine``: the shared representation stands beside the private one of each modality.
-4. ``FusionAttention``: self-attention over these; from it come the emotion and the category (``TaskHeads``).
+1. *Private layers* and 2. *shared layers* encode each audio token once (``encode_audio``), and the lyrics
+   (``encode_text``).
+3. ``pool_audio`` represents the tokens of the context at two time scales: all of them, and the newest seconds.
+4. ``combine`` sets the representations of both modalities side by side; self-attention over them gives valence and
+   arousal (the main task), category and cluster (the auxiliary task).
 
-Audio is represented at two time scales: the whole context, and its newest seconds, which follow a change without delay.
-Several networks of one shape are the members of an ensemble; what is published is their mean. They are
-computed side by side, since a small network costs little arithmetic and many calls: every tensor of the layers has the
-members as its first dimension, and a member never reads what belongs to another.
+Several networks of one shape are the members of an ensemble. They are computed side by side, private and shared layers
+too, since a small network costs little arithmetic and many calls. In training each matrix has its own normalisation
+and bias; here constants that follow each other are multiplied once, at the start.
 
-Shapes: ``E`` members, ``B`` moments, ``N`` audio tokens (see ``audio_branch``), ``S`` time scales, ``L`` lyric lines,
-``D`` model width, ``P`` parts that are fused.
+Shapes: ``E`` members, ``B`` streams, ``N`` audio tokens, ``K`` branches (private, shared; one in ablations), ``S``
+time scales, ``D`` model width, ``P`` parts that are fused.
 """
 
 from __future__ import annotations
@@ -23,15 +24,18 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, NamedTuple
 
-import torch
-import torch.nn.functional as F  # noqa: N812 - the usual name
+import numpy as np
 from msgspec import Meta
-from torch import Tensor, nn
+from numpy.typing import NDArray
 
-from stream_mer.types import CATEGORIES, CLUSTERS
+from stream_mer.types import CATEGORIES, CLUSTERS, Floats
+from stream_mer.utils.model_files import Tensors, check_tensors, like
 
 OUTPUTS = 2 + len(CATEGORIES) + len(CLUSTERS)
 """Number of outputs: valence, arousal, logits of the category, logits of the cluster."""
+
+_HEADS = {"emotion": 2, "category": len(CATEGORIES), "cluster": len(CLUSTERS)}
+_NORM_EPSILON = np.float32(1e-5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +76,17 @@ class JointModelConfig:
     text_half_life_s: Annotated[float, Meta(ge=0.1, le=1e6)] = 120.0
     text_half_lines: Annotated[float, Meta(ge=0.001, le=1000)] = 2.0
 
+    def __post_init__(self) -> None:
+        """Check what the ranges of single fields cannot say.
+
+        Raises:
+            ValueError: It has neither private nor shared layers, or the heads do not share the width evenly.
+        """
+        if not (self.private or self.shared):
+            raise ValueError("a joint model needs private layers, shared layers or both")
+        if self.attention and (self.heads < 1 or self.width % self.heads):
+            raise ValueError(f"{self.heads} heads cannot share a width of {self.width} evenly")
+
     @property
     def scales(self) -> int:
         """Time scales ``S`` of the audio."""
@@ -81,415 +96,332 @@ class JointModelConfig:
         return asdict(self)
 
 
-class AudioInput(NamedTuple):
-    """Audio tokens of some recordings, and which of them each moment may read.
-
-    Attributes:
-        tokens: [R, N, audio_components], reduced by ``JointModel.components``.
-        recording: [B], which of the ``R`` recordings each moment belongs to.
-        weights: [B, S, N] from ``time_scales``: 0 for a token that a moment may not read. A row without any token is
-            predicted from its text alone.
-    """
-
-    tokens: Tensor
-    recording: Tensor
-    weights: Tensor
-
-
-class TextInput(NamedTuple):
-    """Lyric lines: ``vectors`` [B, L, text_features], ``weights`` [B, L] in 0..1 (reliability), ``ages_s`` [B, L].
-
-    A line with weight 0 is absent, and its vector and age have no influence.
-    """
-
-    vectors: Tensor
-    weights: Tensor
-    ages_s: Tensor
-
-
 class Encoded(NamedTuple):
-    """Elements of one modality, encoded by the private and by the shared layers, before pooling.
-
-    Both are [E, R, elements, D]; None where the layers are not built. An element's encoding does not depend on its
-    neighbours, so that a stream can keep it.
-    """
-
-    private: Tensor | None
-    shared: Tensor | None
-
-
-class Representations(NamedTuple):
-    """Outputs of the private and of the shared layers, each [E, B, S, D]; of text [E, B, 1, D]."""
-
-    private_audio: Tensor
-    private_text: Tensor
-    shared_audio: Tensor
-    shared_text: Tensor
-
-
-class Heads(NamedTuple):
-    """``emotion`` [E, B, 2] valence and arousal in -1..1; ``category`` [E, B, 4] and ``cluster`` [E, B, 5] logits."""
-
-    emotion: Tensor
-    category: Tensor
-    cluster: Tensor
-
-
-class JointOutput(NamedTuple):
-    """Everything one pass computes.
+    """Encoded audio tokens, which a stream keeps: an encoding does not depend on its neighbours.
 
     Attributes:
-        fused: The result.
-        audio: The result from audio alone; equal to ``fused`` where a row has no text.
-        text: The result of the light head on text alone; meaningless where a row has no text.
-        text_gate: [B] influence of text on the result, 0..1; exactly 0 without text.
-        representations: For the losses between private and shared layers.
+        values: Shape ``[n, E, K, D]``.
+        scores: Attention of the pooling before its softmax, for each time scale, shape ``[n, E, K, S]``.
     """
 
-    fused: Heads
-    audio: Heads
-    text: Heads
-    text_gate: Tensor
-    representations: Representations
+    values: Floats
+    scores: Floats
 
 
-def time_scales(ages: Tensor, config: JointModelConfig) -> Tensor:
-    """Return the weights of tokens at each time scale, [B, S, N].
+class JointModel:
+    """The network, ready for any number of streams.
 
     Args:
-        ages: [B, N], in tokens: 0 for the newest, negative for one that is absent.
-        config: Has the length of the second scale.
-
-    Returns:
-        1 where a token belongs to a scale, else 0: first the whole context, then the newest tokens.
-    """
-    context = ages >= 0
-    scales = [context, context & (ages < config.newest_tokens)] if config.newest_tokens else [context]
-    return torch.stack(scales, 1).float()
-
-
-class PrincipalComponents(nn.Module):
-    """Reduces audio tokens to their principal components, fixed before training; see ``training.fit``."""
-
-    mean: Tensor
-    basis: Tensor
-
-    def __init__(self, features: int, components: int) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(features))
-        self.register_buffer("basis", torch.eye(features, components))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[..., features] to [..., components], of variance 1 on average."""
-        return (x - self.mean) @ self.basis
-
-
-class Projection(nn.Module):
-    """Brings one modality to the model's width, element by element."""
-
-    mean: Tensor
-    scale: Tensor
-
-    def __init__(self, features: int, config: JointModelConfig, *, input_dropout: float) -> None:
-        super().__init__()
-        self.members = config.members
-        self.register_buffer("mean", torch.zeros(features))
-        self.register_buffer("scale", torch.ones(features))
-        self.drop = nn.Dropout(input_dropout)
-        self.block = Block(config.members, features, config.width, config.dropout)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, N, features] to [E, B, N, D], standardised by the training data's mean and scale."""
-        x = ((x - self.mean) * self.scale).expand(self.members, *x.shape)
-        if self.training and self.drop.p:
-            # A feature is dropped from the whole sequence: its elements are nearly copies of each other.
-            x = x * self.drop(x.new_ones(self.members, x.shape[1], 1, x.shape[3]))
-        out: Tensor = self.block(x)
-        return out
-
-
-class ModalityEncoder(nn.Module):
-    """Private layers of one modality, or the layers shared by both: encodes each element, then pools over time."""
-
-    def __init__(self, config: JointModelConfig) -> None:
-        super().__init__()
-        self.block = Block(config.members, config.width, config.width, config.dropout)
-        self.pools = nn.ModuleList(WeightedPool(config.members, config.width) for _ in range(config.scales))
-
-    def forward(self, x: Tensor, weights: Tensor) -> Tensor:
-        """Encode elements [E, B, N, D] and pool them with ``weights`` [B, S, N]: [E, B, S, D]."""
-        return self.pool(self.block(x), weights)
-
-    def pool(self, encoded: Tensor, weights: Tensor) -> Tensor:
-        """Attention pooling of encoded elements at each time scale; zeros where a row has no element."""
-        scales = [pool(encoded, weights[:, i]) for i, pool in zip(range(weights.shape[1]), self.pools, strict=False)]
-        return torch.stack(scales, 2)
-
-
-class FusionAttention(nn.Module):
-    """Self-attention over the representations of both modalities."""
-
-    def __init__(self, config: JointModelConfig, parts: int) -> None:
-        super().__init__()
-        self.kind = nn.Parameter(torch.randn(config.members, 1, parts, config.width) * 0.02)
-        self.norm = Norm(config.members, config.width)
-        self.attention = SelfAttention(config.members, config.width, config.heads, config.dropout)
-        self.feed = nn.Sequential(
-            Norm(config.members, config.width), Block(config.members, config.width, config.width, config.dropout)
-        )
-
-    def forward(self, parts: Tensor, present: Tensor) -> Tensor:
-        """Fuse ``parts`` [E, B, P, D], of which ``present`` [B, P] are there, to [E, B, D].
-
-        Absent parts have no influence.
-        """
-        x = parts + self.attention(self.norm(parts + self.kind), present)
-        x = x + self.feed(x)
-        absent = ~present.unsqueeze(-1)
-        fused: Tensor = x.masked_fill(absent, 0.0).sum(2) / present.to(x.dtype).sum(1, keepdim=True)
-        return fused
-
-
-class FusionConcatenation(nn.Module):
-    """Concatenation in place of self-attention, for the ablation."""
-
-    def __init__(self, config: JointModelConfig, parts: int) -> None:
-        super().__init__()
-        self.block = Block(config.members, parts * config.width, config.width, config.dropout)
-
-    def forward(self, parts: Tensor, present: Tensor) -> Tensor:
-        """As ``FusionAttention.forward``; absent parts count as zeros."""
-        out: Tensor = self.block(parts.masked_fill(~present.unsqueeze(-1), 0.0).flatten(2))
-        return out
-
-
-class TaskHeads(nn.Module):
-    """The main task (valence, arousal) and the auxiliary task (category, cluster) from one representation."""
-
-    def __init__(self, config: JointModelConfig) -> None:
-        super().__init__()
-        self.emotion = Linear(config.members, config.width, 2)
-        self.category = Linear(config.members, config.width, len(CATEGORIES))
-        self.cluster = Linear(config.members, config.width, len(CLUSTERS))
-
-    def forward(self, x: Tensor) -> Heads:
-        """Map [E, B, D] to the outputs of both tasks."""
-        return Heads(torch.tanh(self.emotion(x)), self.category(x), self.cluster(x))
-
-
-class JointModel(nn.Module):
-    """The network; see the module's docstring for its parts.
+        config: Its shape.
+        tensors: Its weights, by the names of ``joint_tensors``.
 
     Raises:
-        ValueError: It would have neither private nor shared layers.
+        ValueError: The weights are not of this shape.
     """
 
-    def __init__(self, config: JointModelConfig) -> None:
-        super().__init__()
-        if not (config.private or config.shared):
-            raise ValueError("a joint model needs private layers, shared layers or both")
+    def __init__(self, config: JointModelConfig, tensors: Tensors) -> None:
+        check_tensors(tensors, joint_tensors(config))
         self.config = config
-        self.components = PrincipalComponents(config.audio_features, config.audio_components)
-        self.audio_projection = Projection(config.audio_components, config, input_dropout=config.input_dropout)
-        self.text_projection = Projection(config.text_features, config, input_dropout=config.text_dropout)
-        if config.private:
-            self.private_audio = ModalityEncoder(config)
-            self.private_text = ModalityEncoder(config)
-        if config.shared:
-            self.shared = ModalityEncoder(config)
-        self._branches = config.private + config.shared
-        parts = (config.scales + 1) * self._branches
-        self.fusion = (FusionAttention if config.attention else FusionConcatenation)(config, parts)
-        self.heads = TaskHeads(config)
-        self.text_heads = TaskHeads(config)
+        self.tensors = tensors
+        self._components = tensors["components.basis"]
+        self._components_offset = -(tensors["components.mean"] @ self._components)
+        self._audio = _Projection(tensors, "audio_projection")
+        self._text = _Projection(tensors, "text_projection")
+        self._audio_layers = _Layers(tensors, _encoders(config, "audio"))
+        self._text_layers = _Layers(tensors, _encoders(config, "text"))
+        self._pool_weight, self._pool_bias = _pools(tensors, config)
+        self._fusion = (_Attention if config.attention else _Concatenation)(tensors, config)
+        self._heads = [(tensors[f"heads.{name}.weight"], tensors[f"heads.{name}.bias"]) for name in _HEADS]
 
-    def forward(self, audio: AudioInput, text: TextInput) -> JointOutput:
-        """Compute both tasks for some moments; rows without text give exactly the result of audio alone."""
-        encoded = self.encode_audio(audio.tokens)
-        return self.fuse(self.pool_audio(encoded, audio.weights, audio.recording), audio.weights, text)
+    def encode_audio(self, tokens: Floats) -> Encoded:
+        """Encode audio tokens, shape ``[n, audio_features]``, of one stream or of several."""
+        components = tokens @ self._components
+        components += self._components_offset
+        values = self._audio_layers(self._audio(components))  # [E, n, K, D]
+        scores = values.swapaxes(1, 2) @ self._pool_weight + self._pool_bias  # [E, K, n, S]
+        return Encoded(values=values.swapaxes(0, 1), scores=scores.transpose(2, 0, 1, 3))
 
-    def encode_audio(self, components: Tensor) -> Encoded:
-        """Encode audio tokens, reduced to their components [R, N, audio_components], one by one."""
-        x = self.audio_projection(components)
-        return Encoded(
-            self.private_audio.block(x) if self.config.private else None,
-            self.shared.block(x) if self.config.shared else None,
-        )
-
-    def pool_audio(self, encoded: Encoded, weights: Tensor, recording: Tensor | None = None) -> list[Tensor]:
-        """Pool encoded tokens at each time scale: the private and then the shared representation, [E, B, S, D].
+    def pool_audio(self, values: Floats, scores: Floats, ages: NDArray[np.int64]) -> Floats:
+        """Pool the tokens of each stream's context by attention, at each time scale.
 
         Args:
-            encoded: Of ``R`` recordings.
-            weights: [B, S, N], see ``AudioInput``.
-            recording: [B]; None where each moment has a recording of its own, in their order.
+            values: Of the streams' contexts, shape ``[B, N, E, K, D]``.
+            scores: Likewise, shape ``[B, N, E, K, S]``.
+            ages: In tokens: 0 for the newest, negative for a place that is empty, shape ``[B, N]``; each stream has one
+                token at least.
+
+        Returns:
+            Shape ``[E, B, K, S, D]``.
         """
-        branches = [(self.private_audio, encoded.private)] if self.config.private else []
-        branches += [(self.shared, encoded.shared)] if self.config.shared else []
-        return [
-            encoder.pool(x if recording is None else x[:, recording], weights)
-            for encoder, x in branches
-            if x is not None
-        ]
+        absent = ~time_scales(ages, self.config)  # [B, S, N]
+        masked = scores.transpose(0, 2, 3, 4, 1).copy()  # [B, E, K, S, N]
+        np.copyto(masked, -np.inf, where=absent[:, None, None])
+        pooled: Floats = _softmax(masked) @ values.transpose(0, 2, 3, 1, 4)
+        return pooled.swapaxes(0, 1)
 
-    def encode_text(self, mean: Tensor) -> list[Tensor]:
-        """Represent the mean of the lines [B, text_features]: private, then shared, each [E, B, 1, D]."""
-        x = self.text_projection(mean.unsqueeze(1))
-        encoders = [self.private_text] if self.config.private else []
-        encoders += [self.shared] if self.config.shared else []
-        return [encoder.block(x) for encoder in encoders]
+    def encode_text(self, mean: Floats) -> Floats:
+        """Represent the mean of the lyric lines, shape ``[B, text_features]``, as ``[E, B, K, D]``."""
+        return self._text_layers(self._text(mean))
 
-    def combine(self, audio: list[Tensor] | None, text: list[Tensor] | None) -> Heads:
-        """Set shared beside private for each modality that is there, fuse them, and read both tasks from it.
+    def combine(self, audio: Floats | None, text: Floats | None) -> Floats:
+        """Fuse the representations of the modalities that are there, and read both tasks from the result.
 
         Args:
             audio: From ``pool_audio``; None judges words alone.
-            text: From ``encode_text``; None judges audio alone, and nothing of text is computed.
+            text: From ``encode_text``; None judges audio alone.
+
+        Returns:
+            Mean of the members: valence and arousal (-1..1), the category's logits, the cluster's; ``[B, 11]``.
+
+        Raises:
+            ValueError: Both are None.
         """
-        there = audio or text
-        if there is None:
+        if audio is not None:
+            audio = audio.reshape(*audio.shape[:2], -1, self.config.width)  # [E, B, K * S, D]
+        fused = self._fusion(audio, text)  # [E, B, D]
+        emotion, category, cluster = (fused @ weight + bias for weight, bias in self._heads)
+        outputs: Floats = np.concatenate([np.tanh(emotion), category, cluster], axis=2).mean(0)
+        return outputs
+
+
+def time_scales(ages: NDArray[np.int64], config: JointModelConfig) -> NDArray[np.bool_]:
+    """Return which tokens belong to each time scale, ``[B, S, N]``: the whole context, then its newest tokens.
+
+    Args:
+        ages: Shape ``[B, N]``, in tokens: 0 for the newest, negative for one that is absent.
+        config: Has the length of the second scale.
+    """
+    context = ages >= 0
+    scales = [context, context & (ages < config.newest_tokens)] if config.newest_tokens else [context]
+    return np.stack(scales, axis=1)
+
+
+def joint_tensors(config: JointModelConfig) -> Tensors:
+    """Return what a checkpoint holds of a joint model: arrays of the right shapes that take no memory."""
+    members, width = config.members, config.width
+    parts = (config.scales + 1) * (config.private + config.shared)
+    found: dict[str, NDArray[np.float32]] = {
+        "components.mean": like(config.audio_features),
+        "components.basis": like(config.audio_features, config.audio_components),
+    }
+
+    def linear(name: str, inputs: int, outputs: int) -> None:
+        found[f"{name}.weight"], found[f"{name}.bias"] = like(members, inputs, outputs), like(members, 1, outputs)
+
+    def norm(name: str) -> None:
+        found[f"{name}.scale"] = found[f"{name}.offset"] = like(members, 1, width)
+
+    def block(name: str, inputs: int) -> None:
+        linear(f"{name}.0", inputs, width)
+        norm(f"{name}.1")
+
+    for modality, features in (("audio", config.audio_components), ("text", config.text_features)):
+        found[f"{modality}_projection.mean"] = found[f"{modality}_projection.scale"] = like(features)
+        block(f"{modality}_projection.block", features)
+    for name in dict.fromkeys(_encoders(config, "audio") + _encoders(config, "text")):
+        block(f"{name}.block", width)
+        for i in range(config.scales):
+            linear(f"{name}.pools.{i}.score", width, 1)
+    if config.attention:
+        found["fusion.kind"] = like(members, 1, parts, width)
+        norm("fusion.norm")
+        linear("fusion.attention.read", width, 3 * width)
+        linear("fusion.attention.write", width, width)
+        norm("fusion.feed.0")
+        block("fusion.feed.1", width)
+    else:
+        block("fusion.block", parts * width)
+    for heads in ("heads", "text_heads"):
+        for name, outputs in _HEADS.items():
+            linear(f"{heads}.{name}", width, outputs)
+    return found
+
+
+def _encoders(config: JointModelConfig, modality: str) -> list[str]:
+    """Return the names of the layers that encode a modality: its private ones, then the shared ones."""
+    return [f"private_{modality}"] * config.private + ["shared"] * config.shared
+
+
+def _pools(tensors: Tensors, config: JointModelConfig) -> tuple[Floats, Floats]:
+    """Return the weights of the attention pooling of audio, [E, K, D, S], and its biases, [E, K, 1, S]."""
+    names = [[f"{name}.pools.{i}.score" for i in range(config.scales)] for name in _encoders(config, "audio")]
+    weight, bias = (
+        np.stack([np.concatenate([tensors[f"{name}.{kind}"] for name in of_one], axis=2) for of_one in names], axis=1)
+        for kind in ("weight", "bias")
+    )
+    return weight, bias
+
+
+class _Block:
+    """Linear map, layer normalisation, GELU: ``[E, n, inputs]`` to ``[E, n, D]``.
+
+    The mean that the normalisation subtracts is subtracted from the matrix.
+
+    Args:
+        tensors: Of the model.
+        name: Of the block.
+        scale: Multiplies the inputs, ``[E or 1, 1, inputs]``.
+        offset: Is added to them then.
+    """
+
+    def __init__(
+        self, tensors: Tensors, name: str, *, scale: Floats | None = None, offset: Floats | None = None
+    ) -> None:
+        weight, bias = _after(tensors[f"{name}.0.weight"], tensors[f"{name}.0.bias"], scale, offset)
+        self._weight = weight - weight.mean(2, keepdims=True)
+        self._bias = bias - bias.mean(2, keepdims=True)
+        self._scale, self._offset = tensors[f"{name}.1.scale"], tensors[f"{name}.1.offset"]
+
+    def __call__(self, x: Floats) -> Floats:
+        out = x @ self._weight
+        out += self._bias
+        return _gelu(_scaled(out, self._scale, self._offset))
+
+
+class _Projection(_Block):
+    """Brings one modality, standardised, to the model's width: ``[n, features]`` to ``[E, n, D]``."""
+
+    def __init__(self, tensors: Tensors, name: str) -> None:
+        scale = tensors[f"{name}.scale"][None, None]
+        super().__init__(tensors, f"{name}.block", scale=scale, offset=-tensors[f"{name}.mean"] * scale)
+
+
+class _Layers:
+    """Private and shared layers side by side: ``[E, n, D]`` to ``[E, n, K, D]``."""
+
+    def __init__(self, tensors: Tensors, names: list[str]) -> None:
+        blocks = [f"{name}.block" for name in names]
+        weights = [tensors[f"{name}.0.weight"] for name in blocks]
+        biases = [tensors[f"{name}.0.bias"] for name in blocks]
+        self._weight = np.concatenate([weight - weight.mean(2, keepdims=True) for weight in weights], axis=2)
+        self._bias = np.concatenate([bias - bias.mean(2, keepdims=True) for bias in biases], axis=2)
+        self._scale, self._offset = (
+            np.stack([tensors[f"{name}.1.{part}"] for name in blocks], axis=2) for part in ("scale", "offset")
+        )  # [E, 1, K, D]
+
+    def __call__(self, x: Floats) -> Floats:
+        out = x @ self._weight
+        out += self._bias
+        return _gelu(_scaled(out.reshape(*x.shape[:2], *self._scale.shape[2:]), self._scale, self._offset))
+
+
+class _Attention:
+    """Self-attention over the parts of both modalities, ``[E, B, P, D]`` to ``[E, B, D]``."""
+
+    def __init__(self, tensors: Tensors, config: JointModelConfig) -> None:
+        self._heads, self._width = config.heads, config.width
+        self._kind = tensors["fusion.kind"]
+        self._n_audio = config.scales * (config.private + config.shared)
+        self._read, self._read_bias = _after(
+            tensors["fusion.attention.read.weight"],
+            tensors["fusion.attention.read.bias"],
+            tensors["fusion.norm.scale"],
+            tensors["fusion.norm.offset"],
+        )
+        scale = np.float32(math.sqrt(self._heads / self._width))  # of the products of query and key
+        self._read[..., : self._width] *= scale
+        self._read_bias[..., : self._width] *= scale
+        self._write, self._write_bias = (tensors[f"fusion.attention.write.{part}"] for part in ("weight", "bias"))
+        self._feed = _Block(
+            tensors, "fusion.feed.1", scale=tensors["fusion.feed.0.scale"], offset=tensors["fusion.feed.0.offset"]
+        )
+
+    def __call__(self, audio: Floats | None, text: Floats | None) -> Floats:
+        """Fuse the parts that are there; absent ones have no influence."""
+        there = [part for part in (audio, text) if part is not None]
+        if not there:
             raise ValueError("there is nothing to combine")
-        members, moments, _, width = there[0].shape
-        absent = there[0].new_zeros(members, moments, 1, width)
-        audio_parts = audio or [absent.expand(-1, -1, self.config.scales, -1)] * self._branches
-        parts = torch.cat([*audio_parts, *(text or [absent] * self._branches)], 2)
-        n_audio = self.config.scales * self._branches
-        present = torch.zeros(moments, parts.shape[2], dtype=torch.bool, device=parts.device)
-        present[:, :n_audio], present[:, n_audio:] = audio is not None, text is not None
-        heads: Heads = self.heads(self.fusion(parts, present))
-        return heads
-
-    def fuse(self, audio: list[Tensor], weights: Tensor, text: TextInput) -> JointOutput:
-        """As ``forward``, from pooled audio; ``weights`` [B, S, N] say which rows have some.
-
-        What was sung so far is read as the mean of its lines: a single line is little evidence. Where a row has no
-        audio, its words alone decide.
-        """
-        line_weights = text.weights * torch.exp2(-text.ages_s.clamp(min=0.0) / self.config.text_half_life_s)  # [B, L]
-        has_text, has_audio = (line_weights > 0).any(1), (weights > 0).flatten(1).any(1)  # [B]
-        audio_only = self.combine(audio, None)
-        words = self.encode_text(_mean_line(text.vectors, line_weights))
-        gate = self._gate(line_weights, has_audio | ~has_text)
-        both = audio_only
-        for rows, with_audio in ((has_text & has_audio, True), (has_text & ~has_audio, False)):
-            if bool(rows.any()):  # the fusion with text is computed for these rows only
-                of_rows = self.combine([x[:, rows] for x in audio] if with_audio else None, [x[:, rows] for x in words])
-                both = Heads(*(_with_rows(x, rows, new) for x, new in zip(both, of_rows, strict=True)))
-        reps = Representations(
-            private_audio=audio[0],
-            private_text=words[0] * has_text[:, None, None],
-            shared_audio=audio[-1],
-            shared_text=words[-1] * has_text[:, None, None],
+        first, last = (None if audio is not None else self._n_audio), (None if text is not None else self._n_audio)
+        kinds = self._kind[:, :, first:last]
+        parts = np.concatenate(there, axis=2)
+        members, streams, n, width = parts.shape
+        flat = (members, streams * n, width)
+        x = parts.reshape(flat)
+        read = _normalised(_centred((parts + kinds).reshape(flat))) @ self._read
+        read += self._read_bias
+        query, key, value = (  # [E, B, heads, P, D / heads]
+            read.reshape(members, streams, n, 3, self._heads, -1).transpose(3, 0, 1, 4, 2, 5)
         )
-        return JointOutput(
-            fused=Heads(*(a + gate[:, None] * (b - a) for a, b in zip(audio_only, both, strict=True))),
-            audio=audio_only,
-            text=self.text_heads(torch.stack(words).sum(0).squeeze(2)),
-            text_gate=gate,
-            representations=reps,
-        )
-
-    def _gate(self, weights: Tensor, has_audio: Tensor) -> Tensor:
-        """Return the text gate, [B], which grows with number, reliability and recency of the lines.
-
-        Exactly 0 without text, and 1 without audio.
-        """
-        total = weights.sum(1)
-        return torch.where(has_audio, total / (total + self.config.text_half_lines), 1.0)
+        seen = _softmax(query @ key.swapaxes(3, 4)) @ value
+        x = x + seen.swapaxes(2, 3).reshape(flat) @ self._write + self._write_bias
+        x += self._feed(_normalised(_centred(x)))
+        fused: Floats = x.reshape(parts.shape).mean(2)
+        return fused
 
 
-def _mean_line(vectors: Tensor, weights: Tensor) -> Tensor:
-    """Weighted mean of lines [B, L, text_features]; a line of weight 0 has exactly no influence."""
-    present = vectors.masked_fill((weights <= 0).unsqueeze(-1), 0.0)
-    return torch.einsum("bl,bld->bd", weights, present) / weights.sum(1, keepdim=True).clamp(min=1e-9)
+class _Concatenation:
+    """Concatenation in place of self-attention, for the ablation; absent parts count as zeros."""
+
+    def __init__(self, tensors: Tensors, config: JointModelConfig) -> None:
+        branches = config.private + config.shared
+        self._absent = (config.scales * branches, branches)
+        self._block = _Block(tensors, "fusion.block")
+
+    def __call__(self, audio: Floats | None, text: Floats | None) -> Floats:
+        """As of ``_Attention``."""
+        like_it = next(part for part in (audio, text) if part is not None)
+        members, streams, _, width = like_it.shape
+        parts = [
+            np.zeros((members, streams, n, width), np.float32) if part is None else part
+            for part, n in zip((audio, text), self._absent, strict=True)
+        ]
+        return self._block(np.concatenate(parts, axis=2).reshape(members, streams, -1))
 
 
-def _with_rows(x: Tensor, rows: Tensor, new: Tensor) -> Tensor:
-    """``x`` [E, B, n] with ``new`` [E, m, n] in place of its ``rows``, m truth values of [B]."""
-    return x.index_copy(1, rows.nonzero().squeeze(1), new)
+def _after(weight: Floats, bias: Floats, scale: Floats | None, offset: Floats | None) -> tuple[Floats, Floats]:
+    """Return the linear map that a scale and an offset of the inputs, [.., 1, inputs], and then a linear map make."""
+    if scale is None or offset is None:
+        return weight, bias
+    return scale.swapaxes(1, 2) * weight, bias + offset @ weight
 
 
-class Linear(nn.Module):
-    """One linear map a member."""
-
-    def __init__(self, members: int, inputs: int, outputs: int) -> None:
-        super().__init__()
-        bound = 1 / math.sqrt(inputs)
-        self.weight = nn.Parameter(torch.empty(members, inputs, outputs).uniform_(-bound, bound))
-        self.bias = nn.Parameter(torch.empty(members, 1, outputs).uniform_(-bound, bound))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[E, ..., inputs] to [E, ..., outputs]."""
-        out = torch.baddbmm(self.bias, x.flatten(1, -2), self.weight)
-        return out.view(*x.shape[:-1], out.shape[-1])
+def _centred(x: Floats) -> Floats:
+    """Return ``x`` less its mean over the last axis."""
+    return x - np.add.reduce(x, axis=-1, keepdims=True) / np.float32(x.shape[-1])
 
 
-class Norm(nn.Module):
-    """Layer normalisation with a scale and an offset for each member."""
-
-    def __init__(self, members: int, width: int) -> None:
-        super().__init__()
-        self.scale = nn.Parameter(torch.ones(members, 1, width))
-        self.offset = nn.Parameter(torch.zeros(members, 1, width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[E, ..., width] to the same shape."""
-        flat = F.layer_norm(x.flatten(1, -2), x.shape[-1:])
-        out: Tensor = flat * self.scale + self.offset
-        return out.view_as(x)
+def _normalised(x: Floats) -> Floats:
+    """Divide by the deviation over the last axis, in place; ``x`` has the mean 0 there."""
+    variance = np.einsum("...d,...d->...", x, x)[..., None] / np.float32(x.shape[-1])
+    variance += _NORM_EPSILON
+    x /= np.sqrt(variance, out=variance)
+    return x
 
 
-class Block(nn.Sequential):
-    """Linear map, layer normalisation, GELU, dropout: [E, ..., inputs] to [E, ..., outputs]."""
+def _scaled(x: Floats, scale: Floats, offset: Floats) -> Floats:
+    """Normalise in place, and apply scale and offset."""
+    x = _normalised(x)
+    x *= scale
+    x += offset
+    return x
 
-    def __init__(self, members: int, inputs: int, outputs: int, dropout: float) -> None:
-        super().__init__(Linear(members, inputs, outputs), Norm(members, outputs), nn.GELU(), nn.Dropout(dropout))
+
+_ERFC = (0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429)
+_ERFC_STEP = np.float32(0.3275911 / math.sqrt(2))
 
 
-class WeightedPool(nn.Module):
-    """Attention pooling over a sequence, with a weight of its own for every element.
+def _gelu(x: Floats) -> Floats:
+    """Return x times the probability that a normal variable is below x, within 2e-7.
 
-    An element of weight 0 has exactly no influence; a row without any gives zeros.
+    The probability is by formula 7.1.26 of Abramowitz and Stegun, "Handbook of Mathematical Functions" (1964), since
+    numpy has no error function.
     """
-
-    def __init__(self, members: int, width: int) -> None:
-        super().__init__()
-        self.score = Linear(members, width, 1)
-
-    def forward(self, x: Tensor, weights: Tensor) -> Tensor:
-        """Pool ``x`` [E, B, N, D] with ``weights`` [B, N] >= 0 to [E, B, D]."""
-        absent = weights <= 0  # [B, N]
-        empty = absent.all(dim=1, keepdim=True)
-        score = self.score(x).squeeze(-1) + torch.log(weights.clamp(min=1e-6))  # [E, B, N]
-        score = score.masked_fill(absent, -torch.inf).masked_fill(empty, 0.0)
-        attention = torch.softmax(score, dim=-1).masked_fill(empty, 0.0)
-        present = x.masked_fill(absent.unsqueeze(-1), 0.0)
-        pooled: Tensor = attention.unsqueeze(-2) @ present
-        return pooled.squeeze(-2)
+    size = np.abs(x)
+    t = 1 / (1 + _ERFC_STEP * size)
+    tail = np.full_like(t, _ERFC[-1])
+    for coefficient in _ERFC[-2::-1]:
+        tail *= t
+        tail += np.float32(coefficient)
+    tail *= t
+    tail *= np.exp(np.float32(-0.5) * np.square(x))
+    tail *= size
+    tail *= np.float32(0.5)
+    return np.maximum(x, 0) - tail
 
 
-class SelfAttention(nn.Module):
-    """Scaled dot-product self-attention with several heads (Vaswani et al. 2017).
-
-    Raises:
-        ValueError: The heads do not share the width evenly.
-    """
-
-    def __init__(self, members: int, width: int, heads: int, dropout: float) -> None:
-        super().__init__()
-        if heads < 1 or width % heads:
-            raise ValueError(f"{heads} heads cannot share a width of {width} evenly")
-        self.heads, self.dropout = heads, dropout
-        self.read = Linear(members, width, 3 * width)
-        self.write = Linear(members, width, width)
-
-    def forward(self, x: Tensor, present: Tensor) -> Tensor:
-        """Let the elements of ``x`` [E, B, P, D] attend to those that are ``present`` [B, P]."""
-        query, key, value = (
-            part.unflatten(-1, (self.heads, -1)).transpose(2, 3)  # [E, B, heads, P, D / heads]
-            for part in self.read(x).chunk(3, dim=-1)
-        )
-        dropout = self.dropout if self.training else 0.0
-        seen = F.scaled_dot_product_attention(query, key, value, present[:, None, None, :], dropout_p=dropout)
-        out: Tensor = self.write(seen.transpose(2, 3).flatten(-2))
-        return out
+def _softmax(x: Floats) -> Floats:
+    """Return the softmax over the last axis; ``x`` is overwritten."""
+    x -= x.max(axis=-1, keepdims=True)
+    np.exp(x, out=x)
+    x /= np.add.reduce(x, axis=-1, keepdims=True)
+    return x

@@ -25,20 +25,19 @@ from __future__ import annotations
 import textwrap
 import zipfile
 import zlib
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeAlias
 
 import numpy as np
-import torch
 from msgspec import Meta
-from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
+from numpy.typing import NDArray
 
 from stream_mer.audio.features import MEL_BANDS
 from stream_mer.errors import CheckpointError
-from stream_mer.utils.model_files import MAX_WEIGHTS_BYTES, check_state
+from stream_mer.types import Floats
+from stream_mer.utils.model_files import MAX_WEIGHTS_BYTES, Tensors, check_tensors, like
 
 TIMBRAL_STEPS = 7  # length of the timbral filters, and of the middle layers
 TIMBRAL_BANDS = (38, 67)  # height of the two timbral filter banks, mel bands
@@ -89,46 +88,100 @@ TOKEN_FEATURES = BackboneShape().token_features
 """Width of a token of the network as published."""
 
 
-class Backbone(nn.Module):
-    """The network's weights, batch norms folded to a scale and an offset; ``StreamingBackbone`` runs them."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Layer:
+    """A convolution as a matrix product over unfolded rows, then ReLU and batch norm.
 
-    input_scale: Tensor
-    input_offset: Tensor
-    pooled: Tensor
+    Attributes:
+        weight: Shape ``[filters, rows]``.
+        bias: Shape ``[filters]``, added before the ReLU.
+        scale: Batch norm's factor, shape ``[filters]``.
+        offset: Batch norm's offset, shape ``[filters]``.
+    """
 
-    def __init__(self, shape: BackboneShape | None = None) -> None:
-        super().__init__()
-        self.shape = shape or BackboneShape()
-        timbral, temporal = self.shape.filters[: len(TIMBRAL_BANDS)], self.shape.filters[len(TIMBRAL_BANDS) :]
-        self.register_buffer("input_scale", torch.ones(1))
-        self.register_buffer("input_offset", torch.zeros(1))
-        self.register_buffer("pooled", torch.arange(self.shape.pooled))  # indices of the channels that a token holds
-        self.front = nn.ModuleList(
-            [Layer(TIMBRAL_STEPS * bands, n) for bands, n in zip(TIMBRAL_BANDS, timbral, strict=True)]
-            + [Layer(steps, n) for steps, n in zip(TEMPORAL_STEPS, temporal, strict=True)]
+    weight: Floats
+    bias: Floats
+    scale: Floats
+    offset: Floats
+
+
+_PARTS = {"weight": "linear.weight", "bias": "linear.bias", "scale": "scale", "offset": "offset"}
+"""Names of a layer's parts in a checkpoint."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Backbone:
+    """The network's weights, batch norms folded to a scale and an offset; ``StreamingBackbone`` runs them.
+
+    Attributes:
+        shape: How much of the network there is.
+        input_scale: Shape ``[1]``.
+        input_offset: Shape ``[1]``.
+        pooled: Indices of the channels that a token holds, shape ``[shape.pooled]``.
+        front: Two timbral banks, three temporal ones.
+        middle: Three layers.
+    """
+
+    shape: BackboneShape
+    input_scale: Floats
+    input_offset: Floats
+    pooled: NDArray[np.int64]
+    front: tuple[Layer, ...]
+    middle: tuple[Layer, ...]
+
+    @classmethod
+    def from_tensors(cls, shape: BackboneShape, tensors: Tensors) -> Backbone:
+        """Build it of tensors with the names and shapes of ``backbone_tensors``.
+
+        Raises:
+            ValueError: They do not fit, or ``pooled`` names a channel that there is not.
+        """
+        check_tensors(tensors, backbone_tensors(shape))
+        pooled = tensors["pooled"]
+        if not ((pooled >= 0) & (pooled < shape.channels)).all():
+            raise ValueError(f"pooled names channels that are not among the {shape.channels} that there are")
+
+        def layers(name: str, n: int) -> tuple[Layer, ...]:
+            return tuple(
+                Layer(**{part: tensors[f"{name}.{i}.{stored}"] for part, stored in _PARTS.items()}) for i in range(n)
+            )
+
+        return cls(
+            shape=shape,
+            input_scale=tensors["input_scale"],
+            input_offset=tensors["input_offset"],
+            pooled=pooled,
+            front=layers("front", len(shape.filters)),
+            middle=layers("middle", MIDDLE_LAYERS),
         )
-        self.middle = nn.ModuleList(
-            Layer(TIMBRAL_STEPS * (self.shape.front_channels if i == 0 else MIDDLE_CHANNELS), MIDDLE_CHANNELS)
-            for i in range(MIDDLE_LAYERS)
-        )
+
+    def tensors(self) -> Tensors:
+        """Return all weights by the names of ``backbone_tensors``, in their order."""
+        found: dict[str, NDArray[Any]] = {
+            name: getattr(self, name) for name in ("input_scale", "input_offset", "pooled")
+        }
+        for name, layers in (("front", self.front), ("middle", self.middle)):
+            for i, layer in enumerate(layers):
+                found |= {f"{name}.{i}.{stored}": getattr(layer, part) for part, stored in _PARTS.items()}
+        return {name: found[name] for name in backbone_tensors(self.shape)}
 
 
-class Layer(nn.Module):
-    """A convolution as a matrix product over unfolded rows, then ReLU and batch norm."""
-
-    scale: Tensor
-    offset: Tensor
-
-    def __init__(self, rows: int, filters: int) -> None:
-        super().__init__()
-        self.linear = nn.Linear(rows, filters)
-        self.register_buffer("scale", torch.ones(filters))
-        self.register_buffer("offset", torch.zeros(filters))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[n, rows] to [n, filters]."""
-        out: Tensor = torch.relu(self.linear(x)) * self.scale + self.offset
-        return out
+def backbone_tensors(shape: BackboneShape) -> Mapping[str, NDArray[Any]]:
+    """Return what a checkpoint holds of a backbone: arrays of the right shapes and types that take no memory."""
+    rows = [TIMBRAL_STEPS * bands for bands in TIMBRAL_BANDS] + list(TEMPORAL_STEPS)
+    layers = {f"front.{i}": pair for i, pair in enumerate(zip(rows, shape.filters, strict=True))}
+    for i in range(MIDDLE_LAYERS):
+        channels = shape.front_channels if i == 0 else MIDDLE_CHANNELS
+        layers[f"middle.{i}"] = TIMBRAL_STEPS * channels, MIDDLE_CHANNELS
+    found: dict[str, NDArray[Any]] = {
+        "input_scale": like(1),
+        "input_offset": like(1),
+        "pooled": np.broadcast_to(np.int64(0), (shape.pooled,)),
+    }
+    for name, (n_rows, n_filters) in layers.items():
+        found |= {f"{name}.scale": like(n_filters), f"{name}.offset": like(n_filters)}
+        found |= {f"{name}.linear.weight": like(n_filters, n_rows), f"{name}.linear.bias": like(n_filters)}
+    return found
 
 
 _EPSILON = 1e-3  # of every batch norm in the original
@@ -144,19 +197,17 @@ def load_musicnn(path: Path) -> Backbone:
         # Opened here, because numpy leaves a damaged archive open.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             _check_size(archive.zip)
-            tensors = {name: torch.from_numpy(archive[name]) for name in archive.files}
+            tensors = {name: archive[name] for name in archive.files}
     # Beyond the usual two: an empty file, a damaged archive, and an .npy file or one of other things than numbers.
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, TypeError) as error:
         raise CheckpointError(f"cannot read the MSD-MusiCNN weights {path}: {error}") from error
-    backbone = Backbone()
+    shape = BackboneShape()
     try:
-        state = {"pooled": backbone.pooled, **{name: one.float() for name, one in _state(tensors).items()}}
-        check_state(backbone, state)
-        backbone.load_state_dict(state)
-    except (KeyError, ValueError, RuntimeError) as error:
+        published = {name: one.astype(np.float32) for name, one in _published(tensors).items()}
+        return Backbone.from_tensors(shape, {"pooled": np.arange(shape.pooled), **published})
+    except (KeyError, ValueError, TypeError) as error:
         reason = textwrap.shorten(str(error), 300)
         raise CheckpointError(f"{path} does not hold the tensors of MSD-MusiCNN: {reason}") from error
-    return backbone.eval().requires_grad_(requires_grad=False)
 
 
 def _check_size(archive: zipfile.ZipFile) -> None:
@@ -165,29 +216,32 @@ def _check_size(archive: zipfile.ZipFile) -> None:
         raise ValueError("its arrays take more than 2 GiB")
 
 
-def _state(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    def norm(index: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _published(tensors: Tensors) -> dict[str, NDArray[Any]]:
+    """Return the weights of the original's tensors by the names of ``backbone_tensors``, all but ``pooled``."""
+
+    def norm(index: int) -> tuple[NDArray[Any], NDArray[Any]]:
         name = f"batch_normalization_{index}" if index else "batch_normalization"
-        scale = tensors[f"{name}/gamma"] / torch.sqrt(tensors[f"{name}/moving_variance"] + _EPSILON)
+        scale = tensors[f"{name}/gamma"] / np.sqrt(tensors[f"{name}/moving_variance"] + np.float32(_EPSILON))
         return scale, tensors[f"{name}/beta"] - tensors[f"{name}/moving_mean"] * scale
 
-    state: dict[str, torch.Tensor] = {}
-    state["input_scale"], state["input_offset"] = norm(0)
+    found: dict[str, NDArray[Any]] = {}
+    found["input_scale"], found["input_offset"] = norm(0)
     layers = ["front.0", "front.1", "front.2", "front.3", "front.4", "middle.0", "middle.1", "middle.2"]
     for i, layer in enumerate(layers):
         name = f"conv2d_{i}" if i else "conv2d"
         kernel = tensors[f"{name}/kernel"]  # [steps, bands or channels, 1, filters]
-        state[f"{layer}.linear.weight"] = kernel.permute(3, 0, 1, 2).flatten(1).contiguous()
-        state[f"{layer}.linear.bias"] = tensors[f"{name}/bias"]
-        state[f"{layer}.scale"], state[f"{layer}.offset"] = norm(i + 1)
-    return state
+        filters = kernel.transpose(3, 0, 1, 2)
+        found[f"{layer}.linear.weight"] = np.ascontiguousarray(filters.reshape(len(filters), -1))
+        found[f"{layer}.linear.bias"] = tensors[f"{name}/bias"]
+        found[f"{layer}.scale"], found[f"{layer}.offset"] = norm(i + 1)
+    return found
 
 
 # A channel that varies by less than this over all music counts as constant; the others vary by .3 and more.
 _CONSTANT = 1e-3
 
 
-def living_channels(tokens: Iterable[Tensor], backbone: Backbone) -> Tensor:
+def living_channels(tokens: Iterable[NDArray[Any]], backbone: Backbone) -> NDArray[np.bool_]:
     """Which of the pooled channels vary at all.
 
     Args:
@@ -199,17 +253,16 @@ def living_channels(tokens: Iterable[Tensor], backbone: Backbone) -> Tensor:
         [pooled], True for a channel that is not constant.
     """
     pooled = backbone.shape.pooled
-    low, high = torch.full((2 * pooled,), torch.inf), torch.full((2 * pooled,), -torch.inf)
+    low, high = np.full(2 * pooled, np.inf, np.float32), np.full(2 * pooled, -np.inf, np.float32)
     for of_one in tokens:
-        settled = of_one[8:, : 2 * pooled].float()
+        settled = of_one[8:, : 2 * pooled].astype(np.float32)
         if len(settled):
-            low, high = torch.minimum(low, settled.amin(0)), torch.maximum(high, settled.amax(0))
+            low, high = np.minimum(low, settled.min(0)), np.maximum(high, settled.max(0))
     varies = (high - low) > _CONSTANT
     return varies[:pooled] | varies[pooled:]
 
 
-@torch.no_grad()
-def slim(backbone: Backbone, living: Tensor) -> Backbone:
+def slim(backbone: Backbone, living: NDArray[np.bool_]) -> Backbone:
     """The network without the filters of its front that are not ``living`` [channels], and with tokens of the living.
 
     The filters of the middle layers are all kept: they cost little. From where the silence before the stream is out of
@@ -220,39 +273,29 @@ def slim(backbone: Backbone, living: Tensor) -> Backbone:
     """
     if backbone.shape.pooled != backbone.shape.channels:
         raise ValueError("this backbone is slim already; begin with the whole one")
-    if living.dtype != torch.bool or living.shape != (backbone.shape.channels,):
+    if living.dtype != np.bool_ or living.shape != (backbone.shape.channels,):
         raise ValueError(f"living must be {backbone.shape.channels} truth values, one a channel")
-    banks = torch.split(living[: backbone.shape.front_channels], list(backbone.shape.filters))
-    if not all(bool(bank.any()) for bank in banks):
+    kept = living[: backbone.shape.front_channels]
+    banks = np.split(kept, np.cumsum(backbone.shape.filters)[:-1])
+    if not all(bank.any() for bank in banks):
         raise ValueError("a bank of the front has no living filter; listen to more music before slimming")
-    shape = BackboneShape(filters=tuple(int(bank.sum()) for bank in banks), pooled=int(living.sum()))
-    small = Backbone(shape)
-    small.input_scale, small.input_offset = backbone.input_scale.clone(), backbone.input_offset.clone()
-    for layer, source, kept in zip(_layers(small.front), _layers(backbone.front), banks, strict=True):
-        _copy(source, layer, weight=source.linear.weight[kept], bias=source.linear.bias[kept], kept=kept)
-    kept = torch.cat(banks)
-    constants = torch.cat([source.offset for source in _layers(backbone.front)])  # of a filter that never fires
-    for i, (layer, source) in enumerate(zip(_layers(small.middle), _layers(backbone.middle), strict=True)):
-        weight, bias = source.linear.weight.clone(), source.linear.bias.clone()
-        if i == 0:
-            by_channel = weight.view(len(weight), TIMBRAL_STEPS, -1)  # [filters, steps, channels]
-            bias = bias + (by_channel[:, :, ~kept] * constants[~kept]).sum((1, 2))
-            weight = by_channel[:, :, kept].flatten(1)
-        _copy(source, layer, weight=weight, bias=bias)
-    there = torch.cat([kept, torch.ones(len(living) - len(kept), dtype=torch.bool)])  # channels that the small one has
-    small.pooled = living[there].nonzero().flatten()
-    return small.eval().requires_grad_(requires_grad=False)
-
-
-def _layers(modules: nn.ModuleList) -> list[Layer]:
-    return [module for module in modules if isinstance(module, Layer)]
-
-
-def _copy(source: Layer, layer: Layer, *, weight: Tensor, bias: Tensor, kept: Tensor | None = None) -> None:
-    layer.linear.weight.copy_(weight)
-    layer.linear.bias.copy_(bias)
-    layer.scale = source.scale.clone() if kept is None else source.scale[kept]
-    layer.offset = source.offset.clone() if kept is None else source.offset[kept]
+    front = tuple(
+        Layer(weight=one.weight[bank], bias=one.bias[bank], scale=one.scale[bank], offset=one.offset[bank])
+        for one, bank in zip(backbone.front, banks, strict=True)
+    )
+    constants = np.concatenate([one.offset for one in backbone.front])  # of a filter that never fires
+    first = backbone.middle[0]
+    by_channel = first.weight.reshape(MIDDLE_CHANNELS, TIMBRAL_STEPS, -1)  # [filters, steps, channels]
+    bias = first.bias + (by_channel[:, :, ~kept] * constants[~kept]).sum((1, 2))
+    weight = np.ascontiguousarray(by_channel[:, :, kept].reshape(MIDDLE_CHANNELS, -1))
+    there = np.concatenate([kept, np.ones(len(living) - len(kept), np.bool_)])  # channels that the slim one has
+    return replace(
+        backbone,
+        shape=BackboneShape(filters=tuple(int(bank.sum()) for bank in banks), pooled=int(living.sum())),
+        pooled=np.flatnonzero(living[there]),
+        front=front,
+        middle=(replace(first, weight=weight, bias=bias), *backbone.middle[1:]),
+    )
 
 
 PIECE_STEPS = 32
@@ -271,26 +314,27 @@ class Front:
     negative scale are negated beforehand.
 
     Args:
-        backbone: Their weights; not to be changed any more.
+        backbone: Their weights.
     """
 
-    @torch.no_grad()
     def __init__(self, backbone: Backbone) -> None:
-        layers = [layer for layer in backbone.front if isinstance(layer, Layer)]
+        layers = backbone.front
         timbral, temporal = layers[: len(TIMBRAL_BANDS)], layers[len(TIMBRAL_BANDS) :]
         self._timbral = [_TimbralBank(layer, bands) for layer, bands in zip(timbral, TIMBRAL_BANDS, strict=True)]
         self._temporal = [_TemporalBank(layer, steps) for layer, steps in zip(temporal, TEMPORAL_STEPS, strict=True)]
-        self._sign = torch.cat([_sign(layer) for layer in layers])
-        self._bias = torch.cat([layer.linear.bias for layer in layers])
-        self._scale = torch.cat([layer.scale for layer in layers])
-        self._offset = torch.cat([layer.offset for layer in layers])
+        self._sign = np.concatenate([_sign(layer) for layer in layers])
+        self._bias = np.concatenate([layer.bias for layer in layers])
+        self._scale = np.concatenate([layer.scale for layer in layers])
+        self._offset = np.concatenate([layer.offset for layer in layers])
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Floats) -> Floats:
         """Run on normalised log-mel ``x`` [B, 127 + n, 96], n at most 32: the n new steps, [B, n, front_channels]."""
-        bands = x[:, :, ::MEL_STRIDE].transpose(1, 2).flatten(0, 1)  # [B * 48, 127 + n]
-        greatest = [bank(x) for bank in self._timbral] + [bank(bands, x.shape[0]) for bank in self._temporal]
-        out = torch.addcmul(self._bias, torch.cat(greatest, dim=2), self._sign).relu_()
-        return torch.addcmul(self._offset, out, self._scale)
+        streams, steps = x.shape[:2]
+        bands = x[:, :, ::MEL_STRIDE].transpose(0, 2, 1).reshape(-1, steps)  # [B * 48, 127 + n]
+        greatest = [bank(x) for bank in self._timbral] + [bank(bands, streams) for bank in self._temporal]
+        out = np.concatenate(greatest, axis=2)
+        out *= self._sign
+        return _activated(out, self._bias, self._scale, self._offset)
 
 
 class _TimbralBank:
@@ -299,21 +343,28 @@ class _TimbralBank:
     def __init__(self, layer: Layer, bands: int) -> None:
         positions = len(range(0, MEL_BANDS - bands + 1, MEL_STRIDE))
         self._together = max(n for n in range(1, _MOST_POSITIONS + 1) if positions % n == 0)
+        self._groups = positions // self._together
         self._span = bands + MEL_STRIDE * (self._together - 1)  # mel bands that one row reads
-        filters = _signed(layer).view(-1, TIMBRAL_STEPS, bands).permute(1, 2, 0)  # [7, bands, filters]
-        matrix = filters.new_zeros(TIMBRAL_STEPS, self._span, self._together, filters.shape[2])
+        filters = _signed(layer).reshape(-1, TIMBRAL_STEPS, bands).transpose(1, 2, 0)  # [7, bands, filters]
+        matrix = np.zeros((TIMBRAL_STEPS, self._span, self._together, filters.shape[2]), np.float32)
         for i in range(self._together):
             matrix[:, MEL_STRIDE * i : MEL_STRIDE * i + bands, i] = filters
-        self._matrix = matrix.flatten(2).flatten(0, 1)  # [7 * span, together * filters]
+        self._matrix = matrix.reshape(TIMBRAL_STEPS * self._span, -1)  # [7 * span, together * filters]
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """Return the maximum over mel: [B, 127 + n, 96] to [B, n, filters]."""
-        n = x.shape[1] - HISTORY_STEPS
-        newest = x[:, -(n + TIMBRAL_STEPS - 1) :].unfold(1, TIMBRAL_STEPS, 1)  # [B, n, 96, 7]
-        rows = newest.unfold(2, self._span, MEL_STRIDE * self._together)  # [B, n, groups of positions, 7, span]
-        answers = torch.mm(rows.reshape(-1, self._matrix.shape[0]), self._matrix)
-        of_groups = answers.view(x.shape[0], n, -1, self._matrix.shape[1]).amax(2)
-        return of_groups.view(x.shape[0], n, self._together, -1).amax(2)
+    def __call__(self, x: Floats) -> Floats:
+        """Return the maximum over mel: [B, 127 + n, 96], contiguous, to [B, n, filters]."""
+        streams, n = x.shape[0], x.shape[1] - HISTORY_STEPS
+        of_stream, of_step, of_band = x.strides
+        rows = np.ndarray(  # a view: [B, n, groups of positions, 7, span]
+            (streams, n, self._groups, TIMBRAL_STEPS, self._span),
+            x.dtype,
+            buffer=x,
+            offset=(HISTORY_STEPS - TIMBRAL_STEPS + 1) * of_step,
+            strides=(of_stream, of_step, MEL_STRIDE * self._together * of_band, of_step, of_band),
+        )
+        answers = rows.reshape(-1, len(self._matrix)) @ self._matrix
+        of_groups = answers.reshape(streams, n, self._groups, -1).max(2)
+        return of_groups.reshape(streams, n, self._together, -1).max(2)
 
 
 class _TemporalBank:
@@ -322,28 +373,37 @@ class _TemporalBank:
     def __init__(self, layer: Layer, steps: int) -> None:
         self._before = steps - 1  # steps that are read before the first new one
         filters = _signed(layer).T  # [steps, filters]
-        matrix = filters.new_zeros(self._before + PIECE_STEPS, PIECE_STEPS, filters.shape[1])
+        matrix = np.zeros((self._before + PIECE_STEPS, PIECE_STEPS, filters.shape[1]), np.float32)
         for i in range(PIECE_STEPS):
             matrix[i : i + steps, i] = filters
         # For each number of new steps the part of the matrix that they take, [steps read, new steps * filters].
-        self._matrices = [matrix[: self._before + n, :n].flatten(1) for n in range(PIECE_STEPS + 1)]
+        self._matrices = [matrix[: self._before + n, :n].reshape(self._before + n, -1) for n in range(PIECE_STEPS + 1)]
         self._filters = filters.shape[1]
 
-    def __call__(self, bands: Tensor, streams: int) -> Tensor:
+    def __call__(self, bands: Floats, streams: int) -> Floats:
         """Return the maximum over mel: [B * 48, 127 + n] to [B, n, filters]."""
         n = bands.shape[1] - HISTORY_STEPS
-        answers = torch.mm(bands[:, HISTORY_STEPS - self._before :], self._matrices[n])
-        return answers.view(streams, -1, n * self._filters).amax(1).view(streams, n, self._filters)
+        answers = bands[:, HISTORY_STEPS - self._before :] @ self._matrices[n]
+        return answers.reshape(streams, -1, n * self._filters).max(1).reshape(streams, n, self._filters)
 
 
-def _sign(layer: Layer) -> Tensor:
+def _activated(out: Floats, bias: Floats, scale: Floats, offset: Floats) -> Floats:
+    """Apply bias, ReLU and batch norm in place."""
+    out += bias
+    np.maximum(out, 0, out=out)
+    out *= scale
+    out += offset
+    return out
+
+
+def _sign(layer: Layer) -> Floats:
     """Return -1 for each filter whose batch norm has a negative scale, else 1."""
-    return torch.where(layer.scale < 0, -1.0, 1.0)
+    return np.where(layer.scale < 0, np.float32(-1), np.float32(1))
 
 
-def _signed(layer: Layer) -> Tensor:
+def _signed(layer: Layer) -> Floats:
     """Return the layer's filters, [filters, numbers], negated where the batch norm has a negative scale."""
-    return layer.linear.weight * _sign(layer)[:, None]
+    return layer.weight * _sign(layer)[:, None]
 
 
 # A filter of length n delivers the value of the step n/2 before the newest (3 for the timbral ones). To meet the
@@ -357,58 +417,47 @@ class StreamingBackbone:
     """The network, its weights rearranged for streams.
 
     Args:
-        backbone: The weights; not to be changed any more.
+        backbone: The weights.
     """
 
-    @torch.no_grad()
     def __init__(self, backbone: Backbone) -> None:
         self.shape = backbone.shape
-        self.device = backbone.input_scale.device
-        self._input = backbone.input_offset, backbone.input_scale
+        self._input = backbone.input_scale, backbone.input_offset
         self._pooled = backbone.pooled
         self._front = Front(backbone)
-        self._middle = [_Middle(layer) for layer in backbone.middle if isinstance(layer, Layer)]
+        self._middle = [_Middle(layer) for layer in backbone.middle]
         self._aligned = _aligned(backbone.shape.filters)
 
-    @torch.inference_mode()
-    def feed(self, streams: Sequence[BackboneStream], log_mels: Sequence[Tensor]) -> None:
+    def feed(self, streams: Sequence[BackboneStream], log_mels: Sequence[Floats]) -> None:
         """Feed each stream its next log-mel steps, [n, 96]; ``n`` may differ, and be 0."""
-        fed = [(stream, log_mel, log_mel.shape[0]) for stream, log_mel in zip(streams, log_mels, strict=True)]
-        fed = [(stream, log_mel, n) for stream, log_mel, n in fed if n]
-        if not fed:
-            return
-        for start in range(0, max(n for _, _, n in fed), PIECE_STEPS):
-            pieces = [(one, log_mel[start : start + PIECE_STEPS]) for one, log_mel, n in fed if n > start]
-            numbers = self._numbers([stream for stream, _ in pieces], [piece for _, piece in pieces])
-            for (stream, piece), rows in zip(pieces, numbers, strict=True):
-                stream.keep(rows[: piece.shape[0]])
+        longest = max((len(log_mel) for log_mel in log_mels), default=0)
+        for start in range(0, longest, PIECE_STEPS):
+            pieces = [log_mel[start : start + PIECE_STEPS] for log_mel in log_mels]
+            fed = [(stream, piece) for stream, piece in zip(streams, pieces, strict=True) if len(piece)]
+            numbers = self._numbers([stream for stream, _ in fed], [piece for _, piece in fed])
+            for (stream, piece), rows in zip(fed, numbers, strict=True):
+                stream.keep(rows[: len(piece)])
 
-    @torch.inference_mode()
-    def tokens(self, streams: Sequence[BackboneStream]) -> Tensor:
+    def tokens(self, streams: Sequence[BackboneStream]) -> Floats:
         """Return the token that ends at the newest step of each stream, [n, token_features]; each has one at least."""
-        parts = [stream.sums for stream in streams]
-        total = torch.stack([part.total for part in parts])
-        lengths = [part.length for part in parts]
-        if min(lengths) == max(lengths):
-            mean = total / lengths[0]
-        else:
-            mean = total / torch.tensor(lengths, device=self.device).unsqueeze(1)
-        greatest, of_channels = torch.stack([part.greatest for part in parts]), self.shape.channels
-        log_mel, rise, squares = torch.split(mean[:, of_channels:], MEL_BANDS, dim=1)
-        deviation = torch.addcmul(squares, log_mel, log_mel, value=-1.0).clamp_(min=0.0).sqrt_()
-        pooled = [greatest.index_select(1, self._pooled), mean.index_select(1, self._pooled)]
-        return torch.cat([*pooled, log_mel, deviation, rise], 1)
+        parts = [stream.sums() for stream in streams]
+        greatest = np.stack([part.greatest for part in parts])
+        mean = np.stack([part.total / np.float32(part.length) for part in parts])
+        log_mel, rise, squares = np.split(mean[:, self.shape.channels :], 3, axis=1)
+        deviation = np.sqrt(np.maximum(squares - np.square(log_mel), 0))
+        pooled = [greatest[:, self._pooled], mean[:, self._pooled]]
+        return np.concatenate([*pooled, log_mel, deviation, rise], axis=1)
 
-    def _numbers(self, streams: Sequence[BackboneStream], pieces: Sequence[Tensor]) -> Tensor:
+    def _numbers(self, streams: Sequence[BackboneStream], pieces: Sequence[Floats]) -> Floats:
         """Return the values to pool of each new step, [B, n, channels + 3 * 96]; updates the streams' histories."""
-        lengths = [piece.shape[0] for piece in pieces]
-        log_mel = together([*pieces]) if min(lengths) == max(lengths) else pad_sequence([*pieces], batch_first=True)
-        normalised = torch.addcmul(self._input[0], log_mel, self._input[1])
-        x = torch.cat([together([s.log_mel for s in streams]), normalised], 1)
-        front = torch.cat([together([s.front for s in streams]), self._front(x)], 1)
+        lengths = [len(piece) for piece in pieces]
+        log_mel = _padded(pieces)
         n = log_mel.shape[1]
+        scale, offset = self._input
+        x = np.concatenate([_stacked([s.log_mel for s in streams]), log_mel * scale + offset], axis=1)
+        front = np.concatenate([_stacked([s.front for s in streams]), self._front(x)], axis=1)
         # All banks at the same step, [B, 6 + n, front_channels].
-        middle = torch.cat([front[:, at : at + _MIDDLE_HISTORY + n, bank] for at, bank in self._aligned], 2)
+        middle = np.concatenate([front[:, at : at + _MIDDLE_HISTORY + n, bank] for at, bank in self._aligned], axis=2)
         channels = [front[:, _FRONT_HISTORY:]]
         for i, layer in enumerate(self._middle):
             out = layer(middle)
@@ -416,17 +465,18 @@ class StreamingBackbone:
                 out += middle[:, TIMBRAL_STEPS // 2 : TIMBRAL_STEPS // 2 + n]
             channels.append(out)
             if i < MIDDLE_LAYERS - 1:
-                middle = torch.cat([together([s.middle[i] for s in streams]), out], 1)
+                middle = np.concatenate([_stacked([s.middle[i] for s in streams]), out], axis=1)
                 for s, tail in zip(streams, _tails(middle, lengths, _MIDDLE_HISTORY), strict=True):
                     s.middle[i] = tail
-        before = torch.cat([together([s.step_before(p) for s, p in zip(streams, pieces, strict=True)]), log_mel], 1)
+        first = _stacked([s.step_before(p) for s, p in zip(streams, pieces, strict=True)])
+        before = np.concatenate([first, log_mel], axis=1)
         moved = [
             _tails(*of) for of in ((x, lengths, HISTORY_STEPS), (front, lengths, _FRONT_HISTORY), (before, lengths, 1))
         ]
         for s, *histories in zip(streams, *moved, strict=True):
             s.log_mel, s.front, s.last_step = histories
-        rise = (log_mel - before[:, :n]).clamp_(min=0.0)
-        return torch.cat([*channels, log_mel, rise, log_mel.square()], 2)
+        rise = np.maximum(log_mel - before[:, :n], 0)
+        return np.concatenate([*channels, log_mel, rise, np.square(log_mel)], axis=2)
 
 
 class BackboneStream:
@@ -440,39 +490,38 @@ class BackboneStream:
     """
 
     def __init__(self, net: StreamingBackbone) -> None:
-        shape, device = net.shape, net.device
+        shape = net.shape
         self._channels = shape.channels
-        self.log_mel = torch.zeros(HISTORY_STEPS, MEL_BANDS, device=device)  # normalised
-        self.front = torch.zeros(_FRONT_HISTORY, shape.front_channels, device=device)
-        self.middle = [torch.zeros(_MIDDLE_HISTORY, MIDDLE_CHANNELS, device=device) for _ in range(MIDDLE_LAYERS - 1)]
-        self.last_step = torch.zeros(1, MEL_BANDS, device=device)
+        self.log_mel = _zeros(HISTORY_STEPS, MEL_BANDS)  # normalised
+        self.front = _zeros(_FRONT_HISTORY, shape.front_channels)
+        self.middle = [_zeros(_MIDDLE_HISTORY, MIDDLE_CHANNELS) for _ in range(MIDDLE_LAYERS - 1)]
+        self.last_step = _zeros(1, MEL_BANDS)
         self.steps = 0
-        self._ring = torch.zeros(TOKEN_STEPS, shape.channels + 3 * MEL_BANDS, device=device)  # steps, in any order
+        self._ring = _zeros(TOKEN_STEPS, shape.channels + 3 * MEL_BANDS)  # steps, in any order
 
-    def step_before(self, piece: Tensor) -> Tensor:
+    def step_before(self, piece: Floats) -> Floats:
         """Return the step before a piece, [1, 96]; before the first step, that step itself."""
         return self.last_step if self.steps else piece[:1]
 
-    def keep(self, rows: Tensor) -> None:
+    def keep(self, rows: Floats) -> None:
         """Store the values of new steps, [n, numbers]; n at most 186."""
         at = self.steps % TOKEN_STEPS
-        until_end = min(rows.shape[0], TOKEN_STEPS - at)
+        until_end = min(len(rows), TOKEN_STEPS - at)
         self._ring[at : at + until_end] = rows[:until_end]
-        self._ring[: rows.shape[0] - until_end] = rows[until_end:]
-        self.steps += rows.shape[0]
+        self._ring[: len(rows) - until_end] = rows[until_end:]
+        self.steps += len(rows)
 
-    @property
     def sums(self) -> _Sums:
-        """Maxima and sums for the token that ends now."""
+        """Return maxima and sums for the token that ends now."""
         rows = self._ring[: self.steps]
-        return _Sums(rows[:, : self._channels].amax(0), rows.sum(0), min(self.steps, TOKEN_STEPS))
+        return _Sums(rows[:, : self._channels].max(0), rows.sum(0), len(rows))
 
 
 class _Sums(NamedTuple):
     """Parts of a token: maxima [channels], sums of all values [channels + 3 * 96], and number of steps."""
 
-    greatest: Tensor
-    total: Tensor
+    greatest: Floats
+    total: Floats
     length: int
 
 
@@ -491,26 +540,45 @@ def _aligned(filters: Sequence[int]) -> list[tuple[int, slice]]:
     return found
 
 
-def _tails(batch: Tensor, new: Sequence[int], length: int) -> list[Tensor]:
+def _tails(batch: Floats, new: Sequence[int], length: int) -> list[Floats]:
     """Return the history of each stream from ``batch`` [B, length + n, ...]: ``length`` rows up to its newest step."""
     tails = [rows[n : n + length] for rows, n in zip(batch, new, strict=True)]
-    return tails if len(tails) == 1 else [tail.clone() for tail in tails]  # a view holds on to the whole batch
+    return [tail.copy() for tail in tails]  # a view would hold on to the whole batch
 
 
-def together(tensors: list[Tensor]) -> Tensor:
+def _stacked(arrays: Sequence[Floats]) -> Floats:
     """Stack along a new first dimension; a single one is not copied."""
-    return tensors[0].unsqueeze(0) if len(tensors) == 1 else torch.stack(tensors)
+    return arrays[0][None] if len(arrays) == 1 else np.stack(arrays)
+
+
+def _padded(pieces: Sequence[Floats]) -> Floats:
+    """Stack pieces [n, 96] of several lengths along a new first dimension, zeros behind the shorter ones."""
+    longest = max(len(piece) for piece in pieces)
+    if len(pieces) == 1:
+        return pieces[0][None]
+    padded = _zeros(len(pieces), longest, MEL_BANDS)
+    for row, piece in zip(padded, pieces, strict=True):
+        row[: len(piece)] = piece
+    return padded
+
+
+def _zeros(*shape: int) -> Floats:
+    return np.zeros(shape, np.float32)
 
 
 class _Middle:
     """A middle layer: a convolution over 7 steps, ReLU and batch norm."""
 
     def __init__(self, layer: Layer) -> None:
-        self._bias, self._matrix = layer.linear.bias, layer.linear.weight.T.contiguous()
-        self._offset, self._scale = layer.offset, layer.scale
+        self._matrix = np.ascontiguousarray(layer.weight.T)
+        self._bias, self._scale, self._offset = layer.bias, layer.scale, layer.offset
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """[B, 6 + n, channels] to [B, n, 64]."""
-        rows = x.unfold(1, TIMBRAL_STEPS, 1).transpose(2, 3)  # [B, n, 7, channels]
-        out = torch.addmm(self._bias, rows.reshape(-1, self._matrix.shape[0]), self._matrix).relu_()
-        return torch.addcmul(self._offset, out, self._scale).view(x.shape[0], -1, self._matrix.shape[1])
+    def __call__(self, x: Floats) -> Floats:
+        """[B, 6 + n, channels], contiguous, to [B, n, 64]."""
+        streams, steps, channels = x.shape
+        n = steps - _MIDDLE_HISTORY
+        rows = np.ndarray(  # a view: [B, n, 7 * channels]
+            (streams, n, TIMBRAL_STEPS * channels), x.dtype, buffer=x, strides=x.strides
+        )
+        out = rows.reshape(-1, len(self._matrix)) @ self._matrix
+        return _activated(out, self._bias, self._scale, self._offset).reshape(streams, n, -1)

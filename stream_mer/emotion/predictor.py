@@ -12,16 +12,15 @@ from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
+from stream_mer.audio.yamnet import Yamnet
 from stream_mer.config import WindowSettings
-from stream_mer.emotion.audio_branch import TOKEN_HOP, AudioBranch, AudioStream
+from stream_mer.emotion.audio_branch import TOKEN_HOP, YAMNET, YAMNET_BLOCKS, AudioBranch, AudioStream
 from stream_mer.emotion.checkpoint import Checkpoint, load_checkpoint
 from stream_mer.emotion.estimates import Numbers, TextContext, apply_text_gate, estimate
-from stream_mer.emotion.joint import Encoded, Heads, JointModelConfig, time_scales
-from stream_mer.errors import SettingError
-from stream_mer.types import EmotionEstimate, LyricState, Samples, Window, seconds
+from stream_mer.emotion.joint import Encoded, JointModelConfig
+from stream_mer.types import EmotionEstimate, Floats, LyricState, Samples, Window, seconds
 
 MAX_BATCH = 32
 """Most windows in a batch: more save next to nothing, and those that come next would wait longer."""
@@ -40,13 +39,13 @@ class EmotionPredictor:
 
     Args:
         checkpoint: The model.
+        yamnet: The second audio network.
     """
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
+    def __init__(self, checkpoint: Checkpoint, yamnet: Yamnet = YAMNET) -> None:
         self.checkpoint = checkpoint
-        self.audio = AudioBranch(checkpoint.backbone)
+        self.audio = AudioBranch(checkpoint.backbone, yamnet)
         self.joint = checkpoint.joint
-        self.device = checkpoint.joint.components.mean.device
         self._batchers: dict[WindowSettings, Batcher[Request, EmotionEstimate]] = {}
 
     @classmethod
@@ -55,19 +54,15 @@ class EmotionPredictor:
 
         Args:
             folder: See ``emotion.checkpoint``.
-            device: ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+            device: ``"cpu"``, ``"cuda"`` or ``"cuda:N"``; see ``Yamnet``.
 
         Raises:
             CheckpointError: The checkpoint is missing, damaged or does not match.
             SettingError: The device is not there.
         """
-        try:
-            torch.zeros(1, device=device)
-        except (RuntimeError, AssertionError) as error:
-            raise SettingError(f"the device {device!r} is not available: {str(error).splitlines()[0]}") from error
-        predictor = cls(load_checkpoint(folder, device=device))
-        predictor.audio.yamnet.load()  # now rather than at the first frame
-        return predictor
+        yamnet = YAMNET if device == "cpu" else Yamnet(blocks=YAMNET_BLOCKS, device=device)
+        yamnet.load()  # now rather than at the first frame
+        return cls(load_checkpoint(folder), yamnet)
 
     def open_stream(self, settings: WindowSettings, *, words_alone: bool = False) -> JointEmotionStream:
         """Start a stream with a state of its own.
@@ -79,7 +74,6 @@ class EmotionPredictor:
         batcher = self._batchers.setdefault(settings, Batcher(self.predict, max_size=MAX_BATCH))
         return JointEmotionStream(self, settings, batcher, words_alone=words_alone)
 
-    @torch.inference_mode()
     def predict(self, requests: Sequence[Request]) -> list[EmotionEstimate]:
         """Compute one window each of different streams with the same settings."""
         started = time.perf_counter()
@@ -125,11 +119,12 @@ class EmotionPredictor:
         groups = [(text.mean is not None, alone) for text, alone in zip(texts, words_alone, strict=True)]
         for has_text, alone in sorted({*groups}):
             rows = [i for i, group in enumerate(groups) if group == (has_text, alone)]
-            text = self.joint.encode_text(_stacked([texts[i].mean for i in rows]).to(self.device)) if has_text else None
+            means = [mean for mean in (texts[i].mean for i in rows) if mean is not None]
+            text = self.joint.encode_text(np.stack(means)) if has_text else None
             audio = None if alone else self._pooled([streams[i] for i in rows])
             results = [self.joint.combine(audio, None)] if not alone else []
             results += [self.joint.combine(audio, text)] if has_text else []
-            for i, *numbers in zip(rows, *(_numbers(heads) for heads in results), strict=True):
+            for i, *numbers in zip(rows, *results, strict=True):
                 outputs[i] = numbers[0]
                 if len(numbers) == 2:
                     outputs[i] = apply_text_gate(numbers[0], numbers[1], texts[i].gate, self.checkpoint.calibration)
@@ -142,43 +137,41 @@ class EmotionPredictor:
         tokens = [token for of_one in new for token in of_one]
         if not tokens:
             return
-        private, shared = self.joint.encode_audio(self.joint.components(torch.stack(tokens)).unsqueeze(0))
+        encoded = self.joint.encode_audio(np.stack(tokens))
         start = 0
         for stream, true, of_one in zip(streams, taken, new, strict=True):
             stop = start + len(of_one)
-            parts = [None if part is None else part[:, 0, start:stop] for part in (private, shared)]
             if of_one:
-                stream.context.add(*parts, provisional=not true)
+                stream.context.add(Encoded(*(part[start:stop] for part in encoded)), provisional=not true)
             start = stop
 
-    def _pooled(self, streams: Sequence[JointEmotionStream]) -> list[Tensor]:
-        """Return the private and the shared representation of each stream's audio, [E, B, S, D]."""
+    def _pooled(self, streams: Sequence[JointEmotionStream]) -> Floats:
+        """Return the representations of each stream's audio, [E, B, K, S, D]."""
         contexts = [stream.context for stream in streams]
-        weights = time_scales(torch.stack([context.ages() for context in contexts]), self.joint.config)
-        encoded = Encoded(
-            *(
-                None if parts[0] is None else torch.stack([part for part in parts if part is not None], 1)
-                for parts in zip(*((context.private, context.shared) for context in contexts), strict=True)
-            )
-        )
-        return self.joint.pool_audio(encoded, weights.to(self.device))
+        if len(contexts) == 1:
+            values, scores, ages = (part[None] for part in (*contexts[0].encoded, contexts[0].ages()))
+        else:
+            values, scores = (np.stack(parts) for parts in zip(*(one.encoded for one in contexts), strict=True))
+            ages = np.stack([context.ages() for context in contexts])
+        return self.joint.pool_audio(values, scores, ages)
 
 
 class AudioContext:
-    """The encoded tokens of a stream's context, [E, N, D], as a ring buffer.
+    """The encoded tokens of a stream's context, as a ring buffer.
 
     Args:
         config: Of the network.
         tokens: Capacity ``N``.
-        device: Of the tokens.
+
+    Attributes:
+        encoded: ``N`` tokens, in any order.
     """
 
-    def __init__(self, config: JointModelConfig, tokens: int, device: torch.device) -> None:
-        def empty() -> Tensor:
-            return torch.zeros(config.members, tokens, config.width, device=device)
-
-        self.private = empty() if config.private else None
-        self.shared = empty() if config.shared else None
+    def __init__(self, config: JointModelConfig, tokens: int) -> None:
+        shape = (tokens, config.members, config.private + config.shared)
+        self.encoded = Encoded(
+            values=np.zeros((*shape, config.width), np.float32), scores=np.zeros((*shape, config.scales), np.float32)
+        )
         self._tokens = tokens
         self._added = 0
         self._provisional = False
@@ -188,22 +181,21 @@ class AudioContext:
         """Whether it has no token yet, or a provisional one."""
         return self._added == 0 or self._provisional
 
-    def add(self, private: Tensor | None, shared: Tensor | None, *, provisional: bool = False) -> None:
-        """Take encoded tokens, each [E, n, D], oldest first. The next ones replace a ``provisional`` one."""
+    def add(self, new: Encoded, *, provisional: bool = False) -> None:
+        """Take encoded tokens, oldest first. The next ones replace a ``provisional`` one."""
         if self._provisional:
             self._added = 0
         self._provisional = provisional
-        for kept, new in ((self.private, private), (self.shared, shared)):
-            if kept is not None and new is not None:
-                n = new.shape[1]
-                places = torch.arange(self._added, self._added + n)[-self._tokens :] % self._tokens
-                kept[:, places.to(kept.device)] = new[:, -self._tokens :]
-        self._added += next(new.shape[1] for new in (private, shared) if new is not None)
+        n = len(new.values)
+        places = np.arange(self._added, self._added + n)[-self._tokens :] % self._tokens
+        for kept, part in zip(self.encoded, new, strict=True):
+            kept[places] = part[-self._tokens :]
+        self._added += n
 
-    def ages(self) -> Tensor:
+    def ages(self) -> NDArray[np.int64]:
         """Return the age of each place, in tokens, [N]; negative for an empty one."""
-        ages = (self._added - 1 - torch.arange(self._tokens)) % self._tokens
-        return torch.where(ages < self._added, ages, -1)
+        ages = (self._added - 1 - np.arange(self._tokens)) % self._tokens
+        return np.where(ages < self._added, ages, -1)
 
 
 class JointEmotionStream:
@@ -248,7 +240,7 @@ class JointEmotionStream:
         self._newest = window
         return window.samples[self.audio.end_sample - window.start_sample :]
 
-    def first_token(self) -> list[Tensor]:
+    def first_token(self) -> list[Floats]:
         """Return the token that the stream would give if silence followed; nothing once the context has a token.
 
         It allows an estimate before the first half second, and is computed again for each frame until then.
@@ -265,17 +257,7 @@ class JointEmotionStream:
         joint = self._predictor.joint
         self._begun_at = at_sample
         self.audio = self._predictor.audio.open(at_sample=at_sample)
-        self.context = AudioContext(joint.config, self._context_tokens, self._predictor.device)
-
-
-def _numbers(heads: Heads) -> Numbers:
-    """Return the outputs of all heads, averaged over the members, [B, 11]."""
-    numbers: Numbers = torch.cat(heads, 2).mean(0).cpu().numpy()
-    return numbers
-
-
-def _stacked(means: Sequence[Numbers | None]) -> Tensor:
-    return torch.from_numpy(np.stack([mean for mean in means if mean is not None]))
+        self.context = AudioContext(joint.config, self._context_tokens)
 
 
 Item = TypeVar("Item")

@@ -14,20 +14,18 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import torch
 from msgspec import Meta
-from numpy.typing import NDArray
-from safetensors.torch import save
-from torch import Tensor, nn
+from safetensors.numpy import save
 
 from stream_mer.audio.features import MEL_BANDS, STEP_LENGTH, LogMelStream
 from stream_mer.errors import CheckpointError
-from stream_mer.types import SAMPLE_RATE_HZ, Samples
+from stream_mer.types import SAMPLE_RATE_HZ, Floats, Samples
 from stream_mer.utils.files import replacing
 from stream_mer.utils.model_files import (
-    check_state,
+    Tensors,
+    check_tensors,
     find_packaged,
-    on_meta,
+    like,
     read_config,
     read_weights,
     reason,
@@ -69,62 +67,29 @@ class VocalShape:
     )
 
 
-class VocalNetwork(nn.Module):
-    """Log-mel steps, shape ``[batch, n, 96]``, to logits of vocals, shape ``[batch, n]``."""
-
-    def __init__(self, shape: VocalShape | None = None) -> None:
-        super().__init__()
-        self.shape = shape or VocalShape()
-        self.register_buffer("mean", torch.zeros(MEL_BANDS))
-        self.register_buffer("scale", torch.ones(MEL_BANDS))
-        self.front = nn.Conv2d(1, self.shape.shapes, (FRONT_STEPS, FRONT_BANDS), stride=(1, FRONT_STRIDE))
-        places = (MEL_BANDS - FRONT_BANDS) // FRONT_STRIDE + 1
-        self.first = nn.Conv1d(self.shape.shapes * places, self.shape.width, 1)
-        self.layers = nn.ModuleList(_Layer(self.shape, dilation) for dilation in self.shape.dilations)
-        self.last = nn.Linear(self.shape.width, 1)
-
-    mean: Tensor
-    scale: Tensor
-
-    def forward(self, log_mel: Tensor) -> Tensor:
-        x = (log_mel - self.mean) * self.scale
-        x = nn.functional.pad(x, (0, 0, FRONT_STEPS - 1, LOOKAHEAD_STEPS))
-        x = torch.relu(self.front(x[:, None]))
-        x = torch.relu(self.first(x.transpose(2, 3).flatten(1, 2)))
-        for layer in self.layers:
-            x = layer(x)
-        logits: Tensor = self.last(x[:, :, LOOKAHEAD_STEPS:].transpose(1, 2)).squeeze(-1)
-        return logits
-
-
-class _Layer(nn.Module):
-    """A residual layer: depthwise convolution over the past, then pointwise convolution."""
-
-    def __init__(self, shape: VocalShape, dilation: int) -> None:
-        super().__init__()
-        self._past = (shape.kernel - 1) * dilation
-        self.filters = nn.Conv1d(shape.width, shape.width, shape.kernel, dilation=dilation, groups=shape.width)
-        self.norm = nn.BatchNorm1d(shape.width)
-        self.mixture = nn.Conv1d(shape.width, shape.width, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.norm(self.filters(nn.functional.pad(x, (self._past, 0))))
-        mixed: Tensor = x + torch.relu(self.mixture(y))
-        return mixed
-
-
 class VocalDetector:
     """Detects vocals and speech in a recording.
 
     Args:
-        network: In eval mode.
+        shape: Size of the network.
+        tensors: Its weights, by the names of ``vocal_tensors``.
+
+    Raises:
+        ValueError: The weights are not of this shape.
     """
 
-    def __init__(self, network: VocalNetwork) -> None:
-        self._network = network
+    def __init__(self, shape: VocalShape, tensors: Tensors) -> None:
+        check_tensors(tensors, vocal_tensors(shape))
+        # The standardised input is padded with zeros behind, which the front has to see as such: not to be folded.
+        self._mean, self._scale = tensors["mean"], tensors["scale"]
+        self._front = tensors["front.weight"].reshape(shape.shapes, -1).T.copy(), tensors["front.bias"]
+        # Its inputs are [shapes, places] in the file, [places, shapes] here.
+        first = tensors["first.weight"].reshape(shape.width, shape.shapes, _places())
+        self._first = first.transpose(2, 1, 0).reshape(-1, shape.width).copy(), tensors["first.bias"]
+        self._layers = [_Layer(tensors, f"layers.{i}", dilation) for i, dilation in enumerate(shape.dilations)]
+        self._last = tensors["last.weight"][0], tensors["last.bias"]
 
-    @torch.inference_mode()
-    def probabilities(self, samples: Samples) -> NDArray[np.float32]:
+    def probabilities(self, samples: Samples) -> Floats:
         """Return the probability of vocals at each step, shape ``[len(samples) // 256]``, 0..1.
 
         Args:
@@ -134,8 +99,82 @@ class VocalDetector:
         if n == 0:
             return np.zeros(0, np.float32)
         log_mel = LogMelStream().feed(np.concatenate([samples, np.zeros(STEP_LENGTH, np.float32)]))[:n]
-        found: NDArray[np.float32] = torch.sigmoid(self._network(log_mel[None]))[0].numpy()
+        found: Floats = 1 / (1 + np.exp(-self.logits(log_mel)))
         return found
+
+    def logits(self, log_mel: Floats) -> Floats:
+        """Return the logits of vocals, shape ``[n]``, of log-mel steps, shape ``[n, 96]``."""
+        x = np.pad((log_mel - self._mean) * self._scale, ((FRONT_STEPS - 1, LOOKAHEAD_STEPS), (0, 0)))
+        windows = np.lib.stride_tricks.sliding_window_view(x, (FRONT_STEPS, FRONT_BANDS))[:, ::FRONT_STRIDE]
+        steps, places = windows.shape[:2]
+        x = _rectified(windows.reshape(steps * places, -1) @ self._front[0], self._front[1])
+        x = _rectified(x.reshape(steps, -1) @ self._first[0], self._first[1])
+        for layer in self._layers:
+            x = layer(x)
+        weight, bias = self._last
+        logits: Floats = x[LOOKAHEAD_STEPS:] @ weight + bias
+        return logits
+
+
+class _Layer:
+    """A residual layer, ``[n, width]`` to ``[n, width]``: filters over the past, normalisation, mixture of channels.
+
+    The normalisation is part of the mixture.
+    """
+
+    def __init__(self, tensors: Tensors, name: str, dilation: int) -> None:
+        self._dilation = dilation
+        self._filters = tensors[f"{name}.filters.weight"][:, 0].T.copy()  # [kernel, width]
+        scale = tensors[f"{name}.norm.weight"] / np.sqrt(tensors[f"{name}.norm.running_var"] + np.float32(1e-5))
+        centre = tensors[f"{name}.filters.bias"] - tensors[f"{name}.norm.running_mean"]
+        mixture = tensors[f"{name}.mixture.weight"][:, :, 0].T  # [width, width]
+        self._mixture = scale[:, None] * mixture
+        self._bias = tensors[f"{name}.mixture.bias"] + (centre * scale + tensors[f"{name}.norm.bias"]) @ mixture
+
+    def __call__(self, x: Floats) -> Floats:
+        n, past = len(x), (len(self._filters) - 1) * self._dilation
+        padded = np.concatenate([np.zeros((past, x.shape[1]), np.float32), x])
+        filtered = np.zeros_like(x)
+        for i, weight in enumerate(self._filters):
+            start = i * self._dilation
+            filtered += padded[start : start + n] * weight
+        return x + _rectified(filtered @ self._mixture, self._bias)
+
+
+def _rectified(x: Floats, bias: Floats) -> Floats:
+    """Return the rectified sum; ``x`` is overwritten."""
+    x += bias
+    return np.maximum(x, 0, out=x)
+
+
+def _places() -> int:
+    """Return how many pitches the front's filters lie at."""
+    return (MEL_BANDS - FRONT_BANDS) // FRONT_STRIDE + 1
+
+
+def vocal_tensors(shape: VocalShape) -> Tensors:
+    """Return what a file holds of a detector: arrays of the right shapes and types that take no memory."""
+    width = shape.width
+    found = {
+        "mean": like(MEL_BANDS),
+        "scale": like(MEL_BANDS),
+        "front.weight": like(shape.shapes, 1, FRONT_STEPS, FRONT_BANDS),
+        "front.bias": like(shape.shapes),
+        "first.weight": like(width, shape.shapes * _places(), 1),
+        "first.bias": like(width),
+        "last.weight": like(1, width),
+        "last.bias": like(1),
+    }
+    for i in range(len(shape.dilations)):
+        layer = {
+            "filters.weight": like(width, 1, shape.kernel),
+            "mixture.weight": like(width, width, 1),
+            "norm.num_batches_tracked": np.broadcast_to(np.int64(0), ()),
+            **{f"{name}.bias": like(width) for name in ("filters", "norm", "mixture")},
+            **{f"norm.{name}": like(width) for name in ("weight", "running_mean", "running_var")},
+        }
+        found |= {f"layers.{i}.{name}": one for name, one in layer.items()}
+    return found
 
 
 def find_shipped() -> Path:
@@ -155,22 +194,16 @@ def load_detector(folder: Path) -> VocalDetector:
     """
     try:
         config, tensors = read_config(folder / CONFIG), read_weights(folder / WEIGHTS)
-        shape = record_of(config["shape"], VocalShape, where="shape")
-        with on_meta():
-            check_state(VocalNetwork(shape), tensors)
-        network = VocalNetwork(shape)
-        network.load_state_dict(tensors)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        return VocalDetector(record_of(config["shape"], VocalShape, where="shape"), tensors)
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"cannot read the vocal detector {folder}: {reason(error)}") from error
-    network.eval().requires_grad_(requires_grad=False)
-    return VocalDetector(network)
 
 
-def save_detector(network: VocalNetwork, folder: Path, *, training: Mapping[str, object]) -> None:
+def save_detector(shape: VocalShape, tensors: Tensors, folder: Path, *, training: Mapping[str, object]) -> None:
     """Write ``vocals.safetensors`` and ``vocals.json``; ``training`` is information for readers."""
     folder.mkdir(parents=True, exist_ok=True)
-    config = {"shape": asdict(network.shape), "training": dict(training)}
+    config = {"shape": asdict(shape), "training": dict(training)}
     # Both are complete before either replaces an older one.
     with replacing(folder / CONFIG) as config_file, replacing(folder / WEIGHTS) as weights:
-        weights.write(save({name: tensor.contiguous() for name, tensor in network.state_dict().items()}))
+        weights.write(save({name: np.ascontiguousarray(one) for name, one in tensors.items()}))
         config_file.write((json.dumps(config, indent=2) + "\n").encode())

@@ -14,9 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stream_mer.emotion.joint import OUTPUTS, Encoded, JointModel, time_scales
+from stream_mer.emotion.joint import OUTPUTS
 from stream_mer.training.dataset import ClipSet
 from stream_mer.training.fit import Recipe, fit
+from stream_mer.training.network import Encoded, JointNetwork, time_scales
 from stream_mer.training.progress import bars
 from stream_mer.types import CATEGORIES, CLUSTERS
 
@@ -166,7 +167,7 @@ class ClipPrediction(NamedTuple):
 
 
 @torch.inference_mode()
-def predict_clip(model: JointModel, data: ClipSet, row: int, conditions: Sequence[Condition]) -> ClipPrediction:
+def predict_clip(model: JointNetwork, data: ClipSet, row: int, conditions: Sequence[Condition]) -> ClipPrediction:
     """Predict one clip under every condition. A song without audio has but one, its words, in every place."""
     if not data.with_audio[row] and len(conditions) > 1:
         alone = predict_clip(model, data, row, (PRINTED,))
@@ -192,7 +193,7 @@ def predict_clip(model: JointModel, data: ClipSet, row: int, conditions: Sequenc
     )
 
 
-def _pooled(model: JointModel, tokens: Tensor, weights: Tensor, context_tokens: int) -> list[Tensor]:
+def _pooled(model: JointNetwork, tokens: Tensor, weights: Tensor, context_tokens: int) -> list[Tensor]:
     """Pool the tokens [1, N, components] of a clip for each moment; a part of its moments at a time, for the memory.
 
     Args:

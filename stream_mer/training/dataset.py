@@ -19,7 +19,7 @@ from torch import Tensor
 
 from stream_mer.emotion.audio_branch import TOKEN_HOP
 from stream_mer.emotion.checkpoint import Checkpoint, load_checkpoint
-from stream_mer.emotion.joint import AudioInput, JointModelConfig, PrincipalComponents, TextInput, time_scales
+from stream_mer.emotion.joint import JointModelConfig
 from stream_mer.emotion.musicnn import Backbone, living_channels, load_musicnn, slim
 from stream_mer.errors import CorpusError
 from stream_mer.lyrics.text_features import LINE_FEATURES
@@ -37,6 +37,7 @@ from stream_mer.training.lyrics import (
     whole_clips,
     with_transcripts,
 )
+from stream_mer.training.network import AudioInput, JointNetwork, PrincipalComponents, TextInput, time_scales
 from stream_mer.training.progress import announce
 from stream_mer.training.tokens import (
     CORES,
@@ -424,7 +425,7 @@ def load_backbone(path: Path, clips: Sequence[Clip], cache: Path) -> Backbone:
     whole = load_musicnn(path)
     announce(f"Running the whole network of {path.name} to find the filters that never fire")
     tokens = cached_tokens(clips, whole, cache)
-    return slim(whole, living_channels(map(torch.from_numpy, tokens.values()), whole))
+    return slim(whole, living_channels(tokens.values(), whole))
 
 
 def prepare(
@@ -519,7 +520,7 @@ def prepare_to_measure(
     _announce_all(found.notes)
     tokens = cached_tokens(found.clips, checkpoint.backbone, cache)
     lines = _read_lines(_transcribed(found, cache, transcripts=transcripts), cache, ())
-    components = checkpoint.joint.components
+    components = JointNetwork.from_model(checkpoint.joint).components
     return ClipSet(found.clips, _reduced(tokens, components), lines, components=components)
 
 

@@ -33,6 +33,7 @@ from stream_mer.training.metrics import (
     score,
     show,
 )
+from stream_mer.training.network import JointNetwork
 from stream_mer.training.progress import track
 
 COLUMNS: dict[str, str] = {
@@ -174,7 +175,7 @@ def measure(data: ClipSet, checkpoint: Checkpoint) -> Measured:
 
 def predict_all(data: ClipSet, checkpoint: Checkpoint) -> FoldResults:
     """What a checkpoint says of every clip, with words as strong as its calibration lets them be."""
-    model = checkpoint.joint.eval()
+    model = JointNetwork.from_model(checkpoint.joint)
     rows = track(range(len(data)), "Clips", total=len(data))
     clips = [predict_clip(model, data, row, STANDARD_CONDITIONS) for row in rows]
     outputs = np.stack([clip.outputs for clip in clips], axis=3)

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from stream_mer.emotion.joint import JointModel, JointModelConfig
+from stream_mer.emotion.joint import JointModelConfig
 from stream_mer.lyrics.text_features import LINE_FEATURES
 from stream_mer.training.corpus import RatedBy
 from stream_mer.training.dataset import ClipSet, Sampling
 from stream_mer.training.losses import JointLoss, LossWeights
+from stream_mer.training.network import JointNetwork
 from stream_mer.training.tokens import of_yamnet
 
 _TEXT_LAYERS = ("text_projection", "private_text", "text_heads")
@@ -55,13 +56,13 @@ class Recipe:
     yamnet: bool = True
 
 
-def fit(data: ClipSet, rows: Sequence[int], recipe: Recipe, *, seed: int) -> JointModel:
+def fit(data: ClipSet, rows: Sequence[int], recipe: Recipe, *, seed: int) -> JointNetwork:
     """Train on the clips ``rows``; the same seed, data and machine give the same model."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     features, n_components = data.components.basis.shape
     config = replace(recipe.model, audio_features=features, audio_components=n_components)
-    model = JointModel(config)
+    model = JointNetwork(config)
     model.components.load_state_dict(data.components.state_dict())
     if not recipe.yamnet:
         model.audio_projection.scale[of_yamnet(data.components)] = 0.0
@@ -94,7 +95,7 @@ def fit(data: ClipSet, rows: Sequence[int], recipe: Recipe, *, seed: int) -> Joi
     return model.eval()
 
 
-def _groups(model: JointModel, loss: JointLoss, recipe: Recipe) -> list[dict[str, Any]]:
+def _groups(model: JointNetwork, loss: JointLoss, recipe: Recipe) -> list[dict[str, Any]]:
     """The parameters, each with its weight decay."""
     named = [(name.startswith(_TEXT_LAYERS), parameter) for name, parameter in model.named_parameters()]
     text, others = ([parameter for is_text, parameter in named if is_text is wanted] for wanted in (True, False))
@@ -113,7 +114,7 @@ def _clip_gradients(parameters: Sequence[torch.nn.Parameter], *, longest: float 
         gradient.mul_(scale.view(-1, *[1] * (gradient.dim() - 1)))
 
 
-def _standardise_text(model: JointModel, data: ClipSet, rows: Sequence[int]) -> None:
+def _standardise_text(model: JointNetwork, data: ClipSet, rows: Sequence[int]) -> None:
     """Set mean and scale of the features of words from the training clips."""
     seen = data.song_means(rows)
     if len(seen) >= 2 and bool(seen.std(0).any()):

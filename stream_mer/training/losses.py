@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the usual name
 from torch import Tensor, nn
 
-from stream_mer.emotion.joint import Heads, JointOutput, Representations
+from stream_mer.training.network import Heads, JointOutput, Representations
 
 _MIN_ROWS_FOR_CCC = 8  # a concordance of fewer rows is mostly noise
 

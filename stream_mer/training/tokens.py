@@ -16,14 +16,15 @@ from torch import Tensor
 
 from stream_mer.audio.yamnet import find_yamnet
 from stream_mer.emotion.audio_branch import TOKEN_HOP, YAMNET, YAMNET_BLOCKS, AudioBranch
-from stream_mer.emotion.joint import PrincipalComponents
 from stream_mer.emotion.musicnn import TOKEN_STEPS, Backbone
 from stream_mer.errors import SettingError
 from stream_mer.sources.file import FileSource
 from stream_mer.training.augment import CONDITIONS, STAGE, Degradation, StageSound, degrade
 from stream_mer.training.corpus import Clip
+from stream_mer.training.network import PrincipalComponents
 from stream_mer.training.progress import track
 from stream_mer.types import SAMPLE_RATE_HZ, Samples
+from stream_mer.utils.blas import use_one_thread
 from stream_mer.utils.files import replacing
 
 CORES = os.cpu_count() or 1
@@ -62,7 +63,7 @@ def clip_tokens(samples: Samples, backbone: Backbone) -> NDArray[np.float16]:
     tokens = stream.take()
     if not tokens:
         return np.zeros((0, branch.token_features), np.float16)
-    return np.asarray(torch.stack(tokens).numpy(), dtype=np.float16)
+    return np.stack(tokens).astype(np.float16)
 
 
 def cached_tokens(
@@ -182,8 +183,8 @@ def _fingerprint(backbone: Backbone) -> str:
     """Changes with the weights of both networks and with what a token is."""
     state = hashlib.sha256(f"{TOKEN_HOP} {TOKEN_STEPS} {YAMNET_BLOCKS} {backbone.shape.token_features}".encode())
     state.update((find_yamnet() / "yamnet.onnx").read_bytes())
-    for tensor in backbone.state_dict().values():
-        state.update(tensor.numpy().tobytes())
+    for tensor in backbone.tensors().values():
+        state.update(tensor.tobytes())
     return state.hexdigest()[:12]
 
 
@@ -200,7 +201,7 @@ _backbone: Backbone | None = None  # of a worker process
 
 def _start_worker(backbone: Backbone) -> None:
     global _backbone  # noqa: PLW0603 - loaded once a process
-    torch.set_num_threads(1)
+    use_one_thread()
     _backbone = backbone
 
 

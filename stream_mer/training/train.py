@@ -67,7 +67,7 @@ def train(
     checkpoint = Checkpoint(
         name=out.name,
         backbone=backbone,
-        joint=joint,
+        joint=joint.to_model(),
         calibration=found.calibration,
         training=about | _history(data, recipe, found),
     )

@@ -12,7 +12,6 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,13 +20,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from stream_mer.audio.features import STEP_LENGTH, LogMelStream
+from stream_mer.audio.features import MEL_BANDS, STEP_LENGTH, LogMelStream
 from stream_mer.errors import SettingError
-from stream_mer.lyrics.vocals import STEPS_PER_S, VocalNetwork
+from stream_mer.lyrics.vocals import (
+    FRONT_BANDS,
+    FRONT_STEPS,
+    FRONT_STRIDE,
+    LOOKAHEAD_STEPS,
+    STEPS_PER_S,
+    VocalShape,
+)
 from stream_mer.training.augment import degrade
 from stream_mer.training.progress import bars, track
 from stream_mer.training.tokens import audio_fingerprint, read_audio
 from stream_mer.types import Samples
+from stream_mer.utils.blas import use_one_thread
 
 SUFFIXES = frozenset({".opus", ".ogg", ".mp3", ".flac", ".wav", ".m4a"})
 TEACHER_STEPS_PER_S = 100
@@ -52,6 +59,54 @@ class VocalRecipe:
     learning_rate: float = 3e-3
     weight_decay: float = 1e-2
     degraded_share: float = 0.5
+
+
+class VocalNetwork(nn.Module):
+    """Log-mel steps, shape ``[batch, n, 96]``, to logits of vocals, shape ``[batch, n]``."""
+
+    def __init__(self, shape: VocalShape | None = None) -> None:
+        super().__init__()
+        self.shape = shape or VocalShape()
+        self.register_buffer("mean", torch.zeros(MEL_BANDS))
+        self.register_buffer("scale", torch.ones(MEL_BANDS))
+        self.front = nn.Conv2d(1, self.shape.shapes, (FRONT_STEPS, FRONT_BANDS), stride=(1, FRONT_STRIDE))
+        places = (MEL_BANDS - FRONT_BANDS) // FRONT_STRIDE + 1
+        self.first = nn.Conv1d(self.shape.shapes * places, self.shape.width, 1)
+        self.layers = nn.ModuleList(_Layer(self.shape, dilation) for dilation in self.shape.dilations)
+        self.last = nn.Linear(self.shape.width, 1)
+
+    mean: Tensor
+    scale: Tensor
+
+    def tensors(self) -> dict[str, NDArray[np.float32]]:
+        """Return the weights by the names of ``lyrics.vocals.vocal_tensors``."""
+        return {name: tensor.detach().numpy() for name, tensor in self.state_dict().items()}
+
+    def forward(self, log_mel: Tensor) -> Tensor:
+        x = (log_mel - self.mean) * self.scale
+        x = nn.functional.pad(x, (0, 0, FRONT_STEPS - 1, LOOKAHEAD_STEPS))
+        x = torch.relu(self.front(x[:, None]))
+        x = torch.relu(self.first(x.transpose(2, 3).flatten(1, 2)))
+        for layer in self.layers:
+            x = layer(x)
+        logits: Tensor = self.last(x[:, :, LOOKAHEAD_STEPS:].transpose(1, 2)).squeeze(-1)
+        return logits
+
+
+class _Layer(nn.Module):
+    """A residual layer: depthwise convolution over the past, then pointwise convolution."""
+
+    def __init__(self, shape: VocalShape, dilation: int) -> None:
+        super().__init__()
+        self._past = (shape.kernel - 1) * dilation
+        self.filters = nn.Conv1d(shape.width, shape.width, shape.kernel, dilation=dilation, groups=shape.width)
+        self.norm = nn.BatchNorm1d(shape.width)
+        self.mixture = nn.Conv1d(shape.width, shape.width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm(self.filters(nn.functional.pad(x, (self._past, 0))))
+        mixed: Tensor = x + torch.relu(self.mixture(y))
+        return mixed
 
 
 class VocalFeatures(NamedTuple):
@@ -100,7 +155,7 @@ def compute_features(recordings: Sequence[Path], cache: Path, *, workers: int = 
     targets = [folder / f"{audio_fingerprint(path)}-{path.stem[:60]}.npz" for path in recordings]
     todo = [pair for pair in zip(recordings, targets, strict=True) if not pair[1].is_file()]
     if todo:
-        with ProcessPoolExecutor(workers, initializer=partial(torch.set_num_threads, 1)) as pool:
+        with ProcessPoolExecutor(workers, initializer=use_one_thread) as pool:
             for _ in track(pool.map(_compute, *zip(*todo, strict=True)), "Teacher and log-mel", total=len(todo)):
                 pass
     return [_load(target) for target in targets]
@@ -147,7 +202,7 @@ def _compute(recording: Path, target: Path) -> None:
 
 def _log_mel(samples: Samples) -> NDArray[np.float16]:
     padded = np.concatenate([samples, np.zeros(STEP_LENGTH, np.float32)])
-    return np.asarray(LogMelStream().feed(padded).numpy(), np.float16)
+    return np.asarray(LogMelStream().feed(padded), np.float16)
 
 
 def _load(path: Path) -> VocalFeatures:

@@ -7,13 +7,13 @@ import textwrap
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
-import torch
+import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from safetensors.numpy import load_file
 
 from stream_mer.errors import CheckpointError
 
@@ -29,6 +29,9 @@ MAX_WEIGHTS_BYTES = 2 << 30
 
 MAX_WEIGHT = 1e6
 """Trained weights stay below 100; with much larger ones, outputs become NaN."""
+
+Tensors: TypeAlias = "Mapping[str, NDArray[Any]]"
+"""Arrays by their names."""
 
 T = TypeVar("T")
 
@@ -63,18 +66,20 @@ def read_config(path: Path) -> Any:
         raise ValueError(f"{path.name} is nested too deeply") from None
 
 
-def read_weights(path: Path, *, device: str = "cpu") -> dict[str, Tensor]:
+def read_weights(path: Path) -> dict[str, NDArray[Any]]:
     """Read a file of tensors.
 
     Raises:
         OSError: It cannot be read.
-        ValueError: It is too large, or no safetensors file.
+        ValueError: It is too large, or no safetensors file of numpy's types.
     """
     _check_size(path, MAX_WEIGHTS_BYTES)
     try:
-        tensors: dict[str, Tensor] = load_file(path, device=device)
+        tensors: dict[str, NDArray[Any]] = load_file(path)
     except SafetensorError as error:
         raise ValueError(f"{path.name} is damaged: {error}") from None
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path.name} holds a type that is not read: {error}") from None
     return tensors
 
 
@@ -95,30 +100,33 @@ def record_of(config: object, kind: type[T], *, where: str) -> T:
         raise ValueError(f"{where}: {error}") from None
 
 
-def check_state(modules: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Check that tensors fit a network, which may be on the device ``meta``, where it takes no memory.
+def check_tensors(tensors: Tensors, wanted: Tensors) -> None:
+    """Check that tensors are those of a network.
+
+    Args:
+        tensors: Of a file.
+        wanted: Arrays of the right names, shapes and types, as ``like`` makes them; their values do not count.
 
     Raises:
         ValueError: One is missing or too many, of another shape or type, NaN or beyond ``MAX_WEIGHT``.
     """
-    wanted = modules.state_dict()
     if missing := [name for name in wanted if name not in tensors]:
         raise ValueError(f"{len(missing)} tensors are missing, such as {missing[0]}")
     if unknown := [name for name in tensors if name not in wanted]:
         raise ValueError(f"{len(unknown)} tensors belong to no part of it, such as {short(unknown[0])}")
     for name, tensor in tensors.items():
-        shape, dtype = tuple(wanted[name].shape), wanted[name].dtype
-        if tuple(tensor.shape) != shape:
+        shape, dtype = wanted[name].shape, wanted[name].dtype
+        if tensor.shape != shape:
             raise ValueError(f"size mismatch for {name}: {list(tensor.shape)} in place of {list(shape)}")
         if tensor.dtype != dtype:
             raise ValueError(f"{name} is of the type {tensor.dtype} in place of {dtype}")
-        if tensor.is_floating_point() and not bool((tensor.abs() <= MAX_WEIGHT).all()):
+        if tensor.dtype.kind == "f" and not bool((np.abs(tensor) <= MAX_WEIGHT).all()):
             raise ValueError(f"{name} holds NaN or a value beyond {MAX_WEIGHT:g}")
 
 
-def on_meta() -> torch.device:
-    """Return where a network is built that is only compared with tensors: its own take no memory there."""
-    return torch.device("meta")
+def like(*shape: int) -> NDArray[np.float32]:
+    """Return an array of a shape for ``check_tensors``; it takes no memory, however large."""
+    return np.broadcast_to(np.float32(0), shape)
 
 
 def short(value: object) -> str:

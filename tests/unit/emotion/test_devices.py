@@ -13,9 +13,10 @@ import torch
 
 from stream_mer.audio import features
 from stream_mer.emotion.audio_branch import AudioBranch, token_features
-from stream_mer.emotion.joint import Encoded, JointModel, JointModelConfig, time_scales
+from stream_mer.emotion.joint import JointModelConfig
 from stream_mer.emotion.musicnn import Backbone, BackboneShape
 from stream_mer.emotion.predictor import AudioContext
+from stream_mer.training.network import Encoded, JointNetwork, time_scales
 
 ELSEWHERE = torch.device("meta")
 SHAPE = BackboneShape(filters=(20, 16, 8, 6, 4), pooled=200)
@@ -47,7 +48,7 @@ def test_a_batch_stays_on_its_device_from_spectrogram_to_outputs(n_streams: int,
         heads=2,
         attention=attention,
     )
-    branch, joint = AudioBranch(backbone), JointModel(config).to(ELSEWHERE).eval()
+    branch, joint = AudioBranch(backbone), JointNetwork(config).to(ELSEWHERE).eval()
     streams = [branch.open(at_sample=100 * i) for i in range(n_streams)]  # their numbers of new steps differ
     contexts = [AudioContext(config, 4, ELSEWHERE) for _ in streams]
     for _ in range(3):

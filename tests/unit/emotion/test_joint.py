@@ -12,14 +12,14 @@ import torch
 from tolerance import LAYER
 from torch import Tensor, nn
 
-from stream_mer.emotion.joint import (
+from stream_mer.emotion.joint import JointModelConfig
+from stream_mer.training.network import (
     AudioInput,
     Block,
     Encoded,
     FusionAttention,
     FusionConcatenation,
-    JointModel,
-    JointModelConfig,
+    JointNetwork,
     JointOutput,
     Linear,
     ModalityEncoder,
@@ -51,9 +51,9 @@ ABLATIONS = [
 ]
 
 
-def model(**changes: Any) -> JointModel:
+def model(**changes: Any) -> JointNetwork:
     torch.manual_seed(1)
-    return JointModel(replace(CONFIG, **changes)).eval()
+    return JointNetwork(replace(CONFIG, **changes)).eval()
 
 
 def audio(batch: int = 3, n: int = 5, *, newest_tokens: int = NEWEST) -> AudioInput:

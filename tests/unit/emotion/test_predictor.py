@@ -21,18 +21,11 @@ from stream_mer.config import WindowSettings
 from stream_mer.emotion.audio_branch import TOKEN_HOP
 from stream_mer.emotion.checkpoint import Checkpoint, TextStrength
 from stream_mer.emotion.estimates import WARMING_UP, apply_text_gate
-from stream_mer.emotion.joint import (
-    AudioInput,
-    Heads,
-    JointModel,
-    JointModelConfig,
-    JointOutput,
-    TextInput,
-    time_scales,
-)
+from stream_mer.emotion.joint import JointModelConfig
 from stream_mer.emotion.predictor import AudioContext, Batcher, EmotionPredictor, JointEmotionStream, Request
 from stream_mer.errors import CheckpointError, SettingError
 from stream_mer.lyrics.text_features import LINE_FEATURES
+from stream_mer.training.network import AudioInput, Heads, JointNetwork, JointOutput, TextInput, time_scales
 from stream_mer.types import (
     CATEGORIES,
     CLUSTERS,
@@ -91,7 +84,7 @@ def judged_at_once(
 ) -> JointOutput:
     """What the joint model as it is trained says of the context of samples that are the whole stream so far.
 
-    Nothing is kept: the audio branch hears all of it at once, and ``JointModel.forward`` reads the context's tokens.
+    Nothing is kept: the audio branch hears all of it at once, and ``JointNetwork.forward`` reads the context's tokens.
     """
     stream = predictor.audio.open()
     predictor.audio.feed([(stream, samples)])
@@ -384,19 +377,19 @@ def test_in_a_stream_with_sound_words_never_answer_alone(samples: Samples, predi
 def text_computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What of the text path is computed from now on: its encoder, and the fusion that reads it."""
     computed: list[str] = []
-    encode_text, combine = JointModel.encode_text, JointModel.combine
+    encode_text, combine = JointNetwork.encode_text, JointNetwork.combine
 
-    def encoded(joint: JointModel, mean: Tensor) -> list[Tensor]:
+    def encoded(joint: JointNetwork, mean: Tensor) -> list[Tensor]:
         computed.append("encoder")
         return encode_text(joint, mean)
 
-    def fused(joint: JointModel, audio: list[Tensor] | None, text: list[Tensor] | None) -> Heads:
+    def fused(joint: JointNetwork, audio: list[Tensor] | None, text: list[Tensor] | None) -> Heads:
         if text is not None:
             computed.append("fusion")
         return combine(joint, audio, text)
 
-    monkeypatch.setattr(JointModel, "encode_text", encoded)
-    monkeypatch.setattr(JointModel, "combine", fused)
+    monkeypatch.setattr(JointNetwork, "encode_text", encoded)
+    monkeypatch.setattr(JointNetwork, "combine", fused)
     return computed
 
 
@@ -430,14 +423,14 @@ def test_streams_with_words_do_not_make_others_compute_them(
         for stream, words in zip(streams, (NO_LYRICS, lines(0.2), NO_LYRICS), strict=True)
     ]
     texts: list[int] = []
-    combine = JointModel.combine
+    combine = JointNetwork.combine
 
-    def fused(joint: JointModel, audio: list[Tensor] | None, text: list[Tensor] | None) -> Heads:
+    def fused(joint: JointNetwork, audio: list[Tensor] | None, text: list[Tensor] | None) -> Heads:
         texts.append(0 if text is None else text[0].shape[1])
         return combine(joint, audio, text)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(JointModel, "combine", fused)
+        patch.setattr(JointNetwork, "combine", fused)
         predictor.predict(asked)
     assert texts == [0, 0, 1], "two streams without words, then the audio and the fusion of the one with words"
     assert text_computed == ["encoder", "fusion"]
@@ -487,7 +480,7 @@ def test_the_strength_of_words_does_not_matter_where_they_are_all_there_is(predi
 
 def one_member(checkpoint: Checkpoint, member: int) -> Checkpoint:
     """The checkpoint with a single one of its networks."""
-    joint = JointModel(replace(checkpoint.joint.config, members=1)).eval()
+    joint = JointNetwork(replace(checkpoint.joint.config, members=1)).eval()
     shared = {name for name, _ in joint.named_buffers()}
     joint.load_state_dict(
         {

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from stream_mer.emotion.audio_branch import YAMNET
-from stream_mer.emotion.joint import JointModelConfig, PrincipalComponents
+from stream_mer.emotion.joint import JointModelConfig
 from stream_mer.lyrics.text_features import LINE_FEATURES, VECTOR_SIZE
 from stream_mer.training import calibrate, lyrics, metrics, tokens
 from stream_mer.training.corpus import Clip, Rating, RatingCurve
@@ -22,6 +22,7 @@ from stream_mer.training.dataset import ClipSet
 from stream_mer.training.fit import Recipe
 from stream_mer.training.lyrics import ClipLines
 from stream_mer.training.metrics import bootstrap
+from stream_mer.training.network import PrincipalComponents
 
 N_CLIPS = 10
 TOKEN_FEATURES = 200  # fewer components than real tokens have: training asks the data how many there are

@@ -12,7 +12,6 @@ import torch
 from rich.console import Console
 
 from stream_mer.cli import training
-from stream_mer.emotion.joint import JointModel
 from stream_mer.lyrics.text_features import LINE_FEATURES
 from stream_mer.training import crossvalidation, metrics
 from stream_mer.training.ablations import (
@@ -28,6 +27,7 @@ from stream_mer.training.crossvalidation import STANDARD_CONDITIONS, cross_valid
 from stream_mer.training.dataset import corrupted_kind
 from stream_mer.training.fit import Recipe, fit
 from stream_mer.training.metrics import SCORES, Cell, cell_text, score
+from stream_mer.training.network import JointNetwork
 
 ROUNDS = 30  # of every interval; what an interval is, the tests of ``metrics`` say
 BY_TITLE = {variant.title: variant for variant in VARIANTS}
@@ -75,7 +75,7 @@ def test_a_variant_changes_what_it_says_and_nothing_else(of_recipe, small_recipe
 
 def drawn_model(recipe):
     torch.manual_seed(0)
-    return JointModel(recipe.model)
+    return JointNetwork(recipe.model)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ import pytest
 import torch
 from tolerance import LAYER, NETWORK
 
-from stream_mer.emotion.joint import AudioInput, JointModel, TextInput, time_scales
 from stream_mer.training import crossvalidation
 from stream_mer.training.crossvalidation import (
     AUDIO_ONLY,
@@ -19,6 +18,7 @@ from stream_mer.training.crossvalidation import (
     predict_clip,
 )
 from stream_mer.training.fit import fit
+from stream_mer.training.network import AudioInput, JointNetwork, TextInput, time_scales
 
 HEADS = ("emotion", "category", "cluster")
 KINDS = tuple(condition.name for condition in STANDARD_CONDITIONS)
@@ -42,7 +42,7 @@ def fits(monkeypatch):
 @pytest.fixture
 def model(small_recipe):
     torch.manual_seed(2)
-    return JointModel(small_recipe.model).eval()
+    return JointNetwork(small_recipe.model).eval()
 
 
 def rows_of(results):

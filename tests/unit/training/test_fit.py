@@ -7,10 +7,10 @@ import pytest
 import torch
 from tolerance import LAYER
 
-from stream_mer.emotion.joint import JointModel
 from stream_mer.training.crossvalidation import AUDIO_ONLY, PRINTED, predict_clip
 from stream_mer.training.fit import _clip_gradients, fit
 from stream_mer.training.losses import LossWeights
+from stream_mer.training.network import JointNetwork
 
 UNUSED = "private_text.pools."
 """Words are one element a time, so that there is nothing to pool."""
@@ -156,7 +156,7 @@ def test_layers_that_read_words_alone_have_a_weight_decay_of_their_own(clip_set,
     plain = replace(recipe, losses=nothing, epochs=6, weight_decay=0.0, text_weight_decay=30.0)
     data = clip_set(16)
     torch.manual_seed(4)
-    start = JointModel(plain.model).requires_grad_(requires_grad=False)
+    start = JointNetwork(plain.model).requires_grad_(requires_grad=False)
     decayed = fit(data, range(16), plain, seed=4).requires_grad_(requires_grad=False)
     for (name, before), after in zip(start.named_parameters(), decayed.parameters(), strict=True):
         if not before.any() or name.startswith(UNUSED):
@@ -205,7 +205,7 @@ def test_a_member_is_what_it_would_be_beside_any_other(clip_set, recipe, monkeyp
     ensemble = fit(data, range(40), quiet, seed=3)
     starts = []
 
-    class Begun(JointModel):
+    class Begun(JointNetwork):
         """An ensemble whose second member begins elsewhere than it would have."""
 
         def __init__(self, *args):
@@ -215,7 +215,7 @@ def test_a_member_is_what_it_would_be_beside_any_other(clip_set, recipe, monkeyp
                     parameter[1] *= 0.5
             starts.append({name: tensor.clone() for name, tensor in self.state_dict().items()})
 
-    monkeypatch.setattr("stream_mer.training.fit.JointModel", Begun)
+    monkeypatch.setattr("stream_mer.training.fit.JointNetwork", Begun)
     other = fit(data, range(40), quiet, seed=3)
     assert len(starts) == 1
     for (name, ours), theirs in zip(ensemble.named_parameters(), other.parameters(), strict=True):

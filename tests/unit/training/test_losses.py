@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from stream_mer.emotion.joint import Heads, JointOutput, Representations
 from stream_mer.training.losses import (
     JointLoss,
     Labels,
@@ -19,6 +18,7 @@ from stream_mer.training.losses import (
     similarity_loss,
     squared_error,
 )
+from stream_mer.training.network import Heads, JointOutput, Representations
 
 MEMBERS = 2
 ALL = torch.ones(16, dtype=torch.bool)
