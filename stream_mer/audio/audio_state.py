@@ -10,15 +10,16 @@ weighted by a logistic regression (``tools/fit_audio_state.py``). For reasons an
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_mer.types import SAMPLE_RATE_HZ, AudioState, AudioStateName, EmotionEstimate, Window
+from stream_mer.types import SAMPLE_RATE_HZ, AudioState, AudioStateName, EmotionEstimate, Floats, Window
 
 SILENT = "silent"
 """In ``degraded``: the audio is silent, so there is no emotion."""
@@ -92,6 +93,12 @@ OFFSETS = (-1.825, 1.139, 0.687)
 """Logits of music, speech and noise if all scores are 0."""
 
 
+_CLASSES = np.concatenate([group.classes for group in GROUPS])  # those of one group after those of another
+_STARTS = np.cumsum([0, *(len(group.classes) for group in GROUPS[:-1])])
+_WEIGHTS = np.array([[group.music, group.speech, group.noise] for group in GROUPS])
+_OFFSETS = np.array(OFFSETS)
+
+
 class AudioStateDecider:
     """Decides between music, speech and noise from the scores of the newest ``RECENT_PATCHES`` patches.
 
@@ -99,45 +106,46 @@ class AudioStateDecider:
     """
 
     def __init__(self) -> None:
-        self._recent: deque[NDArray[np.float64]] = deque(maxlen=RECENT_PATCHES)
+        self._recent: deque[list[float]] = deque(maxlen=RECENT_PATCHES)
+        self._probs: list[float] = []
         self._music = True
 
-    def feed(self, scores: NDArray[np.float32]) -> None:
+    def feed(self, scores: Floats) -> None:
         """Take the scores of the next patches, shape ``[n, 521]`` (n may be 0)."""
-        for evidence in patch_evidence(scores):
+        for evidence in patch_evidence(scores).tolist():
             self._recent.append(evidence)
-            music = _softmax(np.mean(self._recent, axis=0))[0]
-            self._music = music >= (LEAVE_MUSIC if self._music else RETURN_TO_MUSIC)
+            self._probs = _softmax([sum(of_one) / len(self._recent) for of_one in zip(*self._recent, strict=True)])
+            self._music = self._probs[0] >= (LEAVE_MUSIC if self._music else RETURN_TO_MUSIC)
 
     @property
     def state(self) -> AudioState | None:
         """State of the newest audio; None before the first patch."""
         if not self._recent:
             return None
-        music, speech, noise = _softmax(np.mean(self._recent, axis=0))
+        music, speech, noise = self._probs
         if self._music:
             return AudioState(state="music", prob=music)
         return AudioState(state="speech", prob=speech) if speech >= noise else AudioState(state="noise", prob=noise)
 
 
-def patch_evidence(scores: NDArray[np.float32]) -> NDArray[np.float64]:
+def patch_evidence(scores: Floats) -> NDArray[np.float64]:
     """Return logits of music, speech and noise, shape ``[n, 3]``, of scores, shape ``[n, 521]``."""
-    weights = np.array([[group.music, group.speech, group.noise] for group in GROUPS])
-    evidence: NDArray[np.float64] = group_scores(scores) @ weights + np.array(OFFSETS)
+    evidence: NDArray[np.float64] = group_scores(scores) @ _WEIGHTS + _OFFSETS
     return evidence
 
 
-def group_scores(scores: NDArray[np.float32]) -> NDArray[np.float64]:
+def group_scores(scores: Floats) -> NDArray[np.float64]:
     """Return the largest score of each of ``GROUPS``, clipped and scaled, shape ``[n, len(GROUPS)]``."""
-    greatest = np.stack([scores[:, group.classes].max(axis=1) for group in GROUPS], axis=1)
+    greatest = np.maximum.reduceat(scores[:, _CLASSES], _STARTS, axis=1)
     limited: NDArray[np.float64] = greatest.astype(np.float64).clip(*_SCORE_RANGE)
     return limited / _SCORE_SCALE
 
 
-def _softmax(logits: NDArray[np.float64]) -> list[float]:
-    grown = np.exp(logits - logits.max())
-    shares: list[float] = (grown / grown.sum()).tolist()
-    return shares
+def _softmax(logits: Sequence[float]) -> list[float]:
+    greatest = max(logits)
+    grown = [math.exp(logit - greatest) for logit in logits]
+    total = sum(grown)
+    return [share / total for share in grown]
 
 
 def is_silent(window: Window) -> bool:

@@ -20,6 +20,7 @@ time scales, ``D`` model width, ``P`` parts that are fused.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, NamedTuple
@@ -123,8 +124,8 @@ class JointModel:
         check_tensors(tensors, joint_tensors(config))
         self.config = config
         self.tensors = tensors
-        self._components = tensors["components.basis"]
-        self._components_offset = -(tensors["components.mean"] @ self._components)
+        self._components = _dense_parts(tensors["components.basis"])
+        self._components_offset = -(tensors["components.mean"] @ tensors["components.basis"])
         self._audio = _Projection(tensors, "audio_projection")
         self._text = _Projection(tensors, "text_projection")
         self._audio_layers = _Layers(tensors, _encoders(config, "audio"))
@@ -135,7 +136,8 @@ class JointModel:
 
     def encode_audio(self, tokens: Floats) -> Encoded:
         """Encode audio tokens, shape ``[n, audio_features]``, of one stream or of several."""
-        components = tokens @ self._components
+        parts = [tokens[:, features] @ basis for features, basis in self._components]
+        components = np.concatenate(parts, axis=1)
         components += self._components_offset
         values = self._audio_layers(self._audio(components))  # [E, n, K, D]
         scores = values.swapaxes(1, 2) @ self._pool_weight + self._pool_bias  # [E, K, n, S]
@@ -250,6 +252,20 @@ def _pools(tensors: Tensors, config: JointModelConfig) -> tuple[Floats, Floats]:
         for kind in ("weight", "bias")
     )
     return weight, bias
+
+
+def _dense_parts(basis: Floats) -> list[tuple[slice, Floats]]:
+    """Return the features that neighbouring components read, and their part of the basis.
+
+    Each audio network has components of its own, so that half of the basis is zeros, which cost memory traffic.
+    """
+    read = basis != 0
+    first, stop = read.argmax(0), len(basis) - read[::-1].argmax(0)
+    edges = [0, *(np.flatnonzero(np.diff(first) | np.diff(stop)) + 1).tolist(), basis.shape[1]]
+    return [
+        (slice(first[at], stop[at]), np.ascontiguousarray(basis[first[at] : stop[at], at:end]))
+        for at, end in itertools.pairwise(edges)
+    ]
 
 
 class _Block:
