@@ -25,6 +25,7 @@ from __future__ import annotations
 import textwrap
 import zipfile
 import zlib
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -497,24 +498,39 @@ class BackboneStream:
         self.middle = [_zeros(_MIDDLE_HISTORY, MIDDLE_CHANNELS) for _ in range(MIDDLE_LAYERS - 1)]
         self.last_step = _zeros(1, MEL_BANDS)
         self.steps = 0
-        self._ring = _zeros(TOKEN_STEPS, shape.channels + 3 * MEL_BANDS)  # steps, in any order
+        self._pieces: deque[_Piece] = deque()  # the newest steps, 186 at least once there are as many
+        self._kept_steps = 0
 
     def step_before(self, piece: Floats) -> Floats:
         """Return the step before a piece, [1, 96]; before the first step, that step itself."""
         return self.last_step if self.steps else piece[:1]
 
     def keep(self, rows: Floats) -> None:
-        """Store the values of new steps, [n, numbers]; n at most 186."""
-        at = self.steps % TOKEN_STEPS
-        until_end = min(len(rows), TOKEN_STEPS - at)
-        self._ring[at : at + until_end] = rows[:until_end]
-        self._ring[: len(rows) - until_end] = rows[until_end:]
+        """Store the values of new steps, [n, numbers]."""
+        self._pieces.append(_Piece(rows.copy(), rows[:, : self._channels].max(0), rows.sum(0)))
         self.steps += len(rows)
+        self._kept_steps += len(rows)
+        while self._kept_steps - len(self._pieces[0].rows) >= TOKEN_STEPS:
+            self._kept_steps -= len(self._pieces.popleft().rows)
 
     def sums(self) -> _Sums:
         """Return maxima and sums for the token that ends now."""
-        rows = self._ring[: self.steps]
-        return _Sums(rows[:, : self._channels].max(0), rows.sum(0), len(rows))
+        pieces = list(self._pieces)
+        surplus = max(0, self._kept_steps - TOKEN_STEPS)
+        if surplus:  # steps of the oldest piece
+            rows = pieces[0].rows[surplus:]
+            pieces[0] = _Piece(rows, rows[:, : self._channels].max(0), rows.sum(0))
+        greatest = np.maximum.reduce([piece.greatest for piece in pieces])
+        total = np.add.reduce([piece.total for piece in pieces])
+        return _Sums(greatest, total, self._kept_steps - surplus)
+
+
+class _Piece(NamedTuple):
+    """Steps that were computed together: values [n, channels + 3 * 96], maxima [channels], sums of all values."""
+
+    rows: Floats
+    greatest: Floats
+    total: Floats
 
 
 class _Sums(NamedTuple):
