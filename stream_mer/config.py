@@ -190,7 +190,7 @@ class EngineSettings:
 
     Attributes:
         model: Name or folder of the checkpoint.
-        device: ``cpu``, ``cuda`` or ``cuda:N``, for the joint model.
+        device: ``cpu``, ``cuda`` or ``cuda:N``, for YAMNet.
         window: How the audio is cut.
         smoothing: How estimates are smoothed.
         min_accuracy: The category is ``unknown`` where its expected accuracy is lower than this, 0..1. Replaces

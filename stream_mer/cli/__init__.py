@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 import traceback
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Any
 
 import click
@@ -61,7 +61,7 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"stream_mer.cli.{_MODULES.get(cmd_name, cmd_name)}")
+        module = _import(_MODULES.get(cmd_name, cmd_name), cmd_name)
         commands = (one for one in vars(module).values() if isinstance(one, click.Command))
         return add_settings(next(command for command in commands if command.name == cmd_name))
 
@@ -88,6 +88,20 @@ class _LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+
+
+def _import(name: str, command: str) -> ModuleType:
+    """Import the module of a command.
+
+    Raises:
+        click.UsageError: A package of the extra ``train`` is missing.
+    """
+    try:
+        return importlib.import_module(f"stream_mer.cli.{name}")
+    except ModuleNotFoundError as error:
+        if name != "training" or (error.name or "").startswith("stream_mer"):
+            raise
+        raise click.UsageError(f"{command} needs {error.name}: pip install 'stream-mer[train]'") from error
 
 
 def _meant(word: str) -> str:
