@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import threading
 from collections.abc import Iterator
 
 import numpy as np  # noqa: F401 - loads the libraries
@@ -21,9 +22,19 @@ def use_one_thread() -> None:
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Limit numpy's products to one thread within the block. For programs that multiply larger matrices, too."""
-    with _libraries().limit(limits=1):
+    """Limit numpy's products to one thread within the block. For programs that multiply larger matrices, too.
+
+    Where blocks of several threads overlap, the limit ends with the first one that set it.
+    """
+    libraries = _libraries()
+    with _LOCK:  # else a second block might take the limit of the first one for the state to restore
+        is_limited = all(library["num_threads"] == 1 for library in libraries.info())
+        limit = contextlib.nullcontext() if is_limited else libraries.limit(limits=1)
+    with limit:
         yield
+
+
+_LOCK = threading.Lock()
 
 
 @functools.cache
