@@ -100,7 +100,7 @@ class OnsetStream:
         self._n_samples += len(samples)
         at_once = STEPS_AT_ONCE * STEP_LENGTH
         for start in range(0, len(samples), at_once):
-            for flux in self._fluxes(self._log_mel.feed_few(samples[start : start + at_once])):
+            for flux in self._fluxes(self._log_mel.feed(samples[start : start + at_once])):
                 self._strongest = max(flux, self._strongest * self._kept_a_step)
                 # A step is ready with the sample at its end, which is in this passage.
                 passage = (self._n_steps * STEP_LENGTH - 1 - begin) // length

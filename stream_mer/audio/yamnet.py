@@ -180,7 +180,11 @@ class Yamnet:
         """
         with self._lock:
             if self._session is None:
-                self._session = _open(self._folder or find_yamnet(), _providers(self._device))
+                session = _open(self._folder or find_yamnet(), _providers(self._device))
+                # Where CUDA cannot start, ONNX Runtime takes the processor without an error.
+                if self._device != "cpu" and _CUDA not in session.get_providers():
+                    raise SettingError(f"the device {self._device!r} is not available: CUDA cannot start on it")
+                self._session = session
             return self._session
 
 
@@ -202,13 +206,15 @@ def _providers(device: str) -> list[str | tuple[str, dict[str, int]]]:
     cpu: list[str | tuple[str, dict[str, int]]] = ["CPUExecutionProvider"]
     if device == "cpu":
         return cpu
-    kind, _, number = device.partition(":")
+    kind, colon, number = device.partition(":")
     available = onnxruntime.get_available_providers()
     if kind != "cuda" or _CUDA not in available:
         raise SettingError(
             f"the device {device!r} is not available: ONNX Runtime has {', '.join(available)}; "
             "for cuda, pip install onnxruntime-gpu in place of onnxruntime"
         )
+    if colon and not (number.isascii() and number.isdigit()):
+        raise SettingError(f"the device {device!r} is not available: write cuda, or cuda:N for number N")
     return [(_CUDA, {"device_id": int(number or 0)}), *cpu]
 
 

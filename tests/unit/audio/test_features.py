@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import threading
-import time
-import types
-
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream_mer.audio import features
-from stream_mer.audio.features import FFT_LENGTH, MEL_BANDS, POWER_GAIN, STEP_LENGTH, LogMelStream, import_torchaudio
-from stream_mer.types import SAMPLE_RATE_HZ, Samples
+from stream_mer.audio.features import (
+    FFT_LENGTH,
+    MEL_BANDS,
+    POWER_GAIN,
+    STEP_LENGTH,
+    LogMelStream,
+    hann_window,
+    log_mel,
+    overlapping,
+    slaney_filters,
+)
+from stream_mer.types import SAMPLE_RATE_HZ, Floats, Samples
 
 # A float32 matrix product rounds differently for other numbers of rows: 4.8e-7 at most on this noise (measured). Ten
 # times that is still far below anything that the model could tell apart.
@@ -29,7 +31,7 @@ def noise(length: int, seed: int = 0) -> Samples:
     return (0.3 * np.random.default_rng(seed).standard_normal(length)).astype(np.float32)
 
 
-def in_one(samples: Samples) -> torch.Tensor:
+def in_one(samples: Samples) -> Floats:
     return LogMelStream().feed(samples)
 
 
@@ -38,41 +40,43 @@ def in_one(samples: Samples) -> torch.Tensor:
 def test_pieces_give_the_steps_of_one_pass(lengths: list[int]) -> None:
     samples = noise(20_000)
     stream, edges = LogMelStream(), np.minimum(np.cumsum(lengths), len(samples)).astype(int)
-    steps = torch.cat([stream.feed(piece) for piece in np.split(samples, edges)])
+    steps = np.concatenate([stream.feed(piece) for piece in np.split(samples, edges)])
     expected = in_one(samples)
     assert steps.shape == expected.shape
-    torch.testing.assert_close(steps, expected, rtol=0, atol=PIECES_TOLERANCE)
-
-
-def test_a_step_or_two_without_torch_are_the_same() -> None:
-    samples, stream = noise(8_000), LogMelStream()
-    steps = np.concatenate([stream.feed_few(piece) for piece in np.split(samples, [100, 420, 740, 1_400, 1_420])])
     assert steps.dtype == np.float32
-    torch.testing.assert_close(torch.from_numpy(steps), in_one(samples), rtol=0, atol=PIECES_TOLERANCE)
+    np.testing.assert_allclose(steps, expected, rtol=0, atol=PIECES_TOLERANCE)
 
 
-def test_many_threads_may_be_the_first_to_ask(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Imported by two at once, torchaudio has no ``transforms`` for one of them."""
-    at_once, most, together = [], [], threading.Barrier(8)
+def test_the_cuts_of_several_streams_are_computed_together() -> None:
+    sounds = [noise(3_000, seed=1), noise(700, seed=2), noise(100, seed=3)]
+    cuts = [LogMelStream().cut(samples) for samples in sounds]
+    assert [len(cut) for cut in cuts] == [11, 2, 0]
+    steps = np.split(log_mel(np.concatenate(cuts)), np.cumsum([len(cut) for cut in cuts])[:-1])
+    for samples, of_one in zip(sounds, steps, strict=True):
+        np.testing.assert_allclose(of_one, in_one(samples), rtol=0, atol=PIECES_TOLERANCE)
 
-    def load() -> types.ModuleType:
-        at_once.append(1)
-        most.append(len(at_once))
-        time.sleep(0.005)  # so that another thread would come in here
-        at_once.pop()
-        return types.ModuleType("torchaudio")
 
-    def ask() -> None:
-        together.wait()
-        import_torchaudio()
+@pytest.mark.parametrize(("n", "pieces"), [(0, 0), (6, 0), (7, 1), (9, 1), (10, 2), (13, 3)])
+def test_pieces_overlap_and_cannot_be_written_to(n: int, pieces: int) -> None:
+    samples = np.arange(n, dtype=np.float32)
+    cut = overlapping(samples, 7, 3)
+    assert cut.tolist() == [list(range(3 * i, 3 * i + 7)) for i in range(pieces)]
+    assert not cut.flags.writeable
+    assert samples.flags.writeable
 
-    monkeypatch.setattr(features, "_import", load)
-    threads = [threading.Thread(target=ask) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert most == [1] * 8
+
+def test_a_window_is_that_of_hann_and_periodic() -> None:
+    for length in (FFT_LENGTH, 400):
+        longer = np.hanning(length + 1)  # symmetric; its last value would be the first of the next period
+        np.testing.assert_allclose(hann_window(length), longer[:-1], rtol=0, atol=1e-7)
+
+
+def test_the_filters_are_those_of_librosa() -> None:
+    filters = pytest.importorskip("librosa.filters", reason="librosa comes with the extra 'dev'")
+    expected = filters.mel(
+        sr=SAMPLE_RATE_HZ, n_fft=FFT_LENGTH, n_mels=MEL_BANDS, fmin=0, fmax=8000, htk=False, norm="slaney", dtype=float
+    )
+    np.testing.assert_allclose(slaney_filters(), expected.T, rtol=1e-9, atol=1e-12)
 
 
 def test_librosa_says_the_same() -> None:
@@ -90,7 +94,7 @@ def test_librosa_says_the_same() -> None:
     )
     expected = np.log10(1 + POWER_GAIN * power @ mel.T)
     assert expected.max() > 1  # the comparison is of something
-    np.testing.assert_allclose(in_one(samples).numpy(), expected, rtol=0, atol=LIBROSA_TOLERANCE)
+    np.testing.assert_allclose(in_one(samples), expected, rtol=0, atol=LIBROSA_TOLERANCE)
 
 
 @pytest.mark.parametrize("n", [0, 1, 255, 256, 257, 511, 512, 16_000])
@@ -101,45 +105,10 @@ def test_a_step_is_ready_once_256_samples_after_its_centre_are_in(n: int) -> Non
 def test_a_click_is_loudest_in_the_step_centred_on_it() -> None:
     samples = np.zeros(8_000, np.float32)
     samples[20 * STEP_LENGTH] = 1.0
-    assert int(in_one(samples).sum(1).argmax()) == 20
+    assert in_one(samples).sum(1).argmax() == 20
 
 
 def test_silence_is_zero_and_a_read_only_window_is_taken_without_a_word() -> None:
     samples = np.zeros(4_000, np.float32)
     samples.flags.writeable = False
-    assert torch.equal(in_one(samples), torch.zeros(15, MEL_BANDS))
-
-
-WITHOUT_NATIVE_HALF = """
-import torch
-asked = []
-def refuse(path):
-    asked.append(str(path))
-    raise OSError("libc10_cuda.so: cannot open shared object file")
-torch.ops.load_library = refuse
-from stream_mer.audio.features import import_torchaudio
-torchaudio = import_torchaudio()
-assert asked, "nothing was refused, so nothing was tried"
-assert torchaudio.transforms.MelSpectrogram(sample_rate=16000, n_fft=512, n_mels=96)(torch.ones(2000)).shape[0] == 96
-assert import_torchaudio() is torchaudio
-"""
-
-
-def test_a_native_half_that_cannot_be_loaded_is_done_without() -> None:
-    """In a process of its own, because it needs a torchaudio that nobody has imported."""
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_NATIVE_HALF], capture_output=True, text=True, check=False, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
-
-
-def test_a_torchaudio_that_is_there_is_taken_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = types.ModuleType("torchaudio")
-    monkeypatch.setitem(sys.modules, "torchaudio", whole)
-    assert import_torchaudio() is whole
-
-
-def test_no_torchaudio_is_an_import_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "torchaudio", None)
-    with pytest.raises(ImportError):
-        import_torchaudio()
+    np.testing.assert_array_equal(in_one(samples), np.zeros((15, MEL_BANDS), np.float32))

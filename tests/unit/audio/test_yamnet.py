@@ -8,8 +8,10 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,7 +20,7 @@ from onnx.reference import ReferenceEvaluator
 
 from stream_mer.audio.yamnet import BLOCKS, CLASSES, PATCH_HOP, PATCH_LENGTH, Yamnet, YamnetPatches, find_yamnet
 from stream_mer.cli.diagnose import demo_song
-from stream_mer.errors import CheckpointError
+from stream_mer.errors import CheckpointError, SettingError
 from stream_mer.types import Samples
 
 # The definition is computed in float64. Below a magnitude of .001 float32 is off by 2.6e-4 at most (measured).
@@ -189,3 +191,73 @@ def test_a_missing_or_damaged_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "yamnet.json").write_text(json.dumps({**config, "format": 99}))
     with pytest.raises(CheckpointError, match="another version"):
         Yamnet(tmp_path).run(patch)
+
+
+# --- devices
+
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+
+
+class Sessions:
+    """Stands for ONNX Runtime where it has CUDA: remembers what sessions were asked for; none computes anything."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, start: bool = True) -> None:
+        self.asked: list[list[Any]] = []
+        self._start = start
+        monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA, CPU])
+        monkeypatch.setattr(onnxruntime, "InferenceSession", self)
+
+    def __call__(self, content: bytes, options: object, *, providers: list[Any]) -> Sessions:
+        assert content
+        assert isinstance(options, onnxruntime.SessionOptions)
+        self.asked.append(providers)
+        return self
+
+    def get_providers(self) -> list[str]:
+        return [CUDA, CPU] if self._start else [CPU]
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:1", "toaster", "", "cpu:0", "CUDA"])
+def test_a_device_that_onnx_runtime_has_no_provider_for_is_a_setting_error(
+    device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CPU])
+    with pytest.raises(SettingError, match=f"has {CPU}; for cuda, pip install onnxruntime-gpu") as caught:
+        Yamnet(device=device).load()
+    assert repr(device) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("device", ["cuda:", "cuda:x", "cuda:-1", "cuda:1:2", "cuda:²", "gpu", "cpu:0"])
+def test_a_name_that_is_no_device_is_a_setting_error_with_cuda_too(
+    device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sessions = Sessions(monkeypatch)
+    with pytest.raises(SettingError, match="is not available") as caught:
+        Yamnet(device=device).load()
+    assert repr(device) in str(caught.value)
+    assert sessions.asked == []
+
+
+@pytest.mark.parametrize(("device", "number"), [("cuda", 0), ("cuda:0", 0), ("cuda:1", 1), ("cuda:12", 12)])
+def test_cuda_is_asked_for_the_device_of_that_number(
+    device: str, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sessions = Sessions(monkeypatch)
+    assert Yamnet(device=device).load() is sessions
+    assert sessions.asked == [[(CUDA, {"device_id": number}), CPU]]
+
+
+def test_the_processor_is_asked_for_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    sessions = Sessions(monkeypatch)
+    assert Yamnet().load() is sessions
+    assert sessions.asked == [[CPU]]
+
+
+def test_a_device_on_which_cuda_does_not_start_is_a_setting_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ONNX Runtime would compute on the processor, and say nothing."""
+    Sessions(monkeypatch, start=False)
+    yamnet = Yamnet(device="cuda:99")
+    for _ in range(2):
+        with pytest.raises(SettingError, match="'cuda:99' is not available"):
+            yamnet.load()
