@@ -240,9 +240,7 @@ def test_a_name_that_is_no_device_is_a_setting_error_with_cuda_too(
 
 
 @pytest.mark.parametrize(("device", "number"), [("cuda", 0), ("cuda:0", 0), ("cuda:1", 1), ("cuda:12", 12)])
-def test_cuda_is_asked_for_the_device_of_that_number(
-    device: str, number: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_cuda_is_asked_for_the_device_of_that_number(device: str, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     sessions = Sessions(monkeypatch)
     assert Yamnet(device=device).load() is sessions
     assert sessions.asked == [[(CUDA, {"device_id": number}), CPU]]

@@ -11,9 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-import torch
-from safetensors.torch import load_file, save_file
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
 
 from stream_mer.emotion import checkpoint as checkpoint_module
 from stream_mer.emotion.checkpoint import (
@@ -39,10 +40,12 @@ def test_what_was_saved_is_what_is_loaded(tiny_model: Path, tmp_path: Path) -> N
     errors = (PredictionError(heard_s=0.0, valence=0.4, arousal=0.3),)
     assert second.calibration == first.calibration == Calibration(errors=errors)
     assert second.training == {"note": "random weights"}
-    for part in ("backbone", "joint"):
-        before, after = getattr(first, part).state_dict(), getattr(second, part).state_dict()
+    parts = (first.backbone.tensors(), second.backbone.tensors()), (first.joint.tensors, second.joint.tensors)
+    for before, after in parts:
         assert before.keys() == after.keys()
-        assert all(torch.equal(before[name], after[name]) for name in before)
+        for name, tensor in before.items():
+            assert tensor.dtype == after[name].dtype
+            np.testing.assert_array_equal(after[name], tensor)
 
 
 def test_all_of_a_calibration_is_read_back(tiny_model: Path, tmp_path: Path) -> None:
@@ -66,11 +69,15 @@ def test_all_of_a_calibration_is_read_back(tiny_model: Path, tmp_path: Path) -> 
     assert load_checkpoint(tmp_path / "told").calibration == Calibration(errors=calibration.errors)
 
 
-def test_a_loaded_checkpoint_only_predicts(tiny_model: Path) -> None:
-    loaded = load_checkpoint(tiny_model)
-    for module in (loaded.backbone, loaded.joint):
-        assert not module.training
-        assert not any(parameter.requires_grad for parameter in module.parameters())
+def test_weights_that_lie_across_memory_are_saved_as_they_read(tiny_model: Path, tmp_path: Path) -> None:
+    """As they are after a transposition; a file of tensors holds bytes in order."""
+    first = load_checkpoint(tiny_model)
+    turned = np.asfortranarray(first.backbone.middle[0].weight)
+    assert not turned.flags.c_contiguous
+    middle = (replace(first.backbone.middle[0], weight=turned), *first.backbone.middle[1:])
+    save_checkpoint(replace(first, backbone=replace(first.backbone, middle=middle)), tmp_path / "turned")
+    found = load_checkpoint(tmp_path / "turned").backbone.middle[0].weight
+    np.testing.assert_array_equal(found, turned)
 
 
 def test_nothing_in_it_is_a_pickle(tiny_model: Path) -> None:
@@ -116,14 +123,15 @@ def empty(name: str) -> Callable[[Path], None]:
     return damage
 
 
-def retensor(name: str, change: Callable[[torch.Tensor], torch.Tensor | None]) -> Callable[[Path], None]:
+def retensor(name: str, change: Callable[[NDArray[Any]], NDArray[Any] | None]) -> Callable[[Path], None]:
     """Change a tensor of the weights, or take it away."""
 
     def damage(folder: Path) -> None:
         tensors = load_file(folder / "weights.safetensors")
         changed = change(tensors.pop(name))
         save_file(
-            tensors if changed is None else {**tensors, name: changed.contiguous()}, folder / "weights.safetensors"
+            tensors if changed is None else {**tensors, name: np.ascontiguousarray(changed)},
+            folder / "weights.safetensors",
         )
 
     return damage
@@ -240,11 +248,14 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     "a tensor that is no number": (retensor(BIAS, lambda old: old * math.nan), "holds NaN or a value"),
     "a tensor without end": (retensor(BIAS, lambda old: old + math.inf), "holds NaN or a value"),
     "a tensor beyond all range": (retensor(BIAS, lambda old: old + 1e30), "beyond 1e+06"),
-    "a tensor of doubles": (retensor(BIAS, lambda old: old.double()), "torch.float64 in place of torch.float32"),
-    "a tensor of halves": (retensor(BIAS, lambda old: old.half()), "torch.float16 in place of torch.float32"),
-    "a tensor of integers": (retensor(BIAS, lambda old: old.int()), "torch.int32 in place of torch.float32"),
+    "a tensor of doubles": (retensor(BIAS, lambda old: old.astype(np.float64)), "float64 in place of float32"),
+    "a tensor of halves": (retensor(BIAS, lambda old: old.astype(np.float16)), "float16 in place of float32"),
+    "a tensor of integers": (retensor(BIAS, lambda old: old.astype(np.int32)), "int32 in place of float32"),
     "a tensor flat": (retensor(BIAS, lambda old: old.flatten()), "size mismatch"),
-    "a tensor missing": (retensor(BIAS, lambda _: None), f"1 tensors are missing, such as {BIAS}"),
+    "a tensor missing": (
+        retensor(BIAS, lambda _: None),
+        f"1 tensors are missing, such as {BIAS.removeprefix('joint.')}",
+    ),
     "a channel that is not there": (retensor("backbone.pooled", lambda old: old + 10**6), "names channels"),
     "odd accuracy": (change(calibration__category_accuracy=[[0.5]]), "does not match"),
 }
