@@ -11,9 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from products import Products
 from tolerance import NETWORK
-from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from stream_mer.audio.windowing import Windower
 from stream_mer.cli.diagnose import demo_song
@@ -21,7 +20,7 @@ from stream_mer.config import WindowSettings
 from stream_mer.emotion.audio_branch import TOKEN_HOP
 from stream_mer.emotion.checkpoint import Checkpoint, TextStrength
 from stream_mer.emotion.estimates import WARMING_UP, apply_text_gate
-from stream_mer.emotion.joint import JointModelConfig
+from stream_mer.emotion.joint import Encoded, JointModel, JointModelConfig
 from stream_mer.emotion.predictor import AudioContext, Batcher, EmotionPredictor, JointEmotionStream, Request
 from stream_mer.errors import CheckpointError, SettingError
 from stream_mer.lyrics.text_features import LINE_FEATURES
@@ -33,6 +32,7 @@ from stream_mer.types import (
     AudioChunk,
     EmotionEstimate,
     EncodedLine,
+    Floats,
     LyricState,
     Samples,
     Window,
@@ -90,8 +90,8 @@ def judged_at_once(
     predictor.audio.feed([(stream, samples)])
     if not stream.fresh:  # less than half a second: the token that silence would complete
         predictor.audio.feed([(stream, np.zeros(TOKEN_HOP - len(samples), np.float32))])
-    tokens = torch.stack(stream.take()[-(settings.context_samples // TOKEN_HOP) :])
-    joint, t1 = predictor.joint, len(samples) / 16_000
+    tokens = torch.from_numpy(np.stack(stream.take()[-(settings.context_samples // TOKEN_HOP) :]))
+    joint, t1 = JointNetwork.from_model(predictor.joint), len(samples) / 16_000
     audio = AudioInput(
         joint.components(tokens).unsqueeze(0),
         torch.zeros(1, dtype=torch.long),
@@ -256,22 +256,22 @@ def test_between_two_tokens_the_estimate_stays(predictor: EmotionPredictor, musi
 # --- the ring of tokens
 
 
-def marked(first: int, count: int) -> Tensor:
-    """Encoded tokens that bear their number, [E, count, D]."""
-    return torch.arange(first, first + count).float()[None, :, None].expand(2, count, 16)
+def marked(first: int, count: int) -> Encoded:
+    """Encoded tokens that bear their number."""
+    numbers = np.arange(first, first + count, dtype=np.float32)[:, None, None, None]
+    return Encoded(values=np.tile(numbers, (1, 2, 2, 16)), scores=np.tile(-numbers, (1, 2, 2, 2)))
 
 
 def ages_of(context: AudioContext) -> dict[int, int]:
     """The number of each token in the context, and its age."""
-    assert context.private is not None
-    assert context.shared is not None
-    torch.testing.assert_close(context.shared, -context.private)
-    return {int(context.private[0, place, 0]): int(age) for place, age in enumerate(context.ages()) if age >= 0}
+    values, scores = context.encoded
+    np.testing.assert_array_equal(scores, -values[..., :2])
+    return {int(values[place, 0, 0, 0]): int(age) for place, age in enumerate(context.ages()) if age >= 0}
 
 
 def context_of(tokens: int) -> AudioContext:
     config = JointModelConfig(audio_features=24, text_features=10, audio_components=4, members=2, width=16)
-    return AudioContext(config, tokens, torch.device("cpu"))
+    return AudioContext(config, tokens)
 
 
 @pytest.mark.parametrize("counts", [[1] * 10, [3, 1, 2, 4, 1], [4, 4], [9, 1], [2, 11]])
@@ -279,7 +279,7 @@ def test_a_context_holds_the_newest_tokens_and_knows_their_ages(counts: list[int
     context, added = context_of(4), 0
     assert ages_of(context) == {}
     for n in counts:
-        context.add(marked(added, n), -marked(added, n))
+        context.add(marked(added, n))
         added += n
         assert ages_of(context) == {added - 1 - age: age for age in range(min(4, added))}
 
@@ -288,28 +288,35 @@ def test_a_provisional_token_is_replaced_by_the_next_one() -> None:
     context = context_of(4)
     assert context.awaits_token
     for number in (70, 80):
-        context.add(marked(number, 1), -marked(number, 1), provisional=True)
+        context.add(marked(number, 1), provisional=True)
         assert context.awaits_token
         assert ages_of(context) == {number: 0}
-    context.add(marked(5, 2), -marked(5, 2))
+    context.add(marked(5, 2))
     assert not context.awaits_token
     assert ages_of(context) == {5: 1, 6: 0}
 
 
 def test_the_joint_model_costs_the_same_for_every_context(predictor: EmotionPredictor, music: Music) -> None:
     """All but the pooling itself: a score and a share of the sum for each number of a token that is kept."""
-    config = predictor.joint.config
+    checkpoint, config = predictor.checkpoint, predictor.joint.config
 
-    def products(context_s: float) -> int:
+    def products(context_s: float, words: LyricState) -> int:
         settings = WindowSettings(hop_s=0.5, context_s=context_s)
-        given, stream = windows(music(14), settings), predictor.open_stream(settings)
-        estimates(stream, given[:-1])
-        with FlopCounterMode(display=False) as counter:
-            stream.predict(given[-1], NO_LYRICS)
-        return counter.get_total_flops()
+        joint = JointModel(config, checkpoint.joint.tensors)
+        stream = EmotionPredictor(replace(checkpoint, joint=joint)).open_stream(settings)
+        *before, newest = windows(music(14), settings)
+        estimates(stream, before)
+        counter = Products()
+        counter.watch(joint)
+        counter.watch(stream.context)
+        stream.predict(newest, words)
+        return counter.total
 
     kept = config.members * config.width * config.scales * (config.private + config.shared)
-    assert products(12.0) - products(3.0) == (24 - 6) * kept * 2 * 2  # each a product and a sum
+    for words in (NO_LYRICS, lines(13.0)):
+        short, long = products(3.0, words), products(12.0, words)
+        assert long - short == (24 - 6) * kept
+        assert short > 6 * kept
 
 
 def test_windows_computed_together_give_what_they_give_alone(predictor: EmotionPredictor, music: Music) -> None:
@@ -377,19 +384,19 @@ def test_in_a_stream_with_sound_words_never_answer_alone(samples: Samples, predi
 def text_computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What of the text path is computed from now on: its encoder, and the fusion that reads it."""
     computed: list[str] = []
-    encode_text, combine = JointNetwork.encode_text, JointNetwork.combine
+    encode_text, combine = JointModel.encode_text, JointModel.combine
 
-    def encoded(joint: JointNetwork, mean: Tensor) -> list[Tensor]:
+    def encoded(joint: JointModel, mean: Floats) -> Floats:
         computed.append("encoder")
         return encode_text(joint, mean)
 
-    def fused(joint: JointNetwork, audio: list[Tensor] | None, text: list[Tensor] | None) -> Heads:
+    def fused(joint: JointModel, audio: Floats | None, text: Floats | None) -> Floats:
         if text is not None:
             computed.append("fusion")
         return combine(joint, audio, text)
 
-    monkeypatch.setattr(JointNetwork, "encode_text", encoded)
-    monkeypatch.setattr(JointNetwork, "combine", fused)
+    monkeypatch.setattr(JointModel, "encode_text", encoded)
+    monkeypatch.setattr(JointModel, "combine", fused)
     return computed
 
 
@@ -423,14 +430,14 @@ def test_streams_with_words_do_not_make_others_compute_them(
         for stream, words in zip(streams, (NO_LYRICS, lines(0.2), NO_LYRICS), strict=True)
     ]
     texts: list[int] = []
-    combine = JointNetwork.combine
+    combine = JointModel.combine
 
-    def fused(joint: JointNetwork, audio: list[Tensor] | None, text: list[Tensor] | None) -> Heads:
-        texts.append(0 if text is None else text[0].shape[1])
+    def fused(joint: JointModel, audio: Floats | None, text: Floats | None) -> Floats:
+        texts.append(0 if text is None else text.shape[1])
         return combine(joint, audio, text)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(JointNetwork, "combine", fused)
+        patch.setattr(JointModel, "combine", fused)
         predictor.predict(asked)
     assert texts == [0, 0, 1], "two streams without words, then the audio and the fusion of the one with words"
     assert text_computed == ["encoder", "fusion"]
@@ -480,15 +487,13 @@ def test_the_strength_of_words_does_not_matter_where_they_are_all_there_is(predi
 
 def one_member(checkpoint: Checkpoint, member: int) -> Checkpoint:
     """The checkpoint with a single one of its networks."""
-    joint = JointNetwork(replace(checkpoint.joint.config, members=1)).eval()
-    shared = {name for name, _ in joint.named_buffers()}
-    joint.load_state_dict(
-        {
-            name: tensor if name in shared else tensor[member : member + 1]
-            for name, tensor in checkpoint.joint.state_dict().items()
-        }
-    )
-    return replace(checkpoint, joint=joint)
+    config = replace(checkpoint.joint.config, members=1)
+    shared = {name for name, _ in JointNetwork(config).named_buffers()}
+    tensors = {
+        name: tensor if name in shared else tensor[member : member + 1]
+        for name, tensor in checkpoint.joint.tensors.items()
+    }
+    return replace(checkpoint, joint=JointModel(config, tensors))
 
 
 @pytest.mark.parametrize("words", [NO_LYRICS, lines(0.2)], ids=["audio alone", "with words"])

@@ -1,4 +1,4 @@
-"""The joint model: its parts have names, each modality can be switched off exactly, and all of it learns."""
+"""The joint model as it is trained: its parts have names, each modality can be switched off exactly, and all of it learns."""
 
 from __future__ import annotations
 
