@@ -205,5 +205,5 @@ def save_detector(shape: VocalShape, tensors: Tensors, folder: Path, *, training
     config = {"shape": asdict(shape), "training": dict(training)}
     # Both are complete before either replaces an older one.
     with replacing(folder / CONFIG) as config_file, replacing(folder / WEIGHTS) as weights:
-        weights.write(save({name: np.ascontiguousarray(one) for name, one in tensors.items()}))
+        weights.write(save({name: np.asarray(one, order="C") for name, one in tensors.items()}))
         config_file.write((json.dumps(config, indent=2) + "\n").encode())

@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tolerance import KEPT
+from tolerance import KEPT, NETWORK
+from weights import random_backbone
 
 from stream_mer.audio.features import MEL_BANDS
 from stream_mer.emotion.audio_branch import AudioBranch, token_features
 from stream_mer.emotion.checkpoint import load_checkpoint
 from stream_mer.emotion.joint import JointModelConfig
-from stream_mer.emotion.musicnn import Backbone, BackboneShape, load_musicnn
+from stream_mer.emotion.musicnn import BackboneShape, load_musicnn
 from stream_mer.errors import CheckpointError, CorpusError
 from stream_mer.lyrics.text_features import LINE_FEATURES
 from stream_mer.training.corpus import Clip, Rating, RatingCurve, load_corpus
@@ -428,31 +429,29 @@ SETTLED_TOKENS = -(-(186 + 61 + 18) // 31) - 1  # 31 steps are a little less tha
 @pytest.fixture(scope="module")
 def npz(tmp_path_factory):
     """A whole network with random weights, written as the original's; of the front, ``DEAD`` never fire."""
-    torch.manual_seed(3)
-    net = Backbone().requires_grad_(requires_grad=False)
+    rng = np.random.default_rng(3)
+    net = random_backbone(BackboneShape(), seed=3)
     layers = [*net.front, *net.middle]
-    biases = [torch.full_like(layer.linear.bias, 5.0 if i < 5 else 40.0) for i, layer in enumerate(layers)]
-    flat = torch.cat(biases)
-    flat[list(DEAD)] = -1e4
+    biases = np.repeat([5.0, 40.0], [561, 192])
+    biases[list(DEAD)] = -1e4
     tensors = {}
 
     def norm(index, n):
         name = f"batch_normalization_{index}" if index else "batch_normalization"
-        tensors[f"{name}/gamma"], tensors[f"{name}/beta"] = 0.5 + torch.rand(n), torch.randn(n)
-        tensors[f"{name}/moving_mean"], tensors[f"{name}/moving_variance"] = torch.randn(n), 0.5 + torch.rand(n)
+        tensors[f"{name}/gamma"], tensors[f"{name}/beta"] = 0.5 + rng.random(n), rng.standard_normal(n)
+        tensors[f"{name}/moving_mean"], tensors[f"{name}/moving_variance"] = rng.standard_normal(n), 0.5 + rng.random(n)
 
     norm(0, 1)
     shapes = [(7, 38, 1), (7, 67, 1), (128, 1, 1), (64, 1, 1), (32, 1, 1), *[(7, n, 1) for n in (561, 64, 64)]]
     for i, (layer, shape, bias) in enumerate(
-        zip(layers, shapes, torch.split(flat, [len(b) for b in biases]), strict=True)
+        zip(layers, shapes, np.split(biases, np.cumsum([len(layer.bias) for layer in layers])[:-1]), strict=True)
     ):
         name = f"conv2d_{i}" if i else "conv2d"
-        weight = layer.linear.weight
-        tensors[f"{name}/kernel"] = weight.view(len(weight), *shape).permute(1, 2, 3, 0)
+        tensors[f"{name}/kernel"] = layer.weight.reshape(-1, *shape).transpose(1, 2, 3, 0)
         tensors[f"{name}/bias"] = bias
-        norm(i + 1, len(weight))
+        norm(i + 1, len(bias))
     path = tmp_path_factory.mktemp("weights") / "network.npz"
-    np.savez(path, **{name: tensor.numpy() for name, tensor in tensors.items()})
+    np.savez(path, **{name: tensor.astype(np.float32) for name, tensor in tensors.items()})
     return path
 
 
@@ -461,7 +460,7 @@ def tokens_of(backbone, samples):
     branch = AudioBranch(backbone)
     stream = branch.open()
     branch.feed([(stream, samples)])
-    return torch.stack(stream.take())[:, : backbone.shape.token_features]
+    return np.stack(stream.take())[:, : backbone.shape.token_features]
 
 
 # --- the backbone
@@ -469,8 +468,9 @@ def tokens_of(backbone, samples):
 
 def test_the_backbone_of_a_checkpoint_is_taken_as_it_is(tiny_model, tmp_path, jobs):
     found = load_backbone(tiny_model, (), tmp_path)
-    expected = load_checkpoint(tiny_model).backbone.state_dict()
-    assert all(torch.equal(tensor, expected[name]) for name, tensor in found.state_dict().items())
+    expected = load_checkpoint(tiny_model).backbone.tensors()
+    assert found.tensors().keys() == expected.keys()
+    assert all(np.array_equal(tensor, expected[name]) for name, tensor in found.tensors().items())
     assert len(jobs()) == 0
 
 
@@ -479,20 +479,20 @@ def test_published_weights_are_made_slim_and_give_the_same_tokens(corpus_folder,
     small = load_backbone(npz, clips, tmp_path)
     assert len(jobs()) == 2
     whole = load_musicnn(npz)
-    heard = torch.stack([torch.from_numpy(t)[8:].float() for t in cached_tokens(clips, whole, tmp_path).values()])
+    heard = np.stack([t[8:].astype(np.float32) for t in cached_tokens(clips, whole, tmp_path).values()])
     assert len(jobs()) == 0  # the whole network has listened already, and its tokens are kept
-    spread = heard.amax((0, 1)) - heard.amin((0, 1))
+    spread = heard.max((0, 1)) - heard.min((0, 1))
     living = (spread[:753] > 1e-3) | (spread[753:1506] > 1e-3)
-    assert tuple((~living[:561]).nonzero().flatten().tolist()) == DEAD
+    assert tuple(np.flatnonzero(~living[:561]).tolist()) == DEAD
     assert int(living[561:].sum()) > 180  # of the middle layers a few may happen never to fire
     assert small.shape.pooled == int(living.sum())
     assert sum(small.shape.filters) == int(living[:561].sum())
 
     samples = music(7.0, seed=5)  # of another recording
-    columns = torch.cat([living, living, torch.ones(3 * MEL_BANDS, dtype=torch.bool)])
+    columns = np.concatenate([living, living, np.ones(3 * MEL_BANDS, np.bool_)])
     ours, theirs = tokens_of(small, samples)[SETTLED_TOKENS:], tokens_of(whole, samples)[SETTLED_TOKENS:, columns]
     assert ours.shape == (6, small.shape.token_features)
-    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)  # float32 sums in another order
+    np.testing.assert_allclose(ours, theirs, rtol=NETWORK, atol=NETWORK)  # float32 sums in another order
 
 
 def test_what_is_prepared_has_the_tokens_of_the_slim_backbone(corpus_folder, npz, tmp_path, jobs, quick_encoder):

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from click.testing import CliRunner
 from rich.console import Console
 from tolerance import KEPT, LAYER
+from weights import random_joint
 
 from stream_mer.cli.training import evaluate_command
 from stream_mer.config import WindowSettings
@@ -286,9 +286,7 @@ def test_clips_are_heard_as_in_a_live_stream(corpus_folder, tiny_model, tmp_path
 
 def test_words_move_the_result_as_far_as_the_checkpoint_lets_them(clip_set, tiny_model):
     data, loaded = clip_set(8), load_checkpoint(tiny_model)
-    torch.manual_seed(0)
-    config = replace(loaded.joint.config, audio_components=data.tokens.shape[3])
-    joint = type(loaded.joint)(config).eval()
+    joint = random_joint(replace(loaded.joint.config, audio_components=data.tokens.shape[3]))
     found = {}
     for strength in (0.0, 1.0):
         calibration = replace(

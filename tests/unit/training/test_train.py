@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from weights import random_backbone
 
 from stream_mer import cli
 from stream_mer.emotion.audio_branch import token_features
 from stream_mer.emotion.checkpoint import load_checkpoint
-from stream_mer.emotion.musicnn import Backbone, BackboneShape
+from stream_mer.emotion.musicnn import BackboneShape
 from stream_mer.training.calibrate import STRENGTHS, calibrate, earned_strength, with_earned_strength
 from stream_mer.training.crossvalidation import cross_validate
 from stream_mer.training.evaluate import AS_RECORDED, confusion_matrices, fold_table
@@ -97,8 +98,7 @@ def test_train_writes_a_checkpoint_that_evaluate_reads_from_the_cache_and_tag_us
 
 @pytest.fixture
 def backbone():
-    torch.manual_seed(0)
-    return Backbone(BackboneShape(filters=(2, 2, 2, 2, 2), pooled=200))
+    return random_backbone(BackboneShape(filters=(2, 2, 2, 2, 2), pooled=200))
 
 
 def test_what_is_shipped_is_the_model_of_all_clips_and_what_was_measured_on_folds(

@@ -7,13 +7,15 @@ import click
 import numpy as np
 import pytest
 import torch
+from tolerance import LAYER
 
 from stream_mer.cli import training
 from stream_mer.errors import SettingError
-from stream_mer.lyrics.vocals import VocalDetector, VocalNetwork, VocalShape, load_detector
+from stream_mer.lyrics.vocals import VocalDetector, VocalShape, load_detector
 from stream_mer.training.tokens import read_audio
 from stream_mer.training.vocals import (
     VocalFeatures,
+    VocalNetwork,
     VocalRecipe,
     compute_features,
     find_recordings,
@@ -49,6 +51,17 @@ def test_it_learns_what_the_teacher_says(trained):
         with torch.inference_mode():
             told = torch.sigmoid(trained(torch.from_numpy(log_mel.astype(np.float32))[None]))[0].numpy()
         assert ((told > 0.5) == (other.voice > 0.5)).mean() > 0.9
+
+
+@pytest.mark.parametrize("n", [1, 5, 300])
+def test_the_detector_computes_what_was_trained(n, trained):
+    log_mel = loud_bands(n, 98).clean.astype(np.float32)
+    with torch.inference_mode():
+        expected = trained(torch.from_numpy(log_mel)[None])[0].numpy()
+    found = VocalDetector(SHAPE, trained.tensors()).logits(log_mel)
+    assert found.shape == (n,)
+    assert np.ptp(expected) > (1.0 if n == 300 else -1.0)  # the comparison is of something
+    np.testing.assert_allclose(found, expected, rtol=LAYER, atol=LAYER)
 
 
 def test_the_seed_decides(trained):
