@@ -175,7 +175,7 @@ def _show(console: Console, report: Mapping[str, Any], tables: tuple[Table, ...]
     machine = report["machine"]
     loads = ["/".join(f"{load:g}" for load in machine[when]) or "unknown" for when in ("load_before", "load_after")]
     head = (
-        f"{machine['cpu']}, {machine['cores']} cores, {machine['platform']}; torch {machine['torch']}, threads "
+        f"{machine['cpu']}, {machine['cores']} cores, {machine['platform']}; numpy {machine['numpy']}, threads "
         f"{machine['threads']}; load {loads[0]} before, {loads[1]} after; took {machine['took_s']:g} s"
     )
     console.print(Text(f"{report['benchmark']}  {machine['date']}", style="bold"))
@@ -223,7 +223,7 @@ def describe_machine() -> dict[str, str | int]:
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         "platform": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "torch": _version("torch"),
+        "numpy": _version("numpy"),
         "stream_mer": _version("stream-mer"),
     }
 
@@ -287,7 +287,7 @@ def find_checkpoint(name: str | None = None) -> FoundCheckpoint:
     Raises:
         CheckpointError: It does not exist.
     """
-    from stream_mer.emotion.checkpoint import find_model, load_checkpoint  # noqa: PLC0415 - imports torch
+    from stream_mer.emotion.checkpoint import find_model, load_checkpoint  # noqa: PLC0415 - loads the models' runtime
 
     folder = find_model(name or DEFAULT_MODEL).resolve()
     members = load_checkpoint(folder).joint.config.members

@@ -215,7 +215,7 @@ def _add_peers(
     """Add the peers that exist here; return a note on each of the others."""
     missing = []
     try:
-        tagger = open_musicnn(musicnn)
+        tagger = open_musicnn(musicnn, one_thread=True)
         samples = noisy_chord(WINDOW_S + 512 / SAMPLE_RATE_HZ)  # a little more than a whole window
         ways[MUSICNN] = lambda: median(_cpu_ms(lambda: tagger.features(samples)) for _ in range(3))
     except PeerMissingError as error:

@@ -11,19 +11,19 @@ import importlib.util
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from benchmarks.harness import Child, PeerMissingError, last_line, open_child
 from stream_mer.audio.features import MEL_BANDS, STEP_LENGTH, LogMelStream
-from stream_mer.emotion.musicnn import TEMPORAL_STEPS, TIMBRAL_BANDS, TIMBRAL_STEPS, Backbone, load_musicnn
+from stream_mer.emotion.musicnn import TEMPORAL_STEPS, TIMBRAL_BANDS, TIMBRAL_STEPS, Backbone, Layer, load_musicnn
 from stream_mer.errors import CheckpointError, StreamMerError
 from stream_mer.training.corpus import Clip
 from stream_mer.types import SAMPLE_RATE_HZ, Samples
@@ -38,10 +38,12 @@ _EPSILON = 1e-3  # of every batch norm
 _DENSE = ("dense/kernel", "dense/bias", "dense_1/kernel", "dense_1/bias")
 
 
-def open_musicnn(tensors: Path | None) -> MusicnnTagger:
-    """Load the tagger for a comparison."""
+def open_musicnn(tensors: Path | None, *, one_thread: bool = False) -> MusicnnTagger:
+    """Load the tagger for a comparison; ``one_thread`` limits torch for the whole process."""
     if tensors is None:
         raise PeerMissingError("give its published tensors, an .npz, with --musicnn PATH")
+    if one_thread:
+        torch.set_num_threads(1)
     try:
         return MusicnnTagger.load(tensors)
     except (CheckpointError, OSError) as error:
@@ -57,7 +59,8 @@ class MusicnnTagger:
     """
 
     def __init__(self, backbone: Backbone, tensors: dict[str, Tensor]) -> None:
-        self._backbone = backbone
+        self._input = torch.from_numpy(backbone.input_scale), torch.from_numpy(backbone.input_offset)
+        self._banks, self._middle = ([_layer(one) for one in layers] for layers in (backbone.front, backbone.middle))
         self._tensors = tensors
         self._pooled_norm = _folded_norm(tensors, 9)
         self._embedding_norm = _folded_norm(tensors, 10)
@@ -76,7 +79,7 @@ class MusicnnTagger:
     @torch.inference_mode()
     def features(self, samples: Samples) -> NDArray[np.float32]:
         """Penultimate layer and tags of each whole window of 16 kHz audio, [n, 250]; a shorter clip is one window."""
-        log_mel = LogMelStream().feed(samples)
+        log_mel = torch.from_numpy(LogMelStream().feed(samples))
         log_mel = functional.pad(log_mel, (0, 0, 0, max(0, WINDOW_STEPS - len(log_mel))))
         starts = range(0, len(log_mel) - WINDOW_STEPS + 1, WINDOW_STEPS)
         windows = [self._classify(self._channels(log_mel[start : start + WINDOW_STEPS])) for start in starts]
@@ -84,14 +87,14 @@ class MusicnnTagger:
 
     def _front(self, log_mel: Tensor) -> list[Tensor]:
         """Per filter bank its steps, [n, filters], the window's ends padded with zeros."""
-        net = self._backbone
-        x = log_mel * net.input_scale + net.input_offset
+        scale, offset = self._input
+        x = log_mel * scale + offset
         padded = functional.pad(x, (0, 0, TIMBRAL_STEPS // 2, TIMBRAL_STEPS // 2))
         out = []
-        for layer, bands in zip(net.front, TIMBRAL_BANDS, strict=False):
+        for layer, bands in zip(self._banks, TIMBRAL_BANDS, strict=False):
             rows = padded.unfold(0, TIMBRAL_STEPS, 1).unfold(1, bands, 1).reshape(-1, TIMBRAL_STEPS * bands)
             out.append(layer(rows).view(len(x), MEL_BANDS - bands + 1, -1).amax(1))
-        for layer, steps in zip(net.front[len(TIMBRAL_BANDS) :], TEMPORAL_STEPS, strict=True):
+        for layer, steps in zip(self._banks[len(TIMBRAL_BANDS) :], TEMPORAL_STEPS, strict=True):
             padded = functional.pad(x, (0, 0, (steps - 1) // 2, steps // 2))
             out.append(layer(padded.unfold(0, steps, 1).reshape(-1, steps)).view(len(x), MEL_BANDS, -1).amax(1))
         return out
@@ -100,7 +103,7 @@ class MusicnnTagger:
         """All channels of one window, [187, 753]."""
         x = torch.cat(self._front(log_mel), dim=1)
         channels = [x]
-        for i, layer in enumerate(self._backbone.middle):
+        for i, layer in enumerate(self._middle):
             y = _over_time(layer, x)
             x = y + x if i > 0 else y
             channels.append(x)
@@ -117,11 +120,16 @@ class MusicnnTagger:
         return torch.cat([embedding, tags])
 
 
-def _over_time(layer: nn.Module, x: Tensor) -> Tensor:
+def _layer(layer: Layer) -> Callable[[Tensor], Tensor]:
+    """Return a layer over unfolded rows, [n, rows] to [n, filters]: linear map, ReLU and batch norm."""
+    weight, bias, scale, offset = map(torch.from_numpy, (layer.weight, layer.bias, layer.scale, layer.offset))
+    return lambda rows: torch.relu(functional.linear(rows, weight, bias)) * scale + offset
+
+
+def _over_time(layer: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """A middle layer over [n, channels], its ends padded with zeros: [n, 64]."""
     padded = functional.pad(x, (0, 0, TIMBRAL_STEPS // 2, TIMBRAL_STEPS // 2))
-    out: Tensor = layer(padded.unfold(0, TIMBRAL_STEPS, 1).transpose(1, 2).flatten(1))
-    return out
+    return layer(padded.unfold(0, TIMBRAL_STEPS, 1).transpose(1, 2).flatten(1))
 
 
 def _norm_names(index: int) -> list[str]:

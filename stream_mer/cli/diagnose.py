@@ -114,7 +114,7 @@ def _run(check: Check, limit_s: float) -> Finding:
     return found[0] if found else fail(f"no answer within {limit_s:g} s", "run it again, with nothing else running")
 
 
-PACKAGES = ("torch", "torchaudio", "numpy", "faster-whisper", "websockets", "av", "soxr", "pyaudio")
+PACKAGES = ("numpy", "onnxruntime", "faster-whisper", "websockets", "av", "soxr", "pyaudio")
 NEEDED_MIB = 300
 """Disk space for the recogniser's weights in the cache, with a margin."""
 

@@ -178,6 +178,8 @@ class JointModel:
         Raises:
             ValueError: Both are None.
         """
+        if audio is None and text is None:
+            raise ValueError("there is nothing to combine")
         if audio is not None:
             audio = audio.reshape(*audio.shape[:2], -1, self.config.width)  # [E, B, K * S, D]
         fused = self._fusion(audio, text)  # [E, B, D]
@@ -345,8 +347,6 @@ class _Attention:
     def __call__(self, audio: Floats | None, text: Floats | None) -> Floats:
         """Fuse the parts that are there; absent ones have no influence."""
         there = [part for part in (audio, text) if part is not None]
-        if not there:
-            raise ValueError("there is nothing to combine")
         first, last = (None if audio is not None else self._n_audio), (None if text is not None else self._n_audio)
         kinds = self._kind[:, :, first:last]
         parts = np.concatenate(there, axis=2)

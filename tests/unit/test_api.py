@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController, threadpool_limits
 from tolerance import NETWORK
 
 import stream_mer
@@ -231,17 +231,14 @@ def test_taggers_share_the_models_and_leave_the_process_as_it_is(
 ) -> None:
     def process() -> tuple[object, ...]:
         return (
-            torch.get_num_threads(),
-            torch.backends.mkldnn.enabled,
+            [(library["filepath"], library["num_threads"]) for library in ThreadpoolController().info()],
             signal.getsignal(signal.SIGINT),
             signal.getsignal(signal.SIGTERM),
             list(logging.getLogger().handlers),
             sys.excepthook,
         )
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
+    with threadpool_limits(2):
         before = process()
         taggers = [stream_mer.Tagger(lyrics=False, **model, hop_s=hop_s) for hop_s in (0.5, 1.0)]
         for tagger in taggers:
@@ -249,8 +246,6 @@ def test_taggers_share_the_models_and_leave_the_process_as_it_is(
             tagger.close()
         stream_mer.tag(write_wav(tmp_path / "a.wav", pcm / 32_768), lyrics=False, **model)
         assert process() == before
-    finally:
-        torch.set_num_threads(threads)
     assert len({id(tagger._engine._models.predictor) for tagger in taggers}) == 1
 
 

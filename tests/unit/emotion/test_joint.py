@@ -82,6 +82,34 @@ def test_it_gives_what_the_network_gives_of_the_same_weights(
             assert_close(found, outputs_of(expected))
 
 
+BASES = {
+    "two blocks": [(slice(0, 13), slice(0, 7)), (slice(13, 20), slice(7, 12))],
+    "blocks that overlap": [(slice(0, 13), slice(0, 7)), (slice(9, 20), slice(7, 12))],
+    "some features of none": [(slice(2, 8), slice(0, 4)), (slice(12, 17), slice(4, 12))],
+    "some components of none": [(slice(0, 20), slice(3, 5)), (slice(0, 1), slice(7, 12))],
+    "one block again": [(slice(0, 8), slice(0, 4)), (slice(8, 20), slice(4, 8)), (slice(0, 8), slice(8, 12))],
+    "nothing at all": [],
+}
+
+
+@pytest.mark.parametrize("kind", BASES)
+def test_components_of_parts_of_a_token_are_those_of_the_whole_basis(kind: str) -> None:
+    """Zeros of the basis are left out, wherever they are."""
+    tensors = dict(random_joint(CONFIG).tensors)
+    basis = np.zeros((20, 12), np.float32)
+    for features, components in BASES[kind]:
+        basis[features, components] = tensors["components.basis"][features, components]
+    basis[5, 1] = 0.0  # one that is zero by chance
+    model = JointModel(CONFIG, {**tensors, "components.basis": basis})
+    ages, tokens = AGES[:1], torch.from_numpy(drawn(5, CONFIG.audio_features))
+    with torch.inference_mode():
+        net = JointNetwork.from_model(model)
+        np.testing.assert_allclose(net.components(tokens), (tokens - net.components.mean) @ torch.from_numpy(basis))
+        assert_close(
+            model.pool_audio(*contexts(model, 1), ages), torch.stack(pooled_by_network(net, 1, ages), 2).numpy()
+        )
+
+
 def test_it_comes_back_from_the_network_as_it_was() -> None:
     model = random_joint(CONFIG)
     again = JointNetwork.from_model(model).to_model()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -166,7 +167,7 @@ def numbers_held(state: BackboneStream) -> int:
             while isinstance(value.base, np.ndarray):
                 value = value.base
             held[id(value)] = value.size
-        elif isinstance(value, (list, tuple)):
+        elif isinstance(value, (list, tuple, deque)):
             for item in value:
                 visit(item)
 
