@@ -53,7 +53,7 @@ def log_mel(frames: Floats) -> Floats:
     window, filters = _transform()
     spectrum = np.fft.rfft(frames * window, FFT_LENGTH)
     magnitude = np.sqrt(np.square(spectrum.real) + np.square(spectrum.imag))  # a third of the time of np.abs
-    steps = magnitude @ filters
+    steps: Floats = magnitude @ filters
     steps += np.float32(_LOG_OFFSET)
     return np.log(steps, out=steps)
 

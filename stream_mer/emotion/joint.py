@@ -393,7 +393,9 @@ def _after(weight: Floats, bias: Floats, scale: Floats | None, offset: Floats | 
 
 def _centred(x: Floats) -> Floats:
     """Return ``x`` less its mean over the last axis."""
-    return x - np.add.reduce(x, axis=-1, keepdims=True) / np.float32(x.shape[-1])
+    mean: Floats = np.add.reduce(x, axis=-1, keepdims=True)
+    mean /= np.float32(x.shape[-1])
+    return x - mean
 
 
 def _normalised(x: Floats) -> Floats:
@@ -423,7 +425,7 @@ def _gelu(x: Floats) -> Floats:
     numpy has no error function.
     """
     size = np.abs(x)
-    t = 1 / (1 + _ERFC_STEP * size)
+    t: Floats = np.float32(1) / (np.float32(1) + _ERFC_STEP * size)
     tail = np.full_like(t, _ERFC[-1])
     for coefficient in _ERFC[-2::-1]:
         tail *= t
@@ -432,7 +434,9 @@ def _gelu(x: Floats) -> Floats:
     tail *= np.exp(np.float32(-0.5) * np.square(x))
     tail *= size
     tail *= np.float32(0.5)
-    return np.maximum(x, 0) - tail
+    above: Floats = np.maximum(x, np.float32(0))
+    above -= tail
+    return above
 
 
 def _softmax(x: Floats) -> Floats:

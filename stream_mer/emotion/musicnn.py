@@ -365,7 +365,8 @@ class _TimbralBank:
         )
         answers = rows.reshape(-1, len(self._matrix)) @ self._matrix
         of_groups = answers.reshape(streams, n, self._groups, -1).max(2)
-        return of_groups.reshape(streams, n, self._together, -1).max(2)
+        greatest: Floats = of_groups.reshape(streams, n, self._together, -1).max(2)
+        return greatest
 
 
 class _TemporalBank:
@@ -385,7 +386,8 @@ class _TemporalBank:
         """Return the maximum over mel: [B * 48, 127 + n] to [B, n, filters]."""
         n = bands.shape[1] - HISTORY_STEPS
         answers = bands[:, HISTORY_STEPS - self._before :] @ self._matrices[n]
-        return answers.reshape(streams, -1, n * self._filters).max(1).reshape(streams, n, self._filters)
+        greatest: Floats = answers.reshape(streams, -1, n * self._filters).max(1)
+        return greatest.reshape(streams, n, self._filters)
 
 
 def _activated(out: Floats, bias: Floats, scale: Floats, offset: Floats) -> Floats:

@@ -149,7 +149,8 @@ class EmotionPredictor:
         """Return the representations of each stream's audio, [E, B, K, S, D]."""
         contexts = [stream.context for stream in streams]
         if len(contexts) == 1:
-            values, scores, ages = (part[None] for part in (*contexts[0].encoded, contexts[0].ages()))
+            values, scores = (part[None] for part in contexts[0].encoded)
+            ages = contexts[0].ages()[None]
         else:
             values, scores = (np.stack(parts) for parts in zip(*(one.encoded for one in contexts), strict=True))
             ages = np.stack([context.ages() for context in contexts])

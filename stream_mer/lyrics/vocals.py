@@ -11,10 +11,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from msgspec import Meta
+from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from stream_mer.audio.features import MEL_BANDS, STEP_LENGTH, LogMelStream
@@ -99,7 +100,7 @@ class VocalDetector:
         if n == 0:
             return np.zeros(0, np.float32)
         log_mel = LogMelStream().feed(np.concatenate([samples, np.zeros(STEP_LENGTH, np.float32)]))[:n]
-        found: Floats = 1 / (1 + np.exp(-self.logits(log_mel)))
+        found: Floats = np.float32(1) / (np.float32(1) + np.exp(-self.logits(log_mel)))
         return found
 
     def logits(self, log_mel: Floats) -> Floats:
@@ -125,11 +126,12 @@ class _Layer:
     def __init__(self, tensors: Tensors, name: str, dilation: int) -> None:
         self._dilation = dilation
         self._filters = tensors[f"{name}.filters.weight"][:, 0].T.copy()  # [kernel, width]
-        scale = tensors[f"{name}.norm.weight"] / np.sqrt(tensors[f"{name}.norm.running_var"] + np.float32(1e-5))
+        variance: Floats = tensors[f"{name}.norm.running_var"]
+        scale: Floats = tensors[f"{name}.norm.weight"] / np.sqrt(variance + np.float32(1e-5))
         centre = tensors[f"{name}.filters.bias"] - tensors[f"{name}.norm.running_mean"]
         mixture = tensors[f"{name}.mixture.weight"][:, :, 0].T  # [width, width]
-        self._mixture = scale[:, None] * mixture
-        self._bias = tensors[f"{name}.mixture.bias"] + (centre * scale + tensors[f"{name}.norm.bias"]) @ mixture
+        self._mixture: Floats = scale[:, None] * mixture
+        self._bias: Floats = tensors[f"{name}.mixture.bias"] + (centre * scale + tensors[f"{name}.norm.bias"]) @ mixture
 
     def __call__(self, x: Floats) -> Floats:
         n, past = len(x), (len(self._filters) - 1) * self._dilation
@@ -138,7 +140,8 @@ class _Layer:
         for i, weight in enumerate(self._filters):
             start = i * self._dilation
             filtered += padded[start : start + n] * weight
-        return x + _rectified(filtered @ self._mixture, self._bias)
+        mixed: Floats = filtered @ self._mixture
+        return x + _rectified(mixed, self._bias)
 
 
 def _rectified(x: Floats, bias: Floats) -> Floats:
@@ -155,7 +158,7 @@ def _places() -> int:
 def vocal_tensors(shape: VocalShape) -> Tensors:
     """Return what a file holds of a detector: arrays of the right shapes and types that take no memory."""
     width = shape.width
-    found = {
+    found: dict[str, NDArray[Any]] = {
         "mean": like(MEL_BANDS),
         "scale": like(MEL_BANDS),
         "front.weight": like(shape.shapes, 1, FRONT_STEPS, FRONT_BANDS),
@@ -166,7 +169,7 @@ def vocal_tensors(shape: VocalShape) -> Tensors:
         "last.bias": like(1),
     }
     for i in range(len(shape.dilations)):
-        layer = {
+        layer: dict[str, NDArray[Any]] = {
             "filters.weight": like(width, 1, shape.kernel),
             "mixture.weight": like(width, width, 1),
             "norm.num_batches_tracked": np.broadcast_to(np.int64(0), ()),
