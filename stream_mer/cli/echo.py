@@ -13,15 +13,16 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 
-def echo(text: str = "", *, err: bool = False, nl: bool = True) -> None:
+def echo(text: str = "", *, err: bool = False, nl: bool = True, colour: str | None = None) -> None:
     """Print text whose control, C1 and bidirectional characters are escaped; line feeds and tabs stay.
 
     Args:
         text: One line, or several.
         err: On stderr.
         nl: End the line.
+        colour: Name of its colour on a terminal.
     """
-    click.echo(escape(text, keep_lines=True), err=err, nl=nl)
+    click.secho(escape(text, keep_lines=True), err=err, nl=nl, fg=colour)
 
 
 def rewrite_line(text: str) -> None:

@@ -40,7 +40,7 @@ from stream_mer.outputs.summary_table import FileRow, SummaryTable, check_table,
 from stream_mer.sources.decoding import check_file
 from stream_mer.sources.file import WHOLE, Excerpt, FileSource
 from stream_mer.utils.files import as_text, check_folder, check_targets, file_names, replacing
-from stream_mer.utils.sanitise import escape, redact_address, redact_argument
+from stream_mer.utils.sanitise import redact_address, redact_argument
 from stream_mer.utils.stopping import orderly_exit
 
 if TYPE_CHECKING:
@@ -484,7 +484,7 @@ class _PlainReport:
     def end(self, index: int) -> None: ...
 
     def error(self, text: str) -> None:
-        click.secho(escape(text, keep_lines=True), fg="red", err=True)
+        echo(text, err=True, colour="red")
 
     def print(self, text: str) -> None:
         echo(text)

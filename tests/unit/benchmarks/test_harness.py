@@ -61,7 +61,7 @@ def test_nan_is_not_written(tmp_path):
 @pytest.mark.parametrize(("load", "warned"), [([9.0, 1.0, 1.0], True), ([0.1, 9.0, 9.0], False), ([], False)])
 def test_a_busy_machine_is_reported(load, warned, monkeypatch):
     monkeypatch.setattr(harness, "load_average", lambda: load)
-    monkeypatch.setattr(harness, "describe_machine", lambda: {"cpu": "x", "cores": 2, "platform": "y", "torch": "z"})
+    monkeypatch.setattr(harness, "describe_machine", lambda: {"cpu": "x", "cores": 2, "platform": "y", "numpy": "z"})
     _, shown = _report(_measured(ROW))
     assert ("Other work" in shown) is warned
 
