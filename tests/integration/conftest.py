@@ -381,7 +381,7 @@ def chromium_options() -> dict[str, Any]:
         pytest.skip("wants playwright: pip install 'stream-mer[dev]'")
     arguments = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
     arguments += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
-    return {"executable_path": chromium, "args": arguments}
+    return {"executable_path": chromium, "args": arguments, "timeout": 1000 * PATIENCE_S}
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

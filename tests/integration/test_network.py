@@ -245,7 +245,7 @@ def decoded(url: str) -> tuple[list[DecodedAudio], str]:
     """What an address gave as fast as it came, and why it ended; empty if that is its end."""
     runs: list[DecodedAudio] = []
     try:
-        runs.extend(decode_url(url, timeout_s=10))
+        runs.extend(decode_url(url, timeout_s=60))
     except SourceError as error:
         return runs, str(error)
     return runs, ""
@@ -380,14 +380,14 @@ def test_a_station_says_what_plays_and_each_title_begins_with_its_audio(tone: Pa
         handler.wfile.write(status_line + b"\r\nContent-Type: audio/mpeg\r\nicy-name: x\r\n")
         handler.wfile.write(b"icy-metaint: %d\r\n\r\n" % interval if wants else b"\r\n")
         handler.wfile.write(sent if wants else tone.read_bytes())
-        stopping.wait(20)
+        stopping.wait(60)
 
     station = Station(answer, has_status=False)
     try:
         begun: dict[str | None, float] = {}
         heard_s = 0.0
         source = UrlSource(f"http://me:secret@127.0.0.1:{station.port}/live")
-        for run in decode_url(source._url, timeout_s=2.0):
+        for run in decode_url(source._url, timeout_s=30.0):
             begun.setdefault(run.title and run.title.title, heard_s)
             heard_s += len(run.samples) / run.rate_hz
             if heard_s > 8:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import subprocess
 import sys
 import threading
@@ -22,24 +23,34 @@ from stream_mer.server.hub import Hub
 from stream_mer.server.sending import ANSWERED_S, AudioSender, Progress
 from stream_mer.server.server import Server
 from stream_mer.sources.remote import RemoteSource
-from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk
+from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, seconds
 
 TOKEN, OPERATOR = "open sesame, open", "the key of the desk"
 
 
 class Playing:
-    """A live source: a tone whose amplitude counts the blocks, until it is told to end."""
+    """A live source: a tone of this length, or until it is told to end.
+
+    Attributes:
+        played_s: How much it has given, seconds.
+        may_end: Tells it to end.
+    """
 
     name, live = "playing", True
 
-    def __init__(self, length_s: float) -> None:
+    def __init__(self, length_s: float | None = None) -> None:
         self.closed = False
-        self._blocks = round(length_s / 0.1)
+        self.played_s = 0.0
+        self.may_end = threading.Event()
+        self._blocks = None if length_s is None else round(length_s / 0.1)
 
     def chunks(self) -> Iterator[AudioChunk]:
         length, began = SAMPLE_RATE_HZ // 10, time.monotonic()
-        for i in range(self._blocks):
+        for i in itertools.count():
+            if i == self._blocks or self.may_end.is_set():
+                return
             time.sleep(max(0.0, began + 0.1 * (i + 1) - time.monotonic()))
+            self.played_s = seconds((i + 1) * length)
             yield AudioChunk(start_sample=i * length, samples=np.full(length, 0.25, np.float32))
 
     def close(self) -> None:
@@ -104,15 +115,16 @@ async def test_a_file_is_sent_in_real_time(tmp_path: Path) -> None:
 
 
 async def test_a_server_that_comes_back_gets_the_rest() -> None:
-    port, heard, told = free_port(), Heard(), list[Progress]()
+    port, heard, source, told = free_port(), Heard(), Playing(), list[Progress]()
     async with serving(heard, port=port) as server:
-        sending = asyncio.create_task(AudioSender(Playing(6.0), server.page_url, report=told.append).run())
+        sending = asyncio.create_task(AudioSender(source, server.page_url, report=told.append).run())
         await until(lambda: heard.loud_s() > 0.4)
     before_s = heard.loud_s()
     async with serving(heard, port=port):
         await until(lambda: heard.loud_s() > before_s + 0.4)
+        source.may_end.set()
         done = await sending
-    assert done.sent_s + done.dropped_s == pytest.approx(6.0, abs=0.11)
+    assert done.sent_s + done.dropped_s == pytest.approx(source.played_s, abs=0.11)
     turns = [one.sending for one in told]
     assert turns[0]
     assert turns[-1]
@@ -141,19 +153,20 @@ async def test_a_refusal_says_what_to_do(
 
 
 async def test_another_sender_is_not_pushed_aside() -> None:
-    heard = Heard()
+    heard, source = Heard(), Playing()
     async with serving(heard) as server:
-        first = asyncio.create_task(AudioSender(Playing(2.0), server.page_url).run())
+        first = asyncio.create_task(AudioSender(source, server.page_url).run())
         await until(lambda: heard.loud_s() > 0.2)
         with pytest.raises(ServeError, match="from another client"):
             await AudioSender(Playing(1.0), server.page_url).run()
-        assert (await first).sent_s == 2.0
+        source.may_end.set()
+        assert (await first).sent_s == source.played_s
 
 
 async def test_a_sender_that_is_replaced_does_not_fight_for_its_place() -> None:
     heard = Heard()
     async with serving(heard, token=TOKEN) as server:
-        first = asyncio.create_task(AudioSender(Playing(6.0), server.page_url, token=TOKEN).run())
+        first = asyncio.create_task(AudioSender(Playing(), server.page_url, token=TOKEN).run())
         await until(lambda: heard.loud_s() > ANSWERED_S + 0.2)
         second = asyncio.create_task(AudioSender(Playing(1.0), server.page_url, token=TOKEN).run())
         with pytest.raises(ServeError, match="another client sends to desk now"):

@@ -115,9 +115,19 @@ async def test_a_producer_that_hangs_is_left_behind(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(runner, "PRODUCERS_END_WITHIN_S", 0.05)
-    stuck, other, plugin = EventProducer(hangs=True), EventProducer(), Plugin()
+
+    class LastToStop(EventProducer):
+        """The time that is left begins once the other one has ended."""
+
+        def stop(self) -> None:
+            super().stop()
+            for thread in threading.enumerate():
+                if thread.name == "inference other":
+                    thread.join(PATIENCE_S)
+
+    other, stuck, plugin = EventProducer(), LastToStop(hangs=True), Plugin()
     with caplog.at_level(logging.ERROR):
-        await host(Hub(), {"stuck": stuck, "other": other}, SETTINGS, info=INFO, on_ready=interrupt, plugins=[plugin])
+        await host(Hub(), {"other": other, "stuck": stuck}, SETTINGS, info=INFO, on_ready=interrupt, plugins=[plugin])
     assert plugin.stopped
     assert [record.getMessage() for record in caplog.records] == ["stuck does not end within 0.05 s; abandoned"]
     stuck.go_on.set()

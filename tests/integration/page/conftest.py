@@ -64,6 +64,13 @@ class Screen:
         """Return the colour of a canvas at a place, given as shares of its width and height."""
         return await self.page.evaluate(COLOUR_AT, [canvas, x, y])
 
+    async def stop_clock(self) -> None:
+        """Let time pass on the page only where ``page.clock.run_for`` says so; ``page.clock.resume`` ends it.
+
+        Only after ``page.clock.install``. What shows for some seconds then stays, however slow the machine is.
+        """
+        await self.page.clock.pause_at(await self.page.evaluate("Date.now() + 100"))
+
     async def until(self, condition: str, arg: Any = None) -> None:
         await self.page.wait_for_function(condition, arg=arg, timeout=PATIENCE_MS)
 

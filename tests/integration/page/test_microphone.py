@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 import pytest_asyncio
-from helpers import until
+from helpers import PATIENCE_S, until
 
 from stream_mer.config import ServeSettings
 from stream_mer.server.hub import Hub
@@ -17,6 +17,7 @@ from tools.examples import FRAME
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
+PATIENCE_MS = 1000 * PATIENCE_S
 FAKE = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
 
 
@@ -27,7 +28,9 @@ async def page(chromium_options):
     async with playwright.async_playwright() as running:
         options = {**chromium_options, "args": [*chromium_options.get("args", ()), *FAKE]}
         browser = await running.chromium.launch(**options)
-        yield await browser.new_page()
+        page = await browser.new_page()
+        page.set_default_timeout(PATIENCE_MS)
+        yield page
         await browser.close()
 
 

@@ -141,6 +141,7 @@ async def test_unknown_is_never_on_air(look, hub, frame):
     screen = await look()  # any page of the server, to set its clock before the overlay starts
     await screen.page.clock.install()
     await screen.page.goto(screen.page.url + "overlay?show=category,values")
+    await screen.stop_clock()
     opacity = "() => Number(getComputedStyle(document.querySelector('.category')).opacity)"
     sink = hub.sink("main")
     sink.publish(frame(0.0, 0.0, category="unknown"))
@@ -167,6 +168,7 @@ async def test_a_sung_line_leaves_when_it_is_over(look, hub):
     screen = await look()  # any page of the server, to set its clock before the overlay starts
     await screen.page.clock.install()
     await screen.page.goto(screen.page.url + "overlay")
+    await screen.stop_clock()
     hub.sink("main").publish(FRAME)
     hub.sink("main").publish(replace(LINE, t0=20.0, t1=22.0, segment=1, text="long gone"))
     hub.sink("main").publish(replace(LINE, t0=40.0, t1=42.0, segment=2))

@@ -178,6 +178,7 @@ async def opened(hub, desk, look):
 
         async def opened(*, panel: bool = True, **options: Any) -> Any:
             screen = await look(at=server, **options)
+            await screen.page.evaluate(NOTES_STAY)
             await screen.page.wait_for_selector("#operator", state="visible")
             if panel:
                 await screen.page.click("#setup-open")
@@ -185,6 +186,15 @@ async def opened(hub, desk, look):
             return screen
 
         yield opened
+
+
+NOTES_STAY = """
+() => {
+  // What the page takes away after some seconds stays for minutes, so that nobody comes too late to read it.
+  const later = setTimeout;
+  window.setTimeout = (run, ms, ...more) => later(run, ms < 3000 ? ms : 60 * ms, ...more);
+}
+"""
 
 
 def note(label: str) -> str:
@@ -303,9 +313,11 @@ async def test_outputs_are_added_tested_and_removed_and_their_health_is_shown(op
     await row.get_by_text("no route to host").wait_for()
     await row.get_by_role("button", name="Test").click()
     await row.get_by_role("button", name="Test").get_by_text("Testing").wait_for()
+    await screen.stop_clock()  # the question is withdrawn after some seconds
     await row.get_by_role("button", name="Remove").click()
     assert "remove_output" not in desk.actions, "one touch removes nothing"
     await row.get_by_text("Sure?").click()
+    await page.clock.resume()
     await row.wait_for(state="detached")
     assert desk.state.outputs == ()
     assert screen.complaints == []
@@ -485,13 +497,14 @@ def own_folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.timeout(300)  # it loads the models
+@pytest.mark.timeout(600)  # it loads the models
 async def test_a_real_show_is_set_up_while_frames_go_on(look, started, tiny_model, own_folder, receiver):
     song = own_folder / "another song.ogg"
     song.write_bytes((resources.files("stream_mer") / "demo" / "demo.ogg").read_bytes())
     served = started("-m", "stream_mer", "serve", "--port", 0, "--no-lyrics", "--model", tiny_model)
     screen = await look(at=SimpleNamespace(page_url=served.word_after("page")))
     page = screen.page
+    await page.evaluate(NOTES_STAY)
     await page.wait_for_selector("#setup[data-guide]")
     await page.locator(".input[data-current]", has_text="demo").wait_for()
     await page.get_by_role("textbox", name="File on the server").fill(str(song))

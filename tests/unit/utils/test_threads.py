@@ -23,10 +23,11 @@ async def test_the_result_or_the_error_comes_back_to_the_loop() -> None:
 
 
 def test_a_thread_that_hangs_keeps_neither_the_loop_nor_the_process_from_ending() -> None:
-    go_on, threads = threading.Event(), []
+    began, go_on, threads = threading.Event(), threading.Event(), []
 
     def hang() -> None:
         threads.append(threading.current_thread())
+        began.set()
         go_on.wait(PATIENCE_S)
 
     async def leave_behind() -> None:
@@ -35,6 +36,7 @@ def test_a_thread_that_hangs_keeps_neither_the_loop_nor_the_process_from_ending(
                 await in_thread(hang, name="hangs")
 
     asyncio.run(leave_behind())
+    assert began.wait(PATIENCE_S)
     (thread,) = threads
     assert thread.is_alive()
     assert thread.daemon
