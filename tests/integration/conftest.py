@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pytest
 import pytest_asyncio
-from helpers import PATIENCE_S
+from helpers import PATIENCE_S, wait_for
 
 import stream_mer.server
 from stream_mer.config import ServeSettings
@@ -58,7 +58,7 @@ class SoundServer:
         )
 
     def run(self, *command: str) -> str:
-        done = subprocess.run(command, env=self.env, check=True, timeout=30, capture_output=True, text=True)
+        done = subprocess.run(command, env=self.env, check=True, timeout=PATIENCE_S, capture_output=True, text=True)
         return done.stdout
 
     def popen(self, *command: str) -> subprocess.Popen[bytes]:
@@ -73,14 +73,16 @@ class SoundServer:
                 stdout=log,
                 stderr=log,
             )
-        for _ in range(100):
-            ready = subprocess.run(["pactl", "info"], env=self.env, check=False, capture_output=True, timeout=30)
-            if ready.returncode == 0:
-                break
-            assert self.process.poll() is None, self.log.read_text()
-            time.sleep(0.1)
+        wait_for(self._answers, "the sound server to start")
         self.run("pactl", "set-default-sink", "mer_sink")
         self.run("pactl", "set-default-source", "mer_sink.monitor")
+
+    def _answers(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, self.log.read_text()
+        asked = ["pactl", "info"]
+        ready = subprocess.run(asked, env=self.env, check=False, capture_output=True, timeout=PATIENCE_S)
+        return ready.returncode == 0
 
     def hit(self, blow: signal.Signals) -> None:
         assert self.process is not None

@@ -71,6 +71,7 @@ async def test_a_worker_that_hangs_loses_its_lease_and_gets_a_new_one_when_it_re
         bus,
         on_session=lambda: sessions.append(keeper.session),
         is_working=lambda: works,
+        clock=FakeClock(),  # so that it is held until it is given up, however slow the machine is
     )
     keeping = asyncio.create_task(keeper.run())
     try:
