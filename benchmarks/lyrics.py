@@ -48,12 +48,13 @@ from stream_mer.config import LyricsSettings, SmoothingSettings, WindowSettings
 from stream_mer.emotion.predictor import EmotionPredictor
 from stream_mer.emotion.smoothing import Smoother
 from stream_mer.errors import SettingError
-from stream_mer.lyrics.feeds import LineMemory, LiveSettings
+from stream_mer.lyrics.feeds import LineMemory, LiveSettings, open_recogniser
 from stream_mer.lyrics.gate import open_gate
+from stream_mer.lyrics.sharing import ShareSettings
 from stream_mer.lyrics.text_features import LineReader, SentenceEncoder
 from stream_mer.lyrics.tracker import DecodeJob, LyricTracker, TrackerSettings
 from stream_mer.lyrics.transcript import FilterSettings, Recogniser, TextEncoder, Transcript, filter_transcript
-from stream_mer.lyrics.whisper import WhisperRecogniser, find_weights
+from stream_mer.lyrics.whisper import find_weights
 from stream_mer.pipeline import Pipeline
 from stream_mer.sources.file import FileSource
 from stream_mer.types import (
@@ -95,10 +96,10 @@ def measure(
 
 
 def _notes(lyrics: LyricsSettings) -> tuple[str, ...]:
-    tracker, live = TrackerSettings(), LiveSettings()
+    tracker, share = TrackerSettings(), ShareSettings()
     streamed = (
-        f"Streamed: Whisper {lyrics.model} int8, {lyrics.cpu_threads} threads, a decode every {tracker.step_s:g} s of "
-        f"at most {tracker.buffer_s:g} s, at most {live.max_cpu_share:.0%} of the time; with the joint model."
+        f"Streamed: Whisper {lyrics.model} int8, a thread for each decode, a decode every {tracker.step_s:g} s of "
+        f"at most {tracker.buffer_s:g} s, at most {share.max_cpu_share:.0%} of the time; with the joint model."
     )
     lags = (
         "Lags of correct words, from the end of the sung word. Shown: it is in its place for the first time. Settled: "
@@ -108,9 +109,10 @@ def _notes(lyrics: LyricsSettings) -> tuple[str, ...]:
     )
     windows = (
         f"5 s windows: faster-whisper's transcribe() with its defaults on windows of {WINDOW_S:g} s side by side, same "
-        "weights, int8 and threads: beam 5, best of 5, temperatures 0 to 1 as fallback, language detected in each "
-        "window, no voice detector, no word times (spread evenly over a segment here), none of our filters. Words are "
-        "settled at the end of the window, with compute time when its decode and those before it are done."
+        f"weights, int8, {lyrics.cpu_threads} threads: beam 5, best of 5, temperatures 0 to 1 as fallback, language "
+        "detected in each window, no voice detector, no word times (spread evenly over a segment here), none of our "
+        "filters. Words are settled at the end of the window, with compute time when its decode and those before it "
+        "are done."
     )
     work = (
         "Without singing: passages of 5 s or more, more than 1 s from any sung word; words with their middle there are "
@@ -205,7 +207,7 @@ class _Models:
         use_one_thread()
         self._predictor = EmotionPredictor.load(folder)
         self._encoder = SentenceEncoder()
-        self._recogniser = WhisperRecogniser(lyrics.model, device=lyrics.device, cpu_threads=lyrics.cpu_threads)
+        self._recogniser = open_recogniser(lyrics, live=True)
         self._plain = WhisperModel(
             str(find_weights(lyrics.model)), device="cpu", compute_type="int8", cpu_threads=lyrics.cpu_threads
         )
@@ -353,7 +355,7 @@ class PacedLyrics:
         if self._running is not None and sum(self._running[:2]) <= now_s:
             end_s, took_s, job, transcript = self._running
             self._running = None
-            self._rests_until_s = end_s + took_s + self._settings.rest_s(took_s)
+            self._rests_until_s = end_s + took_s + ShareSettings().rest_s(took_s)
             self._tracker.accept(job, transcript)
             self._collect(end_s)
         if self._running is None and now_s >= self._rests_until_s:

@@ -6,6 +6,8 @@ by each channel from a file. In time means: at most one frame in two hundred is 
 the next is due.
 
 With lyrics, one recogniser serves all channels in turn. Where it cannot keep up, the lyrics lag, and the frames say so.
+With a folder of songs (DIR/*/audio.opus, as for ``lyrics``) the channels with lyrics sing different songs, else the
+same one from other positions.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ from benchmarks.harness import (
     hop_option,
     memory_mib,
     model_option,
+    path_option,
     read_song,
     run_child,
     seconds_option,
@@ -61,7 +64,8 @@ def _counts(name: str, variable: str, default: tuple[int, ...], text: str) -> cl
 OPTIONS = (
     _counts("--channels", "counts", (1, 10, 50, 100, 200), "Without lyrics."),
     _counts("--channels-decoded", "decoded_counts", (10, 50, 100), "Without lyrics, each decoding a file of its own."),
-    _counts("--channels-with-lyrics", "lyric_counts", (1, 2, 4, 8), "With lyrics."),
+    _counts("--channels-with-lyrics", "lyric_counts", (1, 2, 4, 8, 20), "With lyrics."),
+    path_option("--songs", "Folder of songs for the channels with lyrics.", "STREAM_MER_SONGS"),
     click.Option(["--no-decoding"], is_flag=True, help="Leave the rows with decoding out."),
     click.Option(["--no-lyrics"], is_flag=True, help="Leave the rows with lyrics out."),
     seconds_option("--seconds", "duration_s", 20.0, "Counted in each row.", least=1),
@@ -82,6 +86,7 @@ class Job:
         hop_s: Seconds between two frames of a channel.
         model: Folder of the checkpoint.
         song: Audio of every channel, each from another position.
+        songs: Audio of the channels in turn, in place of ``song``.
         device: Device of the model.
         lyrics: Whether lyrics are recognised.
         decoded: Whether every channel decodes the song itself, from its beginning.
@@ -94,6 +99,7 @@ class Job:
     hop_s: float
     model: str
     song: str
+    songs: tuple[str, ...] = ()
     device: str = "cpu"
     lyrics: bool = False
     decoded: bool = False
@@ -112,11 +118,13 @@ def measure(
     hop_s: float,
     device: str,
     song: Path,
+    songs: Path | None = None,
     model: str | None = None,
 ) -> Measurement:
     """Run each number of channels in a process of its own."""
     rows: list[Row] = []
     found = find_checkpoint(model)
+    sung = sorted(str(path.resolve()) for path in songs.glob("*/audio.opus")) if songs else []
     for title, series in (
         ("Channels", counts),
         ("Decoded", () if no_decoding else decoded_counts),
@@ -132,6 +140,7 @@ def measure(
                 lyrics=title == "With lyrics",
                 decoded=title == "Decoded",
                 song=str(song.resolve()),
+                songs=tuple(sung) if title == "With lyrics" else (),
             )
             rows.append(measure_channels(job))
     return Measurement(
@@ -139,6 +148,7 @@ def measure(
         notes=(
             found.note,
             f"Each row: {duration_s:g} s of {song.name} in every channel, one frame every {hop_s:g} s, on {device}.",
+            *([f"With lyrics: {len(sung)} songs in turn, each channel from another position."] if sung else []),
             "Age: from the arrival of the last sample of a frame's hop until the frame is published.",
         ),
     )
@@ -242,13 +252,14 @@ def running(pipelines: Sequence[Pipeline], *, warm_s: float) -> Iterator[None]:
 def run_channels(job: Job) -> dict[str, float]:
     """Run the channels of one row; return its figures."""
     engine = open_engine(job)
-    audio = read_song(job.song)
+    songs = [read_song(song) for song in job.songs or [job.song]]
     at_rest_mib = memory_mib("VmRSS")
     counters = [Counter() for _ in range(job.channels)]
     pipelines = [
-        engine.pipeline(open_source(job, i, audio), counter, in_real_time=True) for i, counter in enumerate(counters)
+        engine.pipeline(open_source(job, i, songs[i % len(songs)]), counter, in_real_time=True)
+        for i, counter in enumerate(counters)
     ]
-    with running(pipelines, warm_s=job.warm_s + 10.0 * job.lyrics):
+    with running(pipelines, warm_s=job.warm_s + (10.0 + job.channels / 2) * job.lyrics):
         started, cpu_started = time.monotonic(), time.process_time()
         for counter in counters:
             counter.counting = True

@@ -152,7 +152,8 @@ class LyricsSettings:
         encoding: Character encoding of lyrics files, by any name that Python knows; None detects it.
         model: Name of a Whisper model, or a folder that holds one.
         device: ``cpu``, ``cuda`` or ``auto``, for the recogniser.
-        cpu_threads: Threads that one decode may use, at least 1.
+        cpu_threads: Threads of the recogniser, at least 1. Live, as many decodes run side by side with a thread each;
+            of files, one at a time with all.
         allow_download: Whether weights that are not on this machine may be downloaded.
         vocal_gate: Whether the recogniser gets only passages with vocals; else everything but silence.
         languages: The languages that may be sung, of ``LANGUAGES``; empty for all of them.

@@ -12,10 +12,9 @@ import logging
 import os
 import sys
 import threading
-import time
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -24,9 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_mer.config import LyricsMode, LyricsSettings
-from stream_mer.errors import LyricsError, SettingError
+from stream_mer.errors import LyricsError
 from stream_mer.lyrics.files import lines_from, read_lyrics
 from stream_mer.lyrics.gate import open_gate
+from stream_mer.lyrics.sharing import RecogniserShare, ShareSettings, Ticket
 from stream_mer.lyrics.text_features import LineReader, SentenceEncoder
 from stream_mer.lyrics.tracker import DecodeJob, LanguageSettings, LyricTracker, TrackerSettings
 from stream_mer.lyrics.transcript import LimitedRecogniser, Recogniser, TextEncoder, VocalGate
@@ -58,6 +58,9 @@ _NICEST = 19
 
 AHEAD_LINES = 64
 """Most known lines that are encoded before their time."""
+
+MAX_GROUP = 3
+"""Most streams whose text is generated together: more would save little, and each would wait longer for the others."""
 
 CLOSE_S = 10.0
 """Longest wait of ``close`` for the work in hand, which cannot be interrupted; then the thread is abandoned."""
@@ -131,24 +134,11 @@ class LiveSettings:
             stay below it.
         close_s: Longest wait of ``close``, seconds.
         max_lines: Line revisions kept for ``take_lines``; the oldest are dropped.
-        max_cpu_share: Share of the time in which a decode may run, above 0, at most 1. With 0.75, decodes shorter than
-            three quarters of a step are not delayed.
     """
 
     max_lag_s: float = 7.0
     close_s: float = CLOSE_S
     max_lines: int = 256
-    max_cpu_share: float = 0.75
-
-    def __post_init__(self) -> None:
-        if not 0.0 < self.max_cpu_share <= 1.0:
-            raise SettingError(
-                f"the recogniser's share of the time must be above 0 and at most 1, not {self.max_cpu_share:g}"
-            )
-
-    def rest_s(self, decode_s: float) -> float:
-        """Return how long to rest after a decode of ``decode_s`` seconds."""
-        return decode_s * (1.0 / self.max_cpu_share - 1.0)
 
 
 class _LiveFeed(abc.ABC):
@@ -219,18 +209,17 @@ class _LiveFeed(abc.ABC):
 class LiveLyrics(_LiveFeed):
     """Recognises lyrics; no call blocks, except ``close``.
 
-    The worker loads the weights, so a stream starts without them. It takes the newest audio whenever it is free:
-    decodes that fell due meanwhile are skipped, and the tracker keeps the continuous audio. After each decode it rests
-    in proportion, so that a slow recogniser leaves time to the emotion frames. Whether it keeps up is measured in
-    audio: how much no decode covers yet. A recogniser that fails is retried after ever longer stretches of audio; one
-    without weights is not.
+    The worker loads the weights, so a stream starts without them. Where vocals are due it waits for its turn at the
+    recogniser, and then takes the newest audio: decodes that fell due meanwhile are skipped, and the tracker keeps the
+    continuous audio. Whether it keeps up is measured in audio: how much no decode covers yet. A recogniser that fails
+    is retried after ever longer stretches of audio; one without weights is not.
 
     Args:
         recogniser: Transcribes the audio.
         encoder: Encodes committed lines.
         tracker: Decides what to decode, and what becomes of the transcripts.
         settings: Limits.
-        clock: Seconds; measures decodes.
+        share: Grants turns at the recogniser to all streams that use it; None if this is the only one.
     """
 
     def __init__(
@@ -240,18 +229,17 @@ class LiveLyrics(_LiveFeed):
         *,
         tracker: LyricTracker | None = None,
         settings: LiveSettings | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        share: RecogniserShare | None = None,
     ) -> None:
         self._settings = settings or LiveSettings()
         super().__init__(encoder, name="lyrics", close_s=self._settings.close_s)
         self._recogniser = recogniser
         self._tracker = tracker or LyricTracker()
         self._memory = LineMemory()
-        self._clock = clock
-        self._rests_until = float("-inf")
+        self._share = share or RecogniserShare()
+        self._ticket: Ticket | None = None
         self._lines: deque[LyricLine] = deque(maxlen=self._settings.max_lines)
         self._to_encode: deque[LyricLine] = deque(maxlen=self._settings.max_lines)
-        self._lagged = False
         self._finished = False
         self._worker.start()
 
@@ -268,7 +256,15 @@ class LiveLyrics(_LiveFeed):
             self._finished = True
             self._tracker.finish()
             self._collect()
+            self._withdraw()
             self._changed.notify_all()
+
+    def close(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._withdraw()
+        self._share.report(self, lags=False)
+        super().close()
 
     def state(self) -> LyricState:
         with self._changed:
@@ -300,19 +296,14 @@ class LiveLyrics(_LiveFeed):
         work = self._next_work()
         if work is None:
             return False
-        waiting: DecodeJob | None = None if isinstance(work, LyricLine) else work
         try:
             if isinstance(work, LyricLine):
                 encoded = self._reader.read(work)
                 with self._changed:
                     self._memory.add(encoded)
-            elif (job := self._admit(work)) is not None:
-                waiting = job
-                self._decode(job)
+            else:
+                self._recognise(work)
         except Exception as error:
-            if waiting is not None:
-                with self._changed:
-                    self._tracker.reject(waiting)
             self._fail(error)
             return not isinstance(error, LyricsError)
         return True
@@ -323,15 +314,34 @@ class LiveLyrics(_LiveFeed):
             while not self._closed:
                 if self._to_encode:
                     return self._to_encode.popleft()
-                rest_s = self._rests_until - self._clock()
-                if rest_s > 0:
-                    self._changed.wait(rest_s)
-                    continue
                 audio = self._tracker.take_due()
                 if audio is not None:
                     return audio
                 self._changed.wait()
         return None
+
+    def _recognise(self, audio: DecodeJob) -> None:
+        """Run the gate; if there are vocals, wait for the turn, and decode the newest audio."""
+        waiting: DecodeJob | None = audio
+        try:
+            waiting = self._admit(audio)
+            ticket = self._queue() if waiting is not None else None
+            if waiting is None or ticket is None:
+                return
+            with ticket.turn() as granted:
+                if not granted:
+                    return
+                newest = self._renew(waiting)
+                if newest is not waiting:
+                    waiting = newest
+                    waiting = self._admit(newest)
+                if waiting is not None:
+                    self._decode(waiting)
+        except Exception:
+            if waiting is not None:
+                with self._changed:
+                    self._tracker.reject(waiting)
+            raise
 
     def _admit(self, audio: DecodeJob) -> DecodeJob | None:
         """Run the gate. Audio without vocals needs no decode, and may itself commit lines."""
@@ -341,22 +351,32 @@ class LiveLyrics(_LiveFeed):
             self._collect()
         return job
 
-    def _decode(self, job: DecodeJob) -> None:
-        started = self._clock()
-        transcript = self._recogniser.transcribe(job.samples, language=job.language)
-        ended = self._clock()
+    def _queue(self) -> Ticket | None:
         with self._changed:
-            self._rests_until = ended + self._settings.rest_s(ended - started)
+            if self._closed or self._finished:
+                return None
+            self._ticket = self._share.queue(waits_s=self._tracker.lag_s)
+            return self._ticket
+
+    def _withdraw(self) -> None:
+        """Wait for no turn any more; the lock is held."""
+        if self._ticket is not None:
+            self._ticket.withdraw()
+
+    def _renew(self, job: DecodeJob) -> DecodeJob:
+        with self._changed:
+            return self._tracker.renew(job)
+
+    def _decode(self, job: DecodeJob) -> None:
+        transcript = self._recogniser.transcribe(job.samples, language=job.language)
+        with self._changed:
             lagged = self._tracker.lag_s > self._settings.max_lag_s
             self._tracker.accept(job, transcript)
             self._collect()
             recovered, self._reason = bool(self._reason), ""
-            turned = lagged != self._lagged
-            self._lagged = lagged
         if recovered:
             _log.info("the recogniser works again")
-        if turned:
-            _log.warning("lyrics lag behind") if lagged else _log.info("lyrics keep up again")
+        self._share.report(self, lags=lagged)
 
     def _collect(self) -> None:
         """Take the tracker's lines; the lock is held."""
@@ -665,12 +685,9 @@ class LyricsOpener:
     ) -> None:
         self._settings = settings or LyricsSettings()
         self._gate = gate or open_gate(self._settings)
-        self._recogniser = recogniser or WhisperRecogniser(
-            self._settings.model,
-            device=self._settings.device,
-            cpu_threads=self._settings.cpu_threads,
-            allow_download=self._settings.allow_download,
-        )
+        self._offline = recogniser or open_recogniser(self._settings)
+        self._live = recogniser or open_recogniser(self._settings, live=True)
+        self._share = RecogniserShare(_share_settings(self._settings))
         self._encoder = encoder or SentenceEncoder()
 
     def open(
@@ -702,9 +719,12 @@ class LyricsOpener:
         if mode == "off":
             return NoLyrics()
         if mode == "recognise":
-            feed = LiveLyrics if live else OfflineLyrics
-            recogniser, tracker = self._recogniser_of(settings.languages if languages is None else tuple(languages))
-            return feed(recogniser, self._encoder, tracker=tracker)
+            chosen = settings.languages if languages is None else tuple(languages)
+            if live:
+                return LiveLyrics(
+                    _limited(self._live, chosen), self._encoder, tracker=self._tracker(chosen), share=self._share
+                )
+            return OfflineLyrics(_limited(self._offline, chosen), self._encoder, tracker=self._tracker(chosen))
         file = file or settings.file
         if file is None:
             raise LyricsError("known lyrics were asked for without a file; name one")
@@ -712,13 +732,34 @@ class LyricsOpener:
         known = LiveKnownLyrics if live else KnownLyrics
         return known(lines, self._encoder)
 
-    def _recogniser_of(self, languages: Sequence[str]) -> tuple[Recogniser, LyricTracker]:
-        """Return a recogniser for these languages, and its tracker: one is fixed, several are chosen from."""
+    def _tracker(self, languages: Sequence[str]) -> LyricTracker:
+        """Return a tracker for these languages: one is fixed, several are chosen from."""
         language = LanguageSettings(fixed=languages[0] if len(languages) == 1 else "")
         recheck_s = self._settings.recheck_s
         if not recheck_s:
             language = replace(language, recheck_s=float("inf"), doubt_s=float("inf"))
         else:
             language = replace(language, recheck_s=recheck_s)
-        recogniser = LimitedRecogniser(self._recogniser, languages) if len(languages) > 1 else self._recogniser
-        return recogniser, LyricTracker(TrackerSettings(language=language), gate=self._gate)
+        return LyricTracker(TrackerSettings(language=language), gate=self._gate)
+
+
+def open_recogniser(settings: LyricsSettings, *, live: bool = False) -> WhisperRecogniser:
+    """Return Whisper for these settings. Live decodes use a thread each, so that several run side by side."""
+    threads, workers = (1, settings.cpu_threads) if live and settings.device == "cpu" else (settings.cpu_threads, 1)
+    return WhisperRecogniser(
+        settings.model,
+        device=settings.device,
+        cpu_threads=threads,
+        workers=workers,
+        allow_download=settings.allow_download,
+    )
+
+
+def _share_settings(settings: LyricsSettings) -> ShareSettings:
+    if settings.device == "cpu":
+        return ShareSettings(lanes=settings.cpu_threads, max_group=MAX_GROUP)
+    return ShareSettings(max_cpu_share=1.0 if settings.device == "cuda" else ShareSettings().max_cpu_share)
+
+
+def _limited(recogniser: Recogniser, languages: Sequence[str]) -> Recogniser:
+    return LimitedRecogniser(recogniser, languages) if len(languages) > 1 else recogniser

@@ -11,6 +11,7 @@ transcript back::
 
 Threads that share a tracker hold a lock for each of these calls. ``due`` runs the gate, a network that takes
 milliseconds; such callers run it between ``take_due``, which copies the audio, and ``admit``, which takes the answer.
+Where a job has to wait for the recogniser, ``renew`` replaces its audio by the newest.
 
 The buffer is longer than the step, so each word is transcribed several times with growing context, and committed when
 two passes agree (``lyrics.agreement``). All times are seconds on the sample clock.
@@ -38,6 +39,9 @@ from stream_mer.lyrics.transcript import (
     is_believable,
 )
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, LyricLine, LyricWord, Samples, seconds
+
+_CUT_S = 0.3
+"""A word that ends this soon after the start of the buffer is cut: the pass before transcribed it whole."""
 
 
 class RollingAudio:
@@ -100,7 +104,7 @@ class LanguageSettings:
         sure: Probability from which a pass counts as a vote, 0..1.
         votes: Passes in a row that must name the same language before it is settled.
         recheck_s: A settled language is detected again after this time, during which a song in another language may be
-            transcribed wrongly. Costs one more run of the encoder, about a quarter of a second.
+            transcribed wrongly. Costs one more step of the decoder.
         max_failed: Passes in a row without a believable word after which the language is detected anew.
         doubt_s: Vocals at the end of a pass without a confident word for this long get a trial.
         doubt_max_s: Longest audio of a trial; the newest.
@@ -342,11 +346,20 @@ class LyricTracker:
             return self._begin_trial()
         if self._audio.end_sample < self._next_due:
             return None
-        # Due positions lie on a fixed grid, which does not depend on when this is called.
-        steps = (self._audio.end_sample - self._next_due) // self._step_samples + 1
-        self._next_due += steps * self._step_samples
-        if seconds(self._audio.length_samples) < self._settings.min_decode_s:
-            return None
+        self._pass_due()
+        return None if self._is_short() else self._begin_pass()
+
+    def renew(self, job: DecodeJob) -> DecodeJob:
+        """Return the newest audio in place of that of a job that had to wait for its decode; ``admit`` it anew.
+
+        A trial that waited until a pass is due gives way to it. Returns the job itself if nothing newer is due.
+        """
+        if job is not self._waiting or self._next_due is None or self._is_short():
+            return job
+        newest = self._audio.end_sample
+        if newest <= job.end_sample if job.trial_from_s is None else newest < self._next_due:
+            return job
+        self._pass_due()
         return self._begin_pass()
 
     def admit(self, audio: DecodeJob, passages: Sequence[Passage]) -> DecodeJob | None:
@@ -424,6 +437,15 @@ class LyricTracker:
     @property
     def _step_samples(self) -> int:
         return round(self._settings.step_s * SAMPLE_RATE_HZ)
+
+    def _is_short(self) -> bool:
+        return seconds(self._audio.length_samples) < self._settings.min_decode_s
+
+    def _pass_due(self) -> None:
+        """Move on to the next due position. They lie on a fixed grid, which does not depend on when this is called."""
+        if self._next_due is not None and self._audio.end_sample >= self._next_due:
+            steps = (self._audio.end_sample - self._next_due) // self._step_samples + 1
+            self._next_due += steps * self._step_samples
 
     def _begin_pass(self) -> DecodeJob:
         self._waiting = DecodeJob(start_sample=self._audio.start_sample, samples=self._audio.snapshot())
@@ -507,6 +529,8 @@ class LyricTracker:
         refused = not sung and any(segment.words for segment in transcript.segments)
         if not refused:  # a pass without a believable word does not change pending ones
             language = transcript.language
+            # After a long interval the audio of pending words may have left the buffer: this pass cannot confirm them.
+            self._add(self._agreement.commit_before(offset_s + _CUT_S), language=language)
             self._add(self._agreement.update(sung, audio_until_s=end_s), language=language)
             self._add(self._agreement.commit_before(end_s - self._settings.overdue_s), language=language)
         pending = self._agreement.pending

@@ -16,7 +16,7 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_mer.errors import LyricsError
+from stream_mer.lyrics.sharing import current_group
 from stream_mer.lyrics.transcript import Segment, Transcript
 from stream_mer.types import SAMPLE_RATE_HZ, LyricWord, Samples
 
@@ -39,6 +40,8 @@ TOKENS_PER_S = 8
 _MIN_TOKENS, _MAX_TOKENS = 32, 360
 _STEPS_PER_S = 100
 _MARGIN_STEPS = 200
+_LEAST_STEPS = 50
+"""After the last word faster-whisper transcribes the rest of the audio by itself; less than this holds no word."""
 
 
 class WhisperRecogniser:
@@ -52,9 +55,12 @@ class WhisperRecogniser:
         device: ``cpu`` or ``cuda``.
         compute_type: CTranslate2's name of the arithmetic.
         cpu_threads: Threads of one decode.
+        workers: Decodes that run side by side, on the same weights.
         beam_size: 1 decodes greedily; more is slower and a little better.
         encode_s: At least this much of the 30 s to which Whisper pads its audio is encoded; the audio itself always is.
             Encoding takes most of a decode's time; with too little padding the accuracy suffers (docs/BENCHMARKS.md).
+        shared_encode_s: The same for streams that decode in a group, with ``shared_margin_s`` after the audio.
+        shared_margin_s: Padding after the audio of these.
         allow_download: Whether faster-whisper may download weights that are not on this machine.
     """
 
@@ -65,19 +71,26 @@ class WhisperRecogniser:
         device: str = "cpu",
         compute_type: str = "int8",
         cpu_threads: int = 2,
+        workers: int = 1,
         beam_size: int = 1,
         encode_s: float = 18.0,
+        shared_encode_s: float = 12.5,
+        shared_margin_s: float = 0.5,
         allow_download: bool = True,
     ) -> None:
         self._name = model
         self._device = device
         self._compute_type = compute_type
         self._cpu_threads = cpu_threads
+        self._workers = workers
         self._beam_size = beam_size
         self._encode_steps = round(encode_s * _STEPS_PER_S)
+        self._shared_encode_steps = min(self._encode_steps, round(shared_encode_s * _STEPS_PER_S))
+        self._shared_margin_steps = round(shared_margin_s * _STEPS_PER_S)
         self._allow_download = allow_download
         self._loading = threading.Lock()
         self._model: WhisperModel | None = None
+        self._last = _LastEncoded()
 
     def load(self) -> None:
         """Find and load the weights; idempotent, from any thread.
@@ -92,7 +105,7 @@ class WhisperRecogniser:
 
         Args:
             samples: Shape ``[n]``.
-            language: ISO 639-1 code; None detects it, which runs the encoder once more.
+            language: ISO 639-1 code; None detects it.
 
         Returns:
             Segments and words, with times in seconds from the first sample.
@@ -117,9 +130,11 @@ class WhisperRecogniser:
                 log_prob_threshold=None,
                 compression_ratio_threshold=None,
             )
-            segments = tuple(map(_segment, found))
+            segments = tuple(_segments(found))
         except ValueError as error:
             raise LyricsError(f"Whisper model {self._name!r} cannot transcribe: {error}") from error
+        finally:
+            self._last.forget()
         return Transcript(
             segments=segments,
             language=str(info.language),
@@ -148,25 +163,75 @@ class WhisperRecogniser:
         folder = find_weights(self._name, allow_download=self._allow_download)
         from faster_whisper import WhisperModel  # noqa: PLC0415 - heavy; for recognition alone
 
-        min_steps = self._encode_steps
+        alone, shared = (self._encode_steps, _MARGIN_STEPS), (self._shared_encode_steps, self._shared_margin_steps)
+        last = self._last
 
         class ShortWhisper(WhisperModel):  # type: ignore[misc]
             """Encodes less padding: the encoder's time grows faster than the length of its input."""
 
             def encode(self, features: NDArray[np.float32]) -> Any:
-                return super().encode(_cut_padding(features, min_steps=min_steps))
+                group = current_group()
+                min_steps, margin = shared if group is not None and group.size > 1 else alone
+                cut = _cut_padding(features, min_steps=min_steps, margin=margin)
+                if not last.has(cut):
+                    if last.output is not None and not features[:, _LEAST_STEPS:].any():
+                        raise _EndOfAudioError
+                    last.keep(cut, super().encode(cut))
+                return last.output
 
         try:
             model = ShortWhisper(
-                str(folder), device=self._device, compute_type=self._compute_type, cpu_threads=self._cpu_threads
+                str(folder),
+                device=self._device,
+                compute_type=self._compute_type,
+                cpu_threads=self._cpu_threads,
+                num_workers=self._workers,
             )
         except (RuntimeError, ValueError, OSError) as error:
             raise LyricsError(
                 f"Whisper weights in {folder} cannot be loaded on {self._device}: {error}; "
                 "check the folder, or name another model"
             ) from error
+        model.model = _GroupModel(model.model)
         _log.info("recogniser ready: %s from %s", self._name, folder)
         return model
+
+
+class _LastEncoded(threading.local):
+    """What this thread encoded last: after the detection of its language the same audio is encoded again."""
+
+    def __init__(self) -> None:
+        self._features: NDArray[np.float32] | None = None
+        self.output: Any = None
+
+    def has(self, features: NDArray[np.float32]) -> bool:
+        """Return whether these log-mel steps were the last; of those of the detection, faster-whisper drops one."""
+        if self._features is None or abs(self._features.shape[1] - features.shape[1]) > 1:
+            return False
+        n = min(self._features.shape[1], features.shape[1])
+        kept, used = self._features[:, :n], np.flatnonzero(self._features.any(axis=0))
+        differing = np.flatnonzero((kept != features[:, :n]).any(axis=0))
+        return all(step == used[-1] for step in differing)
+
+    def keep(self, features: NDArray[np.float32], output: Any) -> None:
+        """Remember the steps and the encoder's output."""
+        self._features, self.output = features, output
+
+    def forget(self) -> None:
+        """Free the memory."""
+        self._features = self.output = None
+
+
+class _EndOfAudioError(Exception):
+    """Too little audio follows the last word for another one."""
+
+
+def _segments(found: Iterable[Any]) -> Iterator[Segment]:
+    """Yield the segments, which faster-whisper computes meanwhile."""
+    try:
+        yield from map(_segment, found)
+    except _EndOfAudioError:
+        return
 
 
 def _segment(found: Any) -> Segment:
@@ -184,16 +249,87 @@ def _segment(found: Any) -> Segment:
     )
 
 
-def _cut_padding(features: NDArray[np.float32], *, min_steps: int) -> NDArray[np.float32]:
+def _cut_padding(features: NDArray[np.float32], *, min_steps: int, margin: int) -> NDArray[np.float32]:
     """Cut most of the padding after the audio.
 
     Args:
         features: Log-mel steps as faster-whisper pads them, with zeros up to 30 s, shape ``[80, 3000]``.
         min_steps: Steps that are kept in any case.
+        margin: Steps of padding that are kept.
     """
     used = np.flatnonzero(features.any(axis=0))
     last = int(used[-1]) + 1 if len(used) else 0
-    return np.ascontiguousarray(features[:, : max(min_steps, last + _MARGIN_STEPS)])
+    # An even number, so that one step more, as faster-whisper has for the language, makes no other length.
+    return np.ascontiguousarray(features[:, : max(min_steps, (last + margin) // 2 * 2)])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Generation:
+    """A call of CTranslate2's ``generate`` for one stream; ``encoded`` has the shape ``[1, steps, width]``."""
+
+    encoded: Any
+    prompt: list[int]
+    max_length: int
+    options: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Generated:
+    """Its result, with CTranslate2's names."""
+
+    sequences_ids: list[list[int]]
+    scores: list[float]
+    no_speech_prob: float
+
+
+class _GroupModel:
+    """CTranslate2's model; the decodes of a group generate their text in one call.
+
+    A token costs one reading of the decoder's weights, however many streams it is generated for. The encoder is the
+    opposite: several streams at once do not fit into the processor's caches.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._model, name)
+
+    def generate(self, encoded: Any, prompts: list[list[int]], *, max_length: int, **options: Any) -> Any:
+        """Generate as CTranslate2 does, together with the other decodes of the group."""
+        group = current_group()
+        if group is None or group.size == 1 or len(prompts) != 1:
+            return self._model.generate(encoded, prompts, max_length=max_length, **options)
+        mine = _Generation(encoded=encoded, prompt=prompts[0], max_length=max_length, options=options)
+        return [group.meet(mine, self._generate_all)]
+
+    def _generate_all(self, calls: Sequence[_Generation]) -> list[Any]:
+        """Generate for all calls; those with audio and prompts of the same length in one batch."""
+        batches: dict[tuple[int, int], list[int]] = {}
+        for i, call in enumerate(calls):
+            batches.setdefault((call.encoded.shape[1], len(call.prompt)), []).append(i)
+        results: dict[int, Any] = {}
+        for batch in batches.values():
+            results |= zip(batch, self._generate_batch([calls[i] for i in batch]), strict=True)
+        return [results[i] for i in range(len(calls))]
+
+    def _generate_batch(self, calls: Sequence[_Generation]) -> list[Any]:
+        from ctranslate2 import StorageView  # noqa: PLC0415 - heavy; for recognition alone
+
+        together = StorageView.from_array(np.concatenate([np.asarray(call.encoded) for call in calls]))
+        longest = max(call.max_length for call in calls)
+        prompts = [call.prompt for call in calls]
+        found = self._model.generate(together, prompts, max_length=longest, **calls[0].options)
+        return [_limit(result, call.max_length - len(call.prompt)) for result, call in zip(found, calls, strict=True)]
+
+
+def _limit(result: Any, max_tokens: int) -> _Generated:
+    """Cut a result to the tokens that it may have; a batch goes on for the longest of its streams."""
+    return _Generated(
+        sequences_ids=[sequence[:max_tokens] for sequence in result.sequences_ids],
+        scores=list(result.scores),
+        no_speech_prob=result.no_speech_prob,
+    )
 
 
 # Weights

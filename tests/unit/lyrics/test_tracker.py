@@ -278,6 +278,61 @@ def test_the_gate_can_be_asked_between_two_halves_and_late_answers_count_for_not
     assert tracker.admit(late, [Passage(0.0, 1.0)]) is None
 
 
+def test_a_job_that_waited_gets_the_newest_audio(audio: Any) -> None:
+    tracker = LyricTracker(SETTINGS)
+    tracker.feed(audio(0, 3 * SAMPLE_RATE_HZ))
+    job = tracker.due()
+    assert job is not None
+    assert tracker.renew(job) is job  # nothing is newer
+    tracker.feed(audio(3 * SAMPLE_RATE_HZ, 7 * SAMPLE_RATE_HZ))
+    newest = tracker.renew(job)
+    assert (newest.start_sample, newest.end_sample) == (0, 7 * SAMPLE_RATE_HZ)
+    assert tracker.renew(job) is job  # it is the tracker's no more
+    admitted = tracker.admit(newest, [Passage(1.0, 7.0)])
+    assert admitted is not None
+    tracker.accept(job, Transcript())
+    assert tracker.lag_s == 7.0
+    tracker.accept(admitted, Transcript())
+    assert tracker.lag_s == 0.0
+    assert tracker.due() is None
+    assert tracker.next_due_sample == 8 * SAMPLE_RATE_HZ
+
+
+def test_a_trial_that_waited_until_a_pass_is_due_gives_way_to_it() -> None:
+    language = LanguageSettings(votes=1, doubt_s=2.0)
+    tracker = LyricTracker(replace(SETTINGS, language=language), gate=Sung((0.0, 60.0)))
+    clear = LyricWord(t0=0.5, t1=0.9, text="clear", probability=0.9)
+    jobs_of(tracker, 3.0, lambda job: said(job, clear))
+    for start in range(3 * SAMPLE_RATE_HZ, 4 * SAMPLE_RATE_HZ, HOP):
+        tracker.feed(timed(start, start + HOP))
+    unclear = tracker.due()
+    assert unclear is not None
+    tracker.accept(unclear, said(unclear, clear))
+    trial = tracker.due()
+    assert trial is not None
+    assert trial.trial_from_s is not None
+    tracker.feed(timed(4 * SAMPLE_RATE_HZ, 4 * SAMPLE_RATE_HZ + HOP))
+    assert tracker.renew(trial) is trial
+    tracker.feed(timed(4 * SAMPLE_RATE_HZ + HOP, 7 * SAMPLE_RATE_HZ))
+    later = tracker.renew(trial)
+    assert later.trial_from_s is None
+    assert later.end_sample == 7 * SAMPLE_RATE_HZ
+
+
+def test_words_whose_audio_left_the_buffer_between_two_passes_are_kept() -> None:
+    """The recogniser comes round every seven seconds: half of the words are in one pass alone, and cut at the start."""
+    settings = TrackerSettings(step_s=1.0, buffer_s=10.0, language=LanguageSettings(fixed="en"))
+    tracker = LyricTracker(settings)
+    words = [LyricWord(t0=i + 0.1, t1=i + 0.8, text=f"word{i}", probability=0.5) for i in range(34)]
+    for i, start in enumerate(range(0, 42 * SAMPLE_RATE_HZ, SAMPLE_RATE_HZ)):
+        tracker.feed(timed(start, start + SAMPLE_RATE_HZ))
+        job = tracker.due() if i % 7 == 6 else None
+        if job is not None:
+            tracker.accept(job, said(job, *words))
+    tracker.finish()
+    assert committed_text(tracker.take_lines()) == [one.text for one in words]
+
+
 def chunk(start: int, stop: int) -> AudioChunk:
     return AudioChunk(start_sample=start, samples=np.arange(start + 1, stop + 1, dtype=np.float32))
 

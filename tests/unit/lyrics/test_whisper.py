@@ -4,13 +4,19 @@ import errno
 import hashlib
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from ctranslate2 import StorageView
 
 from stream_mer.errors import LyricsError
 from stream_mer.lyrics import whisper
-from stream_mer.lyrics.whisper import SplitPackage, find_weights, join_parts
+from stream_mer.lyrics.sharing import RecogniserShare, ShareSettings, Ticket
+from stream_mer.lyrics.whisper import SplitPackage, _GroupModel, _LastEncoded, find_weights, join_parts
 
 
 @pytest.fixture
@@ -199,3 +205,95 @@ def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, environment: dict[s
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert whisper.cache_folder() == Path(expected)
+
+
+# Decodes of several streams together.
+
+
+@dataclass
+class Generated:
+    sequences_ids: list[list[int]]
+    scores: list[float]
+    no_speech_prob: float
+
+
+class Decoder:
+    """Stands for CTranslate2's model: generates numbers that name the stream, until the longest text is full."""
+
+    is_multilingual = True
+
+    def __init__(self) -> None:
+        self.batches: list[tuple[tuple[int, ...], list[list[int]], int, dict[str, Any]]] = []
+
+    def generate(self, encoded: Any, prompts: list[list[int]], *, max_length: int, **options: Any) -> list[Generated]:
+        streams = np.asarray(encoded)[:, 0, 0]
+        self.batches.append((np.asarray(encoded).shape, prompts, max_length, options))
+        room = max_length - len(prompts[0])
+        return [
+            Generated(sequences_ids=[[round(float(stream))] * room], scores=[-float(stream)], no_speech_prob=0.5)
+            for stream in streams
+        ]
+
+
+def encoded(stream: int, steps: int = 700) -> Any:
+    return StorageView.from_array(np.full((1, steps, 4), stream, np.float32))
+
+
+def generate_together(model: _GroupModel, calls: list[tuple[Any, list[int], int]]) -> list[Generated]:
+    """Call ``generate`` for each stream in a thread of its own, all of one group."""
+    share = RecogniserShare(ShareSettings(max_group=len(calls)))
+    tickets = [share.queue(waits_s=1.0) for _ in calls]
+
+    def decode(ticket: Ticket, call: tuple[Any, list[int], int]) -> Generated:
+        audio, prompt, max_length = call
+        with ticket.turn():
+            result: Generated = model.generate(audio, [prompt], max_length=max_length, beam_size=1)[0]
+            return result
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return list(pool.map(decode, tickets, calls))
+
+
+def test_a_group_generates_its_text_in_one_call_and_each_stream_gets_its_own() -> None:
+    decoder = Decoder()
+    results = generate_together(_GroupModel(decoder), [(encoded(i), [1, 2, 3], 3 + 10 * i) for i in (1, 2, 3)])
+    assert [result.sequences_ids for result in results] == [[[1] * 10], [[2] * 20], [[3] * 30]]
+    assert [result.scores for result in results] == [[-1.0], [-2.0], [-3.0]]
+    assert [result.no_speech_prob for result in results] == [0.5] * 3
+    assert decoder.batches == [((3, 700, 4), [[1, 2, 3]] * 3, 33, {"beam_size": 1})]
+
+
+def test_audio_and_prompts_of_other_lengths_are_generated_apart() -> None:
+    decoder = Decoder()
+    calls = [(encoded(1), [1, 2, 3], 9), (encoded(2, 900), [1, 2, 3], 9), (encoded(3), [1, 2, 3, 4], 9)]
+    results = generate_together(_GroupModel(decoder), [*calls, (encoded(4), [1, 2, 3], 9)])
+    assert [result.sequences_ids[0][0] for result in results] == [1, 2, 3, 4]
+    assert sorted(shape[0] for shape, *_ in decoder.batches) == [1, 1, 2]
+
+
+def test_a_decode_of_its_own_is_generated_as_it_is() -> None:
+    decoder = Decoder()
+    model = _GroupModel(decoder)
+    assert model.is_multilingual
+    assert model.generate(encoded(5), [[1]], max_length=3)[0].sequences_ids == [[5, 5]]
+    assert generate_together(model, [(encoded(6), [1], 3)])[0].sequences_ids == [[6, 6]]
+    assert [batch[0] for batch in decoder.batches] == [(1, 700, 4)] * 2
+
+
+def test_audio_is_encoded_once_for_its_language_and_its_words() -> None:
+    last = _LastEncoded()
+    features = np.zeros((80, 1800), np.float32)
+    features[:, :1200] = np.arange(1, 1201)
+    assert not last.has(features)
+    last.keep(features, "encoded")
+    without_last = features.copy()
+    without_last[:, 1199] = 0.0
+    assert last.has(features)
+    assert last.has(without_last)  # faster-whisper detects the language with one step more
+    assert last.has(without_last[:, :1799])
+    for other in (features[:, :1400], features + 1.0, np.roll(features, 1, axis=1)):
+        assert not last.has(other)
+    with ThreadPoolExecutor(1) as pool:
+        assert not pool.submit(last.has, features).result()
+    last.forget()
+    assert not last.has(features)
