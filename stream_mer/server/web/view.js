@@ -27,7 +27,7 @@ const LEVELS = {
 /** Why values are less accurate, and what to do about it; other codes are shown as they are. */
 const REASONS = {
   lyrics_loading: "lyrics start: the recogniser is loading",
-  lyrics_lagging: "lyrics lag behind: use a smaller --asr-model, or --no-lyrics",
+  lyrics_lagging: "lyrics lag behind: use a smaller --asr-model, or lyrics for fewer streams",
   lyrics_unavailable: "lyrics failed: see the server's log",
   warming_up: "warming up",
   no_music: "no music: the values go to neutral",
