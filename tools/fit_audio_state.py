@@ -93,7 +93,7 @@ def hear(yamnet: Yamnet, samples: Samples) -> NDArray[np.float32]:
 
 def collect(options: argparse.Namespace) -> list[Clip]:
     """Hear everything."""
-    yamnet = Yamnet(blocks=())
+    yamnet = Yamnet()
     clips = []
     for label in LABELS:
         for folder in getattr(options, label):

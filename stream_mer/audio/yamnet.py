@@ -1,8 +1,9 @@
 """YAMNet: Google's network for AudioSet, with its log-mel patches.
 
 A *patch* is the log-mel spectrogram of 15,600 samples (0.975 s): 96 steps of 64 bands. Of each patch the network gives
-521 scores, one for each AudioSet class, and the activations of its blocks averaged over time and frequency. Patches lie
-on a fixed grid of the sample clock (``PATCH_HOP``), so that all users share them.
+521 scores, one for each AudioSet class, and the activations of its last two blocks averaged over time and frequency
+(earlier ones gain nothing: ``docs/decisions/0013-ratings-of-listeners.md``). Patches lie on a fixed grid of the sample
+clock (``PATCH_HOP``), so that all users share them.
 
 Weights are int8 with scales, activations float32: see ``docs/decisions/0011-yamnet.md``.
 """
@@ -12,7 +13,6 @@ from __future__ import annotations
 import functools
 import json
 import threading
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,15 +36,14 @@ PATCH_HOP = 8_000
 """Samples from one patch to the next: patches end at multiples of this on the sample clock."""
 
 CLASSES = 521
-_CHANNELS = (64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024)
-BLOCKS = {f"layer{i}": channels for i, channels in enumerate(_CHANNELS, start=2)}
-"""Blocks of the network, with their channels."""
+EMBEDDING_SIZE = 2048
+"""Channels of the last two blocks."""
 
 _LOG_OFFSET = 0.001
 _MEL_RANGE_HZ = (125.0, 7500.0)
 _STEPS_AT_ONCE = 2_000  # 20 s; bounds the memory of a long recording
 _MODEL, _NETWORK, _CONFIG = "yamnet-v1", "yamnet.onnx", "yamnet.json"
-_FORMAT = 1
+_FORMAT = 2
 _CUDA = "CUDAExecutionProvider"
 
 
@@ -121,7 +120,7 @@ class YamnetOutput:
     """Outputs of YAMNet.
 
     Attributes:
-        embedding: Mean activations of the chosen blocks, one block after the other, shape ``[n, D]``, 0 or more.
+        embedding: Mean activations of the last two blocks, one after the other, shape ``[n, 2048]``, 0 or more.
         scores: Score of each AudioSet class before the sigmoid, shape ``[n, 521]``.
     """
 
@@ -134,23 +133,12 @@ class Yamnet:
 
     Args:
         folder: Folder of ``yamnet.onnx`` and ``yamnet.json``; None for the packaged ones.
-        blocks: Names from ``BLOCKS``, in their order in ``YamnetOutput.embedding``; may be empty.
         device: ``"cpu"``, ``"cuda"`` or ``"cuda:N"``. CUDA needs the package ``onnxruntime-gpu``.
-
-    Attributes:
-        embedding_size: Length of an embedding.
     """
 
-    def __init__(
-        self, folder: Path | None = None, *, blocks: Sequence[str] = ("layer14",), device: str = "cpu"
-    ) -> None:
-        unknown = [block for block in blocks if block not in BLOCKS]
-        if unknown:
-            raise ValueError(f"YAMNet has no block {unknown[0]!r}; it has {', '.join(BLOCKS)}")
-        self.embedding_size = sum(BLOCKS[block] for block in blocks)
+    def __init__(self, folder: Path | None = None, *, device: str = "cpu") -> None:
         self._folder = folder
         self._device = device
-        self._outputs = [*blocks, "scores"]
         self._lock = threading.Lock()  # held while the file is read
         self._session: onnxruntime.InferenceSession | None = None
 
@@ -165,10 +153,9 @@ class Yamnet:
         """
         if len(patches) == 0:
             return YamnetOutput(
-                embedding=np.zeros((0, self.embedding_size), np.float32), scores=np.zeros((0, CLASSES), np.float32)
+                embedding=np.zeros((0, EMBEDDING_SIZE), np.float32), scores=np.zeros((0, CLASSES), np.float32)
             )
-        *blocks, scores = self.load().run(self._outputs, {"patches": patches[:, None]})
-        embedding = np.concatenate([np.zeros((len(scores), 0), np.float32), *blocks], axis=1)
+        embedding, scores = self.load().run(["embedding", "scores"], {"patches": patches[:, None]})
         return YamnetOutput(embedding=embedding, scores=scores)
 
     def load(self) -> onnxruntime.InferenceSession:
@@ -221,7 +208,7 @@ def _providers(device: str) -> list[str | tuple[str, dict[str, int]]]:
 def _open(folder: Path, providers: list[str | tuple[str, dict[str, int]]]) -> onnxruntime.InferenceSession:
     try:
         config = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
-        if config["format"] != _FORMAT or config["outputs"] != {**BLOCKS, "scores": CLASSES}:
+        if config["format"] != _FORMAT or config["outputs"] != {"embedding": EMBEDDING_SIZE, "scores": CLASSES}:
             raise CheckpointError(f"YAMNet in {folder} was made by another version of stream_mer: install again")
         content = (folder / _NETWORK).read_bytes()
     except (OSError, ValueError, KeyError, TypeError) as error:

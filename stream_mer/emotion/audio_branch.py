@@ -13,17 +13,14 @@ import numpy as np
 
 from stream_mer.audio.audio_state import AudioStateDecider
 from stream_mer.audio.features import LogMelStream, log_mel
-from stream_mer.audio.yamnet import PATCH_HOP, Yamnet, YamnetPatches
+from stream_mer.audio.yamnet import EMBEDDING_SIZE, PATCH_HOP, Yamnet, YamnetPatches
 from stream_mer.emotion.musicnn import Backbone, BackboneStream, StreamingBackbone
 from stream_mer.types import Floats, Samples
 
 TOKEN_HOP = PATCH_HOP
 """Samples from one token to the next: 8,000, which is 0.5 s."""
 
-YAMNET_BLOCKS = ("layer13", "layer14")
-"""Blocks of YAMNet that a token holds; earlier ones gain nothing (``docs/decisions/0013-ratings-of-listeners.md``)."""
-
-YAMNET = Yamnet(blocks=YAMNET_BLOCKS)
+YAMNET = Yamnet()
 """The network that all branches share; its weights are read at first use."""
 
 
@@ -32,7 +29,7 @@ class AudioBranch:
 
     Args:
         backbone: MusiCNN's weights.
-        yamnet: The other network, with ``YAMNET_BLOCKS``.
+        yamnet: The other network.
 
     Attributes:
         token_features: Width of a token.
@@ -41,7 +38,7 @@ class AudioBranch:
     def __init__(self, backbone: Backbone, yamnet: Yamnet = YAMNET) -> None:
         self.backbone = StreamingBackbone(backbone)
         self.yamnet = yamnet
-        self.token_features = token_features(backbone, yamnet)
+        self.token_features = token_features(backbone)
 
     def open(self, *, at_sample: int = 0) -> AudioStream:
         """Start a stream at a position of the sample clock; audio before it counts as silence."""
@@ -123,6 +120,6 @@ class AudioStream:
         return taken
 
 
-def token_features(backbone: Backbone, yamnet: Yamnet = YAMNET) -> int:
+def token_features(backbone: Backbone) -> int:
     """Return the width of a token."""
-    return backbone.shape.token_features + yamnet.embedding_size
+    return backbone.shape.token_features + EMBEDDING_SIZE

@@ -12,7 +12,7 @@ import numpy as np
 from msgspec import Meta
 from safetensors.numpy import save
 
-from stream_mer.emotion.audio_branch import YAMNET
+from stream_mer.audio.yamnet import EMBEDDING_SIZE
 from stream_mer.emotion.joint import JointModel, JointModelConfig
 from stream_mer.emotion.musicnn import Backbone, BackboneShape
 from stream_mer.errors import CheckpointError, SettingError
@@ -252,7 +252,7 @@ def _parts(config: Any) -> tuple[BackboneShape, JointModelConfig, Calibration, d
         raise ValueError("it was trained on other categories or clusters")
     shape = record_of(config["backbone"], BackboneShape, where="backbone")
     joint = record_of(config["joint"], JointModelConfig, where="joint")
-    token_features = shape.token_features + YAMNET.embedding_size
+    token_features = shape.token_features + EMBEDDING_SIZE
     if joint.audio_features != token_features:
         raise ValueError(
             f"it reads tokens of {joint.audio_features} features, but its audio branch makes {token_features}"

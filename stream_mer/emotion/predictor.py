@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from stream_mer.audio.yamnet import Yamnet
 from stream_mer.config import WindowSettings
-from stream_mer.emotion.audio_branch import TOKEN_HOP, YAMNET, YAMNET_BLOCKS, AudioBranch, AudioStream
+from stream_mer.emotion.audio_branch import TOKEN_HOP, YAMNET, AudioBranch, AudioStream
 from stream_mer.emotion.checkpoint import Checkpoint, load_checkpoint
 from stream_mer.emotion.estimates import Numbers, TextContext, apply_text_gate, estimate
 from stream_mer.emotion.joint import Encoded, JointModelConfig
@@ -60,7 +60,7 @@ class EmotionPredictor:
             CheckpointError: The checkpoint is missing, damaged or does not match.
             SettingError: The device is not there.
         """
-        yamnet = YAMNET if device == "cpu" else Yamnet(blocks=YAMNET_BLOCKS, device=device)
+        yamnet = YAMNET if device == "cpu" else Yamnet(device=device)
         yamnet.load()  # now rather than at the first frame
         return cls(load_checkpoint(folder), yamnet)
 

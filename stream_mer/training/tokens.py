@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stream_mer.audio.yamnet import find_yamnet
-from stream_mer.emotion.audio_branch import TOKEN_HOP, YAMNET, YAMNET_BLOCKS, AudioBranch
+from stream_mer.audio.yamnet import EMBEDDING_SIZE, find_yamnet
+from stream_mer.emotion.audio_branch import TOKEN_HOP, AudioBranch
 from stream_mer.emotion.musicnn import TOKEN_STEPS, Backbone
 from stream_mer.errors import SettingError
 from stream_mer.sources.file import FileSource
@@ -181,7 +181,7 @@ def _seed(clip_id: str, copy: int) -> int:
 
 def _fingerprint(backbone: Backbone) -> str:
     """Changes with the weights of both networks and with what a token is."""
-    state = hashlib.sha256(f"{TOKEN_HOP} {TOKEN_STEPS} {YAMNET_BLOCKS} {backbone.shape.token_features}".encode())
+    state = hashlib.sha256(f"{TOKEN_HOP} {TOKEN_STEPS} {backbone.shape.token_features}".encode())
     state.update((find_yamnet() / "yamnet.onnx").read_bytes())
     for tensor in backbone.tensors().values():
         state.update(tensor.tobytes())
@@ -239,7 +239,7 @@ def audio_components(tokens: Sequence[NDArray[np.float16]], cache: Path) -> Prin
     n_features = sample.shape[1]
     path = cache / f"components-{hashlib.sha256(sample.numpy().tobytes()).hexdigest()[:12]}.npz"
     if not path.is_file():
-        of_yamnet = YAMNET.embedding_size
+        of_yamnet = EMBEDDING_SIZE
         parts = [
             _components(sample[:, : n_features - of_yamnet], MUSICNN_COMPONENTS),
             _components(sample[:, n_features - of_yamnet :], YAMNET_COMPONENTS),
@@ -258,7 +258,7 @@ def audio_components(tokens: Sequence[NDArray[np.float16]], cache: Path) -> Prin
 
 def of_yamnet(components: PrincipalComponents) -> Tensor:
     """Which components are of YAMNet's part of the tokens, [components]; a small corpus gives fewer than usual."""
-    found: Tensor = (components.basis[-YAMNET.embedding_size :] != 0).any(0)
+    found: Tensor = (components.basis[-EMBEDDING_SIZE:] != 0).any(0)
     return found
 
 

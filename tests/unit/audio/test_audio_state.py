@@ -85,7 +85,7 @@ def test_what_claims_no_emotion_does_not_count() -> None:
 def states(*parts: Samples) -> list[str]:
     """The state after each patch of the parts, heard one after the other."""
     decider, found = AudioStateDecider(), []
-    for scores in Yamnet(blocks=()).run(YamnetPatches().feed(np.concatenate(parts))).scores:
+    for scores in Yamnet().run(YamnetPatches().feed(np.concatenate(parts))).scores:
         decider.feed(scores[None])
         assert decider.state is not None
         found.append(decider.state.state)

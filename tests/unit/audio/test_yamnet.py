@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 
-from stream_mer.audio.yamnet import BLOCKS, CLASSES, PATCH_HOP, PATCH_LENGTH, Yamnet, YamnetPatches, find_yamnet
+from stream_mer.audio.yamnet import CLASSES, EMBEDDING_SIZE, PATCH_HOP, PATCH_LENGTH, Yamnet, YamnetPatches, find_yamnet
 from stream_mer.cli.diagnose import demo_song
 from stream_mer.errors import CheckpointError, SettingError
 from stream_mer.types import Samples
@@ -58,7 +58,7 @@ def by_definition(samples: Samples) -> NDArray[np.float64]:
 
 @pytest.fixture(scope="module")
 def yamnet() -> Yamnet:
-    return Yamnet(blocks=tuple(BLOCKS))
+    return Yamnet()
 
 
 @pytest.fixture(scope="module")
@@ -121,11 +121,12 @@ def test_the_network_computes_what_the_onnx_reference_computes(
     yamnet: Yamnet, demo_patches: NDArray[np.float32]
 ) -> None:
     patches = demo_patches[[10, 30]]
-    *blocks, scores = ReferenceEvaluator(str(find_yamnet() / "yamnet.onnx")).run(None, {"patches": patches[:, None]})
+    reference = ReferenceEvaluator(str(find_yamnet() / "yamnet.onnx"))
+    embedding, scores = reference.run(["embedding", "scores"], {"patches": patches[:, None]})
     output = yamnet.run(patches)
     np.testing.assert_allclose(output.scores, scores, rtol=0, atol=SCORES_TOLERANCE)
-    np.testing.assert_allclose(output.embedding, np.concatenate(blocks, axis=1), rtol=0, atol=1e-4)
-    assert output.embedding.shape == (2, sum(BLOCKS.values())) == (2, yamnet.embedding_size)
+    np.testing.assert_allclose(output.embedding, embedding, rtol=0, atol=1e-4)
+    assert output.embedding.shape == (2, EMBEDDING_SIZE)
     assert output.scores.shape == (2, CLASSES)
 
 
@@ -144,23 +145,9 @@ def test_a_batch_gives_each_patch_what_it_gets_alone(yamnet: Yamnet, demo_patche
         np.testing.assert_allclose(together.embedding[i], alone.embedding[0], rtol=0, atol=1e-4)
 
 
-def test_the_embedding_holds_the_blocks_that_were_chosen_in_their_order(
-    yamnet: Yamnet, demo_patches: NDArray[np.float32]
-) -> None:
-    ends = np.cumsum([*BLOCKS.values()])
-    everything = dict(zip(BLOCKS, np.split(yamnet.run(demo_patches[:1]).embedding, ends[:-1], axis=1), strict=True))
-    chosen = Yamnet(blocks=("layer14", "layer3"))
-    expected = np.concatenate([everything["layer14"], everything["layer3"]], axis=1)
-    np.testing.assert_allclose(chosen.run(demo_patches[:1]).embedding, expected, rtol=0, atol=1e-4)
-    assert chosen.embedding_size == 1024 + 128
-    assert Yamnet(blocks=()).run(demo_patches[:1]).embedding.shape == (1, 0)
-    with pytest.raises(ValueError, match="no block 'layer1'"):
-        Yamnet(blocks=("layer1",))
-
-
 def test_no_patches_give_no_output_and_read_no_file(tmp_path: Path) -> None:
     output = Yamnet(tmp_path).run(np.zeros((0, 96, 64), np.float32))
-    assert output.embedding.shape == (0, 1024)
+    assert output.embedding.shape == (0, EMBEDDING_SIZE)
     assert output.scores.shape == (0, CLASSES)
 
 

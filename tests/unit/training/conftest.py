@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from stream_mer.emotion.audio_branch import YAMNET
+from stream_mer.audio.yamnet import EMBEDDING_SIZE
 from stream_mer.emotion.joint import JointModelConfig
 from stream_mer.lyrics.text_features import LINE_FEATURES, VECTOR_SIZE
 from stream_mer.training import calibrate, lyrics, metrics, tokens
@@ -124,7 +124,7 @@ def made_up_lines(rng):
 def made_up_components():
     """One half of the components of each network."""
     half, of_musicnn = TOKEN_FEATURES // 2, 120
-    found = PrincipalComponents(of_musicnn + YAMNET.embedding_size, TOKEN_FEATURES)
+    found = PrincipalComponents(of_musicnn + EMBEDDING_SIZE, TOKEN_FEATURES)
     found.basis.zero_()
     found.basis[:half, :half] = torch.eye(half)
     found.basis[of_musicnn : of_musicnn + half, half:] = torch.eye(half)

@@ -8,7 +8,8 @@ import torch
 from tolerance import KEPT
 from weights import random_backbone
 
-from stream_mer.emotion.audio_branch import YAMNET, AudioBranch, token_features
+from stream_mer.audio.yamnet import EMBEDDING_SIZE
+from stream_mer.emotion.audio_branch import AudioBranch, token_features
 from stream_mer.emotion.musicnn import BackboneShape
 from stream_mer.errors import SettingError, SourceError
 from stream_mer.training import tokens as module
@@ -185,7 +186,7 @@ def few_components(monkeypatch):
 def mixtures():
     """Of ten clips; each network's part is a mixture of ten hidden signals, and a little noise."""
     rng = np.random.default_rng(0)
-    mixing = [rng.standard_normal((10, n)) for n in (MUSICNN_FEATURES, YAMNET.embedding_size)]
+    mixing = [rng.standard_normal((10, n)) for n in (MUSICNN_FEATURES, EMBEDDING_SIZE)]
     found = []
     for _ in range(10):
         parts = [rng.standard_normal((20, 10)) @ mix + 0.1 * rng.standard_normal((20, mix.shape[1])) for mix in mixing]
@@ -203,7 +204,7 @@ def test_components_have_a_variance_of_one_on_average_and_no_mean(mixtures, tmp_
 
 def test_each_component_is_of_one_network(mixtures, tmp_path):
     found = audio_components(mixtures, tmp_path)
-    assert found.basis.shape == (MUSICNN_FEATURES + YAMNET.embedding_size, 14)
+    assert found.basis.shape == (MUSICNN_FEATURES + EMBEDDING_SIZE, 14)
     assert not found.basis[:MUSICNN_FEATURES, 6:].any()
     assert not found.basis[MUSICNN_FEATURES:, :6].any()
     assert of_yamnet(found).tolist() == [False] * 6 + [True] * 8
