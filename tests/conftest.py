@@ -12,6 +12,7 @@ os.environ["STREAM_MER_CONFIG"] = ""
 # Nor is what programs remember of them, such as an identity.
 os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="stream-mer-tests-state-")
 
+import asyncio
 import atexit
 import shutil
 import wave
@@ -20,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import pytest_asyncio
 from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
 
@@ -59,6 +61,29 @@ def music() -> Callable[..., NDArray[np.float32]]:
 @pytest.fixture(scope="session")
 def write_wav() -> Callable[[Path, NDArray[np.float32]], Path]:
     return _write_wav
+
+
+class LoopTime:
+    """The clock of the running loop, which a test sets forward: timers fire then, and nothing has to be waited for."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._read = loop.time
+        self._ahead_s = 0.0
+
+    def __call__(self) -> float:
+        return self._read() + self._ahead_s
+
+    def pass_s(self, seconds: float) -> None:
+        self._ahead_s += seconds
+
+
+@pytest_asyncio.fixture
+async def loop_time(monkeypatch: pytest.MonkeyPatch) -> LoopTime:
+    """Time of the loop as the test says: real time, and what it lets pass."""
+    loop = asyncio.get_running_loop()
+    made = LoopTime(loop)
+    monkeypatch.setattr(loop, "time", made)
+    return made
 
 
 @pytest.fixture(scope="session")

@@ -216,29 +216,6 @@ def hub() -> Hub:
     return hub
 
 
-class LoopTime:
-    """The clock of the running loop, which a test sets forward: timers fire then, and nothing has to be waited for."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._read = loop.time
-        self._ahead_s = 0.0
-
-    def __call__(self) -> float:
-        return self._read() + self._ahead_s
-
-    def pass_s(self, seconds: float) -> None:
-        self._ahead_s += seconds
-
-
-@pytest_asyncio.fixture
-async def loop_time(monkeypatch: pytest.MonkeyPatch) -> LoopTime:
-    """Time of the loop as the test says: real time, and what it lets pass."""
-    loop = asyncio.get_running_loop()
-    made = LoopTime(loop)
-    monkeypatch.setattr(loop, "time", made)
-    return made
-
-
 @pytest.fixture(scope="session")
 def serving() -> Callable[..., Server]:
     """``async with serving(hub)`` serves a hub while the block lasts; what is given beside it are the settings."""
@@ -282,19 +259,25 @@ def sound_server(module_server: SoundServer) -> SoundServer:
 
 @pytest.fixture(scope="session")
 def until_heard() -> Callable[..., Any]:
-    """Does something again and again until what it gives is right; returns the last, right or not after two minutes.
+    """Does something again and again until what it gives is right; returns the last, right or not after some minutes.
 
     What is played in real time comes late or with a hole in it where the machine was busy for a moment, and then says
     nothing of how it was heard.
     """
 
     def attempt(listen: Callable[[], Any], is_right: Callable[[Any], bool]) -> Any:
-        give_up = time.monotonic() + 120
+        give_up = time.monotonic() + 4 * PATIENCE_S
         while not is_right(heard := listen()) and time.monotonic() < give_up:
             pass
         return heard
 
     return attempt
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "until_heard" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.timeout(6 * PATIENCE_S))
 
 
 class Stage:
