@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from stream_mer.cli.devices import command as devices
 from stream_mer.errors import DeviceError, SettingError
@@ -146,12 +146,16 @@ def test_what_a_slow_reader_misses_is_a_gap() -> None:
 def test_the_meter_measures_each_channel(stage, until_heard) -> None:
     stage.play()
 
-    def measure() -> list[float]:
-        done = CliRunner().invoke(devices, ["mer", "--meter", "--seconds", "2", "--channels", "1,2"])
-        assert done.exit_code == 0, done.output
+    def peaks_of(done: Result) -> list[float]:
         return [float(line.split()[3]) for line in done.output.splitlines() if line.startswith("channel")]
 
-    peaks = until_heard(measure, lambda peaks: min(peaks) > -20)
+    # To open a device, PortAudio waits for a busy sound server no longer than it likes.
+    done = until_heard(
+        lambda: CliRunner().invoke(devices, ["mer", "--meter", "--seconds", "2", "--channels", "1,2"]),
+        lambda done: done.exit_code == 0 and min(peaks_of(done)) > -20,
+    )
+    assert done.exit_code == 0, done
+    peaks = peaks_of(done)
     assert len(peaks) == 2
     assert peaks[0] == pytest.approx(20 * np.log10(24_000 / 32_768), abs=1.0)
     assert peaks[0] - peaks[1] == pytest.approx(6.0, abs=0.2)
