@@ -59,6 +59,9 @@ PENDING_OUT_BYTES = 1 << 20
 PENDING_IN_MESSAGES, PENDING_IN_BYTES = 8192, 16 << 20
 """Bounds of the library's buffers. Handlers only sort messages, so a second's worth is plenty."""
 
+WRONG_LAST_SEQUENCE = 10071
+"""Error of JetStream: the entry has another revision."""
+
 QUEUED_IN_ORDER = 1024
 """Events of ordered kinds, of all channels together, that a ``CoalescingQueue`` holds."""
 
@@ -220,6 +223,7 @@ class Bus:
         self._jetstream: JetStreamContext | None = None
         self._buckets: dict[str, KeyValue] = {}
         self._subscriptions: list[tuple[str, Handler]] = []
+        self._presence: tuple[str, Handler] | None = None
         self._lost = asyncio.Event()
         self._changed = asyncio.Event()
         self._error = ""
@@ -268,6 +272,12 @@ class Bus:
         while not self.connected:
             self._changed.clear()
             await self._changed.wait()
+
+    async def pause(self, seconds: float) -> None:
+        """Sleep, but not beyond the end of this connection."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._lost.wait()
 
     def give_up(self, reason: str) -> None:
         """Discard a connection through which nothing comes any more."""
@@ -333,6 +343,9 @@ class Bus:
             user_credentials=None if self._settings.credentials is None else str(self._settings.credentials),
             tls=self._tls(),
         )
+        with client_errors():
+            if self._presence is not None:  # first: without it, this process seems to be gone
+                await self._listen(client, *self._presence)
         await self._open_jetstream(client)
         with client_errors():
             for subject, handler in self._subscriptions:
@@ -390,6 +403,32 @@ class Bus:
             with client_errors():
                 await self._listen(self._client, subject, handler)
 
+    async def announce(self, subject: str, handler: Handler) -> None:
+        """Subscribe to a subject first of all on each new connection: ``has_subscriber`` shows that we are connected.
+
+        Raises:
+            ClusterError: NATS refuses.
+        """
+        self._presence = subject, handler
+        if self._client is not None:
+            with client_errors():
+                await self._listen(self._client, subject, handler)
+
+    async def has_subscriber(self, subject: str, *, within_s: float) -> bool:
+        """Return False if NATS says that no process subscribes to a subject, which it does at once.
+
+        Otherwise, also if nothing is known, return True after this time, or earlier.
+        """
+        if self._client is None or not self.connected:
+            return True
+        try:
+            await self._client.request(subject, b"", timeout=within_s)
+        except nats.errors.NoRespondersError:
+            return False
+        except (nats.errors.Error, OSError, TimeoutError) as exc:
+            log.debug("no answer on %s: %s", subject, describe(exc))
+        return True
+
     async def _listen(self, client: Client, subject: str, handler: Handler) -> None:
         async def on_message(msg: Msg) -> None:
             try:
@@ -440,10 +479,19 @@ class Bus:
         with client_errors():
             return (await self._js.publish(f"$KV.{bucket}.{key}", value, msg_ttl=ttl)).seq
 
-    async def remove(self, bucket: str, key: str) -> None:
-        """Remove an entry, if it exists."""
+    async def remove(self, bucket: str, key: str, revision: int | None = None) -> None:
+        """Remove an entry, if it exists; with a revision, only if it has that one.
+
+        Raises:
+            ConflictError: The entry has another revision, or is gone.
+        """
         with client_errors():
-            await self._bucket(bucket).delete(key)
+            try:
+                await self._bucket(bucket).delete(key, last=revision)
+            except nats.js.errors.APIError as exc:
+                if exc.err_code != WRONG_LAST_SEQUENCE:
+                    raise
+                raise ConflictError("another process changed the entry first") from exc
 
     async def snapshot(self, bucket: str) -> dict[str, Entry]:
         """Return all entries of a bucket."""

@@ -47,6 +47,9 @@ EVENT_SUBJECTS = "mer.v1"
 WANTED_SUBJECTS = "mer.want"
 """Nodes request on ``mer.want.<token>.<kind>`` what workers compute on demand."""
 
+PRESENCE_SUBJECTS = "mer.alive"
+"""A worker subscribes to ``mer.alive.<presence>``: without a subscriber, its connection is gone."""
+
 MAX_NAME_LENGTH = 64
 
 _NAME = re.compile(r"[\w][\w .-]*")
@@ -94,6 +97,11 @@ def event_subject(channel: str, kind: str) -> str:
 def wanted_subject(channel: str, kind: str) -> str:
     """Return the subject on which a channel's events of one kind are requested."""
     return f"{WANTED_SUBJECTS}.{token_of(channel)}.{kind}"
+
+
+def presence_subject(presence: str) -> str:
+    """Return the subject to which a worker subscribes while it is connected."""
+    return f"{PRESENCE_SUBJECTS}.{presence}"
 
 
 def split_subject(subject: str) -> tuple[str, str] | None:
@@ -179,6 +187,8 @@ class Worker(Struct, kw_only=True, frozen=True):
         hop_s: Time between frames of its channels, seconds.
         context_s: Audio context of a frame, seconds.
         version: Of stream_mer.
+        presence: It subscribes to ``mer.alive.<presence>`` while it is connected. Empty: to none, as older workers, or
+            if NATS does not permit it.
     """
 
     name: str
@@ -191,6 +201,7 @@ class Worker(Struct, kw_only=True, frozen=True):
     hop_s: Annotated[float, Meta(ge=0, le=3600)] = 0.0
     context_s: Annotated[float, Meta(ge=0, le=3600)] = 0.0
     version: str = ""
+    presence: Annotated[str, Meta(pattern="^[0-9a-f]{0,32}$")] = ""
 
 
 class _Command(Struct, kw_only=True, frozen=True):

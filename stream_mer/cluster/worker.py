@@ -23,6 +23,7 @@ from stream_mer.cluster.channel_task import (
     ResumePoint,
     read_resume_point,
 )
+from stream_mer.cluster.failure_detector import FailureDetector
 from stream_mer.cluster.records import (
     CLAIMS,
     WANTED_SUBJECTS,
@@ -76,6 +77,7 @@ class LeaseKeeper:
 
     Attributes:
         session: Key of the row; empty before the first.
+        generation: Of the connection over which it was renewed last.
         offset_s: Server time minus monotonic clock, seconds; never too large.
     """
 
@@ -99,6 +101,7 @@ class LeaseKeeper:
         self._renewing = asyncio.Lock()
         self._left = False
         self.session = ""
+        self.generation = 0
         self.offset_s = 0.0
 
     @property
@@ -134,7 +137,7 @@ class LeaseKeeper:
                     self._bus.give_up("the lease could not be renewed")
                 await asyncio.sleep(RENEW_RETRY_S)
             else:
-                await asyncio.sleep(self._bus.lease_s / RENEWALS)
+                await self._bus.pause(self._bus.lease_s / RENEWALS)
 
     async def renew(self) -> None:
         """Create or renew the lease now, such as to publish a change of the row.
@@ -145,16 +148,16 @@ class LeaseKeeper:
         async with self._renewing:
             if self._left:
                 return
-            sent_at, row = self._clock(), encode(self._describe())
+            sent_at, generation, row = self._clock(), self._bus.generation, encode(self._describe())
             if self._revision is not None:
                 self._revision = await self._bus.replace(WORKERS, self.session, row, self._revision)
-                self._extend(sent_at)
+                self._extend(sent_at, generation)
                 return
             session = secrets.token_hex(8)
             revision = await self._bus.create(WORKERS, session, row)
             self.offset_s = await self._bus.stored_at(WORKERS, revision) - self._clock()
             self.session, self._revision = session, revision
-            self._extend(sent_at)
+            self._extend(sent_at, generation)
             self._on_session()
 
     async def release(self) -> None:
@@ -168,8 +171,9 @@ class LeaseKeeper:
         if self.session:
             await self._bus.remove(WORKERS, self.session)
 
-    def _extend(self, sent_at: float) -> None:
+    def _extend(self, sent_at: float, generation: int) -> None:
         self._valid_until = self._lost_at = sent_at + self._bus.lease_s
+        self.generation = generation
 
 
 log = logging.getLogger(__name__)
@@ -291,6 +295,7 @@ class ChannelWorker:
         self._opening = asyncio.Lock()  # one at a time: some libraries that are imported then are not thread-safe
         self._maintained_at = time.monotonic()
         self._lease = LeaseKeeper(bus, self._row, self._wake.set, is_working=self._is_working)
+        self._failures = FailureDetector(bus, self._state, lambda: self._lease.session if self._lease.is_held else None)
         self._confirmed: dict[str, int] = {}  # revision of our last confirmed claim on each channel
         self._claimed_session = ""  # the session in which all our channels have been claimed
         self._free_since: dict[str, float] = {}
@@ -316,6 +321,7 @@ class ChannelWorker:
             asyncio.create_task(self._state.follow(self._bus, self._on_state_change)),
             asyncio.create_task(self._lease.run()),
             asyncio.create_task(self._publisher.run()),
+            asyncio.create_task(self._failures.run()),
         ]
         stop_asked = asyncio.create_task(stopping.wait())
         try:
@@ -348,13 +354,16 @@ class ChannelWorker:
             hop_s=self._settings.window.hop_s,
             context_s=self._settings.window.context_s,
             version=__version__,
+            presence=self._failures.presence,
         )
 
     def _is_working(self) -> bool:
         return self._draining or time.monotonic() - self._maintained_at < STUCK_AFTER_S
 
     def _may_publish(self) -> bool:
-        return self._bus.connected and self._lease.is_held and self._claimed_session == self._lease.session
+        # After a reconnection only once it was renewed: meanwhile another worker may have removed it.
+        renewed = self._lease.is_held and self._lease.generation == self._bus.generation
+        return self._bus.connected and renewed and self._claimed_session == self._lease.session
 
     def _on_state_change(self) -> None:
         self._state_changed = True

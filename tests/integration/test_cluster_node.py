@@ -20,9 +20,19 @@ import trustme
 from helpers import PATIENCE_S, until
 
 from benchmarks.cluster import NatsServer, Process, find_nats_server, free_port, wait_for
-from stream_mer.cluster.bus import Bus
+from stream_mer.cluster import failure_detector
+from stream_mer.cluster.bus import Bus, ConflictError
 from stream_mer.cluster.node import Node, SharedHub
-from stream_mer.cluster.records import CLAIMS, event_subject, seal, token_of
+from stream_mer.cluster.records import (
+    CLAIMS,
+    WORKERS,
+    Worker,
+    decode,
+    event_subject,
+    presence_subject,
+    seal,
+    token_of,
+)
 from stream_mer.cluster.state import add_channel, list_channels, remove_channel
 from stream_mer.cluster.worker import ChannelWorker, WorkerSettings
 from stream_mer.config import NatsSettings
@@ -419,8 +429,8 @@ listen: 127.0.0.1:{port}
 jetstream {{ store_dir: "{folder}/store" }}
 authorization {{ users = [
   {{ user: worker, password: w, permissions: {{
-     publish: ["mer.v1.>", "$KV.mer_claims.>", "$KV.mer_workers.>", "$JS.API.>", "$JS.FC.>"],
-     subscribe: ["mer.want.>", "_INBOX.>"] }} }}
+     publish: ["mer.v1.>", {alive} "$KV.mer_claims.>", "$KV.mer_workers.>", "$JS.API.>", "$JS.FC.>"],
+     subscribe: ["mer.want.>", {alive} "_INBOX.>"] }} }}
   {{ user: node, password: n, permissions: {{
      publish: ["mer.want.>", "$KV.mer_holds.>", "$JS.API.>", "$JS.FC.>"], subscribe: ["mer.v1.>", "_INBOX.>"] }} }}
   {{ user: people, password: p, permissions: {{
@@ -428,13 +438,14 @@ authorization {{ users = [
      subscribe: ["_INBOX.>"] }} }}
 ] }}
 """
-"""What docs/SCALING.md says that each may do."""
+"""What docs/SCALING.md says that each may do; without ``alive``, what it said before version 0.3."""
 
 
-async def test_the_documented_permissions_suffice(tmp_path: Path) -> None:
+@pytest.mark.parametrize("alive", ['"mer.alive.>",', ""])
+async def test_the_documented_permissions_suffice(tmp_path: Path, alive: str) -> None:
     port = free_port()
     config = tmp_path / "nats.conf"
-    config.write_text(USERS.format(port=port, folder=tmp_path))
+    config.write_text(USERS.format(port=port, folder=tmp_path, alive=alive))
     log = tmp_path / "nats.log"
     server = Process([str(find_nats_server()), "-c", str(config)], log)
     worker, serving_node, people = (
@@ -457,9 +468,93 @@ async def test_the_documented_permissions_suffice(tmp_path: Path) -> None:
             node.hub.control(ControlCommand(action="freeze"))
             await remove_channel(bus, "main")
             await until(lambda: node.hub.streams == ())
+            if alive:
+                await until_it_can_be_asked(bus)
+            assert [row.presence != "" for row in await worker_rows(bus)] == [alive != ""]
     finally:
         server.end()
-    assert "Violation" not in log.read_text()
+    violations = [line for line in log.read_text().splitlines() if "Violation" in line]
+    assert len(violations) == (0 if alive else 2)
+    assert all("mer.alive." in line for line in violations)
+
+
+async def worker_rows(bus: Bus) -> list[Worker]:
+    return [decode(entry.value, Worker) for entry in (await bus.snapshot(WORKERS)).values()]
+
+
+async def until_it_can_be_asked(bus: Bus, workers: int = 1) -> None:
+    """Wait until so many workers say that others may ask whether they are connected."""
+    async with asyncio.timeout(PATIENCE_S):
+        while sum(row.presence != "" for row in await worker_rows(bus)) != workers:
+            await asyncio.sleep(0.05)
+
+
+async def test_nats_knows_at_once_whether_a_process_is_connected(nats: NatsServer) -> None:
+    subject, heard = presence_subject("ab"), []
+    settings = NatsSettings(url=nats.url, lease_s=LEASE_S)
+    async with Bus(settings, "asks") as asking:
+        assert not await asking.has_subscriber(subject, within_s=PATIENCE_S)
+        async with Bus(settings, "is asked") as asked:
+            await asked.announce(subject, lambda subject, data: heard.append((subject, data)))
+            async with asyncio.timeout(PATIENCE_S):
+                while not await asking.has_subscriber(subject, within_s=0.5):
+                    pass
+            await until(lambda: heard == [(subject, b"")])
+            asked.give_up("a test")
+            await asked.until_connected()
+            await asking.publish(subject, b"again")
+            await until(lambda: heard[-1] == (subject, b"again"))
+        async with asyncio.timeout(PATIENCE_S):
+            while await asking.has_subscriber(subject, within_s=0.5):
+                pass
+
+
+async def test_the_channels_of_a_worker_that_is_gone_move_before_its_lease_expires(
+    nats: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(failure_detector, "ASKS_PER_LEASE", LEASE_S / 0.05)
+    monkeypatch.setattr(failure_detector, "GONE_PER_LEASE", LEASE_S / 0.2)
+    first, second = Stage(), Stage()
+    async with first.worker(nats) as gone, serving(nats) as node:
+        await first.begin(node.bus, {"main": "a"}, node)
+        first.scripts["a"].sink.publish(frame(1))
+        await until(lambda: node.frames("main"))
+        async with second.worker(nats, "w2") as bus:
+            await until_it_can_be_asked(bus, workers=2)
+            bus.connected_at = gone.connected_at = time.monotonic() - LEASE_S
+            connecting = gone._connect
+            monkeypatch.setattr(gone, "_connect", refuse)
+            gone.give_up("as if it had been killed")
+            await until(lambda: "a" in second.scripts)
+            second.scripts["a"].sink.publish(frame(2))
+            await until(lambda: node.frames("main")[-1].index == 2)
+            first.scripts["a"].sink.publish(frame(3))
+            monkeypatch.setattr(gone, "_connect", connecting)  # it lives after all, and is in time by its own clock
+            await gone.until_connected()
+            await until_it_can_be_asked(bus, workers=2)
+            second.scripts["a"].sink.publish(frame(4))
+            await until(lambda: node.frames("main")[-1].index == 4)
+            assert {one.index for one in node.frames("main")} == {1, 2, 4}
+            assert sum(node.node.losses().values()) == 0  # nothing had to be rejected: it was not sent
+
+
+async def refuse(client: object) -> None:
+    raise ClusterError("the network is down")
+
+
+async def test_a_lease_that_was_renewed_is_not_removed(nats: NatsServer) -> None:
+    async with Bus(NatsSettings(url=nats.url, lease_s=LEASE_S), "test") as bus:
+        first = await bus.create(WORKERS, "ab", b"1")
+        second = await bus.replace(WORKERS, "ab", b"2", first)
+        with pytest.raises(ConflictError):
+            await bus.remove(WORKERS, "ab", first)
+        assert (await bus.snapshot(WORKERS))["ab"].revision == second
+        await bus.remove(WORKERS, "ab", second)
+        assert await bus.snapshot(WORKERS) == {}
+        with pytest.raises(ConflictError):
+            await bus.remove(WORKERS, "ab", second)
+        with pytest.raises(ConflictError):  # its owner learns of it with the next renewal
+            await bus.replace(WORKERS, "ab", b"3", second)
 
 
 async def is_refused(url: str, told: str) -> None:

@@ -21,6 +21,7 @@ class FakeBus:
 
     def __init__(self, lease_s: float) -> None:
         self.lease_s = lease_s
+        self.generation = 1
         self.rows: dict[str, int] = {}
         self.renewals = 0
         self.revision = 0
@@ -42,6 +43,9 @@ class FakeBus:
 
     async def remove(self, _bucket: str, key: str) -> None:
         del self.rows[key]
+
+    async def pause(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
 
     async def stored_at(self, _bucket: str, _revision: int) -> float:
         return 0.0
@@ -118,3 +122,13 @@ async def test_it_is_no_longer_held_once_it_was_released() -> None:
     await keeper.renew()
     assert not keeper.is_held
     assert bus.rows == {}
+
+
+async def test_it_says_over_which_connection_it_was_renewed() -> None:
+    bus = FakeBus(lease_s=60.0)
+    keeper = keeper_of(bus)
+    await keeper.renew()
+    bus.generation = 2
+    assert (keeper.is_held, keeper.generation) == (True, 1)  # nothing may be published yet
+    await keeper.renew()
+    assert keeper.generation == 2
