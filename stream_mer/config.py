@@ -46,7 +46,9 @@ _SERVE_RANGES = {
 }
 
 DEFAULT_LEASE_S = 1.2
-"""NATS removes expired leases four times a second: others may take over after at most 1.45 s."""
+"""NATS removes expired leases four times a second: others may take over after at most 1.45 s.
+
+After half a second where a process was killed and its connection closed (``cluster/failure_detector.py``)."""
 
 _LANGUAGE_CODES = (
     "af am ar as az ba be bg bn bo br bs ca cs cy da de el en es et eu fa fi fo fr gl gu ha haw he hi hr ht hu hy id "

@@ -155,8 +155,9 @@ class FailureDetector:
             return False
         if self._heard_generation != generation:
             if not self._is_refused:
-                log.warning("NATS does not permit %s.>: killed workers are found when their leases expire", PRESENCE_SUBJECTS)
-            self._is_refused = True
+                self._is_refused = True
+                message = "NATS does not permit %s.>: killed workers are found when their leases expire"
+                log.warning(message, PRESENCE_SUBJECTS)
             return False
         return True
 

@@ -485,7 +485,7 @@ async def worker_rows(bus: Bus) -> list[Worker]:
 async def until_it_can_be_asked(bus: Bus, workers: int = 1) -> None:
     """Wait until so many workers say that others may ask whether they are connected."""
     async with asyncio.timeout(PATIENCE_S):
-        while sum(row.presence != "" for row in await worker_rows(bus)) != workers:
+        while sum(row.presence != "" for row in await worker_rows(bus)) != workers:  # noqa: ASYNC110 - NATS sets no event
             await asyncio.sleep(0.05)
 
 
@@ -538,7 +538,7 @@ async def test_the_channels_of_a_worker_that_is_gone_move_before_its_lease_expir
             assert sum(node.node.losses().values()) == 0  # nothing had to be rejected: it was not sent
 
 
-async def refuse(client: object) -> None:
+async def refuse(_client: object) -> None:
     raise ClusterError("the network is down")
 
 
