@@ -417,16 +417,9 @@ class Node:
             self._views[name] = ChannelView(name, now=time.monotonic())
             self._hub.sink(name)
             self._overrides.begin(name)
-        self._update_epoch(token, self._views[name])
-
-    def _update_epoch(self, token: str, view: ChannelView) -> None:
         claim = self._state.claims.rows.get(token)
-        if claim is None:
-            return
-        if claim.revision < view.fence.epoch:  # the bucket was created anew
-            log.warning("%s: its claim is older than its events; accepting events of that claim", view.name)
-            view.fence = Fence()
-        view.fence.raise_to(claim.revision)
+        if claim is not None:
+            self._views[name].fence.raise_to(claim.revision)
 
     @contextlib.contextmanager
     def _contained(self, name: str) -> Iterator[None]:
@@ -517,8 +510,13 @@ class Node:
     def _check(self, view: ChannelView, *, now: float, connected: bool) -> None:
         token = token_of(view.name)
         claim = self._state.claims.rows.get(token)
-        if claim is not None and view.is_ahead_of(claim.revision, now=now, for_s=EPOCH_AHEAD_S):
-            self._update_epoch(token, view)
+        newest = 0 if claim is None else claim.revision
+        known = newest if connected and claim is not None else view.fence.epoch  # without a connection, it may be old
+        if view.is_ahead_of(known, now=now, for_s=EPOCH_AHEAD_S):
+            # The bucket was created anew, or has lost its last writes.
+            log.warning("%s: its claim is older than its events; accepting events of that claim", view.name)
+            view.fence = Fence()
+            view.fence.raise_to(newest)
         owned = self._state.owner(token) is not None
         for event in view.check(now=now, connected=connected, owned=owned):
             self._hub.publish(view.name, event)

@@ -278,6 +278,27 @@ async def test_a_forged_epoch_silences_a_channel_only_briefly() -> None:
     assert node.times("hall")[-1] == 4.0
 
 
+async def test_an_event_that_arrives_before_its_claim_leaves_what_is_rejected() -> None:
+    node = NodeWithoutNats("hall")
+    node.send("hall", frame(1.0))
+    node.send("hall", frame(2.0, epoch=6, number=0))
+    node.node._on_state_change()  # of something else: NATS has not reported this claim yet
+    node.send("hall", frame(2.0, epoch=6, number=0))  # as what NATS keeps is replayed after a reconnection
+    node.send("hall", frame(3.0))  # of the former owner
+    assert node.times("hall") == [1.0, 2.0]
+
+
+async def test_without_a_connection_no_epoch_counts_as_invalid() -> None:
+    node = NodeWithoutNats("hall")
+    node.send("hall", frame(1.0))
+    node.send("hall", frame(2.0, epoch=6, number=0))
+    view = node.node._views["hall"]
+    for now in (100.0, 100.0 + EPOCH_AHEAD_S, 101.0 + EPOCH_AHEAD_S):
+        node.node._check(view, now=now, connected=now == 101.0 + EPOCH_AHEAD_S)
+    node.send("hall", frame(3.0))
+    assert "outdated" in view.fence.counts
+
+
 async def test_an_override_that_fails_for_one_channel_is_applied_to_the_others(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
