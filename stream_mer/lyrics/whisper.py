@@ -73,7 +73,7 @@ class WhisperRecogniser:
         cpu_threads: int = 2,
         workers: int = 1,
         beam_size: int = 1,
-        encode_s: float = 18.0,
+        encode_s: float = 14.0,
         shared_encode_s: float = 12.5,
         shared_margin_s: float = 0.5,
         allow_download: bool = True,
