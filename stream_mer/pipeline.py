@@ -129,6 +129,9 @@ class ChunkProcessor:
         self._follow_title(chunk)
         for run in self._gap_filler.fill(chunk):
             start = run.start_sample
+            if run.end_sample <= (start // hop_samples + 1) * hop_samples:  # the usual case
+                yield from self._process_hop(run)
+                continue
             while start < run.end_sample:  # to the next cut at most, so that a window's lyrics are never newer than it
                 stop = min(run.end_sample, (start // hop_samples + 1) * hop_samples)
                 samples = run.samples[start - run.start_sample : stop - run.start_sample]
@@ -263,6 +266,8 @@ class FrameBuilder:
 
         Lines without times (``t1`` 0) were known beforehand, and so belong to what is playing.
         """
+        if not lyrics.lines:
+            return lyrics
         if silent:
             return replace(lyrics, lines=())
         since_s = self._song_since_s
@@ -350,7 +355,8 @@ class StatusReporter:
         self._device = device
         self._sink = sink
         self._spread = spread
-        self._last: StreamStatus | None = None
+        self._told: tuple[object, ...] | None = None  # by the last status, but for its levels and its lag
+        self._told_lag_s = 0.0
         self._next_sample: int | None = None
         self._lost_samples = 0
         self._silent_samples = 0
@@ -399,27 +405,26 @@ class StatusReporter:
         with self._lock:
             if self._source == "ended":
                 state = "ended"
+            lag_s, clipping = round(lyrics.lag_s, 1), any(passage.clipped for passage in self._recent)
+            told = (state or self.source_state, self._device, lyrics.health, self._lost_samples, clipping, self._title)
+            if told == self._told and abs(lag_s - self._told_lag_s) < LAG_STEP_S:
+                return
+            self._told, self._told_lag_s = told, lag_s
+            peak_db, rms_db = self._levels()
             status = StreamStatus(
-                source=state or self.source_state,
+                source=told[0],
                 device=self._device,
                 lyrics=lyrics.health,
-                lag_s=round(lyrics.lag_s, 1),
+                lag_s=lag_s,
                 lost_samples=self._lost_samples,
-                clipping=any(passage.clipped for passage in self._recent),
+                clipping=clipping,
+                peak_db=peak_db,
+                rms_db=rms_db,
                 title=self._title.title or None,
                 artist=self._title.artist or None,
                 spread=self._spread,
             )
-            if self._differs(status):
-                self._last = status
-                peak_db, rms_db = self._levels()
-                self._sink.publish(replace(status, peak_db=peak_db, rms_db=rms_db))
-
-    def _differs(self, status: StreamStatus) -> bool:
-        last = self._last
-        if last is None or replace(status, lag_s=last.lag_s) != last:
-            return True
-        return abs(status.lag_s - last.lag_s) >= LAG_STEP_S
+            self._sink.publish(status)
 
     def _begin_source(self, chunk: AudioChunk) -> None:
         self._device, self._source = chunk.new_source or self._device, chunk.source
@@ -428,7 +433,8 @@ class StatusReporter:
         self._recent.clear()
 
     def _add(self, chunk: AudioChunk) -> None:
-        energy, peak = float(np.square(chunk.samples).sum()), float(np.abs(chunk.samples).max())
+        energy = float(np.einsum("i,i", chunk.samples, chunk.samples))
+        peak = max(float(chunk.samples.max()), -float(chunk.samples.min()))
         silent = dbfs(math.sqrt(energy / len(chunk.samples))) < SILENCE_DBFS
         self._silent_samples = self._silent_samples + len(chunk.samples) if silent else 0
         self._recent.append(

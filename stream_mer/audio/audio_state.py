@@ -30,6 +30,8 @@ NO_MUSIC = "no_music"
 REASONS: Mapping[AudioStateName, str] = {"silence": SILENT, "speech": NO_MUSIC, "noise": NO_MUSIC}
 """States without emotion, and their code in ``degraded``."""
 
+_WITHOUT_EMOTION = frozenset(REASONS.values())
+
 SILENCE = AudioState(state="silence", prob=1.0)
 
 SILENCE_DBFS = -60.0
@@ -155,12 +157,15 @@ def is_silent(window: Window) -> bool:
     blocks = newest[-n_blocks * _BLOCK_SAMPLES :].reshape(n_blocks, -1) if n_blocks else newest.reshape(1, -1)
     if not blocks.size:
         return True
-    return float(blocks.std(axis=1).max()) < 10 ** (SILENCE_DBFS / 20)
+    limit = 10 ** (SILENCE_DBFS / 20)
+    if float(blocks[-1].std()) >= limit:  # the usual case
+        return False
+    return float(blocks.std(axis=1).max()) < limit
 
 
 def has_emotion(estimate: EmotionEstimate) -> bool:
     """Return whether an estimate holds an emotion."""
-    return not set(REASONS.values()).intersection(estimate.degraded)
+    return _WITHOUT_EMOTION.isdisjoint(estimate.degraded)
 
 
 def without_emotion(estimate: EmotionEstimate, state: AudioStateName) -> EmotionEstimate:
