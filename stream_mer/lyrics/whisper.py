@@ -206,7 +206,7 @@ class _LastEncoded(threading.local):
 
     def has(self, features: NDArray[np.float32]) -> bool:
         """Return whether these log-mel steps were the last; of those of the detection, faster-whisper drops one."""
-        if self._features is None or abs(self._features.shape[1] - features.shape[1]) > 1:
+        if self._features is None or abs(self._features.shape[1] - features.shape[1]) > 2:
             return False
         n = min(self._features.shape[1], features.shape[1])
         kept, used = self._features[:, :n], np.flatnonzero(self._features.any(axis=0))
