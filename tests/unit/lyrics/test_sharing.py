@@ -237,6 +237,30 @@ def test_a_failure_in_common_is_everyones(pool: ThreadPoolExecutor) -> None:
             result.result(PATIENCE_S)
 
 
+def test_however_streams_queue_meet_leave_and_withdraw_each_gets_its_own(pool: ThreadPoolExecutor) -> None:
+    share = RecogniserShare(ShareSettings(lanes=2, max_group=3, max_cpu_share=1.0))
+
+    def stream(number: int) -> list[int]:
+        got: list[int] = []
+        choose = np.random.default_rng(number)
+        for _ in range(60):
+            ticket = share.queue(waits_s=choose.random())
+            if choose.random() < 0.1:
+                ticket.withdraw()
+            with ticket.turn() as granted:
+                group = current_group()
+                assert granted == (group is not None)
+                if group is not None:
+                    got += [group.meet(number, list) for _ in range(choose.integers(3))]
+        return got
+
+    results = [pool.submit(stream, number) for number in range(12)]
+    for number, result in enumerate(results):
+        assert set(result.result(PATIENCE_S)) == {number}
+    assert not share._waiting
+    assert not any(lane.members for lane in share._lanes)
+
+
 # Streams that share a scripted recogniser.
 
 
