@@ -148,9 +148,11 @@ def worker_command(
     given = {} if name is None else {"name": name}
     settings = WorkerSettings(max_channels=max_channels, window=wanted.window, **given)
     from stream_mer.engine import Engine  # noqa: PLC0415 - loads the models' runtime: not for --help
+    from stream_mer.utils.allocator import limit_arenas  # noqa: PLC0415 - likewise
     from stream_mer.utils.blas import use_one_thread  # noqa: PLC0415 - loads the models' runtime: not for --help
 
     use_one_thread()
+    limit_arenas()
     engine_loaded = Engine(wanted)
 
     asyncio.run(_work(engine_loaded, nats, settings))

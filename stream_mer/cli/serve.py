@@ -177,9 +177,11 @@ def _serve_sources(
     recorder = None if record is None else _recorder(record, greet, audio=record_audio)
     plugins = [*plugins, *([] if recorder is None else [recorder])]
     from stream_mer.engine import Engine  # noqa: PLC0415 - loads the models' runtime: not for --help or --from
+    from stream_mer.utils.allocator import limit_arenas  # noqa: PLC0415 - likewise
     from stream_mer.utils.blas import use_one_thread  # noqa: PLC0415 - loads the models' runtime: not for --help or --from
 
     use_one_thread()
+    limit_arenas()
     loaded = Engine(wanted)
     started = functools.partial(_as_started, wanted, loaded.smoothing, spread=spread)
     running = Snapshot(streams={name: started(one) for name, one in typed.items()}, outputs=given_outputs)

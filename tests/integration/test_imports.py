@@ -15,9 +15,8 @@ from talking import talking
 from benchmarks.cluster import NatsServer, find_nats_server
 from benchmarks.startup import REPORT_LOADED, loaded_packages
 
-TORCH = {"torch", "torchaudio", "sympy"}
 DECODED = {"av", "numpy", "soxr"}
-COMPUTED = {*DECODED, *TORCH, "onnxruntime", "safetensors"}
+COMPUTED = {*DECODED, "onnxruntime", "safetensors"}
 TALKED = {"asyncio", "msgspec", "websockets"}
 SERVED = {*TALKED, "prometheus_client", "tomllib"}
 

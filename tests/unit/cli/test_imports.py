@@ -14,7 +14,6 @@ from stream_mer.server.client import DEFAULT_URL
 
 DRAWN = {"rich"}
 TALKED = {"msgspec", "websockets"}
-TORCH = {"torch", "torchaudio", "sympy"}
 SERVED = {*TALKED, "asyncio", "prometheus_client", "tomllib"}
 
 
@@ -56,7 +55,7 @@ def test_a_settings_file_loads_no_other_command(tmp_path: Path) -> None:
 def test_tagging_without_lyrics_loads_neither_a_recogniser_nor_a_server(tiny_model: Path, tmp_path: Path) -> None:
     write_wav(tmp_path / "two-seconds.wav")
     loaded = loaded_by("tag", "--no-lyrics", "--model", str(tiny_model), str(tmp_path / "two-seconds.wav"))
-    assert loaded <= {"av", "msgspec", "numpy", "onnxruntime", "safetensors", "soxr", "asyncio"} | TORCH
+    assert loaded <= {"av", "msgspec", "numpy", "onnxruntime", "safetensors", "soxr"}
 
 
 def test_the_default_server_is_that_of_the_client() -> None:
