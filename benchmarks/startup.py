@@ -124,7 +124,7 @@ def measure(*, runs: int, rest_s: float, model: str | None = None) -> Measuremen
             f"Medians of {runs} starts. `tag --no-lyrics` reads a wav of {WAV_S:g} s.",
             "`serve --no-lyrics` plays the demo song in real time: its first frame comes after a hop of .5 s.",
             f"Memory: of `serve` with the demo song and one client, {rest_s:g} s after its first frame.",
-            f"With lyrics, the client had got {lyrics.lines} lines of them by then.",
+            f"With lyrics: {rest_s:g} s after their first line, of {lyrics.lines} that the client had got by then.",
         ),
     )
 
@@ -268,6 +268,8 @@ def _rest(model: Path, rest_s: float, *, lyrics: bool) -> _Rest:
     errors: list[str] = []
     with _server("-c", REPORT_LOADED, *_serve(model, lyrics=lyrics), errors=errors) as server:
         server.wait_for("emotion")
+        while lyrics and not server.lines:
+            server.wait_for("lyrics")
         server.wait_for(within_s=rest_s)
         rest_mib, peak_mib = memory_mib("VmRSS", server.pid), memory_mib("VmHWM", server.pid)
         lines = server.lines

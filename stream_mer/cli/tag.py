@@ -83,7 +83,7 @@ _MOST_JOBS = 2 * (os.cpu_count() or 1)
     type=click.IntRange(1),
     default=1,
     show_default=True,
-    help="Processes side by side, each with the models in its memory (some 0.5 GB, 0.8 GB with recognition); at "
+    help="Processes side by side, each with the models in its memory (some 0.15 GB, 0.5 GB with recognition); at "
     "most two for each processor.",
 )
 @click.option(
