@@ -32,6 +32,9 @@ GONE_PER_LEASE = 3
 """A worker without connection and renewal for one part in so many of a lease is gone. One that lives renews it more
 often, and connects again within milliseconds."""
 
+REFUSED_AFTER_LEASES = 10
+"""A subscription without its own message for so many leases is not permitted."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suspicion:
@@ -151,15 +154,14 @@ class FailureDetector:
         generation = self._bus.generation
         if self._asked_generation != generation and await self._bus.publish(presence_subject(self._own), b""):
             self._asked_generation = generation
-        if self._clock() - self._bus.connected_at < self._bus.lease_s:
-            return False
+        connected_s = self._clock() - self._bus.connected_at
         if self._heard_generation != generation:
-            if not self._is_refused:
+            if connected_s >= REFUSED_AFTER_LEASES * self._bus.lease_s and not self._is_refused:
                 self._is_refused = True
                 message = "NATS does not permit %s.>: killed workers are found when their leases expire"
                 log.warning(message, PRESENCE_SUBJECTS)
             return False
-        return True
+        return connected_s >= self._bus.lease_s
 
     async def _is_connected(self, worker: Worker) -> bool:
         return await self._bus.has_subscriber(presence_subject(worker.presence), within_s=self._interval_s)
