@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import logging
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from threadpoolctl import ThreadpoolController, threadpool_limits
 from tolerance import NETWORK
 
 import stream_mer
+from benchmarks.startup import PACKAGES
 from stream_mer.errors import CheckpointError, LyricsError, SettingError, SourceError
 from stream_mer.lyrics import feeds
 from stream_mer.lyrics.text_features import VECTOR_SIZE
@@ -70,10 +72,17 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     assert done.stdout.strip() == "[] ['stream_mer.version']"
 
 
-def test_tagging_loads_no_server_and_no_command_line() -> None:
-    script = "import sys, stream_mer; stream_mer.Tagger; print(sorted({'websockets', 'click'} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+def test_tagging_loads_no_server_no_command_line_and_no_recogniser(
+    model: dict[str, Any], pcm: NDArray[np.int16], tmp_path: Path, write_wav: Callable[..., Path]
+) -> None:
+    wav = write_wav(tmp_path / "song.wav", pcm / 32_768)
+    script = (
+        "import json, sys, stream_mer; stream_mer.tag(sys.argv[1], lyrics=False, **json.loads(sys.argv[2]));"
+        "print(*{name.partition('.')[0] for name in sys.modules})"
+    )
+    command = [sys.executable, "-c", script, str(wav), json.dumps(model)]
+    loaded = set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
+    assert loaded & {*PACKAGES, "click"} <= {"av", "msgspec", "numpy", "onnxruntime", "safetensors", "soxr"}
 
 
 def test_every_exported_name_is_there() -> None:
