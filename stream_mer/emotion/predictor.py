@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import deque
@@ -24,6 +25,12 @@ from stream_mer.types import EmotionEstimate, Floats, LyricState, Samples, Windo
 
 MAX_BATCH = 32
 """Most windows in a batch: more save next to nothing, and those that come next would wait longer."""
+
+CROWD = 16
+"""Windows that wait for the batch in progress, before another batch is computed beside it."""
+
+_MOST_BATCHES = 4
+"""Most batches that are computed side by side: beyond, the interpreter's lock is what they wait for."""
 
 
 class Request(NamedTuple):
@@ -71,7 +78,9 @@ class EmotionPredictor:
             settings: How its windows are cut.
             words_alone: The stream has words and no sound: estimates come from the lyrics alone.
         """
-        batcher = self._batchers.setdefault(settings, Batcher(self.predict, max_size=MAX_BATCH))
+        batcher = self._batchers.setdefault(
+            settings, Batcher(self.predict, max_size=MAX_BATCH, most_batches=min(_cores(), _MOST_BATCHES))
+        )
         return JointEmotionStream(self, settings, batcher, words_alone=words_alone)
 
     def predict(self, requests: Sequence[Request]) -> list[EmotionEstimate]:
@@ -261,6 +270,12 @@ class JointEmotionStream:
         self.context = AudioContext(joint.config, self._context_tokens)
 
 
+def _cores() -> int:
+    """Return how many cores this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS and Windows
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -269,21 +284,32 @@ class Batcher(Generic[Item, Result]):
     """Dynamic batching: items that arrive from other threads while a batch is computed form the next batch.
 
     A caller that finds no batch in progress computes its own item immediately. Items that arrive meanwhile are computed
-    together afterwards, by one of their callers. No call waits longer than for the batch in progress and those before
-    its own: one, with at most ``max_size`` callers.
+    together afterwards, by one of their callers. If many wait, another batch is computed beside the one in progress. No
+    call waits longer than for the batches in progress and those before its own.
 
     Args:
-        compute: Returns the results of some items, none of them None, in their order; never runs twice at a time.
+        compute: Returns the results of some items, none of them None, in their order; from several threads at a time.
         max_size: Most items in a batch, at least 1.
+        most_batches: Most batches at a time, at least 1.
+        crowd: Items that must be there for another batch beside those in progress.
     """
 
-    def __init__(self, compute: Callable[[Sequence[Item]], Sequence[Result]], *, max_size: int) -> None:
-        if max_size < 1:
-            raise ValueError(f"a batch holds at least 1 item, not {max_size}")
+    def __init__(
+        self,
+        compute: Callable[[Sequence[Item]], Sequence[Result]],
+        *,
+        max_size: int,
+        most_batches: int = 1,
+        crowd: int = CROWD,
+    ) -> None:
+        if max_size < 1 or most_batches < 1:
+            raise ValueError(
+                f"a batch holds at least 1 item and at least 1 is computed, not {max_size}, {most_batches}"
+            )
         self._compute = compute
-        self._max_size = max_size
+        self._max_size, self._most_batches, self._crowd = max_size, most_batches, crowd
         self._lock = threading.Lock()  # guards the two below; held for short steps only
-        self._busy = False
+        self._running = 0
         self._waiting: deque[_Pending[Item, Result]] = deque()
 
     def submit(self, item: Item) -> Result:
@@ -294,10 +320,12 @@ class Batcher(Generic[Item, Result]):
         """
         mine: _Pending[Item, Result] = _Pending(item)
         with self._lock:
-            waits = self._busy
+            is_crowded = self._running < self._most_batches and len(self._waiting) + 1 >= self._crowd
+            waits = self._running > 0 and not is_crowded
             if waits:
                 self._waiting.append(mine)
-            self._busy = True
+            else:
+                self._running += 1
         if waits:
             result = mine.future.result()
             if result is not None:
@@ -319,9 +347,10 @@ class Batcher(Generic[Item, Result]):
             raise
         finally:
             with self._lock:
-                self._busy = bool(self._waiting)
-                if self._busy:
-                    self._waiting.popleft().future.set_result(None)
+                following = self._waiting.popleft() if self._waiting else None
+                self._running -= following is None
+            if following is not None:
+                following.future.set_result(None)
         return results[0]
 
 

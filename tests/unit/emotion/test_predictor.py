@@ -589,21 +589,17 @@ class Computer:
 class Askers:
     """Threads that ask, one after the other."""
 
-    def __init__(self, computer: Computer, *, most: int = 32) -> None:
-        self._batcher = Batcher(computer, max_size=most)
+    def __init__(self, computer: Computer, *, most: int = 32, most_batches: int = 1, crowd: int = 3) -> None:
+        self._batcher = Batcher(computer, max_size=most, most_batches=most_batches, crowd=crowd)
         self._pool = ThreadPoolExecutor(16)
 
     def ask(self, *questions: int) -> list[Future[int]]:
         """Ask each in a thread of its own; return once all of them wait or are being computed."""
         asked = []
         for question in questions:
-            before = len(self._batcher._waiting)
-            busy = self._batcher._busy
+            before = len(self._batcher._waiting), self._batcher._running
             asked.append(self._pool.submit(self._batcher.submit, question))
-            if busy:
-                wait_until(lambda n=before: len(self._batcher._waiting) > n)
-            else:
-                wait_until(lambda: self._batcher._busy)
+            wait_until(lambda before=before: (len(self._batcher._waiting), self._batcher._running) != before)
         return asked
 
 
@@ -651,6 +647,23 @@ def test_a_batch_has_a_bound_and_the_next_one_takes_the_rest() -> None:
     assert computer.batches == [[1], [2, 3], [4, 5], [6]]
 
 
+def test_a_crowd_is_computed_beside_the_batch_in_progress() -> None:
+    computer = Computer()
+    askers = Askers(computer, most_batches=2, crowd=3)
+    asked = [*askers.ask(1), *askers.ask(2, 3)]
+    assert computer.batches == [[1]]
+    asked += askers.ask(4)
+    wait_until(lambda: len(computer.batches) == 2)
+    assert computer.batches == [[1], [4, 2, 3]]
+    asked += askers.ask(5, 6, 7, 8)  # no third batch, however many wait
+    assert len(computer.batches) == 2
+    computer.go.release()
+    wait_until(lambda: len(computer.batches) == 3)
+    computer.go.release(2)
+    assert sorted(results(asked)) == [2, 4, 6, 8, 10, 12, 14, 16]
+    assert computer.batches[2:] == [[5, 6, 7, 8]]
+
+
 def test_a_failure_reaches_its_batch_and_nobody_else() -> None:
     computer = Computer()
     askers = Askers(computer)
@@ -670,7 +683,7 @@ def test_a_failure_reaches_its_batch_and_nobody_else() -> None:
 
 
 def test_many_threads_get_their_own_answers() -> None:
-    batcher: Batcher[int, int] = Batcher(lambda items: [n * n for n in items], max_size=5)
+    batcher: Batcher[int, int] = Batcher(lambda items: [n * n for n in items], max_size=5, most_batches=2, crowd=4)
     with ThreadPoolExecutor(12) as pool:
         assert list(pool.map(batcher.submit, range(2000))) == [n * n for n in range(2000)]
 
@@ -678,3 +691,5 @@ def test_many_threads_get_their_own_answers() -> None:
 def test_a_batch_of_none_is_no_batch() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         Batcher(lambda items: items, max_size=0)
+    with pytest.raises(ValueError, match="at least 1"):
+        Batcher(lambda items: items, max_size=1, most_batches=0)
