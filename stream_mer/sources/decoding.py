@@ -21,6 +21,7 @@ from stream_mer.sources.resampling import MIN_RATE_HZ, to_float32, to_stereo
 from stream_mer.sources.titles import tag_text, title_of_tags
 from stream_mer.types import TrackTitle
 from stream_mer.utils.sanitise import looks_like_login, redact_address, redact_argument
+from stream_mer.utils.threads import call_beside
 
 if TYPE_CHECKING:
     import av
@@ -195,6 +196,10 @@ def duration_s(path: Path) -> float | None:
     check_file(path)
     if not path.is_file():
         return None
+    return call_beside(lambda: _stated_duration_s(path), name="look at a file")
+
+
+def _stated_duration_s(path: Path) -> float | None:
     with closing(open_file(path, as_chain=False)) as media:
         if media.chained:
             return None

@@ -111,9 +111,10 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             yield device
         return
     target = _resolved(path)
-    with _naming(path):
-        file = _open_part(target, path)
-    try:
+    parts: list[Path] = []
+    try:  # from before it is made: a signal may interrupt anywhere
+        with _naming(path):
+            file = _open_part(target, path, parts)
         with file:
             yield file
             file.flush()
@@ -122,7 +123,9 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         with _naming(path):
             _move(file.path, target)
     finally:
-        file.path.unlink(missing_ok=True)
+        for part in parts:
+            with contextlib.suppress(OSError):
+                part.unlink()
 
 
 def replace_text(path: Path, text: str) -> None:
@@ -167,14 +170,20 @@ def _naming(path: Path) -> Iterator[None]:
         raise SettingError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def _open_part(target: Path, path: Path) -> _Writer:
-    """Open a new file beside the target, or elsewhere if none can be made there and the target exists."""
+def _open_part(target: Path, path: Path, parts: list[Path]) -> _Writer:
+    """Open a new file beside the target, or elsewhere if none can be made there and the target exists.
+
+    Where it may be is added to ``parts`` before it is made.
+    """
+    name = f"stream-mer-{secrets.token_hex(8)}.part"
+    parts.append(target.with_name(f".{name}"))
     try:
-        return _Writer(target.with_name(f".stream-mer-{secrets.token_hex(8)}.part"), "xb", path)
+        return _Writer(parts[-1], "xb", path)
     except PermissionError:
         if not target.exists():
             raise
-        return _Writer(Path(tempfile.gettempdir(), f"stream-mer-{secrets.token_hex(8)}.part"), "xb", path)
+        parts.append(Path(tempfile.gettempdir(), name))
+        return _Writer(parts[-1], "xb", path)
 
 
 def _move(part: Path, target: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    import asyncio
 
 T = TypeVar("T")
 
@@ -24,6 +26,8 @@ def in_thread(work: Callable[[], T], *, name: str) -> asyncio.Future[T]:
     Returns:
         A future with its result or its exception. Cancelling the future does not stop the thread.
     """
+    import asyncio  # noqa: PLC0415 - decoding a file does without
+
     loop = asyncio.get_running_loop()
     outcome: asyncio.Future[T] = loop.create_future()
 
@@ -45,6 +49,36 @@ def in_thread(work: Callable[[], T], *, name: str) -> asyncio.Future[T]:
 
     threading.Thread(target=run, name=name, daemon=True).start()
     return outcome
+
+
+def call_beside(work: Callable[[], T], *, name: str) -> T:
+    """Run a function in a new daemon thread and wait for it.
+
+    For libraries that call back into Python and lose, or end the process with, what a signal raises there: it is
+    raised only in the main thread, which waits here.
+
+    Args:
+        work: The function.
+        name: Name of the thread.
+
+    Returns:
+        Its result; its exception is raised.
+    """
+    results: list[T] = []
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(work())
+        except BaseException as error:  # raised again in the thread that waits
+            failures.append(error)
+
+    thread = threading.Thread(target=run, name=name, daemon=True)
+    thread.start()
+    thread.join()
+    if failures:
+        raise failures[0]
+    return results[0]
 
 
 def call_all(calls: Iterable[Callable[[], object]], *, within_s: float) -> bool:

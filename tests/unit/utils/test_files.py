@@ -70,6 +70,20 @@ def test_an_interruption_leaves_what_was_there_and_nothing_else(
     assert before is None or path.read_text() == before
 
 
+def test_an_interruption_while_it_is_opened_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = file_writing._open_part
+
+    def interrupted(*arguments: object) -> None:
+        opened(*arguments).close()  # type: ignore[arg-type]
+        assert len(names(tmp_path)) == 1
+        raise SystemExit
+
+    monkeypatch.setattr(file_writing, "_open_part", interrupted)
+    with pytest.raises(SystemExit), replacing(tmp_path / "results.csv"):
+        pytest.fail("it never was opened")
+    assert names(tmp_path) == []
+
+
 @posix
 def test_links_and_modes_stay(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
 
 import pytest
 
-from stream_mer.utils.threads import call_all, in_thread
+from stream_mer.utils.stopping import orderly_exit
+from stream_mer.utils.threads import call_all, call_beside, in_thread
 
 PATIENCE_S = 30.0
 
@@ -43,6 +45,41 @@ def test_a_thread_that_hangs_keeps_neither_the_loop_nor_the_process_from_ending(
     go_on.set()
     thread.join(PATIENCE_S)  # that its loop is closed is no error
     assert not thread.is_alive()
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="wants signals of POSIX")
+def test_what_a_signal_raises_does_not_come_up_within_the_work() -> None:
+    began, go_on, raised = threading.Event(), threading.Event(), []
+
+    def work() -> None:
+        began.set()
+        try:
+            go_on.wait(PATIENCE_S)
+        except BaseException as error:
+            raised.append(error)
+            raise
+
+    def interrupt() -> None:
+        began.wait(PATIENCE_S)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+
+    interrupting = threading.Thread(target=interrupt, daemon=True)
+    interrupting.start()
+    with pytest.raises(SystemExit), orderly_exit():
+        call_beside(work, name="beside")
+    interrupting.join(PATIENCE_S)
+    go_on.set()
+    assert raised == []
+
+
+def test_a_call_beside_gives_its_result_or_its_error() -> None:
+    assert call_beside(lambda: threading.current_thread().name, name="beside") == "beside"
+
+    def fail() -> None:
+        raise OSError("no")
+
+    with pytest.raises(OSError, match="no"):
+        call_beside(fail, name="beside")
 
 
 def test_calls_are_made_side_by_side_and_not_waited_for_without_end() -> None:
