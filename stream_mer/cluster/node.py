@@ -36,7 +36,6 @@ from stream_mer.config import NatsSettings
 from stream_mer.errors import ClusterError
 from stream_mer.server.hub import Hub
 from stream_mer.server.messages import OverridePart, override_values
-from stream_mer.server.outbox import Dispatcher
 from stream_mer.types import ControlCommand, EmotionFrame, SourceState, StreamEvent, StreamStatus
 from stream_mer.utils.log_limit import LimitedLog
 from stream_mer.utils.threads import in_thread
@@ -355,8 +354,7 @@ class Node:
         self._ids: dict[str, str] = {}
         self._overrides = Overrides(bus, hub)
         self._queued = asyncio.Event()
-        dispatcher = Dispatcher(asyncio.get_running_loop())
-        self._incoming: CoalescingQueue[bytes] = CoalescingQueue(wake=lambda: dispatcher.call_soon(self._queued.set))
+        self._incoming: CoalescingQueue[bytes] = CoalescingQueue(wake=self._queued.set)  # filled by this loop itself
         self._replayed_generation = 0
         self._ready = asyncio.Event()
         self._limited = LimitedLog(log)

@@ -65,6 +65,7 @@ class Metrics:
             buckets=_LATENCY_BOUNDS_S,
             registry=own,
         )
+        self._observed: dict[str, tuple[Histogram, list[tuple[str, Histogram]]]] = {}
         self._frames: dict[str, EmotionFrame] = {}
         self._statuses: dict[str, StreamStatus] = {}
         own.register(_FunctionCollector(lambda: _stream_metrics(hub.streams, self._frames, self._statuses)))
@@ -85,13 +86,19 @@ class Metrics:
         match event:
             case EmotionFrame():
                 self._frames[stream] = event
-                self._latency.labels(stream).observe(event.latency.total / 1e3)
-                for stage in _STAGES:
-                    self._stages.labels(stream, stage).observe(getattr(event.latency, stage) / 1e3)
+                found = self._observed.get(stream)
+                if found is None:  # found once: looking up labels costs more than counting
+                    stages = [(stage, self._stages.labels(stream, stage)) for stage in _STAGES]
+                    found = self._observed[stream] = self._latency.labels(stream), stages
+                total, stages = found
+                total.observe(event.latency.total / 1e3)
+                for stage, histogram in stages:
+                    histogram.observe(getattr(event.latency, stage) / 1e3)
             case StreamStatus():
                 self._statuses[stream] = event
 
     def _on_remove(self, stream: str) -> None:
+        self._observed.pop(stream, None)
         self._frames.pop(stream, None)
         self._statuses.pop(stream, None)
         with contextlib.suppress(KeyError):  # it never had a frame
