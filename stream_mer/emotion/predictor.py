@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections import deque
@@ -22,6 +21,7 @@ from stream_mer.emotion.checkpoint import Checkpoint, load_checkpoint
 from stream_mer.emotion.estimates import Numbers, TextContext, apply_text_gate, estimate
 from stream_mer.emotion.joint import Encoded, JointModelConfig
 from stream_mer.types import EmotionEstimate, Floats, LyricState, Samples, Window, seconds
+from stream_mer.utils.threads import available_cores
 
 MAX_BATCH = 32
 """Most windows in a batch: more save next to nothing, and those that come next would wait longer."""
@@ -79,7 +79,7 @@ class EmotionPredictor:
             words_alone: The stream has words and no sound: estimates come from the lyrics alone.
         """
         batcher = self._batchers.setdefault(
-            settings, Batcher(self.predict, max_size=MAX_BATCH, most_batches=min(_cores(), _MOST_BATCHES))
+            settings, Batcher(self.predict, max_size=MAX_BATCH, most_batches=min(available_cores(), _MOST_BATCHES))
         )
         return JointEmotionStream(self, settings, batcher, words_alone=words_alone)
 
@@ -268,12 +268,6 @@ class JointEmotionStream:
         self._begun_at = at_sample
         self.audio = self._predictor.audio.open(at_sample=at_sample)
         self.context = AudioContext(joint.config, self._context_tokens)
-
-
-def _cores() -> int:
-    """Return how many cores this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS and Windows
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 Item = TypeVar("Item")

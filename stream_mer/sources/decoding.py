@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import math
 import os
+import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +23,7 @@ from stream_mer.sources.resampling import MIN_RATE_HZ, to_float32, to_stereo
 from stream_mer.sources.titles import tag_text, title_of_tags
 from stream_mer.types import TrackTitle
 from stream_mer.utils.sanitise import looks_like_login, redact_address, redact_argument
-from stream_mer.utils.threads import call_beside
+from stream_mer.utils.threads import available_cores, call_beside
 
 if TYPE_CHECKING:
     import av
@@ -254,10 +256,59 @@ def decode_file(
         if wrong:
             _LOG.warning("%s %s", path.name, wrong)
         decoding = _Decoding(media, path.name, os.fspath(path), sent=media.sent, track=track, is_warned=bool(wrong))
-        at_least_s = RUN_S if path.is_file() and not media.sent else 0.0
-        yield from decoding.run(lambda: at_least_s)
+        is_stored = path.is_file() and not media.sent
+        with closing(decoding.run(lambda: RUN_S if is_stored else 0.0)) as runs:
+            yield from _in_turn(runs) if is_stored else runs
     if decoding.failure is not None and media.sent:
         _LOG.warning("%s: nothing arrives any more; taken for its end", path.name)
+
+
+class Turns:
+    """Lets as many threads decode at a time as there are cores.
+
+    FFmpeg's calls release the interpreter's lock, about ten a packet, and get it again after the threads that wait for
+    it. If many threads decode at a time, each of these calls waits for several of the others.
+
+    Whoever has a turn may hang on a disk or a network share. If a thread waits for ``longest_wait_s``, all go on
+    without turns for ``suspended_s``.
+
+    Args:
+        at_a_time: Threads.
+        longest_wait_s: Seconds; far longer than all threads together decode.
+        suspended_s: Seconds.
+    """
+
+    def __init__(self, at_a_time: int, *, longest_wait_s: float = 3.0, suspended_s: float = 60.0) -> None:
+        self._free = threading.BoundedSemaphore(at_a_time)
+        self._longest_wait_s, self._suspended_s = longest_wait_s, suspended_s
+        self._suspended_until = -math.inf
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Wait for a turn, and hold it within the block."""
+        if time.monotonic() < self._suspended_until:
+            yield
+        elif self._free.acquire(timeout=self._longest_wait_s):
+            try:
+                yield
+            finally:
+                self._free.release()
+        else:
+            self._suspended_until = time.monotonic() + self._suspended_s
+            yield
+
+
+_TURNS = Turns(available_cores())
+
+
+def _in_turn(runs: Iterator[DecodedAudio]) -> Iterator[DecodedAudio]:
+    """Yield runs, each decoded in a turn of its own."""
+    while True:
+        with _TURNS.turn():
+            run = next(runs, None)
+        if run is None:
+            return
+        yield run
 
 
 def decode_url(

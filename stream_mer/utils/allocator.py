@@ -6,6 +6,8 @@ import ctypes
 import os
 import sys
 
+from stream_mer.utils.threads import available_cores
+
 _M_ARENA_MAX = -8  # of malloc.h
 
 
@@ -20,4 +22,4 @@ def limit_arenas() -> None:
         return
     library = ctypes.CDLL(None)
     if hasattr(library, "gnu_get_libc_version"):
-        library.mallopt(_M_ARENA_MAX, len(os.sched_getaffinity(0)))
+        library.mallopt(_M_ARENA_MAX, available_cores())

@@ -1,8 +1,12 @@
-"""Work in daemon threads: one that hangs blocks neither its caller nor the end of the process."""
+"""Work in daemon threads: one that hangs blocks neither its caller nor the end of the process.
+
+``available_cores`` says how many can compute at a time.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -12,6 +16,12 @@ if TYPE_CHECKING:
     import asyncio
 
 T = TypeVar("T")
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS and Windows
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def in_thread(work: Callable[[], T], *, name: str) -> asyncio.Future[T]:
