@@ -7,7 +7,7 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -392,7 +392,7 @@ class _Decoding:
         # What a station says comes later, and after a reconnection again.
         self._title = None if self._media.has_titles else _title_of(container, self._stream)
 
-    def run(self, at_least_s: Callable[[], float]) -> Iterator[DecodedAudio]:
+    def run(self, at_least_s: Callable[[], float]) -> Generator[DecodedAudio, None, None]:
         """Yield runs of at least ``at_least_s()`` seconds, shorter before a gap; single packets for 0."""
         joined: _Run | None = None
         for block in self._blocks():
