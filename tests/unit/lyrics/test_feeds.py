@@ -154,6 +154,7 @@ def test_after_a_long_decode_it_rests_and_then_takes_the_newest_audio(
     feed = LiveLyrics(recogniser, encoder, tracker=tracker, share=share)
     feed.feed(audio(0, 2 * SECOND))
     eventually(lambda: recogniser.calls and feed.state().lag_s == 0.0)
+    eventually(lambda: not any(lane.members for lane in share._lanes))  # the rest begins, too
     for second in range(2, 9):  # the rest lasts until 8.0; this clock stands still at 6.0
         feed.feed(audio(second * SECOND, (second + 1) * SECOND))
     assert feed.state().lag_s == 7.0
