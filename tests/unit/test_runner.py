@@ -9,7 +9,7 @@ import socket
 import threading
 
 import pytest
-from helpers import until
+from helpers import PATIENCE_S, until
 
 from stream_mer import runner
 from stream_mer.config import ServeSettings
@@ -19,7 +19,6 @@ from stream_mer.server.hub import Hub
 from stream_mer.server.server import Server
 from stream_mer.server.session import ServerInfo
 
-PATIENCE_S = 30.0
 INFO = ServerInfo(window_s=10.0, hop_s=0.5)
 SETTINGS = ServeSettings(port=0)
 

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from helpers import PATIENCE_S
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -162,9 +163,6 @@ async def test_an_invalid_line_or_status_is_ignored(caplog: pytest.LogCaptureFix
 @pytest.mark.parametrize("events", [{}, {"emotion": b"garbage"}])
 async def test_a_channel_without_a_readable_frame_starts_at_0(events: dict[str, bytes]) -> None:
     assert await stands(**events) == ResumePoint()
-
-
-PATIENCE_S = 30.0
 
 
 class Pipeline:

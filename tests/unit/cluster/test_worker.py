@@ -7,13 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from helpers import FakeClock
+from helpers import PATIENCE_S, FakeClock
 
 from stream_mer.cluster.bus import ConflictError
 from stream_mer.cluster.records import Worker
 from stream_mer.cluster.worker import LeaseKeeper
-
-PATIENCE_S = 30.0
 
 
 class FakeBus:

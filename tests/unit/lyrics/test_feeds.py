@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import PATIENCE_S
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -43,8 +44,6 @@ from stream_mer.lyrics.transcript import Passage, Segment, Transcript
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, EncodedLine, LyricLine, LyricWord
 
 SECOND = SAMPLE_RATE_HZ
-PATIENCE_S = 30.0
-"""How long a test waits for the worker before it calls it dead; never reached when all is well."""
 
 
 def eventually(condition: Callable[[], bool]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import PATIENCE_S
 
 from stream_mer.errors import SettingError
 from stream_mer.lyrics.feeds import LAGGING, LiveLyrics
@@ -19,8 +20,6 @@ from stream_mer.lyrics.sharing import DecodeGroup, RecogniserShare, ShareSetting
 from stream_mer.lyrics.tracker import LyricTracker, TrackerSettings
 from stream_mer.lyrics.transcript import Passage, Transcript
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk
-
-PATIENCE_S = 30.0
 
 
 class Clock:

@@ -12,6 +12,7 @@ from typing import BinaryIO
 import av
 import numpy as np
 import pytest
+from helpers import PATIENCE_S
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -21,7 +22,6 @@ from stream_mer.sources.resampling import PcmFormat
 from stream_mer.sources.stdin import PipeReader, StdinSource, container_name
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk
 
-PATIENCE_S = 30.0
 Music = Callable[..., NDArray[np.float32]]
 
 

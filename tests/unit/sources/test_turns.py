@@ -6,10 +6,9 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from helpers import PATIENCE_S
 
 from stream_mer.sources.decoding import Turns
-
-PATIENCE_S = 30.0
 
 
 def test_no_more_decode_at_a_time_than_there_are_turns() -> None:

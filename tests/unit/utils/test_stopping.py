@@ -9,11 +9,10 @@ import sys
 import threading
 
 import pytest
+from helpers import PATIENCE_S
 
 from stream_mer.utils import stopping
 from stream_mer.utils.stopping import exit_at_once, orderly_exit, stop_signals
-
-PATIENCE_S = 30.0
 
 
 @pytest.fixture

@@ -7,11 +7,10 @@ import signal
 import threading
 
 import pytest
+from helpers import PATIENCE_S
 
 from stream_mer.utils.stopping import orderly_exit
 from stream_mer.utils.threads import call_all, call_beside, in_thread
-
-PATIENCE_S = 30.0
 
 
 async def test_the_result_or_the_error_comes_back_to_the_loop() -> None:

@@ -10,7 +10,7 @@ from itertools import groupby, pairwise
 from operator import itemgetter
 
 import pytest
-from helpers import wait_for
+from helpers import PATIENCE_S, wait_for
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pythonosc.dispatcher import Dispatcher
@@ -266,7 +266,6 @@ def test_it_goes_round_and_round():
     assert names == ["valence", "arousal", "valence", "arousal", "valence"]
 
 
-PATIENCE_S = 20.0
 VALUES = ShowValues(valence=0.25, arousal=-0.5, alive=True, line="la la")
 MAPPING = OscMapping(fields=tuple(OscField(name=name) for name in ("valence", "arousal", "line", "alive")))
 EXPECTED = {

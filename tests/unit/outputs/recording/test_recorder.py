@@ -11,7 +11,7 @@ from dataclasses import replace
 import msgspec
 import numpy as np
 import pytest
-from helpers import FakeClock, wait_for
+from helpers import PATIENCE_S, FakeClock, wait_for
 
 from stream_mer.config import ServeSettings
 from stream_mer.errors import SettingError
@@ -23,8 +23,6 @@ from stream_mer.server.session import ServerInfo, hello
 from stream_mer.sources.file import FileSource
 from stream_mer.types import AudioChunk, Spread
 from tools.examples import CHANGE, FRAME, LEVELS, LINE, STATUS
-
-PATIENCE_S = 30.0
 
 greet = functools.partial(
     hello,
