@@ -22,7 +22,8 @@ def echo(text: str = "", *, err: bool = False, nl: bool = True, colour: str | No
         nl: End the line.
         colour: Name of its colour on a terminal.
     """
-    click.secho(escape(text, keep_lines=True), err=err, nl=nl, fg=colour)
+    escaped = escape(text, keep_lines=True)
+    click.echo(escaped if colour is None else click.style(escaped, fg=colour), err=err, nl=nl)
 
 
 def rewrite_line(text: str) -> None:
