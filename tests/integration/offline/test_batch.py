@@ -114,7 +114,7 @@ def test_ctrl_c_keeps_what_is_finished_and_ends_all_processes(music: Path, tmp_p
             time.sleep(0.01)
         os.killpg(process.pid, signal.SIGINT)
         error = process.stderr.read().decode()
-        assert process.wait(PATIENCE_S) == 130
+        assert process.wait(PATIENCE_S) == 130, error
     assert "Traceback" not in error
     assert not list(tmp_path.rglob("*.part"))
     assert read_table(tmp_path / "t.csv")
