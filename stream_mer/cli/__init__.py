@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import _thread
 import importlib
 import io
 import logging
 import os
+import signal
 import sys
 import threading
 import traceback
@@ -147,6 +149,7 @@ def main() -> None:
     # Read by prometheus_client when it is imported: a creation time beside each counter is of no use here.
     os.environ.setdefault("PROMETHEUS_DISABLE_CREATED_SERIES", "true")
     threading.excepthook = lambda failed: _print_redacted(failed.exc_type, failed.exc_value, failed.exc_traceback)
+    sys.unraisablehook = _deliver_again
     try:
         exit_process(cli.main(standalone_mode=False) or 0)
     except click.exceptions.Exit as stop:
@@ -164,6 +167,31 @@ def main() -> None:
         exit_process(error.exit_code)
     except KeyboardInterrupt:
         exit_process(130)
+
+
+_AGAIN_AFTER_S = 0.01
+
+
+def _deliver_again(lost: sys.UnraisableHookArgs) -> None:
+    """Interrupt again where Python dropped the interrupt, in a finaliser or a callback of one; print other exceptions.
+
+    Else Ctrl-C would have no effect, once in a hundred times.
+    """
+    if not issubclass(lost.exc_type, KeyboardInterrupt):
+        _print_redacted(lost.exc_type, lost.exc_value, lost.exc_traceback)
+        return
+    again = threading.Timer(_AGAIN_AFTER_S, _interrupt)
+    again.daemon = True
+    again.start()
+
+
+def _interrupt() -> None:
+    """Interrupt the main thread as Ctrl-C does, also while it waits."""
+    main = threading.main_thread().ident
+    if hasattr(signal, "pthread_kill") and main is not None:
+        signal.pthread_kill(main, signal.SIGINT)
+    else:  # Windows
+        _thread.interrupt_main()
 
 
 def _print_redacted(kind: type[BaseException], error: BaseException | None, where: TracebackType | None) -> None:

@@ -115,7 +115,7 @@ def test_ctrl_c_keeps_what_is_finished_and_ends_all_processes(music: Path, tmp_p
         os.killpg(process.pid, signal.SIGINT)
         error = process.stderr.read().decode()
         assert process.wait(PATIENCE_S) == 130, error
-    assert "Traceback" not in error
+    assert "Traceback" not in error, error
     assert not list(tmp_path.rglob("*.part"))
     assert read_table(tmp_path / "t.csv")
     wait_for(lambda: not running(process.pid), "the processes to end")

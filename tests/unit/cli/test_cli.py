@@ -7,6 +7,7 @@ import io
 import json
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -649,3 +650,29 @@ def test_known_lyrics_are_published_and_summed_up(
         ("audio",),
         ("audio", "text"),
     }
+
+
+DROPPED = """
+import os, signal, sys, time
+from stream_mer import cli
+
+class Finaliser:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        while True:  # until the signal raises, which Python drops here
+            time.sleep(0.001)
+
+def command(**_):
+    Finaliser()
+    print("went on", flush=True)
+    time.sleep(60)
+    print("was not interrupted")
+
+cli.cli.main = command
+cli.main()
+"""
+
+
+def test_ctrl_c_that_python_drops_in_a_finaliser_is_delivered_again() -> None:
+    done = subprocess.run([sys.executable, "-c", DROPPED], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "went on\n", "")
