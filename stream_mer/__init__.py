@@ -1,7 +1,7 @@
 """Streaming, real-time music emotion tagging: valence and arousal, emotion category and sung lyrics.
 
 ``tag`` tags a file, ``Tagger`` tags blocks of samples, ``connect`` joins a running server. Each name is loaded when it
-is first used: importing the package loads neither numpy nor torch.
+is first used: importing the package does not load numpy.
 """
 
 from importlib import import_module

@@ -1,6 +1,6 @@
 """The public API: ``tag`` for files, ``Tagger`` for audio that a program has in memory.
 
-Both run in the caller's process and leave its settings alone: no logging, no signals, and torch computes in one thread
+Both run in the caller's process and leave its settings alone: no logging, no signals, and numpy computes in one thread
 only within their calls. The models are loaded once a process for each checkpoint and recogniser, and every ``Tagger``
 and ``tag`` shares them.
 """

@@ -422,7 +422,7 @@ class _Worker:
     """One process with loaded models, and the task that it has."""
 
     def __init__(self, settings: TaskSettings, level: int) -> None:
-        context = multiprocessing.get_context("spawn")  # torch and threads do not survive a fork
+        context = multiprocessing.get_context("spawn")  # threads do not survive a fork
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_work, args=(theirs, settings, level), daemon=True)
         self.process.start()

@@ -135,7 +135,7 @@ class LiveStream(Reopener):
         if lyrics is not None:
             self.pipeline.set_lyrics(lyrics)
         if (new.hop_s, new.lyrics) != (old.hop_s, old.lyrics):
-            from stream_mer.engine import chunker  # noqa: PLC0415 - loads torch, which runs already
+            from stream_mer.engine import chunker  # noqa: PLC0415 - loads the models' runtime, which runs already
 
             hop_samples = WindowSettings(hop_s=new.hop_s).hop_samples
             set_chunker(self.source, chunker(hop_samples=hop_samples, recognises=new.lyrics == "recognise"))

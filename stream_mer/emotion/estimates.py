@@ -1,6 +1,6 @@
 """From the model's outputs to estimates: weighting of lyric lines, text gate, probabilities, prediction intervals.
 
-Computed for one stream at a time, hence with numpy: a call costs a fraction of one of torch.
+Computed for one stream at a time.
 """
 
 from __future__ import annotations

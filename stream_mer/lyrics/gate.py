@@ -98,7 +98,7 @@ class ShippedGate:
 
     @cached_property
     def _gate(self) -> VocalGate:
-        from stream_mer.lyrics.vocals import find_shipped, load_detector  # noqa: PLC0415 - torch; only for recognition
+        from stream_mer.lyrics.vocals import find_shipped, load_detector  # noqa: PLC0415 - only for recognition
 
         try:
             return VoiceGate(load_detector(find_shipped()).probabilities)
