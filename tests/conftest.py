@@ -15,6 +15,7 @@ os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="stream-mer-tests-state-"
 import asyncio
 import atexit
 import shutil
+import signal
 import wave
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,10 @@ from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
 
 RATE_HZ = 16_000
+
+# Background jobs of a shell ignore Ctrl-C, and so would the processes that the tests start and stop.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
 
