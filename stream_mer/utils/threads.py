@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_SIGNALS_WITHIN_S = 0.1
+
 
 def available_cores() -> int:
     """Return how many cores this process may use."""
@@ -85,7 +87,8 @@ def call_beside(work: Callable[[], T], *, name: str) -> T:
 
     thread = threading.Thread(target=run, name=name, daemon=True)
     thread.start()
-    thread.join()
+    while thread.is_alive():  # a signal that comes just before an endless wait would be handled after it
+        thread.join(_SIGNALS_WITHIN_S)
     if failures:
         raise failures[0]
     return results[0]
