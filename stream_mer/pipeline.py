@@ -355,8 +355,8 @@ class StatusReporter:
         self._device = device
         self._sink = sink
         self._spread = spread
-        self._told: tuple[object, ...] | None = None  # by the last status, but for its levels and its lag
-        self._told_lag_s = 0.0
+        self._reported: tuple[object, ...] | None = None  # by the last status, but for its levels and its lag
+        self._reported_lag_s = 0.0
         self._next_sample: int | None = None
         self._lost_samples = 0
         self._silent_samples = 0
@@ -406,13 +406,20 @@ class StatusReporter:
             if self._source == "ended":
                 state = "ended"
             lag_s, clipping = round(lyrics.lag_s, 1), any(passage.clipped for passage in self._recent)
-            told = (state or self.source_state, self._device, lyrics.health, self._lost_samples, clipping, self._title)
-            if told == self._told and abs(lag_s - self._told_lag_s) < LAG_STEP_S:
+            reported = (
+                state or self.source_state,
+                self._device,
+                lyrics.health,
+                self._lost_samples,
+                clipping,
+                self._title,
+            )
+            if reported == self._reported and abs(lag_s - self._reported_lag_s) < LAG_STEP_S:
                 return
-            self._told, self._told_lag_s = told, lag_s
+            self._reported, self._reported_lag_s = reported, lag_s
             peak_db, rms_db = self._levels()
             status = StreamStatus(
-                source=told[0],
+                source=reported[0],
                 device=self._device,
                 lyrics=lyrics.health,
                 lag_s=lag_s,

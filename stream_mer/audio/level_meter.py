@@ -31,11 +31,6 @@ USUAL_FLUX = 0.6
 not an onset merely because there is nothing to compare it with."""
 
 
-STEPS_AT_ONCE = 16
-"""Steps of the spectrogram that are computed together: OpenBLAS divides larger products among threads, which wait for
-each other."""
-
-
 class LevelMeter:
     """Measures one stream while the levels are read.
 
@@ -98,13 +93,11 @@ class OnsetStream:
         begin = self._n_samples
         onsets = [0.0] * (len(samples) // length)
         self._n_samples += len(samples)
-        at_once = STEPS_AT_ONCE * STEP_LENGTH
-        for start in range(0, len(samples), at_once):
-            for flux in self._fluxes(self._log_mel.feed(samples[start : start + at_once])):
-                self._strongest = max(flux, self._strongest * self._kept_a_step)
-                # A step is ready with the sample at its end, which is in this passage.
-                passage = (self._n_steps * STEP_LENGTH - 1 - begin) // length
-                onsets[passage] = max(onsets[passage], flux / max(self._strongest, FAINT_FLUX))
+        for flux in self._fluxes(self._log_mel.feed(samples)):
+            self._strongest = max(flux, self._strongest * self._kept_a_step)
+            # A step is ready with the sample at its end, which is in this passage.
+            passage = (self._n_steps * STEP_LENGTH - 1 - begin) // length
+            onsets[passage] = max(onsets[passage], flux / max(self._strongest, FAINT_FLUX))
         return onsets
 
     def _fluxes(self, steps: NDArray[np.float32]) -> Iterator[float]:

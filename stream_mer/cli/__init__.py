@@ -175,7 +175,7 @@ _AGAIN_AFTER_S = 0.01
 def _deliver_again(lost: sys.UnraisableHookArgs) -> None:
     """Interrupt again where Python dropped the interrupt, in a finaliser or a callback of one; print other exceptions.
 
-    Else Ctrl-C would have no effect, once in a hundred times.
+    Otherwise Ctrl-C would sometimes have no effect.
     """
     if not issubclass(lost.exc_type, KeyboardInterrupt):
         _print_redacted(lost.exc_type, lost.exc_value, lost.exc_traceback)

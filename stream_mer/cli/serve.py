@@ -192,7 +192,6 @@ def _serve_sources(
             echo(f"Listening to {audio.name}" + (f" as {stream}" if stream != audio.name else ""))
         print_addresses(server, outputs, plugins, several=len(streams) > 1)
 
-    tap = None if recorder is None else recorder.tap
     serving = serve(
         loaded,
         streams,
@@ -202,7 +201,7 @@ def _serve_sources(
         outputs=outputs,
         spread=spread,
         plugins=plugins,
-        tap=tap,
+        tap=None if recorder is None else recorder.tap,
         setup=setup,
     )
     asyncio.run(serving)

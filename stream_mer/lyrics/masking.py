@@ -141,7 +141,7 @@ class MaskingSink:
     Args:
         sink: Takes the events.
         mask: What is masked.
-        everywhere: Also replace the text itself; else only ``masked`` is set, for who shows it to an audience.
+        everywhere: Also replace the text itself; else only ``masked`` is set, for displays to an audience.
     """
 
     def __init__(self, sink: EventSink, mask: WordMask, *, everywhere: bool) -> None:

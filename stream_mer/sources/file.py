@@ -24,7 +24,7 @@ CHUNK_SAMPLES = SAMPLE_RATE_HZ // 10
 """Length of an unpaced chunk: 0.1 s."""
 
 FINE_CHUNK_SAMPLES = SAMPLE_RATE_HZ // 50
-"""20 ms, as a sound card delivers: for who sets no chunker."""
+"""20 ms, as a sound card delivers, where no chunker is set."""
 
 LYRICS_CHUNK_SAMPLES = SAMPLE_RATE_HZ // 10
 """With lyrics recognition: 0.1 s is little beside the 1.5 s between two decodes."""
@@ -34,7 +34,7 @@ COARSE_CHUNK_SAMPLES = SAMPLE_RATE_HZ // 4
 
 
 def preview_nothing(_start_sample: int, _samples: Samples) -> tuple[()]:
-    """Implement ``ports.Preview`` for who looks at nothing."""
+    """Implement ``ports.Preview`` where no preview is set."""
     return ()
 
 

@@ -31,7 +31,7 @@ abandoned = threading.Event()
 def exit_process(code: int) -> NoReturn:
     """End the process: as usual, but at once if a thread was abandoned.
 
-    A thread that returns from native code (PyTorch, FFmpeg) while the interpreter shuts down aborts the process.
+    A thread that returns from native code (ONNX Runtime, FFmpeg) while the interpreter shuts down aborts the process.
     """
     if abandoned.is_set():
         for stream in (sys.stdout, sys.stderr):

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers import wait_for
 from products import Products
 from tolerance import NETWORK
 
@@ -599,17 +600,8 @@ class Askers:
         for question in questions:
             before = len(self._batcher._waiting), self._batcher._running
             asked.append(self._pool.submit(self._batcher.submit, question))
-            wait_until(lambda before=before: (len(self._batcher._waiting), self._batcher._running) != before)
+            wait_for(lambda before=before: (len(self._batcher._waiting), self._batcher._running) != before)
         return asked
-
-
-def wait_until(condition: object) -> None:
-    patience = threading.Event()
-    for _ in range(int(TIMEOUT_S / 0.002)):
-        if condition():  # type: ignore[operator]
-            return
-        patience.wait(0.002)
-    raise AssertionError("it never came to that")
 
 
 def results(asked: Sequence[Future[int]]) -> list[int]:
@@ -653,12 +645,12 @@ def test_a_crowd_is_computed_beside_the_batch_in_progress() -> None:
     asked = [*askers.ask(1), *askers.ask(2, 3)]
     assert computer.batches == [[1]]
     asked += askers.ask(4)
-    wait_until(lambda: len(computer.batches) == 2)
+    wait_for(lambda: len(computer.batches) == 2)
     assert computer.batches == [[1], [4, 2, 3]]
     asked += askers.ask(5, 6, 7, 8)  # no third batch, however many wait
     assert len(computer.batches) == 2
     computer.go.release()
-    wait_until(lambda: len(computer.batches) == 3)
+    wait_for(lambda: len(computer.batches) == 3)
     computer.go.release(2)
     assert sorted(results(asked)) == [2, 4, 6, 8, 10, 12, 14, 16]
     assert computer.batches[2:] == [[5, 6, 7, 8]]

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import PATIENCE_S
+from helpers import PATIENCE_S, wait_for
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -46,16 +46,6 @@ from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, EncodedLine, LyricLine,
 SECOND = SAMPLE_RATE_HZ
 
 
-def eventually(condition: Callable[[], bool]) -> None:
-    """Wait for another thread without caring how long it takes."""
-    pause = threading.Event()
-    for _ in range(round(PATIENCE_S / 0.005)):
-        if condition():
-            return
-        pause.wait(0.005)
-    raise AssertionError("it never came about")
-
-
 @contextmanager
 def opened(recogniser: Any, encoder: Any, **settings: float) -> Iterator[LiveLyrics]:
     tracker = LyricTracker(TrackerSettings(step_s=2.0, buffer_s=12.0))
@@ -75,8 +65,8 @@ def play(feed: LiveLyrics, recogniser: Any, audio: Any, start_s: int, stop_s: in
     for second in range(start_s, stop_s):
         feed.feed(audio(second * SECOND, (second + 1) * SECOND))
         if second % 2:
-            eventually(lambda end=(second + 1) * SECOND: recogniser.calls and recogniser.calls[-1][1] >= end)
-            eventually(lambda: feed.state().lag_s == 0.0)
+            wait_for(lambda end=(second + 1) * SECOND: recogniser.calls and recogniser.calls[-1][1] >= end)
+            wait_for(lambda: feed.state().lag_s == 0.0)
         lines += feed.take_lines()
     return lines
 
@@ -87,13 +77,13 @@ def test_it_commits_a_song_as_it_goes_and_encodes_each_line_once(
     song = song_of(30.0)
     recogniser = oracle(song)
     with opened(recogniser, encoder) as feed:
-        eventually(lambda: feed.state().health == "ok")
+        wait_for(lambda: feed.state().health == "ok")
         lines = play(feed, recogniser, audio, 0, 30)
         feed.finish()
         lines += feed.take_lines()
         committed = [line for line in lines if line.committed]
         assert [one.text for line in committed for one in line.words] == [one.text for one in song]
-        eventually(lambda: len(feed.state().lines) == len(committed))
+        wait_for(lambda: len(feed.state().lines) == len(committed))
         assert encoder.texts == ["ready", *(line.text for line in committed)]
         assert [one.t1 for one in feed.state().lines] == [line.t1 for line in committed]
         assert {one.n_words for one in feed.state().lines} <= set(range(1, 13))
@@ -111,7 +101,7 @@ def test_it_serves_at_once_while_the_weights_are_loading(song_of: Any, oracle: A
         assert (state.health, state.degraded) == ("lagging", (LOADING,))
         assert state.lag_s == 20.0
         loaded.set()
-        eventually(lambda: feed.state().health == "ok")
+        wait_for(lambda: feed.state().health == "ok")
         assert recogniser.calls[0][:2] == (8 * SECOND, 20 * SECOND)
 
 
@@ -131,8 +121,8 @@ def test_a_slow_recogniser_lags_gets_the_newest_audio_next_and_recovers(
         state = feed.state()
         assert (state.health, state.degraded, state.lag_s) == ("lagging", (LAGGING,), 25.0)
         recogniser.gate.set()
-        eventually(lambda: feed.state().health == "ok")
-        eventually(lambda: len(recogniser.calls) == 2)
+        wait_for(lambda: feed.state().health == "ok")
+        wait_for(lambda: len(recogniser.calls) == 2)
         assert recogniser.calls[1][1] == 25 * SECOND
 
 
@@ -152,14 +142,14 @@ def test_after_a_long_decode_it_rests_and_then_takes_the_newest_audio(
     share = RecogniserShare(ShareSettings(max_cpu_share=0.75), clock=lambda: now[0])
     feed = LiveLyrics(recogniser, encoder, tracker=tracker, share=share)
     feed.feed(audio(0, 2 * SECOND))
-    eventually(lambda: recogniser.calls and feed.state().lag_s == 0.0)
-    eventually(lambda: not any(lane.members for lane in share._lanes))  # the rest begins, too
+    wait_for(lambda: recogniser.calls and feed.state().lag_s == 0.0)
+    wait_for(lambda: not any(lane.members for lane in share._lanes))  # the rest begins, too
     for second in range(2, 9):  # the rest lasts until 8.0; this clock stands still at 6.0
         feed.feed(audio(second * SECOND, (second + 1) * SECOND))
     assert feed.state().lag_s == 7.0
     feed.feed(audio(9 * SECOND, 9 * SECOND + 10))
     now[0] = 8.0
-    eventually(lambda: len(recogniser.calls) == 2 and feed.state().lag_s == 0.0)
+    wait_for(lambda: len(recogniser.calls) == 2 and feed.state().lag_s == 0.0)
     assert [end for _, end, _ in recogniser.calls] == [2 * SECOND, 9 * SECOND + 10]
     assert now[0] == 14.0
     feed.close()
@@ -169,11 +159,11 @@ def test_missing_weights_are_told_and_the_worker_ends(song_of: Any, oracle: Any,
     recogniser = oracle(song_of(10.0))
     recogniser.load_error = LyricsError("no weights on this machine; install some")
     with opened(recogniser, encoder) as feed:
-        eventually(lambda: feed.state().health == "unavailable")
+        wait_for(lambda: feed.state().health == "unavailable")
         assert feed.state().degraded == (UNAVAILABLE,)
         assert feed.reason == "no weights on this machine; install some"
         feed.feed(audio(0, 10 * SECOND))
-        eventually(lambda: not feed._worker.is_alive())
+        wait_for(lambda: not feed._worker.is_alive())
         assert recogniser.calls == []
         feed.finish()
 
@@ -183,12 +173,12 @@ def test_a_recogniser_that_dies_is_told_and_asked_again(song_of: Any, oracle: An
     recogniser.error = RuntimeError("CUDA went away")
     with opened(recogniser, encoder) as feed:
         feed.feed(audio(0, 2 * SECOND))
-        eventually(lambda: feed.state().health == "unavailable")
+        wait_for(lambda: feed.state().health == "unavailable")
         assert feed.reason == "RuntimeError: CUDA went away"
         recogniser.error = None
         for second in range(2, 6):
             feed.feed(audio(second * SECOND, (second + 1) * SECOND))
-        eventually(lambda: feed.state().health == "ok")
+        wait_for(lambda: feed.state().health == "ok")
         assert [end for _, end, _ in recogniser.calls] == [2 * SECOND, 6 * SECOND]
         assert feed.reason == ""
 
@@ -196,7 +186,7 @@ def test_a_recogniser_that_dies_is_told_and_asked_again(song_of: Any, oracle: An
 def test_an_encoder_that_is_missing_is_told(song_of: Any, oracle: Any, encoder: Any) -> None:
     encoder.error = LyricsError("no encoder")
     with opened(oracle(song_of(5.0)), encoder) as feed:
-        eventually(lambda: feed.state().health == "unavailable")
+        wait_for(lambda: feed.state().health == "unavailable")
         assert feed.reason == "no encoder"
 
 
@@ -221,7 +211,7 @@ def test_lines_that_nobody_takes_are_bounded(song_of: Any, oracle: Any, audio: A
     with opened(recogniser, encoder, max_lines=3) as feed:
         for second in range(20):
             feed.feed(audio(second * SECOND, (second + 1) * SECOND))
-            eventually(lambda: feed.state().lag_s < 2.0)
+            wait_for(lambda: feed.state().lag_s < 2.0)
         feed.finish()
         assert len(feed.take_lines()) == 3
 
@@ -290,11 +280,11 @@ def test_a_gate_that_fails_is_told_and_asked_again(song_of: Any, oracle: Any, au
     feed = LiveLyrics(parts, parts, tracker=tracker)
     try:
         feed.feed(audio(0, 2 * SECOND))
-        eventually(lambda: feed.state().health == "unavailable")
+        wait_for(lambda: feed.state().health == "unavailable")
         parts.passages = asked  # type: ignore[method-assign]
         for second in range(2, 6):
             feed.feed(audio(second * SECOND, (second + 1) * SECOND))
-        eventually(lambda: feed.state().health == "ok")
+        wait_for(lambda: feed.state().health == "ok")
     finally:
         feed.close()
 
@@ -653,7 +643,7 @@ def test_a_live_stream_reads_the_very_lines_of_a_file(audio: Any, encoder: Any) 
             for feed in (file, beside):
                 feed.feed(audio(start, start + SAMPLE_RATE_HZ))
         assert [line.text for line in beside.take_lines()] == [line.text for line in file.take_lines()]
-        eventually(lambda: beside.state().health == "ok")
+        wait_for(lambda: beside.state().health == "ok")
         for ours, expected in zip(beside.state().lines, file.state().lines, strict=True):
             np.testing.assert_array_equal(ours.vector, expected.vector)
             assert (ours.t1, ours.reliability, ours.n_words) == (expected.t1, expected.reliability, expected.n_words)
@@ -668,7 +658,7 @@ def test_a_live_stream_can_be_closed_between_two_of_thousands_of_lines(audio: An
         stopped.let(3)
         closing = threading.Thread(target=feed.close)
         closing.start()
-        eventually(lambda: feed._closed)
+        wait_for(lambda: feed._closed)
         stopped.let_all()
         closing.join(PATIENCE_S)
         assert not closing.is_alive()
@@ -694,7 +684,7 @@ def test_a_line_that_cannot_be_encoded_is_left_out_alone(
     with live("one\ntwo\nthree", stopped) as feed:
         feed.feed(audio(0, 100))
         stopped.let_all()
-        eventually(lambda: feed.state().health == "ok")
+        wait_for(lambda: feed.state().health == "ok")
         assert len(feed.state().lines) == 2
         assert "a line of lyrics is skipped: the encoder failed: out of memory" in caplog.text
 

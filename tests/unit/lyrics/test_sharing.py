@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import pairwise
@@ -11,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import PATIENCE_S
+from helpers import PATIENCE_S, wait_for
 
 from stream_mer.errors import SettingError
 from stream_mer.lyrics.feeds import LAGGING, LiveLyrics
@@ -297,15 +296,6 @@ class Quiet:
         return () if round(float(samples[-1]) * 100) in self._silent else LevelGate().passages(samples)
 
 
-def eventually(condition: Callable[[], bool]) -> None:
-    pause = threading.Event()
-    for _ in range(round(PATIENCE_S / 0.005)):
-        if condition():
-            return
-        pause.wait(0.005)
-    raise AssertionError("it never came about")
-
-
 def play(feeds: list[LiveLyrics], start_s: int, stop_s: int) -> None:
     for second in range(start_s, stop_s):
         for i, feed in enumerate(feeds, 1):
@@ -329,7 +319,7 @@ def test_streams_decode_in_groups_and_only_where_somebody_sings(
             stack.callback(feed.close)
         for turn in range(1, 4):
             play(feeds, 2 * turn - 2, 2 * turn)
-            eventually(lambda: all(feed.state().lag_s == 0.0 for feed in feeds))
+            wait_for(lambda: all(feed.state().lag_s == 0.0 for feed in feeds))
         assert {feed.state().health for feed in feeds} == {"ok"}
         singing = set(range(1, 9)) - set(silent)
         assert {stream for stream, _ in recogniser.ends} == singing
@@ -347,15 +337,15 @@ def test_a_stream_that_waited_decodes_its_newest_audio_and_says_that_it_lags(clo
         recogniser, encoder, tracker=LyricTracker(TrackerSettings(step_s=2.0, buffer_s=12.0)), share=share
     )
     try:
-        eventually(lambda: feed.state().health == "ok")
+        wait_for(lambda: feed.state().health == "ok")
         play([feed], 0, 2)
-        eventually(lambda: len(share._waiting) == 1)
+        wait_for(lambda: len(share._waiting) == 1)
         play([feed], 2, 7)
         assert feed.state().health == "ok"
         play([feed], 7, 9)
         assert (feed.state().health, feed.state().degraded) == ("lagging", (LAGGING,))
         share.release(busy)
-        eventually(lambda: feed.state().health == "ok")
+        wait_for(lambda: feed.state().health == "ok")
         assert recogniser.ends == [(1, 9 * SAMPLE_RATE_HZ)]
     finally:
         feed.close()
@@ -368,8 +358,8 @@ def test_a_stream_that_waits_for_its_turn_can_be_closed_and_finished(clock: Cloc
     for end in (LiveLyrics.close, LiveLyrics.finish):
         feed = LiveLyrics(SharedRecogniser(clock), encoder, share=share)
         play([feed], 0, 3)
-        eventually(lambda: len(share._waiting) == 1)
+        wait_for(lambda: len(share._waiting) == 1)
         end(feed)
-        eventually(lambda: not share._waiting)
+        wait_for(lambda: not share._waiting)
         feed.close()
         assert not feed._worker.is_alive()
