@@ -116,7 +116,7 @@ def choose_device(wanted: str | None, devices: Sequence[InputDevice]) -> InputDe
     preferred = [device for device in matches if device.host_api == matches[0].host_api]
     if len(preferred) > 1:
         raise DeviceError(
-            f"{len(preferred)} sound inputs are called {matches[0].name!r} and cannot be distinguished; "
+            f"{len(preferred)} sound inputs are called {matches[0].name!r} and cannot be told apart; "
             "unplug or rename one, or make one the default input"
         )
     return preferred[0]
