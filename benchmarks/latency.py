@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -189,14 +190,16 @@ def _windows(settings: WindowSettings, repeats: int) -> Iterator[Window]:
 
 
 def _lyrics(n_lines: int, t1: float) -> LyricState:
-    """``n_lines`` committed lines, the newest 1 s old."""
-    rng = np.random.default_rng(_SEED)
-    lines = []
-    for i in reversed(range(n_lines)):
-        vector = rng.standard_normal(LINE_FEATURES).astype(np.float32)
-        vector /= np.linalg.norm(vector)
-        lines.append(EncodedLine(t1=t1 - 1.0 - LINES_AGE_S * i, vector=vector, reliability=0.8, n_words=7))
-    return LyricState(lines=tuple(lines), health="ok")
+    """The newest ``n_lines`` at ``t1`` seconds of a song that ends a line every ``LINES_AGE_S``."""
+    newest = math.floor(t1 / LINES_AGE_S)
+    return LyricState(lines=tuple(_line(i) for i in range(newest - n_lines + 1, newest + 1)), health="ok")
+
+
+@functools.cache
+def _line(number: int) -> EncodedLine:
+    vector = np.random.default_rng([_SEED, abs(number)]).standard_normal(LINE_FEATURES).astype(np.float32)
+    vector /= np.linalg.norm(vector)
+    return EncodedLine(t1=LINES_AGE_S * number, vector=vector, reliability=0.8, n_words=7)
 
 
 # What the live path is compared with; each function returns a way to measure it once, CPU ms.

@@ -5,15 +5,16 @@ Computed for one stream at a time.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stream_mer.emotion.checkpoint import Calibration, CategoryLink
-from stream_mer.types import CATEGORIES, CLUSTERS, EmotionEstimate, Interval, LyricState
+from stream_mer.types import CATEGORIES, CLUSTERS, EmotionEstimate, EncodedLine, Interval, LyricState
 
 WARMING_UP = "warming_up"
 """In ``degraded``: the stream is younger than ``WARM_AFTER_S``, so that the estimate is less certain."""
@@ -28,21 +29,23 @@ Numbers = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextContext:
-    """The lyrics until the end of a window, as the joint model reads them (``JointModel.fuse``).
+    """The lyrics until the end of a window, as the joint model reads them.
 
     Attributes:
-        mean: Weighted mean of the lines, [text_features]; None without any that counts.
+        lines: The lines that count.
+        weights: Of each one, [n].
         gate: Influence of the lyrics on the result, 0..1.
         age_s: Age of the newest line, seconds; None without any that counts.
     """
 
-    mean: Numbers | None = None
+    lines: tuple[EncodedLine, ...] = ()
+    weights: Numbers = field(default_factory=lambda: np.zeros(0, np.float32))
     gate: float = 0.0
     age_s: float | None = None
 
     @classmethod
     def from_lines(cls, lyrics: LyricState, t1: float, *, half_life_s: float, half_lines: float) -> TextContext:
-        """Average the lines of a window that ends at ``t1`` seconds.
+        """Weigh the lines of a window that ends at ``t1`` seconds.
 
         Args:
             lyrics: The lines.
@@ -57,13 +60,19 @@ class TextContext:
         present = weights > 0
         if not present.any():
             return cls()
-        vectors = np.stack([line.vector for line, is_present in zip(lyrics.lines, present, strict=True) if is_present])
         total = float(weights.sum())
         return cls(
-            mean=(weights[present] @ vectors / max(total, 1e-9)).astype(np.float32),
+            lines=tuple(itertools.compress(lyrics.lines, present)),
+            weights=weights[present],
             gate=total / (total + half_lines),
             age_s=float(ages_s.min()),
         )
+
+    def mean(self) -> Numbers:
+        """Return the weighted mean of the lines, [text_features]; there is one at least."""
+        vectors = np.stack([line.vector for line in self.lines])
+        mean: Numbers = self.weights @ vectors / max(float(self.weights.sum()), 1e-9)
+        return mean.astype(np.float32)
 
 
 def apply_text_gate(audio: Numbers, both: Numbers, gate: float, calibration: Calibration) -> Numbers:

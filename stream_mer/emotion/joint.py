@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, NamedTuple
 
@@ -37,6 +38,7 @@ OUTPUTS = 2 + len(CATEGORIES) + len(CLUSTERS)
 
 _HEADS = {"emotion": 2, "category": len(CATEGORIES), "cluster": len(CLUSTERS)}
 _NORM_EPSILON = np.float32(1e-5)
+_ANY_AGE = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,20 +127,20 @@ class JointModel:
         self.config = config
         self.tensors = tensors
         self._components = _dense_parts(tensors["components.basis"])
-        self._components_offset = -(tensors["components.mean"] @ tensors["components.basis"])
-        self._audio = _Projection(tensors, "audio_projection")
-        self._text = _Projection(tensors, "text_projection")
+        mean = tensors["components.mean"] @ tensors["components.basis"] + tensors["audio_projection.mean"]
+        self._audio = _Projection(tensors, "audio_projection", mean)
+        self._text = _Projection(tensors, "text_projection", tensors["text_projection.mean"])
         self._audio_layers = _Layers(tensors, _encoders(config, "audio"))
         self._text_layers = _Layers(tensors, _encoders(config, "text"))
         self._pool_weight, self._pool_bias = _pools(tensors, config)
         self._fusion = (_Attention if config.attention else _Concatenation)(tensors, config)
-        self._heads = [(tensors[f"heads.{name}.weight"], tensors[f"heads.{name}.bias"]) for name in _HEADS]
+        self._heads, self._heads_bias = (
+            np.concatenate([tensors[f"heads.{name}.{part}"] for name in _HEADS], axis=2) for part in ("weight", "bias")
+        )
 
     def encode_audio(self, tokens: Floats) -> Encoded:
         """Encode audio tokens, shape ``[n, audio_features]``, of one stream or of several."""
-        parts = [tokens[:, features] @ basis for features, basis in self._components]
-        components = np.concatenate(parts, axis=1)
-        components += self._components_offset
+        components = np.concatenate([basis @ tokens[:, features].T for features, basis in self._components]).T
         values = self._audio_layers(self._audio(components))  # [E, n, K, D]
         scores = values.swapaxes(1, 2) @ self._pool_weight + self._pool_bias  # [E, K, n, S]
         return Encoded(values=values.swapaxes(0, 1), scores=scores.transpose(2, 0, 1, 3))
@@ -155,10 +157,9 @@ class JointModel:
         Returns:
             Shape ``[E, B, K, S, D]``.
         """
-        absent = ~time_scales(ages, self.config)  # [B, S, N]
-        masked = scores.transpose(0, 2, 3, 4, 1).copy()  # [B, E, K, S, N]
-        np.copyto(masked, -np.inf, where=absent[:, None, None])
-        pooled: Floats = _softmax(masked) @ values.transpose(0, 2, 3, 1, 4)
+        is_there = time_scales(ages, self.config)[:, None, None]  # [B, 1, 1, S, N]
+        there = np.where(is_there, scores.transpose(0, 2, 3, 4, 1), np.float32(-np.inf))  # [B, E, K, S, N]
+        pooled: Floats = _softmax(there) @ values.transpose(0, 2, 3, 1, 4)
         return pooled.swapaxes(0, 1)
 
     def encode_text(self, mean: Floats) -> Floats:
@@ -180,12 +181,32 @@ class JointModel:
         """
         if audio is None and text is None:
             raise ValueError("there is nothing to combine")
-        if audio is not None:
-            audio = audio.reshape(*audio.shape[:2], -1, self.config.width)  # [E, B, K * S, D]
-        fused = self._fusion(audio, text)  # [E, B, D]
-        emotion, category, cluster = (fused @ weight + bias for weight, bias in self._heads)
-        outputs: Floats = np.concatenate([np.tanh(emotion), category, cluster], axis=2).mean(0)
-        return outputs
+        return self._outputs(self._fusion(self._audio_parts(audio), text))
+
+    def combine_with_and_without_text(self, audio: Floats, text: Floats) -> tuple[Floats, Floats]:
+        """Return what ``combine`` gives of both modalities, and of audio alone, in one pass: each weight is read once.
+
+        Args:
+            audio: From ``pool_audio``.
+            text: From ``encode_text``.
+
+        Returns:
+            Outputs of both, and of audio alone, each ``[B, 11]``.
+        """
+        outputs = self._outputs(self._fusion(self._audio_parts(audio), text, audio_alone=True))
+        streams = audio.shape[1]
+        return outputs[:streams], outputs[streams:]
+
+    def _audio_parts(self, audio: Floats | None) -> Floats | None:
+        """Return what is fused of the audio, [E, B, K * S, D]."""
+        return None if audio is None else audio.reshape(*audio.shape[:2], -1, self.config.width)
+
+    def _outputs(self, fused: Floats) -> Floats:
+        """Read both tasks, [E, B, D] to [B, 11]."""
+        outputs = fused @ self._heads
+        outputs += self._heads_bias
+        np.tanh(outputs[..., :2], out=outputs[..., :2])
+        return _mean(outputs, 0)
 
 
 def time_scales(ages: NDArray[np.int64], config: JointModelConfig) -> NDArray[np.bool_]:
@@ -195,9 +216,11 @@ def time_scales(ages: NDArray[np.int64], config: JointModelConfig) -> NDArray[np
         ages: Shape ``[B, N]``, in tokens: 0 for the newest, negative for one that is absent.
         config: Has the length of the second scale.
     """
-    context = ages >= 0
-    scales = [context, context & (ages < config.newest_tokens)] if config.newest_tokens else [context]
-    return np.stack(scales, axis=1)
+    ages = ages[:, None]
+    is_there: NDArray[np.bool_] = ages >= 0
+    if not config.newest_tokens:
+        return is_there
+    return is_there & (ages < np.array([[_ANY_AGE], [config.newest_tokens]]))
 
 
 def joint_tensors(config: JointModelConfig) -> Tensors:
@@ -257,15 +280,16 @@ def _pools(tensors: Tensors, config: JointModelConfig) -> tuple[Floats, Floats]:
 
 
 def _dense_parts(basis: Floats) -> list[tuple[slice, Floats]]:
-    """Return the features that neighbouring components read, and their part of the basis.
+    """Return the features that neighbouring components read, and their part of the basis, [components, features].
 
-    Each audio network has components of its own, so that half of the basis is zeros, which cost memory traffic.
+    Each audio network has components of its own, so that half of the basis is zeros, which cost memory traffic. With
+    the features of a component side by side, the processor reads the rest at almost twice the rate.
     """
     read = basis != 0
     first, stop = read.argmax(0), len(basis) - read[::-1].argmax(0)
     edges = [0, *(np.flatnonzero(np.diff(first) | np.diff(stop)) + 1).tolist(), basis.shape[1]]
     return [
-        (slice(first[at], stop[at]), np.ascontiguousarray(basis[first[at] : stop[at], at:end]))
+        (slice(first[at], stop[at]), np.ascontiguousarray(basis[first[at] : stop[at], at:end].T))
         for at, end in itertools.pairwise(edges)
     ]
 
@@ -288,20 +312,20 @@ class _Block:
         weight, bias = _after(tensors[f"{name}.0.weight"], tensors[f"{name}.0.bias"], scale, offset)
         self._weight = weight - weight.mean(2, keepdims=True)
         self._bias = bias - bias.mean(2, keepdims=True)
-        self._scale, self._offset = tensors[f"{name}.1.scale"], tensors[f"{name}.1.offset"]
+        self._scale, self._offset = _after_unit(tensors[f"{name}.1.scale"]), tensors[f"{name}.1.offset"]
 
     def __call__(self, x: Floats) -> Floats:
         out = x @ self._weight
         out += self._bias
-        return _gelu(_scaled(out, self._scale, self._offset))
+        return _gelu(_scaled(_unit(out), self._scale, self._offset))
 
 
 class _Projection(_Block):
-    """Brings one modality, standardised, to the model's width: ``[n, features]`` to ``[E, n, D]``."""
+    """Brings one modality, less its ``mean`` [features] and scaled, to the model's width: to ``[E, n, D]``."""
 
-    def __init__(self, tensors: Tensors, name: str) -> None:
+    def __init__(self, tensors: Tensors, name: str, mean: Floats) -> None:
         scale = tensors[f"{name}.scale"][None, None]
-        super().__init__(tensors, f"{name}.block", scale=scale, offset=-tensors[f"{name}.mean"] * scale)
+        super().__init__(tensors, f"{name}.block", scale=scale, offset=-mean * scale)
 
 
 class _Layers:
@@ -313,56 +337,76 @@ class _Layers:
         biases = [tensors[f"{name}.0.bias"] for name in blocks]
         self._weight = np.concatenate([weight - weight.mean(2, keepdims=True) for weight in weights], axis=2)
         self._bias = np.concatenate([bias - bias.mean(2, keepdims=True) for bias in biases], axis=2)
-        self._scale, self._offset = (
+        scale, self._offset = (
             np.stack([tensors[f"{name}.1.{part}"] for name in blocks], axis=2) for part in ("scale", "offset")
         )  # [E, 1, K, D]
+        self._scale = _after_unit(scale)
 
     def __call__(self, x: Floats) -> Floats:
         out = x @ self._weight
         out += self._bias
-        return _gelu(_scaled(out.reshape(*x.shape[:2], *self._scale.shape[2:]), self._scale, self._offset))
+        out = out.reshape(*x.shape[:2], *self._scale.shape[2:])
+        return _gelu(_scaled(_unit(out), self._scale, self._offset))
 
 
 class _Attention:
     """Self-attention over the parts of both modalities, ``[E, B, P, D]`` to ``[E, B, D]``."""
 
     def __init__(self, tensors: Tensors, config: JointModelConfig) -> None:
-        self._heads, self._width = config.heads, config.width
+        self._heads = config.heads
         self._kind = tensors["fusion.kind"]
         self._n_audio = config.scales * (config.private + config.shared)
-        self._read, self._read_bias = _after(
+        read, bias = _after(
             tensors["fusion.attention.read.weight"],
             tensors["fusion.attention.read.bias"],
-            tensors["fusion.norm.scale"],
+            _after_unit(tensors["fusion.norm.scale"]),
             tensors["fusion.norm.offset"],
         )
-        scale = np.float32(math.sqrt(self._heads / self._width))  # of the products of query and key
-        self._read[..., : self._width] *= scale
-        self._read_bias[..., : self._width] *= scale
+        # Of query, key and value, [E, 3, D, D] and [E, 3, 1, D]: three small products are faster than a wide one.
+        self._read, self._read_bias = (np.stack(np.split(one, 3, axis=2), axis=1) for one in (read, bias))
+        scale = np.float32(math.sqrt(config.heads / config.width))  # of the products of query and key
+        self._read[:, 0] *= scale
+        self._read_bias[:, 0] *= scale
         self._write, self._write_bias = (tensors[f"fusion.attention.write.{part}"] for part in ("weight", "bias"))
         self._feed = _Block(
-            tensors, "fusion.feed.1", scale=tensors["fusion.feed.0.scale"], offset=tensors["fusion.feed.0.offset"]
+            tensors,
+            "fusion.feed.1",
+            scale=_after_unit(tensors["fusion.feed.0.scale"]),
+            offset=tensors["fusion.feed.0.offset"],
         )
 
-    def __call__(self, audio: Floats | None, text: Floats | None) -> Floats:
-        """Fuse the parts that are there; absent ones have no influence."""
+    def __call__(self, audio: Floats | None, text: Floats | None, *, audio_alone: bool = False) -> Floats:
+        """Fuse the parts that are there; absent ones have no influence.
+
+        Args:
+            audio: Shape ``[E, B, K * S, D]``.
+            text: Shape ``[E, B, K, D]``.
+            audio_alone: Both are there, and the audio is fused alone, too.
+
+        Returns:
+            Shape ``[E, B, D]``; ``[E, 2 B, D]`` if ``audio_alone``, which comes last.
+        """
         there = [part for part in (audio, text) if part is not None]
         first, last = (None if audio is not None else self._n_audio), (None if text is not None else self._n_audio)
-        kinds = self._kind[:, :, first:last]
-        parts = np.concatenate(there, axis=2)
+        parts = _joined(there, 2)
         members, streams, n, width = parts.shape
-        flat = (members, streams * n, width)
-        x = parts.reshape(flat)
-        read = _normalised(_centred((parts + kinds).reshape(flat))) @ self._read
+        of_kind = (parts + self._kind[:, :, first:last]).reshape(members, 1, -1, width)
+        read = _unit(_centred(of_kind)) @ self._read  # [E, 3, B * P, D]
         read += self._read_bias
         query, key, value = (  # [E, B, heads, P, D / heads]
-            read.reshape(members, streams, n, 3, self._heads, -1).transpose(3, 0, 1, 4, 2, 5)
+            read.reshape(members, 3, streams, n, self._heads, -1).transpose(1, 0, 2, 4, 3, 5)
         )
-        seen = _softmax(query @ key.swapaxes(3, 4)) @ value
-        x = x + seen.swapaxes(2, 3).reshape(flat) @ self._write + self._write_bias
-        x += self._feed(_normalised(_centred(x)))
-        fused: Floats = x.reshape(parts.shape).mean(2)
-        return fused
+        sizes = [n, self._n_audio] if audio_alone else [n]  # of the sets of parts that see each other
+        seen = _joined(
+            [_softmax(query[..., :m, :] @ key[..., :m, :].swapaxes(3, 4)) @ value[..., :m, :] for m in sizes], 3
+        )
+        rows = _joined([parts[:, :, :m] for m in sizes], 2).reshape(members, -1, width)
+        rows = rows + seen.swapaxes(2, 3).reshape(rows.shape) @ self._write
+        rows += self._write_bias
+        rows += self._feed(_unit(_centred(rows)))
+        fused = rows.reshape(members, streams, -1, width)
+        ends = itertools.accumulate(sizes)
+        return _joined([_mean(fused[:, :, end - m : end], 2) for m, end in zip(sizes, ends, strict=True)], 1)
 
 
 class _Concatenation:
@@ -373,7 +417,7 @@ class _Concatenation:
         self._absent = (config.scales * branches, branches)
         self._block = _Block(tensors, "fusion.block")
 
-    def __call__(self, audio: Floats | None, text: Floats | None) -> Floats:
+    def __call__(self, audio: Floats | None, text: Floats | None, *, audio_alone: bool = False) -> Floats:
         """As of ``_Attention``."""
         like_it = next(part for part in (audio, text) if part is not None)
         members, streams, _, width = like_it.shape
@@ -381,7 +425,8 @@ class _Concatenation:
             np.zeros((members, streams, n, width), np.float32) if part is None else part
             for part, n in zip((audio, text), self._absent, strict=True)
         ]
-        return self._block(np.concatenate(parts, axis=2).reshape(members, streams, -1))
+        fused = self._block(np.concatenate(parts, axis=2).reshape(members, streams, -1))
+        return np.concatenate([fused, self(audio, None)], axis=1) if audio_alone else fused
 
 
 def _after(weight: Floats, bias: Floats, scale: Floats | None, offset: Floats | None) -> tuple[Floats, Floats]:
@@ -391,30 +436,47 @@ def _after(weight: Floats, bias: Floats, scale: Floats | None, offset: Floats | 
     return scale.swapaxes(1, 2) * weight, bias + offset @ weight
 
 
+def _joined(arrays: Sequence[Floats], axis: int) -> Floats:
+    """Concatenate; a single one is not copied."""
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis)
+
+
+def _mean(x: Floats, axis: int) -> Floats:
+    """Return the mean over an axis; ``np.mean`` takes several times as long for a few numbers."""
+    mean: Floats = np.add.reduce(x, axis=axis)
+    mean /= np.float32(x.shape[axis])
+    return mean
+
+
 def _centred(x: Floats) -> Floats:
     """Return ``x`` less its mean over the last axis."""
-    mean: Floats = np.add.reduce(x, axis=-1, keepdims=True)
-    mean /= np.float32(x.shape[-1])
-    return x - mean
+    return x - _mean(x, -1)[..., None]
 
 
-def _normalised(x: Floats) -> Floats:
-    """Divide by the deviation over the last axis, in place; ``x`` has the mean 0 there."""
-    variance = np.einsum("...d,...d->...", x, x)[..., None] / np.float32(x.shape[-1])
-    variance += _NORM_EPSILON
-    x /= np.sqrt(variance, out=variance)
+def _unit(x: Floats) -> Floats:
+    """Divide by the length over the last axis, in place.
+
+    Where the mean is 0, this is layer normalisation but for a factor, which ``_after_unit`` brings to what follows.
+    """
+    length = np.vecdot(x, x)[..., None]
+    length += np.float32(x.shape[-1]) * _NORM_EPSILON
+    x /= np.sqrt(length, out=length)
     return x
 
 
+def _after_unit(scale: Floats) -> Floats:
+    """Return the scale of a layer normalisation, [.., D], for what ``_unit`` returns."""
+    return scale * np.float32(math.sqrt(scale.shape[-1]))
+
+
 def _scaled(x: Floats, scale: Floats, offset: Floats) -> Floats:
-    """Normalise in place, and apply scale and offset."""
-    x = _normalised(x)
+    """Apply scale and offset in place."""
     x *= scale
     x += offset
     return x
 
 
-_ERFC = (0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429)
+_ERFC = np.array([0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429], np.float32) / 2
 _ERFC_STEP = np.float32(0.3275911 / math.sqrt(2))
 
 
@@ -425,15 +487,17 @@ def _gelu(x: Floats) -> Floats:
     numpy has no error function.
     """
     size = np.abs(x)
-    t: Floats = np.float32(1) / (np.float32(1) + _ERFC_STEP * size)
-    tail = np.full_like(t, _ERFC[-1])
+    t = size * _ERFC_STEP
+    t += np.float32(1)
+    np.divide(np.float32(1), t, out=t)
+    tail: Floats = _ERFC[-1] * t
     for coefficient in _ERFC[-2::-1]:
+        tail += coefficient
         tail *= t
-        tail += np.float32(coefficient)
-    tail *= t
-    tail *= np.exp(np.float32(-0.5) * np.square(x))
+    half_square = np.square(x, out=t)
+    half_square *= np.float32(-0.5)
+    tail *= np.exp(half_square, out=half_square)
     tail *= size
-    tail *= np.float32(0.5)
     above: Floats = np.maximum(x, np.float32(0))
     above -= tail
     return above

@@ -20,7 +20,7 @@ from stream_mer.emotion.audio_branch import TOKEN_HOP, YAMNET, AudioBranch, Audi
 from stream_mer.emotion.checkpoint import Checkpoint, load_checkpoint
 from stream_mer.emotion.estimates import Numbers, TextContext, apply_text_gate, estimate
 from stream_mer.emotion.joint import Encoded, JointModelConfig
-from stream_mer.types import EmotionEstimate, Floats, LyricState, Samples, Window, seconds
+from stream_mer.types import EmotionEstimate, EncodedLine, Floats, LyricState, Samples, Window, seconds
 from stream_mer.utils.threads import available_cores
 
 MAX_BATCH = 32
@@ -90,9 +90,7 @@ class EmotionPredictor:
         self.audio.feed([(one.stream.audio, samples) for one, samples in zip(requests, new, strict=True)])
         features_done = time.perf_counter()
         texts = [self._text_context(stream, window, lyrics) for stream, window, lyrics in requests]
-        alone = [
-            stream.words_alone and text.mean is not None for (stream, _, _), text in zip(requests, texts, strict=True)
-        ]
+        alone = [stream.words_alone and bool(text.lines) for (stream, _, _), text in zip(requests, texts, strict=True)]
         outputs = self._outputs([stream for stream, _, _ in requests], texts, alone)
         clock = 1e3 * (features_done - started), 1e3 * (time.perf_counter() - features_done)
         calibration = self.checkpoint.calibration
@@ -125,19 +123,36 @@ class EmotionPredictor:
         """
         self._encode(streams)
         outputs: list[Numbers] = [np.empty(0, np.float32)] * len(streams)
-        groups = [(text.mean is not None, alone) for text, alone in zip(texts, words_alone, strict=True)]
+        groups = [(bool(text.lines), alone) for text, alone in zip(texts, words_alone, strict=True)]
         for has_text, alone in sorted({*groups}):
             rows = [i for i, group in enumerate(groups) if group == (has_text, alone)]
-            means = [mean for mean in (texts[i].mean for i in rows) if mean is not None]
-            text = self.joint.encode_text(np.stack(means)) if has_text else None
-            audio = None if alone else self._pooled([streams[i] for i in rows])
-            results = [self.joint.combine(audio, None)] if not alone else []
-            results += [self.joint.combine(audio, text)] if has_text else []
-            for i, *numbers in zip(rows, *results, strict=True):
-                outputs[i] = numbers[0]
-                if len(numbers) == 2:
-                    outputs[i] = apply_text_gate(numbers[0], numbers[1], texts[i].gate, self.checkpoint.calibration)
+            grouped = [streams[i] for i in rows]
+            text = self._encoded_text(grouped, [texts[i] for i in rows]) if has_text else None
+            audio = None if alone else self._pooled(grouped)
+            if audio is None or text is None:
+                results = [*self.joint.combine(audio, text)]
+            else:
+                both, of_audio = self.joint.combine_with_and_without_text(audio, text)
+                results = [
+                    apply_text_gate(one, other, texts[i].gate, self.checkpoint.calibration)
+                    for i, one, other in zip(rows, of_audio, both, strict=True)
+                ]
+            for i, result in zip(rows, results, strict=True):
+                outputs[i] = result
         return outputs
+
+    def _encoded_text(self, streams: Sequence[JointEmotionStream], texts: Sequence[TextContext]) -> Floats:
+        """Return the representations of each stream's lyrics, [E, B, K, D].
+
+        One is kept while the lines stay the same: they fade at one pace, so that their mean stays, too.
+        """
+        new = [(stream, text) for stream, text in zip(streams, texts, strict=True) if stream.text.lines != text.lines]
+        if new:
+            encoded = self.joint.encode_text(np.stack([text.mean() for _, text in new]))
+            for (stream, text), values in zip(new, encoded.swapaxes(0, 1), strict=True):
+                # A line that ends after the window does not fade yet.
+                stream.text = EncodedText(text.lines if text.age_s else (), values.copy())
+        return np.stack([stream.text.values for stream in streams], axis=1)
 
     def _encode(self, streams: Sequence[JointEmotionStream]) -> None:
         """Encode the new tokens of all streams in one pass, into their contexts."""
@@ -164,6 +179,13 @@ class EmotionPredictor:
             values, scores = (np.stack(parts) for parts in zip(*(one.encoded for one in contexts), strict=True))
             ages = np.stack([context.ages() for context in contexts])
         return self.joint.pool_audio(values, scores, ages)
+
+
+class EncodedText(NamedTuple):
+    """The representation of a stream's lyrics, [E, K, D], and the lines that it is of; none if it must not be kept."""
+
+    lines: tuple[EncodedLine, ...]
+    values: Floats
 
 
 class AudioContext:
@@ -214,6 +236,7 @@ class JointEmotionStream:
     Attributes:
         audio: State of the audio networks.
         context: Encoded tokens of the context.
+        text: Of the newest lyrics.
         words_alone: The stream has lyrics and no sound.
     """
 
@@ -229,6 +252,7 @@ class JointEmotionStream:
         words_alone: bool,
     ) -> None:
         self.words_alone = words_alone
+        self.text = EncodedText((), np.zeros(0, np.float32))
         self._predictor = predictor
         self._batcher = batcher
         self._context_tokens = settings.context_samples // TOKEN_HOP

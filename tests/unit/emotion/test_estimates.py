@@ -91,7 +91,7 @@ def test_an_estimate_is_linked_by_its_own_point_and_one_of_words_alone_is_not() 
     assert [*held.categories.values()] == pytest.approx(expected)
     assert [*held.categories.values()] != pytest.approx([*free.categories.values()], abs=1e-2)
     assert (held.valence, held.arousal, held.clusters) == (free.valence, free.arousal, free.clusters)
-    said = TextContext(mean=np.ones(3, np.float32), gate=0.5, age_s=1.0)
+    said = TextContext(gate=0.5, age_s=1.0)
     alone = judged(calibration, words=said, words_alone=True)
     assert alone.categories == judged(words=said, words_alone=True).categories == free.categories
 
@@ -127,7 +127,7 @@ def test_a_stream_that_has_heard_little_is_said_to_warm_up(heard_s: float, *, co
 
 
 def test_words_alone_need_no_warming_up() -> None:
-    said = TextContext(mean=np.ones(3, np.float32), gate=0.5, age_s=1.0)
+    said = TextContext(gate=0.5, age_s=1.0)
     assert judged(heard_s=0.0, words=said, words_alone=True).degraded == ()
 
 
@@ -140,7 +140,8 @@ def test_words_are_their_weighted_mean_and_move_as_far_as_they_are_worth() -> No
         for t1, value, reliability in ((0.0, 1.0, 1.0), (10.0, 4.0, 0.5), (12.0, np.nan, 0.0))
     ]
     found = TextContext.from_lines(LyricState(lines=tuple(lines), health="ok"), 10.0, half_life_s=10.0, half_lines=2.0)
-    assert found.mean == pytest.approx(np.full(3, 2.5))  # weights .5 and .5: the first one has aged by a half-life
+    assert found.lines == tuple(lines[:2])
+    assert found.mean() == pytest.approx(np.full(3, 2.5))  # weights .5 and .5: the first one has aged by a half-life
     assert (found.gate, found.age_s) == (pytest.approx(1 / 3), 0.0)
 
 
@@ -148,4 +149,4 @@ def test_words_are_their_weighted_mean_and_move_as_far_as_they_are_worth() -> No
 def test_there_are_no_words_where_no_line_counts(reliability: float | None) -> None:
     lines = () if reliability is None else (EncodedLine(t1=1.0, vector=np.ones(3), reliability=0.0, n_words=3),)
     found = TextContext.from_lines(LyricState(lines=lines, health="ok"), 2.0, half_life_s=10.0, half_lines=2.0)
-    assert (found.mean, found.gate, found.age_s) == (None, 0.0, None)
+    assert (found.lines, found.gate, found.age_s) == ((), 0.0, None)

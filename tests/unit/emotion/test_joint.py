@@ -80,6 +80,9 @@ def test_it_gives_what_the_network_gives_of_the_same_weights(
             expected = net.combine(theirs if there[0] else None, their_words if there[1] else None)
             assert found.shape == (streams, OUTPUTS)
             assert_close(found, outputs_of(expected))
+        both, audio_alone = model.combine_with_and_without_text(audio, words)
+        assert_close(both, outputs_of(net.combine(theirs, their_words)))
+        assert_close(audio_alone, outputs_of(net.combine(theirs, None)))
 
 
 BASES = {
@@ -157,6 +160,7 @@ def test_nothing_that_is_kept_or_given_is_written_to() -> None:
     audio.flags.writeable = words.flags.writeable = False
     first, again = model.combine(audio, words), model.combine(audio, words)
     assert_close(again, first)
+    assert_close(model.combine_with_and_without_text(audio, words)[0], first)
 
 
 def test_the_time_scales_are_the_context_and_its_newest_tokens() -> None:

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 from helpers import wait_for
+from numpy.typing import NDArray
 from products import Products
-from tolerance import NETWORK
+from tolerance import LAYER, NETWORK
 
 from stream_mer.audio.windowing import Windower
 from stream_mer.cli.diagnose import demo_song
@@ -385,7 +386,11 @@ def test_in_a_stream_with_sound_words_never_answer_alone(samples: Samples, predi
 def text_computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What of the text path is computed from now on: its encoder, and the fusion that reads it."""
     computed: list[str] = []
-    encode_text, combine = JointModel.encode_text, JointModel.combine
+    encode_text, combine, combine_with_and_without_text = (
+        JointModel.encode_text,
+        JointModel.combine,
+        JointModel.combine_with_and_without_text,
+    )
 
     def encoded(joint: JointModel, mean: Floats) -> Floats:
         computed.append("encoder")
@@ -396,8 +401,13 @@ def text_computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             computed.append("fusion")
         return combine(joint, audio, text)
 
+    def fused_twice(joint: JointModel, audio: Floats, text: Floats) -> tuple[Floats, Floats]:
+        computed.append("fusion")
+        return combine_with_and_without_text(joint, audio, text)
+
     monkeypatch.setattr(JointModel, "encode_text", encoded)
     monkeypatch.setattr(JointModel, "combine", fused)
+    monkeypatch.setattr(JointModel, "combine_with_and_without_text", fused_twice)
     return computed
 
 
@@ -430,18 +440,37 @@ def test_streams_with_words_do_not_make_others_compute_them(
         Request(stream, windows(music(0.5))[0], words)
         for stream, words in zip(streams, (NO_LYRICS, lines(0.2), NO_LYRICS), strict=True)
     ]
-    texts: list[int] = []
-    combine = JointModel.combine
+    pooled: list[int] = []
+    pool_audio = JointModel.pool_audio
 
-    def fused(joint: JointModel, audio: Floats | None, text: Floats | None) -> Floats:
-        texts.append(0 if text is None else text.shape[1])
-        return combine(joint, audio, text)
+    def watched(joint: JointModel, values: Floats, scores: Floats, ages: NDArray[np.int64]) -> Floats:
+        pooled.append(len(values))
+        return pool_audio(joint, values, scores, ages)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(JointModel, "combine", fused)
+        patch.setattr(JointModel, "pool_audio", watched)
         predictor.predict(asked)
-    assert texts == [0, 0, 1], "two streams without words, then the audio and the fusion of the one with words"
+    assert pooled == [2, 1], "two streams without words, then the one with words"
     assert text_computed == ["encoder", "fusion"]
+
+
+def test_lyrics_are_encoded_again_when_a_line_comes_or_fades_from_now_on(
+    text_computed: list[str], predictor: EmotionPredictor, music: Music
+) -> None:
+    """While the same lines fade, what they say stays; a line that ends after the window does not fade yet."""
+    given = windows(music(4))
+    sung = lines(0.2, 0.9, 2.4)
+    said = [LyricState(lines=sung.lines[: 2 + (k >= 4)], health="ok") for k in range(len(given))]
+    stream = predictor.open_stream(SETTINGS)
+    for k, (window, words) in enumerate(zip(given, said, strict=True)):
+        text_computed.clear()
+        told = stream.predict(window, words)
+        # The windows end at .5 s, 1 s (the second line has ended), ..., and 2.5 s, with the third line.
+        assert text_computed == ["encoder"] * (k in (0, 1, 4)) + ["fusion"]
+        fresh = predictor.open_stream(SETTINGS)
+        for before in given[:k]:
+            fresh.predict(before, NO_LYRICS)
+        assert numbers(told) == pytest.approx(numbers(fresh.predict(window, words)), abs=LAYER)
 
 
 def test_each_output_is_moved_by_its_own_strength(predictor: EmotionPredictor, music: Music) -> None:
