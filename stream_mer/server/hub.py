@@ -72,6 +72,11 @@ class Override:
         """The newest published frame; None before the first."""
         return self._shown
 
+    @property
+    def until(self) -> float | None:
+        """When it ends, by the clock of ``control``; None for never, or where none is in force."""
+        return self._until
+
     def control(
         self,
         action: ControlAction,
@@ -275,6 +280,8 @@ class Hub:
 
     Attributes:
         session: Random name of this run; ``seq`` starts anew with it.
+        on_timed_override: Called in the commanding thread after an override with an end, so that ``expire`` is called
+            in time. Must not block.
     """
 
     def __init__(
@@ -284,6 +291,7 @@ class Hub:
         history_messages: int = HISTORY_MESSAGES,
     ) -> None:
         self.session = secrets.token_hex(4)
+        self.on_timed_override: Callable[[], None] = lambda: None
         self._clock = clock
         self._event_subscribers: list[_EventSubscriber] = []
         self._failures = LimitedLog(logger, clock=clock)
@@ -392,9 +400,15 @@ class Hub:
                     override = self._overrides[stream]
                     for event in override.control(command.action, command.override, now=self._clock(), shown=shown):
                         self._deliver(stream, event)
+        if command.override is not None and command.override.ttl_s is not None:
+            self.on_timed_override()
 
-    def expire(self) -> None:
-        """End the overrides whose time is over; to be called regularly, for streams that publish nothing."""
+    def expire(self) -> float | None:
+        """End the overrides whose time is over, though no frame comes.
+
+        Returns:
+            Time until the next one ends, seconds; None where none has an end.
+        """
         with self._lock:
             for stream, override in self._overrides.items():
                 try:
@@ -403,6 +417,8 @@ class Hub:
                 except Exception as exc:  # the overrides of the other streams end all the same
                     message = f"cannot end the override of {stream!r}"
                     self._failures.log(logging.ERROR, "override", message, error=exc)
+            ends = [override.until for override in self._overrides.values() if override.until is not None]
+            return min(ends) - self._clock() if ends else None
 
     def is_wanted(self, stream: str, kind: str) -> bool:
         """Tell whether any client or subscriber wants messages of this kind now."""

@@ -78,7 +78,7 @@ MAX_WAITING_TLS = 256
 """With TLS, this many connections may not be clients yet: before its handshake each takes a quarter of a megabyte."""
 
 EXPIRE_EVERY_S = 0.1
-"""An override may end this much later than requested where no frames come, seconds."""
+"""Least time between two looks for overrides that end, seconds: where no frames come, one may end this much later."""
 
 
 class Server:
@@ -192,7 +192,9 @@ class Server:
         except OSError as exc:  # another process listens there since
             await self.stop()
             raise bind_error(exc, self._settings.host, self._settings.port) from exc
-        self._expire_task = asyncio.create_task(self._expire())
+        is_overridden = asyncio.Event()
+        self._hub.on_timed_override = functools.partial(dispatcher.call_soon, is_overridden.set)
+        self._expire_task = asyncio.create_task(self._expire(is_overridden))
 
     async def _serve(self, listener: Listener, tls: ssl.SSLContext | None, dispatcher: Dispatcher) -> WebsocketServer:
         settings = self._settings
@@ -260,13 +262,19 @@ class Server:
     ) -> None:
         await self.stop()
 
-    async def _expire(self) -> None:
+    async def _expire(self, is_overridden: asyncio.Event) -> None:
+        """End overrides where no frames come; sleeps while none has an end."""
         while True:
-            await asyncio.sleep(EXPIRE_EVERY_S)
+            is_overridden.clear()
+            ends_in_s: float | None = EXPIRE_EVERY_S
             try:
-                self._hub.expire()
+                ends_in_s = self._hub.expire()
             except Exception as exc:  # the next override has to end all the same
                 self._log.log(logging.ERROR, "overrides", "cannot end overrides", error=exc)
+            wait_s = None if ends_in_s is None else max(EXPIRE_EVERY_S, ends_in_s)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await is_overridden.wait()
 
     def _is_crowded(self) -> bool:
         """Tell whether there are too many connections where the event loop does not call the listener (Windows)."""

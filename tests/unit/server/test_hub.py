@@ -364,6 +364,25 @@ def test_a_subscriber_that_fails_costs_nobody_else_an_event_and_is_logged_once_a
     assert removed == ["main"]
 
 
+def test_who_ends_overrides_is_told_of_each_with_an_end_and_until_when_to_wait(hub, clock):
+    told = []
+    hub.on_timed_override = lambda: told.append(clock.now)
+    for stream in ("one", "two"):
+        hub.sink(stream).publish(FRAME)
+    hub.control(ControlCommand(action="freeze"))
+    assert (told, hub.expire()) == ([], None), "a freeze has no end of its own"
+    for stream, ttl_s in (("one", 5), ("two", 3)):
+        override = OverrideValues(valence=0.1, arousal=0.1, ttl_s=ttl_s)
+        hub.control(ControlCommand(action="override", streams=(stream,), override=override))
+    assert len(told) == 2
+    assert hub.expire() == pytest.approx(3)
+    clock.now += 4
+    assert hub.expire() == pytest.approx(1)
+    assert [hub.shown(stream).hold for stream in ("one", "two")] == ["override", None]
+    clock.now += 2
+    assert hub.expire() is None
+
+
 def test_one_override_that_cannot_be_ended_leaves_the_others_to_end(hub, clock, caplog, monkeypatch):
     for stream in ("one", "two"):
         hub.sink(stream).publish(FRAME)
