@@ -44,7 +44,7 @@ from benchmarks.harness import (
 from stream_mer.config import EngineSettings, LyricsSettings, WindowSettings
 from stream_mer.engine import Engine
 from stream_mer.pipeline import Pipeline
-from stream_mer.ports import AudioSource
+from stream_mer.ports import AudioSource, Chunker
 from stream_mer.sources.file import FileSource, Pacer
 from stream_mer.training.progress import track
 from stream_mer.types import AudioChunk, EmotionFrame, LyricLine, Samples, StreamEvent
@@ -172,7 +172,7 @@ def measure_channels(job: Job) -> Row:
 
 
 class Player:
-    """An ``AudioSource`` that loops over samples at the pace of a sound card."""
+    """A ``ChunkableSource`` that loops over samples in real time, as a file whose audio costs nothing."""
 
     live = True
 
@@ -180,15 +180,21 @@ class Player:
         self.name = name
         self._audio, self._starts_at, self._delay_s = audio, starts_at, delay_s  # the samples are shared
         self._closed = threading.Event()
+        self._chunker: Chunker = lambda start_sample: start_sample + CHUNK_SAMPLES
+
+    def set_chunker(self, chunker: Chunker) -> None:
+        self._chunker = chunker
 
     def chunks(self) -> Iterator[AudioChunk]:
         self._closed.wait(self._delay_s)
         pacer, position = Pacer(self._closed), 0
-        while not self._closed.is_set() and pacer.hold(position + CHUNK_SAMPLES):
+        while not self._closed.is_set() and pacer.hold(end := self._chunker(position)):
             at = (self._starts_at + position) % len(self._audio)
-            samples = self._audio.take(np.arange(at, at + CHUNK_SAMPLES), mode="wrap")
+            samples = self._audio[at : at + end - position]
+            if len(samples) < end - position:  # it begins again
+                samples = np.concatenate([samples, self._audio[: end - position - len(samples)]])
             yield AudioChunk(start_sample=position, samples=samples, captured_at=time.monotonic())
-            position += CHUNK_SAMPLES
+            position = end
 
     def close(self) -> None:
         self._closed.set()

@@ -71,8 +71,8 @@ _KNOWS_LENGTH = frozenset({
 _SHORT_S, _SHORT_SHARE = 0.25, 0.005
 """A file is cut short if its audio ends this much, and this share, before the stated end."""
 
-RUN_S = 0.5
-"""Length of a run that is decoded from a file at a time. A packet is 20 ms, and its overhead equals its decoding."""
+RUN_S = 1.0
+"""Length of a run that is decoded from a file at a time: FFmpeg's tables are read from memory once for all of it."""
 
 _TRUSTED_PACKETS = 10
 """Random bytes hold headers of MP3 and AAC by chance, and one packet in five decodes to noise. So audio is released

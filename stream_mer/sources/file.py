@@ -29,7 +29,7 @@ FINE_CHUNK_SAMPLES = SAMPLE_RATE_HZ // 50
 LYRICS_CHUNK_SAMPLES = SAMPLE_RATE_HZ // 10
 """With lyrics recognition: 0.1 s is little beside the 1.5 s between two decodes."""
 
-COARSE_CHUNK_SAMPLES = SAMPLE_RATE_HZ // 4
+COARSE_CHUNK_SAMPLES = SAMPLE_RATE_HZ // 2
 """With windows alone: a new reader of levels waits this long for the first ones."""
 
 

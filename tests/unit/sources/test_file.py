@@ -306,7 +306,7 @@ def test_a_file_that_is_tagged_keeps_its_chunks(song: Path) -> None:
 @pytest.mark.usefixtures("never_waits")
 def test_each_piece_is_shown_before_it_is_heard(song: Path) -> None:
     source = FileSource(song, paced=True)
-    set_chunker(source, HopChunker(hop_samples=HOP, longest_samples=COARSE_CHUNK_SAMPLES))
+    set_chunker(source, HopChunker(hop_samples=HOP, longest_samples=HOP // 2))
     seen: list[tuple[int, np.ndarray]] = []
     acted: list[int] = []
 
@@ -324,7 +324,7 @@ def test_each_piece_is_shown_before_it_is_heard(song: Path) -> None:
         assert samples is chunk.samples
         assert acted == [chunk.start_sample + 1, chunk.end_sample]
         acted.clear()
-    assert [len(chunk.samples) for chunk in heard] == [*[COARSE_CHUNK_SAMPLES] * 5, 800]
+    assert [len(chunk.samples) for chunk in heard] == [*[HOP // 2] * 5, 800]
     assert all(one.end_sample == other.start_sample for one, other in itertools.pairwise(heard))
     whole = np.concatenate([chunk.samples for chunk in FileSource(song).chunks()])
     np.testing.assert_array_equal(np.concatenate([chunk.samples for chunk in heard]), whole)
@@ -333,9 +333,9 @@ def test_each_piece_is_shown_before_it_is_heard(song: Path) -> None:
 @pytest.mark.usefixtures("never_waits")
 def test_a_continued_channel_is_cut_on_its_own_clock(song: Path) -> None:
     source = ResumedSource(FileSource(song, paced=True), 3 * HOP - 1_000)
-    set_chunker(source, HopChunker(hop_samples=HOP, longest_samples=COARSE_CHUNK_SAMPLES))
+    set_chunker(source, HopChunker(hop_samples=HOP, longest_samples=HOP // 2))
     found = [chunk.end_sample for chunk in source.chunks()]
-    assert found[:4] == [3 * HOP, 3 * HOP + COARSE_CHUNK_SAMPLES, 4 * HOP, 4 * HOP + COARSE_CHUNK_SAMPLES]
+    assert found[:4] == [3 * HOP, 3 * HOP + HOP // 2, 4 * HOP, 4 * HOP + HOP // 2]
 
 
 @pytest.mark.usefixtures("never_waits")
