@@ -56,16 +56,37 @@ def log_mel(cuts: Floats) -> Floats:
     """Return log-mel steps, shape ``[n, 96]``, of cuts, shape ``[n, 512]``."""
     window, filters = _transform()
     parts = np.fft.rfft(cuts * window).view(np.float32)  # [n, 2 * 257], real beside imaginary
-    power = np.square(parts, out=parts) @ filters
+    power = filters.apply(np.square(parts, out=parts))
     power += np.float32(1)
     return np.log10(power, out=power)
 
 
 @functools.cache
-def _transform() -> tuple[Floats, Floats]:
-    """Return the periodic Hann window [512], and the filter bank [2 * 257, 96], gain included."""
-    filters = POWER_GAIN * slaney_filters().repeat(2, axis=0)
-    return hann_window(FFT_LENGTH), filters.astype(np.float32)
+def _transform() -> tuple[Floats, FilterBank]:
+    """Return the periodic Hann window [512], and the filters of [2 * 257] values, gain included."""
+    return hann_window(FFT_LENGTH), FilterBank(POWER_GAIN * slaney_filters().repeat(2, axis=0))
+
+
+class FilterBank:
+    """Filters over frequency, each of which reads few frequencies.
+
+    They are applied in three products: of low, middle and high bands, with the frequencies that each third reads. So
+    most of the zeros are left out.
+
+    Args:
+        filters: Shape ``[frequencies, bands]``, bands by rising frequency; no band is empty.
+    """
+
+    def __init__(self, filters: NDArray[np.floating]) -> None:
+        self._parts = []
+        for bands in np.array_split(filters.astype(np.float32), 3, axis=1):
+            read = np.flatnonzero(bands.any(1))
+            frequencies = slice(int(read[0]), int(read[-1]) + 1)
+            self._parts.append((frequencies, np.ascontiguousarray(bands[frequencies])))
+
+    def apply(self, spectra: Floats) -> Floats:
+        """Return the bands of spectra, ``[n, frequencies]`` to ``[n, bands]``."""
+        return np.concatenate([spectra[:, frequencies] @ bands for frequencies, bands in self._parts], axis=1)
 
 
 def hann_window(length: int) -> Floats:

@@ -7,6 +7,7 @@ the last 3 s (``backbone``) beside the mean activations of YAMNet's last blocks 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -58,7 +59,7 @@ class AudioBranch:
         """Feed samples that end with a token."""
         cuts = [stream.spectrogram.cut(samples) for stream, samples in fed]
         steps = log_mel(cuts[0] if len(cuts) == 1 else np.concatenate(cuts))
-        ends = np.cumsum([len(cut) for cut in cuts]).tolist()
+        ends = itertools.accumulate(len(cut) for cut in cuts)
         log_mels = [steps[end - len(cut) : end] for cut, end in zip(cuts, ends, strict=True)]
         self.backbone.feed([stream.backbone for stream, _ in fed], log_mels)
         patches = [stream.patches.feed(samples) for stream, samples in fed]

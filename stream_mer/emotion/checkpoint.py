@@ -119,6 +119,9 @@ class Calibration:
 
     def half_widths(self, heard_s: float) -> tuple[float, float]:
         """Return the half widths of the intervals of valence and arousal after ``heard_s`` seconds of audio."""
+        last = self.errors[-1]
+        if heard_s >= last.heard_s:  # almost always
+            return last.valence, last.arousal
         at = [error.heard_s for error in self.errors]
         valence = np.interp(heard_s, at, [error.valence for error in self.errors])
         arousal = np.interp(heard_s, at, [error.arousal for error in self.errors])

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_mer.emotion.checkpoint import Calibration, CategoryLink
-from stream_mer.types import CATEGORIES, CLUSTERS, EmotionEstimate, EncodedLine, Interval, LyricState
+from stream_mer.types import CATEGORIES, CLUSTERS, AudioState, EmotionEstimate, EncodedLine, Interval, LyricState
 
 WARMING_UP = "warming_up"
 """In ``degraded``: the stream is younger than ``WARM_AFTER_S``, so that the estimate is less certain."""
@@ -97,6 +97,7 @@ def estimate(
     heard_s: float,
     words_alone: bool,
     clock: tuple[float, float],
+    audio_state: AudioState | None = None,
 ) -> EmotionEstimate:
     """Make an estimate of the outputs [11] of one window.
 
@@ -108,6 +109,7 @@ def estimate(
         heard_s: Audio since the stream started, seconds.
         words_alone: The estimate is of lyrics alone.
         clock: Time that features and model took, milliseconds.
+        audio_state: What the audio is; None where there is none.
     """
     strength = 1.0 if words_alone else calibration.text_strength.greatest
     has_text = strength * words.gate >= MIN_TEXT_GATE
@@ -134,6 +136,7 @@ def estimate(
         degraded=(*lyrics.degraded, *(WARMING_UP,) * warming_up),
         features_ms=features_ms,
         model_ms=model_ms,
+        audio_state=audio_state,
     )
 
 

@@ -356,16 +356,16 @@ class _TimbralBank:
         """Return the maximum over mel: [B, 127 + n, 96], contiguous, to [B, n, filters]."""
         streams, n = x.shape[0], x.shape[1] - HISTORY_STEPS
         of_stream, of_step, of_band = x.strides
-        rows = np.ndarray(  # a view: [B, n, groups of positions, 7, span]
-            (streams, n, self._groups, TIMBRAL_STEPS, self._span),
+        rows = np.ndarray(  # a view: [groups of positions, B, n, 7, span]
+            (self._groups, streams, n, TIMBRAL_STEPS, self._span),
             x.dtype,
             buffer=x,
             offset=(HISTORY_STEPS - TIMBRAL_STEPS + 1) * of_step,
-            strides=(of_stream, of_step, MEL_STRIDE * self._together * of_band, of_step, of_band),
+            strides=(MEL_STRIDE * self._together * of_band, of_stream, of_step, of_step, of_band),
         )
         answers = rows.reshape(-1, len(self._matrix)) @ self._matrix
-        of_groups = answers.reshape(streams, n, self._groups, -1).max(2)
-        greatest: Floats = of_groups.reshape(streams, n, self._together, -1).max(2)
+        of_groups = np.maximum.reduce(answers.reshape(self._groups, streams, n, -1))
+        greatest: Floats = np.maximum.reduce(of_groups.reshape(streams, n, self._together, -1), axis=2)
         return greatest
 
 
@@ -386,7 +386,7 @@ class _TemporalBank:
         """Return the maximum over mel: [B * 48, 127 + n] to [B, n, filters]."""
         n = bands.shape[1] - HISTORY_STEPS
         answers = bands[:, HISTORY_STEPS - self._before :] @ self._matrices[n]
-        greatest: Floats = answers.reshape(streams, -1, n * self._filters).max(1)
+        greatest: Floats = np.maximum.reduce(answers.reshape(streams, -1, n * self._filters), axis=1)
         return greatest.reshape(streams, n, self._filters)
 
 
@@ -430,6 +430,8 @@ class StreamingBackbone:
         self._front = Front(backbone)
         self._middle = [_Middle(layer) for layer in backbone.middle]
         self._aligned = _aligned(backbone.shape.filters)
+        starts = [backbone.shape.channels + i * MEL_BANDS for i in range(3)]
+        self._bands = [slice(start, start + MEL_BANDS) for start in starts]  # log-mel, its rise and its square
 
     def feed(self, streams: Sequence[BackboneStream], log_mels: Sequence[Floats]) -> None:
         """Feed each stream its next log-mel steps, [n, 96]; ``n`` may differ, and be 0."""
@@ -443,13 +445,10 @@ class StreamingBackbone:
 
     def tokens(self, streams: Sequence[BackboneStream]) -> Floats:
         """Return the token that ends at the newest step of each stream, [n, token_features]; each has one at least."""
-        parts = [stream.sums() for stream in streams]
-        greatest = np.stack([part.greatest for part in parts])
-        mean = np.stack([part.total / np.float32(part.length) for part in parts])
-        log_mel, rise, squares = np.split(mean[:, self.shape.channels :], 3, axis=1)
+        greatest, mean = (_stacked(parts) for parts in zip(*(stream.pooled() for stream in streams), strict=True))
+        log_mel, rise, squares = (mean[:, bands] for bands in self._bands)
         deviation = np.sqrt(np.maximum(squares - np.square(log_mel), 0))
-        pooled = [greatest[:, self._pooled], mean[:, self._pooled]]
-        return np.concatenate([*pooled, log_mel, deviation, rise], axis=1)
+        return np.concatenate([greatest[:, self._pooled], mean[:, self._pooled], log_mel, deviation, rise], axis=1)
 
     def _numbers(self, streams: Sequence[BackboneStream], pieces: Sequence[Floats]) -> Floats:
         """Return the values to pool of each new step, [B, n, channels + 3 * 96]; updates the streams' histories."""
@@ -509,22 +508,24 @@ class BackboneStream:
 
     def keep(self, rows: Floats) -> None:
         """Store the values of new steps, [n, numbers]."""
-        self._pieces.append(_Piece(rows.copy(), rows[:, : self._channels].max(0), rows.sum(0)))
+        self._pieces.append(self._piece(rows.copy()))
         self.steps += len(rows)
         self._kept_steps += len(rows)
         while self._kept_steps - len(self._pieces[0].rows) >= TOKEN_STEPS:
             self._kept_steps -= len(self._pieces.popleft().rows)
 
-    def sums(self) -> _Sums:
-        """Return maxima and sums for the token that ends now."""
-        pieces = list(self._pieces)
+    def pooled(self) -> tuple[Floats, Floats]:
+        """Return maxima [channels] and means of all values [channels + 3 * 96] for the token that ends now."""
+        oldest, *others = self._pieces
         surplus = max(0, self._kept_steps - TOKEN_STEPS)
-        if surplus:  # steps of the oldest piece
-            rows = pieces[0].rows[surplus:]
-            pieces[0] = _Piece(rows, rows[:, : self._channels].max(0), rows.sum(0))
-        greatest = np.maximum.reduce([piece.greatest for piece in pieces])
-        total = np.add.reduce([piece.total for piece in pieces])
-        return _Sums(greatest, total, self._kept_steps - surplus)
+        pieces = [self._piece(oldest.rows[surplus:]) if surplus else oldest, *others]
+        greatest: Floats = np.maximum.reduce([piece.greatest for piece in pieces])
+        mean: Floats = np.add.reduce([piece.total for piece in pieces])
+        mean /= np.float32(self._kept_steps - surplus)
+        return greatest, mean
+
+    def _piece(self, rows: Floats) -> _Piece:
+        return _Piece(rows, np.maximum.reduce(rows[:, : self._channels]), np.add.reduce(rows))
 
 
 class _Piece(NamedTuple):
@@ -533,14 +534,6 @@ class _Piece(NamedTuple):
     rows: Floats
     greatest: Floats
     total: Floats
-
-
-class _Sums(NamedTuple):
-    """Parts of a token: maxima [channels], sums of all values [channels + 3 * 96], and number of steps."""
-
-    greatest: Floats
-    total: Floats
-    length: int
 
 
 def _aligned(filters: Sequence[int]) -> list[tuple[int, slice]]:

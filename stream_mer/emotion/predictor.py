@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
@@ -95,10 +95,14 @@ class EmotionPredictor:
         clock = 1e3 * (features_done - started), 1e3 * (time.perf_counter() - features_done)
         calibration = self.checkpoint.calibration
         return [
-            replace(
-                estimate(
-                    outputs[i], texts[i], lyrics, calibration, heard_s=stream.heard_s, words_alone=alone[i], clock=clock
-                ),
+            estimate(
+                outputs[i],
+                texts[i],
+                lyrics,
+                calibration,
+                heard_s=stream.heard_s,
+                words_alone=alone[i],
+                clock=clock,
                 audio_state=None if stream.words_alone else stream.audio.decider.state,
             )
             for i, (stream, _, lyrics) in enumerate(requests)

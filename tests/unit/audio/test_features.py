@@ -12,6 +12,7 @@ from stream_mer.audio.features import (
     MEL_BANDS,
     POWER_GAIN,
     STEP_LENGTH,
+    FilterBank,
     LogMelStream,
     hann_window,
     log_mel,
@@ -77,6 +78,15 @@ def test_the_filters_are_those_of_librosa() -> None:
         sr=SAMPLE_RATE_HZ, n_fft=FFT_LENGTH, n_mels=MEL_BANDS, fmin=0, fmax=8000, htk=False, norm="slaney", dtype=float
     )
     np.testing.assert_allclose(slaney_filters(), expected.T, rtol=1e-9, atol=1e-12)
+
+
+def test_a_bank_of_filters_gives_what_the_whole_matrix_gives() -> None:
+    """Whatever frequencies its bands read: here they overlap, leave some out, and read a single one."""
+    filters = np.zeros((40, 10), np.float32)
+    for band, (first, stop) in enumerate(zip(range(2, 32, 3), (4, 5, 9, 14, 19, 18, 30, 26, 27, 40), strict=True)):
+        filters[first:stop, band] = noise(stop - first, seed=band)
+    spectra = noise(5 * 40).reshape(5, 40)
+    np.testing.assert_allclose(FilterBank(filters).apply(spectra), spectra @ filters, rtol=0, atol=1e-6)
 
 
 def test_librosa_says_the_same() -> None:
