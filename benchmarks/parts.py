@@ -48,6 +48,7 @@ SEAMS = (
     Seam("stream_mer.server.hub:encode", "encode"),
     Seam("stream_mer.server.hub:Hub.publish", "deliver"),
     Seam("stream_mer.server.outbox:Dispatcher._run", "deliver"),
+    Seam("stream_mer.utils.scheduler:TickScheduler._run", "deliver"),
     Seam("stream_mer.sources.file:Pacer.hold", "waiting"),
     Seam("stream_mer.utils.mailbox:Mailbox.put", "waiting"),
     Seam("stream_mer.utils.mailbox:Mailbox.get", "waiting"),

@@ -46,6 +46,7 @@ from stream_mer.pipeline import Pipeline
 from stream_mer.server.hub import Hub
 from stream_mer.server.server import Server
 from stream_mer.training.progress import track
+from stream_mer.utils.scheduler import TickScheduler
 
 OPTIONS = (
     count_option("--channels", 100, "Channels in one process, beside one alone."),
@@ -150,11 +151,12 @@ async def serve(job: Job, timers: PartTimers) -> None:
     """Serve the channels of one run from the first line of stdin on; answer with the port, then with the figures."""
     hub, engine, audio = Hub(), open_engine(job), read_song(job.song)
     engine.warm_up()
-    pipelines = []
+    pipelines, scheduler = [], TickScheduler(asyncio.get_running_loop())
     for i in range(job.channels):
         source = open_source(job, i, audio)
         wanted = functools.partial(hub.is_wanted, source.name, "levels")
-        pipelines.append(engine.pipeline(source, hub.sink(source.name), in_real_time=True, levels_wanted=wanted))
+        sink = hub.sink(source.name)
+        pipelines.append(engine.pipeline(source, sink, in_real_time=True, levels_wanted=wanted, scheduler=scheduler))
     async with Server(hub, ServeSettings(port=0)) as server:
         answer({"port": server.port})
         await asyncio.to_thread(sys.stdin.readline)

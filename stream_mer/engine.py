@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -36,6 +37,7 @@ from stream_mer.sources.file import (
 )
 from stream_mer.types import NO_LYRICS, AudioChunk, CategoryChange, EmotionFrame, LyricLine, Spread, StreamEvent
 from stream_mer.utils.sanitise import redact_address
+from stream_mer.utils.scheduler import TickScheduler
 
 log = logging.getLogger(__name__)
 
@@ -114,6 +116,7 @@ class Engine:
         in_real_time: bool,
         lyrics: Path | None = None,
         levels_wanted: Callable[[], bool] | None = None,
+        scheduler: TickScheduler | None = None,
         words_alone: bool = False,
         reopen: Reopener | None = None,
         start_s: float = 0.0,
@@ -127,6 +130,7 @@ class Engine:
                 file: they are recognised on the sample clock, so that the result does not depend on speed.
             lyrics: A file with the lyrics of this stream, instead of what the settings say.
             levels_wanted: Returns whether a subscriber needs ``InputLevels`` now; None for never.
+            scheduler: Publishes the levels of stored audio at their time; None to publish them with their chunk.
             words_alone: The source is silent, and only the lyrics of the file count.
             reopen: As of ``Pipeline``.
             start_s: Where the source starts in the times of a lyrics file, seconds.
@@ -147,8 +151,8 @@ class Engine:
             reopen=reopen,
             **self._parts(in_real_time=in_real_time, lyrics=lyrics, words_alone=words_alone, start_s=start_s),
         )
-        if levels_wanted is not None:
-            set_preview(source, pipeline.preview, levels_wanted)
+        if levels_wanted is not None and scheduler is not None:
+            set_preview(source, functools.partial(pipeline.preview, scheduler), levels_wanted)
         return pipeline
 
     def _masking(self, sink: EventSink) -> EventSink:

@@ -49,6 +49,7 @@ from stream_mer.types import (
     seconds,
 )
 from stream_mer.utils.mailbox import Mailbox, MailboxClosed, WhenFull
+from stream_mer.utils.scheduler import TickScheduler
 
 log = logging.getLogger(__name__)
 
@@ -590,11 +591,25 @@ class Pipeline:
         closing.start()
         self._closing = [thread for thread in self._closing if thread.is_alive()] + [closing]
 
-    def preview(self, start_sample: int, samples: Samples) -> Iterator[tuple[int, Callable[[], None]]]:
-        """Implement ``ports.Preview``: measure the levels of a chunk at once, and publish each when it is due."""
-        if self._measure_levels is not None:
-            for levels in self._measure_levels(AudioChunk(start_sample=start_sample, samples=samples)):
-                yield round(levels.t * SAMPLE_RATE_HZ), functools.partial(self._sink.publish, levels)
+    def preview(
+        self,
+        scheduler: TickScheduler,
+        start_sample: int,
+        samples: Samples,
+        due_at: float,
+        is_closed: Callable[[], bool],
+    ) -> None:
+        """Implement ``ports.Preview``: measure the levels of a chunk, and have each published when it is due."""
+        if self._measure_levels is None:
+            return
+
+        def publish(levels: InputLevels) -> None:
+            if not is_closed():
+                self._sink.publish(levels)
+
+        measured = self._measure_levels(AudioChunk(start_sample=start_sample, samples=samples))
+        begins_at = due_at - seconds(start_sample)
+        scheduler.add((begins_at + levels.t, functools.partial(publish, levels)) for levels in measured)
 
     def _capture_loop(self) -> None:
         try:

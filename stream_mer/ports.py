@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from stream_mer.types import (
@@ -56,9 +56,9 @@ class ChunkableSource(AudioSource, Protocol):
         ...
 
 
-Preview: TypeAlias = Callable[[int, Samples], Iterable[tuple[int, Callable[[], None]]]]
-"""Takes the first sample index of a chunk that is not due yet, and its samples. Returns what to do while it is waited
-for: sample indices in order, and functions to call when they are due."""
+Preview: TypeAlias = Callable[[int, Samples, float, Callable[[], bool]], None]
+"""Takes a chunk before it is delivered: its first sample index, its samples, the time at which the first sample is due
+(monotonic clock, seconds), and a function that returns True once the source is closed. Must not block."""
 
 
 @runtime_checkable

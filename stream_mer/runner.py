@@ -18,6 +18,7 @@ from stream_mer.server.listener import raise_file_limit
 from stream_mer.server.server import Server
 from stream_mer.server.session import ServerInfo
 from stream_mer.server.setup import SetupHandler
+from stream_mer.utils.scheduler import TickScheduler
 from stream_mer.utils.stopping import EXIT_WITHIN_S, abandoned, stop_signals
 from stream_mer.utils.threads import call_all, in_thread
 
@@ -199,12 +200,15 @@ def _pipelines(
 ) -> dict[str, Pipeline]:
     """Build a pipeline for each source, which publishes to the hub. If one fails, all sources are closed."""
     pipelines: dict[str, Pipeline] = {}
+    scheduler = TickScheduler(asyncio.get_running_loop())
     with contextlib.ExitStack() as built:
         for source in sources.values():
             built.callback(source.close)
         for name, source in sources.items():
             levels_wanted = functools.partial(hub.is_wanted, name, "levels")
-            build = functools.partial(_pipeline, engine, name, hub, levels_wanted=levels_wanted, tap=tap)
+            build = functools.partial(
+                _pipeline, engine, name, hub, levels_wanted=levels_wanted, scheduler=scheduler, tap=tap
+            )
             if setup is None:
                 pipelines[name] = build(source, None)
             else:
@@ -222,6 +226,7 @@ def _pipeline(
     reopen: Reopener | None,
     *,
     levels_wanted: Callable[[], bool],
+    scheduler: TickScheduler,
     tap: Callable[[str, AudioSource], AudioSource] | None,
 ) -> Pipeline:
     return engine.pipeline(
@@ -229,6 +234,7 @@ def _pipeline(
         hub.sink(name),
         in_real_time=True,
         levels_wanted=levels_wanted,
+        scheduler=scheduler,
         reopen=reopen,
     )
 

@@ -13,6 +13,7 @@ import click
 from stream_mer.cli.echo import echo
 from stream_mer.cli.options import engine_options, engine_settings, nats_options, nats_settings
 from stream_mer.errors import SettingError
+from stream_mer.utils.scheduler import TickScheduler
 from stream_mer.utils.stopping import stop_signals
 
 if TYPE_CHECKING:  # they import NATS, which may not be installed
@@ -164,8 +165,10 @@ async def _work(engine: Engine, nats: NatsSettings, settings: WorkerSettings) ->
     from stream_mer.cluster.worker import ChannelWorker  # noqa: PLC0415 - likewise
     from stream_mer.sources.catalogue import open_source  # noqa: PLC0415 - imports audio libraries: not for --help
 
+    scheduler = TickScheduler(asyncio.get_running_loop())
+
     def build(source: AudioSource, sink: EventSink, levels_wanted: Callable[[], bool]) -> Pipeline:
-        return engine.pipeline(source, sink, in_real_time=True, levels_wanted=levels_wanted)
+        return engine.pipeline(source, sink, in_real_time=True, levels_wanted=levels_wanted, scheduler=scheduler)
 
     def open_channel(channel: Channel) -> AudioSource:
         return open_source(channel.source, loop=channel.loop)

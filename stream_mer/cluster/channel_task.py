@@ -153,9 +153,8 @@ class ResumedSource:
         """Implements ``ports.PreviewableSource``, likewise."""
         shift = self._start_sample
 
-        def shifted(start_sample: int, samples: Samples) -> Iterator[tuple[int, Callable[[], None]]]:
-            for at, act in preview(start_sample + shift, samples):
-                yield at - shift, act
+        def shifted(start_sample: int, samples: Samples, due_at: float, is_closed: Callable[[], bool]) -> None:
+            preview(start_sample + shift, samples, due_at, is_closed)
 
         set_preview(self._source, shifted, wanted)
 

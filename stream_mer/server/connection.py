@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from websockets.asyncio.server import ServerConnection
-from websockets.frames import Frame, Opcode
 from websockets.protocol import Event, State
 
 from stream_mer.event_json import encode
@@ -109,8 +107,8 @@ class Connection:
         self._websocket = websocket
         self._transport = websocket.transport
 
-    def write(self, message: bytes) -> bool:
-        """Write a text message now; return False, and write nothing, if earlier ones still wait for the client."""
+    def write(self, messages: Sequence[bytes]) -> bool:
+        """Write text messages now; return False, and write nothing, if earlier ones still wait for the client."""
         transport = self._transport
         # A connection that broke a moment ago is open for the library until the next iteration of the event loop.
         if (
@@ -119,7 +117,7 @@ class Connection:
             or transport.get_write_buffer_size()
         ):
             return False
-        transport.write(text_frame(message))
+        transport.write(b"".join(map(text_frame, messages)))
         return True
 
     async def send(self, message: bytes) -> None:
@@ -175,7 +173,11 @@ class Connection:
             raise self._websocket.protocol.close_exc from None
 
 
-@lru_cache(maxsize=8)
 def text_frame(message: bytes) -> bytes:
-    """Return the frame of a text message from a server; cached for the other clients that get the same message."""
-    return Frame(Opcode.TEXT, message).serialize(mask=False)
+    """Return the frame of a text message from a server (RFC 6455, 5.2): final, neither masked nor compressed."""
+    length = len(message)
+    if length < 126:
+        return b"\x81%c%b" % (length, message)
+    if length < 1 << 16:
+        return b"\x81\x7e%b%b" % (length.to_bytes(2), message)
+    return b"\x81\x7f%b%b" % (length.to_bytes(8), message)

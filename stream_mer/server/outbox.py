@@ -121,7 +121,7 @@ class Outbox:
         capacity: How many ordered messages may wait, at least 1.
         wake: Called, in the thread that puts, when something waits and the writer is idle: once until the queue is
             empty. Must not block.
-        write: Writes a message to the socket; returns False, and writes nothing, if the client has no room.
+        write: Writes messages to the socket; returns False, and writes nothing, if the client has no room.
         dispatcher: Delivers what the hub publishes; None to put it in the publishing thread.
         clock: Seconds, monotonic: that of the hub and of the event loop.
 
@@ -138,7 +138,7 @@ class Outbox:
         *,
         capacity: int,
         wake: Callable[[], None],
-        write: Callable[[bytes], bool] = lambda _: False,
+        write: Callable[[Sequence[bytes]], bool] = lambda _: False,
         dispatcher: Dispatcher | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -164,13 +164,20 @@ class Outbox:
         self._ages = [0] * (len(AGE_BOUNDS_S) + 1)
         self._age_sum_s = 0.0
 
-    def send(self, message: QueuedMessage, *, interval_s: float = 0.0) -> None:
-        """Write a message now if nothing waits and the client has room; else put it. In the loop's thread only."""
-        idle = interval_s == 0.0 and self.unsent is None and self._idle and not self._queue and not self._unreported
-        if idle and self._write(message.data):
-            self._count(message)
+    def send(self, messages: Sequence[tuple[QueuedMessage, float]]) -> None:
+        """Write messages at once if nothing waits and the client has room; else put them. In the loop's thread only.
+
+        Args:
+            messages: Each with its ``interval_s``, as in ``put``.
+        """
+        idle = self.unsent is None and self._idle and not self._queue and not self._unreported
+        may_write = idle and not any(interval_s for _, interval_s in messages)
+        if may_write and self._write([message.data for message, _ in messages]):
+            for message, _ in messages:
+                self._count(message)
         else:
-            self.put(message, interval_s=interval_s)
+            for message, interval_s in messages:
+                self.put(message, interval_s=interval_s)
 
     def put(self, message: QueuedMessage, *, interval_s: float = 0.0) -> None:
         """Queue a message about a stream; from any thread.
@@ -202,7 +209,7 @@ class Outbox:
     def flush(self) -> None:
         """Write what is due until the client has no room; then ``unsent`` is set. In the loop's thread only."""
         while self.unsent is None and (data := self.take()) is not None:
-            if not self._write(data):
+            if not self._write([data]):
                 self.unsent = data
             elif self._idle:
                 return
@@ -354,8 +361,9 @@ class Dispatcher:
         self._scheduled = False
         self._closed = False
         self._posted: deque[tuple[QueuedMessage, Sequence[Subscriber]]] = deque()
-        # Held while one message is delivered, so that a later one cannot overtake it in another thread.
+        # Held while messages are delivered, so that a later one cannot overtake them in another thread.
         self._turn = threading.Lock()
+        self._loop_thread: int | None = None
 
     def call_soon(self, function: Callable[[], None]) -> None:
         """Call a function in the loop soon; from any thread, without waiting. Ignored once the loop is closed."""
@@ -370,17 +378,19 @@ class Dispatcher:
         if self._closed:
             return
         self._posted.append((message, subscribers))
-        if len(self._posted) > MAX_POSTED:
-            self.settle()
-        else:
+        if len(self._posted) <= MAX_POSTED:
             self._schedule()
+        elif self._is_in_loop():
+            self._send_posted()
+        else:
+            self.settle()
 
     def settle(self) -> None:
         """Queue everything that was posted now; from any thread."""
         while self._posted:
             with self._turn:
-                for message, subscribers in self._pop():
-                    for outbox, interval_s in subscribers:
+                for outbox, messages in self._pop().items():
+                    for message, interval_s in messages:
                         outbox.put(message, interval_s=interval_s)
 
     def _schedule(self) -> None:
@@ -389,31 +399,49 @@ class Dispatcher:
                 return
             self._scheduled = True
         try:
-            self._loop.call_soon_threadsafe(self._run)
+            if self._is_in_loop():  # which need not be woken
+                self._loop.call_soon(self._run)
+            else:
+                self._loop.call_soon_threadsafe(self._run)
         except RuntimeError:  # the loop is closed
             with self._lock:
                 self._closed = True
                 self._functions.clear()
                 self._posted.clear()
 
+    def _is_in_loop(self) -> bool:
+        return threading.get_ident() == self._loop_thread
+
     def _run(self) -> None:
+        self._loop_thread = threading.get_ident()
         with self._lock:
             self._scheduled = False
             functions, self._functions = self._functions, []
-        while self._posted:
-            with self._turn:
-                for message, subscribers in self._pop():
-                    for outbox, interval_s in subscribers:
-                        try:
-                            outbox.send(message, interval_s=interval_s)
-                        except Exception:  # one client's failure must not affect those behind it
-                            logger.exception("cannot send to a client")
+        self._send_posted()
         for function in functions:
             try:
                 function()
             except Exception:
                 logger.exception("a callback of the event loop failed")
 
-    def _pop(self) -> list[tuple[QueuedMessage, Sequence[Subscriber]]]:
-        """Return the next message, if the other thread has not taken it in the meantime."""
-        return [self._posted.popleft()] if self._posted else []
+    def _send_posted(self) -> None:
+        while self._posted:
+            with self._turn:
+                for outbox, messages in self._pop().items():
+                    try:
+                        outbox.send(messages)
+                    except Exception:  # one client's failure must not affect those behind it
+                        logger.exception("cannot send to a client")
+
+    def _pop(self) -> dict[Outbox, list[tuple[QueuedMessage, float]]]:
+        """Return the next messages by client: one, or several that have few subscribers together."""
+        popped: dict[Outbox, list[tuple[QueuedMessage, float]]] = {}
+        n_sent = 0
+        while self._posted:  # unless the other thread has taken them in the meantime
+            n_sent += len(self._posted[0][1])
+            if popped and n_sent > MAX_POSTED:
+                break
+            message, subscribers = self._posted.popleft()
+            for outbox, interval_s in subscribers:
+                popped.setdefault(outbox, []).append((message, interval_s))
+        return popped

@@ -33,9 +33,8 @@ COARSE_CHUNK_SAMPLES = SAMPLE_RATE_HZ // 2
 """With windows alone: a new reader of levels waits this long for the first ones."""
 
 
-def preview_nothing(_start_sample: int, _samples: Samples) -> tuple[()]:
+def preview_nothing(_start_sample: int, _samples: Samples, _due_at: float, _is_closed: Callable[[], bool]) -> None:
     """Implement ``ports.Preview`` where no preview is set."""
-    return ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,11 +146,8 @@ class FileSource:
         self._closed.set()
 
     def _wait(self, pacer: Pacer, start_sample: int, samples: Samples) -> bool:
-        """Wait until a chunk is due, as ``Pacer.hold`` does."""
-        for at, act in self._preview(start_sample, samples):
-            if not pacer.hold(at):
-                return False
-            act()
+        """Have a chunk looked at, and wait until it is due, as ``Pacer.hold`` does."""
+        self._preview(start_sample, samples, pacer.due_at(start_sample), self._closed.is_set)
         return pacer.hold(start_sample + len(samples))
 
     def _joined(self, joiner: _Joiner) -> Iterator[tuple[int, Samples]]:
@@ -328,16 +324,21 @@ class Pacer:
         self._wait = stop.wait if wait is None else wait
         self._started_at: float | None = None
 
+    def due_at(self, sample: int) -> float:
+        """Return the time of a sample by the clock, seconds; the first call starts the clock at sample 0."""
+        if self._started_at is None:
+            self._started_at = self._clock()
+        return self._started_at + seconds(sample)
+
     def hold(self, end_sample: int) -> bool:
-        """Wait until the time of ``end_sample`` has come; the first call starts the clock at sample 0.
+        """Wait until the time of ``end_sample`` has come.
 
         Returns:
             False if the wait was interrupted.
         """
-        if self._started_at is None:
-            self._started_at = self._clock()
+        due_at = self.due_at(end_sample)
         # A wait may end early by the resolution of the system's timer.
-        while (ahead_s := self._started_at + seconds(end_sample) - self._clock()) > 0:
+        while (ahead_s := due_at - self._clock()) > 0:
             if self._wait(ahead_s):
                 return False
         return True

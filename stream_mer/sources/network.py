@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import os
 import threading
 import time
@@ -150,11 +151,13 @@ class ArrivalClock:
         """Index after the newest placed sample."""
         return self._end
 
-    def ahead_s(self, now: float, sample: int | None = None) -> float:
-        """Return how far a sample is in the future at ``now`` (monotonic clock), seconds; None for ``end_sample``."""
-        if self._began_at is None:
-            return -1.0
-        return seconds(self._end if sample is None else sample) - (now - self._began_at)
+    def due_at(self, sample: int) -> float:
+        """Return the time of a sample, monotonic seconds; minus infinity before the first audio."""
+        return -math.inf if self._began_at is None else self._began_at + seconds(sample)
+
+    def ahead_s(self, now: float) -> float:
+        """Return how far ``end_sample`` is in the future at ``now`` (monotonic clock), seconds."""
+        return self.due_at(self._end) - now
 
     def place(self, decoded: DecodedAudio, now: float) -> AudioChunk:
         """Append audio; the chunk may be empty while the resampler fills."""
@@ -166,8 +169,10 @@ class ArrivalClock:
 
     def fill(self, now: float, state: SourceState) -> AudioChunk | None:
         """Return silence for overdue audio; None if nothing is overdue."""
+        if self._began_at is None:
+            return None
         overdue = round((-self.ahead_s(now) - FILL_AFTER_S) * SAMPLE_RATE_HZ)
-        if self._began_at is None or overdue <= 0:
+        if overdue <= 0:
             return None
         self._resampler = None  # drops a few milliseconds from before the gap
         return self._append(np.zeros(overdue, np.float32), now, state)
@@ -289,15 +294,13 @@ class _Pace:
 
     def _show(self, chunk: AudioChunk, preview: Preview) -> bool:
         """Have a chunk looked at, and wait until its last packet is due; return as ``_hold``."""
-        for at, act in preview(chunk.start_sample, chunk.samples):
-            if not self._hold(at - self._packet_samples):
-                return False
-            act()
+        due_at = self._timeline.due_at(chunk.start_sample - self._packet_samples)
+        preview(chunk.start_sample, chunk.samples, due_at, self._closed.is_set)
         return self._hold(chunk.end_sample - self._packet_samples)
 
     def _hold(self, sample: int) -> bool:
         """Wait until a sample is due; return False if the source was closed before."""
-        while (early_s := self._timeline.ahead_s(self._clock(), sample)) > 0:
+        while (early_s := self._timeline.due_at(sample) - self._clock()) > 0:
             if self._closed.wait(early_s):
                 return False
         return True

@@ -265,11 +265,9 @@ class SwitchableSource:
         return max(start_sample + 1, self._chunker(start_sample + self._offset) - self._offset)
 
     def _preview_of(self, source: AudioSource) -> Preview:
-        def preview(start_sample: int, samples: Samples) -> Iterator[tuple[int, Callable[[], None]]]:
+        def preview(start_sample: int, samples: Samples, due_at: float, is_closed: Callable[[], bool]) -> None:
             if source is self._current:  # and not a candidate, whose first audio is awaited
-                offset = self._offset
-                for at, act in self._preview(start_sample + offset, samples):
-                    yield at - offset, act
+                self._preview(start_sample + self._offset, samples, due_at, is_closed)
 
         return preview
 

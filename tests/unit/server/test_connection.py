@@ -67,18 +67,23 @@ def test_cutting_a_connection_that_is_gone_is_tried_and_changes_nothing():
     assert websocket.transport.aborts == 2
     assert websocket.transport.written == []
     assert websocket.state is State.CLOSED
-    assert not connection.write(b"hello")
+    assert not connection.write([b"hello"])
 
 
 def test_nothing_is_written_where_something_waits_or_the_connection_ends():
     websocket = Websocket(State.OPEN)
     connection = Connection(websocket)
-    assert connection.write(b"hello")
+    assert connection.write([b"hello"])
     assert websocket.transport.written == [b"\x81\x05hello"]
+    assert connection.write([b"one", b"x" * 126, b"y" * 65_536])
+    assert websocket.transport.written[1:] == [
+        b"\x81\x03one" + b"\x81\x7e\x00\x7e" + b"x" * 126 + b"\x81\x7f" + (65_536).to_bytes(8, "big") + b"y" * 65_536
+    ]
+    websocket.transport.written[1:] = []
     for trouble in ("waiting", "closing"):
         setattr(websocket.transport, trouble, 1)
-        assert not connection.write(b"hello")
+        assert not connection.write([b"hello"])
         setattr(websocket.transport, trouble, 0)
     websocket.state = State.CLOSING
-    assert not connection.write(b"hello")
+    assert not connection.write([b"hello"])
     assert len(websocket.transport.written) == 1

@@ -7,7 +7,7 @@ import threading
 from dataclasses import replace
 
 import pytest
-from helpers import FakeClock
+from helpers import FakeClock, wait_for
 
 from stream_mer.event_json import MessageEncoder, encode
 from stream_mer.server import messages as wire
@@ -253,9 +253,9 @@ def test_times_of_messages_long_sent_are_not_kept(wakes):
 def test_a_flush_stops_at_a_client_without_room_and_goes_on_where_it_stopped(wakes):
     room, written = 1, []
 
-    def write(data: bytes) -> bool:
+    def write(messages: list[bytes]) -> bool:
         if len(written) < room:
-            written.append(data)
+            written.extend(messages)
             return True
         return False
 
@@ -265,7 +265,7 @@ def test_a_flush_stops_at_a_client_without_room_and_goes_on_where_it_stopped(wak
     outbox.flush()
     assert (written, outbox.unsent) == ([b"l0"], b"l1")
     room = 9
-    outbox.send(queued("lyrics", "l3"))
+    outbox.send([(queued("lyrics", "l3"), 0.0)])
     outbox.flush()
     assert written == [b"l0"], "nothing overtakes the message that is waited for"
     written.append(outbox.unsent)
@@ -277,10 +277,10 @@ def test_a_flush_stops_at_a_client_without_room_and_goes_on_where_it_stopped(wak
 
 def test_a_closed_outbox_writes_nothing(wakes):
     written = []
-    outbox = Outbox(capacity=4, wake=wakes, write=lambda data: not written.append(data))
-    outbox.send(queued("lyrics", "l0"))
+    outbox = Outbox(capacity=4, wake=wakes, write=lambda messages: not written.extend(messages))
+    outbox.send([(queued("lyrics", "l0"), 0.0)])
     outbox.close()
-    outbox.send(queued("lyrics", "l1"))
+    outbox.send([(queued("lyrics", "l1"), 0.0)])
     outbox.flush()
     assert written == [b"l0"]
 
@@ -290,8 +290,13 @@ class ManualLoop:
 
     def __init__(self):
         self.calls = []
+        self.wakes = 0
 
     def call_soon_threadsafe(self, call):
+        self.calls.append(call)
+        self.wakes += 1
+
+    def call_soon(self, call):
         self.calls.append(call)
 
     def turn(self):
@@ -305,6 +310,7 @@ class Client:
 
     def __init__(self, dispatcher):
         self.written = []
+        self.writes = 0
         self.keeps_up = True
         self.wakes = 0
         self.outbox = Outbox(capacity=1000, wake=self.wake, write=self.write, dispatcher=dispatcher)
@@ -312,9 +318,10 @@ class Client:
     def wake(self):
         self.wakes += 1
 
-    def write(self, data: bytes) -> bool:
+    def write(self, messages: list[bytes]) -> bool:
         if self.keeps_up:
-            self.written.append(data)
+            self.written += messages
+            self.writes += 1
         return self.keeps_up
 
     def drain(self):
@@ -383,6 +390,44 @@ def test_one_call_is_on_its_way_however_much_is_posted(loop, dispatcher):
     assert len(loop.calls) == 1
     loop.turn()
     assert client.written == [b"%d" % i for i in range(MAX_POSTED)]
+
+
+def test_messages_that_wait_together_are_written_at_once_and_queued_for_who_is_slow(loop, dispatcher):
+    quick, slow = Client(dispatcher), Client(dispatcher)
+    slow.keeps_up = False
+    for client in (quick, slow):
+        client.drain()
+    for i in range(4):
+        dispatcher.post(posted(b"%d" % i), [Subscriber(quick.outbox, 0.0), Subscriber(slow.outbox, 0.0)])
+    loop.turn()
+    assert (quick.written, quick.writes) == ([b"0", b"1", b"2", b"3"], 1)
+    assert quick.outbox.statistics().taken == 4
+    assert (slow.written, slow.drain()) == ([], [b"0", b"1", b"2", b"3"])
+
+
+def test_a_message_to_many_clients_is_delivered_alone(loop, dispatcher):
+    clients = [Client(dispatcher) for _ in range(MAX_POSTED)]
+    for client in clients:
+        client.drain()
+    for i in range(2):
+        dispatcher.post(posted(b"%d" % i), [Subscriber(client.outbox, 0.0) for client in clients])
+    loop.turn()
+    assert all((client.written, client.writes) == ([b"0", b"1"], 2) for client in clients)
+
+
+def test_what_the_loop_publishes_itself_needs_no_wake_and_is_not_queued(loop, dispatcher):
+    client = Client(dispatcher)
+    client.drain()
+    dispatcher.call_soon(lambda: None)
+    loop.turn()
+    wakes = loop.wakes
+    for i in range(2 * MAX_POSTED):
+        dispatcher.post(posted(b"%d" % i), [Subscriber(client.outbox, 0.0)])
+    loop.turn()
+    assert client.written == [b"%d" % i for i in range(2 * MAX_POSTED)]
+    assert (loop.wakes, client.writes) == (wakes, 3)
+    threading.Thread(target=dispatcher.call_soon, args=(lambda: None,)).start()
+    wait_for(lambda: loop.wakes == wakes + 1)
 
 
 def test_a_stalled_loop_piles_up_little_and_loses_no_order(loop, dispatcher):

@@ -6,7 +6,7 @@ import itertools
 import os
 import threading
 import wave
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +35,7 @@ from stream_mer.sources.file import (
 )
 from stream_mer.sources.remote import RemoteSource
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, EmotionFrame, InputLevels, StreamEvent, seconds
+from stream_mer.utils.scheduler import TickScheduler
 
 
 def write_wav(path: Path, samples: np.ndarray, rate_hz: int = 16_000) -> Path:
@@ -307,23 +308,19 @@ def test_a_file_that_is_tagged_keeps_its_chunks(song: Path) -> None:
 def test_each_piece_is_shown_before_it_is_heard(song: Path) -> None:
     source = FileSource(song, paced=True)
     set_chunker(source, HopChunker(hop_samples=HOP, longest_samples=HOP // 2))
-    seen: list[tuple[int, np.ndarray]] = []
-    acted: list[int] = []
-
-    def preview(start: int, samples: np.ndarray) -> Iterator[tuple[int, Callable[[], None]]]:
-        seen.append((start, samples))
-        for at in (start + 1, start + len(samples)):
-            yield at, lambda at=at: acted.append(at)  # type: ignore[misc]
-
-    set_preview(source, preview, lambda: True)
-    heard = []
+    seen: list[tuple[int, np.ndarray, float, Callable[[], bool]]] = []
+    set_preview(source, lambda *shown: seen.append(shown), lambda: True)
+    heard, began_at = [], None
     for chunk in source.chunks():
         heard.append(chunk)
-        start, samples = seen.pop()
+        start, samples, due_at, is_closed = seen.pop()
         assert start == chunk.start_sample
         assert samples is chunk.samples
-        assert acted == [chunk.start_sample + 1, chunk.end_sample]
-        acted.clear()
+        began_at = began_at or due_at
+        assert due_at == pytest.approx(began_at + seconds(start))
+        assert not is_closed()
+    source.close()
+    assert is_closed()
     assert [len(chunk.samples) for chunk in heard] == [*[HOP // 2] * 5, 800]
     assert all(one.end_sample == other.start_sample for one, other in itertools.pairwise(heard))
     whole = np.concatenate([chunk.samples for chunk in FileSource(song).chunks()])
@@ -341,11 +338,7 @@ def test_a_continued_channel_is_cut_on_its_own_clock(song: Path) -> None:
 @pytest.mark.usefixtures("never_waits")
 def test_a_continued_channel_is_shown_on_its_own_clock(song: Path) -> None:
     source, shown = ResumedSource(FileSource(song, paced=True), 3 * HOP), []
-
-    def preview(start: int, samples: np.ndarray) -> list[tuple[int, Callable[[], None]]]:
-        return [(start + len(samples), lambda: shown.append((start, start + len(samples))))]
-
-    set_preview(source, preview, lambda: True)
+    set_preview(source, lambda start, samples, *_: shown.append((start, start + len(samples))), lambda: True)
     assert [(chunk.start_sample, chunk.end_sample) for chunk in source.chunks()] == shown
     assert shown[0][0] == 3 * HOP
 
@@ -357,7 +350,7 @@ def test_what_the_world_paces_is_not_divided() -> None:
     continued = ResumedSource(live, 0)
     set_chunker(continued, lambda _: pytest.fail("it was asked"))
     for source in (live, continued):
-        set_preview(source, lambda _start, _samples: pytest.fail("it was shown"), lambda: True)
+        set_preview(source, lambda *_: pytest.fail("it was shown"), lambda: True)
 
 
 class Sink:
@@ -366,6 +359,18 @@ class Sink:
 
     def publish(self, event: StreamEvent) -> None:
         self.events.append(event)
+
+
+class Scheduler(TickScheduler):
+    """Calls everything immediately, and remembers it."""
+
+    def __init__(self) -> None:
+        self.called: list[tuple[float, Callable[[], None]]] = []
+
+    def add(self, due: Iterable[tuple[float, Callable[[], None]]]) -> None:
+        for at, function in due:
+            function()
+            self.called.append((at, function))
 
 
 class WatchedFile(FileSource):
@@ -384,12 +389,16 @@ def test_levels_begin_and_end_while_a_stream_runs_with_no_gap_in_them(song: Path
     window = WindowSettings(hop_s=0.1)
     engine = Engine(EngineSettings(model=str(tiny_model), window=window, lyrics=LyricsSettings(mode="off")))
     source, sink = WatchedFile(song, paced=True), Sink()
-    engine.pipeline(source, sink, in_real_time=True, levels_wanted=lambda: 0.3 <= source.heard_s < 0.8).run()
+    scheduler, wanted = Scheduler(), lambda: 0.3 <= source.heard_s < 0.8
+    engine.pipeline(source, sink, in_real_time=True, levels_wanted=wanted, scheduler=scheduler).run()
+    for _, publish in scheduler.called:
+        publish()  # nothing: the source is closed now
     frames = [event.index for event in sink.events if isinstance(event, EmotionFrame)]
     levels = [event.t for event in sink.events if isinstance(event, InputLevels)]
     assert frames == list(range(13))
     # Wanted when the piece from 0.2 s on had come; the one before 0.8 s was shown before it was heard.
     assert levels == pytest.approx([0.22 + 0.02 * i for i in range(30)])
+    assert np.diff([at for at, _ in scheduler.called]) == pytest.approx(0.02)
 
 
 @pytest.mark.parametrize(

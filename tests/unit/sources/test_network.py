@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -139,13 +139,14 @@ class World:
         return list(pace.chunks(chunker) if preview is None else pace.chunks(chunker, preview, lambda: True))
 
     def watch(self, chunker: Chunker) -> tuple[list[AudioChunk], list[tuple[int, float]]]:
-        """Return the chunks, and when every 20 ms of them was shown before."""
+        """Return the chunks, and from when on every 20 ms of them could be shown before."""
         shown: list[tuple[int, float]] = []
 
-        def preview(start: int, samples: Samples) -> Iterator[tuple[int, Callable[[], None]]]:
+        def preview(start: int, samples: Samples, due_at: float, is_closed: Callable[[], bool]) -> None:
+            assert not is_closed()
             first = (start // FINE_CHUNK_SAMPLES + 1) * FINE_CHUNK_SAMPLES
-            for at in range(first, start + len(samples) + 1, FINE_CHUNK_SAMPLES):
-                yield at, lambda at=at: shown.append((at, self.now))  # type: ignore[misc]
+            ends = range(first, start + len(samples) + 1, FINE_CHUNK_SAMPLES)
+            shown.extend((at, max(self.now, due_at + seconds(at - start))) for at in ends)
 
         return self.hear(chunker, preview), shown
 

@@ -290,15 +290,14 @@ def test_each_source_is_shown_on_the_clock_of_the_stream_once_it_is_the_current_
 
         def chunks(self) -> Iterator[AudioChunk]:
             for chunk in super().chunks():
-                for at, act in self.preview(chunk.start_sample, chunk.samples):
-                    assert chunk.start_sample < at <= chunk.end_sample
-                    act()
+                self.preview(chunk.start_sample, chunk.samples, CLOCK(), self.closed.is_set)
                 yield chunk
 
     shown: list[tuple[int, float]] = []
 
-    def preview(start: int, samples: np.ndarray) -> Iterator[tuple[int, Callable[[], None]]]:
-        yield start + len(samples), lambda: shown.append((start, float(samples[0])))
+    def preview(start: int, samples: np.ndarray, _due_at: float, is_closed: Callable[[], bool]) -> None:
+        if not is_closed():
+            shown.append((start, float(samples[0])))
 
     source = SwitchableSource(Previewable("first", 0.1), clock=CLOCK)
     source.set_preview(preview, lambda: True)
