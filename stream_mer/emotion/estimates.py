@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ WARMING_UP = "warming_up"
 WARM_AFTER_S = 5.0
 
 MIN_TEXT_GATE = 0.01  # with less influence text is not listed as a modality of the estimate
+_LEAST_WEIGHT = 1e-9  # of all lines: below, there are none
 _CATEGORY, _CLUSTER = slice(2, 2 + len(CATEGORIES)), slice(2 + len(CATEGORIES), None)
 
 Numbers = NDArray[np.float32]
@@ -33,13 +34,13 @@ class TextContext:
 
     Attributes:
         lines: The lines that count.
-        weights: Of each one, [n].
+        weights: Of each one.
         gate: Influence of the lyrics on the result, 0..1.
         age_s: Age of the newest line, seconds; None without any that counts.
     """
 
     lines: tuple[EncodedLine, ...] = ()
-    weights: Numbers = field(default_factory=lambda: np.zeros(0, np.float32))
+    weights: Sequence[float] = ()
     gate: float = 0.0
     age_s: float | None = None
 
@@ -53,25 +54,24 @@ class TextContext:
             half_life_s: Age at which a line weighs half as much.
             half_lines: Reliable, new lines at which the gate is 0.5.
         """
-        if not lyrics.lines:
+        ages_s = [max(0.0, t1 - line.t1) for line in lyrics.lines]
+        weights = [
+            line.reliability * 2 ** (-age_s / half_life_s) for line, age_s in zip(lyrics.lines, ages_s, strict=True)
+        ]
+        total = sum(weights)
+        if total < _LEAST_WEIGHT:
             return cls()
-        ages_s = np.array([max(0.0, t1 - line.t1) for line in lyrics.lines], np.float32)
-        weights = np.array([line.reliability for line in lyrics.lines], np.float32) * np.exp2(-ages_s / half_life_s)
-        present = weights > 0
-        if not present.any():
-            return cls()
-        total = float(weights.sum())
         return cls(
-            lines=tuple(itertools.compress(lyrics.lines, present)),
-            weights=weights[present],
+            lines=tuple(itertools.compress(lyrics.lines, weights)),
+            weights=[weight for weight in weights if weight],
             gate=total / (total + half_lines),
-            age_s=float(ages_s.min()),
+            age_s=min(ages_s),
         )
 
     def mean(self) -> Numbers:
         """Return the weighted mean of the lines, [text_features]; there is one at least."""
         vectors = np.stack([line.vector for line in self.lines])
-        mean: Numbers = self.weights @ vectors / max(float(self.weights.sum()), 1e-9)
+        mean: Numbers = np.array(self.weights) @ vectors / sum(self.weights)
         return mean.astype(np.float32)
 
 
