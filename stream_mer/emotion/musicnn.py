@@ -302,7 +302,7 @@ def slim(backbone: Backbone, living: NDArray[np.bool_]) -> Backbone:
 PIECE_STEPS = 32
 """Most steps that are computed in one pass: a hop of half a second."""
 
-_MOST_POSITIONS = 6  # of a timbral filter in one row; more would multiply more zeros, fewer copy more
+_MOST_POSITIONS = 3  # of a timbral filter in one row; more would multiply more zeros, fewer make more products
 
 
 class Front:
@@ -310,9 +310,10 @@ class Front:
 
     Unfolding a convolution copies every number of its input once for each filter position that reads it, which takes
     longer than the arithmetic. Here several neighbouring positions are one row of a product: its matrix holds the
-    filter once for each position, shifted, and zeros elsewhere. The maximum over mel comes first; bias, ReLU and batch
-    norm follow on what is left. The order does not matter, since these are monotone; filters whose batch norm has a
-    negative scale are negated beforehand.
+    filter once for each position, shifted, and zeros elsewhere. For the timbral filters only the steps are unfolded,
+    once: what the positions read are slices of that. The maximum over mel comes first; bias, ReLU and batch norm
+    follow on what is left. The order does not matter, since these are monotone; filters whose batch norm has a negative
+    scale are negated beforehand.
 
     Args:
         backbone: Their weights.
@@ -331,11 +332,26 @@ class Front:
     def __call__(self, x: Floats) -> Floats:
         """Run on normalised log-mel ``x`` [B, 127 + n, 96], n at most 32: the n new steps, [B, n, front_channels]."""
         streams, steps = x.shape[:2]
+        unfolded = _unfolded(x)
         bands = x[:, :, ::MEL_STRIDE].transpose(0, 2, 1).reshape(-1, steps)  # [B * 48, 127 + n]
-        greatest = [bank(x) for bank in self._timbral] + [bank(bands, streams) for bank in self._temporal]
+        greatest = [bank(unfolded) for bank in self._timbral] + [bank(bands, streams) for bank in self._temporal]
         out = np.concatenate(greatest, axis=2)
         out *= self._sign
         return _activated(out, self._bias, self._scale, self._offset)
+
+
+def _unfolded(x: Floats) -> Floats:
+    """Return what the timbral filters read at each new step: [B, 127 + n, 96] to [B, n, 96 * 7], step beside step."""
+    streams, n = x.shape[0], x.shape[1] - HISTORY_STEPS
+    of_stream, of_step, of_band = x.strides
+    rows: Floats = np.ndarray(  # a view
+        (streams, n, MEL_BANDS, TIMBRAL_STEPS),
+        x.dtype,
+        buffer=x,
+        offset=(HISTORY_STEPS - TIMBRAL_STEPS + 1) * of_step,
+        strides=(of_stream, of_step, of_band, of_step),
+    )
+    return rows.reshape(streams, n, -1)
 
 
 class _TimbralBank:
@@ -345,26 +361,24 @@ class _TimbralBank:
         positions = len(range(0, MEL_BANDS - bands + 1, MEL_STRIDE))
         self._together = max(n for n in range(1, _MOST_POSITIONS + 1) if positions % n == 0)
         self._groups = positions // self._together
-        self._span = bands + MEL_STRIDE * (self._together - 1)  # mel bands that one row reads
-        filters = _signed(layer).reshape(-1, TIMBRAL_STEPS, bands).transpose(1, 2, 0)  # [7, bands, filters]
-        matrix = np.zeros((TIMBRAL_STEPS, self._span, self._together, filters.shape[2]), np.float32)
+        span = bands + MEL_STRIDE * (self._together - 1)  # mel bands that one row reads
+        filters = _signed(layer).reshape(-1, TIMBRAL_STEPS, bands).transpose(2, 1, 0)  # [bands, 7, filters]
+        matrix = np.zeros((span, TIMBRAL_STEPS, self._together, filters.shape[2]), np.float32)
         for i in range(self._together):
-            matrix[:, MEL_STRIDE * i : MEL_STRIDE * i + bands, i] = filters
-        self._matrix = matrix.reshape(TIMBRAL_STEPS * self._span, -1)  # [7 * span, together * filters]
+            matrix[MEL_STRIDE * i : MEL_STRIDE * i + bands, :, i] = filters
+        self._matrix = matrix.reshape(span * TIMBRAL_STEPS, -1)  # [span * 7, together * filters]
 
-    def __call__(self, x: Floats) -> Floats:
-        """Return the maximum over mel: [B, 127 + n, 96], contiguous, to [B, n, filters]."""
-        streams, n = x.shape[0], x.shape[1] - HISTORY_STEPS
-        of_stream, of_step, of_band = x.strides
-        rows = np.ndarray(  # a view: [groups of positions, B, n, 7, span]
-            (self._groups, streams, n, TIMBRAL_STEPS, self._span),
-            x.dtype,
-            buffer=x,
-            offset=(HISTORY_STEPS - TIMBRAL_STEPS + 1) * of_step,
-            strides=(MEL_STRIDE * self._together * of_band, of_stream, of_step, of_step, of_band),
+    def __call__(self, unfolded: Floats) -> Floats:
+        """Return the maximum over mel: ``_unfolded``, contiguous, to [B, n, filters]."""
+        streams, n, length = unfolded.shape
+        size = unfolded.itemsize
+        rows = np.ndarray(  # a view: [groups of positions, B * n, span * 7]
+            (self._groups, streams * n, len(self._matrix)),
+            unfolded.dtype,
+            buffer=unfolded,
+            strides=(MEL_STRIDE * self._together * TIMBRAL_STEPS * size, length * size, size),
         )
-        answers = rows.reshape(-1, len(self._matrix)) @ self._matrix
-        of_groups = np.maximum.reduce(answers.reshape(self._groups, streams, n, -1))
+        of_groups = np.maximum.reduce(rows @ self._matrix)
         greatest: Floats = np.maximum.reduce(of_groups.reshape(streams, n, self._together, -1), axis=2)
         return greatest
 
