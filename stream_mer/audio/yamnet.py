@@ -94,22 +94,22 @@ class YamnetPatches:
         pending = np.concatenate([self._pending, samples], dtype=np.float32)
         n_steps = max(0, (len(pending) - FRAME_LENGTH) // STEP_LENGTH + 1)
         self._pending = pending[n_steps * STEP_LENGTH :].copy()
-        patches = []
+        patches: list[Floats] = []
         for start in range(0, n_steps, _STEPS_AT_ONCE):
             stop = min(n_steps, start + _STEPS_AT_ONCE)
             piece = pending[start * STEP_LENGTH : (stop - 1) * STEP_LENGTH + FRAME_LENGTH]
-            patches.append(self._add_steps(log_mel(overlapping(piece, FRAME_LENGTH, STEP_LENGTH))))
-        return np.concatenate(patches) if patches else np.zeros((0, PATCH_STEPS, MEL_BANDS), np.float32)
+            patches += self._add_steps(log_mel(overlapping(piece, FRAME_LENGTH, STEP_LENGTH)))
+        return np.stack(patches) if patches else np.zeros((0, PATCH_STEPS, MEL_BANDS), np.float32)
 
-    def _add_steps(self, steps: Floats) -> Floats:
+    def _add_steps(self, steps: Floats) -> list[Floats]:
         """Take the next steps [n, 64] and return the patches that they complete."""
         known = np.concatenate([self._steps, steps])
         first = -self._step % self._hop_steps  # index in ``steps`` of the first one that ends a patch
         ends = range(PATCH_STEPS + first + 1, len(known) + 1, self._hop_steps)
-        patches = [known[end - PATCH_STEPS : end] for end in ends]
+        patches = [known[end - PATCH_STEPS : end] for end in ends]  # views
         self._steps = known[-PATCH_STEPS:]
         self._step += len(steps)
-        return np.stack(patches) if patches else np.zeros((0, PATCH_STEPS, MEL_BANDS), np.float32)
+        return patches
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

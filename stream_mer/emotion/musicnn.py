@@ -302,7 +302,9 @@ def slim(backbone: Backbone, living: NDArray[np.bool_]) -> Backbone:
 PIECE_STEPS = 32
 """Most steps that are computed in one pass: a hop of half a second."""
 
-_MOST_POSITIONS = 3  # of a timbral filter in one row; more would multiply more zeros, fewer make more products
+# Places of a filter in one row: more would multiply more zeros, fewer would make more products.
+_MOST_POSITIONS = 3  # of a timbral filter over mel
+_STEPS_TOGETHER = 8  # of a temporal filter
 
 
 class Front:
@@ -333,9 +335,12 @@ class Front:
         """Run on normalised log-mel ``x`` [B, 127 + n, 96], n at most 32: the n new steps, [B, n, front_channels]."""
         streams, steps = x.shape[:2]
         unfolded = _unfolded(x)
-        bands = x[:, :, ::MEL_STRIDE].transpose(0, 2, 1).reshape(-1, steps)  # [B * 48, 127 + n]
-        greatest = [bank(unfolded) for bank in self._timbral] + [bank(bands, streams) for bank in self._temporal]
-        out = np.concatenate(greatest, axis=2)
+        groups = -(-(steps - HISTORY_STEPS) // _STEPS_TOGETHER)  # of new steps
+        bands = _zeros(streams, MEL_BANDS // MEL_STRIDE, HISTORY_STEPS + groups * _STEPS_TOGETHER)
+        bands[:, :, :steps] = x[:, :, ::MEL_STRIDE].swapaxes(1, 2)
+        timbral = [bank(unfolded) for bank in self._timbral]
+        temporal = [bank(bands)[:, : steps - HISTORY_STEPS] for bank in self._temporal]
+        out = np.concatenate(timbral + temporal, axis=2)
         out *= self._sign
         return _activated(out, self._bias, self._scale, self._offset)
 
@@ -389,19 +394,25 @@ class _TemporalBank:
     def __init__(self, layer: Layer, steps: int) -> None:
         self._before = steps - 1  # steps that are read before the first new one
         filters = _signed(layer).T  # [steps, filters]
-        matrix = np.zeros((self._before + PIECE_STEPS, PIECE_STEPS, filters.shape[1]), np.float32)
-        for i in range(PIECE_STEPS):
+        matrix = np.zeros((self._before + _STEPS_TOGETHER, _STEPS_TOGETHER, filters.shape[1]), np.float32)
+        for i in range(_STEPS_TOGETHER):
             matrix[i : i + steps, i] = filters
-        # For each number of new steps the part of the matrix that they take, [steps read, new steps * filters].
-        self._matrices = [matrix[: self._before + n, :n].reshape(self._before + n, -1) for n in range(PIECE_STEPS + 1)]
-        self._filters = filters.shape[1]
+        self._matrix = matrix.reshape(len(matrix), -1)  # [steps read, 8 * filters]
 
-    def __call__(self, bands: Floats, streams: int) -> Floats:
-        """Return the maximum over mel: [B * 48, 127 + n] to [B, n, filters]."""
-        n = bands.shape[1] - HISTORY_STEPS
-        answers = bands[:, HISTORY_STEPS - self._before :] @ self._matrices[n]
-        greatest: Floats = np.maximum.reduce(answers.reshape(streams, -1, n * self._filters), axis=1)
-        return greatest.reshape(streams, n, self._filters)
+    def __call__(self, bands: Floats) -> Floats:
+        """Return the maximum over mel: [B, 48, 127 + n], contiguous and n a multiple of 8, to [B, n, filters]."""
+        streams, mel, steps = bands.shape
+        size, n = bands.itemsize, steps - HISTORY_STEPS
+        rows = np.ndarray(  # a view: [groups of new steps, B * 48, steps read]
+            (n // _STEPS_TOGETHER, streams * mel, len(self._matrix)),
+            bands.dtype,
+            buffer=bands,
+            offset=(HISTORY_STEPS - self._before) * size,
+            strides=(_STEPS_TOGETHER * size, steps * size, size),
+        )
+        answers = (rows @ self._matrix).reshape(len(rows), streams, mel, -1)
+        greatest: Floats = np.maximum.reduce(answers, axis=2)
+        return greatest.swapaxes(0, 1).reshape(streams, n, -1)
 
 
 def _activated(out: Floats, bias: Floats, scale: Floats, offset: Floats) -> Floats:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import deque
 from collections.abc import Iterable
@@ -217,7 +218,8 @@ def test_the_cost_of_a_hop_is_its_own_steps_whatever_the_past(backbone: Backbone
 def test_each_layer_is_computed_for_the_new_steps_alone(hop: int) -> None:
     """The products of one hop, added up by hand: rows times columns of each layer's matrix."""
     timbral = hop * 7 * 3 * ((38 + 2 * 2) * 10 * 20 + (67 + 2 * 2) * 5 * 16)  # positions in groups of 3
-    temporal = 48 * hop * sum((length - 1 + hop) * n for length, n in zip(TEMPORAL_STEPS, (8, 6, 4), strict=True))
+    together = 8 * math.ceil(hop / 8)  # steps in groups of 8
+    temporal = 48 * together * sum((length + 7) * n for length, n in zip(TEMPORAL_STEPS, (8, 6, 4), strict=True))
     middle = hop * 7 * 64 * (SLIM.front_channels + 64 + 64)
     assert products(random_backbone(SLIM), before=200, hop=hop) == timbral + temporal + middle
 
