@@ -39,6 +39,7 @@ OUTPUTS = 2 + len(CATEGORIES) + len(CLUSTERS)
 _HEADS = {"emotion": 2, "category": len(CATEGORIES), "cluster": len(CLUSTERS)}
 _NORM_EPSILON = np.float32(1e-5)
 _ANY_AGE = np.iinfo(np.int64).max
+_FEW_ROWS = 4  # see _product
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -451,12 +452,12 @@ def _transposed(x: Floats) -> Floats:
 def _product(x: Floats, weight: Floats) -> Floats:
     """Return the product of rows [.., n, inputs] and a matrix [.., outputs, inputs]: [.., n, outputs].
 
-    One row, as of a single stream, takes as long as reading the matrix from memory does. Then one dot product an output
-    is about twice as fast as the product of matrix and vector of BLAS.
+    A few rows, such as the one of a single stream, take as long as reading the matrix from memory does. Then one dot
+    product an output is faster than the product of BLAS.
     """
-    if x.shape[-2] == 1:
-        product: Floats = np.vecdot(weight, x)
-        return product[..., None, :]
+    if x.shape[-2] <= _FEW_ROWS:
+        product: Floats = np.vecdot(weight[..., None, :, :], x[..., None, :])
+        return product
     return _transposed(weight @ _transposed(x))
 
 
