@@ -42,7 +42,6 @@ from stream_mer.emotion.musicnn import (
 from stream_mer.errors import CheckpointError
 from stream_mer.types import Floats
 
-TOLERANCE = {"rtol": NETWORK, "atol": NETWORK}
 WHOLE, SLIM = BackboneShape(), BackboneShape(filters=(20, 16, 8, 6, 4), pooled=200)
 
 Tensors = dict[str, np.ndarray]
@@ -67,9 +66,9 @@ def pieces_of(steps: Floats, most: int) -> list[Floats]:
     return [steps[start : start + most] for start in range(0, len(steps), most)]
 
 
-def assert_close(found: Floats, expected: Floats, *, what: str = "") -> None:
+def assert_close(found: Floats, expected: Floats, *, what: str = "", tolerance: float = NETWORK) -> None:
     assert found.dtype == np.float32
-    np.testing.assert_allclose(found, expected, **TOLERANCE, err_msg=what)
+    np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance, err_msg=what)
 
 
 class OneStream:
@@ -317,7 +316,7 @@ class Original:
 DELAYS = (3, 3, 64, 32, 16, 67, 70, 73)
 
 
-def assert_stream_is_original(net: Backbone, original: Original, steps: Floats) -> None:
+def assert_stream_is_original(net: Backbone, original: Original, steps: Floats, *, tolerance: float = NETWORK) -> None:
     streamed = channels_of(net, steps)
     with torch.inference_mode():
         banks, middle = original.channels(torch.from_numpy(steps))
@@ -328,7 +327,9 @@ def assert_stream_is_original(net: Backbone, original: Original, steps: Floats) 
         # The middle layers' first values read what lies before the start, which a whole excerpt pads otherwise.
         first = 3 * (i - 4) if i >= 5 else 0
         delay = DELAYS[i]
-        assert_close(group[delay + first :], expected[first : len(steps) - delay], what=f"group {i}")
+        assert_close(
+            group[delay + first :], expected[first : len(steps) - delay], what=f"group {i}", tolerance=tolerance
+        )
 
 
 @pytest.fixture(scope="module")
@@ -366,7 +367,8 @@ def test_the_plain_original_gives_the_published_reference(published: Path) -> No
 def test_the_stream_computes_the_published_network(published: Path) -> None:
     with np.load(published) as archive:
         original = Original(dict(archive), mel_stride=MEL_STRIDE)
-    assert_stream_is_original(load_musicnn(published), original, log_mel(200))
+    # Its middle layers amplify what is rounded: torch is up to 9e-5 from the same network in float64, the stream 1.8e-4.
+    assert_stream_is_original(load_musicnn(published), original, log_mel(200), tolerance=4e-4)
 
 
 # --- files that are not the network
