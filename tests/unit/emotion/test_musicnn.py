@@ -367,7 +367,7 @@ def test_the_plain_original_gives_the_published_reference(published: Path) -> No
 def test_the_stream_computes_the_published_network(published: Path) -> None:
     with np.load(published) as archive:
         original = Original(dict(archive), mel_stride=MEL_STRIDE)
-    # Its middle layers amplify what is rounded: torch is up to 9e-5 from the same network in float64, the stream 1.8e-4.
+    # Its middle layers amplify rounding: from the same network in float64, torch is up to 9e-5, the stream 1.8e-4.
     assert_stream_is_original(load_musicnn(published), original, log_mel(200), tolerance=4e-4)
 
 
