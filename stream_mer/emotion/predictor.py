@@ -123,40 +123,53 @@ class EmotionPredictor:
     ) -> list[Numbers]:
         """Return the model's outputs for each stream, [11]: of audio, moved by lyrics, or of ``words_alone``.
 
-        Without lyrics, neither the text branch nor the fusion with it is computed.
+        Without lyrics, neither the text branch nor the fusion with it is computed, and nothing for a stream that has
+        neither a new token nor other lines.
         """
         self._encode(streams)
-        outputs: list[Numbers] = [np.empty(0, np.float32)] * len(streams)
-        groups = [(bool(text.lines), alone) for text, alone in zip(texts, words_alone, strict=True)]
-        for has_text, alone in sorted({*groups}):
-            rows = [i for i, group in enumerate(groups) if group == (has_text, alone)]
-            grouped = [streams[i] for i in rows]
-            text = self._encoded_text(grouped, [texts[i] for i in rows]) if has_text else None
-            audio = None if alone else self._pooled(grouped)
-            if audio is None or text is None:
-                results = [*self.joint.combine(audio, text)]
-            else:
-                both, of_audio = self.joint.combine_with_and_without_text(audio, text)
-                results = [
-                    apply_text_gate(one, other, texts[i].gate, self.checkpoint.calibration)
-                    for i, one, other in zip(rows, of_audio, both, strict=True)
-                ]
-            for i, result in zip(rows, results, strict=True):
-                outputs[i] = result
+        self._encode_text(streams, texts)
+        kinds = [(bool(text.lines), alone) for text, alone in zip(texts, words_alone, strict=True)]
+        stale = [(stream, kind) for stream, kind in zip(streams, kinds, strict=True) if stream.fused.kind != kind]
+        for kind in sorted({kind for _, kind in stale}):
+            self._fuse([stream for stream, of_stream in stale if of_stream == kind], kind)
+        outputs = []
+        for stream, text in zip(streams, texts, strict=True):
+            _, alone, both = stream.fused
+            outputs.append(
+                alone if both is None else apply_text_gate(alone, both, text.gate, self.checkpoint.calibration)
+            )
         return outputs
 
-    def _encoded_text(self, streams: Sequence[JointEmotionStream], texts: Sequence[TextContext]) -> Floats:
-        """Return the representations of each stream's lyrics, [E, B, K, D].
+    def _fuse(self, streams: Sequence[JointEmotionStream], kind: tuple[bool, bool]) -> None:
+        """Compute the outputs of streams of a kind, see ``Fused``."""
+        has_text, words_alone = kind
+        audio = None if words_alone else self._pooled(streams)
+        text = np.stack([stream.text.values for stream in streams], axis=1) if has_text else None
+        if audio is None or text is None:
+            for stream, alone in zip(streams, self.joint.combine(audio, text), strict=True):
+                stream.fused = Fused(kind, alone)
+        else:
+            outputs = self.joint.combine_with_and_without_text(audio, text)
+            for stream, both, alone in zip(streams, *outputs, strict=True):
+                stream.fused = Fused(kind, alone, both)
 
-        One is kept while the lines stay the same: they fade at one pace, so that their mean stays, too.
+    def _encode_text(self, streams: Sequence[JointEmotionStream], texts: Sequence[TextContext]) -> None:
+        """Encode the lyrics of all streams where lines have changed, in one pass.
+
+        While they stay the same, all fade at one pace, so that their mean stays, too.
         """
-        new = [(stream, text) for stream, text in zip(streams, texts, strict=True) if stream.text.lines != text.lines]
-        if new:
-            encoded = self.joint.encode_text(np.stack([text.mean() for _, text in new]))
-            for (stream, text), values in zip(new, encoded.swapaxes(0, 1), strict=True):
-                # A line that ends after the window does not fade yet.
-                stream.text = EncodedText(text.lines if text.age_s else (), values.copy())
-        return np.stack([stream.text.values for stream in streams], axis=1)
+        new = [
+            (stream, text)
+            for stream, text in zip(streams, texts, strict=True)
+            if text.lines and stream.text.lines != text.lines
+        ]
+        if not new:
+            return
+        encoded = self.joint.encode_text(np.stack([text.mean() for _, text in new]))
+        for (stream, text), values in zip(new, encoded.swapaxes(0, 1), strict=True):
+            # A line that ends after the window does not fade yet.
+            stream.text = EncodedText(text.lines if text.age_s else (), values.copy())
+            stream.fused = STALE
 
     def _encode(self, streams: Sequence[JointEmotionStream]) -> None:
         """Encode the new tokens of all streams in one pass, into their contexts."""
@@ -171,6 +184,7 @@ class EmotionPredictor:
             stop = start + len(of_one)
             if of_one:
                 stream.context.add(Encoded(*(part[start:stop] for part in encoded)), provisional=not true)
+                stream.fused = STALE
             start = stop
 
     def _pooled(self, streams: Sequence[JointEmotionStream]) -> Floats:
@@ -190,6 +204,24 @@ class EncodedText(NamedTuple):
 
     lines: tuple[EncodedLine, ...]
     values: Floats
+
+
+class Fused(NamedTuple):
+    """Outputs of the joint model, which a stream keeps until it has another token or other lines.
+
+    Attributes:
+        kind: Whether there are lyrics, and whether they are judged alone; None if they must be computed.
+        alone: Of audio alone or of lyrics alone, [11].
+        both: Of both, [11]; None without one of them.
+    """
+
+    kind: tuple[bool, bool] | None
+    alone: Numbers
+    both: Numbers | None = None
+
+
+STALE = Fused(None, np.empty(0, np.float32))
+"""There are no outputs, or they are of other tokens or lines."""
 
 
 class AudioContext:
@@ -241,6 +273,7 @@ class JointEmotionStream:
         audio: State of the audio networks.
         context: Encoded tokens of the context.
         text: Of the newest lyrics.
+        fused: Outputs of the context and the lyrics.
         words_alone: The stream has lyrics and no sound.
     """
 
@@ -296,6 +329,7 @@ class JointEmotionStream:
         self._begun_at = at_sample
         self.audio = self._predictor.audio.open(at_sample=at_sample)
         self.context = AudioContext(joint.config, self._context_tokens)
+        self.fused = STALE
 
 
 Item = TypeVar("Item")

@@ -473,6 +473,26 @@ def test_lyrics_are_encoded_again_when_a_line_comes_or_fades_from_now_on(
         assert numbers(told) == pytest.approx(numbers(fresh.predict(window, words)), abs=LAYER)
 
 
+def test_only_a_new_token_or_other_lines_are_fused(
+    text_computed: list[str], predictor: EmotionPredictor, music: Music
+) -> None:
+    """At a hop of .1 s four of five windows have neither; the gate closes with the age of the lines meanwhile."""
+    sung, settings = lines(0.15, 1.7), WindowSettings(hop_s=0.1, context_s=4.0)
+    given = windows(music(2.6), settings)
+    stream, told = predictor.open_stream(settings), []
+    for k, window in enumerate(given, 1):
+        text_computed.clear()
+        told.append(stream.predict(window, LyricState(lines=sung.lines[: 1 + (k >= 18)], health="ok")))
+        # Until .5 s there is a provisional token for each window. The first line ends in the second window.
+        assert text_computed == ["encoder"] * (k in (1, 2, 18)) + ["fusion"] * (k <= 5 or k % 5 == 0 or k == 18), k
+    ages = [one.text_age_s for one in told]
+    assert ages == pytest.approx([max(0, 0.1 * k - (0.15 if k < 18 else 1.7)) for k in range(1, 27)], abs=1e-6)
+    fresh = predictor.open_stream(settings)
+    for window in given[:-1]:
+        fresh.predict(window, NO_LYRICS)
+    assert numbers(told[-1]) == pytest.approx(numbers(fresh.predict(given[-1], sung)), abs=LAYER)
+
+
 def test_each_output_is_moved_by_its_own_strength(predictor: EmotionPredictor, music: Music) -> None:
     mixed = with_strength(predictor, TextStrength(emotion=0.5, category=0, cluster=1))
     plain, fused, told = (
