@@ -248,7 +248,8 @@ class LiveLyrics(_LiveFeed):
             if self._closed or self._finished:
                 return
             self._tracker.feed(chunk)
-            self._changed.notify_all()
+            if self._tracker.is_due:
+                self._changed.notify_all()
 
     def finish(self) -> None:
         """Commit what the newest pass transcribed, without another decode."""

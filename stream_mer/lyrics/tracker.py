@@ -19,7 +19,6 @@ two passes agree (``lyrics.agreement``). All times are seconds on the sample clo
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -47,6 +46,8 @@ _CUT_S = 0.3
 class RollingAudio:
     """The newest audio of a stream on the sample clock.
 
+    Snapshots share memory: each is a view of a buffer that is only appended to, and replaced when it is full.
+
     Args:
         capacity_samples: Largest length; the oldest samples are dropped.
     """
@@ -55,7 +56,8 @@ class RollingAudio:
         if capacity_samples < 1:
             raise ValueError(f"capacity must be at least 1 sample, not {capacity_samples}")
         self._capacity = capacity_samples
-        self._parts: deque[Samples] = deque()
+        self._buffer: Samples = np.empty(2 * capacity_samples, np.float32)
+        self._filled = 0
         self.start_sample = 0
         """Index of the oldest sample."""
         self.end_sample = 0
@@ -68,25 +70,25 @@ class RollingAudio:
     def feed(self, chunk: AudioChunk) -> None:
         """Append a chunk. After a skip of the sample clock, which follows silence, only the new audio is kept."""
         if chunk.start_sample != self.end_sample:
-            self._parts.clear()
             self.start_sample = self.end_sample = chunk.start_sample
-        if len(chunk.samples):
-            self._parts.append(chunk.samples.astype(np.float32))  # a copy: the caller may reuse its array
-            self.end_sample = chunk.end_sample
-            self.drop_before(self.end_sample - self._capacity)
+        samples = chunk.samples[-self._capacity :]
+        if self._filled + len(samples) > len(self._buffer):
+            kept = self.snapshot()
+            self._buffer = np.empty_like(self._buffer)
+            self._buffer[: len(kept)] = kept
+            self._filled = len(kept)
+        self._buffer[self._filled : self._filled + len(samples)] = samples
+        self._filled += len(samples)
+        self.end_sample = chunk.end_sample
+        self.drop_before(self.end_sample - self._capacity)
 
     def drop_before(self, sample: int) -> None:
         """Drop the audio before ``sample``."""
-        while self._parts and self.start_sample < sample:
-            first = self._parts.popleft()
-            rest = first[sample - self.start_sample :]
-            self.start_sample += len(first) - len(rest)
-            if len(rest):
-                self._parts.appendleft(rest)
+        self.start_sample = min(max(self.start_sample, sample), self.end_sample)
 
     def snapshot(self) -> Samples:
-        """Return a copy of the audio, oldest first, shape ``[length_samples]``, read-only."""
-        samples = np.concatenate([np.empty(0, np.float32), *self._parts])
+        """Return the audio, oldest first, shape ``[length_samples]``, read-only; it stays as it is."""
+        samples = self._buffer[self._filled - self.length_samples : self._filled]
         samples.flags.writeable = False
         return samples
 
@@ -309,6 +311,11 @@ class LyricTracker:
         return self._next_due
 
     @property
+    def is_due(self) -> bool:
+        """Whether there is enough audio for the next decode."""
+        return self._next_due is not None and self._audio.end_sample >= self._next_due
+
+    @property
     def lag_s(self) -> float:
         """Audio that no decode covers yet, seconds."""
         if self._decoded_sample is None:
@@ -336,7 +343,7 @@ class LyricTracker:
         return None if audio is None else self.admit(audio, self.gate.passages(audio.samples))
 
     def take_due(self) -> DecodeJob | None:
-        """Return a copy of the audio that is due; None if it is too early, or before ``admit`` or ``reject``.
+        """Return the audio that is due; None if it is too early, or before ``admit`` or ``reject``.
 
         A transcript may make a trial due: ask again after ``accept``.
         """
@@ -344,7 +351,7 @@ class LyricTracker:
             return None
         if self._trial is not None:
             return self._begin_trial()
-        if self._audio.end_sample < self._next_due:
+        if not self.is_due:
             return None
         self._pass_due()
         return None if self._is_short() else self._begin_pass()

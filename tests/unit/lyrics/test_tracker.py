@@ -370,14 +370,26 @@ def test_what_is_dropped_stays_dropped() -> None:
     assert audio.end_sample == 11
 
 
-def test_the_snapshot_is_a_copy_that_cannot_be_written() -> None:
+def test_a_snapshot_stays_as_it_is_and_cannot_be_written() -> None:
     audio = RollingAudio(capacity_samples=4)
     audio.feed(chunk(0, 4))
     taken = audio.snapshot()
-    audio.feed(chunk(4, 8))
+    for start in range(4, 40, 3):
+        audio.feed(chunk(start, start + 3))
+    audio.feed(chunk(100, 109))
     np.testing.assert_array_equal(taken, [1, 2, 3, 4])
     with pytest.raises(ValueError, match="read-only"):
         taken[0] = 0
+
+
+def test_a_decode_is_due_at_the_end_of_each_step() -> None:
+    tracker = LyricTracker(TrackerSettings(step_s=1.5))
+    due = []
+    for start in range(0, 48_000, 320):
+        tracker.feed(chunk(start, start + 320))
+        due.append(tracker.is_due)
+        tracker.take_due()
+    assert [320 * (i + 1) for i, is_due in enumerate(due) if is_due] == [24_000, 48_000]
 
 
 LANGUAGE = LanguageSettings(votes=2, recheck_s=60.0, max_failed=3)
