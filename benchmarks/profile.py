@@ -151,12 +151,14 @@ async def serve(job: Job, timers: PartTimers) -> None:
     """Serve the channels of one run from the first line of stdin on; answer with the port, then with the figures."""
     hub, engine, audio = Hub(), open_engine(job), read_song(job.song)
     engine.warm_up()
-    pipelines, scheduler = [], TickScheduler(asyncio.get_running_loop())
+    pipelines, schedule = [], TickScheduler(asyncio.get_running_loop()).add
     for i in range(job.channels):
         source = open_source(job, i, audio)
         wanted = functools.partial(hub.is_wanted, source.name, "levels")
         sink = hub.sink(source.name)
-        pipelines.append(engine.pipeline(source, sink, in_real_time=True, levels_wanted=wanted, scheduler=scheduler))
+        pipelines.append(
+            engine.pipeline(source, sink, in_real_time=True, levels_wanted=wanted, schedule_levels=schedule)
+        )
     async with Server(hub, ServeSettings(port=0)) as server:
         answer({"port": server.port})
         await asyncio.to_thread(sys.stdin.readline)

@@ -22,7 +22,7 @@ from stream_mer.lyrics.feeds import LyricsOpener
 from stream_mer.lyrics.files import is_lyrics_file, words_duration_s
 from stream_mer.lyrics.masking import MaskingSink, open_mask
 from stream_mer.pipeline import Pipeline, Reopener, SyncStream
-from stream_mer.ports import AudioSource, EmotionStream, EventSink, LyricFeed
+from stream_mer.ports import AudioSource, EmotionStream, EventSink, LyricFeed, Schedule
 from stream_mer.sources.decoding import load_decoder
 from stream_mer.sources.file import (
     COARSE_CHUNK_SAMPLES,
@@ -37,7 +37,6 @@ from stream_mer.sources.file import (
 )
 from stream_mer.types import NO_LYRICS, AudioChunk, CategoryChange, EmotionFrame, LyricLine, Spread, StreamEvent
 from stream_mer.utils.sanitise import redact_address
-from stream_mer.utils.scheduler import TickScheduler
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +115,7 @@ class Engine:
         in_real_time: bool,
         lyrics: Path | None = None,
         levels_wanted: Callable[[], bool] | None = None,
-        scheduler: TickScheduler | None = None,
+        schedule_levels: Schedule | None = None,
         words_alone: bool = False,
         reopen: Reopener | None = None,
         start_s: float = 0.0,
@@ -130,7 +129,8 @@ class Engine:
                 file: they are recognised on the sample clock, so that the result does not depend on speed.
             lyrics: A file with the lyrics of this stream, instead of what the settings say.
             levels_wanted: Returns whether a subscriber needs ``InputLevels`` now; None for never.
-            scheduler: Publishes the levels of stored audio at their time; None to publish them with their chunk.
+            schedule_levels: Has the levels of stored audio published at their time; None to publish them with their
+                chunk.
             words_alone: The source is silent, and only the lyrics of the file count.
             reopen: As of ``Pipeline``.
             start_s: Where the source starts in the times of a lyrics file, seconds.
@@ -151,8 +151,8 @@ class Engine:
             reopen=reopen,
             **self._parts(in_real_time=in_real_time, lyrics=lyrics, words_alone=words_alone, start_s=start_s),
         )
-        if levels_wanted is not None and scheduler is not None:
-            set_preview(source, functools.partial(pipeline.preview, scheduler), levels_wanted)
+        if levels_wanted is not None and schedule_levels is not None:
+            set_preview(source, functools.partial(pipeline.preview, schedule_levels), levels_wanted)
         return pipeline
 
     def _masking(self, sink: EventSink) -> EventSink:

@@ -30,7 +30,7 @@ from stream_mer.audio.levels import dbfs
 from stream_mer.audio.windowing import GapFiller, Windower
 from stream_mer.config import SmoothingSettings
 from stream_mer.emotion.smoothing import Smoother
-from stream_mer.ports import AudioSource, EmotionStream, EventSink, LyricFeed
+from stream_mer.ports import AudioSource, EmotionStream, EventSink, LyricFeed, Schedule
 from stream_mer.types import (
     SAMPLE_RATE_HZ,
     AudioChunk,
@@ -49,7 +49,6 @@ from stream_mer.types import (
     seconds,
 )
 from stream_mer.utils.mailbox import Mailbox, MailboxClosed, WhenFull
-from stream_mer.utils.scheduler import TickScheduler
 
 log = logging.getLogger(__name__)
 
@@ -593,13 +592,21 @@ class Pipeline:
 
     def preview(
         self,
-        scheduler: TickScheduler,
+        schedule: Schedule,
         start_sample: int,
         samples: Samples,
         due_at: float,
         is_closed: Callable[[], bool],
     ) -> None:
-        """Implement ``ports.Preview``: measure the levels of a chunk, and have each published when it is due."""
+        """Implement ``ports.Preview``: measure the levels of a chunk, and schedule each to be published when it is due.
+
+        Args:
+            schedule: Has each published.
+            start_sample: As of ``ports.Preview``, like all below.
+            samples: The chunk.
+            due_at: When its first sample is due.
+            is_closed: Tells whether the source is closed: then its levels are left out.
+        """
         if self._measure_levels is None:
             return
 
@@ -609,7 +616,7 @@ class Pipeline:
 
         measured = self._measure_levels(AudioChunk(start_sample=start_sample, samples=samples))
         begins_at = due_at - seconds(start_sample)
-        scheduler.add((begins_at + levels.t, functools.partial(publish, levels)) for levels in measured)
+        schedule((begins_at + levels.t, functools.partial(publish, levels)) for levels in measured)
 
     def _capture_loop(self) -> None:
         try:

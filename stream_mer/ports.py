@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from stream_mer.types import (
@@ -59,6 +59,10 @@ class ChunkableSource(AudioSource, Protocol):
 Preview: TypeAlias = Callable[[int, Samples, float, Callable[[], bool]], None]
 """Takes a chunk before it is delivered: its first sample index, its samples, the time at which the first sample is due
 (monotonic clock, seconds), and a function that returns True once the source is closed. Must not block."""
+
+
+Schedule: TypeAlias = Callable[[Iterable[tuple[float, Callable[[], None]]]], None]
+"""Takes times (monotonic clock, seconds) and functions, and has each called at its time. Must not block."""
 
 
 @runtime_checkable

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import functools
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from stream_mer.config import ServeSettings
@@ -205,10 +205,7 @@ def _pipelines(
         for source in sources.values():
             built.callback(source.close)
         for name, source in sources.items():
-            levels_wanted = functools.partial(hub.is_wanted, name, "levels")
-            build = functools.partial(
-                _pipeline, engine, name, hub, levels_wanted=levels_wanted, scheduler=scheduler, tap=tap
-            )
+            build = functools.partial(_pipeline, engine, name, hub, scheduler=scheduler, tap=tap)
             if setup is None:
                 pipelines[name] = build(source, None)
             else:
@@ -225,16 +222,18 @@ def _pipeline(
     source: AudioSource,
     reopen: Reopener | None,
     *,
-    levels_wanted: Callable[[], bool],
     scheduler: TickScheduler,
     tap: Callable[[str, AudioSource], AudioSource] | None,
 ) -> Pipeline:
+    def schedule_levels(due: Iterable[tuple[float, Callable[[], None]]]) -> None:
+        scheduler.add(due, interval_s=hub.levels_interval_s(name))
+
     return engine.pipeline(
         source if tap is None else tap(name, source),
         hub.sink(name),
         in_real_time=True,
-        levels_wanted=levels_wanted,
-        scheduler=scheduler,
+        levels_wanted=functools.partial(hub.is_wanted, name, "levels"),
+        schedule_levels=schedule_levels,
         reopen=reopen,
     )
 

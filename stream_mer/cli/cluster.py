@@ -165,10 +165,10 @@ async def _work(engine: Engine, nats: NatsSettings, settings: WorkerSettings) ->
     from stream_mer.cluster.worker import ChannelWorker  # noqa: PLC0415 - likewise
     from stream_mer.sources.catalogue import open_source  # noqa: PLC0415 - imports audio libraries: not for --help
 
-    scheduler = TickScheduler(asyncio.get_running_loop())
+    schedule = TickScheduler(asyncio.get_running_loop()).add
 
     def build(source: AudioSource, sink: EventSink, levels_wanted: Callable[[], bool]) -> Pipeline:
-        return engine.pipeline(source, sink, in_real_time=True, levels_wanted=levels_wanted, scheduler=scheduler)
+        return engine.pipeline(source, sink, in_real_time=True, levels_wanted=levels_wanted, schedule_levels=schedule)
 
     def open_channel(channel: Channel) -> AudioSource:
         return open_source(channel.source, loop=channel.loop)

@@ -425,6 +425,14 @@ class Hub:
         with self._lock:
             return (kind == "levels" and self._levels_subscribed) or bool(self._subscribers_of(stream, kind))
 
+    def levels_interval_s(self, stream: str) -> float:
+        """Return the least time between two levels messages that anyone wants now, seconds; 0 for all of them."""
+        with self._lock:
+            if self._levels_subscribed:
+                return 0.0
+            subscribers = self._subscribers_of(stream, "levels").values()
+            return min((one.interval_s for some in subscribers for one in some), default=0.0)
+
     def attach(self, outbox: Outbox, subscriptions: SubscriptionSet) -> None:
         """Send events to a client from now on, or replace its subscriptions.
 

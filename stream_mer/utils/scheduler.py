@@ -14,13 +14,16 @@ if TYPE_CHECKING:  # tagging a file needs no event loop
 logger = logging.getLogger(__name__)
 
 TICK_S = 0.02
-"""Time between two calls of the timer. What is due is called at the nearest tick: half a tick early or late."""
+"""Functions are called at multiples of this: at the nearest one to their time, half a tick early or late."""
+
+MAX_INTERVAL_S = 0.2
+"""Functions wait at most this long for others that are called together with them."""
 
 MAX_TICKS = 64
 """Ticks that may wait, 1.3 s. Of a loop that stalls longer, the oldest are dropped."""
 
-LINGER_TICKS = 8
-"""The timer goes on for this many ticks without a call: starting it again from another thread costs more."""
+_ROUNDING = 0.01
+"""Of a tick: timers may be early by the clock's resolution, and intervals are not exact."""
 
 
 class TickScheduler:
@@ -35,45 +38,52 @@ class TickScheduler:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._timer: asyncio.TimerHandle | None = None
         self._lock = threading.Lock()  # of the attributes below
         self._ticks: dict[int, list[Callable[[], None]]] = {}
-        self._is_running = False
-        self._idle_ticks = 0
+        self._wakes_at = math.inf  # the tick of the timer; minus infinity while a call is on its way
 
-    def add(self, due: Iterable[tuple[float, Callable[[], None]]]) -> None:
-        """Call functions, each at its time by the loop's clock, seconds; from any thread, without waiting.
+    def add(self, due: Iterable[tuple[float, Callable[[], None]]], *, interval_s: float = 0.0) -> None:
+        """Call functions when they are due; from any thread, without waiting. Ignored once the loop is closed.
 
-        Those of one tick are called in the order in which they were added. Ignored once the loop is closed.
+        Args:
+            due: Times by the loop's clock, seconds, and functions. Those of one tick are called in the order in which
+                they were added.
+            interval_s: Time between two calls, seconds: functions wait for others that are due up to this much later,
+                at most ``MAX_INTERVAL_S``. 0 for every tick.
         """
+        step = max(1, int(min(interval_s, MAX_INTERVAL_S) / TICK_S + _ROUNDING))
         with self._lock:
             for at, function in due:
-                self._ticks.setdefault(round(at / TICK_S), []).append(function)
+                tick = math.ceil(round(at / TICK_S) / step) * step
+                self._ticks.setdefault(tick, []).append(function)
             while len(self._ticks) > MAX_TICKS:
                 del self._ticks[min(self._ticks)]
-            starts, self._is_running = not self._is_running, True
-        if starts:
+            wakes = min(self._ticks, default=math.inf) < self._wakes_at
+            if wakes:
+                self._wakes_at = -math.inf
+        if wakes:
             try:
                 self._loop.call_soon_threadsafe(self._run)
             except RuntimeError:  # the loop is closed
-                with self._lock:
-                    self._ticks.clear()
+                self._ticks.clear()
 
     def _run(self) -> None:
-        """Call what is due, and set the timer for the next tick."""
-        tick = math.floor(self._loop.time() / TICK_S + 0.01)  # a timer may be early by the clock's resolution
-        for function in self._take(tick):
+        """Call what is due, and set the timer for what is due next."""
+        tick = math.floor(self._loop.time() / TICK_S + _ROUNDING)
+        with self._lock:
+            due = sorted(one for one in self._ticks if one <= tick)
+            functions = [function for one in due for function in self._ticks.pop(one)]
+        for function in functions:
             try:
                 function()
             except Exception:  # must not affect the others
                 logger.exception("a scheduled function failed")
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         with self._lock:
-            self._is_running = bool(self._ticks) or self._idle_ticks < LINGER_TICKS
-            if self._is_running:
-                self._loop.call_at((tick + 1) * TICK_S, self._run)
-
-    def _take(self, tick: int) -> list[Callable[[], None]]:
-        """Return the functions of all ticks up to this one."""
-        with self._lock:
-            due = sorted(one for one in self._ticks if one <= tick)
-            self._idle_ticks = 0 if due else self._idle_ticks + 1
-            return [function for one in due for function in self._ticks.pop(one)]
+            # After functions more are expected at once: a wake by another thread costs more than one in vain.
+            self._wakes_at = min(self._ticks, default=tick + 1 if functions else math.inf)
+            if self._wakes_at < math.inf:
+                self._timer = self._loop.call_at(self._wakes_at * TICK_S, self._run)

@@ -190,6 +190,26 @@ def test_levels_are_sent_to_those_alone_who_ask(hub):
     assert not hub.is_wanted("main", "levels")
 
 
+def test_levels_are_due_as_often_as_the_client_that_wants_the_most_wants_them(hub):
+    def wants(box, max_hz):
+        hub.attach(box, SubscriptionSet.of(grant([wire.Subscription(events=("levels",), max_hz=max_hz)])))
+
+    hub.sink("main")
+    first, second = outbox(), outbox()
+    assert hub.levels_interval_s("main") == 0.0
+    wants(first, 10.0)
+    assert hub.levels_interval_s("main") == pytest.approx(0.1)
+    wants(second, 25.0)
+    assert hub.levels_interval_s("main") == pytest.approx(0.04)
+    hub.detach(second)
+    assert hub.levels_interval_s("main") == pytest.approx(0.1)
+    hub.subscribe(print, levels=True)
+    assert hub.levels_interval_s("main") == 0.0
+    hub.unsubscribe(print)
+    wants(first, None)
+    assert hub.levels_interval_s("main") == 0.0
+
+
 def test_more_interest_brings_the_newest_of_what_is_new_and_of_nothing_else(hub):
     sink = hub.sink("main")
     for event in (STATUS, FRAME, CHANGE, LINE):

@@ -35,7 +35,6 @@ from stream_mer.sources.file import (
 )
 from stream_mer.sources.remote import RemoteSource
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, EmotionFrame, InputLevels, StreamEvent, seconds
-from stream_mer.utils.scheduler import TickScheduler
 
 
 def write_wav(path: Path, samples: np.ndarray, rate_hz: int = 16_000) -> Path:
@@ -361,7 +360,7 @@ class Sink:
         self.events.append(event)
 
 
-class Scheduler(TickScheduler):
+class Scheduler:
     """Calls everything immediately, and remembers it."""
 
     def __init__(self) -> None:
@@ -390,7 +389,7 @@ def test_levels_begin_and_end_while_a_stream_runs_with_no_gap_in_them(song: Path
     engine = Engine(EngineSettings(model=str(tiny_model), window=window, lyrics=LyricsSettings(mode="off")))
     source, sink = WatchedFile(song, paced=True), Sink()
     scheduler, wanted = Scheduler(), lambda: 0.3 <= source.heard_s < 0.8
-    engine.pipeline(source, sink, in_real_time=True, levels_wanted=wanted, scheduler=scheduler).run()
+    engine.pipeline(source, sink, in_real_time=True, levels_wanted=wanted, schedule_levels=scheduler.add).run()
     for _, publish in scheduler.called:
         publish()  # nothing: the source is closed now
     frames = [event.index for event in sink.events if isinstance(event, EmotionFrame)]

@@ -5,7 +5,19 @@ import threading
 
 import pytest
 
-from stream_mer.utils.scheduler import LINGER_TICKS, MAX_TICKS, TICK_S, TickScheduler
+from stream_mer.utils.scheduler import MAX_INTERVAL_S, MAX_TICKS, TICK_S, TickScheduler
+
+
+def nothing():
+    pass
+
+
+class Timer:
+    def __init__(self, at, call):
+        self.at, self.call, self.is_cancelled = at, call, False
+
+    def cancel(self):
+        self.is_cancelled = True
 
 
 class ManualLoop:
@@ -14,25 +26,32 @@ class ManualLoop:
     def __init__(self):
         self.now = 100 * TICK_S
         self.wakes = 0
-        self.timers = []
+        self.calls = 0
+        self._timers = []
+
+    @property
+    def timers(self):
+        self._timers = [timer for timer in self._timers if not timer.is_cancelled]
+        return self._timers
 
     def time(self):
         return self.now
 
     def call_soon_threadsafe(self, call):
         self.wakes += 1
-        self.timers.append((self.now, call))
+        self.call_at(self.now, call)
 
     def call_at(self, at, call):
-        self.timers.append((at, call))
+        self._timers.append(Timer(at, call))
+        return self._timers[-1]
 
     def run_until(self, tick):
-        while self.timers and self.timers[0][0] <= tick * TICK_S + 1e-9:
-            assert len(self.timers) == 1
-            ((at, call),) = self.timers
-            self.timers.clear()
-            self.now = max(self.now, at)
-            call()
+        while due := [timer for timer in self.timers if timer.at <= tick * TICK_S + 1e-9]:
+            timer = min(due, key=lambda timer: timer.at)
+            self._timers.remove(timer)
+            self.now = max(self.now, timer.at)
+            self.calls += 1
+            timer.call()
         self.now = tick * TICK_S
 
 
@@ -61,17 +80,46 @@ def test_each_is_called_at_the_tick_nearest_to_its_time_in_order(loop, scheduler
 
 
 def test_all_share_one_timer_which_ends_when_nothing_comes_any_more(loop, scheduler):
-    scheduler.add([(101 * TICK_S, lambda: None)])
-    for tick in range(102, 110):
-        scheduler.add([(tick * TICK_S, lambda: None)])
+    for _ in range(3):
+        scheduler.add([(tick * TICK_S, nothing) for tick in (101, 102, 103)])
     assert loop.wakes == 1
-    loop.run_until(109 + LINGER_TICKS - 1)
-    scheduler.add([((loop.now / TICK_S + 1) * TICK_S, lambda: None)])
-    assert loop.wakes == 1
+    loop.run_until(103)
+    assert loop.calls == 4
+    scheduler.add([(104 * TICK_S, nothing)])
+    assert (loop.wakes, len(loop.timers)) == (1, 1), "the next ones are expected"
     loop.run_until(200)
-    assert loop.timers == []
-    scheduler.add([(201 * TICK_S, lambda: None)])
+    assert (loop.calls, loop.timers) == (6, [])
+    scheduler.add([(201 * TICK_S, nothing)])
     assert loop.wakes == 2
+
+
+def test_what_is_wanted_less_often_is_called_together_and_no_tick_is_in_vain(loop, scheduler):
+    called = []
+
+    def add(*ticks, interval_s):
+        functions = [lambda tick=tick: called.append((tick, round(loop.now / TICK_S))) for tick in ticks]
+        scheduler.add(zip([tick * TICK_S for tick in ticks], functions, strict=True), interval_s=interval_s)
+
+    add(*range(101, 111), interval_s=0.1)
+    loop.run_until(110)
+    assert called == [(tick, 105 if tick <= 105 else 110) for tick in range(101, 111)]
+    assert loop.calls == 3
+    add(*range(111, 115), interval_s=1e6)
+    loop.run_until(120)
+    assert called[10:] == [(tick, 120) for tick in range(111, 115)]
+    assert called[-1][1] * TICK_S - 111 * TICK_S < MAX_INTERVAL_S
+
+
+def test_one_that_is_due_earlier_than_all_others_sets_the_timer_anew(loop, scheduler):
+    called = []
+    scheduler.add([(110 * TICK_S, lambda: called.append("late"))])
+    loop.run_until(101)
+    scheduler.add([(103 * TICK_S, lambda: called.append("early"))])
+    loop.run_until(103)
+    assert called == ["early"]
+    assert len(loop.timers) == 1
+    loop.run_until(110)
+    assert called == ["early", "late"]
 
 
 def test_what_is_overdue_is_called_next(loop, scheduler):
