@@ -56,6 +56,12 @@ NICER_BY = 5
 
 _NICEST = 19
 
+GIVE_WAY_S = 0.02
+"""A decode begins this long after the audio that makes it due, which often ends a hop: that hop's frame comes first.
+
+Both threads would wake at the same moment, often on the same core, and the frame would wait for 4 ms.
+"""
+
 AHEAD_LINES = 64
 """Most known lines that are encoded before their time."""
 
@@ -319,6 +325,7 @@ class LiveLyrics(_LiveFeed):
                 if audio is not None:
                     return audio
                 self._changed.wait()
+                self._changed.wait(GIVE_WAY_S)
         return None
 
     def _recognise(self, audio: DecodeJob) -> None:
