@@ -115,6 +115,7 @@ class Engine:
         in_real_time: bool,
         lyrics: Path | None = None,
         levels_wanted: Callable[[], bool] | None = None,
+        levels_interval_s: Callable[[], float] = lambda: 0.0,
         schedule_levels: Schedule | None = None,
         words_alone: bool = False,
         reopen: Reopener | None = None,
@@ -129,6 +130,8 @@ class Engine:
                 file: they are recognised on the sample clock, so that the result does not depend on speed.
             lyrics: A file with the lyrics of this stream, instead of what the settings say.
             levels_wanted: Returns whether a subscriber needs ``InputLevels`` now; None for never.
+            levels_interval_s: Returns the least time between two of them that a subscriber needs now, seconds; 0 for
+                all of them.
             schedule_levels: Has the levels of stored audio published at their time; None to publish them with their
                 chunk.
             words_alone: The source is silent, and only the lyrics of the file count.
@@ -146,7 +149,9 @@ class Engine:
         pipeline = Pipeline(
             source=source,
             sink=self._masking(sink) if in_real_time else sink,
-            measure_levels=None if levels_wanted is None else LevelMeter(wanted=levels_wanted).feed,
+            measure_levels=None
+            if levels_wanted is None
+            else LevelMeter(wanted=levels_wanted, interval_s=levels_interval_s).feed,
             spread=Spread(valence=calibration.valence_spread, arousal=calibration.arousal_spread),
             reopen=reopen,
             **self._parts(in_real_time=in_real_time, lyrics=lyrics, words_alone=words_alone, start_s=start_s),

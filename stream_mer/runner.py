@@ -225,14 +225,17 @@ def _pipeline(
     scheduler: TickScheduler,
     tap: Callable[[str, AudioSource], AudioSource] | None,
 ) -> Pipeline:
+    levels_interval_s = functools.partial(hub.levels_interval_s, name)
+
     def schedule_levels(due: Iterable[tuple[float, Callable[[], None]]]) -> None:
-        scheduler.add(due, interval_s=hub.levels_interval_s(name))
+        scheduler.add(due, interval_s=levels_interval_s())
 
     return engine.pipeline(
         source if tap is None else tap(name, source),
         hub.sink(name),
         in_real_time=True,
         levels_wanted=functools.partial(hub.is_wanted, name, "levels"),
+        levels_interval_s=levels_interval_s,
         schedule_levels=schedule_levels,
         reopen=reopen,
     )

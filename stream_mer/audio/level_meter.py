@@ -20,6 +20,9 @@ from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk, InputLevels, Samples, s
 PASSAGE_LENGTH = 320
 """Samples of one measurement: 20 ms."""
 
+MAX_INTERVAL_S = 0.2
+"""Audio waits at most this long to be measured."""
+
 FORGET_S = 5.0
 """Time constant with which the strongest onset decays, seconds."""
 
@@ -36,10 +39,13 @@ class LevelMeter:
 
     Args:
         wanted: Returns whether they are; called once a chunk. Else nothing is computed.
+        interval_s: Returns how often they are read, seconds: several are measured at a time where that is seldom, which
+            is cheaper.
     """
 
-    def __init__(self, *, wanted: Callable[[], bool]) -> None:
+    def __init__(self, *, wanted: Callable[[], bool], interval_s: Callable[[], float] = lambda: 0.0) -> None:
         self._wanted = wanted
+        self._interval_s = interval_s
         self._onsets: OnsetStream | None = None
         self._pending: Samples = np.empty(0, np.float32)
         self._start_sample = 0
@@ -48,7 +54,8 @@ class LevelMeter:
     def feed(self, chunk: AudioChunk) -> list[InputLevels]:
         """Take the next audio; return the levels of every 20 ms that it completes, oldest first.
 
-        A chunk that was measured before, for a preview, is left out.
+        Where they are read seldom, none until there are as many as are read together. A chunk that was measured before,
+        for a preview, is left out.
         """
         if not self._wanted():
             self._onsets = None
@@ -64,9 +71,11 @@ class LevelMeter:
         self._start_sample, self._next_sample = chunk.start_sample, chunk.end_sample
         samples = np.concatenate([self._pending, chunk.samples]) if len(self._pending) else chunk.samples
         n_passages = len(samples) // PASSAGE_LENGTH
-        passages, self._pending = samples[: n_passages * PASSAGE_LENGTH], samples[n_passages * PASSAGE_LENGTH :]
-        if not n_passages:
+        interval = round(min(self._interval_s(), MAX_INTERVAL_S) * SAMPLE_RATE_HZ)
+        if n_passages < max(1, interval // PASSAGE_LENGTH):
+            self._pending = samples
             return []
+        passages, self._pending = samples[: n_passages * PASSAGE_LENGTH], samples[n_passages * PASSAGE_LENGTH :]
         first_end = chunk.end_sample - len(samples) + PASSAGE_LENGTH
         levels = measure_each(passages.reshape(n_passages, PASSAGE_LENGTH))
         onsets = self._onsets.feed(passages, PASSAGE_LENGTH)

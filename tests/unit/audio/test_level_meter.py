@@ -36,6 +36,20 @@ def test_there_are_fifty_a_second_however_the_audio_is_cut():
         np.testing.assert_allclose(*values, atol=1e-4, err_msg=name)
 
 
+@pytest.mark.parametrize("interval_s", [0.0, 0.02, 0.1, 10.0])
+def test_blocks_are_measured_together_where_levels_are_read_seldom(interval_s):
+    audio, meter = clicks(1.0), LevelMeter(wanted=lambda: True, interval_s=lambda: interval_s)
+    found = [meter.feed(AudioChunk(start_sample=at, samples=audio[at : at + 320])) for at in range(0, len(audio), 320)]
+    together = {0.0: 1, 0.02: 1, 0.1: 5, 10.0: 10}[interval_s]
+    assert [len(levels) for levels in found] == ([0] * (together - 1) + [together]) * (50 // together)
+    whole = feed(LevelMeter(wanted=lambda: True), audio, [])
+    np.testing.assert_allclose(
+        [(level.t, level.rms_db, level.peak_db, level.onset) for levels in found for level in levels],
+        [(level.t, level.rms_db, level.peak_db, level.onset) for level in whole],
+        atol=1e-4,
+    )
+
+
 def test_a_chunk_that_was_measured_for_a_preview_is_not_measured_again():
     meter, chunk = LevelMeter(wanted=lambda: True), AudioChunk(start_sample=320, samples=clicks(0.25))
     assert len(meter.feed(chunk)) == 12
