@@ -7,15 +7,18 @@ import os
 import select
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import UnsupportedOperation
 from typing import BinaryIO
 
+import numpy as np
+
 from stream_mer.errors import SourceError
+from stream_mer.ports import Chunker, Preview
 from stream_mer.sources.containers import MPEG_BYTES, SIGNATURE_BYTES, container_name, mpeg_frame_bytes
 from stream_mer.sources.file import FileSource
 from stream_mer.sources.resampling import PcmDecoder, PcmFormat
-from stream_mer.types import AudioChunk
+from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk
 
 _LOG = logging.getLogger(__name__)
 
@@ -29,10 +32,10 @@ _MAX_CHUNK_S = 0.1
 class StdinSource:
     """Raw PCM, or whatever else PyAV decodes, from a stream of bytes.
 
-    Raw PCM is delivered as it arrives, without waiting for a full chunk; an incomplete last sample is dropped. The
-    reader's pace slows the writer down (``live`` is False). An audio file is recognised by its first bytes and played
-    like a file. Where the system can poll the stream (pipes, files and terminals on POSIX), ``close`` ends the
-    iteration within 0.1 s; elsewhere with the next bytes, so iterate in a daemon thread there.
+    Raw PCM is delivered with the block that completes a chunk, or as it arrives while levels are wanted; an incomplete
+    last sample is dropped. The reader's pace slows the writer down (``live`` is False). An audio file is recognised by
+    its first bytes and played like a file. Where the system can poll the stream (pipes, files and terminals on POSIX),
+    ``close`` ends the iteration within 0.1 s; elsewhere with the next bytes, so iterate in a daemon thread there.
 
     Args:
         stream: Opened for reading bytes, nothing read from it yet. This source does not close it.
@@ -61,6 +64,16 @@ class StdinSource:
         self._paced = paced
         self._closed = threading.Event()
         self._file: FileSource | None = None
+        self._chunker: Chunker = lambda start_sample: start_sample + 1
+        self._levels_wanted: Callable[[], bool] = lambda: False
+
+    def set_chunker(self, chunker: Chunker) -> None:
+        """Implement ``ports.ChunkableSource`` for raw PCM, as closely as the writer's blocks allow."""
+        self._chunker = chunker
+
+    def set_preview(self, preview: Preview, wanted: Callable[[], bool]) -> None:  # noqa: ARG002 - nothing is early
+        """Implement ``ports.PreviewableSource``: while it is wanted, raw PCM is delivered as it arrives."""
+        self._levels_wanted = wanted
 
     def chunks(self) -> Iterator[AudioChunk]:
         """Yield the audio until the stream ends or ``close`` is called.
@@ -89,14 +102,25 @@ class StdinSource:
             self._file.close()
 
     def _raw_chunks(self, reader: PipeReader) -> Iterator[AudioChunk]:
-        decoder, position = PcmDecoder(self._pcm), 0
+        decoder, position, received, waiting = PcmDecoder(self._pcm), 0, 0, list[bytes]()
         max_bytes = max(1, round(_MAX_CHUNK_S * self._pcm.rate_hz)) * self._pcm.stride_bytes
+        samples_per_byte = SAMPLE_RATE_HZ / self._pcm.rate_hz / self._pcm.stride_bytes
         data = None
         while data != b"":
             data = reader.read(max_bytes)
-            samples = decoder.feed(data) if data else decoder.finish()
+            arrived_at = time.monotonic()
+            received += len(data)
+            waiting.append(data)
+            # Decoding and the stream's work cost as much for 20 ms as for a hop. The decoder may delay audio.
+            is_incomplete = received * samples_per_byte < self._chunker(position)
+            if data and is_incomplete and not self._levels_wanted():
+                continue
+            samples = decoder.feed(b"".join(waiting))
+            waiting.clear()
+            if not data:
+                samples = np.concatenate([samples, decoder.finish()])
             if len(samples) and (data or not self._closed.is_set()):
-                yield AudioChunk(start_sample=position, samples=samples, captured_at=time.monotonic())
+                yield AudioChunk(start_sample=position, samples=samples, captured_at=arrived_at)
                 position += len(samples)
 
     def _file_chunks(self, reader: PipeReader, kind: str) -> Iterator[AudioChunk]:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from stream_mer.errors import SourceError
+from stream_mer.sources.file import HopChunker, preview_nothing
 from stream_mer.sources.resampling import PcmFormat
 from stream_mer.sources.stdin import PipeReader, StdinSource, container_name
 from stream_mer.types import SAMPLE_RATE_HZ, AudioChunk
@@ -92,6 +93,48 @@ def test_a_file_is_heard_as_it_is_though_somebody_said_it_is_pcm(
 @pytest.mark.parametrize("data", [b"", b"\x01\x02", b"\xff\xfb"])
 def test_next_to_nothing_is_raw_pcm(data: bytes) -> None:
     assert len(heard(io.BytesIO(data), pcm=PcmFormat(rate_hz=SAMPLE_RATE_HZ))) == len(data) // 2
+
+
+HOP = SAMPLE_RATE_HZ // 2
+
+
+class Blocks:
+    """A stream that gives a block a read, and counts them."""
+
+    def __init__(self, data: bytes, block_bytes: int) -> None:
+        self._stream, self._block_bytes = io.BytesIO(data), block_bytes
+        self.given = 0
+
+    def read(self, _size: int) -> bytes:
+        self.given += 1
+        return self._stream.read(self._block_bytes)
+
+
+def delivered(rate_hz: int, *, levels: bool, chunked: bool = True) -> list[tuple[int, AudioChunk]]:
+    """The chunks of 3.1 s of noise that arrives 20 ms at a time, each with the number of blocks that had arrived."""
+    noise = np.random.default_rng(0).integers(-9_000, 9_000, (31 * rate_hz // 10, 2)).astype("<i2")
+    blocks = Blocks(noise.tobytes(), 4 * (rate_hz // 50))
+    source = StdinSource(blocks, pcm=PcmFormat(rate_hz=rate_hz, channels=2), pcm_is_given=True)  # type: ignore[arg-type]
+    if chunked:
+        source.set_chunker(HopChunker(hop_samples=HOP, longest_samples=HOP))
+        source.set_preview(preview_nothing, lambda: levels)
+    return [(blocks.given, chunk) for chunk in source.chunks()]
+
+
+@pytest.mark.parametrize("rate_hz", [16_000, 44_100, 48_000])
+def test_raw_pcm_comes_a_hop_at_a_time_as_early_as_block_by_block(rate_hz: int) -> None:
+    found, by_block = delivered(rate_hz, levels=False), delivered(rate_hz, levels=False, chunked=False)
+    watched = delivered(rate_hz, levels=True)
+    assert [(given, chunk.end_sample) for given, chunk in watched] == [(n, one.end_sample) for n, one in by_block]
+    assert len(by_block) > 90
+    assert len(found) <= 7 * (1 if rate_hz == SAMPLE_RATE_HZ else 4)  # a resampler delays audio by two blocks
+    for end in range(HOP, 3 * SAMPLE_RATE_HZ + 1, HOP):
+        given, expected = (next(n for n, one in run if one.end_sample >= end) for run in (found, by_block))
+        assert given == expected
+    for run in (found, watched):
+        assert [one.start_sample for _, one in run] == [0, *(one.end_sample for _, one in run[:-1])]
+        samples, whole = (np.concatenate([one.samples for _, one in those]) for those in (run, by_block))
+        np.testing.assert_array_equal(samples, whole)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="wants pipes of POSIX")
