@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 from websockets.asyncio.server import ServerConnection
@@ -117,7 +118,7 @@ class Connection:
             or transport.get_write_buffer_size()
         ):
             return False
-        transport.write(b"".join(map(text_frame, messages)))
+        transport.write(text_frame(messages[0]) if len(messages) == 1 else b"".join(map(text_frame, messages)))
         return True
 
     async def send(self, message: bytes) -> None:
@@ -173,8 +174,12 @@ class Connection:
             raise self._websocket.protocol.close_exc from None
 
 
+@lru_cache(maxsize=8)
 def text_frame(message: bytes) -> bytes:
-    """Return the frame of a text message from a server (RFC 6455, 5.2): final, neither masked nor compressed."""
+    """Return the frame of a text message from a server (RFC 6455, 5.2): final, neither masked nor compressed.
+
+    Cached for the other clients that get the same message.
+    """
     length = len(message)
     if length < 126:
         return b"\x81%c%b" % (length, message)

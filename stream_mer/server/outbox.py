@@ -164,19 +164,14 @@ class Outbox:
         self._ages = [0] * (len(AGE_BOUNDS_S) + 1)
         self._age_sum_s = 0.0
 
-    def send(self, messages: Sequence[tuple[QueuedMessage, float]]) -> None:
-        """Write messages at once if nothing waits and the client has room; else put them. In the loop's thread only.
-
-        Args:
-            messages: Each with its ``interval_s``, as in ``put``.
-        """
-        idle = self.unsent is None and self._idle and not self._queue and not self._unreported
-        may_write = idle and not any(interval_s for _, interval_s in messages)
-        if may_write and self._write([message.data for message, _ in messages]):
-            for message, _ in messages:
+    def send(self, messages: Sequence[QueuedMessage], *, interval_s: float = 0.0) -> None:
+        """Write messages at once if nothing waits and the client has room; else put them. In the loop's thread only."""
+        idle = interval_s == 0.0 and self.unsent is None and self._idle and not self._queue and not self._unreported
+        if idle and self._write([message.data for message in messages]):
+            for message in messages:
                 self._count(message)
         else:
-            for message, interval_s in messages:
+            for message in messages:
                 self.put(message, interval_s=interval_s)
 
     def put(self, message: QueuedMessage, *, interval_s: float = 0.0) -> None:
@@ -389,9 +384,10 @@ class Dispatcher:
         """Queue everything that was posted now; from any thread."""
         while self._posted:
             with self._turn:
-                for outbox, messages in self._pop().items():
-                    for message, interval_s in messages:
-                        outbox.put(message, interval_s=interval_s)
+                for messages, subscribers in self._pop():
+                    for message in messages:
+                        for outbox, interval_s in subscribers:
+                            outbox.put(message, interval_s=interval_s)
 
     def _schedule(self) -> None:
         with self._lock:
@@ -427,21 +423,24 @@ class Dispatcher:
     def _send_posted(self) -> None:
         while self._posted:
             with self._turn:
-                for outbox, messages in self._pop().items():
-                    try:
-                        outbox.send(messages)
-                    except Exception:  # one client's failure must not affect those behind it
-                        logger.exception("cannot send to a client")
+                for messages, subscribers in self._pop():
+                    for outbox, interval_s in subscribers:
+                        try:
+                            outbox.send(messages, interval_s=interval_s)
+                        except Exception:  # one client's failure must not affect those behind it
+                            logger.exception("cannot send to a client")
 
-    def _pop(self) -> dict[Outbox, list[tuple[QueuedMessage, float]]]:
-        """Return the next messages by client: one, or several that have few subscribers together."""
-        popped: dict[Outbox, list[tuple[QueuedMessage, float]]] = {}
-        n_sent = 0
-        while self._posted:  # unless the other thread has taken them in the meantime
-            n_sent += len(self._posted[0][1])
-            if popped and n_sent > MAX_POSTED:
-                break
+    def _pop(self) -> Iterable[tuple[list[QueuedMessage], Sequence[Subscriber]]]:
+        """Return the next message and its subscribers, or several together that have few."""
+        if not self._posted:  # the other thread has taken it in the meantime
+            return ()
+        message, subscribers = self._posted.popleft()
+        n_sent = len(subscribers)
+        if not self._posted or n_sent + len(self._posted[0][1]) > MAX_POSTED:
+            return [([message], subscribers)]
+        together = {subscriber: [message] for subscriber in subscribers}
+        while self._posted and (n_sent := n_sent + len(self._posted[0][1])) <= MAX_POSTED:
             message, subscribers = self._posted.popleft()
-            for outbox, interval_s in subscribers:
-                popped.setdefault(outbox, []).append((message, interval_s))
-        return popped
+            for subscriber in subscribers:
+                together.setdefault(subscriber, []).append(message)
+        return [(messages, [subscriber]) for subscriber, messages in together.items()]

@@ -265,7 +265,7 @@ def test_a_flush_stops_at_a_client_without_room_and_goes_on_where_it_stopped(wak
     outbox.flush()
     assert (written, outbox.unsent) == ([b"l0"], b"l1")
     room = 9
-    outbox.send([(queued("lyrics", "l3"), 0.0)])
+    outbox.send([queued("lyrics", "l3")])
     outbox.flush()
     assert written == [b"l0"], "nothing overtakes the message that is waited for"
     written.append(outbox.unsent)
@@ -278,9 +278,9 @@ def test_a_flush_stops_at_a_client_without_room_and_goes_on_where_it_stopped(wak
 def test_a_closed_outbox_writes_nothing(wakes):
     written = []
     outbox = Outbox(capacity=4, wake=wakes, write=lambda messages: not written.extend(messages))
-    outbox.send([(queued("lyrics", "l0"), 0.0)])
+    outbox.send([queued("lyrics", "l0")])
     outbox.close()
-    outbox.send([(queued("lyrics", "l1"), 0.0)])
+    outbox.send([queued("lyrics", "l1")])
     outbox.flush()
     assert written == [b"l0"]
 
