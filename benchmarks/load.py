@@ -212,18 +212,21 @@ class Crowd:
         clients: How many.
         stuck: How many of them never read.
         events: What they subscribe to, as ``mer.v1`` requires; nothing is sent where it is empty.
+        max_hz: Likewise.
 
     Attributes:
         readers: Clients that read.
         closed: Readers whose connection ended.
     """
 
-    def __init__(self, port: int, *, clients: int, stuck: int = 0, events: Sequence[str] = ()) -> None:
+    def __init__(
+        self, port: int, *, clients: int, stuck: int = 0, events: Sequence[str] = (), max_hz: float | None = None
+    ) -> None:
         self.readers, self.closed = clients - stuck, 0
         self._captured_s, self._ages_s = array("d"), array("d")
         self._selector = selectors.DefaultSelector()
         self._sockets: list[socket.socket] = []
-        identify = {"type": "identify", "subscribe": [{"events": [*events]}]}
+        identify = {"type": "identify", "subscribe": [{"events": [*events], "max_hz": max_hz}]}
         for i in range(clients):
             connection = open_websocket(port, wire.STREAM_PATH, is_stuck=i < stuck)
             if events:

@@ -42,7 +42,9 @@ from benchmarks.load import SETTLE_S, Crowd
 from benchmarks.parts import SEAMS, PartTimers, time_parts
 from benchmarks.throughput import Job, open_engine, open_source, running
 from stream_mer.config import ServeSettings
+from stream_mer.engine import Engine
 from stream_mer.pipeline import Pipeline
+from stream_mer.ports import AudioSource
 from stream_mer.server.hub import Hub
 from stream_mer.server.server import Server
 from stream_mer.training.progress import track
@@ -51,6 +53,7 @@ from stream_mer.utils.scheduler import TickScheduler
 OPTIONS = (
     count_option("--channels", 100, "Channels in one process, beside one alone."),
     click.Option(["--levels"], is_flag=True, help="Also with the levels of all channels subscribed to."),
+    click.Option(["--max-hz"], type=float, help="Messages that the client wants a second; the page wants 10 levels."),
     count_option("--runs", 2, "Runs of each, with timers and without in turn."),
     seconds_option("--seconds", "duration_s", 10.0, "Counted in each run.", least=1),
     hop_option(),
@@ -64,12 +67,26 @@ Results = Mapping[Job, tuple[list[dict[str, Any]], list[dict[str, Any]]]]
 
 
 def measure(
-    *, channels: int, levels: bool, runs: int, duration_s: float, hop_s: float, song: Path, model: str | None = None
+    *,
+    channels: int,
+    levels: bool,
+    max_hz: float | None = None,
+    runs: int,
+    duration_s: float,
+    hop_s: float,
+    song: Path,
+    model: str | None = None,
 ) -> Measurement:
     """Run each column with timers and without, ``runs`` times in turn."""
     found = find_checkpoint(model)
     job = Job(
-        channels=1, seconds=duration_s, hop_s=hop_s, model=str(found.folder), song=str(song.resolve()), decoded=True
+        channels=1,
+        seconds=duration_s,
+        hop_s=hop_s,
+        model=str(found.folder),
+        song=str(song.resolve()),
+        decoded=True,
+        max_hz=max_hz,
     )
     columns = [
         replace(job, channels=n, levels=wanted)
@@ -98,7 +115,7 @@ def _run(job: Job, timers: str) -> dict[str, Any]:
     """Start a process with a client, and return its figures; ``timers`` are ``timed`` or ``plain``."""
     with open_child("-m", "benchmarks.profile", timers, json.dumps(asdict(job))) as child:
         events = ("emotion", "levels") if job.levels else ("emotion",)
-        crowd = Crowd(int(child.receive()["port"]), clients=1, events=events)
+        crowd = Crowd(int(child.receive()["port"]), clients=1, events=events, max_hz=job.max_hz)
         try:
             child.send("start")
             crowd.read(time.monotonic() + job.warm_s + job.seconds + SETTLE_S)
@@ -151,18 +168,25 @@ async def serve(job: Job, timers: PartTimers) -> None:
     """Serve the channels of one run from the first line of stdin on; answer with the port, then with the figures."""
     hub, engine, audio = Hub(), open_engine(job), read_song(job.song)
     engine.warm_up()
-    pipelines, schedule = [], TickScheduler(asyncio.get_running_loop()).add
-    for i in range(job.channels):
-        source = open_source(job, i, audio)
-        wanted = functools.partial(hub.is_wanted, source.name, "levels")
-        sink = hub.sink(source.name)
-        pipelines.append(
-            engine.pipeline(source, sink, in_real_time=True, levels_wanted=wanted, schedule_levels=schedule)
-        )
+    scheduler = TickScheduler(asyncio.get_running_loop())
+    pipelines = [_pipeline(open_source(job, i, audio), hub, engine, scheduler) for i in range(job.channels)]
     async with Server(hub, ServeSettings(port=0)) as server:
         answer({"port": server.port})
         await asyncio.to_thread(sys.stdin.readline)
         answer(await asyncio.to_thread(_count, job, hub, pipelines, timers))
+
+
+def _pipeline(source: AudioSource, hub: Hub, engine: Engine, scheduler: TickScheduler) -> Pipeline:
+    """Build a pipeline as ``runner`` does."""
+    interval_s = functools.partial(hub.levels_interval_s, source.name)
+    return engine.pipeline(
+        source,
+        hub.sink(source.name),
+        in_real_time=True,
+        levels_wanted=functools.partial(hub.is_wanted, source.name, "levels"),
+        levels_interval_s=interval_s,
+        schedule_levels=lambda due: scheduler.add(due, interval_s=interval_s()),
+    )
 
 
 def _count(job: Job, hub: Hub, pipelines: Sequence[Pipeline], timers: PartTimers) -> dict[str, Any]:

@@ -91,6 +91,7 @@ class Job:
         lyrics: Whether lyrics are recognised.
         decoded: Whether every channel decodes the song itself, from its beginning.
         levels: Whether a client subscribes to the levels of all channels; for ``profile``.
+        max_hz: How many messages of each channel and kind it wants a second; None for all. Likewise.
         warm_s: What comes first and does not count, while the recogniser loads.
     """
 
@@ -104,6 +105,7 @@ class Job:
     lyrics: bool = False
     decoded: bool = False
     levels: bool = False
+    max_hz: float | None = None
     warm_s: float = 3.0
 
 
