@@ -33,6 +33,10 @@ COARSE_CHUNK_SAMPLES = SAMPLE_RATE_HZ // 2
 """With windows alone: a new reader of levels waits this long for the first ones."""
 
 
+DECODE_LATER_S = 0.02
+"""A paced file goes on decoding this long after a chunk, which often ends a hop: that hop's frame comes first."""
+
+
 def preview_nothing(_start_sample: int, _samples: Samples, _due_at: float, _is_closed: Callable[[], bool]) -> None:
     """Implement ``ports.Preview`` where no preview is set."""
 
@@ -150,11 +154,19 @@ class FileSource:
         self._preview(start_sample, samples, pacer.due_at(start_sample), self._closed.is_set)
         return pacer.hold(start_sample + len(samples))
 
+    def _later(self, runs: Iterator[DecodedAudio]) -> Iterator[DecodedAudio]:
+        """Yield runs; each but the first is decoded ``DECODE_LATER_S`` after it is asked for."""
+        for run in runs:
+            yield run
+            self._closed.wait(DECODE_LATER_S)
+
     def _joined(self, joiner: _Joiner) -> Iterator[tuple[int, Samples]]:
         part = self._excerpt
         while not self._closed.is_set():
             decoding = decode_file(self._path, track=self._track, stopped=self._closed.is_set)
             empty = True
+            if self._paced and self._path.is_file():
+                decoding = self._later(decoding)
             for decoded in cut_out(decoding, start_s=part.start_s, duration_s=part.duration_s):
                 empty = False
                 yield from joiner.feed(decoded)
