@@ -52,7 +52,7 @@ class TaggingOptions(TypedDict, total=False):
 
     Attributes:
         model: Name or folder of the checkpoint.
-        device: Device of YAMNet, half of the work: ``cpu``, ``cuda`` or ``cuda:N``.
+        device: Device of YAMNet, a third of the work: ``cpu``, ``cuda`` or ``cuda:N``.
         hop_s: Time between frames, 0.1 to 2 s.
         context_s: Audio that a frame may use, from its end backwards, 3 to 60 s.
         lyrics_encoding: Character encoding of lyrics files; detected where not given.

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from stream_mer.audio.audio_state import GROUPS, SILENCE_DBFS, AudioStateDecider, group_scores
+from stream_mer.audio.audio_state import GROUPS, RECENT_PATCHES, SILENCE_DBFS, AudioStateDecider, group_scores
 from stream_mer.audio.yamnet import PATCH_HOP, PATCH_LENGTH, Yamnet, YamnetPatches
 from stream_mer.errors import StreamMerError
 from stream_mer.sources.file import FileSource
@@ -30,7 +30,6 @@ SUFFIXES = {".wav", ".ogg", ".oga", ".opus", ".flac", ".mp3"}
 GAINS_DB = {"music": (0, -30, -40), "speech": (0, -20), "noise": (0, -20)}
 CLIP_S, CLIPS = 10, 40  # of one source at most
 INVERSE_REGULARISATION = 0.1
-JUDGED_FROM = 6  # patches: 3 s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +136,7 @@ def report(clips: list[Clip]) -> None:
             decider = AudioStateDecider()
             for k in range(len(clip.scores)):
                 decider.feed(clip.scores[k : k + 1])
-                if k >= JUDGED_FROM and decider.state is not None:
+                if k >= RECENT_PATCHES and decider.state is not None:
                     states.append(decider.state.state)
         if states:
             shares = {state: f"{states.count(state) / len(states):.1%}" for state in LABELS}

@@ -42,7 +42,7 @@ SILENT_AFTER_S = 1.0
 
 _BLOCK_SAMPLES = SAMPLE_RATE_HZ // 20  # short, so that a single beat within the newest second is sound
 
-RECENT_PATCHES = 6
+RECENT_PATCHES = 3
 """Patches that a decision is based on: 3 s."""
 
 LEAVE_MUSIC, RETURN_TO_MUSIC = 0.4, 0.6

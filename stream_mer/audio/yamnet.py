@@ -32,8 +32,8 @@ PATCH_STEPS = 96
 PATCH_LENGTH = (PATCH_STEPS - 1) * STEP_LENGTH + FRAME_LENGTH
 """Samples of a patch: 15,600."""
 
-PATCH_HOP = 8_000
-"""Samples from one patch to the next: patches end at multiples of this on the sample clock."""
+PATCH_HOP = 16_000
+"""Samples from one patch to the next: patches end at multiples of this on the sample clock, a second apart."""
 
 CLASSES = 521
 EMBEDDING_SIZE = 2048

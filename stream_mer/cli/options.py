@@ -58,7 +58,9 @@ engine_options = option_group(
         show_default=True,
         help="Checkpoint: a name or a folder.",
     ),
-    click.option("--device", default="cpu", show_default=True, help="Device of YAMNet, half of the work: cpu or cuda."),
+    click.option(
+        "--device", default="cpu", show_default=True, help="Device of YAMNet, a third of the work: cpu or cuda."
+    ),
     click.option("--hop", default=WindowSettings().hop_s, show_default=True, help="Seconds between frames, 0.1 to 2."),
     click.option(
         "--context",

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from stream_mer.audio.yamnet import PATCH_HOP
 from stream_mer.emotion.audio_branch import TOKEN_HOP
 from stream_mer.emotion.checkpoint import Checkpoint, load_checkpoint
 from stream_mer.emotion.joint import JointModelConfig
@@ -41,6 +42,7 @@ from stream_mer.training.network import AudioInput, JointNetwork, PrincipalCompo
 from stream_mer.training.progress import announce
 from stream_mer.training.tokens import (
     CORES,
+    as_streamed,
     audio_components,
     cached_tokens,
     conditioned_tokens,
@@ -128,8 +130,9 @@ class ClipSet:
         songs: Songs of which there are words alone, by the name of their set; their lines are of the kind ``printed``.
         degraded: Tokens of further copies of each clip, by clip id, as from a stage microphone; as many of
             each. Training draws from them too.
+        streamed: Tokens of each clip as a stream has them, by clip id; to measure on. None where they are ``tokens``.
         sounds: Tokens of each clip as it sounds under some trouble, by the trouble's name and clip id; to measure on,
-            training does not draw from them.
+            too.
         components: What the tokens were reduced by; None where they are as the audio branch makes them.
 
     Attributes:
@@ -147,6 +150,7 @@ class ClipSet:
         songs: Mapping[str, Sequence[Clip]] | None = None,
         *,
         degraded: Mapping[str, Sequence[NDArray[np.float16]]] | None = None,
+        streamed: Mapping[str, NDArray[np.float16]] | None = None,
         sounds: Mapping[str, Mapping[str, NDArray[np.float16]]] | None = None,
         components: PrincipalComponents | None = None,
     ) -> None:
@@ -169,6 +173,7 @@ class ClipSet:
                 self.tokens[k, i, : len(copy)] = torch.from_numpy(copy)
         self.components = components or PrincipalComponents(self.tokens.shape[3], self.tokens.shape[3])
         self.sounds = sounds or {}
+        self._measured = {"": streamed or tokens, **self.sounds}
         self._lines = {
             kind: [by_id.get(clip.clip_id, NO_LINES) for clip in self.clips] for kind, by_id in lines.items()
         }
@@ -183,7 +188,7 @@ class ClipSet:
     def fingerprint(self) -> str:
         """Changes with everything that training reads of the clips."""
         names = [(clip.clip_id, clip.artist, clip.fold) for clip in self.clips]
-        state = hashlib.sha256(repr([self.context_tokens, names]).encode())
+        state = hashlib.sha256(repr([self.context_tokens, PATCH_HOP, names]).encode())
         state.update(repr(self.sets.tolist()).encode())
         of_clips = self.labels
         labels = (of_clips.emotion, of_clips.mood, of_clips.category, of_clips.cluster)
@@ -252,15 +257,13 @@ class ClipSet:
         return labels._replace(emotion=torch.where(now.isfinite(), now, static_scale * labels.emotion), dynamic=now)
 
     def clip_tokens(self, row: int, sound: str = "") -> Tensor:
-        """All audio tokens of one clip, [1, n, token_features]; a zero one for a song without audio.
+        """All audio tokens of one clip, to measure on, [1, n, token_features]; a zero one for a song without audio.
 
         ``sound`` names one of ``sounds``; empty is the clip as it is.
         """
         if not self.with_audio[row]:
             return torch.zeros(1, 1, self.tokens.shape[3])
-        if sound:
-            return torch.from_numpy(self.sounds[sound][self.clips[row].clip_id]).unsqueeze(0).float()
-        return self.tokens[0, row : row + 1, : int(self.n_tokens[row])].float()
+        return torch.from_numpy(self._measured[sound][self.clips[row].clip_id]).unsqueeze(0).float()
 
     def ages(self, row: int) -> Tensor:
         """How old each token of a clip is at each of its moments, [moments, tokens], in tokens.
@@ -465,6 +468,7 @@ def prepare(
     network = load_backbone(backbone, found.clips, cache)
     tokens = cached_tokens(found.clips, network, cache)
     degraded = degraded_tokens(found.clips, network, cache, copies=copies) if copies else {}
+    heard = {one: conditioned_tokens(found.clips, network, cache, one) for one in sounds}
     lines = _read_lines(_transcribed(found, cache, transcripts=transcripts), cache, corrupted)
     lines["printed"] = lines["printed"] | _songs_without_audio(word_sets, cache)
     components = audio_components(list(tokens.values()), cache)
@@ -474,7 +478,8 @@ def prepare(
         lines,
         {word_set.name: word_set.songs for word_set in word_sets},
         degraded={name: [reduce(copy, components) for copy in of_clip] for name, of_clip in degraded.items()},
-        sounds={one: _reduced(conditioned_tokens(found.clips, network, cache, one), components) for one in sounds},
+        streamed=_streamed(tokens, components),
+        sounds={one: _streamed(of_sound, components) for one, of_sound in heard.items()},
         components=components,
     )
     return Prepared(data=data, backbone=network)
@@ -493,6 +498,12 @@ def _reduced(
     tokens: Mapping[str, NDArray[np.float16]], components: PrincipalComponents
 ) -> dict[str, NDArray[np.float16]]:
     return {name: reduce(of_clip, components) for name, of_clip in tokens.items()}
+
+
+def _streamed(
+    tokens: Mapping[str, NDArray[np.float16]], components: PrincipalComponents
+) -> dict[str, NDArray[np.float16]]:
+    return _reduced({name: as_streamed(of_clip) for name, of_clip in tokens.items()}, components)
 
 
 def prepare_to_measure(
@@ -521,7 +532,7 @@ def prepare_to_measure(
     tokens = cached_tokens(found.clips, checkpoint.backbone, cache)
     lines = _read_lines(_transcribed(found, cache, transcripts=transcripts), cache, ())
     components = JointNetwork.from_model(checkpoint.joint).components
-    return ClipSet(found.clips, _reduced(tokens, components), lines, components=components)
+    return ClipSet(found.clips, _streamed(tokens, components), lines, components=components)
 
 
 def _labelled(clip: Clip) -> bool:

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stream_mer.audio.yamnet import EMBEDDING_SIZE, find_yamnet
+from stream_mer.audio.yamnet import EMBEDDING_SIZE, PATCH_HOP, find_yamnet
 from stream_mer.emotion.audio_branch import TOKEN_HOP, AudioBranch
 from stream_mer.emotion.musicnn import TOKEN_STEPS, Backbone
 from stream_mer.errors import SettingError
@@ -56,14 +56,27 @@ def read_audio(path: Path, middle_s: float | None = None) -> Samples:
 
 
 def clip_tokens(samples: Samples, backbone: Backbone) -> NDArray[np.float16]:
-    """All tokens of a recording, one every half second, [n, token_features], as a stream computes them."""
-    branch = AudioBranch(backbone)
+    """All tokens of a recording, one every half second, [n, token_features], each with a patch of YAMNet of its own.
+
+    A stream shares a patch between the tokens of a second: see ``as_streamed``.
+    """
+    branch = AudioBranch(backbone, patch_hop=TOKEN_HOP)
     stream = branch.open()
     branch.feed([(stream, samples)])
     tokens = stream.take()
     if not tokens:
         return np.zeros((0, branch.token_features), np.float16)
     return np.stack(tokens).astype(np.float16)
+
+
+def as_streamed(tokens: NDArray[np.float16]) -> NDArray[np.float16]:
+    """The tokens [n, token_features] of a recording as a stream has them: YAMNet's part is of the newest whole second.
+
+    Training reads each token with a patch of its own, since more patches teach more.
+    """
+    together = PATCH_HOP // TOKEN_HOP
+    newest = np.maximum(0, (np.arange(len(tokens)) + 1) // together * together - 1)
+    return np.concatenate([tokens[:, :-EMBEDDING_SIZE], tokens[newest, -EMBEDDING_SIZE:]], axis=1)
 
 
 def cached_tokens(

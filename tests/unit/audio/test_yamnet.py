@@ -63,7 +63,7 @@ def yamnet() -> Yamnet:
 
 @pytest.fixture(scope="module")
 def demo_patches() -> NDArray[np.float32]:
-    return in_one(demo_song()[: 20 * 16_000])
+    return in_one(demo_song()[: 40 * 16_000])
 
 
 def test_a_patch_is_the_log_mel_of_the_samples_that_end_where_it_does() -> None:
@@ -78,9 +78,10 @@ def test_a_patch_is_the_log_mel_of_the_samples_that_end_where_it_does() -> None:
 
 
 def test_audio_before_the_start_is_silence() -> None:
-    samples = noise(PATCH_HOP)
-    padded = np.concatenate([np.zeros(PATCH_LENGTH - PATCH_HOP, np.float32), samples])
-    np.testing.assert_allclose(in_one(samples)[0], by_definition(padded), rtol=0, atol=DEFINITION_TOLERANCE)
+    samples = noise(8_000)
+    padded = np.concatenate([np.zeros(PATCH_LENGTH - 8_000, np.float32), samples])
+    patches = YamnetPatches(hop_samples=8_000).feed(samples)
+    np.testing.assert_allclose(patches[0], by_definition(padded), rtol=0, atol=DEFINITION_TOLERANCE)
 
 
 @settings(max_examples=30, deadline=None)
@@ -112,7 +113,7 @@ def test_a_recording_of_minutes_gives_the_patches_of_hops() -> None:
 def test_another_hop_cuts_the_same_patches_at_other_places() -> None:
     samples = noise(32_000)
     dense = YamnetPatches(hop_samples=1_600).feed(samples)
-    np.testing.assert_allclose(dense[4::5], in_one(samples), rtol=0, atol=PIECES_TOLERANCE)
+    np.testing.assert_allclose(dense[9::10], in_one(samples), rtol=0, atol=PIECES_TOLERANCE)
     with pytest.raises(ValueError, match="multiples of 160"):
         YamnetPatches(hop_samples=1_000)
 

@@ -28,7 +28,7 @@ from stream_mer.training.dataset import (
     prepare,
 )
 from stream_mer.training.lyrics import ClipLines
-from stream_mer.training.tokens import cached_tokens, clip_tokens, read_audio, reduce
+from stream_mer.training.tokens import as_streamed, cached_tokens, clip_tokens, read_audio, reduce
 
 PLAIN = TextSampling(absent=0.0, alone=0.0, delay_s=(3.0, 3.0), lost_lines=0.0)
 EVERY_TOKEN = 20
@@ -503,7 +503,8 @@ def test_what_is_prepared_has_the_tokens_of_the_slim_backbone(corpus_folder, npz
     assert features == token_features(first.backbone)
     assert first.data.tokens.shape[3] == n
     clip = load_corpus(corpus_folder).clips[3]
-    expected = reduce(clip_tokens(read_audio(clip.audio), first.backbone), first.data.components)
+    tokens = clip_tokens(read_audio(clip.audio), first.backbone)
+    expected = reduce(as_streamed(tokens), first.data.components)
     found = first.data.clip_tokens(3)[0].numpy()
     np.testing.assert_allclose(found, expected.astype(np.float32), rtol=KEPT, atol=10 * KEPT)
     assert quick_encoder.encoded

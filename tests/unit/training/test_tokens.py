@@ -16,6 +16,7 @@ from stream_mer.training import tokens as module
 from stream_mer.training.augment import CONDITIONS, STAGE, Degradation, degrade
 from stream_mer.training.corpus import load_corpus
 from stream_mer.training.tokens import (
+    as_streamed,
     audio_components,
     cached_tokens,
     clip_tokens,
@@ -43,7 +44,18 @@ def test_tokens_of_a_clip_are_those_of_a_stream(backbone, music):
         streamed += stream.take()
     assert kept.dtype == np.float16
     assert kept.shape == (24, token_features(backbone))  # one every half second
-    np.testing.assert_allclose(kept, np.stack(streamed), **KEPT_TOLERANCE)
+    np.testing.assert_allclose(as_streamed(kept), np.stack(streamed), **KEPT_TOLERANCE)
+
+
+def test_training_reads_each_token_with_a_patch_of_its_own(backbone, music):
+    """A stream shares those of whole seconds; what else is in a token is the same."""
+    kept = clip_tokens(music(5), backbone)
+    assert len(np.unique(kept[:, -EMBEDDING_SIZE:], axis=0)) == 10
+    streamed = as_streamed(kept)
+    assert len(np.unique(streamed[:, -EMBEDDING_SIZE:], axis=0)) == 6  # the first, then those of five seconds
+    np.testing.assert_array_equal(streamed[:, :-EMBEDDING_SIZE], kept[:, :-EMBEDDING_SIZE])
+    np.testing.assert_array_equal(streamed[1::2], kept[1::2])
+    assert as_streamed(kept[:0]).shape == kept[:0].shape
 
 
 def test_a_clip_shorter_than_half_a_second_has_no_token(backbone, music):
