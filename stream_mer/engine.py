@@ -146,12 +146,11 @@ class Engine:
         hop_samples = self.settings.window.hop_samples
         set_chunker(source, chunker(hop_samples=hop_samples, recognises=recognises))
         calibration = self._models.predictor.checkpoint.calibration
+        meter = LevelMeter(wanted=levels_wanted, interval_s=levels_interval_s) if levels_wanted else None
         pipeline = Pipeline(
             source=source,
             sink=self._masking(sink) if in_real_time else sink,
-            measure_levels=None
-            if levels_wanted is None
-            else LevelMeter(wanted=levels_wanted, interval_s=levels_interval_s).feed,
+            measure_levels=meter.feed if meter else None,
             spread=Spread(valence=calibration.valence_spread, arousal=calibration.arousal_spread),
             reopen=reopen,
             **self._parts(in_real_time=in_real_time, lyrics=lyrics, words_alone=words_alone, start_s=start_s),

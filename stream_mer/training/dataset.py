@@ -464,11 +464,11 @@ def prepare(
     """
     found = together([open_corpus(corpus, corpus_format) for corpus in corpora])
     _announce_all(found.notes)
-    word_sets = [load_words(path) for path in words]  # before what takes long, so that a wrong path fails early
+    word_sets = [load_words(path) for path in words]  # first, so that a wrong path fails early
     network = load_backbone(backbone, found.clips, cache)
     tokens = cached_tokens(found.clips, network, cache)
     degraded = degraded_tokens(found.clips, network, cache, copies=copies) if copies else {}
-    heard = {one: conditioned_tokens(found.clips, network, cache, one) for one in sounds}
+    troubles = {one: conditioned_tokens(found.clips, network, cache, one) for one in sounds}
     lines = _read_lines(_transcribed(found, cache, transcripts=transcripts), cache, corrupted)
     lines["printed"] = lines["printed"] | _songs_without_audio(word_sets, cache)
     components = audio_components(list(tokens.values()), cache)
@@ -479,7 +479,7 @@ def prepare(
         {word_set.name: word_set.songs for word_set in word_sets},
         degraded={name: [reduce(copy, components) for copy in of_clip] for name, of_clip in degraded.items()},
         streamed=_streamed(tokens, components),
-        sounds={one: _streamed(of_sound, components) for one, of_sound in heard.items()},
+        sounds={one: _streamed(of_sound, components) for one, of_sound in troubles.items()},
         components=components,
     )
     return Prepared(data=data, backbone=network)
